@@ -1,0 +1,95 @@
+# The entry points of this repository; `make help` lists them. GNU make, any
+# POSIX sh, Go, and for `make test` whatever scripts/setup.sh can install.
+
+GO          ?= go
+STATICCHECK  = $(GO) tool -modfile=tools/go.mod staticcheck
+PLATFORMS    = linux darwin windows
+
+# -count=1: results of a run without redis-server must not be taken from the
+# cache for one with it; go test does not see that a program was installed.
+# -p 1: packages that start servers and stop them take each other's time.
+TEST_FLAGS   = -count=1 -p 1 -timeout 12m
+
+# Empty where the race detector cannot be built (no C compiler).
+RACE         = $$($(GO) list -race runtime >/dev/null 2>&1 && echo -race)
+
+# stage "heading" command… runs the command under a heading, says how long it
+# took and keeps its exit status. Defined anew in the shell of each recipe line.
+stage = stage() { \
+	printf '\n== %s\n' "$$1"; shift; begun=$$(date +%s); \
+	if "$$@"; then verdict=ok; status=0; else status=$$?; verdict=FAILED; fi; \
+	printf '   %s, %s s\n' "$$verdict" "$$(($$(date +%s) - begun))"; \
+	return $$status; }; stage
+
+.DEFAULT_GOAL := test
+.NOTPARALLEL:
+.PHONY: help test check quick race demo search bench setup clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+test: setup check ## the gate: setup, check, then all tests with the race detector
+	@$(stage) "all tests, race detector, every backend there is" $(MAKE) -s race-tests
+	@$(MAKE) -s backends
+
+check: ## gofmt, go vet, staticcheck, go mod tidy, builds for linux, darwin and windows
+	@$(stage) "gofmt" $(MAKE) -s gofmt
+	@$(stage) "go vet" $(GO) vet ./...
+	@$(stage) "staticcheck" $(STATICCHECK) ./...
+	@$(stage) "go mod tidy: the library" $(GO) mod tidy -diff
+	@$(stage) "go mod tidy: the tools" $(GO) -C tools mod tidy -diff
+	@$(stage) "go mod tidy, go vet: the gocron adapter" $(MAKE) -s contrib-check
+	@set -e; for os in $(PLATFORMS); do \
+		$(stage) "build for $$os, tests included" env GOOS=$$os $(MAKE) -s build; done
+
+quick: ## all tests on embedded nodes only, without the race detector
+	@$(stage) "all tests, embedded nodes only" env REDLOCK_TEST_BACKENDS=embedded $(GO) test ./...
+
+race: ## all tests with the race detector, on every backend there is
+	@$(stage) "all tests, race detector, every backend there is" $(MAKE) -s race-tests
+	@$(MAKE) -s backends
+
+demo: ## five embedded nodes, workers and faults, in under 15 seconds
+	@$(GO) run ./cmd/redlock demo
+
+search: ## the exhaustive search of the token agreement in full, up to an hour
+	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
+
+bench: ## 100,000 leases held for a minute on five real nodes, against redsync; three minutes
+	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
+
+setup: ## install redis-server where it is missing and can be installed
+	@$(stage) "setup" sh scripts/setup.sh
+
+clean: ## remove what builds and tests left behind
+	@$(GO) clean ./...
+	@rm -rf bin dist
+	@rm -f redlock redlock.exe *.test *.out *.prof dump.rdb
+
+# Parts of the above.
+.PHONY: gofmt build race-tests contrib-check backends
+
+gofmt:
+	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit; \
+	[ -z "$$files" ] || { echo "run gofmt -w on:"; echo "$$files"; exit 1; }
+
+# go vet compiles the tests as well, which go build leaves out.
+build:
+	@$(GO) build ./... && $(GO) vet ./...
+
+race-tests:
+	@race=$(RACE); \
+	[ -n "$$race" ] || echo "WITHOUT the race detector: it needs a C compiler"; \
+	$(GO) test $$race $(TEST_FLAGS) ./... && \
+	$(GO) -C contrib/gocron test $$race $(TEST_FLAGS) ./...
+
+contrib-check:
+	@$(GO) -C contrib/gocron mod tidy -diff && $(GO) -C contrib/gocron vet ./...
+
+backends:
+	@server=$$(redis-server --version 2>/dev/null | sed -n 's/ server v=\([^ ]*\).*/ \1/p'); \
+	nodes="embedded nodes only, redis-server not found"; \
+	if [ -n "$$server" ]; then nodes="embedded nodes and real $$server processes"; fi; \
+	race="with the race detector"; \
+	if [ -z "$(RACE)" ]; then race="WITHOUT the race detector"; fi; \
+	printf '\nPassed on: %s; %s.\n' "$$nodes" "$$race"

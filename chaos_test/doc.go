@@ -1,0 +1,63 @@
+// Package chaos attacks what this module promises, on real Redis nodes, with several client processes. It is made of
+// tests only.
+//
+//	go test -count=1 ./chaos_test
+//	go test -count=1 ./chaos_test -run 'Scenarios//a_node_freezes' -v
+//
+// # What runs
+//
+// A scenario is a row of the table in scenario_test.go: which faults, for how long, on nodes that keep or forget their data.
+// For each row five nodes are started, and three client processes, which are this test binary run again. The faults and
+// the traffic are drawn from one seed. Every client works under WithLock on hot and on cold keys, keeps leases for up to four
+// times their TTL while others wait for them, gives up waiting, has contexts cancelled, and reads and writes, under its
+// fencing token, a store that the test keeps and that refuses older tokens.
+//
+// Meanwhile nodes crash with and without their memory, freeze, are cut off in one direction or both, with what was on its way
+// lost or delivered late, become slow, and lose their connections; a client is cut off from a minority while another
+// node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are restarted one after another.
+//
+// Every client reaches every node through a proxy in the test's process, because a partition cuts off some clients and
+// not others. Freezing and crashing are done to the nodes themselves.
+//
+// # What is judged
+//
+// Clients report each step with the machine's monotonic clock, which is the same for all processes. From that:
+//
+//   - a token is given once for a key, and an acquisition that began after another had finished has the larger one
+//   - the times in which two clients believe to have one key do not overlap
+//   - the store accepts nothing with a token older than one it has seen, and no update of it is lost
+//   - no error comes back that a fault does not explain
+//   - when the faults are over, every client gets every key once more
+//   - one TTL after the last operation no lock is left on any node, one MaxTTL after it nothing but fence counters
+//     and records, and nothing ever lives for ever
+//   - all of it together has a sequential explanation (porcupine); running out of time counts as none
+//   - clients did acquire, also while faults lasted
+//
+// A client that did not run cannot know that it lost a key. Each watches its own clock, reports when it stood still for longer than
+// 15 ms, and a belief that outlives its lease in such a time is excused, and counted. The token is what stands between
+// such a client and the store.
+//
+// # Nodes
+//
+// Where a Docker engine answers the nodes are containers, made from the machine's own redis-server without any registry;
+// otherwise they are child processes; without redis-server the scenarios are skipped. A line at the start says which.
+// Containers carry labels; those of a run that ended without removing them are removed by the next, others' never.
+//
+// # Variables
+//
+//	REDLOCK_CHAOS_SEED       the seed of the first round, as a failing run prints it. It repeats traffic and faults, not
+//	                         how the machine schedules them. Default: random.
+//	REDLOCK_CHAOS_DURATION   go on with rounds at further seeds for so long, such as 30m. Give -timeout as well.
+//	REDLOCK_CHAOS_NODES      "docker" or "processes": these, or fail.
+//	REDLOCK_TEST_IMAGE       an image with redis-server to use in place of the machine's. It is pulled if it is missing.
+//	REDLOCK_TEST_BACKENDS    a list without "redis" skips the scenarios.
+//
+// A failing row leaves its history as history.json and history.html, with the faults drawn in, in the artifact directory
+// (go test -artifacts) or in a temporary one, and says where.
+//
+// # What is not covered
+//
+// Clocks of nodes and clients that jump or drift; memory and disk that are full; FLUSHALL, ACL changes and a node replaced by
+// another; checkpoints, elections, sessions and the cache; nodes that are a Sentinel-managed pair or a Redis Cluster; TLS.
+// Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.
+package chaos

@@ -1,0 +1,138 @@
+//go:build unix
+
+package chaos_test
+
+import "time"
+
+// attempt is one try of a client to get a key, and what became of it. Times are those of now.
+type attempt struct {
+	Client   int    `json:"client"` // the process; one that replaces a killed one has a number of its own
+	Worker   int    `json:"worker"`
+	Op       int    `json:"op"`
+	Way      string `json:"way"` // "WithLock", "TryLock", "lease" or lastLap
+	Key      string `json:"key"`
+	Call     int64  `json:"call"`
+	Acquired int64  `json:"acquired,omitempty"` // 0: it was not
+	Token    int64  `json:"token,omitempty"`
+	Until    int64  `json:"until,omitempty"`  // up to when the client believed to have the key
+	Return   int64  `json:"return,omitempty"` // 0: the process was killed before
+	Lost     bool   `json:"lost,omitempty"`   // its context ended with the loss of the key
+	Err      string `json:"err,omitempty"`
+	Odd      bool   `json:"odd,omitempty"` // an error that no fault explains
+}
+
+// lastLap is the way of the acquisitions that every client makes when the faults are over, one for each key.
+const lastLap = "last lap"
+
+// access is one request to the store, in the order in which the store took them.
+type access struct {
+	At       int64  `json:"at"`
+	Client   int    `json:"client"`
+	Key      string `json:"key"`
+	Token    int64  `json:"token"`
+	Write    bool   `json:"write,omitempty"`
+	Base     int64  `json:"base,omitempty"` // of a write: the version that was read before
+	Accepted bool   `json:"accepted"`
+}
+
+// stall is a time in which a client did not run.
+type stall struct {
+	Client int   `json:"client"`
+	From   int64 `json:"from"`
+	To     int64 `json:"to"`
+}
+
+// span is a time in which a fault lasted.
+type span struct {
+	Name string `json:"name"`
+	From int64  `json:"from"`
+	To   int64  `json:"to"`
+}
+
+type history struct {
+	Scenario string    `json:"scenario"`
+	Seed     uint64    `json:"seed"`
+	Start    int64     `json:"start"`
+	End      int64     `json:"end"`
+	Attempts []attempt `json:"attempts"`
+	Accesses []access  `json:"accesses"`
+	Stalls   []stall   `json:"stalls"`
+	Faults   []span    `json:"faults"`
+}
+
+// grace is how long a client that runs again may take to notice what it missed.
+const grace = int64(25 * time.Millisecond)
+
+// stalledAt returns the stall because of which a client may not know at t what happened just before.
+func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
+	for _, s := range h.Stalls {
+		if s.Client == client && s.From <= t && t <= s.To+grace {
+			return s, true
+		}
+	}
+	return stall{}, false
+}
+
+// held returns the attempts that were acquired, by key.
+func (h *history) held() map[string][]attempt {
+	byKey := map[string][]attempt{}
+	for _, a := range h.Attempts {
+		if a.Acquired != 0 {
+			byKey[a.Key] = append(byKey[a.Key], a)
+		}
+	}
+	return byKey
+}
+
+// tally is what a history comes to.
+type tally struct {
+	attempts, acquired, lost, takeovers, faults, duringFaults int
+	reads, writes, refused                                    int
+	stalls                                                    int
+}
+
+func (h *history) tally() tally {
+	t := tally{attempts: len(h.Attempts), faults: len(h.Faults), stalls: len(h.Stalls)}
+	for _, held := range h.held() {
+		sortBy(held, func(a attempt) int64 { return a.Token })
+		for i, a := range held {
+			t.acquired++
+			if a.Lost {
+				t.lost++
+			}
+			if i > 0 && held[i-1].Client != a.Client {
+				t.takeovers++
+			}
+			for _, f := range h.Faults {
+				if f.From <= a.Call && a.Acquired <= f.To {
+					t.duringFaults++
+					break
+				}
+			}
+		}
+	}
+	for _, a := range h.Accesses {
+		switch {
+		case !a.Accepted:
+			t.refused++
+		case a.Write:
+			t.writes++
+		default:
+			t.reads++
+		}
+	}
+	return t
+}
+
+func (t *tally) add(o tally) {
+	t.attempts += o.attempts
+	t.acquired += o.acquired
+	t.lost += o.lost
+	t.takeovers += o.takeovers
+	t.faults += o.faults
+	t.duringFaults += o.duringFaults
+	t.reads += o.reads
+	t.writes += o.writes
+	t.refused += o.refused
+	t.stalls += o.stalls
+}

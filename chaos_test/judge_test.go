@@ -1,0 +1,170 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// checks are what every history must stand. Each says, in one line each, what broke its rule.
+var checks = []struct {
+	name  string
+	check func(*history) []string
+}{
+	{"tokens are given once", givenOnce},
+	{"later acquisitions have larger tokens", inOrder},
+	{"holders do not overlap", exclusive},
+	{"the store is guarded", guarded},
+	{"errors have their faults", explained},
+	{"every key can be had again", recovered},
+	{"something was done", lively},
+}
+
+func sortBy[T any](all []T, by func(T) int64) {
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(by(a), by(b)) })
+}
+
+func (h *history) ms(t int64) string {
+	return fmt.Sprintf("%.3f ms", float64(t-h.Start)/float64(time.Millisecond))
+}
+
+func (h *history) describe(a attempt) string {
+	return fmt.Sprintf("client %d, op %d (%s, token %d, asked at %s, had it from %s to %s)",
+		a.Client, a.Op, a.Way, a.Token, h.ms(a.Call), h.ms(a.Acquired), h.ms(a.Until))
+}
+
+// givenOnce finds tokens that two acquisitions of one key were given.
+func givenOnce(h *history) (broken []string) {
+	for key, held := range h.held() {
+		first := map[int64]attempt{}
+		for _, a := range held {
+			if b, taken := first[a.Token]; taken {
+				broken = append(broken, fmt.Sprintf("%s: %s has the token of %s", key, h.describe(a), h.describe(b)))
+				continue
+			}
+			first[a.Token] = a
+		}
+	}
+	return broken
+}
+
+// inOrder finds acquisitions with a token that is not larger than that of one which had finished before they began.
+func inOrder(h *history) (broken []string) {
+	for key, held := range h.held() {
+		finished := slices.Clone(held)
+		sortBy(finished, func(a attempt) int64 { return a.Acquired })
+		sortBy(held, func(a attempt) int64 { return a.Call })
+		var newest attempt
+		for _, a := range held {
+			for len(finished) > 0 && finished[0].Acquired < a.Call {
+				if finished[0].Token > newest.Token {
+					newest = finished[0]
+				}
+				finished = finished[1:]
+			}
+			if newest.Token >= a.Token {
+				broken = append(broken, fmt.Sprintf("%s: %s comes after %s", key, h.describe(a), h.describe(newest)))
+			}
+		}
+	}
+	return broken
+}
+
+// exclusive finds two clients that believed at one time to have a key, unless one of them did not run just then.
+func exclusive(h *history) []string {
+	broken, _ := h.overlaps()
+	return broken
+}
+
+func (h *history) overlaps() (broken []string, excused int) {
+	for key, held := range h.held() {
+		sortBy(held, func(a attempt) int64 { return a.Acquired })
+		last := held[0]
+		for _, a := range held[1:] {
+			if a.Acquired < last.Until {
+				_, one := h.stalledAt(last.Client, a.Acquired)
+				_, other := h.stalledAt(a.Client, a.Acquired)
+				if one || other {
+					excused++
+				} else {
+					broken = append(broken, fmt.Sprintf("%s: for %v both %s and %s", key,
+						time.Duration(min(last.Until, a.Until)-a.Acquired), h.describe(last), h.describe(a)))
+				}
+			}
+			if a.Until > last.Until {
+				last = a
+			}
+		}
+	}
+	return broken, excused
+}
+
+// guarded finds accesses that the store should have decided otherwise, and updates that were lost.
+func guarded(h *history) (broken []string) {
+	type record struct{ newest, version int64 }
+	records := map[string]record{}
+	for _, a := range h.Accesses {
+		r := records[a.Key]
+		switch {
+		case a.Accepted && a.Token < r.newest:
+			broken = append(broken, fmt.Sprintf("%s: at %s client %d was let in with token %d after %d", a.Key, h.ms(a.At), a.Client, a.Token, r.newest))
+		case !a.Accepted && a.Token >= r.newest:
+			broken = append(broken, fmt.Sprintf("%s: at %s client %d was refused with token %d, the newest", a.Key, h.ms(a.At), a.Client, a.Token))
+		case a.Accepted && a.Write && a.Base != r.version:
+			broken = append(broken, fmt.Sprintf("%s: at %s client %d with token %d overwrote version %d, having read %d",
+				a.Key, h.ms(a.At), a.Client, a.Token, r.version, a.Base))
+		}
+		if a.Accepted {
+			r.newest = max(r.newest, a.Token)
+			if a.Write {
+				r.version++
+			}
+		}
+		records[a.Key] = r
+	}
+	return broken
+}
+
+func explained(h *history) (broken []string) {
+	for _, a := range h.Attempts {
+		if a.Odd {
+			broken = append(broken, fmt.Sprintf("%s: %s: %s", a.Key, h.describe(a), a.Err))
+		}
+	}
+	return broken
+}
+
+// recovered finds keys that somebody did not get after the faults.
+func recovered(h *history) (broken []string) {
+	laps := 0
+	for _, a := range h.Attempts {
+		if a.Way != lastLap {
+			continue
+		}
+		laps++
+		if a.Acquired == 0 || a.Lost {
+			broken = append(broken, fmt.Sprintf("%s: %s: %s", a.Key, h.describe(a), a.Err))
+		}
+	}
+	if laps == 0 {
+		broken = append(broken, "no client tried")
+	}
+	return broken
+}
+
+// lively finds that a history shows nothing.
+func lively(h *history) (broken []string) {
+	t := h.tally()
+	for what, n := range map[string]int{
+		"acquisitions": t.acquired, "acquisitions while faults lasted": t.duringFaults, "keys that went from one client to another": t.takeovers,
+		"faults": t.faults, "reads under a token": t.reads, "writes under a token": t.writes,
+	} {
+		if n == 0 {
+			broken = append(broken, "no "+what)
+		}
+	}
+	return broken
+}

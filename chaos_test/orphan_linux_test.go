@@ -1,0 +1,6 @@
+package chaos_test
+
+import "syscall"
+
+// dieWithParent has the kernel kill the process when the thread that started it ends, also while it is stopped.
+func dieWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -1,0 +1,8 @@
+//go:build unix && !linux
+
+package chaos_test
+
+import "syscall"
+
+// dieWithParent asks for nothing: clients end when their standard input does.
+func dieWithParent() *syscall.SysProcAttr { return nil }

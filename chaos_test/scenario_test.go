@@ -1,0 +1,358 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+const (
+	nodeCount   = 5
+	clientCount = 3
+)
+
+// scenario is one row: traffic under faults.
+type scenario struct {
+	name   string
+	keep   bool // the nodes sync every write to disk, so that they remember and vote at once after a crash
+	tempo  tempo
+	length time.Duration
+	script script
+}
+
+var (
+	steady = tempo{TTL: time.Second, MaxTTL: 2 * time.Second, NodeTimeout: 150 * time.Millisecond}
+	// brisk is for rows that have to wait for restarted nodes to vote again.
+	brisk = tempo{TTL: 800 * time.Millisecond, MaxTTL: time.Second, NodeTimeout: 150 * time.Millisecond}
+)
+
+var scenarios = []scenario{
+	{
+		name: "a node crashes and forgets", tempo: brisk, length: 3 * time.Second,
+		script: series(quarantine, func(r *rand.Rand, _ tempo) fault {
+			return fault{kind: crash, nodes: some(r, 1), client: everybody, lasts: between(r, 20*time.Millisecond, 400*time.Millisecond)}
+		}),
+	},
+	{
+		// The lock of the client that is cut off stands on three nodes, one of which forgets it.
+		name: "a node forgets what a client has there and not elsewhere", tempo: brisk, length: 4 * time.Second,
+		script: series(quarantine, func(r *rand.Rand, t tempo) fault {
+			nodes := r.Perm(nodeCount)
+			forget := fault{kind: crash, nodes: nodes[:1], client: everybody}
+			return fault{
+				kind: oneOf(r, cut, vanish), nodes: nodes[1:3], client: r.IntN(clientCount), lasts: between(r, t.TTL*3/2, t.TTL*2), amid: &forget,
+			}
+		}),
+	},
+	{
+		name: "nodes crash and remember", keep: true, tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, _ tempo) fault {
+			return fault{kind: crash, nodes: minority(r), client: everybody, lasts: between(r, 20*time.Millisecond, 400*time.Millisecond)}
+		}),
+	},
+	{
+		name: "a node freezes", tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, t tempo) fault {
+			return fault{kind: freeze, nodes: minority(r), client: everybody, lasts: between(r, 50*time.Millisecond, t.TTL*3/2)}
+		}),
+	},
+	{
+		name: "a minority is cut off", tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, t tempo) fault {
+			return fault{
+				kind: oneOf(r, cut, vanish, deafen, mute), nodes: minority(r), client: everybody,
+				lasts: between(r, 100*time.Millisecond, t.TTL*3/2),
+			}
+		}),
+	},
+	{
+		name: "a client is cut off from a majority", tempo: brisk, length: 5 * time.Second,
+		script: series(short, func(r *rand.Rand, t tempo) fault {
+			return fault{
+				kind: oneOf(r, cut, vanish, deafen, mute), nodes: some(r, nodeCount/2+1+r.IntN(2)), client: r.IntN(clientCount),
+				lasts: between(r, t.TTL, t.TTL*2),
+			}
+		}),
+	},
+	{
+		name: "links are slow and lose connections", tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, _ tempo) fault {
+			return fault{
+				kind: oneOf(r, slow, snap), nodes: some(r, nodeCount), client: oneOf(r, everybody, r.IntN(clientCount)),
+				lasts: between(r, 200*time.Millisecond, 800*time.Millisecond),
+			}
+		}),
+	},
+	{
+		name: "a client is killed", tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, _ tempo) fault {
+			return fault{kind: killing, client: r.IntN(clientCount), lasts: between(r, 0, 500*time.Millisecond)}
+		}),
+	},
+	{
+		name: "a client sleeps past its TTL", tempo: steady, length: 3 * time.Second,
+		script: series(short, func(r *rand.Rand, t tempo) fault {
+			return fault{kind: stopping, client: r.IntN(clientCount), lasts: between(r, t.TTL*11/10, t.TTL*2)}
+		}),
+	},
+	{
+		name: "rolling restart", tempo: brisk,
+		script: rolling(quarantine, crash),
+	},
+	{
+		name: "one thing after another", keep: true, tempo: steady, length: 4 * time.Second,
+		script: series(short, func(r *rand.Rand, t tempo) fault {
+			f := fault{kind: oneOf(r, crash, freeze, cut, vanish, deafen, mute, slow, snap), nodes: minority(r), client: everybody}
+			if r.IntN(4) == 0 {
+				f = fault{kind: oneOf(r, killing, stopping), client: r.IntN(clientCount)}
+			}
+			f.lasts = between(r, 50*time.Millisecond, t.TTL*3/2)
+			return f
+		}),
+	},
+}
+
+func TestScenarios(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	switch _, err := theBackend(); {
+	case errors.Is(err, errNoNodes):
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	seed, rounds := firstSeed(t), time.Duration(0)
+	if text := os.Getenv("REDLOCK_CHAOS_DURATION"); text != "" {
+		var err error
+		if rounds, err = time.ParseDuration(text); err != nil {
+			t.Fatalf("REDLOCK_CHAOS_DURATION: %v", err)
+		}
+	}
+	var table table
+	for start := time.Now(); ; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			for _, sc := range scenarios {
+				t.Run(strings.ReplaceAll(sc.name, " ", "_"), func(t *testing.T) {
+					t.Parallel()
+					sc.run(t, seed, &table)
+				})
+			}
+		})
+		if t.Failed() || time.Since(start) >= rounds {
+			break
+		}
+	}
+	t.Log("\n" + table.String())
+}
+
+// firstSeed is the seed that the environment gives, or a random one.
+func firstSeed(t *testing.T) uint64 {
+	text := os.Getenv("REDLOCK_CHAOS_SEED")
+	if text == "" {
+		return rand.Uint64N(1 << 32)
+	}
+	seed, err := strconv.ParseUint(text, 10, 64)
+	if err != nil {
+		t.Fatalf("REDLOCK_CHAOS_SEED: %v", err)
+	}
+	return seed
+}
+
+// run makes one history of the scenario and judges it.
+func (sc scenario) run(t *testing.T, seed uint64, sum *table) {
+	h := &history{Scenario: sc.name, Seed: seed}
+	broken, logs := sc.play(t, h)
+	for _, c := range checks {
+		for _, text := range c.check(h) {
+			broken = append(broken, c.name+": "+text)
+		}
+	}
+	if len(broken) == 0 {
+		if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+			broken = append(broken, verdict)
+		}
+	}
+	_, excused := h.overlaps()
+	sum.add(sc.name, h.tally(), excused, len(broken))
+	t.Logf("%s", rowOf(h.tally(), excused, len(broken)))
+	if len(broken) > 0 {
+		sc.fail(t, h, broken, logs)
+	}
+}
+
+// fail says what broke, and how to see it again.
+func (sc scenario) fail(t *testing.T, h *history, broken []string, logs string) {
+	const most = 20
+	for _, text := range broken[:min(most, len(broken))] {
+		t.Error(text)
+	}
+	if len(broken) > most {
+		t.Errorf("and %d more", len(broken)-most)
+	}
+	dir := keptDir(t)
+	if err := errors.Join(h.keep(dir), os.WriteFile(filepath.Join(dir, "clients.log"), []byte(logs), 0o600)); err != nil {
+		t.Errorf("the history could not be kept: %v", err)
+	}
+	t.Errorf("the history is in %s; to repeat traffic and faults: REDLOCK_CHAOS_SEED=%d go test -run '%s' ./chaos_test",
+		dir, h.Seed, strings.ReplaceAll(t.Name(), fmt.Sprintf("seed=%d", h.Seed), ""))
+}
+
+// keptDir is a directory that outlives the test.
+func keptDir(t *testing.T) string {
+	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
+		return t.ArtifactDir()
+	}
+	dir, err := os.MkdirTemp("", "redlock-chaos-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// play runs nodes, clients and faults, and writes down what happened. It returns what broke beside that.
+func (sc scenario) play(t *testing.T, h *history) (broken []string, logs string) {
+	backend, err := theBackend()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := backend.start(nodeCount, sc.keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := set.Close(); err != nil {
+			t.Errorf("nodes: %v", err)
+		}
+	}()
+	net, err := newNetwork(clientCount, set.Addrs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = net.close() }()
+	store, err := startStore()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { h.Accesses = store.close() }()
+	drawn := rand.New(rand.NewPCG(h.Seed, hash(sc.name)))
+	seeds := drawn.Uint64()
+	crowd := newCrowd(clientCount, func(slot, number int) clientConfig {
+		return clientConfig{Number: number, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.tempo}
+	})
+	defer func() {
+		crowd.close()
+		broken = append(broken, crowd.collect(h)...)
+		logs = crowd.logs()
+	}()
+
+	if err := spawnAll(crowd); err != nil {
+		t.Fatal(err)
+	}
+	h.Start = now()
+	s := &stage{nodes: set, network: net, crowd: crowd}
+	h.Faults, err = s.play(sc.script(drawn, sc.length, sc.tempo), sc.length)
+	if err != nil {
+		t.Errorf("the faults did not go as they should: %v", err)
+	}
+	if err := crowd.finish(30 * time.Second); err != nil {
+		return append(broken, err.Error()), ""
+	}
+	h.End = now()
+	return append(broken, leftovers(t.Context(), set, sc.tempo)...), ""
+}
+
+func spawnAll(w *crowd) error {
+	errs := make([]error, clientCount)
+	var wg sync.WaitGroup
+	for slot := range clientCount {
+		wg.Go(func() { errs[slot] = w.spawn(slot) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func hash(text string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text))
+	return h.Sum64()
+}
+
+// leftovers waits until nothing is left on the nodes but fence counters and records, which are kept on purpose, and says what is there for longer than it may be
+// when the last operation is over now.
+func leftovers(ctx context.Context, set nodes, t tempo) (broken []string) {
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		left := 0
+		for i, addr := range set.Addrs() {
+			since := time.Since(start)
+			keys, err := look(ctx, addr)
+			if err != nil {
+				return append(broken, fmt.Sprintf("node %d: %v", i, err))
+			}
+			for key, ttl := range keys {
+				switch {
+				case ttl < 0:
+					broken = append(broken, fmt.Sprintf("%s on node %d lives for ever", key, i))
+				case strings.HasSuffix(key, ":fence"), strings.HasSuffix(key, ":record"):
+				case since > mayStay(key, t):
+					broken = append(broken, fmt.Sprintf("%s is left on node %d %v after the last operation, for another %v", key, i, since, ttl))
+				default:
+					left++
+				}
+			}
+		}
+		if left == 0 || len(broken) > 0 {
+			return broken
+		}
+	}
+}
+
+// mayStay is how long a key may stay after the last operation. Queues and what else stands beside locks is kept for MaxTTL.
+func mayStay(key string, t tempo) time.Duration {
+	const looking = 100 * time.Millisecond // between the last operation and the look
+	if strings.HasPrefix(key, "lock:") {
+		return t.TTL + looking
+	}
+	return t.MaxTTL + looking
+}
+
+// look returns the keys on a node and how long each will live, less than 0 for ever.
+func look(ctx context.Context, addr string) (left map[string]time.Duration, err error) {
+	c := redis.NewClient(&redis.Options{
+		Addr: addr, MaxRetries: -1, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer func() { err = errors.Join(err, c.Close()) }()
+	keys, err := c.Keys(ctx, "*").Result()
+	if err != nil {
+		return nil, err
+	}
+	left = map[string]time.Duration{}
+	for _, key := range keys {
+		const gone, never = -2, -1
+		switch ttl, err := c.PTTL(ctx, key).Result(); {
+		case err != nil:
+			return nil, err
+		case ttl == never:
+			left[key] = -1
+		case ttl != gone:
+			left[key] = ttl
+		}
+	}
+	return left, nil
+}

@@ -1,0 +1,37 @@
+package cluster
+
+import (
+	"context"
+	"strings"
+)
+
+// RunAside is Run on a connection beside the stream, for commands so large that what is behind them should not wait.
+// Nothing is promised about its order to other commands.
+func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
+	if d := n.down.Load(); d != nil {
+		deliver(r, n, nil, n.refusal(d))
+		return
+	}
+	if !n.c.begin() {
+		deliver(r, n, nil, ErrClosed)
+		return
+	}
+	if !n.c.spawn(func() { n.aside(s, keys, args, r) }) {
+		deliver(r, n, nil, ErrClosed)
+		n.c.end()
+	}
+}
+
+func (n *Node) aside(s *Script, keys []string, args []any, r Receiver) {
+	defer n.c.end()
+	cmd := s.byHash(keys, args)
+	err := n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
+	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+		cmd = s.bySource(cmd)
+		err = n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
+	}
+	if lost(err) {
+		n.trip(err)
+	}
+	deliver(r, n, cmd.Val(), err)
+}

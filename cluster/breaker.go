@@ -1,0 +1,199 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+)
+
+// downtime is the state of a node that failed to answer: it is not asked until a probe reached it.
+type downtime struct {
+	mu     sync.Mutex
+	err    error
+	since  time.Time
+	failed atomic.Bool // a command failed since the last probe was begun
+}
+
+func (d *downtime) error() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.err
+}
+
+func (d *downtime) set(err error) {
+	d.mu.Lock()
+	d.err = err
+	d.mu.Unlock()
+}
+
+// newPace spaces probes from 10 ms to 1 s, with jitter so that processes do not probe in step.
+func newPace() *backoff.ExponentialBackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
+		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+}
+
+// steady is how long a node has to stay up before its next failure is probed at once again.
+const steady = 5 * time.Second
+
+// trip marks the node down and starts to probe it. While the node is down it makes sure of one more probe, and once this
+// cluster is closed it does nothing.
+func (n *Node) trip(err error) {
+	d := &downtime{err: err, since: time.Now()}
+	if !n.down.CompareAndSwap(nil, d) {
+		if d := n.down.Load(); d != nil {
+			d.failed.Store(true)
+		}
+		return
+	}
+	if !n.c.spawn(func() { n.recover(d) }) {
+		return
+	}
+	n.c.cfg.Logger.Warn("redlock: node down", "node", n.name, "error", err)
+}
+
+// recover probes until the node answers, then sends what it is owed and lets it be asked again.
+func (n *Node) recover(d *downtime) {
+	n.mu.Lock()
+	if n.pace == nil || time.Since(n.lastUp) > steady {
+		n.pace = newPace()
+	}
+	pace, wait := n.pace, time.Duration(0)
+	if !n.lastUp.IsZero() && time.Since(n.lastUp) <= steady {
+		wait = pace.NextBackOff()
+	}
+	n.mu.Unlock()
+	for {
+		if !n.c.pause(wait) {
+			return
+		}
+		d.failed.Store(false)
+		err := n.probe(n.c.ctx)
+		if err == nil && n.up(d) {
+			return
+		}
+		if err != nil {
+			d.set(err)
+		}
+		wait = pace.NextBackOff()
+	}
+}
+
+// probe reaches the node over the pool of connections that the stream uses.
+func (n *Node) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
+	defer cancel()
+	if err := n.meetServers(ctx); err != nil {
+		return err
+	}
+	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
+	return err
+}
+
+// meetServers connects to every server behind a node that is a Redis Cluster, before anything is asked of it: one that
+// was first met later on would be taken for one that stands in for another.
+func (n *Node) meetServers(ctx context.Context) error {
+	client, ok := n.client.(*redis.ClusterClient)
+	if !ok || n.met.Load() {
+		return nil
+	}
+	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error { return server.Ping(ctx).Err() })
+	if err == nil && n.met.CompareAndSwap(false, true) && n.fresh.Load() {
+		n.c.metYoung()
+	}
+	return err
+}
+
+// up sends what the node is owed, and then lets it be asked again. It reports false when the node went away meanwhile.
+func (n *Node) up(d *downtime) bool {
+	loaded := map[*Script]bool{}
+	for {
+		owed, up := n.takeDebts(d)
+		if up {
+			break
+		}
+		if len(owed) == 0 {
+			return false
+		}
+		for _, o := range owed {
+			// A node that restarted lacks the script. The first is sent as source: else the debts behind it would be sent
+			// a second time, and by then not ahead of what is new.
+			n.settle(o, !loaded[o.script])
+			loaded[o.script] = true
+		}
+	}
+	n.c.cfg.Logger.Info("redlock: node back", "node", n.name, "after", time.Since(d.since).Round(time.Millisecond))
+	return true
+}
+
+// takeDebts takes out what the node is owed. If that is nothing, the node is up from then on: a debt is either among those
+// taken, or sent by owe itself. What is owed to a node that failed again stays.
+func (n *Node) takeDebts(d *downtime) (owed []debt, up bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case d.failed.Load():
+		return nil, false
+	case len(n.debts) == 0:
+		n.lastUp = time.Now()
+		n.down.Store(nil)
+		return nil, true
+	}
+	owed, n.debts = n.debts, nil
+	return owed, false
+}
+
+// debt is a command that has to reach the node once it can, up to a moment after which it is pointless.
+type debt struct {
+	script *Script
+	keys   []string
+	args   []any
+	until  time.Time
+}
+
+// maxDebts bounds what is kept for a node that is down; above it the oldest go, and their keys live to their TTL.
+const maxDebts = 1 << 16
+
+// Owe sends s now or, when the node cannot be reached, as soon as it is back, unless that is after until (zero: however
+// late). The script may be executed more than once. Used for releases, so that a key does not live to its TTL on a node
+// that was away.
+func (n *Node) Owe(s *Script, keys []string, args []any, until time.Time) {
+	n.owe(debt{script: s, keys: keys, args: args, until: until})
+}
+
+func (n *Node) owe(o debt) {
+	n.mu.Lock()
+	if n.down.Load() != nil {
+		if len(n.debts) >= maxDebts {
+			n.debts = n.debts[1:]
+		}
+		n.debts = append(n.debts, o)
+		n.mu.Unlock()
+		return
+	}
+	n.mu.Unlock()
+	n.settle(o, false)
+}
+
+func (n *Node) settle(o debt, bySource bool) {
+	if !o.until.IsZero() && !time.Now().Before(o.until) {
+		return
+	}
+	cl := call{script: o.script, cmd: o.script.byHash(o.keys, o.args), receiver: o}
+	if bySource {
+		cl.cmd, cl.script = o.script.bySource(cl.cmd), nil
+	}
+	n.send(cl)
+}
+
+// Receive keeps the debt when the node went away again, even if it is back by now. An answer settles it, of whatever kind,
+// unless it is that the server can execute nothing.
+func (o debt) Receive(n *Node, _ any, err error) {
+	if lost(err) || errors.Is(err, redis.ErrPoolTimeout) {
+		n.owe(o)
+	}
+}

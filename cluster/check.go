@@ -1,0 +1,147 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Severity says what a Finding can cost.
+type Severity int
+
+const (
+	Note    Severity = iota // worth knowing
+	Warning                 // costs availability or comes near to costing a lock
+	Danger                  // can lose a lock
+)
+
+func (s Severity) String() string { return [...]string{"note", "warning", "danger"}[s] }
+
+// Finding is one thing Check found.
+type Finding struct {
+	Node     string // "" for the set as a whole
+	Severity Severity
+	Text     string // what is so
+	Mend     string // what to do about it
+}
+
+func (f Finding) String() string {
+	where := "set"
+	if f.Node != "" {
+		where = "node " + f.Node
+	}
+	return fmt.Sprintf("%s: %s: %s; %s", f.Severity, where, f.Text, f.Mend)
+}
+
+// clockTolerance is the offset between a node's clock and ours from which Check speaks of it.
+const clockTolerance = 500 * time.Millisecond
+
+// Check asks every node what could make locks on it unsafe: how it is reached, its role, eviction policy, persistence,
+// clock, version, restarts. It returns what it found, the set's findings first, then each node's in order; an empty
+// list is good news. It changes nothing, and takes at most a few NodeTimeouts.
+func (c *Cluster) Check(ctx context.Context) []Finding {
+	found := c.checkSet()
+	perNode := make([][]Finding, len(c.nodes))
+	var wg sync.WaitGroup
+	for i, n := range c.nodes {
+		wg.Go(func() { perNode[i] = n.check(ctx) })
+	}
+	wg.Wait()
+	for _, f := range perNode {
+		found = append(found, f...)
+	}
+	return found
+}
+
+func (c *Cluster) checkSet() []Finding {
+	switch n := len(c.nodes); {
+	case n == 1:
+		return []Finding{{Severity: Warning, Text: "there is one node only", Mend: "locks stop when it stops; use 3, 5 or 7"}}
+	case n%2 == 0:
+		return []Finding{{Severity: Warning, Text: fmt.Sprintf("%d nodes tolerate no more failures than %d", n, n-1), Mend: "use an odd number"}}
+	}
+	return nil
+}
+
+func (n *Node) check(ctx context.Context) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
+	defer cancel()
+	var found []Finding
+	add := func(s Severity, text, mend string) { found = append(found, Finding{n.name, s, text, mend}) }
+	before := time.Now()
+	f, err := askFacts(ctx, n.client)
+	if err != nil {
+		add(Warning, "cannot be reached: "+err.Error(), "see whether it runs, and whether the network and the credentials let this process in")
+		return found
+	}
+	middle := before.Add(time.Since(before) / 2)
+	if n.many {
+		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
+	}
+	if f.runID == "" {
+		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow INFO and TIME to this user")
+	} else if !n.Votes() {
+		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
+	}
+	if f.evicts != "" && f.evicts != "noeviction" {
+		add(Danger, "evicts keys when its memory is full (maxmemory-policy "+f.evicts+")", "CONFIG SET maxmemory-policy noeviction")
+	}
+	if !f.fsyncAlways {
+		add(Note, "may forget locks when it crashes, so it does not vote for MaxTTL after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
+	}
+	if off := f.now.Sub(middle); !f.now.IsZero() && off.Abs() > clockTolerance {
+		add(Warning, fmt.Sprintf("its clock is %v from this machine's", off.Round(time.Millisecond)), "keep clocks in step with NTP; tokens stay ordered up to MaxTTL of difference")
+	}
+	if f.version != "" && !atLeast(f.version, 6, 2) {
+		add(Danger, "runs version "+f.version, "needs Redis 6.2 or Valkey")
+	}
+	return found
+}
+
+func atLeast(version string, major, minor int) bool {
+	parts := strings.SplitN(version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	a, err1 := strconv.Atoi(parts[0])
+	b, err2 := strconv.Atoi(parts[1])
+	return err1 == nil && err2 == nil && (a > major || a == major && b >= minor)
+}
+
+// Status is the state of one node as this process sees it.
+type Status struct {
+	Node        string
+	Up          bool
+	Err         error         // why it is down
+	Since       time.Time     // since when it is down
+	Votes       bool          // its grants count
+	VotesIn     time.Duration // how long until they do
+	Version     string        // "" where it does not say
+	Uptime      time.Duration // when it was last connected to
+	ClockOffset time.Duration // when it was last connected to: its clock minus ours
+}
+
+// Status says how each node does, without asking it anything.
+func (c *Cluster) Status() []Status {
+	all := make([]Status, len(c.nodes))
+	now := time.Now()
+	for i, n := range c.nodes {
+		s := &all[i]
+		n.mu.Lock()
+		s.Version, s.Uptime, s.ClockOffset = n.facts.version, n.facts.uptime, n.offset
+		n.mu.Unlock()
+		s.Node, s.Votes = n.name, n.votes(now)
+		if !s.Votes {
+			s.VotesIn = time.Duration(n.quarantine.Load() - n.c.since(now))
+		}
+		if d := n.down.Load(); d != nil {
+			s.Err, s.Since = d.error(), d.since
+		} else {
+			s.Up = true
+		}
+	}
+	return all
+}

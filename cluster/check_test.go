@@ -1,0 +1,108 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+func findings(all []Finding) string {
+	lines := make([]string, len(all))
+	for i, f := range all {
+		lines[i] = f.String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestCheckSpeaksOfTheSizeOfTheSet(t *testing.T) {
+	t.Parallel()
+	for n, want := range map[int]string{
+		1: "warning: set: there is one node only; locks stop when it stops; use 3, 5 or 7",
+		2: "warning: set: 2 nodes tolerate no more failures than 1; use an odd number",
+		3: "",
+		4: "warning: set: 4 nodes tolerate no more failures than 3; use an odd number",
+	} {
+		c := open(t, nodetest.Embedded(t, n))
+		var got []Finding
+		for _, f := range c.Check(t.Context()) {
+			if f.Node == "" {
+				got = append(got, f)
+			}
+		}
+		if findings(got) != want {
+			t.Errorf("of %d nodes Check says %q, want %q", n, findings(got), want)
+		}
+	}
+}
+
+func TestCheckOfGoodNodesSaysOnlyWhatTheyMayForget(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		got := open(t, s).Check(t.Context())
+		if len(got) != 3 {
+			t.Fatalf("Check says\n%s", findings(got))
+		}
+		for i, f := range got {
+			if f.Node != hostOf(t, s.URLs()[i]) || f.Severity != Note || !strings.Contains(f.String(), "note: node "+f.Node+": may forget locks when it crashes") ||
+				!strings.Contains(f.Mend, "appendfsync always") {
+				t.Errorf("Check says %s", f)
+			}
+		}
+	})
+}
+
+func TestCheckFindsNothingOnNodesThatSync(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 3, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
+	if got := open(t, s).Check(t.Context()); len(got) != 0 {
+		t.Errorf("Check says\n%s", findings(got))
+	}
+}
+
+func TestCheckFindsWhatEndangersLocks(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 3, redisproc.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+	c := open(t, s)
+	restricted := nodetest.Client(t, s, 1)
+	s.Stop(2)
+	got := c.Check(t.Context())
+	for i, want := range []string{"danger: node " + c.Nodes()[0].Name() + ": evicts keys when its memory is full (maxmemory-policy allkeys-lru)",
+		"danger: node " + c.Nodes()[1].Name() + ": evicts keys", "warning: node " + c.Nodes()[2].Name() + ": cannot be reached"} {
+		if !strings.Contains(findings(got), want) {
+			t.Errorf("Check does not say %d: %q but\n%s", i, want, findings(got))
+		}
+	}
+	if err := restricted.Do(t.Context(), "acl", "setuser", "default", "-info").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := findings(c.Check(t.Context())); !strings.Contains(got, "warning: node "+c.Nodes()[1].Name()+": does not tell its uptime") {
+		t.Errorf("of a restricted node Check says\n%s", got)
+	}
+}
+
+func TestCheckSaysWhoDoesNotVote(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		if err := s.Restart(1, true); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it answers again", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
+		got := findings(c.Check(t.Context()))
+		if want := "note: node " + c.Nodes()[1].Name() + ": restarted lately"; strings.Count(got, "restarted lately") != 1 || !strings.Contains(got, want) {
+			t.Errorf("Check says\n%s", got)
+		}
+	})
+}
+
+func TestVersionsAreComparedByNumber(t *testing.T) {
+	for version, want := range map[string]bool{
+		"6.2.0": true, "6.10": true, "7.0.15": true, "10.0.0": true, "6.1.9": false, "5.9": false, "6": false, "x.y": false,
+	} {
+		if got := atLeast(version, 6, 2); got != want {
+			t.Errorf("atLeast(%q) = %t", version, got)
+		}
+	}
+}

@@ -1,0 +1,316 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Cluster is a set of independent nodes. All methods may be called concurrently. It belongs to one process: what it
+// sends carries its process id.
+type Cluster struct {
+	cfg     Config
+	nodes   []*Node
+	process string
+	epoch   time.Time
+
+	ctx    context.Context // ends when the streams have been drained
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // every goroutine of the cluster and its nodes
+
+	closing atomic.Bool   // no new operations
+	dead    atomic.Bool   // no new commands
+	pending atomic.Int64  // commands whose answer is awaited
+	idle    chan struct{} // rung when pending may have reached zero while closing
+	closed  chan struct{}
+	once    sync.Once
+
+	young  atomic.Int32 // nodes that were freshly started when first met
+	newSet atomic.Bool  // all of them: a set that was just made has forgotten nothing
+
+	spawnMu sync.Mutex // orders spawn before the final wait
+	mu      sync.Mutex
+	servers map[string]*Node // by run_id
+
+	mail mailbox
+}
+
+// openTries is how many times the nodes' time-out Open keeps trying to reach a quorum.
+const openTries = 8
+
+// Open connects to the nodes. It succeeds as soon as each was tried and a quorum answered; the others are down, and
+// probed. It fails at once with what no waiting mends: a bad Config (ErrConfig), a server listed twice, a replica, a
+// refused password, a certificate that does not verify, each named; and with a *QuorumError when no quorum answered.
+// ctx bounds the opening only. The caller must Close the Cluster.
+func Open(ctx context.Context, cfg Config) (*Cluster, error) {
+	cfg = cfg.withDefaults()
+	err := cfg.validate()
+	targets, terr := cfg.targets()
+	if err := errors.Join(err, terr); err != nil {
+		return nil, err
+	}
+	c := &Cluster{
+		cfg: cfg, process: rand.Text(), epoch: time.Now(),
+		idle: make(chan struct{}, 1), closed: make(chan struct{}), servers: map[string]*Node{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for i, t := range targets {
+		if err = c.add(i, t); err != nil {
+			break
+		}
+	}
+	if err == nil {
+		err = c.meet(ctx)
+	}
+	if err != nil {
+		c.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
+	if len(c.nodes)%2 == 0 {
+		cfg.Logger.Warn("redlock: an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
+	}
+	return c, nil
+}
+
+func (c *Cluster) add(i int, t target) error {
+	n := &Node{c: c, index: i, name: t.name, many: t.many, runIDs: map[string]bool{}}
+	n.inbox.bell = make(chan struct{}, 1)
+	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
+	c.nodes = append(c.nodes, n)
+	var err error
+	n.pipe, err = n.client.AsyncAutoPipelineWithOptions(&redis.AutoPipelineOptions{
+		// A batch is what gathered while the one before it was under way: nothing waits for company.
+		MaxBatchSize:      1,
+		MaxQueuedCommands: c.cfg.MaxQueued,
+	})
+	if err != nil {
+		return &NodeError{Node: n.name, Err: err}
+	}
+	c.spawn(n.collect)
+	return nil
+}
+
+// meet contacts every node, and keeps trying for a while where a quorum is missing.
+func (c *Cluster) meet(ctx context.Context) error {
+	budget, cancel := context.WithTimeout(ctx, openTries*c.cfg.NodeTimeout)
+	defer cancel()
+	pace := newPace()
+	failed, last := c.nodes, make([]error, len(c.nodes))
+	for {
+		errs := c.probeAll(budget, failed)
+		var next []*Node
+		var wrong []error
+		var down []NodeError
+		for i, err := range errs {
+			switch n := failed[i]; {
+			case err == nil:
+			case misconfigured(err):
+				wrong = append(wrong, &NodeError{n.name, err})
+			default:
+				if last[n.index] == nil || budget.Err() == nil { // else it says only that the time is over
+					last[n.index] = n.explain(err)
+				}
+				next, down = append(next, n), append(down, NodeError{n.name, last[n.index]})
+			}
+		}
+		got, need := len(c.nodes)-len(next), c.Quorum()
+		switch {
+		case len(wrong) > 0:
+			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
+		case got >= need:
+			for i, n := range next {
+				n.trip(down[i].Err)
+			}
+			return nil
+		}
+		failed = next
+		select {
+		case <-budget.Done():
+			missing := &QuorumError{Op: "open", Need: need, Got: got, Nodes: down}
+			if ctx.Err() != nil {
+				return fmt.Errorf("%w: %w", missing, ctxErr(ctx))
+			}
+			return missing
+		case <-time.After(pace.NextBackOff()):
+		}
+	}
+}
+
+func (c *Cluster) probeAll(ctx context.Context, nodes []*Node) []error {
+	errs := make([]error, len(nodes))
+	var wg sync.WaitGroup
+	for i, n := range nodes {
+		wg.Go(func() { errs[i] = n.probe(ctx) })
+	}
+	wg.Wait()
+	return errs
+}
+
+// misconfigured reports whether err is one that trying again does not mend.
+func misconfigured(err error) bool {
+	var same *sameServerError
+	var cert *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	var authority x509.UnknownAuthorityError
+	var op *net.OpError
+	if errors.Is(err, errReplica) || errors.As(err, &same) || errors.As(err, &cert) ||
+		errors.As(err, &record) || errors.As(err, &authority) {
+		return true
+	}
+	if errors.As(err, &op) && op.Op == "remote error" { // crypto/tls: the server refused the handshake
+		return true
+	}
+	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password", "ERR DB index", "ERR AUTH"} {
+		if saidBy(err, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// Process is this Cluster's random id. It stands at the start of every value and names the channel of its mailbox.
+func (c *Cluster) Process() string { return c.process }
+
+// Nodes are the nodes, in a stable order. The slice must not be changed.
+func (c *Cluster) Nodes() []*Node { return c.nodes }
+
+// Quorum is how many nodes must agree.
+func (c *Cluster) Quorum() int { return Quorum(len(c.nodes)) }
+
+// Config is the configuration with its defaults filled in.
+func (c *Cluster) Config() Config { return c.cfg }
+
+// Err is ErrClosed once Close was called.
+func (c *Cluster) Err() error {
+	if c.closing.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// Close stops new operations, waits until every command that was sent has its answer, and then closes all connections.
+// Locks that are still held stay on the nodes until their TTL; close what holds them first. It may be called again;
+// every call waits. ctx bounds only the waiting: the closing goes on.
+func (c *Cluster) Close(ctx context.Context) error {
+	c.once.Do(func() {
+		c.closing.Store(true)
+		go c.shutdown()
+	})
+	select {
+	case <-c.closed:
+		return nil
+	case <-ctx.Done():
+		return ctxErr(ctx)
+	}
+}
+
+func (c *Cluster) shutdown() {
+	defer close(c.closed)
+	c.drain()
+	c.spawnMu.Lock()
+	c.dead.Store(true)
+	c.spawnMu.Unlock()
+	c.drain() // what began between the last look and the refusal of more
+	c.cancel()
+	var wg sync.WaitGroup
+	for _, n := range c.nodes {
+		wg.Go(func() {
+			if n.pipe != nil {
+				n.pipe.Close()
+			}
+			n.inbox.close()
+			n.client.Close()
+		})
+	}
+	wg.Wait()
+	c.wg.Wait()
+}
+
+// drain waits until no answer is awaited.
+func (c *Cluster) drain() {
+	for c.pending.Load() > 0 {
+		<-c.idle
+	}
+}
+
+// begin counts a command that is about to be sent. It reports false when none may be sent any more.
+func (c *Cluster) begin() bool {
+	c.pending.Add(1)
+	if c.dead.Load() {
+		c.end()
+		return false
+	}
+	return true
+}
+
+// end counts an answer. Whatever the answer made necessary has been sent by then, so zero means that nothing follows.
+func (c *Cluster) end() {
+	if c.pending.Add(-1) == 0 && c.closing.Load() {
+		select {
+		case c.idle <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// spawn runs fn on a goroutine that Close waits for. It reports false, and does not run fn, once the streams are shut.
+func (c *Cluster) spawn(fn func()) bool {
+	c.spawnMu.Lock()
+	defer c.spawnMu.Unlock()
+	if c.dead.Load() {
+		return false
+	}
+	c.wg.Go(fn)
+	return true
+}
+
+// pause waits for d. It reports false when the cluster closed meanwhile.
+func (c *Cluster) pause(d time.Duration) bool {
+	if d <= 0 {
+		return c.ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-c.ctx.Done():
+		return false
+	}
+}
+
+// since is now as nanoseconds of monotonic time, for atomics.
+func (c *Cluster) since(now time.Time) int64 { return int64(now.Sub(c.epoch)) }
+
+// metYoung counts a node that was freshly started when this process first met it.
+func (c *Cluster) metYoung() {
+	if int(c.young.Add(1)) == len(c.nodes) {
+		c.newSet.Store(true)
+	}
+}
+
+// claim gives the server with this run_id to n unless another node has it, and returns whose it is.
+func (c *Cluster) claim(runID string, n *Node) *Node {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other, taken := c.servers[runID]; taken {
+		return other
+	}
+	c.servers[runID] = n
+	return n
+}
+
+func (c *Cluster) disclaim(runID string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.servers, runID)
+}

@@ -1,0 +1,82 @@
+package cluster
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Config says which nodes make the set and how patient to be with them. Zero fields mean their defaults.
+// Exactly one of URLs and Clients is needed.
+type Config struct {
+	// URLs names the nodes, one URL each, in the forms go-redis parses:
+	//
+	//	redis://[user:password@]host:port[/db]
+	//	rediss://…                                       TLS
+	//	unix://[user:password@]/path/to/socket[?db=1]
+	//	redis://host:port?master_name=NAME&addr=host:port…   a master found through Sentinel
+	//	redis://host:port?addr=host:port…                a Redis Cluster
+	//
+	// The nodes must be independent: none may be a replica of another. Timeouts and retries in a URL are overruled by
+	// this Config. A node that fails over to an asynchronous replica (Sentinel, Redis Cluster) may forget its newest
+	// grants without restarting; it is quarantined when this process sees the fail-over, but a process that starts
+	// later cannot see it.
+	URLs []string
+
+	// Clients gives the nodes as ready clients by name, for what a URL cannot say (TLS certificates, credential
+	// providers, dialers). A *redis.Client, a sentinel-backed one among them, and a *redis.ClusterClient can be used.
+	// Only their options are taken: the Cluster opens connections of its own with them, because retries and unbounded
+	// timeouts, which are right for data, are wrong for locks. The given clients stay the caller's to close.
+	Clients map[string]redis.UniversalClient
+
+	// MaxTTL is the longest TTL that may be asked for, and how long a restarted node that may have forgotten grants
+	// does not vote. Default 60 s, at least 1 s. All processes on the same nodes should have the same.
+	MaxTTL time.Duration
+
+	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
+	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
+	NodeTimeout time.Duration
+
+	// MaxQueued bounds the commands that wait for one node. What comes above it fails at once, as unsent.
+	// Default 65,536, at least 64.
+	MaxQueued int
+
+	// Logger gets one line per event a person must know: a node down or back, a restart seen. Default slog.Default().
+	Logger *slog.Logger
+}
+
+// withDefaults fills in defaults on the copy it is given.
+func (cfg Config) withDefaults() Config {
+	cfg.MaxTTL = cmp.Or(cfg.MaxTTL, 60*time.Second)
+	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 250*time.Millisecond)
+	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 65536)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg
+}
+
+// validate reports everything that is wrong with a configuration whose defaults are filled in.
+func (cfg Config) validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) { errs = append(errs, fieldError(field, format, args...)) }
+	switch {
+	case len(cfg.URLs) > 0 && len(cfg.Clients) > 0:
+		bad("Config.URLs", "given together with Config.Clients; give one of them")
+	case len(cfg.URLs) == 0 && len(cfg.Clients) == 0:
+		bad("Config.URLs", "no nodes; name at least one, best 3, 5 or 7 independent ones")
+	}
+	if cfg.MaxTTL < time.Second {
+		bad("Config.MaxTTL", "%v is too short; at least 1s", cfg.MaxTTL)
+	}
+	if cfg.NodeTimeout < time.Millisecond || cfg.NodeTimeout > cfg.MaxTTL/3 {
+		bad("Config.NodeTimeout", "%v is out of range; from 1ms to a third of MaxTTL, %v", cfg.NodeTimeout, cfg.MaxTTL/3)
+	}
+	if cfg.MaxQueued < 64 {
+		bad("Config.MaxQueued", "%d is too small; at least 64", cfg.MaxQueued)
+	}
+	return errors.Join(errs...)
+}

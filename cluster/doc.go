@@ -1,0 +1,30 @@
+// Package cluster is a set of independent Redis nodes: connections, one ordered stream of commands per node, health,
+// and the arithmetic of quorums. Package mutex builds the algorithm on it.
+//
+// # Streams
+//
+// All commands to a node go through one stream, go-redis's auto-pipelining: what gathers while one batch is under way is
+// the next batch. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
+// SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when nobody
+// waits for it any more, and Close waits for them.
+//
+// # Health
+//
+// A node that does not answer within NodeTimeout is down. It is not asked then, so with a minority down an operation costs
+// what it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
+//
+// # Delayed restart
+//
+// A node that crashes may forget the locks it granted. On every new connection, before the first command, the node's
+// run_id and uptime are read; a node that restarted less than MaxTTL ago does not vote until then, when all that it can
+// have forgotten has expired. It still takes grants and renewals meanwhile. Nodes that sync an append-only file on every
+// write vote at once, and so do the nodes of a set that is new: all of them started less than MaxTTL before this process
+// met them, and none was seen restarting by it. A server that does not tell its uptime votes; Check says so.
+//
+// What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
+// memory was emptied by a person (FLUSHALL) or by eviction.
+//
+// # Credentials
+//
+// stand in URLs and clients only. No error, log line or name of a node repeats them.
+package cluster

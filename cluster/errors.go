@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+var (
+	// ErrNoQuorum is matched by a *QuorumError: too few nodes answered to decide anything. Open returns it, and every
+	// operation of the packages above.
+	ErrNoQuorum = errors.New("redlock: no quorum of nodes")
+
+	// ErrClosed is returned by everything that is asked of a Cluster after Close, or of a Locker, Leases, ... after theirs.
+	ErrClosed = errors.New("redlock: closed")
+
+	// ErrNodeDown is matched by the error of a node that was not asked, because it did not answer lately.
+	ErrNodeDown = errors.New("node is down")
+
+	// ErrConfig is matched by every error about a configuration or an option that can not be used.
+	ErrConfig = errors.New("redlock: bad configuration")
+)
+
+// NodeError is what one node answered, or why it could not be asked.
+type NodeError struct {
+	Node string // the node's name
+	Err  error
+}
+
+func (e *NodeError) Error() string { return "node " + e.Node + ": " + e.Err.Error() }
+func (e *NodeError) Unwrap() error { return e.Err }
+
+// QuorumError says that too few nodes answered. It matches ErrNoQuorum, and the error of each node.
+type QuorumError struct {
+	Op    string // what was tried, as "acquire"
+	Key   string // the caller's key, or "" where there is none
+	Need  int    // answers needed
+	Got   int    // answers that came
+	Nodes []NodeError
+}
+
+func (e *QuorumError) Error() string {
+	var b strings.Builder
+	b.WriteString("redlock: " + e.Op)
+	if e.Key != "" {
+		fmt.Fprintf(&b, " %q", e.Key)
+	}
+	fmt.Fprintf(&b, ": no quorum: %d of the %d nodes needed answered", e.Got, e.Need)
+	for i := range e.Nodes {
+		sep := "; "
+		if i == 0 {
+			sep = " ("
+		}
+		b.WriteString(sep + e.Nodes[i].Error())
+	}
+	if len(e.Nodes) > 0 {
+		b.WriteString(")")
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrNoQuorum) true.
+func (e *QuorumError) Is(target error) bool { return target == ErrNoQuorum }
+
+// Unwrap gives the errors of the nodes.
+func (e *QuorumError) Unwrap() []error {
+	errs := make([]error, len(e.Nodes))
+	for i := range e.Nodes {
+		errs[i] = &e.Nodes[i]
+	}
+	return errs
+}
+
+// downError is the answer of a node that is not asked.
+type downError struct{ cause error }
+
+func (e *downError) Error() string        { return "down: " + e.cause.Error() }
+func (e *downError) Is(target error) bool { return target == ErrNodeDown }
+func (e *downError) Unwrap() error        { return e.cause }
+
+// Unsent reports whether err, an error that a Receiver got, proves that the command never left for the node.
+// Any other error leaves open whether the node has executed it, or will.
+func Unsent(err error) bool {
+	return errors.Is(err, ErrNodeDown) || errors.Is(err, ErrClosed) ||
+		errors.Is(err, redis.ErrAutoPipelineQueueFull) || errors.Is(err, redis.ErrPoolTimeout)
+}
+
+// answered reports whether err is an answer of the server, as opposed to trouble on the way.
+func answered(err error) bool {
+	var reply redis.Error
+	return err == nil || errors.As(err, &reply)
+}
+
+// saidBy reports whether err is an answer of the server that begins with word, however it is wrapped.
+func saidBy(err error, word string) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), word)
+}
+
+// unable reports whether err is the answer of a server that can execute nothing at present, and answers probes alike.
+func unable(err error) bool {
+	return saidBy(err, "LOADING") || saidBy(err, "BUSY ") || redis.IsMaxClientsError(err)
+}
+
+// fieldError says which configuration field has what wrong and what would be right.
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", ErrConfig, field, fmt.Sprintf(format, args...))
+}
+
+// ctxErr keeps ctx.Err() in the chain beside the cause the caller gave, if there is one.
+func ctxErr(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if cause == nil || errors.Is(cause, err) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", err, cause)
+}

@@ -1,0 +1,140 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/embedded"
+)
+
+// A set of three nodes goes on when one of them stops.
+func Example() {
+	nodes, err := embedded.Start(3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nodes.Close()
+	nodes.Stop(2)
+
+	ctx := context.Background()
+	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close(ctx)
+	up := 0
+	for _, s := range c.Status() {
+		if s.Up {
+			up++
+		}
+	}
+	fmt.Printf("%d of %d nodes are up, %d are needed\n", up, len(c.Nodes()), c.Quorum())
+	// Output: 2 of 3 nodes are up, 2 are needed
+}
+
+// Without a quorum nothing can be decided, and the error says what each node had to say.
+func ExampleOpen_noQuorum() {
+	nodes, err := embedded.Start(3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nodes.Close()
+	nodes.Stop(1)
+	nodes.Stop(2)
+
+	cfg := cluster.Config{URLs: nodes.URLs(), NodeTimeout: 20 * time.Millisecond}
+	_, err = cluster.Open(context.Background(), cfg)
+	var missing *cluster.QuorumError
+	if errors.As(err, &missing) {
+		fmt.Printf("%d of the %d nodes needed answered; %d did not\n", missing.Got, missing.Need, len(missing.Nodes))
+	}
+	fmt.Println(errors.Is(err, cluster.ErrNoQuorum))
+	// Output:
+	// 1 of the 2 nodes needed answered; 2 did not
+	// true
+}
+
+// A configuration error names everything that is wrong at once.
+func ExampleConfig() {
+	_, err := cluster.Open(context.Background(), cluster.Config{
+		URLs:      []string{"redis://10.0.0.1:6379", "redis://10.0.0.2:6379?tries=3"},
+		MaxTTL:    100 * time.Millisecond,
+		MaxQueued: 1,
+	})
+	for line := range strings.Lines(err.Error()) {
+		fmt.Println(strings.Fields(line)[3])
+	}
+	fmt.Println(errors.Is(err, cluster.ErrConfig))
+	// Output:
+	// Config.MaxTTL:
+	// Config.NodeTimeout:
+	// Config.MaxQueued:
+	// Config.URLs[1]:
+	// true
+}
+
+// printed passes on what a node answers.
+type printed chan any
+
+func (a printed) Receive(_ *cluster.Node, reply any, err error) {
+	if err != nil {
+		reply = err
+	}
+	a <- reply
+}
+
+// What is sent to a node is executed there in the order in which it was sent.
+func ExampleNode_Run() {
+	nodes, err := embedded.Start(1)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nodes.Close()
+	ctx := context.Background()
+	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close(ctx)
+
+	count := cluster.NewScript("count", `return redis.call('INCRBY', KEYS[1], ARGV[1])`)
+	got := make(printed, 3)
+	for i := 1; i <= 3; i++ {
+		c.Nodes()[0].Run(count, []string{"counter"}, []any{i}, got)
+	}
+	fmt.Println(<-got, <-got, <-got)
+	// Output: 1 3 6
+}
+
+// Check speaks of what could make locks unsafe.
+func ExampleCluster_Check() {
+	nodes, err := embedded.Start(2)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer nodes.Close()
+	ctx := context.Background()
+	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close(ctx)
+	for _, finding := range c.Check(ctx) {
+		if finding.Severity >= cluster.Warning {
+			fmt.Println(finding)
+		}
+	}
+	// Output: warning: set: 2 nodes tolerate no more failures than 1; use an odd number
+}

@@ -1,0 +1,198 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// facts is what a server says of itself on a new connection.
+type facts struct {
+	runID       string        // "" where the server does not say
+	uptime      time.Duration // whole seconds
+	now         time.Time     // the server's clock, TIME
+	replica     bool
+	aof         bool   // keeps an append-only file
+	fsyncAlways bool   // and syncs it before it answers
+	version     string // "" where the server does not say
+	evicts      string // the eviction policy, "" where the server does not say
+}
+
+// boot is when the server process started, by its own clock, to the second.
+func (f facts) boot() time.Time { return f.now.Add(-f.uptime) }
+
+// errReplica is why a replica is never connected to: it refuses writes, and what it holds may roll back.
+var errReplica = errors.New("is a replica (role:slave); list the independent masters")
+
+// asker is the part of a connection or client that askFacts needs.
+type asker interface {
+	Pipelined(ctx context.Context, fn func(redis.Pipeliner) error) ([]redis.Cmder, error)
+}
+
+// askFacts asks in one round trip. A server that refuses INFO, TIME or CONFIG (a restricted user, a managed service)
+// leaves those facts empty; only a connection that does not work is an error.
+func askFacts(ctx context.Context, cn asker) (facts, error) {
+	var info, fsync *redis.Cmd
+	var now *redis.TimeCmd
+	_, err := cn.Pipelined(ctx, func(p redis.Pipeliner) error {
+		info = p.Do(ctx, "info")
+		now = p.Time(ctx)
+		fsync = p.Do(ctx, "config", "get", "appendfsync")
+		return nil
+	})
+	if err != nil && !answered(err) {
+		return facts{}, err
+	}
+	text, _ := info.Text()
+	f := parseInfo(text)
+	if f.now, err = now.Result(); err != nil {
+		f.runID = "" // without the server's clock its uptime says nothing
+	}
+	f.fsyncAlways = f.aof && strings.Contains(fmt.Sprint(fsync.Val()), "always")
+	return f, nil
+}
+
+// parseInfo reads the lines of INFO this package uses. What is missing or malformed stays empty.
+func parseInfo(text string) facts {
+	var f facts
+	for line := range strings.Lines(text) {
+		key, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		switch key {
+		case "run_id":
+			f.runID = value
+		case "uptime_in_seconds":
+			if s, err := strconv.ParseInt(value, 10, 32); err == nil && s >= 0 {
+				f.uptime = time.Duration(s) * time.Second
+			}
+		case "role":
+			f.replica = value == "slave"
+		case "aof_enabled":
+			f.aof = value == "1"
+		case "redis_version":
+			f.version = value
+		case "maxmemory_policy":
+			f.evicts = value
+		}
+	}
+	return f
+}
+
+// observe runs on every new connection to a node, before the first command: a grant of a restarted server can never
+// arrive before its restart is known.
+func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
+	before := time.Now()
+	f, err := askFacts(ctx, cn)
+	if err != nil {
+		return err
+	}
+	if f.replica {
+		return errReplica
+	}
+	// A server that tells nothing of itself may want a password, and closes the connection of who asks for much without.
+	unknown := f.runID != "" && !n.knows(f.runID)
+	restarted, err := n.learn(f, before, time.Now())
+	if err == nil && unknown {
+		err = loadScripts(ctx, cn)
+	}
+	if restarted {
+		n.c.cfg.Logger.Warn("redlock: node restarted; it may have forgotten locks, so its vote does not count for a while",
+			"node", n.name, "for", n.c.cfg.MaxTTL)
+	}
+	return err
+}
+
+// knows reports whether this server was met before.
+func (n *Node) knows(runID string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.runIDs[runID]
+}
+
+// learn works out from f whether the node may have forgotten grants, and until when it therefore does not vote. It
+// reports whether a restart that may have forgotten some was seen. A server that is already another node of the set is
+// refused.
+func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	before := n.facts
+	n.facts, n.offset = f, 0
+	if !f.now.IsZero() {
+		n.offset = f.now.Sub(asked.Add(now.Sub(asked) / 2))
+	}
+	if f.runID == "" || n.runIDs[f.runID] {
+		return false, nil
+	}
+	if other := n.c.claim(f.runID, n); other != n {
+		return false, &sameServerError{other.name}
+	}
+	alone := len(n.runIDs) == 0
+	first := alone || n.many && !n.met.Load()
+	if !n.many {
+		for old := range n.runIDs {
+			n.c.disclaim(old)
+			delete(n.runIDs, old)
+		}
+	}
+	n.runIDs[f.runID] = true
+
+	// A server that stands in for another has forgotten what the other knew, however old it is itself. Where several
+	// servers stand behind one node, one that is first met later on is taken for such a one.
+	started, maxTTL := f.boot(), n.c.cfg.MaxTTL
+	if !first {
+		started = f.now
+	}
+	born := asked.Add(-f.uptime)
+	if !first {
+		born = asked
+	}
+	// The start is known to the second. Every token the server gave before it is below this.
+	boot := started.Add(time.Second + maxTTL).UnixMicro()
+	if !alone && n.many { // the youngest of the servers counts
+		boot = max(boot, n.boot.Load())
+		if born.Before(n.born) {
+			born = n.born
+		}
+	}
+	n.born = born
+	n.boot.Store(boot)
+
+	young := maxTTL + time.Second - f.uptime
+	switch {
+	case !first && !(f.fsyncAlways && before.fsyncAlways): // one that syncs since this start may have forgotten before
+		n.restarted.Store(true)
+		n.quarantine.Store(n.c.since(now) + int64(maxTTL))
+		return true, nil
+	case first:
+		if young > 0 && !f.fsyncAlways {
+			n.quarantine.Store(max(n.quarantine.Load(), n.c.since(now)+int64(young)))
+		}
+		fresh := young > 0 && (alone || n.fresh.Load())
+		n.fresh.Store(fresh)
+		if fresh && !n.many {
+			n.c.metYoung()
+		}
+	}
+	return false, nil
+}
+
+// sameServerError refuses a server that is in the set under another name.
+type sameServerError struct{ other string }
+
+func (e *sameServerError) Error() string {
+	return "is the same server as node " + e.other + "; each must be an independent server"
+}
+
+// votes reports whether a grant of this node counts at now.
+func (n *Node) votes(now time.Time) bool {
+	until := n.quarantine.Load()
+	return until == 0 || n.c.since(now) >= until || (!n.restarted.Load() && n.c.newSet.Load())
+}
+
+// BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: its last
+// start plus MaxTTL, in µs of the node's clock. 0 where the node does not tell its uptime.
+func (n *Node) BootFloor() int64 { return n.boot.Load() }

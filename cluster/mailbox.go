@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"context"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Channel is the name of the pub/sub channel on which nodes send messages to the process with this id.
+func Channel(process string) string { return "redlock:wake:" + process }
+
+// A Listener gets the messages that nodes send to this process. Its methods are called on a goroutine that serves the
+// node's whole mailbox; they must not block.
+type Listener interface {
+	// Message reports whether text, which came from n, concerned this listener.
+	Message(n *Node, text string) (claimed bool)
+	// Unclaimed gets a message that concerned no listener. One listener gets it.
+	Unclaimed(n *Node, text string)
+	// Gap says that messages of n may have been lost.
+	Gap(n *Node)
+}
+
+// mailbox is this process's one subscription on each node, opened at the first need.
+type mailbox struct {
+	mu        sync.Mutex
+	listeners map[Listener]struct{}
+	opened    chan struct{} // closed when every node that can be reached is subscribed; nil before the first Listen
+	waiting   int           // nodes of which opened still waits
+}
+
+// Listen adds l to those who get messages, and opens the mailbox if it is the first. The returned channel is closed
+// when the subscription stands on every node that could be reached within twice NodeTimeout, or the cluster closed; until then Node.Listening tells.
+func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
+	m := &c.mail
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.listeners == nil {
+		m.listeners = map[Listener]struct{}{}
+	}
+	m.listeners[l] = struct{}{}
+	if m.opened != nil {
+		return m.opened
+	}
+	m.opened = make(chan struct{})
+	m.waiting = len(c.nodes)
+	running := c.spawn(func() {
+		c.pause(2 * c.cfg.NodeTimeout)
+		m.open()
+	})
+	for _, n := range c.nodes {
+		running = c.spawn(n.listen) && running
+	}
+	if !running {
+		m.openLocked() // closing: nothing to wait for
+	}
+	return m.opened
+}
+
+// Unlisten ends what Listen began. The subscriptions stay for the next listener.
+func (c *Cluster) Unlisten(l Listener) {
+	c.mail.mu.Lock()
+	defer c.mail.mu.Unlock()
+	delete(c.mail.listeners, l)
+}
+
+func (m *mailbox) openLocked() {
+	select {
+	case <-m.opened:
+	default:
+		close(m.opened)
+	}
+}
+
+// listen serves the mailbox on one node until the cluster closes. go-redis reconnects, and says so by a new
+// subscription event.
+func (n *Node) listen() {
+	sub := n.client.Subscribe(n.c.ctx, Channel(n.c.process))
+	stop := context.AfterFunc(n.c.ctx, func() { sub.Close() })
+	defer stop()
+	first := true
+	for event := range sub.ChannelWithSubscriptions() {
+		switch event := event.(type) {
+		case *redis.Subscription:
+			n.subscribed.Store(true)
+			if first {
+				n.c.mail.arrive()
+			} else {
+				n.c.mail.each(func(l Listener) { l.Gap(n) })
+			}
+			first = false
+		case *redis.Message:
+			n.c.mail.dispatch(n, event.Payload)
+		}
+	}
+	n.subscribed.Store(false)
+}
+
+// arrive counts a node whose subscription stands.
+func (m *mailbox) arrive() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.waiting--; m.waiting <= 0 {
+		m.openLocked()
+	}
+}
+
+func (m *mailbox) open() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.openLocked()
+}
+
+func (m *mailbox) each(fn func(Listener)) {
+	for _, l := range m.snapshot() {
+		fn(l)
+	}
+}
+
+func (m *mailbox) snapshot() []Listener {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := make([]Listener, 0, len(m.listeners))
+	for l := range m.listeners {
+		all = append(all, l)
+	}
+	return all
+}
+
+func (m *mailbox) dispatch(n *Node, text string) {
+	all := m.snapshot()
+	claimed := false
+	for _, l := range all {
+		claimed = l.Message(n, text) || claimed
+	}
+	if !claimed && len(all) > 0 {
+		all[0].Unclaimed(n, text)
+	}
+}

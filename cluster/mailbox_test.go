@@ -1,0 +1,231 @@
+package cluster
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// listener notes what it gets.
+type listener struct {
+	mu        sync.Mutex
+	claims    func(text string) bool
+	messages  []note
+	unclaimed []note
+	gaps      []int
+}
+
+type note struct {
+	node int
+	text string
+}
+
+func (l *listener) Message(n *Node, text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.messages = append(l.messages, note{n.Index(), text})
+	return l.claims != nil && l.claims(text)
+}
+
+func (l *listener) Unclaimed(n *Node, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.unclaimed = append(l.unclaimed, note{n.Index(), text})
+}
+
+func (l *listener) Gap(n *Node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gaps = append(l.gaps, n.Index())
+}
+
+func (l *listener) got() (messages, unclaimed []note, gaps []int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.messages), slices.Clone(l.unclaimed), slices.Clone(l.gaps)
+}
+
+func (l *listener) has(n note) bool {
+	messages, _, _ := l.got()
+	return slices.Contains(messages, n)
+}
+
+func tell(t *testing.T, s nodetest.Set, c *Cluster, i int, text string) int64 {
+	t.Helper()
+	got, err := nodetest.Client(t, s, i).Publish(t.Context(), Channel(c.Process()), text).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c, other := open(t, s), open(t, s)
+		l, stranger := &listener{claims: func(string) bool { return true }}, &listener{}
+		for _, n := range c.Nodes() {
+			if n.Listening() {
+				t.Error("a mailbox is open before the first Listen")
+			}
+		}
+		soon(t, "the mailbox opened", c.Listen(l))
+		soon(t, "the other mailbox opened", other.Listen(stranger))
+		for i, n := range c.Nodes() {
+			if !n.Listening() {
+				t.Errorf("node %d is not listening", i)
+			}
+			if got := tell(t, s, c, i, "hello"); got != 1 {
+				t.Errorf("%d receive on node %d, want 1", got, i)
+			}
+			eventually(t, "the message arrived", func() bool { return l.has(note{i, "hello"}) })
+		}
+		messages, unclaimed, gaps := l.got()
+		if len(messages) != 3 || len(unclaimed) != 0 || len(gaps) != 0 {
+			t.Errorf("got messages %v, unclaimed %v, gaps %v", messages, unclaimed, gaps)
+		}
+		if messages, _, _ := stranger.got(); len(messages) != 0 {
+			t.Errorf("another process got %v", messages)
+		}
+	})
+}
+
+func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 1)
+	c := open(t, s)
+	claimer := &listener{claims: func(text string) bool { return text == "mine" }}
+	all := []*listener{claimer, {}, {}}
+	for _, l := range all {
+		soon(t, "the mailbox opened", c.Listen(l))
+	}
+	const each = 20
+	for range each {
+		tell(t, s, c, 0, "mine")
+		tell(t, s, c, 0, "nobody's")
+	}
+	tell(t, s, c, 0, "last")
+	lost := func() (n int) {
+		for _, l := range all {
+			_, unclaimed, _ := l.got()
+			for _, u := range unclaimed {
+				if u.text == "mine" {
+					t.Fatal("a claimed message was taken for unclaimed")
+				}
+			}
+			n += len(unclaimed)
+		}
+		return n
+	}
+	eventually(t, "all arrived", func() bool { return lost() >= each+1 })
+	if got := lost(); got != each+1 {
+		t.Errorf("%d messages were given as unclaimed, want %d", got, each+1)
+	}
+	for _, l := range all {
+		if messages, _, _ := l.got(); len(messages) != 2*each+1 {
+			t.Errorf("a listener got %d messages, want all %d", len(messages), 2*each+1)
+		}
+	}
+
+	c.Unlisten(all[1])
+	before, _, _ := all[1].got()
+	tell(t, s, c, 0, "later")
+	eventually(t, "it arrived", func() bool { return claimer.has(note{0, "later"}) && lost() == each+2 })
+	if after, _, _ := all[1].got(); len(after) != len(before) {
+		t.Error("it got a message after Unlisten")
+	}
+	c.Unlisten(all[0])
+	c.Unlisten(all[2])
+	tell(t, s, c, 0, "to nobody")
+}
+
+func TestAReconnectedMailboxSaysThatThereWasAGap(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		l := &listener{}
+		soon(t, "the mailbox opened", c.Listen(l))
+		gapsOf := func(i int) (n int) {
+			_, _, gaps := l.got()
+			for _, g := range gaps {
+				if g == i {
+					n++
+				}
+			}
+			return n
+		}
+		s.Stop(1)
+		if err := s.Restart(1, false); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "there is a gap", func() bool { return gapsOf(1) > 0 })
+		eventually(t, "messages arrive again", func() bool {
+			return tell(t, s, c, 1, "again") == 1 && l.has(note{1, "again"})
+		})
+		if gapsOf(0) != 0 {
+			t.Error("the other node has a gap")
+		}
+	})
+}
+
+func TestAKilledSubscriptionIsAGap(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 1, realOptions())
+	c := open(t, s)
+	l := &listener{}
+	soon(t, "the mailbox opened", c.Listen(l))
+	if err := nodetest.Client(t, s, 0).ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "there is a gap", func() bool { _, _, gaps := l.got(); return len(gaps) > 0 })
+	eventually(t, "messages arrive again", func() bool {
+		return tell(t, s, c, 0, "again") == 1 && l.has(note{0, "again"})
+	})
+	if !c.Status()[0].Up {
+		t.Error("the node is down")
+	}
+}
+
+func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
+	t.Parallel()
+	for name, hurt := range map[string]func(s nodetest.Set, i int){
+		"stopped": nodetest.Set.Stop,
+		"paused":  nodetest.Set.Pause,
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+				hurt(s, 2)
+				c := open(t, s, impatient)
+				l := &listener{}
+				soon(t, "the mailbox opened", c.Listen(l))
+				if !c.Nodes()[0].Listening() || !c.Nodes()[1].Listening() || c.Nodes()[2].Listening() {
+					t.Errorf("listening: %t, %t, %t", c.Nodes()[0].Listening(), c.Nodes()[1].Listening(), c.Nodes()[2].Listening())
+				}
+				if name == "stopped" {
+					if err := s.Restart(2, false); err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					s.Resume(2)
+				}
+				eventually(t, "it listens there too", c.Nodes()[2].Listening)
+				tell(t, s, c, 2, "late")
+				eventually(t, "the message arrived", func() bool { return l.has(note{2, "late"}) })
+			})
+		})
+	}
+}
+
+func TestListenEndsWhenTheClusterCloses(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 3)
+	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second; cfg.MaxTTL = time.Minute })
+	s.Pause(2)
+	opened := c.Listen(&listener{})
+	s.Stop(2)
+	shut(t, c)
+	soon(t, "its channel is closed", opened)
+}

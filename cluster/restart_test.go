@@ -1,0 +1,283 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+func votes(c *Cluster) (all []bool) {
+	for _, n := range c.Nodes() {
+		all = append(all, n.Votes())
+	}
+	return all
+}
+
+func TestASetThatIsAllYoungVotesAndARestartedNodeDoesNot(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, shortTTL)
+		for i, v := range votes(c) {
+			if !v {
+				t.Errorf("node %d of a new set does not vote", i)
+			}
+		}
+		n := c.Nodes()[1]
+		began := time.Now()
+		if err := s.Restart(1, true); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+		if n.Votes() && time.Since(began) < c.Config().MaxTTL {
+			t.Error("a node that forgot votes at once")
+		}
+		if !c.Nodes()[0].Votes() || !c.Nodes()[2].Votes() {
+			t.Error("the others lost their votes")
+		}
+		if st := c.Status()[1]; !st.Votes && (st.VotesIn <= 0 || st.VotesIn > c.Config().MaxTTL) {
+			t.Errorf("status %+v", st)
+		}
+		eventually(t, "it votes again", n.Votes)
+		if e := time.Since(began); e < c.Config().MaxTTL {
+			t.Errorf("it voted %v after a restart, before MaxTTL", e)
+		}
+	})
+}
+
+// The answer to a first command after a restart must not count, even if nobody noticed the restart before.
+func TestARestartIsKnownBeforeTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 2 * time.Second }) // MaxTTL is a minute
+		n := c.Nodes()[0]
+		if err := s.Restart(0, true); err != nil {
+			t.Fatal(err)
+		}
+		voted := make(chan bool, 1)
+		eventually(t, "it answers", func() bool {
+			o := newOnce()
+			n.Run(pingScript, nil, nil, voter{o, voted})
+			return o.wait(t).err == nil
+		})
+		if <-voted {
+			t.Error("the first answer after a restart counts")
+		}
+	})
+}
+
+// voter notes whether the node voted when its first good answer came.
+type voter struct {
+	once
+	voted chan bool
+}
+
+func (v voter) Receive(n *Node, reply any, err error) {
+	if err == nil {
+		select {
+		case v.voted <- n.Votes():
+		default:
+		}
+	}
+	v.once.Receive(n, reply, err)
+}
+
+// grown waits until the nodes of s are older than a MaxTTL of one second, as servers count: in whole seconds.
+func grown(t *testing.T, s nodetest.Set) {
+	t.Helper()
+	for i := range s.Len() {
+		client := nodetest.Client(t, s, i)
+		eventually(t, "the node is old", func() bool {
+			f, err := askFacts(t.Context(), client)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return f.uptime >= 2*time.Second
+		})
+	}
+}
+
+func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		grown(t, s)
+		began := time.Now()
+		if err := s.Restart(2, true); err != nil {
+			t.Fatal(err)
+		}
+		c := open(t, s, shortTTL) // this process has not seen the restart
+		if v := votes(c); !v[0] || !v[1] || v[2] && time.Since(began) < c.Config().MaxTTL {
+			t.Errorf("votes are %v, want all but the last", v)
+		}
+		eventually(t, "it votes", c.Nodes()[2].Votes)
+		if e := time.Since(began); e < c.Config().MaxTTL {
+			t.Errorf("it voted %v after a restart, before MaxTTL", e)
+		}
+	})
+}
+
+func TestANodeThatSyncsEveryWriteVotesAtOnce(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 3, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
+	c := open(t, s)
+	if err := s.Restart(1, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it answers again", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
+	if len(c.Nodes()[1].runIDs) != 1 || c.Nodes()[1].restarted.Load() || !c.Nodes()[1].Votes() {
+		t.Error("it does not vote")
+	}
+	if !open(t, s, func(cfg *Config) { cfg.MaxTTL = time.Hour }).Nodes()[1].Votes() {
+		t.Error("it does not vote for a process that meets it later")
+	}
+}
+
+func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		n := c.Nodes()[0]
+		client := nodetest.Client(t, s, 0)
+		clock := func() int64 { return client.Time(t.Context()).Val().UnixMicro() }
+		maxTTL := c.Config().MaxTTL.Microseconds()
+		first := n.BootFloor()
+		if now := clock(); first <= now-2*time.Second.Microseconds() || first > now+maxTTL+2*time.Second.Microseconds() {
+			t.Errorf("BootFloor is %d off now", first-now)
+		}
+		if err := client.ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err == nil {
+			eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+		}
+		if got := n.BootFloor(); got != first {
+			t.Errorf("BootFloor went from %d to %d in one life of the node", first, got)
+		}
+		before := clock()
+		if err := s.Restart(0, true); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+		if got := n.BootFloor(); got <= before+maxTTL || got <= first {
+			t.Errorf("BootFloor is %d, not above the start (after %d) and MaxTTL", got, before)
+		}
+	})
+}
+
+// table-driven, with facts as servers give them.
+func TestWhoVotesWhen(t *testing.T) {
+	type step struct {
+		after time.Duration // since the one before
+		node  int
+		facts facts
+	}
+	old, young := time.Hour, 5*time.Second
+	id := func(id string, uptime time.Duration) facts { return facts{runID: id, uptime: uptime} }
+	synced := func(f facts) facts { f.aof, f.fsyncAlways = true, true; return f }
+	for _, tt := range []struct {
+		name  string
+		steps []step
+		then  time.Duration // since the last step
+		want  [3]bool
+	}{
+		{"old nodes vote", []step{{0, 0, id("a", old)}, {0, 1, id("b", old)}, {0, 2, id("c", old)}}, 0, [3]bool{true, true, true}},
+		{"one young does not", []step{{0, 0, id("a", old)}, {0, 1, id("b", old)}, {0, 2, id("c", young)}}, 0, [3]bool{true, true, false}},
+		{"until MaxTTL after its start", []step{{0, 2, id("c", young)}}, 55 * time.Second, [3]bool{true, true, false}},
+		{"and to the second", []step{{0, 2, id("c", young)}}, 56 * time.Second, [3]bool{true, true, true}},
+		{"all young vote", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {0, 2, id("c", young)}}, 0, [3]bool{true, true, true}},
+		{"two young and one unknown do not", []step{{0, 0, id("a", young)}, {0, 1, id("b", young)}}, 0, [3]bool{false, false, true}},
+		{"a restart in a new set is seen", []step{{0, 0, id("a", 0)}, {0, 1, id("b", 0)}, {0, 2, id("c", 0)}, {time.Second, 1, id("B", 0)}}, 0, [3]bool{true, false, true}},
+		{"until MaxTTL after it was seen", []step{{0, 1, id("b", old)}, {time.Second, 1, id("B", 30*time.Second)}}, time.Minute - 1, [3]bool{true, false, true}},
+		{"and no longer", []step{{0, 1, id("b", old)}, {time.Second, 1, id("B", 0)}}, time.Minute, [3]bool{true, true, true}},
+		{"an old stand-in forgets too", []step{{0, 1, id("b", old)}, {0, 1, id("B", old)}}, 0, [3]bool{true, false, true}},
+		{"the same server again does not", []step{{0, 1, id("b", old)}, {0, 1, id("b", old)}}, 0, [3]bool{true, true, true}},
+		{"a synced one votes", []step{{0, 0, id("a", old)}, {0, 1, synced(id("b", young))}, {0, 1, synced(id("B", 0))}}, 0, [3]bool{true, true, true}},
+		{"but not one that syncs only now", []step{{0, 1, id("b", old)}, {0, 1, synced(id("B", 0))}}, 0, [3]bool{true, false, true}},
+		{"one that tells nothing votes", []step{{0, 1, facts{}}, {0, 1, facts{uptime: young}}}, 0, [3]bool{true, true, true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := time.Now()
+			c := bareCluster(now, 3)
+			for _, s := range tt.steps {
+				now = now.Add(s.after)
+				s.facts.now = now
+				if _, err := c.nodes[s.node].learn(s.facts, now, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now = now.Add(tt.then)
+			for i, n := range c.nodes {
+				if got := n.votes(now); got != tt.want[i] {
+					t.Errorf("node %d votes: %t, want %t", i, got, tt.want[i])
+				}
+			}
+		})
+	}
+}
+
+// bareCluster has n nodes without connections, and MaxTTL a minute.
+func bareCluster(now time.Time, n int) *Cluster {
+	c := &Cluster{cfg: Config{Logger: quiet}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}}
+	for i := range n {
+		c.nodes = append(c.nodes, &Node{c: c, index: i, name: string(rune('a' + i)), runIDs: map[string]bool{}})
+	}
+	return c
+}
+
+func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
+	now := time.Now()
+	n := bareCluster(now, 1).nodes[0]
+	if _, err := n.learn(facts{}, now, now); err != nil || n.offset != 0 || n.BootFloor() != 0 {
+		t.Errorf("offset %v, boot %d, %v", n.offset, n.BootFloor(), err)
+	}
+	if _, err := n.learn(facts{runID: "x", now: now.Add(3 * time.Second)}, now.Add(-time.Second), now.Add(time.Second)); err != nil || n.offset != 3*time.Second {
+		t.Errorf("offset %v, %v; want 3s", n.offset, err)
+	}
+}
+
+func TestWhatInfoSaysIsRead(t *testing.T) {
+	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
+	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	for _, text := range []string{"", "run_id", "uptime_in_seconds:-1\r\nnonsense\r\n:::", "uptime_in_seconds:x"} {
+		if got := parseInfo(text); got != (facts{}) {
+			t.Errorf("of %q it made %+v", text, got)
+		}
+	}
+}
+
+func TestWhoRemembersRecords(t *testing.T) {
+	const retention = time.Hour
+	now := time.Now()
+	for _, tt := range []struct {
+		name    string
+		uptimes []time.Duration // negative: not known
+		aof     int             // index of a node with an append-only file, or -1
+		want    []bool
+	}{
+		{"all old", []time.Duration{2 * retention, 3 * retention, 2 * retention}, -1, []bool{true, true, true}},
+		{"one young", []time.Duration{2 * retention, time.Minute, 3 * retention}, -1, []bool{true, false, true}},
+		{"young and synced", []time.Duration{2 * retention, time.Minute, 3 * retention}, 1, []bool{true, true, true}},
+		{"a young set", []time.Duration{time.Minute, time.Minute, time.Minute + time.Second}, -1, []bool{true, true, true}},
+		{"the elders of a young set", []time.Duration{time.Minute, 10 * time.Minute, 20 * time.Minute}, -1, []bool{false, true, true}},
+		{"five", []time.Duration{1 * time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute, 5 * time.Minute}, -1, []bool{false, false, true, true, true}},
+		{"four: one fewer elder than a quorum", []time.Duration{1 * time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute}, -1, []bool{false, false, true, true}},
+		{"one that was never met may be the oldest", []time.Duration{10 * time.Minute, 20 * time.Minute, -1}, -1, []bool{false, true, true}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := bareCluster(now, len(tt.uptimes))
+			for i, up := range tt.uptimes {
+				if up < 0 {
+					continue
+				}
+				if _, err := c.nodes[i].learn(facts{runID: string(rune('A' + i)), uptime: up, now: now, aof: i == tt.aof}, now, now); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i, n := range c.nodes {
+				if got := n.Remembers(retention); got != tt.want[i] {
+					t.Errorf("node %d remembers: %t, want %t", i, got, tt.want[i])
+				}
+			}
+		})
+	}
+}

@@ -1,0 +1,47 @@
+package cluster
+
+import (
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// A node has all scripts before it is asked anything, also after it has restarted, so that nothing is sent twice.
+func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		registry.mu.Lock()
+		var hashes []string
+		for _, s := range registry.all {
+			hashes = append(hashes, s.hash)
+		}
+		registry.mu.Unlock()
+		cfg := Config{URLs: nodes.URLs()}
+		c, err := Open(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(t.Context())
+		loaded := func() bool {
+			there, err := nodetest.Client(t, nodes, 0).ScriptExists(t.Context(), hashes...).Result()
+			if err != nil {
+				return false
+			}
+			for _, ok := range there {
+				if !ok {
+					return false
+				}
+			}
+			return len(there) > 0
+		}
+		if !loaded() {
+			t.Error("a script is missing when the set is open")
+		}
+		if err := nodes.Restart(0, true); err != nil {
+			t.Fatal(err)
+		}
+		c.Nodes()[0].Run(readyScript, []string{"k"}, nil, nil) // notices the restart
+		eventually(t, "the scripts are loaded again", loaded)
+	})
+}
+
+var readyScript = NewScript("ready", `return 1`)

@@ -1,0 +1,392 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestANodeExecutesInTheOrderOfRun(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		n := c.Nodes()[0]
+		if a := run(t, n, pushScript, []string{"list"}, "first"); a.err != nil { // loads the script
+			t.Fatal(a.err)
+		}
+		const runs = 1000
+		r := &recorder{}
+		for i := range runs {
+			n.Run(pushScript, []string{"list"}, []any{i}, r.at(i))
+		}
+		eventually(t, "all are answered", func() bool { return r.count() == runs })
+		r.eachOnce(t, runs, func(a answer) bool { return a.err == nil })
+		if !slices.IsSorted(r.order) {
+			t.Error("answers came in another order")
+		}
+		got, err := nodetest.Client(t, s, 0).LRange(t.Context(), "list", 1, -1).Result()
+		if err != nil || len(got) != runs {
+			t.Fatalf("LRANGE gave %d, %v", len(got), err)
+		}
+		for i, v := range got {
+			if v != strconv.Itoa(i) {
+				t.Fatalf("at %d stands %s", i, v)
+			}
+		}
+	})
+}
+
+func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		n := c.Nodes()[0]
+		client := nodetest.Client(t, s, 0)
+		for range 2 {
+			const runs = 50
+			r := &recorder{}
+			for i := range runs {
+				n.Run(pushScript, []string{"list"}, []any{i}, r.at(i))
+			}
+			eventually(t, "all are answered", func() bool { return r.count() == runs })
+			r.eachOnce(t, runs, func(a answer) bool { return a.err == nil })
+			if got := client.LLen(t.Context(), "list").Val(); got != runs {
+				t.Errorf("%d were executed, want %d: each once", got, runs)
+			}
+			evals := s.Commands(0)["eval"]
+			if a := run(t, n, pushScript, []string{"other"}, "x"); a.err != nil {
+				t.Fatal(a.err)
+			}
+			if again := s.Commands(0)["eval"]; again != evals {
+				t.Error("the source was sent although the node has the script")
+			}
+			if err := client.FlushAll(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.ScriptFlush(t.Context()).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Beside the stream alike.
+		o := newOnce()
+		n.RunAside(pushScript, []string{"list"}, []any{"x"}, o)
+		if a := o.wait(t); a.err != nil || a.reply != int64(1) {
+			t.Errorf("RunAside got %v", a)
+		}
+	})
+}
+
+func TestTheServersOwnErrorIsTheAnswer(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s).Nodes()[0]
+		bad := NewScript("bad", `return redis.error_reply('MYERR no')`)
+		for range 2 {
+			var reply redis.Error
+			if a := run(t, n, bad, []string{"k"}); !errors.As(a.err, &reply) || Unsent(a.err) {
+				t.Errorf("got %v, want the server's error", a)
+			}
+		}
+		if a := run(t, n, pingScript, nil); a.err != nil || a.reply != "pong" {
+			t.Errorf("an error of a script took the node down: %v", a)
+		}
+	})
+}
+
+func TestAReceiverMayRunFromReceive(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s).Nodes()[0]
+		const depth = 20
+		done := make(chan struct{})
+		r := &recorder{}
+		r.onEach = func(i int, n *Node, _ error) {
+			if i == depth-1 {
+				close(done)
+				return
+			}
+			n.Run(pushScript, []string{"list"}, []any{i + 1}, r.at(i+1))
+		}
+		n.Run(pushScript, []string{"list"}, []any{0}, r.at(0))
+		soon(t, "the chain ended", done)
+		r.eachOnce(t, depth, func(a answer) bool { return a.err == nil })
+	})
+}
+
+func TestWhatIsAboveMaxQueuedFailsAsUnsent(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.MaxQueued = 64; cfg.NodeTimeout = 10 * time.Second })
+		n := c.Nodes()[0]
+		run(t, n, pushScript, []string{"list"}, "x")
+		s.Pause(0)
+		const runs = 500
+		r := &recorder{}
+		for i := range runs {
+			n.Run(pushScript, []string{"list"}, []any{i}, r.at(i))
+		}
+		s.Resume(0)
+		eventually(t, "all are answered", func() bool { return r.count() == runs })
+		sent := 0
+		r.eachOnce(t, runs, func(a answer) bool {
+			if a.err == nil {
+				sent++
+				return true
+			}
+			return Unsent(a.err) && errors.Is(a.err, redis.ErrAutoPipelineQueueFull)
+		})
+		if sent != 64 {
+			t.Errorf("%d were executed, want the 64 of MaxQueued", sent)
+		}
+		if !c.Status()[0].Up {
+			t.Error("a full queue took the node down")
+		}
+	})
+}
+
+func TestEveryRunIsAnsweredOnceWhileItsNodeComesAndGoes(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, impatient)
+		n := c.Nodes()[0]
+		r := &recorder{}
+		var next atomic.Int64
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					i := int(next.Add(1)) - 1
+					n.Run(pushScript, []string{"list"}, []any{i}, r.at(i))
+					if i%16 == 0 {
+						run(t, n, pingScript, nil) // lets the others in
+					}
+				}
+			})
+		}
+		passed := func(more int64) {
+			from := next.Load()
+			eventually(t, "more was run", func() bool { return next.Load() > from+more })
+		}
+		passed(100)
+		s.Stop(0)
+		eventually(t, "the node is down", func() bool { return !c.Status()[0].Up })
+		passed(10)
+		if err := s.Restart(0, true); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
+		passed(100)
+		s.Pause(0)
+		eventually(t, "the node is down", func() bool { return !c.Status()[0].Up })
+		s.Resume(0)
+		eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
+		close(stop)
+		wg.Wait()
+		shut(t, c)
+		r.eachOnce(t, int(next.Load()), func(answer) bool { return true })
+	})
+}
+
+func TestCloseWaitsForWhatWasSentAndWhatItsAnswersSent(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
+		n := c.Nodes()[0]
+		run(t, n, pushScript, []string{"list"}, "x")
+		s.Pause(0)
+		const chains, length = 30, 3
+		r := &recorder{}
+		r.onEach = func(i int, n *Node, _ error) {
+			if i < chains*(length-1) {
+				n.Run(pushScript, []string{"list"}, []any{i}, r.at(i+chains))
+			}
+		}
+		for i := range chains {
+			n.Run(pushScript, []string{"list"}, []any{i}, r.at(i))
+		}
+		dead, cancel := context.WithCancelCause(t.Context())
+		because := errors.New("enough")
+		cancel(because)
+		if err := c.Close(dead); !errors.Is(err, context.Canceled) || !errors.Is(err, because) {
+			t.Errorf("Close with a dead context = %v", err)
+		}
+		if c.Err() != ErrClosed {
+			t.Error("a Cluster that is closing has no Err")
+		}
+		if r.count() != 0 {
+			t.Error("a paused node answered")
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				shut(t, c)
+				if got := r.count(); got != chains*length {
+					t.Errorf("Close returned after %d of %d answers", got, chains*length)
+				}
+			})
+		}
+		s.Resume(0)
+		wg.Wait()
+		r.eachOnce(t, chains*length, func(a answer) bool { return a.err == nil })
+		if got := nodetest.Client(t, s, 0).LLen(t.Context(), "list").Val(); got != chains*length+1 {
+			t.Errorf("%d were executed, want %d", got, chains*length+1)
+		}
+	})
+}
+
+func TestAfterCloseEverythingSaysClosed(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 2)
+	c := open(t, s)
+	n, downed := c.Nodes()[0], c.Nodes()[1]
+	s.Stop(1)
+	run(t, downed, pingScript, nil)
+	eventually(t, "the stopped node is down", func() bool { return !c.Status()[1].Up })
+	if c.Err() != nil {
+		t.Errorf("Err before Close = %v", c.Err())
+	}
+	shut(t, c)
+	shut(t, c)
+	for _, n := range []*Node{n, downed} {
+		if a := run(t, n, pingScript, nil); !errors.Is(a.err, ErrClosed) || !Unsent(a.err) {
+			t.Errorf("Run on %d = %v", n.Index(), a)
+		}
+		o := newOnce()
+		n.RunAside(pingScript, nil, nil, o)
+		if a := o.wait(t); !errors.Is(a.err, ErrClosed) || !Unsent(a.err) {
+			t.Errorf("RunAside on %d = %v", n.Index(), a)
+		}
+		n.Owe(pingScript, nil, nil, time.Time{})
+		n.Run(pingScript, nil, nil, nil) // nobody to tell
+	}
+	if c.Err() != ErrClosed {
+		t.Errorf("Err = %v", c.Err())
+	}
+	soon(t, "Listen after Close opens", c.Listen(&listener{}))
+	if c.Listen(&listener{}); c.Nodes()[0].Listening() {
+		t.Error("a closed Cluster is listening")
+	}
+}
+
+// Commands that begin while Close ends must be answered too: executed or refused, not forgotten.
+func TestARunThatMeetsCloseIsAnswered(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 1)
+	for round := range 10 {
+		c := open(t, s)
+		n := c.Nodes()[0]
+		const workers, runs = 4, 20
+		r := &recorder{}
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := range runs {
+					n.Run(pingScript, nil, nil, r.at(w*runs+i))
+				}
+			})
+		}
+		eventually(t, "some are answered", func() bool { return r.count() >= round })
+		shut(t, c)
+		wg.Wait()
+		eventually(t, "all are answered", func() bool { return r.count() == workers*runs })
+		r.eachOnce(t, workers*runs, func(a answer) bool { return a.err == nil || errors.Is(a.err, ErrClosed) })
+	}
+}
+
+func TestRunAsideIsOneCommandAndCountsForClose(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
+		n := c.Nodes()[0]
+		o := newOnce()
+		n.RunAside(setScript, []string{"k"}, []any{"v"}, o)
+		if a := o.wait(t); a.err != nil || a.reply != "OK" {
+			t.Fatalf("got %v", a)
+		}
+		s.Pause(0)
+		r := &recorder{}
+		for i := range 10 {
+			n.RunAside(pushScript, []string{"list"}, []any{i}, r.at(i))
+		}
+		closed := make(chan struct{})
+		go func() { defer close(closed); shut(t, c) }()
+		eventually(t, "it is closing", func() bool { return c.Err() != nil })
+		select {
+		case <-closed:
+			t.Error("Close did not wait")
+		default:
+		}
+		s.Resume(0)
+		soon(t, "Close returned", closed)
+		r.eachOnce(t, 10, func(a answer) bool { return a.err == nil })
+	})
+}
+
+func TestCommandsNameTheirScriptByHashAndKeys(t *testing.T) {
+	s := NewScript("x", "return 1")
+	if s.Name() != "x" || s.hash != "e0e1f9fabfc9d4800c877a703b823ac0578ff8db" {
+		t.Errorf("name %q, hash %s", s.Name(), s.hash)
+	}
+	cmd := s.byHash([]string{"a", "b"}, []any{1, "z"})
+	if got := fmt.Sprint(cmd.Args()...); got != fmt.Sprint("evalsha", s.hash, 2, "a", "b", 1, "z") {
+		t.Errorf("args %s", got)
+	}
+	if got := fmt.Sprint(s.bySource(cmd).Args()...); got != fmt.Sprint("eval", "return 1", 2, "a", "b", 1, "z") {
+		t.Errorf("args %s", got)
+	}
+}
+
+// The same at the one moment that matters: Close has seen that no answer is awaited, and has not yet refused new commands.
+func TestARunBetweenTheLastAnswerAndTheEndIsWaitedFor(t *testing.T) {
+	s := nodetest.Embedded(t, 1)
+	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
+	n := c.Nodes()[0]
+	dead, cancel := context.WithCancel(t.Context())
+	cancel()
+	c.spawnMu.Lock() // stops Close there
+	c.Close(dead)
+	eventually(t, "Close waits for the mutex", func() bool {
+		all := make([]byte, 1<<20)
+		for goroutine := range strings.SplitSeq(string(all[:runtime.Stack(all, true)]), "\n\n") {
+			if strings.Contains(goroutine, "(*Cluster).shutdown") && strings.Contains(goroutine, "(*Mutex).Lock") {
+				return true
+			}
+		}
+		return false
+	})
+	if !c.begin() { // as Run does first
+		t.Fatal("nothing may be sent any more")
+	}
+	c.spawnMu.Unlock()
+	eventually(t, "Close refuses new commands", c.dead.Load)
+	select {
+	case <-c.closed:
+		t.Fatal("Close did not wait for the command")
+	case <-time.After(20 * time.Millisecond): // time to go wrong
+	}
+	o := newOnce()
+	cmd := pingScript.byHash(nil, nil)
+	n.inbox.put(call{script: pingScript, cmd: cmd, future: n.pipe.Submit(c.ctx, cmd), receiver: o})
+	shut(t, c)
+	if a := o.wait(t); a.err != nil {
+		t.Errorf("the command got %v", a)
+	}
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestDemoEndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
+	t.Parallel()
+	demo := launch(t, nil, "demo")
+	demo.exit(0)
+	checkDemo(t, demo, "node 2 is stopped", "node 4 is frozen", "node 2 is started again", "node 4 thaws")
+}
+
+func TestDemoLeavesGivenNodesAlone(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 3)
+	demo := launch(t, nil, "demo", "--duration", "6s", "--nodes", strings.Join(s.URLs(), ","))
+	demo.exit(0)
+	checkDemo(t, demo, "left alone")
+	if strings.Contains(demo.stdout.String(), "node 2 is stopped") {
+		t.Error("a given node was stopped")
+	}
+}
+
+func checkDemo(t *testing.T, demo *program, events ...string) {
+	t.Helper()
+	out := demo.stdout.String()
+	rows := []string{`orders +\d`, `locks +\d`, `hand-overs +\d`, `waits +\d`, `overlaps +0 `, `wait for the lock .*p50`, `.* p99`, `.* longest`}
+	if strings.Contains(out, "is this machine busy?") {
+		t.Log("the machine is too busy to show everything")
+		events = nil
+	} else {
+		events = append(events, "sleeps past its TTL", "REJECTED")
+		rows = append(rows, `losses +[1-9]`, `rejected writes +[1-9]`)
+	}
+	for _, want := range events {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in the demo", want)
+		}
+	}
+	for _, row := range rows {
+		if !regexp.MustCompile(`(?m)^ +` + row).MatchString(out) {
+			t.Errorf("no row %q", row)
+		}
+	}
+	if !strings.HasSuffix(out, "\nEvery promise held.\n") {
+		t.Error("the last line is another")
+	}
+	if strings.Contains(out, "\x1b") {
+		t.Error("colour although the output is not a terminal")
+	}
+	if lines := strings.Count(out, "\n"); lines > 60 {
+		t.Errorf("%d lines are a flood", lines)
+	}
+	if errs := demo.stderr.String(); errs != "" {
+		t.Errorf("on standard error:\n%s", errs)
+	}
+	if t.Failed() {
+		t.Logf("the demo:\n%s", out)
+	}
+}
+
+// scene is a demo in which nothing has happened but what a test writes down.
+func scene() *demo {
+	return &demo{narrator: &narrator{w: io.Discard}, store: &store{written: []write{{1, 100, "A"}}}, gauge: &gauge{}}
+}
+
+func TestEveryBrokenPromiseIsSeen(t *testing.T) {
+	if r := scene().result(); len(r.broken) > 0 {
+		t.Fatalf("broken although nothing was: %q", r.broken)
+	}
+	for _, tt := range []struct {
+		name, want string
+		spoil      func(*demo)
+	}{
+		{"two holders", "one holder at a time: workers A and B", func(m *demo) {
+			m.gauge.enter(t.Context(), "A", 1)
+			m.gauge.enter(t.Context(), "B", 2)
+		}},
+		{"a token twice", "every token larger", func(m *demo) {
+			m.gauge.enter(t.Context(), "A", 7)()
+			m.gauge.enter(t.Context(), "B", 7)()
+		}},
+		{"an old token accepted", "no write with an old token", func(m *demo) {
+			m.store.written = append(m.store.written, write{2, 99, "B"})
+		}},
+		{"the late write accepted", "no write with an old token", func(m *demo) { m.asleep.wrote = true }},
+		{"an order twice", "every order done once", func(m *demo) {
+			m.store.written = append(m.store.written, write{1, 101, "B"})
+		}},
+		{"an order left out", "every order done once, none left out: 1 before order 3", func(m *demo) {
+			m.store.written = append(m.store.written, write{3, 101, "B"})
+		}},
+		{"no orders", "orders go on", func(m *demo) { m.store.written = nil }},
+		{"a strange error", "no error that should not be", func(m *demo) {
+			m.unexpected = append(m.unexpected, "worker A: strange")
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := scene()
+			tt.spoil(m)
+			r := m.result()
+			if len(r.broken) != 1 || !strings.HasPrefix(r.broken[0], tt.want) {
+				t.Errorf("broken: %q, want one that begins with %q", r.broken, tt.want)
+			}
+			var out strings.Builder
+			m.w = &out
+			m.summarize(r)
+			if !strings.HasSuffix(out.String(), "\n1 of 6 promises broken.\n") {
+				t.Errorf("the last line says otherwise:\n%s", out.String())
+			}
+		})
+	}
+}
+
+func TestGaugeLetsInWhoComesAfterALoss(t *testing.T) {
+	g := &gauge{}
+	lost, lose := context.WithCancel(t.Context())
+	g.enter(lost, "A", 1)
+	next := g.after(1)
+	lose()
+	g.enter(t.Context(), "B", 2)()
+	g.enter(lost, "A", 1)() // it came too late, and knows
+	if len(g.overlaps)+len(g.disorder) > 0 || g.holds != 2 {
+		t.Errorf("overlaps %q, disorder %q, %d holds", g.overlaps, g.disorder, g.holds)
+	}
+	if v := <-next; v.who != "B" || v.token != 2 {
+		t.Errorf("after A came %+v", v)
+	}
+}
+
+func TestStoreRefusesOldTokens(t *testing.T) {
+	s := &store{}
+	n, err := s.next(5)
+	if n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if _, err := s.next(6); err != nil { // another holder only read
+		t.Fatal(err)
+	}
+	if err := s.finish(5, n, "A"); err == nil || s.rejected != 1 || s.count() != 0 {
+		t.Errorf("an old token was accepted: %v, %d rejected", err, s.rejected)
+	}
+	if err := s.finish(6, n, "B"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	all := make([]time.Duration, 100)
+	for i := range all {
+		all[i] = time.Duration(i)
+	}
+	if a, b, c := quantile(all, 0.5), quantile(all, 0.99), quantile(all[:1], 0.99); a != 50 || b != 99 || c != 0 {
+		t.Error(a, b, c)
+	}
+}
+
+func TestNumbersAreReadable(t *testing.T) {
+	got := []string{thousands(0), thousands(999), thousands(1000), thousands(1234567),
+		brief(1234567 * time.Nanosecond), brief(12345678 * time.Nanosecond), brief(1234567890 * time.Nanosecond)}
+	want := []string{"0", "999", "1,000", "1,234,567", "1.23ms", "12ms", "1.23s"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,8 @@
+// Command redlock shows the library at work, gives shells its locks, and starts nodes to try things on.
+//
+//	redlock demo                 workers, orders, and nodes that fail, in a few seconds
+//	redlock dev                  nodes on fixed loopback ports, until interrupted
+//	redlock run KEY -- CMD…      a command under a lock, as flock does on one machine
+//
+// Every command's --help says the rest, run's also its exit codes.
+package main

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// as says what this binary is when a test starts it: the program itself, or a command that it runs.
+const as = "REDLOCK_TEST_AS"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(as) {
+	case "redlock":
+		os.Exit(execute(os.Args[1:]))
+	case "command":
+		os.Exit(command(os.Args[1:]))
+	}
+	redis.SetLogger(silent{})
+	goleak.VerifyTestMain(m)
+}
+
+// patience bounds every wait of a test.
+const patience = 30 * time.Second
+
+// program is a running redlock.
+type program struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stdin  io.WriteCloser
+	stdout *output
+	stderr *output
+}
+
+// launch starts redlock with these arguments on these nodes.
+func launch(t *testing.T, urls []string, args ...string) *program {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &program{t: t, cmd: exec.Command(exe, args...), stdout: newOutput(), stderr: newOutput()}
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		return strings.HasPrefix(s, "REDLOCK_NODES=") || strings.HasPrefix(s, "NO_COLOR=")
+	})
+	env = append(env, "GORACE=atexit_sleep_ms=0") // or each program would take a second to end under the race detector
+	p.cmd.Env = append(env, as+"=redlock", "REDLOCK_NODES="+strings.Join(urls, " "))
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = p.stdout.pipe(t), p.stderr.pipe(t)
+	err = p.cmd.Start()
+	p.cmd.Stdout.(*os.File).Close()
+	p.cmd.Stderr.(*os.File).Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	return p
+}
+
+// exit waits for the end and checks the exit code. Everything that holds the output open has to end too, which is all
+// that was started.
+func (p *program) exit(want int) {
+	p.t.Helper()
+	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = p.stdin.Close()
+	_ = p.cmd.Wait() // the exit code says it
+	if got := p.cmd.ProcessState.ExitCode(); got != want {
+		p.t.Errorf("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
+	}
+	for _, o := range []*output{p.stdout, p.stderr} {
+		select {
+		case <-o.eof:
+		case <-time.After(patience):
+			p.t.Fatalf("%q: something that it started has not ended", p.cmd.Args[1:])
+		}
+	}
+}
+
+// output collects what a program prints, and lets tests wait for a line.
+type output struct {
+	mu    sync.Mutex
+	buf   bytes.Buffer
+	grown chan struct{} // closed when there is more
+	eof   chan struct{} // closed when nobody can write any more
+}
+
+func newOutput() *output { return &output{grown: make(chan struct{}), eof: make(chan struct{})} }
+
+// pipe is the end to write to. It is closed for the test when the program has it.
+func (o *output) pipe(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(o.eof)
+		defer r.Close()
+		_, _ = io.Copy(o, r)
+	}()
+	return w
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	close(o.grown)
+	o.grown = make(chan struct{})
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// line waits for a complete line that contains text, and returns it.
+func (o *output) line(t *testing.T, text string) string {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		o.mu.Lock()
+		all, grown := o.buf.String(), o.grown
+		o.mu.Unlock()
+		for line := range strings.Lines(all) {
+			if strings.Contains(line, text) && strings.HasSuffix(line, "\n") {
+				return strings.TrimSuffix(line, "\n")
+			}
+		}
+		select {
+		case <-grown:
+		case <-timeout:
+			t.Fatalf("no line with %q; there is:\n%s", text, all)
+		}
+	}
+}
+
+// newLocker is a process beside redlock that wants the same locks.
+func newLocker(t *testing.T, urls []string) *lock.Locker {
+	t.Helper()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: urls, Logger: newLogger(true, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	locker, err := lock.New(c, lock.Config{Owner: "the test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := errors.Join(locker.Close(ctx), c.Close(ctx)); err != nil {
+			t.Error(err)
+		}
+	})
+	return locker
+}
+
+// freePort is the first of n ports in a row that were free just now.
+func freePort(t *testing.T, n int) int {
+	t.Helper()
+	for port := 31000; port < 32000; port += n {
+		if free(port, n) {
+			return port
+		}
+	}
+	t.Fatal("no free ports")
+	return 0
+}
+
+func free(port, n int) bool {
+	for i := range n {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+i))
+		if err != nil {
+			return false
+		}
+		l.Close()
+	}
+	return true
+}
+
+func TestTheCommandLineIsExplained(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string // on either output
+	}{
+		{[]string{"--help"}, 0, "Run a command while holding a lock."},
+		{[]string{"run", "--help"}, 0, "76 the lock was lost"},
+		{[]string{"demo", "--help"}, 0, "1 one was broken"},
+		{[]string{"dev", "--help"}, 0, "in memory"},
+		{[]string{"--version"}, 0, "redlock "},
+		{nil, 2, `expected one of "demo", "dev", "run"`},
+		{[]string{"rum"}, 2, `did you mean "run"`},
+		{[]string{"run", "--nope", "key", "true"}, 2, "unknown flag --nope"},
+		{[]string{"run"}, 2, "see redlock run --help"},
+		{[]string{"run", "key"}, 2, "<CMD>"},
+		{[]string{"run", "key", "--"}, 2, "no command after KEY"},
+		{[]string{"run", "", "--", "true"}, 2, "KEY is empty"},
+		{[]string{"run", "--ttl", "61s", "key", "true"}, 2, "--ttl 1m1s: longer than 1m0s"},
+		{[]string{"run", "--ttl", "750ms", "key", "true"}, 2, "--ttl 750ms: too short"},
+		{[]string{"run", "--wait=-1s", "key", "true"}, 2, "--wait -1s: negative"},
+		{[]string{"run", "--wait=1s", "--no-wait", "key", "true"}, 2, "can't be used together"},
+		{[]string{"run", "--grace=-1s", "key", "true"}, 2, "--grace -1s: negative"},
+		{[]string{"run", "-E", "256", "key", "true"}, 2, "from 0 to 255"},
+		{[]string{"demo", "--duration", "1s"}, 2, "from 5s to 1m"},
+		{[]string{"dev", "-n", "0"}, 2, "from 1 to 101"},
+		{[]string{"dev", "--port", "65535"}, 2, "between 1 and 65535"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, nil, tt.args...)
+			p.exit(tt.code)
+			if all := p.stdout.String() + p.stderr.String(); !strings.Contains(all, tt.want) {
+				t.Errorf("no %q in:\n%s", tt.want, all)
+			}
+		})
+	}
+}
+
+func TestSplitURLs(t *testing.T) {
+	got := splitURLs(" redis://a:1,redis://b:2, redis://c:3\n\tredis://d:4 ,")
+	want := []string{"redis://a:1", "redis://b:2", "redis://c:3", "redis://d:4"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}

@@ -1,0 +1,17 @@
+package main
+
+import (
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestTheCommandDiesWithRedlock(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	p := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "key")...)
+	p.stdout.line(t, "stubborn ready")
+	if err := p.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.exit(-1) // which waits until nothing holds the output open
+}

@@ -1,0 +1,452 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// testCommand is the words with which redlock runs command (in command_test.go).
+func testCommand(t *testing.T, args ...string) []string {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append([]string{"--", "env", as + "=command", exe}, args...)
+}
+
+// with puts a command behind the flags of run.
+func with(command []string, flags ...string) []string {
+	return append(append([]string{"run"}, flags...), command...)
+}
+
+func TestRunsOnTheSameKeyDoNotOverlap(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+		const shells, each = 2, 6
+		dir := t.TempDir()
+		script := fmt.Sprintf(`cd %q
+mkdir inside || echo OVERLAP
+n=$(cat count); echo "$REDLOCK_TOKEN" >>tokens; echo $((n + 1)) >count
+rmdir inside`, dir)
+		if err := os.WriteFile(filepath.Join(dir, "count"), []byte("0\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var wg sync.WaitGroup
+		for range shells {
+			wg.Go(func() {
+				for range each {
+					p := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", script)
+					p.exit(0)
+					if out := p.stdout.String(); out != "" {
+						t.Error(out)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		if got := read(t, dir, "count"); got != fmt.Sprintln(shells*each) {
+			t.Errorf("counted to %s", got)
+		}
+		last := 0
+		for _, word := range strings.Fields(read(t, dir, "tokens")) {
+			token, err := strconv.Atoi(word)
+			if err != nil || token <= last {
+				t.Errorf("token %s after %d", word, last)
+			}
+			last = token
+		}
+	})
+}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		file := filepath.Join(t.TempDir(), "order")
+		first := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", `echo "in $REDLOCK_TOKEN"; cat; echo first >>"$0"`, file)
+		first.stdout.line(t, "in ")
+		second := launch(t, s.URLs(), "run", "-v", "key", "--", "sh", "-c", `echo "in $REDLOCK_TOKEN"; echo second >>"$0"`, file)
+		second.stderr.line(t, "waiting for")
+		if _, err := io.WriteString(first.stdin, "standard input\n"); err != nil {
+			t.Fatal(err)
+		}
+		first.exit(0)
+		second.exit(0)
+		if got := read(t, filepath.Dir(file), "order"); got != "first\nsecond\n" {
+			t.Errorf("order: %q", got)
+		}
+		a, b := first.stdout.line(t, "in "), second.stdout.line(t, "in ")
+		if len(a) > len(b) || len(a) == len(b) && a >= b {
+			t.Errorf("tokens do not grow: %q, then %q", a, b)
+		}
+		if !strings.HasSuffix(first.stdout.String(), "\nstandard input\n") {
+			t.Errorf("standard input did not pass through: %q", first.stdout)
+		}
+	})
+}
+
+func TestRunsExitCodes(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	locker := newLocker(t, s.URLs())
+	if _, err := locker.TryLock(t.Context(), "taken"); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"data": "", "script": "#!/no/such/interpreter\n"} {
+		mode := os.FileMode(0o600)
+		if name == "script" {
+			mode = 0o700
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name string
+		args []string
+		code int
+		want string // on standard error; "" for nothing
+	}{
+		{"success", []string{"free", "--", "true"}, 0, ""},
+		{"without dashes, flags of its own", []string{"free", "sh", "-c", "exit 4"}, 4, ""},
+		{"the command's", []string{"free", "--", "sh", "-c", "exit 7"}, 7, ""},
+		{"killed", []string{"free", "--", "sh", "-c", "kill -9 $$"}, 137, ""},
+		{"not found", []string{"free", "--", "no-such-command"}, 127, "no-such-command: command not found"},
+		{"not found, a path", []string{"free", "--", dir + "/nothing"}, 127, "no such file"},
+		{"not executable", []string{"free", "--", dir + "/data"}, 126, "permission denied"},
+		{"a folder", []string{"free", "--", dir}, 126, "is a directory"},
+		{"no interpreter", []string{"free", "--", dir + "/script"}, 127, "no such file"},
+		{"conflict", []string{"--no-wait", "taken", "--", "echo", "never"}, 75, `"taken" is held by "the test"; not waiting`},
+		{"conflict after waiting", []string{"--wait", "20ms", "taken", "--", "echo", "never"}, 75, "waited 20ms in vain"},
+		{"conflict, no waiting", []string{"--wait", "0s", "taken", "--", "echo", "never"}, 75, "not waiting"},
+		{"conflict, another code", []string{"-E", "3", "--no-wait", "taken", "--", "echo", "never"}, 3, "is held by"},
+		{"another prefix", []string{"--prefix", "mine:", "--no-wait", "taken", "--", "true"}, 0, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			p := launch(t, s.URLs(), append([]string{"run"}, tt.args...)...)
+			p.exit(tt.code)
+			if p.stdout.String() != "" {
+				t.Errorf("the command ran: %s", p.stdout)
+			}
+			if got := p.stderr.String(); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
+				t.Errorf("no %q on standard error:\n%s", tt.want, got)
+			}
+			l, err := locker.TryLock(t.Context(), "free")
+			if err != nil {
+				t.Fatalf("the lock was not released: %v", err)
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRunSaysHowToGetNodes(t *testing.T) {
+	t.Parallel()
+	p := launch(t, nil, "run", "key", "--", "true")
+	p.exit(2)
+	for _, want := range []string{"no nodes configured", "REDLOCK_NODES=", "--nodes", "redlock dev"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %q in:\n%s", want, p.stderr)
+		}
+	}
+}
+
+func TestRunWithoutAQuorum(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 3)
+	s.Stop(0)
+	s.Stop(2)
+	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
+	p.exit(69)
+	for _, u := range s.URLs()[:1] {
+		if host := strings.TrimPrefix(u, "redis://"); !strings.Contains(p.stderr.String(), host) {
+			t.Errorf("%s is not named in:\n%s", host, p.stderr)
+		}
+	}
+	if p.stdout.String() != "" {
+		t.Error("the command ran")
+	}
+}
+
+func TestRunNeverShowsAPassword(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 3, redisproc.Options{Password: "right"})
+	const wrong = "s3cr3t-w0rd"
+	bad := make([]string, s.Len())
+	for i, u := range s.URLs() {
+		bad[i] = strings.Replace(u, "right", wrong, 1)
+	}
+	for name, urls := range map[string][]string{
+		"refused": bad, "not a URL": {"redis://:" + wrong + "@host:not-a-port"}, "twice": {bad[0], bad[0]},
+		"unknown scheme": {"http://:" + wrong + "@host:1"}, "unreachable": {"redis://:" + wrong + "@127.0.0.1:1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := launch(t, urls, "run", "-v", "key", "--", "true")
+			want := 2
+			if name == "unreachable" {
+				want = 69
+			}
+			p.exit(want)
+			if all := p.stdout.String() + p.stderr.String(); strings.Contains(all, wrong) || all == "" {
+				t.Errorf("the password, or nothing, is in:\n%s", all)
+			}
+		})
+	}
+	p := launch(t, s.URLs(), "run", "key", "--", "true")
+	p.exit(0)
+}
+
+func TestSignalsPassThrough(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "key")...)
+	p.stdout.line(t, "parent ready")
+	p.stdout.line(t, "heedful ready")
+	for _, sig := range []syscall.Signal{
+		syscall.SIGINT, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGTERM,
+	} {
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		for _, who := range []string{"parent", "heedful"} { // its whole process group
+			p.stdout.line(t, fmt.Sprintf("%s got %d ", who, sig))
+		}
+	}
+	p.exit(9)
+}
+
+func TestASignalEndsTheWaiting(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
+		p := launch(t, s.URLs(), "run", "-v", "key", "--", "echo", "never")
+		p.stderr.line(t, "waiting for")
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+		p.exit(128 + int(sig))
+		if p.stdout.String() != "" {
+			t.Error("the command ran")
+		}
+	}
+	if err := l.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestLossEndsTheWholeProcessGroup(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "--ttl", "1s", "key")...)
+		p.stdout.line(t, "parent ready")
+		p.stdout.line(t, "heedful ready")
+		for i := range s.Len() {
+			s.Stop(i)
+		}
+		p.exit(76)
+		for _, want := range []string{"parent got 15 ", "heedful got 15 ", "parent: its child has ended"} {
+			if !strings.Contains(p.stdout.String(), want) {
+				t.Errorf("no %q in:\n%s", want, p.stdout)
+			}
+		}
+		if !strings.Contains(p.stderr.String(), `"key" lost`) {
+			t.Errorf("the loss is not told:\n%s", p.stderr)
+		}
+	})
+}
+
+func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
+	for _, who := range [][]string{{"stubborn"}, {"parent", "stubborn"}, {"leaver", "stubborn"}} {
+		t.Run(strings.Join(who, " "), func(t *testing.T) {
+			t.Parallel()
+			s := nodetest.Embedded(t, 3)
+			p := launch(t, s.URLs(), with(testCommand(t, who...), "--ttl", "1s", "--grace", "200ms", "key")...)
+			p.stdout.line(t, "stubborn ready")
+			for i := range s.Len() {
+				s.Stop(i)
+			}
+			p.exit(76) // and nothing holds its output open any more
+			if !strings.Contains(p.stdout.String(), "stubborn got 15 ") {
+				t.Errorf("no SIGTERM came first:\n%s", p.stdout)
+			}
+		})
+	}
+}
+
+// A network that breaks between redlock and the nodes leaves the key to expire there. Who waits for it gets it then,
+// and the command has been told before. The margin for that is 1 % of the TTL; a machine that is so busy that redlock
+// does not run for longer can miss it, so a miss is tried again.
+func TestTheCommandIsToldBeforeAnybodyElseHasTheKey(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		t.Parallel()
+		const tries = 4
+		for try := 1; ; try++ {
+			late := toldLate(t, s, fmt.Sprintf("key%d", try))
+			if late < 0 {
+				return
+			}
+			t.Logf("the command was told %v after another had the key", late)
+			if try == tries {
+				t.Fatalf("%d times in a row", tries)
+			}
+		}
+	})
+}
+
+// toldLate has the network break, and returns how long after another got the key the command was told.
+func toldLate(t *testing.T, s nodetest.Set, key string) time.Duration {
+	t.Helper()
+	var near []string
+	var wires []*wire
+	for _, u := range s.URLs() {
+		w := newWire(t, u)
+		wires, near = append(wires, w), append(near, w.url())
+	}
+	p := launch(t, near, with(testCommand(t, "heedful"), "--ttl", "3s", "-q", key)...)
+	p.stdout.line(t, "heedful ready")
+	for _, w := range wires {
+		w.cut()
+	}
+	l, err := newLocker(t, s.URLs()).Lock(t.Context(), key)
+	granted := time.Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+	p.exit(76)
+	line := p.stdout.line(t, "heedful got 15 ")
+	nanos, err := strconv.ParseInt(line[strings.LastIndexByte(line, ' ')+1:], 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Unix(0, nanos).Sub(granted)
+}
+
+func TestALossByAnotherHandIsNoticed(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	p := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", "echo ready; cat; exit 0")
+	p.stdout.line(t, "ready")
+	for i := range s.Len() {
+		if err := nodetest.Client(t, s, i).Del(t.Context(), "lock:key").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.exit(76) // at the latest when it is released
+}
+
+func TestAStoppedCommandKeepsItsLock(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--ttl", "1s", "key")...)
+	var pid int
+	if _, err := fmt.Sscanf(p.stdout.line(t, "heedful ready"), "heedful ready %d", &pid); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	_, err := newLocker(t, s.URLs()).Lock(t.Context(), "key", lock.Wait(1500*time.Millisecond))
+	if err == nil {
+		t.Error("another got the key")
+	}
+	for _, sig := range []syscall.Signal{syscall.SIGCONT, syscall.SIGTERM} {
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.exit(9)
+}
+
+// wire is a connection to a node that can be cut.
+type wire struct {
+	l     net.Listener
+	node  string
+	wg    sync.WaitGroup
+	mu    sync.Mutex
+	gone  bool
+	conns []net.Conn
+}
+
+func newWire(t *testing.T, nodeURL string) *wire {
+	t.Helper()
+	u, err := url.Parse(nodeURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{l: l, node: u.Host}
+	w.wg.Go(w.serve)
+	t.Cleanup(func() { w.cut(); w.wg.Wait() })
+	return w
+}
+
+func (w *wire) url() string { return "redis://" + w.l.Addr().String() }
+
+func (w *wire) serve() {
+	for {
+		near, err := w.l.Accept()
+		if err != nil {
+			return
+		}
+		far, err := net.Dial("tcp", w.node)
+		if err != nil || !w.keep(near, far) {
+			near.Close()
+			continue
+		}
+		w.wg.Go(func() { _, _ = io.Copy(near, far); near.Close() })
+		w.wg.Go(func() { _, _ = io.Copy(far, near); far.Close() })
+	}
+}
+
+func (w *wire) keep(conns ...net.Conn) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.gone {
+		for _, c := range conns {
+			c.Close()
+		}
+		return false
+	}
+	w.conns = append(w.conns, conns...)
+	return true
+}
+
+func (w *wire) cut() {
+	w.l.Close()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gone = true
+	for _, c := range w.conns {
+		c.Close()
+	}
+}

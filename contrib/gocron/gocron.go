@@ -1,0 +1,119 @@
+// Package gocron lets the schedulers of github.com/go-co-op/gocron/v2, one in each process, run every job in one
+// process only.
+//
+// NewLocker takes a lock for each run of a job. Schedulers whose clocks differ reach a run at different moments, so the
+// lock is kept for a while after a fast run; see NewLocker. NewElector runs all jobs in the one process that leads.
+//
+// A job's context is gocron's own and does not end when the lock is lost, so a job of hours should take its own lock with
+// package lock or lease, whose context does.
+package gocron
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-co-op/gocron/v2"
+
+	"github.com/venta-hq/redlock/lease"
+)
+
+// ErrNotLeader is what IsLeader returns where another process leads.
+var ErrNotLeader = errors.New("redlock: another process leads")
+
+// NewLocker returns a locker for gocron.WithDistributedLocker. The lock's key is "gocron:" and the job's name: give every
+// job one. Who does not get the lock at once does not run the job. splay is for how long the lock is kept from when
+// it was taken, even if the run is over: more than the clocks of the processes are apart, less than the time between two
+// runs.
+func NewLocker(leases *lease.Leases, splay time.Duration) gocron.Locker { return locker{leases, splay} }
+
+type locker struct {
+	leases *lease.Leases
+	splay  time.Duration
+}
+
+func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
+	if job == "" {
+		return nil, errors.New("redlock: a job without a name can not be locked; give it one with gocron.WithName")
+	}
+	l, err := k.leases.Try(ctx, "gocron:"+job, lease.Request{MinHold: k.splay})
+	if err != nil {
+		return nil, err
+	}
+	return held{l}, nil
+}
+
+type held struct{ l *lease.Lease }
+
+// Unlock releases also under the context of a scheduler that has been shut down.
+func (h held) Unlock(ctx context.Context) error { return h.l.Release(context.WithoutCancel(ctx)) }
+
+// Elector campaigns for as long as it is not closed. It is for gocron.WithDistributedElector.
+type Elector struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu     sync.Mutex
+	leads  *lease.Lease // nil while another process leads
+	reason error        // of the last campaign that failed
+}
+
+// NewElector begins to campaign in the election of this name, as candidate. Processes whose schedulers run the same jobs
+// use the same name. Close it before the Leases.
+func NewElector(leases *lease.Leases, name, candidate string) *Elector {
+	ctx, cancel := context.WithCancel(context.Background())
+	e := &Elector{cancel: cancel, done: make(chan struct{})}
+	go e.campaign(ctx, leases, name, candidate)
+	return e
+}
+
+// IsLeader implements gocron.Elector. It looks at the lease's clock, and asks nobody.
+func (e *Elector) IsLeader(context.Context) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.leads != nil && e.leads.Err() == nil:
+		return nil
+	case e.reason != nil:
+		return fmt.Errorf("%w: %w", ErrNotLeader, e.reason)
+	}
+	return ErrNotLeader
+}
+
+// Close resigns, if this process leads, and ends the campaign.
+func (e *Elector) Close() {
+	e.cancel()
+	<-e.done
+}
+
+// pause is how long after a campaign that failed, mostly for want of a quorum, the next one begins.
+const pause = time.Second
+
+func (e *Elector) campaign(ctx context.Context, leases *lease.Leases, name, candidate string) {
+	defer close(e.done)
+	for ctx.Err() == nil {
+		l, err := leases.Campaign(ctx, name, candidate)
+		e.set(l, err)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			continue
+		}
+		select {
+		case <-l.Done(): // lost, or the Leases are closed
+		case <-ctx.Done():
+		}
+		e.set(nil, nil)
+		l.Release(context.WithoutCancel(ctx))
+	}
+}
+
+func (e *Elector) set(l *lease.Lease, reason error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.leads, e.reason = l, reason
+}

@@ -1,0 +1,270 @@
+package redisproc
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// startTimeout bounds the wait for a started server's first answer.
+	startTimeout = 20 * time.Second
+	// startTries bounds the ports that are tried for a new node.
+	startTries = 20
+)
+
+// node is one redis-server: a port, a directory, and at any time at most one
+// process.
+type node struct {
+	path string
+	dir  string
+	opts Options
+	port int
+
+	// mu makes each operation on the node one step, waiting for the process
+	// included.
+	mu     sync.Mutex
+	proc   *process // nil while the node is stopped
+	paused bool
+	closed bool
+	// asked counts the commands that this package had proc execute.
+	asked map[string]int64
+}
+
+// newNode starts a server on a free port. A port that was free when it was
+// chosen may be taken when the server binds it; then another one is tried.
+func newNode(path, dir string, o Options) (*node, error) {
+	n := &node{path: path, dir: dir, opts: o}
+	for try := 1; ; try++ {
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		n.port = port
+		err = n.start()
+		if err == nil {
+			return n, nil
+		}
+		if try == startTries || !errors.Is(err, errPortTaken) {
+			return nil, err
+		}
+	}
+}
+
+// freePort returns a free port of 127.0.0.1 below the range from which systems
+// take ports for outgoing connections. From that range the port of a stopped
+// node could become the local port of somebody's connection, and the node
+// could not be restarted.
+func freePort() (int, error) {
+	const lowest, ports, tries = 10000, 10000, 100
+	var err error
+	for range tries {
+		port := lowest + rand.IntN(ports)
+		var l net.Listener
+		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port: %w", err)
+}
+
+func (n *node) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)) }
+
+func (n *node) url() string {
+	u := url.URL{Scheme: "redis", Host: n.addr()}
+	if n.opts.TLS != nil {
+		u.Scheme = "rediss"
+	}
+	if n.opts.Password != "" {
+		u.User = url.UserPassword("", n.opts.Password)
+	}
+	return u.String()
+}
+
+func (n *node) args() []string {
+	args := []string{"--bind", "127.0.0.1", "--dir", n.dir, "--save", "", "--daemonize", "no"}
+	if n.opts.Persist {
+		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec")
+	} else {
+		args = append(args, "--appendonly", "no")
+	}
+	port := strconv.Itoa(n.port)
+	if t := n.opts.TLS; t != nil {
+		args = append(args, "--port", "0", "--tls-port", port, "--tls-auth-clients", "no",
+			"--tls-cert-file", t.CertFile, "--tls-key-file", t.KeyFile, "--tls-ca-cert-file", t.CAFile)
+	} else {
+		args = append(args, "--port", port)
+	}
+	if n.opts.Password != "" {
+		args = append(args, "--requirepass", n.opts.Password)
+	}
+	return append(args, n.opts.Args...)
+}
+
+// start starts the server and waits until it answers. The node must be
+// stopped, and mu held once others know the node.
+func (n *node) start() error {
+	if err := os.MkdirAll(n.dir, 0o700); err != nil {
+		return err
+	}
+	proc, err := startProcess(n.path, n.dir, n.args())
+	if err != nil {
+		return err
+	}
+	n.asked = map[string]int64{}
+	if err := n.awaitReady(proc); err != nil {
+		proc.kill()
+		return err
+	}
+	n.proc, n.paused = proc, false
+	return nil
+}
+
+// awaitReady waits until the server answers, and the server is proc.
+func (n *node) awaitReady(proc *process) error {
+	deadline := time.NewTimer(startTimeout)
+	defer deadline.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := n.ready(proc.pid)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-proc.exited:
+			return proc.failure()
+		case <-deadline.C:
+			return fmt.Errorf("redis-server does not answer at %s after %v: %w; its log ends with:\n%s", n.addr(), startTimeout, err, proc.logTail())
+		case <-poll.C:
+		}
+	}
+}
+
+// ready asks the server for its process id, because on a port that was taken
+// in between another server may answer.
+func (n *node) ready(pid int) error {
+	c, err := dial(n)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if _, err := c.do("PING"); err != nil {
+		return err
+	}
+	info, err := c.do("INFO", "server")
+	if err != nil {
+		return err
+	}
+	if got := infoFields(info)["process_id"]; got != strconv.Itoa(pid) {
+		return fmt.Errorf("process %s answers, not %d", got, pid)
+	}
+	return nil
+}
+
+func (n *node) stop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopLocked()
+}
+
+func (n *node) stopLocked() {
+	if n.proc != nil {
+		n.proc.kill()
+		n.proc, n.paused = nil, false
+	}
+}
+
+func (n *node) restart(lose bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return errors.New("the nodes are closed: start new ones")
+	}
+	if !lose && !n.opts.Persist {
+		return errors.New("it keeps nothing: start the nodes with Options.Persist, or restart with lose")
+	}
+	n.stopLocked()
+	if lose {
+		if err := os.RemoveAll(n.dir); err != nil {
+			return err
+		}
+	}
+	return n.start()
+}
+
+func (n *node) pause() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil && !n.paused {
+		n.proc.freeze()
+		n.paused = true
+	}
+}
+
+func (n *node) resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.proc != nil && n.paused {
+		n.proc.thaw()
+		n.paused = false
+	}
+}
+
+func (n *node) commands() map[string]int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	counts := map[string]int64{}
+	if n.proc == nil || n.paused {
+		return counts
+	}
+	c, err := dial(n)
+	if err != nil {
+		return counts
+	}
+	defer c.close()
+	// The server's answer does not contain the INFO that asks for it, and
+	// asked does not either, until it is answered.
+	asked := maps.Clone(n.asked)
+	info, err := c.do("INFO", "commandstats")
+	if err != nil {
+		return counts
+	}
+	for field, value := range infoFields(info) {
+		name, ok := strings.CutPrefix(field, "cmdstat_")
+		if !ok {
+			continue
+		}
+		if calls := callsOf(value) - asked[name]; calls > 0 {
+			counts[name] = calls
+		}
+	}
+	return counts
+}
+
+// callsOf reads the number of calls from a value such as
+// "calls=3,usec=12,usec_per_call=4.00".
+func callsOf(stat string) int64 {
+	first, _, _ := strings.Cut(stat, ",")
+	calls, err := strconv.ParseInt(strings.TrimPrefix(first, "calls="), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return calls
+}
+
+func (n *node) close() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stopLocked()
+	n.closed = true
+}

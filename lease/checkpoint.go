@@ -1,0 +1,86 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/venta-hq/redlock/mutex"
+	"github.com/venta-hq/redlock/register"
+)
+
+// progress is the checkpoint side of a lease that Acquire or TryAcquire gave out.
+type progress struct {
+	last  register.Record // as it was when the lease was acquired
+	found bool
+	seq   atomic.Int64
+}
+
+// recordOf is where a key's record is, and the fence counter that guards it.
+func (s *Leases) recordOf(key string) register.Key {
+	lock := s.red.LockKey(key)
+	return register.Key{Name: key, Record: mutex.Companion(lock, "record"), Fence: mutex.Companion(lock, "fence")}
+}
+
+// resume brings the last checkpoint along, and overtakes whoever wrote it. Without it the lease is not given out.
+func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
+	p := &progress{}
+	var err error
+	p.last, p.found, err = register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+	if err != nil {
+		l.Release(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
+	}
+	l.progress = p
+	return l, nil
+}
+
+// LastCheckpoint is the newest checkpoint that was kept for this key when the lease was acquired, and the token of the
+// lease that made it. ok is false if there is none. data must not be changed.
+func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
+	if l.progress == nil || !l.progress.found {
+		return nil, 0, false
+	}
+	return l.progress.last.Data, l.progress.last.Origin, true
+}
+
+// Checkpoint keeps data, at most Config.MaxCheckpoint bytes, on a quorum of nodes for Config.CheckpointTTL, for the next
+// lease on this key to go on from. When it returned nil, no later lease finds an older one. Of checkpoints that are made
+// concurrently the one whose call began last counts. The error is
+//
+//	*LostError             the lease is over, or a newer one was given out: nothing of this checkpoint is ever seen
+//	*cluster.QuorumError   too few nodes answered; the next lease may find this checkpoint or the one before
+//	ctx.Err()              in the chain; the same is open
+//	cluster.ErrConfig      data is too large, or the lease does not come from Acquire or TryAcquire of Leases
+func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
+	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
+		return fieldError("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; keep more elsewhere and its place here", len(data), limit)
+	}
+	return l.record(ctx, register.Record{Data: data})
+}
+
+// ClearCheckpoint forgets the checkpoints of this key, at the end of a job. The errors are those of Checkpoint.
+func (l *Lease) ClearCheckpoint(ctx context.Context) error {
+	return l.record(ctx, register.Record{Deleted: true})
+}
+
+func (l *Lease) record(ctx context.Context, r register.Record) error {
+	if l.progress == nil {
+		return fieldError("Checkpoint", "the lease on %q keeps none; acquire it with Leases.Acquire or TryAcquire", l.Key())
+	}
+	if err := l.Err(); err != nil {
+		return err
+	}
+	r.Token, r.Seq, r.Origin = l.token, l.progress.seq.Add(1), l.token
+	s := l.t.s
+	err := register.Write(ctx, s.c, s.recordOf(l.Key()), r, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+	if errors.Is(err, register.ErrOvertaken) {
+		s.lose(l.t, "overtaken by a newer token")
+		if lost := l.lost(); lost != nil {
+			return lost
+		}
+		return l.t.hold.Lost("overtaken by a newer token")
+	}
+	return err
+}

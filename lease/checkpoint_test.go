@@ -1,0 +1,190 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// resumed acquires key and returns its lease and what its last checkpoint says, "" for none.
+func resumed(t *testing.T, s *Leases, key string) (*Lease, string) {
+	t.Helper()
+	l, err := s.Acquire(t.Context(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, _, ok := l.LastCheckpoint()
+	if ok != (data != nil) {
+		t.Fatalf("a checkpoint of %q, and ok is %v", data, ok)
+	}
+	return l, string(data)
+}
+
+func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		first, data := resumed(t, a, "job")
+		if data != "" {
+			t.Fatalf("a new job has the checkpoint %q", data)
+		}
+		for _, data := range []string{"one", "two"} {
+			if err := first.Checkpoint(t.Context(), []byte(data)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := first.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		second, data := resumed(t, b, "job")
+		if _, token, _ := second.LastCheckpoint(); data != "two" || token != first.Token() {
+			t.Errorf("found %q of token %d, want two of %d", data, token, first.Token())
+		}
+		if err := second.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		third, data := resumed(t, a, "job") // the second made none; the first's still counts
+		if _, token, _ := third.LastCheckpoint(); data != "two" || token != first.Token() {
+			t.Errorf("found %q of token %d, want two of %d", data, token, first.Token())
+		}
+		if err := third.ClearCheckpoint(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		third.Release(t.Context())
+		if _, data = resumed(t, b, "job"); data != "" {
+			t.Errorf("after it was cleared there is %q", data)
+		}
+	})
+}
+
+func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		old, _ := resumed(t, a, "job")
+		if err := old.Checkpoint(t.Context(), []byte("good")); err != nil {
+			t.Fatal(err)
+		}
+		for _, node := range nodeClients(t, nodes) { // the key is lost, and the old holder does not know
+			if err := node.Del(t.Context(), "lock:job").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		newer, data := resumed(t, b, "job")
+		if data != "good" {
+			t.Fatalf("found %q", data)
+		}
+		err := old.Checkpoint(t.Context(), []byte("late"))
+		var lost *LostError
+		if !errors.Is(err, ErrLost) || !errors.As(err, &lost) || lost.Token != old.Token() {
+			t.Errorf("the late checkpoint ended with %v", err)
+		}
+		if old.Err() == nil {
+			t.Error("the overtaken lease stands still")
+		}
+		newer.Release(t.Context())
+		if _, data := resumed(t, b, "job"); data != "good" {
+			t.Errorf("found %q", data)
+		}
+	})
+}
+
+// A history: holders come and go, checkpoints count up, and nodes are frozen and restarted empty, fewer than a quorum
+// at a time. What was acknowledged is never gone, and what is read never goes backwards.
+func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		const seed = 7
+		random := rand.New(rand.NewPCG(seed, seed))
+		processes := []*Leases{lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})}
+		acknowledged, highest := 0, 0
+		forgot := false
+		for round := range 12 {
+			switch hurt := round % 5; {
+			case round%4 == 1 && !forgot && hurt != 0:
+				// One node forgets everything, once: twice in a few seconds could be a quorum that forgot.
+				if err := nodes.Restart(hurt, true); err != nil {
+					t.Fatal(err)
+				}
+				forgot = true
+			case round%4 == 3:
+				nodes.Pause(hurt)
+				defer nodes.Resume(hurt)
+			}
+			s := processes[random.IntN(2)]
+			l, data := resumed(t, s, "job")
+			found, _ := strconv.Atoi(data)
+			if found < acknowledged || found < highest {
+				t.Fatalf("round %d (seed %d): found %d, after %d was acknowledged and %d read", round, seed, found, acknowledged, highest)
+			}
+			highest = found
+			for n := range 1 + random.IntN(4) {
+				if err := l.Checkpoint(t.Context(), []byte(strconv.Itoa(found+n+1))); err != nil {
+					if !errors.Is(err, cluster.ErrNoQuorum) {
+						t.Fatalf("round %d (seed %d): %v", round, seed, err)
+					}
+					continue
+				}
+				acknowledged = found + n + 1
+			}
+			if err := l.Release(t.Context()); err != nil && !errors.Is(err, cluster.ErrNoQuorum) {
+				t.Fatal(err)
+			}
+			if round%4 == 3 {
+				nodes.Resume(round % 5)
+				eventually(t, "the node is back", func() bool { return s.c.Status()[round%5].Up })
+			}
+		}
+		if acknowledged < 12 {
+			t.Errorf("only %d checkpoints were made", acknowledged)
+		}
+	})
+}
+
+func TestACheckpointThatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	s := lease(t, open(t, nodes, 0), Config{MaxCheckpoint: 10})
+	l, _ := resumed(t, s, "job")
+	if err := l.Checkpoint(t.Context(), []byte(strings.Repeat("x", 11))); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "11 bytes; at most Config.MaxCheckpoint, 10") {
+		t.Errorf("too large: %v", err)
+	}
+	if err := l.Checkpoint(t.Context(), []byte(strings.Repeat("x", 10))); err != nil {
+		t.Errorf("just right: %v", err)
+	}
+	bare := acquire(t, s, "other", Request{})
+	if err := bare.Checkpoint(t.Context(), nil); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Leases.Acquire") {
+		t.Errorf("without: %v", err)
+	}
+	l.Release(t.Context())
+	if err := l.Checkpoint(t.Context(), nil); !errors.Is(err, ErrReleased) {
+		t.Errorf("released: %v", err)
+	}
+	_, err := New(s.c, Config{MaxCheckpoint: -1, CheckpointTTL: -time.Second, DoneTTL: time.Millisecond})
+	for _, field := range []string{"Config.MaxCheckpoint", "Config.CheckpointTTL", "Config.DoneTTL"} {
+		if err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not in %v", field, err)
+		}
+	}
+}
+
+func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	s := lease(t, open(t, nodes, 0), Config{})
+	for _, node := range nodeClients(t, nodes) {
+		if err := node.Set(t.Context(), "{lock:job}:record", "not a record", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if l, err := s.Acquire(t.Context(), "job"); err == nil {
+		t.Errorf("it was given out: %v", l)
+	}
+	for i := range nodes.Len() {
+		eventually(t, "the key is given back", func() bool {
+			return nodeClients(t, nodes)[i].Exists(context.Background(), "lock:job").Val() == 0
+		})
+	}
+}

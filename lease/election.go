@@ -1,0 +1,240 @@
+package lease
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/mutex"
+	"github.com/venta-hq/redlock/register"
+)
+
+//go:embed scripts/leader.lua
+var leaderSource string
+
+//go:embed scripts/announce.lua
+var announceSource string
+
+var (
+	leaderScript   = cluster.NewScript("leader", leaderSource)
+	announceScript = cluster.NewScript("announce", announceSource)
+)
+
+// Leader is who leads an election.
+type Leader struct {
+	Name      string    // the election
+	Candidate string    // the leader's label; "" when nobody leads
+	Token     int64     // its fencing token: larger than that of every leader before
+	Since     time.Time // by the leader's clock
+}
+
+// statement is what a leader says of itself, under its token.
+type statement struct {
+	Candidate string `json:"candidate"`
+	Since     int64  `json:"since"` // µs
+	Value     string `json:"value"` // of its hold, to tell whether it still is the one
+}
+
+func electionKey(name string) string { return "election:" + name }
+
+func (s *Leases) electionChannel(name string) string {
+	return "redlock:election:" + s.red.LockKey(electionKey(name))
+}
+
+// Campaign waits until this process leads the election of this name, or ctx ends, and returns the lease of the leader.
+// candidate is the label by which others see it, as mutex.Config.Owner. The errors are those of Acquire. Release
+// resigns: the lease's context ends, what its Go runs is waited for, and the next candidate leads at once.
+func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...Option) (*Lease, error) {
+	if name == "" || candidate == "" {
+		return nil, fieldError("Campaign", "the name %q or the candidate %q is empty", name, candidate)
+	}
+	req := request(opts)
+	req.Owner = candidate
+	req.Heir = election{s, name}
+	l, err := s.Await(ctx, electionKey(name), req)
+	if err != nil {
+		return nil, err
+	}
+	data, err := json.Marshal(statement{candidate, time.Now().UnixMicro(), l.t.hold.Value()})
+	if err == nil {
+		err = register.Write(ctx, s.c, s.recordOf(l.Key()), register.Record{Token: l.token, Origin: l.token, Data: data},
+			l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+	}
+	if err != nil {
+		l.Release(context.WithoutCancel(ctx))
+		return nil, fmt.Errorf("redlock: campaign %q: %w", name, err)
+	}
+	s.announce(name)
+	return l, nil
+}
+
+// election tells the observers when its leader is gone.
+type election struct {
+	s    *Leases
+	name string
+}
+
+func (e election) TakeOver(*Lease) bool { return false }
+func (e election) Over(*Lease)          { e.s.announce(e.name) }
+
+// announce makes observers look, behind everything that was sent to each node before.
+func (s *Leases) announce(name string) {
+	lock := s.red.LockKey(electionKey(name))
+	for _, n := range s.c.Nodes() {
+		n.Run(announceScript, []string{lock}, []any{s.electionChannel(name)}, nil)
+	}
+}
+
+// Leader asks the nodes who leads. ok is false if nobody does, or a new leader has not yet said so to a quorum. It may be
+// wrong by the time it is looked at, as everything one is told of others. The error is a *cluster.QuorumError or has
+// ctx.Err() in its chain.
+func (s *Leases) Leader(ctx context.Context, name string) (leader Leader, ok bool, err error) {
+	leader, _, err = s.look(ctx, name)
+	return leader, leader.Candidate != "", err
+}
+
+// look asks the nodes, and says for how long the answer can be taken for good at most.
+func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, error) {
+	if name == "" {
+		return Leader{}, 0, fieldError("name", "is empty; name an election")
+	}
+	lock := s.red.LockKey(electionKey(name))
+	b := &ballot{nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), votes: map[string]int{}, done: make(chan struct{})}
+	for _, n := range s.c.Nodes() {
+		n.Run(leaderScript, []string{lock, mutex.Companion(lock, "record")}, nil, b)
+	}
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		return Leader{}, 0, fmt.Errorf("redlock: leader of %q: %w", name, ctx.Err())
+	}
+	leader, good, err := b.result(name)
+	if good <= 0 {
+		good = s.cfg.TTL // the key is free: whoever takes it says so
+	}
+	return leader, good + settleTime, err
+}
+
+// Observe tells who leads, first as it is and then at each change, until ctx ends, which closes the channel. A Leader
+// without a Candidate means that nobody leads. Who receives slowly misses changes that were overtaken by newer ones,
+// never the latest. Changes are heard of, not polled for; behind that stands a look whenever the leader's TTL is over.
+func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error) {
+	if name == "" {
+		return nil, fieldError("name", "is empty; name an election")
+	}
+	if err := s.err(electionKey(name)); err != nil {
+		return nil, err
+	}
+	bell := make(chan struct{}, 1)
+	s.c.Watch(ctx, s.electionChannel(name), func() {
+		select {
+		case bell <- struct{}{}:
+		default:
+		}
+	})
+	leaders := make(chan Leader)
+	go s.observe(ctx, name, bell, leaders)
+	return leaders, nil
+}
+
+func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{}, leaders chan<- Leader) {
+	defer close(leaders)
+	var told, latest Leader
+	news, first := false, true
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		out := leaders
+		if !news {
+			out = nil
+		}
+		select {
+		case out <- latest:
+			told, news = latest, false
+			continue
+		case <-timer.C:
+		case <-bell:
+		case <-s.closing:
+			return
+		case <-ctx.Done():
+			return
+		}
+		now, good, err := s.look(ctx, name)
+		if err != nil {
+			timer.Reset(s.c.Config().NodeTimeout)
+			continue
+		}
+		latest = now
+		news = first || latest != told
+		first = first && !news
+		timer.Reset(good)
+	}
+}
+
+// ballot counts who has the key on how many nodes.
+type ballot struct {
+	nodes, quorum int
+
+	mu      sync.Mutex
+	answers int
+	votes   map[string]int // by value
+	good    time.Duration  // the longest that some node will keep the key
+	token   int64          // of the newest statement
+	said    string
+	failed  []cluster.NodeError
+	ended   bool
+	done    chan struct{}
+}
+
+// Receive implements cluster.Receiver.
+func (b *ballot) Receive(n *cluster.Node, reply any, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return
+	}
+	b.answers++
+	words, _ := reply.([]any)
+	switch {
+	case err != nil:
+		b.failed = append(b.failed, cluster.NodeError{Node: n.Name(), Err: err})
+	case len(words) != 4:
+		b.failed = append(b.failed, cluster.NodeError{Node: n.Name(), Err: fmt.Errorf("unexpected reply (%T)", reply)})
+	default:
+		value, _ := words[0].(string)
+		left, _ := words[1].(int64)
+		token, _ := words[2].(int64)
+		said, _ := words[3].(string)
+		b.votes[value]++
+		b.good = max(b.good, time.Duration(left)*time.Millisecond)
+		if token > b.token {
+			b.token, b.said = token, said
+		}
+	}
+	if b.answers == b.nodes {
+		b.ended = true
+		close(b.done)
+	}
+}
+
+// result is the leader whom a quorum knows, if that is the one whose statement is the newest.
+func (b *ballot) result(name string) (Leader, time.Duration, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if got := b.nodes - len(b.failed); got < b.quorum {
+		return Leader{}, 0, &cluster.QuorumError{Op: "leader of", Key: name, Need: b.quorum, Got: got, Nodes: b.failed}
+	}
+	var said statement
+	json.Unmarshal([]byte(b.said), &said)
+	if said.Value == "" || b.votes[said.Value] < b.quorum {
+		return Leader{Name: name}, b.good, nil // nobody, or not settled: somebody is about to say so, or to expire
+	}
+	return Leader{Name: name, Candidate: said.Candidate, Token: b.token, Since: time.UnixMicro(said.Since)}, b.good, nil
+}
+
+// settleTime is how long after a key's expiry an observer looks again, if it has heard nothing.
+const settleTime = 100 * time.Millisecond

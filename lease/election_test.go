@@ -1,0 +1,214 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestOneLeadsAndTheOthersKnowWho(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		if leader, ok, err := b.Leader(t.Context(), "boss"); ok || err != nil {
+			t.Fatalf("before the election %+v leads (%v)", leader, err)
+		}
+		before := time.Now().Add(-time.Millisecond)
+		l, err := a.Campaign(t.Context(), "boss", "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		leader, ok, err := b.Leader(t.Context(), "boss")
+		if err != nil || !ok || leader.Name != "boss" || leader.Candidate != "anna" || leader.Token != l.Token() ||
+			leader.Since.Before(before) || leader.Since.After(time.Now()) {
+			t.Errorf("leader is %+v, %v, %v", leader, ok, err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "nobody leads", func() bool { _, ok, err := b.Leader(t.Context(), "boss"); return !ok && err == nil })
+	})
+}
+
+func TestResigningWaitsForTheWorkAndThenHandsOverAtOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		a, b := lease(t, open(t, nodes, 0), Config{TTL: 30 * time.Second}), lease(t, open(t, nodes, 0), Config{TTL: 30 * time.Second})
+		old, err := a.Campaign(t.Context(), "boss", "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		elected := make(chan *Lease, 1)
+		go func() {
+			l, err := b.Campaign(context.Background(), "boss", "bert")
+			if err != nil {
+				t.Error(err)
+			}
+			elected <- l
+		}()
+		eventually(t, "bert is queued", queues(t, nodeClients(t, nodes), "election:boss", 1))
+
+		told, mayEnd := make(chan struct{}), make(chan struct{})
+		if err := old.Go(func(ctx context.Context) {
+			<-ctx.Done()
+			close(told)
+			<-mayEnd
+		}); err != nil {
+			t.Fatal(err)
+		}
+		released := make(chan error, 1)
+		go func() { released <- old.Release(context.Background()) }()
+		receive(t, "the work to be told", told)
+		select {
+		case <-elected:
+			t.Error("bert leads before anna's work has returned")
+		default:
+		}
+		if held := nodeClients(t, nodes)[0].Exists(t.Context(), "lock:election:boss").Val(); held != 1 {
+			t.Error("the key was given up before the work had returned")
+		}
+		if err := old.Go(func(context.Context) {}); err == nil {
+			t.Error("a lease that resigns takes on work")
+		}
+		began := time.Now()
+		close(mayEnd)
+		if err := receive(t, "the release", released); err != nil {
+			t.Error(err)
+		}
+		next := receive(t, "bert to lead", elected)
+		if took := time.Since(began); took > 15*time.Second {
+			t.Errorf("it took %v, as if the TTL of 30s had been waited for", took)
+		}
+		if next.Token() <= old.Token() {
+			t.Errorf("the later leader has token %d, the earlier %d", next.Token(), old.Token())
+		}
+	})
+}
+
+func TestAnObserverSeesEverySettledLeaderInTokenOrder(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		watcher := lease(t, open(t, nodes, 0), Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		leaders, err := watcher.Observe(ctx, "boss")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first := receive(t, "the first word", leaders); first.Candidate != "" {
+			t.Errorf("before the election %+v leads", first)
+		}
+		var last int64
+		for i, name := range []string{"anna", "bert", "carl", "anna"} {
+			s := lease(t, open(t, nodes, 0), Config{})
+			l, err := s.Campaign(t.Context(), "boss", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for { // settled until it has been seen
+				seen := receive(t, name+" to be seen", leaders)
+				if seen.Candidate == "" {
+					continue
+				}
+				if seen.Candidate != name || seen.Token != l.Token() || seen.Token <= last {
+					t.Errorf("leader %d was seen as %+v, after token %d", i, seen, last)
+				}
+				last = seen.Token
+				break
+			}
+			if i == 2 { // and one that crashes, with others' TTL
+				continue
+			}
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if vacant := receive(t, "the vacancy", leaders); vacant.Candidate != "" {
+				t.Errorf("after %s resigned %+v leads", name, vacant)
+			}
+			if i == 1 {
+				break
+			}
+		}
+		cancel()
+		for range leaders { // ends
+		}
+	})
+}
+
+func TestTwoLeadersNeverOverlapInTheOrderOfTokens(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		type reign struct {
+			token    int64
+			from, to time.Time
+		}
+		var mu sync.Mutex
+		var reigns []reign
+		var wg sync.WaitGroup
+		for p := range 3 {
+			s := lease(t, open(t, nodes, 0), Config{})
+			wg.Go(func() {
+				for range 6 {
+					l, err := s.Campaign(context.Background(), "boss", fmt.Sprint("candidate ", p))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					from := time.Now()
+					var to time.Time
+					l.Go(func(ctx context.Context) { <-ctx.Done(); to = time.Now() })
+					if err := l.Release(context.Background()); err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					reigns = append(reigns, reign{l.Token(), from, to})
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		slices.SortFunc(reigns, func(a, b reign) int { return int(a.token - b.token) })
+		for i := 1; i < len(reigns); i++ {
+			if a, b := reigns[i-1], reigns[i]; a.token == b.token || b.from.Before(a.to) {
+				t.Errorf("leader %d began at %v, before leader %d ended at %v", b.token, b.from, a.token, a.to)
+			}
+		}
+		if len(reigns) != 18 {
+			t.Errorf("%d of 18 have led", len(reigns))
+		}
+	})
+}
+
+func TestElectionsWithoutNamesAreRefused(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	if _, err := s.Campaign(t.Context(), "", "anna"); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Campaign without a name: %v", err)
+	}
+	if _, err := s.Campaign(t.Context(), "boss", ""); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Campaign without a candidate: %v", err)
+	}
+	if _, _, err := s.Leader(t.Context(), ""); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Leader: %v", err)
+	}
+	if _, err := s.Observe(t.Context(), ""); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Observe: %v", err)
+	}
+	if _, err := s.RunOnce(t.Context(), "", nil); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("RunOnce: %v", err)
+	}
+}
+
+func TestBelowAQuorumNobodyIsSaidToLead(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	s := lease(t, open(t, nodes, 0), Config{})
+	if _, err := s.Campaign(t.Context(), "boss", "anna"); err != nil {
+		t.Fatal(err)
+	}
+	nodes.Stop(0)
+	nodes.Stop(1)
+	if leader, ok, err := s.Leader(t.Context(), "boss"); ok || !errors.Is(err, cluster.ErrNoQuorum) {
+		t.Errorf("got %+v, %v", leader, err)
+	}
+}

@@ -1,0 +1,194 @@
+package lease
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// open opens a process's view of the nodes. A zero NodeTimeout means one second: machines that
+// run tests are slow at times.
+func open(t testing.TB, nodes nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
+	t.Helper()
+	if nodeTimeout == 0 {
+		nodeTimeout = time.Second
+	}
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// lease makes Leases that are closed before their cluster.
+func lease(t testing.TB, c *cluster.Cluster, cfg Config) *Leases {
+	t.Helper()
+	s, err := New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close(context.Background()) })
+	return s
+}
+
+// patience is how long a test waits for what has to come.
+const patience = 20 * time.Second
+
+// eventually waits until cond is true.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	over := time.After(patience)
+	look := time.NewTicker(time.Millisecond)
+	defer look.Stop()
+	for !cond() {
+		select {
+		case <-look.C:
+		case <-over:
+			t.Fatalf("in vain: waited %v for %s", patience, what)
+		}
+	}
+}
+
+// receive waits for ch.
+func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(patience):
+		t.Fatalf("in vain: waited %v for %s", patience, what)
+	}
+	return v
+}
+
+// gate is the network of one process. When it is cut, nothing arrives any more and nobody is told.
+type gate struct {
+	closed atomic.Bool
+	delay  atomic.Int64 // of each write, ns
+	writes atomic.Int64
+}
+
+func (g *gate) cut() { g.closed.Store(true) }
+
+func (g *gate) through(conn net.Conn, err error) (net.Conn, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &gated{conn, g}, nil
+}
+
+type gated struct {
+	net.Conn
+	g *gate
+}
+
+func (c *gated) Write(b []byte) (int, error) {
+	if c.g.closed.Load() {
+		return len(b), nil
+	}
+	c.g.writes.Add(1)
+	if d := c.g.delay.Load(); d > 0 {
+		<-time.After(time.Duration(d))
+	}
+	return c.Conn.Write(b)
+}
+
+// openThrough is open with all connections through g.
+func openThrough(t testing.TB, nodes nodetest.Set, g *gate, nodeTimeout time.Duration) *cluster.Cluster {
+	t.Helper()
+	clients := map[string]redis.UniversalClient{}
+	for _, url := range nodes.URLs() {
+		o, err := redis.ParseURL(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := o.Addr
+		o.Dialer = func(context.Context, string, string) (net.Conn, error) { return g.through(net.Dial("tcp", addr)) }
+		client := redis.NewClient(o)
+		t.Cleanup(func() { client.Close() })
+		clients[addr] = client
+	}
+	c, err := cluster.Open(t.Context(), cluster.Config{Clients: clients, NodeTimeout: nodeTimeout, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// acquire makes one attempt that has to succeed.
+func acquire(t testing.TB, s *Leases, key string, req Request) *Lease {
+	t.Helper()
+	l, err := s.Try(t.Context(), key, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// nodeClients are plain clients of all nodes.
+func nodeClients(t testing.TB, nodes nodetest.Set) []*redis.Client {
+	all := make([]*redis.Client, nodes.Len())
+	for i := range all {
+		all[i] = nodetest.Client(t, nodes, i)
+	}
+	return all
+}
+
+// queued is how many processes wait for key on each node.
+func queued(t testing.TB, clients []*redis.Client, key string) []int64 {
+	t.Helper()
+	all := make([]int64, len(clients))
+	for i, c := range clients {
+		n, err := c.ZCard(t.Context(), "{lock:"+key+"}:queue").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i] = n
+	}
+	return all
+}
+
+// queues reports whether n processes wait on a quorum of nodes, and no more on any; with n zero on all. A node that was
+// not needed any more to refuse an attempt queues nobody.
+func queues(t testing.TB, clients []*redis.Client, key string, n int64) func() bool {
+	return func() bool {
+		full := 0
+		for _, got := range queued(t, clients, key) {
+			switch {
+			case got > n:
+				return false
+			case got == n:
+				full++
+			}
+		}
+		return full >= cluster.Quorum(len(clients)) && (n > 0 || full == len(clients))
+	}
+}
+
+// result is how a call on another goroutine ended.
+type result struct {
+	l   *Lease
+	err error
+	at  time.Time
+}
+
+// await waits for a key on a goroutine of its own.
+func await(ctx context.Context, s *Leases, key string, req Request) <-chan result {
+	ch := make(chan result, 1)
+	go func() {
+		l, err := s.Await(ctx, key, req)
+		ch <- result{l, err, time.Now()}
+	}()
+	return ch
+}

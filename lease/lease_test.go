@@ -1,0 +1,245 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// short is a TTL that tests can wait for, and that still stands a machine which does not get to run for a while.
+const (
+	short       = 1200 * time.Millisecond
+	nodeTimeout = 250 * time.Millisecond
+)
+
+// steady is how tests renew where the TTL does not matter: often, and with so much of the TTL to spare that a machine
+// which does not get to run for seconds loses nothing.
+var steady = Config{RenewEvery: 300 * time.Millisecond}
+
+// lives waits until the lease has been renewed a few times.
+func lives(t *testing.T, l *Lease) {
+	t.Helper()
+	goal := l.Deadline().Add(time.Second)
+	eventually(t, "the lease to be renewed", func() bool {
+		if err := l.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Deadline().After(goal)
+	})
+}
+
+func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
+		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
+		l := acquire(t, s, "job", Request{Owner: "me"})
+		for granted := l.Deadline(); time.Now().Before(granted); { // it outlives its first grant
+			lives(t, l)
+		}
+
+		var held *NotAcquiredError
+		if _, err := other.TryAcquire(t.Context(), "job"); !errors.As(err, &held) {
+			t.Fatalf("a second lease: %v", err)
+		} else if !slices.ContainsFunc(held.Answers, func(a mutex.Answer) bool { return a.Holder == "me" }) {
+			t.Errorf("the error does not say who has it: %v", err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if cause := context.Cause(l.Context()); cause != ErrReleased || l.Err() != ErrReleased {
+			t.Errorf("after the release the cause is %v and the error %v", cause, l.Err())
+		}
+		if err := l.Release(t.Context()); !errors.Is(err, ErrReleased) {
+			t.Errorf("a second release: %v", err)
+		}
+		if next := acquire(t, other, "job", Request{}); next.Token() <= l.Token() {
+			t.Errorf("token %d came after %d", next.Token(), l.Token())
+		}
+	})
+}
+
+func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
+		nodes.Stop(0)
+		nodes.Stop(3)
+		lives(t, l)
+	})
+}
+
+func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
+		value := nodetest.Client(t, nodes, 1).Get(t.Context(), "lock:job").Val()
+		if err := nodes.Restart(0, true); err != nil {
+			t.Fatal(err)
+		}
+		healed := nodetest.Client(t, nodes, 0)
+		eventually(t, "the node to be healed", func() bool {
+			return healed.Get(t.Context(), "lock:job").Val() == value
+		})
+		lives(t, l) // and with it a round in which the node owned the key
+		nodes.Stop(1)
+		lives(t, l) // on the healed node and one other
+	})
+}
+
+func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := l.Release(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		for _, c := range nodeClients(t, nodes) {
+			eventually(t, "the key to be gone", func() bool {
+				return errors.Is(c.Get(t.Context(), "lock:job").Err(), redis.Nil)
+			})
+		}
+	})
+}
+
+func TestAReleaseThatNoQuorumAnswersSaysSo(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
+		nodes.Stop(0)
+		nodes.Stop(1)
+		var few *cluster.QuorumError
+		if err := l.Release(t.Context()); !errors.As(err, &few) || !errors.Is(err, ErrNoQuorum) {
+			t.Errorf("the release: %v", err)
+		}
+	})
+}
+
+func TestADeadContextGetsNoLease(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	s := lease(t, open(t, nodes, 0), Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.TryAcquire(ctx, "free"); !errors.Is(err, context.Canceled) {
+		t.Errorf("TryAcquire: %v", err)
+	}
+	if _, err := s.Acquire(ctx, "free"); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("Acquire: %v", err)
+	}
+	if keys := nodetest.Keys(t, nodes, 0); len(keys) != 0 {
+		t.Errorf("it left %q", keys)
+	}
+}
+
+func TestTheLeaseOutlivesTheContextItWasAcquiredUnderAndHasItsValues(t *testing.T) {
+	type name struct{}
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), name{}, "value"))
+	l, err := s.TryAcquire(ctx, "job")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := l.Context().Err(); err != nil {
+		t.Errorf("the lease's context ended with that of the acquiring: %v", err)
+	}
+	if l.Context().Value(name{}) != "value" {
+		t.Error("the lease's context lacks the values")
+	}
+}
+
+func TestTheEndOfTheParentEndsTheContextAndNotTheLease(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	parent, cancel := context.WithCancelCause(t.Context())
+	l := acquire(t, s, "job", Request{Parent: parent})
+	why := errors.New("the caller went away")
+	cancel(why)
+	if cause := context.Cause(l.Context()); cause != why {
+		t.Errorf("the context ended because of %v", cause)
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("the lease ended: %v", err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAContextThatIsFirstAskedForAfterTheEndHasEnded(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	l := acquire(t, s, "job", Request{})
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if cause := context.Cause(l.Context()); cause != ErrReleased {
+		t.Errorf("the cause is %v", cause)
+	}
+}
+
+func TestEveryBadFieldIsNamed(t *testing.T) {
+	c := open(t, nodetest.Embedded(t, 1), 0)
+	_, err := New(c, Config{TTL: 2 * time.Minute, Owner: "two\nlines", FenceRetention: time.Second})
+	for _, field := range []string{"Config.TTL", "Config.Owner", "Config.FenceRetention"} {
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s is not named in %v", field, err)
+		}
+	}
+	for _, cfg := range []Config{{RenewEvery: 6 * time.Second}, {RenewEvery: 999 * time.Millisecond}, {RenewEvery: -1}} {
+		if _, err := New(c, cfg); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config.RenewEvery") {
+			t.Errorf("RenewEvery %v: %v", cfg.RenewEvery, err)
+		}
+	}
+	if _, err := New(c, Config{TTL: 3 * time.Second}); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config.TTL") {
+		t.Errorf("a TTL of three NodeTimeouts: %v", err)
+	}
+}
+
+func TestEveryBadOptionIsNamedAndNothingIsAsked(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	s := lease(t, open(t, nodes, 0), Config{})
+	before := nodes.Commands(0)["evalsha"]
+	for _, test := range []struct {
+		key   string
+		opt   Option
+		field string
+	}{
+		{"", TTL(time.Second), "key"},
+		{"k", TTL(-time.Second), "TTL"},
+		{"k", TTL(3 * time.Second), "TTL"},
+		{"k", TTL(time.Hour), "TTL"},
+		{"k", Owner("two\nlines"), "Owner"},
+		{"k", MinHold(-1), "MinHold"},
+		{"k", MaxHold(-1), "MaxHold"},
+		{"k", both{MinHold(2 * time.Second), MaxHold(time.Second)}, "MinHold"},
+	} {
+		for name, call := range map[string]func(context.Context, string, ...Option) (*Lease, error){
+			"TryAcquire": s.TryAcquire, "Acquire": s.Acquire,
+		} {
+			_, err := call(t.Context(), test.key, test.opt)
+			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), test.field+": ") {
+				t.Errorf("%s: bad %s: %v", name, test.field, err)
+			}
+		}
+	}
+	if after := nodes.Commands(0)["evalsha"]; after != before {
+		t.Errorf("the node was sent %d scripts", after-before)
+	}
+}
+
+// both is two options.
+type both [2]Option
+
+func (b both) apply(r *Request) {
+	for _, o := range b {
+		o.apply(r)
+	}
+}

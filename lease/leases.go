@@ -1,0 +1,190 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// The errors of this package are those of the algorithm.
+var (
+	ErrNotAcquired = mutex.ErrNotAcquired
+	ErrLost        = mutex.ErrLost
+	ErrReleased    = mutex.ErrReleased
+	ErrNoQuorum    = cluster.ErrNoQuorum
+	ErrClosed      = cluster.ErrClosed
+)
+
+type (
+	// NotAcquiredError says who has the key. It matches ErrNotAcquired.
+	NotAcquiredError = mutex.NotAcquiredError
+	// LostError says why a lease ended. It matches ErrLost.
+	LostError = mutex.LostError
+)
+
+type parent = context.Context
+
+// Leases acquires leases and keeps them alive: one goroutine renews them all. All methods may be called concurrently.
+type Leases struct {
+	c       *cluster.Cluster
+	red     *mutex.Redlock
+	cfg     Config
+	waiting waiting
+
+	closing chan struct{} // closed when nothing new is accepted
+	shut    sync.Once
+	closed  chan struct{} // closed when everything is released
+	once    sync.Once
+
+	renewer
+}
+
+// New makes Leases on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
+func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
+	cfg = cfg.withDefaults()
+	red, err := mutex.NewRedlock(c, cfg.mutex())
+	_, perr := cfg.pace("Config.TTL", cfg.TTL, c.Config().NodeTimeout)
+	if err := errors.Join(err, perr, cfg.checkRecords()); err != nil {
+		return nil, err
+	}
+	cfg.Prefix, cfg.Owner, cfg.FenceRetention = red.Config().Prefix, red.Config().Owner, red.Config().FenceRetention
+	s := &Leases{c: c, red: red, cfg: cfg, closing: make(chan struct{}), closed: make(chan struct{})}
+	s.renewer.init(s)
+	s.waiting.init(s)
+	return s, nil
+}
+
+// Config is the configuration with its defaults filled in.
+func (s *Leases) Config() Config { return s.cfg }
+
+// Cluster is the set of nodes.
+func (s *Leases) Cluster() *cluster.Cluster { return s.c }
+
+// TryAcquire makes one attempt at key and does not wait for it to come free. The error is one of
+// mutex.Redlock.Acquire's. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
+// those of the lease's context.
+func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
+	l, err := s.Try(ctx, key, request(opts))
+	if err != nil {
+		return nil, err
+	}
+	return s.resume(ctx, l)
+}
+
+// Acquire waits for key until ctx ends. The error is that of TryAcquire for anything but a key that is held; when ctx
+// ends it is a *NotAcquiredError with ctx.Err() in its chain.
+func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
+	l, err := s.Await(ctx, key, request(opts))
+	if err != nil {
+		return nil, err
+	}
+	return s.resume(ctx, l)
+}
+
+func request(opts []Option) Request {
+	var req Request
+	for _, o := range opts {
+		o.apply(&req)
+	}
+	return req
+}
+
+// Try is TryAcquire with the options as a Request.
+func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, error) {
+	p, err := s.plan(ctx, key, req)
+	if err != nil {
+		return nil, err
+	}
+	return s.attempt(ctx, p, false)
+}
+
+// Check is the error with which Try and Await would refuse the request without asking the nodes: one that matches
+// cluster.ErrConfig, or ErrClosed.
+func (s *Leases) Check(key string, req Request) error {
+	_, err := s.plan(context.Background(), key, req)
+	return err
+}
+
+// plan is a checked request.
+type plan struct {
+	key   string
+	req   Request
+	every time.Duration
+}
+
+func (s *Leases) plan(ctx context.Context, key string, req Request) (plan, error) {
+	if req.TTL == 0 {
+		req.TTL = s.cfg.TTL
+	}
+	req.Owner = cmp.Or(req.Owner, s.cfg.Owner)
+	if req.Parent == nil {
+		req.Parent = context.WithoutCancel(ctx)
+	}
+	every, err := s.cfg.pace("TTL", req.TTL, s.c.Config().NodeTimeout)
+	if maxTTL := s.c.Config().MaxTTL; req.TTL > maxTTL {
+		err = fieldError("TTL", "%v is out of range; at most the Cluster's MaxTTL, %v", req.TTL, maxTTL)
+	}
+	if err := errors.Join(mutex.CheckKey(key), err, req.check()); err != nil {
+		return plan{}, err
+	}
+	return plan{key, req, every}, s.err(key)
+}
+
+func (s *Leases) err(key string) error {
+	select {
+	case <-s.closing:
+		return fmt.Errorf("redlock: acquire %q: %w", key, ErrClosed)
+	default:
+		return nil
+	}
+}
+
+// attempt asks the nodes once.
+func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error) {
+	t := s.expect(p)
+	hold, err := s.red.Acquire(ctx, p.key, mutex.Request{TTL: p.req.TTL, Owner: p.req.Owner, Span: p.req.Span, Queue: queue})
+	if err != nil {
+		s.forget(t)
+		return nil, err
+	}
+	l, ok := s.keep(t, hold, p)
+	if !ok {
+		err := fmt.Errorf("redlock: acquire %q: %w", p.key, ErrClosed)
+		hold.GiveUp(err)
+		return nil, err
+	}
+	s.waiting.ring(s.red.LockKey(p.key)) // winning took this process out of the queues; who waits here queues again
+	return l, nil
+}
+
+// Cancel ends the contexts of all leases with this cause, without releasing them: they are still renewed, so that
+// their work can end in peace. New leases are refused, and all waits end with ErrClosed.
+func (s *Leases) Cancel(cause error) {
+	s.shut.Do(func() { close(s.closing) })
+	s.renewer.cancel(cause)
+}
+
+// Close ends the contexts of all leases, with ErrClosed as the cause, and releases them. What is kept by MinHold is left
+// to expire. It may be called again; every call waits. ctx bounds only the waiting.
+func (s *Leases) Close(ctx context.Context) error {
+	s.Cancel(ErrClosed)
+	s.once.Do(func() {
+		go func() {
+			defer close(s.closed)
+			s.drain()
+			s.c.Unlisten(&s.waiting)
+		}()
+	})
+	select {
+	case <-s.closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("redlock: close: %w", ctx.Err())
+	}
+}

@@ -1,0 +1,86 @@
+package lease
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/venta-hq/redlock/register"
+)
+
+// Outcome is what RunOnce remembers of a job that is done.
+type Outcome struct {
+	Job   string    `json:"-"`
+	Token int64     `json:"-"` // of the run
+	Owner string    `json:"owner"`
+	Began time.Time `json:"began"` // both by the clock of who ran it
+	Ended time.Time `json:"ended"`
+}
+
+func onceKey(job string) string { return "once:" + job }
+
+// RunOnce runs fn to success once, over all processes, for each name of a job within Config.DoneTTL, and reports whether
+// this call ran it. A call that comes while another runs waits for it, until ctx ends; if that failed, it runs fn itself.
+// fn's context is that of a lease, which FromContext gives; it ends when the lease is lost or ctx ends. The error is fn's own, unchanged; that of
+// Acquire; or, with ran true, says that fn succeeded and that this could not be kept, so that it may run again.
+//
+// fn runs at least once until it has succeeded, and beside a second run only if it goes on after its lease was lost: let
+// what it writes to refuse old tokens. MinHold keeps a fast run from being repeated by a process whose clock is behind,
+// where the name of the job comes from the clock; MaxHold ends a stuck one.
+func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts ...Option) (ran bool, err error) {
+	if job == "" {
+		return false, fieldError("job", "is empty; name it, as \"report:2026-11-23\"")
+	}
+	if _, done, err := s.Outcome(ctx, job); err != nil || done {
+		return false, err
+	}
+	req := request(opts)
+	req.Parent = ctx
+	l, err := s.Await(ctx, onceKey(job), req)
+	if err != nil {
+		return false, err
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			l.t.s.unkeep(l.t)
+		}
+		if lost := l.Release(context.WithoutCancel(ctx)); err == nil && lost != nil && !ran {
+			err = lost
+		}
+	}()
+	last := l.t.hold.LastToken()
+	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, last, s.cfg.DoneTTL)
+	if err != nil || done {
+		return false, err
+	}
+	o := Outcome{Owner: l.Owner(), Began: time.Now()}
+	if err := fn(l.Context()); err != nil {
+		return true, err
+	}
+	o.Ended = time.Now()
+	kept = true
+	data, err := json.Marshal(o)
+	if err == nil {
+		r := register.Record{Token: l.token, Seq: 1, Origin: l.token, Data: data}
+		err = register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, last, s.cfg.DoneTTL)
+	}
+	if err != nil {
+		return true, fmt.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)
+	}
+	return true, nil
+}
+
+// Outcome is what is known of the last successful run of a job; ok is false if there was none within Config.DoneTTL.
+func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, err error) {
+	r, ok, err := register.Read(ctx, s.c, s.recordOf(onceKey(job)), s.cfg.DoneTTL)
+	if err != nil || !ok {
+		return Outcome{}, false, err
+	}
+	if err := json.Unmarshal(r.Data, &o); err != nil {
+		return Outcome{}, false, fmt.Errorf("redlock: the outcome of job %q: %w", job, err)
+	}
+	o.Job, o.Token = job, r.Origin
+	return o, true, nil
+}

@@ -1,0 +1,98 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestAJobRunsToSuccessOnceOverAllProcesses(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		var runs, said atomic.Int64
+		var wg sync.WaitGroup
+		for range 3 {
+			s := lease(t, open(t, nodes, 0), Config{})
+			for range 4 {
+				wg.Go(func() {
+					ran, err := s.RunOnce(context.Background(), "report", func(ctx context.Context) error {
+						if _, ok := FromContext(ctx); !ok {
+							t.Error("the job's context knows no lease")
+						}
+						runs.Add(1)
+						return nil
+					})
+					if err != nil {
+						t.Error(err)
+					}
+					if ran {
+						said.Add(1)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		if runs.Load() != 1 || said.Load() != 1 {
+			t.Errorf("it ran %d times, and %d calls say that they ran it", runs.Load(), said.Load())
+		}
+		s := lease(t, open(t, nodes, 0), Config{Owner: "looker"})
+		o, ok, err := s.Outcome(t.Context(), "report")
+		if err != nil || !ok || o.Job != "report" || o.Token == 0 || o.Owner == "" || o.Ended.Before(o.Began) {
+			t.Errorf("the outcome is %+v, %v, %v", o, ok, err)
+		}
+		if _, ok, err := s.Outcome(t.Context(), "another"); ok || err != nil {
+			t.Errorf("a job that never ran has an outcome (%v)", err)
+		}
+	})
+}
+
+func TestAFailedRunIsRetriedByTheNextCallerAtOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		bad := errors.New("bad")
+		if ran, err := a.RunOnce(t.Context(), "job", func(context.Context) error { return bad }, MinHold(time.Hour)); !ran || err != bad {
+			t.Fatalf("got %v, %v; want fn's own error, unchanged", ran, err)
+		}
+		if ran, err := b.RunOnce(t.Context(), "job", func(context.Context) error { return nil }); !ran || err != nil {
+			t.Errorf("the retry: %v, %v", ran, err)
+		}
+		if ran, err := a.RunOnce(t.Context(), "job", func(context.Context) error { t.Error("it runs again"); return nil }); ran || err != nil {
+			t.Errorf("after success: %v, %v", ran, err)
+		}
+	})
+}
+
+func TestAPanickingRunIsGivenBack(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	s := lease(t, open(t, nodes, 0), Config{})
+	func() {
+		defer func() {
+			if recover() != "boom" {
+				t.Error("the panic did not go on")
+			}
+		}()
+		s.RunOnce(t.Context(), "job", func(context.Context) error { panic("boom") })
+	}()
+	if ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error { return nil }); !ran || err != nil {
+		t.Errorf("after the panic: %v, %v", ran, err)
+	}
+}
+
+func TestMinHoldKeepsAFastRunFromBeingFollowed(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	s := lease(t, open(t, nodes, 0), Config{DoneTTL: time.Second})
+	if ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error { return nil }, MinHold(time.Hour)); !ran || err != nil {
+		t.Fatal(ran, err)
+	}
+	eventually(t, "it is forgotten that the job is done", func() bool { _, ok, err := s.Outcome(t.Context(), "job"); return err == nil && !ok })
+	other := lease(t, open(t, nodes, 0), Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if ran, err := other.RunOnce(ctx, "job", func(context.Context) error { t.Error("it ran"); return nil }); ran || !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("got %v, %v", ran, err)
+	}
+}

@@ -1,0 +1,472 @@
+package lease
+
+import (
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// tenure is a hold that is renewed. A lease is a tenant's view of it; HandOver changes the tenant.
+//
+//	live    a tenant has it
+//	parked  released before MinHold was over; renewed until then, then released
+//	lapsed  MaxHold was over; not renewed; released by its tenant, or given up at its deadline
+//	gone    released or lost; its lease has ended
+type tenure struct {
+	s        *Leases
+	hold     *mutex.Hold // nil while it is being acquired
+	key      string
+	owner    string
+	ttl      time.Duration
+	every    time.Duration
+	heir     Heir
+	minUntil time.Time // zero: no MinHold
+
+	// Guarded by renewer.mu.
+	state     state
+	lease     *Lease // the tenant; nil when parked
+	maxUntil  time.Time
+	due       time.Time // when to look at it next
+	index     int       // in renewer.queue; -1: not in it
+	inRound   bool
+	contended time.Time
+}
+
+type state uint8
+
+const (
+	live state = iota
+	parked
+	lapsed
+	gone
+)
+
+const (
+	// clockWatch is how often the clocks are compared while there are leases, to notice that the machine was suspended.
+	clockWatch = 250 * time.Millisecond
+	// clockJump is the difference between the clocks from which all leases are looked at.
+	clockJump = 20 * time.Millisecond
+	// early is how long before its deadline a lease is given up, for the time it takes to tell its holder.
+	early = time.Millisecond
+	// tick is how far ahead renewals are taken along, so that they share a write to each node.
+	tick = 2 * time.Millisecond
+)
+
+// renewer keeps all tenures alive with one goroutine.
+type renewer struct {
+	s    *Leases
+	bell chan struct{}
+	stop chan struct{}
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	running bool
+	closing bool               // there are no new tenures and no new tenants
+	closed  bool               // nothing is looked at any more
+	queue   queue              // by due
+	spans   map[string]*tenure // by lock key: those that can be handed over, or are being acquired for that
+}
+
+func (r *renewer) init(s *Leases) {
+	r.s, r.bell, r.stop = s, make(chan struct{}, 1), make(chan struct{})
+	r.spans = map[string]*tenure{}
+}
+
+// expect prepares a tenure for a hold that is about to be acquired, because another process may begin to wait for it
+// before its last answer is in. What that process says before our mailbox stands is not heard, so it is taken as said.
+func (r *renewer) expect(p plan) *tenure {
+	t := &tenure{s: r.s, key: p.key, owner: p.req.Owner, ttl: p.req.TTL, every: p.every, heir: p.req.Heir, index: -1}
+	if p.req.Span <= 1 {
+		return t
+	}
+	if !r.s.listening() {
+		t.contended = time.Now()
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if lock := r.s.red.LockKey(p.key); r.spans[lock] == nil {
+		r.spans[lock] = t
+	}
+	return t
+}
+
+// forget is for a tenure whose hold could not be acquired.
+func (r *renewer) forget(t *tenure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropLocked(t)
+}
+
+// keep takes the hold of an expected tenure into care. It reports false, and leaves the hold to its caller, when nothing
+// new is taken in.
+func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		r.dropLocked(t)
+		return nil, false
+	}
+	t.hold = hold
+	t.lease = &Lease{t: t, token: hold.Token(), parent: p.req.Parent}
+	if p.req.MinHold > 0 {
+		t.minUntil = now.Add(p.req.MinHold + tick) // what is due within a tick is done now, and this must not be early
+	}
+	if p.req.MaxHold > 0 {
+		t.maxUntil = now.Add(p.req.MaxHold)
+	}
+	if hold.Waiters() > 0 && t.contended.IsZero() {
+		t.contended = now
+	}
+	if !r.running {
+		r.running = true
+		r.wg.Go(r.run)
+	}
+	if p.req.Span > 1 {
+		r.spans[r.s.red.LockKey(p.key)] = t
+	}
+	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
+	return t.lease, true
+}
+
+// jittered is d, 10 % more or less, so that leases acquired together are not renewed together for ever.
+func jittered(d time.Duration) time.Duration {
+	return d - d/10 + rand.N(d/5+1)
+}
+
+// scheduleLocked sets when t is looked at next: at the given time, or when it has to end. The deadline counts by the clock
+// that says it is nearer; timers and the heap know the monotonic one only.
+func (r *renewer) scheduleLocked(t *tenure, now, at time.Time) {
+	at = sooner(at, now.Add(cluster.Left(t.hold.Deadline(), now)-early))
+	switch {
+	case t.state == live && !t.maxUntil.IsZero():
+		at = sooner(at, t.maxUntil)
+	case t.state == parked:
+		at = sooner(at, t.minUntil)
+	}
+	t.due = at
+	if t.index < 0 {
+		heap.Push(&r.queue, t)
+	} else {
+		heap.Fix(&r.queue, t.index)
+	}
+	if t.index == 0 {
+		r.ring()
+	}
+}
+
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func (r *renewer) dropLocked(t *tenure) {
+	if t.index >= 0 {
+		heap.Remove(&r.queue, t.index)
+	}
+	if lock := r.s.red.LockKey(t.key); r.spans[lock] == t {
+		delete(r.spans, lock)
+	}
+}
+
+func (r *renewer) ring() {
+	select {
+	case r.bell <- struct{}{}:
+	default:
+	}
+}
+
+// run is the one goroutine.
+func (r *renewer) run() {
+	var box mutex.Outbox
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	last := time.Now()
+	for {
+		select {
+		case <-timer.C:
+		case <-r.bell:
+		case <-r.stop:
+			return
+		}
+		now := time.Now()
+		drift := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+		last = now
+		todo, renew, wait := r.due(now, drift.Abs() > clockJump)
+		for _, act := range todo {
+			act()
+		}
+		r.renew(renew, &box)
+		timer.Reset(wait)
+	}
+}
+
+// due works out what has to be done now, to be done without the mutex, and when to look again. When the clocks have
+// drifted apart, what has survived that is renewed at once.
+func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenure, wait time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if drifted {
+		for _, t := range slices.Clone(r.queue) {
+			if cluster.Left(t.hold.Deadline(), now) <= early+tick {
+				r.dropLocked(t)
+				todo = append(todo, func() { r.lose(t, "expired, by a clock that jumped or a machine that was suspended") })
+			} else {
+				r.scheduleLocked(t, now, now)
+			}
+		}
+	}
+	for len(r.queue) > 0 && !r.queue[0].due.After(now.Add(tick)) {
+		t := r.queue[0]
+		deadline := t.hold.Deadline()
+		switch {
+		case cluster.Left(deadline, now) <= early+tick:
+			r.dropLocked(t) // or it would be found again; lose ends it
+			todo = append(todo, func() { r.lose(t, "expired") })
+		case t.state == parked && !t.minUntil.After(now.Add(tick)):
+			r.dropLocked(t)
+			t.state = gone
+			todo = append(todo, func() { r.unpark(t) })
+		case t.state == live && !t.maxUntil.IsZero() && !t.maxUntil.After(now.Add(tick)):
+			l := t.lease
+			t.state = lapsed
+			r.scheduleLocked(t, now, deadline)
+			todo = append(todo, func() { l.end(t.hold.Lost("held for MaxHold")) })
+		case t.state == lapsed || t.inRound: // the round that is under way has moved the deadline
+			r.scheduleLocked(t, now, deadline)
+		default:
+			t.inRound = true
+			r.scheduleLocked(t, now, deadline)
+			renew = append(renew, t)
+		}
+	}
+	wait = time.Hour
+	if len(r.queue) > 0 {
+		wait = min(time.Until(r.queue[0].due), clockWatch)
+	}
+	return todo, renew, wait
+}
+
+// renew begins a round for each, and sends a node all of theirs at once.
+func (r *renewer) renew(all []*tenure, box *mutex.Outbox) {
+	for _, t := range all {
+		t.hold.ExtendIn(box, t.ttl, func(v mutex.Verdict) { r.settled(t, v) })
+	}
+	box.Send()
+}
+
+// settled takes in how a round of renewal ended.
+func (r *renewer) settled(t *tenure, v mutex.Verdict) {
+	switch v {
+	case mutex.Over:
+		r.lose(t, "gone or taken on too many nodes")
+		return
+	case mutex.Late:
+		r.lose(t, "expired")
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.inRound = false
+	if t.index < 0 || t.state == lapsed {
+		return
+	}
+	next := jittered(t.every)
+	if v == mutex.Undecided {
+		next = jittered(min(t.every/8, clockWatch))
+	}
+	now := time.Now()
+	r.scheduleLocked(t, now, now.Add(next))
+}
+
+// lose ends a tenure that nobody released: the tenant is told first, then what is still ours is given back.
+func (r *renewer) lose(t *tenure, reason string) {
+	r.mu.Lock()
+	r.dropLocked(t)
+	if t.state == gone {
+		r.mu.Unlock()
+		return
+	}
+	t.state = gone
+	l, lost := t.lease, t.hold.Lost(reason)
+	if l != nil {
+		l.end(lost) // under mu: who finds the tenure gone finds out why
+	}
+	r.mu.Unlock()
+	t.hold.GiveUp(lost)
+	r.over(t, l)
+}
+
+func (r *renewer) over(t *tenure, l *Lease) {
+	if t.heir != nil {
+		t.heir.Over(l)
+	}
+}
+
+// unpark releases what was kept for MinHold only.
+func (r *renewer) unpark(t *tenure) {
+	t.hold.StartRelease()
+	r.over(t, nil)
+}
+
+// leave takes t out of care because its tenant l releases it, which ends l. It reports what is left to do: nothing when
+// it was gone; to leave it behind when it is parked and nobody looks at it any more; to release it when it was live or lapsed.
+func (r *renewer) leave(t *tenure, l *Lease) (was state, behind bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t.state == gone || t.lease != l {
+		return gone, false
+	}
+	l.end(ErrReleased)
+	if now := time.Now(); t.state == live && t.minUntil.After(now) {
+		t.state, t.lease = parked, nil
+		r.scheduleLocked(t, now, t.due)
+		return parked, r.closed
+	}
+	r.dropLocked(t)
+	was, t.state = t.state, gone
+	return was, false
+}
+
+// unkeep forgets t's MinHold, for a tenant that is about to release it for good.
+func (r *renewer) unkeep(t *tenure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t.minUntil = time.Time{}
+}
+
+func (r *renewer) handOver(l *Lease, parent context.Context, maxHold time.Duration) (*Lease, bool) {
+	t, now := l.t, time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing || t.state != live || t.lease != l || cluster.Left(t.hold.Deadline(), now) < t.ttl/2 {
+		return nil, false
+	}
+	token, ok := t.hold.NextToken()
+	if !ok {
+		return nil, false
+	}
+	t.maxUntil = time.Time{}
+	if maxHold > 0 {
+		t.maxUntil = now.Add(maxHold)
+	}
+	t.lease = &Lease{t: t, token: token, parent: parent}
+	r.scheduleLocked(t, now, t.due)
+	l.released.Store(true)
+	l.end(ErrReleased)
+	return t.lease, true
+}
+
+// contend notes that another process began to wait for a lock.
+func (r *renewer) contend(lock string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.spans[lock]; t != nil && t.contended.IsZero() {
+		t.contended = time.Now()
+	}
+}
+
+func (r *renewer) contendedSince(t *tenure) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.contended
+}
+
+// cancel ends all leases with this cause. Nothing new is taken in afterwards.
+func (r *renewer) cancel(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closing = true
+	for _, t := range r.queue {
+		if t.lease != nil {
+			t.lease.end(cause)
+		}
+	}
+}
+
+// drain releases everything and stops the goroutine.
+func (r *renewer) drain() {
+	var leases []*Lease
+	for _, l := range r.tenants() {
+		if !l.released.CompareAndSwap(false, true) {
+			continue // its owner is about to release it
+		}
+		if idle := l.rest(); idle != nil {
+			<-idle
+		}
+		if l.startRelease() == nil {
+			leases = append(leases, l)
+		}
+	}
+	for _, l := range leases {
+		l.t.hold.AwaitRelease(context.Background())
+	}
+	close(r.stop)
+	r.wg.Wait()
+	for _, t := range r.shutDown() {
+		r.leaveBehind(t)
+	}
+}
+
+func (r *renewer) tenants() []*Lease {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Lease
+	for _, t := range r.queue {
+		if t.lease != nil {
+			all = append(all, t.lease)
+		}
+	}
+	return all
+}
+
+// shutDown returns what is parked still. What is parked from now on is left behind by who parks it.
+func (r *renewer) shutDown() (parked []*tenure) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closed = true
+	return slices.Clone(r.queue)
+}
+
+// leaveBehind gives a parked key the rest of its MinHold as its TTL, as far as a TTL can be, and forgets it.
+func (r *renewer) leaveBehind(t *tenure) {
+	r.mu.Lock()
+	r.dropLocked(t)
+	t.state = gone
+	r.mu.Unlock()
+	if rest := min(time.Until(t.minUntil), r.s.c.Config().MaxTTL); rest >= t.ttl/2 {
+		t.hold.Extend(rest, func(mutex.Verdict) {})
+	}
+	r.over(t, nil)
+}
+
+// queue is a heap by due time.
+type queue []*tenure
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+func (q *queue) Push(x any) {
+	t := x.(*tenure)
+	t.index = len(*q)
+	*q = append(*q, t)
+}
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	t := (*q)[last]
+	(*q)[last] = nil
+	*q = (*q)[:last]
+	t.index = -1
+	return t
+}

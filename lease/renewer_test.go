@@ -1,0 +1,255 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// many acquires n leases.
+func many(t *testing.T, s *Leases, n int) []*Lease {
+	t.Helper()
+	all := make([]*Lease, n)
+	var wg sync.WaitGroup
+	for worker := range 8 {
+		wg.Go(func() {
+			for i := worker; i < n; i += 8 {
+				l, err := s.Try(t.Context(), fmt.Sprint("job", i), Request{})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				all[i] = l
+			}
+		})
+	}
+	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	return all
+}
+
+func TestTwoThousandLeasesAreRenewedWithoutAGoroutineForEach(t *testing.T) {
+	nodes := nodetest.Real(t, 3, redisproc.Options{}) // an embedded node pays for each key with each command
+	s := lease(t, open(t, nodes, 0), Config{TTL: 5 * time.Second, RenewEvery: time.Second})
+	acquire(t, s, "first", Request{})
+	before := runtime.NumGoroutine()
+	all := many(t, s, 2000)
+	if after := runtime.NumGoroutine(); after > before+20 {
+		t.Errorf("%d goroutines became %d", before, after)
+	}
+	goal := time.Now().Add(5 * time.Second)
+	for _, l := range all {
+		eventually(t, "every lease to be renewed", func() bool { return l.Deadline().After(goal) })
+		if err := l.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestRenewalsThatAreDueTogetherShareWrites(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		const n = 300
+		counted := &gate{}
+		s := lease(t, openThrough(t, nodes, counted, time.Second), Config{RenewEvery: time.Second})
+		all := many(t, s, n)
+		scripts := func() int64 { return nodes.Commands(0)["evalsha"] }
+		commands, writes := scripts(), counted.writes.Load()
+		eventually(t, "every lease to be renewed", func() bool {
+			return !slices.ContainsFunc(all, func(l *Lease) bool {
+				return l.Deadline().Before(time.Now().Add(l.TTL()-3*time.Second/2)) || scripts() < commands+n
+			})
+		})
+		commands, writes = scripts()-commands, counted.writes.Load()-writes
+		t.Logf("%d leases were renewed by %d commands in %d writes", n, commands, writes)
+		if writes > commands/2 {
+			t.Errorf("%d leases were renewed by %d commands in %d writes", n, commands, writes)
+		}
+	})
+}
+
+// suspended is the time after the machine has slept for d: by the wall clock d has passed, by the monotonic clock nothing.
+func suspended(t *testing.T, now time.Time, d time.Duration) time.Time {
+	t.Helper()
+	later := now.Add(d)
+	monotonic := (*struct {
+		wall uint64
+		ext  int64
+		loc  *time.Location
+	})(unsafe.Pointer(&later))
+	monotonic.ext -= int64(d)
+	if later.Sub(now) != 0 || later.Round(0).Sub(now.Round(0)) != d {
+		t.Skip("package time does not keep its clocks as this test supposes")
+	}
+	return later
+}
+
+func TestALeaseThatExpiredWhileTheMachineSleptIsLostWhenItWakes(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	l := acquire(t, s, "job", Request{})
+	young := acquire(t, s, "young", Request{TTL: time.Minute})
+	woken := suspended(t, time.Now(), l.TTL())
+	todo, _, _ := s.due(woken, true)
+	for _, act := range todo {
+		act()
+	}
+	var lost *LostError
+	if err := l.Err(); !errors.As(err, &lost) || !strings.Contains(lost.Reason, "suspended") {
+		t.Errorf("the lease that expired ended by %v", err)
+	}
+	if err := young.Err(); err != nil {
+		t.Errorf("the lease that did not expire ended by %v", err)
+	}
+}
+
+func TestALeaseThatOutlivesTheSleepOfItsMachineIsRenewedAtOnceAndEndsByTheWallClock(t *testing.T) {
+	nodes, cable := nodetest.Embedded(t, 1), &gate{}
+	s := lease(t, openThrough(t, nodes, cable, nodeTimeout), Config{})
+	l := acquire(t, s, "job", Request{})
+	deadline := l.Deadline()
+	cable.cut() // so that the renewal has no effect
+	woken := suspended(t, time.Now(), 8*time.Second)
+	todo, renew, _ := s.due(woken, true)
+	if len(todo) != 0 || len(renew) != 1 {
+		t.Fatalf("%d things to do and %d to renew for a lease that has to be renewed", len(todo), len(renew))
+	}
+	s.mu.Lock()
+	due := l.t.due
+	s.mu.Unlock()
+	if limit := deadline.Add(-8 * time.Second); due.After(limit) {
+		t.Errorf("it would end %v after its deadline", due.Sub(limit))
+	}
+	s.renew(renew, new(mutex.Outbox))
+	if err := l.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	for i, now := range []func(l *Lease) time.Time{
+		func(l *Lease) time.Time { return l.Deadline().Add(-early) },
+		func(l *Lease) time.Time { return suspended(t, l.Deadline().Add(-l.TTL()/2), l.TTL()) },
+	} {
+		l := acquire(t, s, fmt.Sprint("job", i), Request{})
+		todo, _, _ := s.due(now(l), false)
+		for _, act := range todo {
+			act()
+		}
+		if err := l.Err(); !errors.Is(err, ErrLost) {
+			t.Errorf("it ended by %v", err)
+		}
+	}
+}
+
+func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, nodeTimeout), steady)
+		other := lease(t, open(t, nodes, nodeTimeout), steady)
+		l := acquire(t, s, "job", Request{})
+		waiter := await(t.Context(), s, "job", Request{})
+		why := errors.New("no more")
+		s.Cancel(why)
+		if cause := context.Cause(l.Context()); cause != why || l.Err() != why {
+			t.Errorf("the context ended by %v", cause)
+		}
+		if r := receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrClosed) {
+			t.Errorf("the wait ended by %v", r.err)
+		}
+		if _, err := s.TryAcquire(t.Context(), "free"); !errors.Is(err, ErrClosed) {
+			t.Errorf("a new lease: %v", err)
+		}
+		goal := l.Deadline().Add(time.Second)
+		eventually(t, "the lease to be renewed", func() bool { return l.Deadline().After(goal) })
+		if _, err := other.TryAcquire(t.Context(), "job"); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("while the work ends: %v", err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Errorf("the release after Cancel: %v", err)
+		}
+		acquire(t, other, "job", Request{})
+	})
+}
+
+func TestALeaseThatIsGrantedWhileItsLeasesAreCancelledIsGivenBack(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{})
+		p, err := s.plan(t.Context(), "job", Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Cancel(ErrClosed)
+		if _, err := s.attempt(t.Context(), p, false); !errors.Is(err, ErrClosed) {
+			t.Errorf("acquired: %v", err)
+		}
+		eventually(t, "the key to be given back", func() bool {
+			return nodetest.Client(t, nodes, 0).Exists(t.Context(), "lock:job").Val() == 0
+		})
+	})
+}
+
+func TestCloseReleasesEverythingAndMayBeCalledByMany(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{})
+		all := many(t, s, 20)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := s.Close(t.Context()); err != nil {
+					t.Error(err)
+				}
+				for _, l := range all {
+					if cause := context.Cause(l.Context()); cause != ErrClosed {
+						t.Errorf("after Close a context ended by %v", cause)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		other := lease(t, open(t, nodes, 0), Config{})
+		for _, l := range all {
+			acquire(t, other, l.Key(), Request{})
+			if err := l.Release(t.Context()); !errors.Is(err, ErrReleased) {
+				t.Errorf("a release after Close: %v", err)
+			}
+		}
+	})
+}
+
+func TestTheContextOfCloseBoundsOnlyTheWaiting(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 250*time.Millisecond), Config{})
+		l := acquire(t, s, "job", Request{})
+		for i := range 3 {
+			nodes.Pause(i)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Close(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("Close of leases that cannot be released: %v", err)
+		}
+		if cause := context.Cause(l.Context()); cause != ErrClosed {
+			t.Errorf("the context ended by %v", cause)
+		}
+		for i := range 3 {
+			nodes.Resume(i)
+		}
+		if err := s.Close(t.Context()); err != nil {
+			t.Errorf("Close again: %v", err)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// virtually runs fn in virtual time. A timer belongs to the time it was made in, and go-redis keeps used ones in pools of
+// the whole process; they are emptied before and after.
+func virtually(t *testing.T, fn func(t *testing.T)) {
+	t.Helper()
+	emptyPools()
+	defer emptyPools()
+	synctest.Test(t, fn)
+}
+
+func emptyPools() {
+	runtime.GC() // what a sync.Pool holds survives one collection
+	runtime.GC()
+}
+
+// memory is a set of nodes that are reached without a socket, so that they live in the virtual time of a bubble.
+type memory []*miniredis.Miniredis
+
+func newMemory(t *testing.T, n int) memory {
+	all := make(memory, n)
+	for i := range all {
+		all[i] = miniredis.NewMiniRedis()
+		all[i].ClockTTL(true)
+		t.Cleanup(all[i].Close)
+	}
+	return all
+}
+
+// open opens a process's view of the nodes; what it sends passes g.
+func (m memory) open(t *testing.T, g *gate) *cluster.Cluster {
+	t.Helper()
+	clients := map[string]redis.UniversalClient{}
+	for i, node := range m {
+		clients[fmt.Sprint("node", i)] = redis.NewClient(&redis.Options{
+			Addr:   "127.0.0.1:1",
+			Dialer: func(context.Context, string, string) (net.Conn, error) { return g.through(node.Dial()) },
+		})
+	}
+	c, err := cluster.Open(t.Context(), cluster.Config{Clients: clients, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.Close(context.Background())
+		for _, client := range clients {
+			client.Close()
+		}
+	})
+	return c
+}
+
+func TestALeaseIsHeldForAsLongAsItsWorkLasts(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{})
+		l, err := s.TryAcquire(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Minute)
+		if err := l.Err(); err != nil {
+			t.Fatalf("after twenty minutes: %v", err)
+		}
+		if left := time.Until(l.Deadline()); left < l.TTL()/2 || left > l.TTL() {
+			t.Errorf("the deadline is %v away, with a TTL of %v", left, l.TTL())
+		}
+		for i, n := range nodes {
+			if left := n.TTL("lock:job"); left < l.TTL()/2 || left > l.TTL() {
+				t.Errorf("node %d keeps the key for %v, with a TTL of %v", i, left, l.TTL())
+			}
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestALeaseThatIsCutOffEndsJustBeforeItsDeadlineAndBeforeAnotherGetsTheKey(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, cable := newMemory(t, 5), &gate{}
+		s := lease(t, nodes.open(t, cable), Config{})
+		other := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		l, err := s.TryAcquire(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		cable.cut()
+		got := make(chan time.Time)
+		go func() {
+			if _, err := other.Acquire(t.Context(), "job"); err != nil {
+				t.Error(err)
+			}
+			got <- time.Now()
+		}()
+		<-l.Done()
+		ended, deadline := time.Now(), l.Deadline()
+		if ended.After(deadline) || deadline.Sub(ended) > 5*time.Millisecond {
+			t.Errorf("it ended %v before its deadline", deadline.Sub(ended))
+		}
+		var lost *LostError
+		if cause := context.Cause(l.Context()); !errors.As(cause, &lost) || lost.Reason != "expired" {
+			t.Errorf("it ended because of %v", cause)
+		}
+		taken := <-got
+		if !taken.After(ended) {
+			t.Errorf("another had the key %v before the lease ended", ended.Sub(taken))
+		}
+		t.Logf("ended %v before its deadline, taken over %v after it", deadline.Sub(ended), taken.Sub(deadline))
+	})
+}
+
+func TestTheKeyOfACrashedHolderIsTakenWithinFiftyMillisecondsOfItsExpiry(t *testing.T) {
+	for range 20 {
+		virtually(t, func(t *testing.T) {
+			nodes := newMemory(t, 5)
+			s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+			for _, n := range nodes {
+				n.Set("lock:job", "somebody")
+				n.SetTTL("lock:job", 7777*time.Millisecond)
+			}
+			expiry := time.Now().Add(7777 * time.Millisecond)
+			if _, err := s.Acquire(t.Context(), "job"); err != nil {
+				t.Fatal(err)
+			}
+			if late := time.Since(expiry); late < 0 || late > 50*time.Millisecond {
+				t.Errorf("it was taken %v after it expired", late)
+			}
+		})
+	}
+}
+
+func hourly() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }

@@ -1,0 +1,238 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// waiting is who in this process waits for which lock, and the messages that wake them.
+type waiting struct {
+	s  *Leases
+	mu sync.Mutex
+	at map[string]map[*waiter]struct{} // by lock key
+}
+
+// waiter is one wait. Its bell rings when it should look again.
+type waiter struct {
+	bell    chan struct{}
+	refused bool // an attempt of this wait was
+}
+
+func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string]map[*waiter]struct{}{} }
+
+func (w *waiting) join(lock string) *waiter {
+	me := &waiter{bell: make(chan struct{}, 1)}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.at[lock] == nil {
+		w.at[lock] = map[*waiter]struct{}{}
+	}
+	w.at[lock][me] = struct{}{}
+	return me
+}
+
+// part ends a wait, and has leave take this process out of the nodes' queues when nobody else in it waits for the lock.
+// leave only sends; it does so under mu because who joins from now on queues again, and that has to come behind it.
+func (w *waiting) part(lock string, me *waiter, leave func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.at[lock], me)
+	if len(w.at[lock]) == 0 {
+		delete(w.at, lock)
+		leave()
+	}
+}
+
+// ring makes everybody who waits for lock look again, and reports whether there was anybody.
+func (w *waiting) ring(lock string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for me := range w.at[lock] {
+		me.ring()
+	}
+	return len(w.at[lock]) > 0
+}
+
+func (me *waiter) ring() {
+	select {
+	case me.bell <- struct{}{}:
+	default:
+	}
+}
+
+// Message implements cluster.Listener.
+func (w *waiting) Message(_ *cluster.Node, text string) (claimed bool) {
+	m, ok := mutex.ParseMessage(text)
+	switch {
+	case !ok:
+		return false
+	case m.Turn:
+		return w.ring(m.Lock)
+	}
+	w.s.contend(m.Lock)
+	return true
+}
+
+// Unclaimed implements cluster.Listener: a turn that nobody here wants is passed on.
+func (w *waiting) Unclaimed(n *cluster.Node, text string) {
+	if m, ok := mutex.ParseMessage(text); ok && m.Turn {
+		w.s.red.LeaveLock(m.Lock, n)
+	}
+}
+
+// Gap implements cluster.Listener: a wake may have been lost, so everybody looks again.
+func (w *waiting) Gap(*cluster.Node) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, all := range w.at {
+		for me := range all {
+			me.ring()
+		}
+	}
+}
+
+// Listen opens this process's mailbox, so that other processes' releases and waits are heard of. The returned channel
+// is closed when it stands. Waiting opens it by itself.
+func (s *Leases) Listen() (opened <-chan struct{}) { return s.c.Listen(&s.waiting) }
+
+// Await is Acquire with the options as a Request.
+//
+// While it waits, this process stands in a queue for the key on each node; who releases the key wakes the first in it.
+// Behind the wake runs a timer, for holders that crash: it fires when the holder's key expires, at the latest.
+func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, error) {
+	p, err := s.plan(ctx, key, req)
+	if err != nil {
+		return nil, err
+	}
+	lock := s.red.LockKey(key)
+	me := s.waiting.join(lock)
+	l, err := s.wait(ctx, me, p)
+	s.waiting.part(lock, me, func() {
+		if err != nil {
+			s.red.LeaveLock(lock)
+		} else if stale := s.standing(l.t.hold, me.refused); len(stale) > 0 {
+			s.red.LeaveLock(lock, stale...)
+		}
+	})
+	return l, err
+}
+
+// standing is the nodes in whose queues this process may stand although it has won: those that refused, and, if any did
+// during the wait, those whose answer is still awaited.
+func (s *Leases) standing(won *mutex.Hold, refused bool) []*cluster.Node {
+	var stale, pending []*cluster.Node
+	for i, a := range won.Answers() {
+		switch n := s.c.Nodes()[i]; a.Result {
+		case mutex.Refused:
+			stale = append(stale, n)
+		case mutex.Pending:
+			pending = append(pending, n)
+		}
+	}
+	if refused || len(stale) > 0 {
+		stale = append(stale, pending...)
+	}
+	return stale
+}
+
+// listening reports whether the mailbox stands somewhere, so that a first attempt can already queue.
+func (s *Leases) listening() bool {
+	for _, n := range s.c.Nodes() {
+		if n.Listening() {
+			return true
+		}
+	}
+	return false
+}
+
+// wait looks at the key until it gets it, ctx ends, or the policy has had enough.
+func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
+	held := &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
+	policy, splits, queued := s.cfg.Backoff(), 0, s.listening()
+	for {
+		began := time.Now()
+		l, err := s.attempt(ctx, p, queued)
+		took := time.Since(began)
+		switch {
+		case err == nil:
+			return l, nil
+		case ctx.Err() != nil:
+			return nil, gaveUp(held, ctx.Err())
+		case !errors.As(err, &held):
+			return nil, err
+		}
+		me.refused = true
+		if !queued { // nobody could wake us: look once more when they can
+			select {
+			case <-s.Listen():
+			case <-ctx.Done():
+				return nil, gaveUp(held, ctx.Err())
+			case <-s.closing:
+				return nil, s.err(p.key)
+			}
+			queued = true
+			continue
+		}
+		limit := policy.NextBackOff()
+		if limit == backoff.Stop {
+			return nil, gaveUp(held, nil)
+		}
+		if held.Split {
+			splits++
+		} else {
+			splits = 0
+		}
+		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), held)
+		if err != nil {
+			return nil, err
+		}
+		if rung {
+			policy.Reset()
+		}
+	}
+}
+
+// sleep waits for d, or less if me is rung. The error says that the wait for the key is over.
+func (s *Leases) sleep(ctx context.Context, me *waiter, d time.Duration, held *NotAcquiredError) (rung bool, err error) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return false, nil
+	case <-me.bell:
+		return true, nil
+	case <-ctx.Done():
+		return false, gaveUp(held, ctx.Err())
+	case <-s.closing:
+		return false, s.err(held.Key)
+	}
+}
+
+// nextLook is when to look again if nobody wakes us: just after a quorum could be free, with jitter so that processes
+// do not look in step, and not later than limit. Attempts that have split the votes are about to give them back, and
+// look again at random, over a time that grows with each split from what the attempt took: the slower the nodes are, the
+// longer attempts get in each other's way.
+func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) time.Duration {
+	d := limit
+	if held.Split {
+		d = time.Millisecond + rand.N((2*time.Millisecond+took)<<min(splits, 5))
+	} else if held.FreeIn >= 0 {
+		d = held.FreeIn + time.Millisecond + rand.N(4*time.Millisecond)
+	}
+	return min(d, limit)
+}
+
+// gaveUp is the error of a wait that ended without success.
+func gaveUp(held *NotAcquiredError, why error) error {
+	e := *held
+	e.Reason, e.Err = "waited for in vain, "+held.Reason, why
+	return &e
+}

@@ -1,0 +1,435 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// long is a TTL that no test waits for; what comes much sooner did not come by a timer.
+const long = 30 * time.Second
+
+// patient is a process whose waiters are woken or wait for the TTL.
+func patient(t *testing.T, nodes nodetest.Set) *Leases {
+	return lease(t, open(t, nodes, 2*time.Second), Config{TTL: long, Backoff: hourly})
+}
+
+func release(t *testing.T, l *Lease) {
+	t.Helper()
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// given waits for the lease that was waited for. It must come without a timer's help.
+func given(t *testing.T, ch <-chan result) *Lease {
+	t.Helper()
+	start := time.Now()
+	r := receive(t, "the key", ch)
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	if took := r.at.Sub(start); took > long/6 {
+		t.Fatalf("the key came after %v, with a TTL of %v", took, long)
+	}
+	return r.l
+}
+
+func TestAReleaseInOneProcessWakesTheWaiterInAnother(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, other := patient(t, nodes), patient(t, nodes)
+		clients := nodeClients(t, nodes)
+		l := acquire(t, s, "job", Request{})
+		for range 10 {
+			waiter := await(t.Context(), other, "job", Request{})
+			eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
+			start := time.Now()
+			release(t, l)
+			l = given(t, waiter)
+			t.Logf("woken and served in %v", time.Since(start))
+			s, other = other, s
+		}
+	})
+}
+
+func TestWaitersOfOtherProcessesAreServedInTurn(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		clients := nodeClients(t, nodes)
+		var waiters []<-chan result
+		for i := range 4 {
+			waiters = append(waiters, await(t.Context(), patient(t, nodes), "job", Request{}))
+			eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", int64(i+1)))
+		}
+		for i, w := range waiters {
+			release(t, l)
+			l = given(t, w)
+			for _, later := range waiters[i+1:] {
+				if len(later) > 0 {
+					t.Fatalf("waiter %d was overtaken", i)
+				}
+			}
+		}
+	})
+}
+
+func TestTheKeyOfACrashedProcessIsTakenWhenItExpires(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		crashed := open(t, nodes, nodeTimeout)
+		s, err := New(crashed, Config{TTL: short})
+		if err != nil {
+			t.Fatal(err)
+		}
+		acquire(t, s, "job", Request{})
+		waiter := await(t.Context(), lease(t, open(t, nodes, nodeTimeout), Config{Backoff: hourly}), "job", Request{})
+		clients := nodeClients(t, nodes)
+		eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
+		if err := crashed.Close(t.Context()); err != nil { // without a release
+			t.Fatal(err)
+		}
+		var expiries []time.Time
+		for _, c := range clients {
+			expiries = append(expiries, time.Now().Add(c.PTTL(t.Context(), "lock:job").Val()))
+		}
+		slices.SortFunc(expiries, time.Time.Compare)
+		expiry := expiries[1] // when a quorum is free
+		r := receive(t, "the key", waiter)
+		if r.err != nil {
+			t.Fatal(r.err)
+		}
+		late := r.at.Sub(expiry)
+		t.Logf("taken %v after it expired", late)
+		if late < -10*time.Millisecond || late > time.Second { // in virtual time: 50 ms
+			t.Errorf("it was taken %v after it expired", late)
+		}
+		s.Close(t.Context())
+	})
+}
+
+func TestACancelledWaiterLeavesEveryQueueAndTheNextIsWoken(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		clients := nodeClients(t, nodes)
+		ctx, cancel := context.WithCancel(t.Context())
+		first := await(ctx, patient(t, nodes), "job", Request{})
+		eventually(t, "the first to stand in the queues", queues(t, clients, "job", 1))
+		second := await(t.Context(), patient(t, nodes), "job", Request{})
+		eventually(t, "the second to stand in the queues", queues(t, clients, "job", 2))
+		cancel()
+		if r := receive(t, "the first to give up", first); !errors.Is(r.err, context.Canceled) || !errors.Is(r.err, ErrNotAcquired) {
+			t.Errorf("the wait ended by %v", r.err)
+		}
+		eventually(t, "the first to be gone from every queue", queues(t, clients, "job", 1))
+		release(t, l)
+		given(t, second)
+		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
+	})
+}
+
+// The cancellation meets the wake: the key may be kept for a process that does not want it any more.
+func TestAWakeThatMeetsACancelledWaiterGoesToTheNext(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, quitter, other := patient(t, nodes), patient(t, nodes), patient(t, nodes)
+		clients := nodeClients(t, nodes)
+		for i := range 30 {
+			key := fmt.Sprint("job", i)
+			l := acquire(t, s, key, Request{})
+			ctx, cancel := context.WithCancel(t.Context())
+			first := await(ctx, quitter, key, Request{})
+			eventually(t, "the first to stand in the queues", queues(t, clients, key, 1))
+			second := await(t.Context(), other, key, Request{})
+			eventually(t, "the second to stand in the queues", queues(t, clients, key, 2))
+			go cancel()
+			release(t, l)
+			if r := receive(t, "the first", first); r.err == nil {
+				release(t, r.l)
+			}
+			release(t, given(t, second))
+			eventually(t, "every queue to be empty", queues(t, clients, key, 0))
+		}
+	})
+}
+
+func TestAWaiterWhoseFirstLookIsCutShortLeavesNoTrace(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, slow := newMemory(t, 3), &gate{}
+		s := lease(t, nodes.open(t, slow), Config{})
+		<-s.Listen()
+		for _, n := range nodes {
+			n.Set("lock:job", "somebody")
+		}
+		slow.delay.Store(int64(50 * time.Millisecond))
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := s.Acquire(ctx, "job")
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("the wait ended by %v", err)
+		}
+		time.Sleep(time.Second)
+		for i, n := range nodes {
+			if n.Exists("{lock:job}:queue") {
+				t.Errorf("it stands in the queue of node %d", i)
+			}
+		}
+	})
+}
+
+func TestWhoWinsAgainstAMinorityLeavesTheQueuesOfTheNodesThatRefused(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, clients := patient(t, nodes), nodeClients(t, nodes)
+		for i := range 10 {
+			key := fmt.Sprint("job", i)
+			for _, c := range clients[:2] {
+				if err := c.Set(t.Context(), "lock:"+key, "somebody", long).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			waiter := await(t.Context(), s, key, Request{})
+			eventually(t, "the waiter to stand in the queues", queues(t, clients, key, 1))
+			if err := clients[1].Del(t.Context(), "lock:"+key).Err(); err != nil {
+				t.Fatal(err)
+			}
+			s.waiting.ring("lock:" + key)
+			given(t, waiter)
+			eventually(t, "every queue to be empty", queues(t, clients, key, 0))
+		}
+	})
+}
+
+func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
+	for name, win := range map[string]func(context.Context, *Leases, ...Option) (*Lease, error){
+		"Acquire": func(ctx context.Context, s *Leases, opts ...Option) (*Lease, error) {
+			return s.Acquire(ctx, "job", opts...)
+		},
+		"TryAcquire": func(ctx context.Context, s *Leases, opts ...Option) (*Lease, error) {
+			return s.TryAcquire(ctx, "job", opts...)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+				s, clients := patient(t, nodes), nodeClients(t, nodes)
+				for _, c := range clients {
+					if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				waiter := await(t.Context(), s, "job", Request{})
+				eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
+				for _, c := range clients { // nobody is told
+					if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				l, err := win(t.Context(), s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the waiter to stand in the queues again", queues(t, clients, "job", 1))
+				release(t, l)
+				given(t, waiter)
+			})
+		})
+	}
+}
+
+func TestAfterAGapInItsMailboxEveryWaiterLooksAgain(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, clients := patient(t, nodes), nodeClients(t, nodes)
+		for _, c := range clients {
+			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waiter := await(t.Context(), s, "job", Request{})
+		eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
+		for _, c := range clients { // nobody is told
+			if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nodes.Restart(0, false); err != nil { // which breaks the subscription
+			t.Fatal(err)
+		}
+		given(t, waiter)
+	})
+}
+
+func TestTheWaitEndsWhenItsPolicyStops(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		acquire(t, patient(t, nodes), "job", Request{})
+		looks := 0
+		s := lease(t, open(t, nodes, 0), Config{Backoff: func() backoff.BackOff {
+			return backoff.WithMaxRetries(counting(&looks), 3)
+		}})
+		_, err := s.Acquire(t.Context(), "job")
+		var held *NotAcquiredError
+		if !errors.As(err, &held) || held.Err != nil {
+			t.Errorf("the wait ended by %v", err)
+		}
+		if looks != 3 {
+			t.Errorf("it looked %d times after it had queued", looks)
+		}
+		eventually(t, "every queue to be empty", queues(t, nodeClients(t, nodes), "job", 0))
+	})
+}
+
+// counting is a policy of short pauses that counts them.
+func counting(n *int) backoff.BackOff {
+	return &counter{backoff.NewConstantBackOff(time.Millisecond), n}
+}
+
+type counter struct {
+	backoff.BackOff
+	n *int
+}
+
+func (c *counter) NextBackOff() time.Duration { *c.n++; return c.BackOff.NextBackOff() }
+
+func TestAnIdleWaiterLooksNoMoreOftenThanItsPolicySays(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		acquire(t, lease(t, nodes.open(t, &gate{}), Config{}), "job", Request{})
+		var looks atomic.Int64
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: func() backoff.BackOff {
+			return &everyMinute{&looks}
+		}})
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute+time.Second)
+		defer cancel()
+		if _, err := s.Acquire(ctx, "job"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		// The holder's TTL is ten seconds and it renews at a third of it, so the key could be free every ten seconds.
+		if n := looks.Load(); n < 10 || n > 600/6 {
+			t.Errorf("it looked %d times in ten minutes", n)
+		}
+	})
+}
+
+type everyMinute struct{ looks *atomic.Int64 }
+
+func (p *everyMinute) NextBackOff() time.Duration { p.looks.Add(1); return time.Minute }
+func (p *everyMinute) Reset()                     {}
+
+func TestAWaitEndsAtOnceWhenTheLeasesAreClosed(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		acquire(t, patient(t, nodes), "job", Request{})
+		s, clients := patient(t, nodes), nodeClients(t, nodes)
+		waiter := await(t.Context(), s, "job", Request{})
+		eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
+		if err := s.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if r := receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrClosed) {
+			t.Errorf("the wait ended by %v", r.err)
+		}
+		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
+		if _, err := s.Acquire(t.Context(), "job"); !errors.Is(err, ErrClosed) {
+			t.Errorf("Acquire after Close: %v", err)
+		}
+		if _, err := s.TryAcquire(t.Context(), "job"); !errors.Is(err, ErrClosed) {
+			t.Errorf("TryAcquire after Close: %v", err)
+		}
+	})
+}
+
+func TestAWaitEndsWhenTheQuorumIsGone(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		acquire(t, patient(t, nodes), "job", Request{})
+		s := lease(t, open(t, nodes, nodeTimeout), Config{})
+		waiter := await(t.Context(), s, "job", Request{})
+		nodes.Stop(0)
+		nodes.Stop(1)
+		if r := receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrNoQuorum) {
+			t.Errorf("the wait ended by %v", r.err)
+		}
+	})
+}
+
+func TestTheTurnOfAProcessInWhichNobodyWaitsIsPassedOn(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, absent, other := patient(t, nodes), patient(t, nodes), patient(t, nodes)
+		receive(t, "the mailbox", absent.Listen())
+		l := acquire(t, s, "job", Request{})
+		clients := nodeClients(t, nodes)
+		for _, c := range clients { // it stands in the queues, first, but nobody in it waits
+			z := redis.Z{Score: 1, Member: absent.Cluster().Process()}
+			if err := c.ZAdd(t.Context(), "{lock:job}:queue", z).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		waiter := await(t.Context(), other, "job", Request{})
+		eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 2))
+		release(t, l)
+		given(t, waiter)
+		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
+	})
+}
+
+func TestAHolderHearsThatAnotherProcessBeganToWait(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, other := patient(t, nodes), patient(t, nodes)
+		receive(t, "the mailbox", s.Listen())
+		l := acquire(t, s, "job", Request{Span: 2})
+		if since := l.Contended(); !since.IsZero() {
+			t.Fatalf("contended since %v", since)
+		}
+		await(t.Context(), other, "job", Request{})
+		eventually(t, "the news", func() bool { return !l.Contended().IsZero() })
+		if next := handOver(t, l); next.Contended().IsZero() {
+			t.Error("the hand-over forgot it")
+		}
+	})
+}
+
+func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
+	s := patient(t, nodetest.Embedded(t, 1))
+	receive(t, "the mailbox", s.Listen())
+	p, err := s.plan(t.Context(), "job", Request{Span: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenure := s.expect(p)
+	hold, err := s.red.Acquire(t.Context(), "job", mutex.Request{Span: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.waiting.Message(nil, "qlock:job") // a node is faster with this than another with its grant
+	l, ok := s.keep(tenure, hold, p)
+	if !ok || l.Contended().IsZero() {
+		t.Error("nobody is known to wait")
+	}
+	if failed := s.expect(p); len(s.spans) == 1 {
+		s.forget(failed) // of an attempt that is refused, because the lease stands
+	}
+	if s.spans["lock:job"] != l.t {
+		t.Error("an attempt that failed took the lease's place")
+	}
+	release(t, l)
+	if len(s.spans) != 0 {
+		t.Errorf("%d spans are left", len(s.spans))
+	}
+}
+
+func TestALeaseAcquiredBeforeTheMailboxStoodIsTakenForContended(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := patient(t, nodes)
+		if l := acquire(t, s, "early", Request{Span: 2}); l.Contended().IsZero() {
+			t.Error("the lease would be handed on whoever else waits")
+		}
+		receive(t, "the mailbox", s.Listen())
+		if l := acquire(t, s, "late", Request{Span: 2}); !l.Contended().IsZero() {
+			t.Error("nobody waits for the lease")
+		}
+	})
+}

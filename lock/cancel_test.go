@@ -1,0 +1,433 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/lease"
+)
+
+func TestADeadContextDoesNotGetAFreeLock(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	k := process(t, nodes)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := commands(nodes)
+	err := k.WithLock(ctx, "k", func(context.Context) error { t.Error("fn ran"); return nil })
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("it ended by %v", err)
+	}
+	if n := commands(nodes) - before; n != 0 {
+		t.Errorf("the nodes were asked %d times", n)
+	}
+}
+
+func TestACancelledWaiterLeavesTheLineAndNothingElse(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := patient(t, nodes)
+		l := lock(t, k, "k")
+		ctx, cancel := context.WithCancel(t.Context())
+		quitter := do(ctx, k, "k", nothing)
+		inLine(t, k, "k", 1)
+		stayer := do(t.Context(), k, "k", nothing)
+		inLine(t, k, "k", 2)
+		cancel()
+		if err := receive(t, "the cancelled to end", quitter); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("it ended by %v", err)
+		}
+		inLine(t, k, "k", 1)
+		release(t, l)
+		if err := receive(t, "the other", stayer); err != nil {
+			t.Error(err)
+		}
+		noLines(t, k)
+	})
+}
+
+func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k, other := patient(t, nodes), patient(t, nodes)
+		warm(t, k, other)
+		l := lock(t, other, "k")
+		ctx, cancel := context.WithCancel(t.Context())
+		head := do(ctx, k, "k", nothing)
+		queued(t, nodes, "k", 1)
+		second := do(t.Context(), k, "k", nothing)
+		inLine(t, k, "k", 1)
+		cancel()
+		if err := receive(t, "the head to end", head); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("it ended by %v", err)
+		}
+		inLine(t, k, "k", 0)
+		queued(t, nodes, "k", 1) // the second
+		release(t, l)
+		if err := receive(t, "the second", second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it.
+func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		// Attempts that are given up at once are sent faster than a node under the race detector executes them.
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 5 * time.Second}), Config{TTL: long, Backoff: hourly})
+		mailbox(t, k)
+		start := time.Now()
+		for range 5 {
+			if err := k.WithLock(t.Context(), "k", nothing); err != nil {
+				t.Fatal(err)
+			}
+		}
+		patience := time.Since(start) // of several locks
+		ctx, stop := context.WithTimeout(t.Context(), 1500*time.Millisecond)
+		defer stop()
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for ctx.Err() == nil {
+					short, cancel := context.WithTimeout(ctx, rand.N(patience))
+					err := k.WithLock(short, "k", nothing)
+					cancel()
+					if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		s := k.Stats()
+		t.Logf("%+v", s)
+		if s.HandOvers == 0 || s.Acquired == s.HandOvers {
+			t.Errorf("too little happened: %+v", s)
+		}
+		noLines(t, k)
+		if err := k.WithLock(t.Context(), "k", nothing); err != nil {
+			t.Error(err)
+		}
+		free(t, nodes, "k")
+	})
+}
+
+func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	k := patient(t, nodes)
+	for i := range 300 {
+		key := fmt.Sprint("k", i%7)
+		l := lock(t, k, key)
+		ctx, cancel := context.WithCancel(t.Context())
+		quitter := do(ctx, k, key, nothing)
+		inLine(t, k, key, 1)
+		next := do(t.Context(), k, key, nothing)
+		inLine(t, k, key, 2)
+		go cancel()
+		release(t, l)
+		if err := receive(t, "the cancelled", quitter); err != nil && !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
+		if err := receive(t, "the next", next); err != nil {
+			t.Fatal(err)
+		}
+	}
+	noLines(t, k)
+}
+
+// What the place in line was given before its owner saw that its context had ended goes to the next.
+func TestAPlaceThatIsLeftPassesOnWhatItWasGiven(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 1))
+	mailbox(t, k)
+	dead, cancel := context.WithCancel(t.Context())
+	cancel()
+	standIn := func() (*line, func()) {
+		ln, at, ok := k.join("k", t.Context(), lease.Request{TTL: k.leases.Config().TTL, Owner: k.leases.Config().Owner}, true)
+		if !ok || at == nil {
+			t.Fatal("no place in line")
+		}
+		return ln, func() { ln.leave(dead, at) }
+	}
+
+	l := lock(t, k, "k")
+	_, leave := standIn()
+	next := do(t.Context(), k, "k", nothing)
+	inLine(t, k, "k", 2)
+	release(t, l) // hands over
+	leave()
+	if err := receive(t, "the lease that was passed on", next); err != nil {
+		t.Error(err)
+	}
+	if n := k.Stats().HandOvers; n != 2 {
+		t.Errorf("%d hand-overs", n)
+	}
+	noLines(t, k)
+
+	l = lock(t, k, "k", Owner("another")) // which is not handed over
+	_, leave = standIn()
+	next = do(t.Context(), k, "k", nothing)
+	inLine(t, k, "k", 2)
+	release(t, l) // gives the turn to ask
+	leave()
+	if err := receive(t, "the turn that was passed on", next); err != nil {
+		t.Error(err)
+	}
+	noLines(t, k)
+}
+
+func TestALeaseThatMeetsADeadContextIsPassedOnAndNotTaken(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 1))
+	mailbox(t, k)
+	dead, cancel := context.WithCancel(t.Context())
+	cancel()
+	cfg := k.leases.Config()
+	for range 20 { // who finds both ready takes either
+		l := lock(t, k, "k")
+		ln, at, ok := k.join("k", t.Context(), lease.Request{TTL: cfg.TTL, Owner: cfg.Owner}, true)
+		if !ok || at == nil {
+			t.Fatal("no place in line")
+		}
+		next := do(t.Context(), k, "k", nothing)
+		inLine(t, k, "k", 2)
+		release(t, l) // hands over
+		if l, err := ln.await(dead, at); l != nil || !errors.Is(err, context.Canceled) {
+			t.Fatalf("under a dead context: %v, %v", l, err)
+		}
+		if err := receive(t, "the lease that was passed on", next); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k, other := patient(t, nodes), patient(t, nodes)
+		late := func(err error) {
+			t.Helper()
+			var held *NotAcquiredError
+			if !errors.As(err, &held) || errors.Is(err, context.DeadlineExceeded) || held.Key != "k" || held.Need != 2 {
+				t.Errorf("the wait ended by %v", err)
+			}
+		}
+		l := lock(t, other, "k")
+		late(k.WithLock(t.Context(), "k", nothing, Wait(30*time.Millisecond))) // as the head
+		release(t, l)
+		l = lock(t, k, "k")
+		late(k.WithLock(t.Context(), "k", nothing, Wait(30*time.Millisecond))) // in line
+		release(t, l)
+
+		const wait = time.Second
+		err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+			<-time.After(wait + 100*time.Millisecond)
+			return ctx.Err()
+		}, Wait(wait))
+		if err != nil {
+			t.Errorf("work that took longer than the wait ended by %v", err)
+		}
+
+		l = lock(t, other, "k")
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
+		defer cancel()
+		if err := k.WithLock(ctx, "k", nothing, Wait(time.Minute)); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("the caller's deadline ended it by %v", err)
+		}
+		release(t, l)
+	})
+}
+
+func TestWaitIsNotBlamedForWhatEndedBeforeIt(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	l := lock(t, process(t, nodes), "k")
+	k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }})
+	err := k.WithLock(t.Context(), "k", nothing, Wait(time.Hour))
+	if !errors.Is(err, ErrNotAcquired) || strings.Contains(err.Error(), "within") {
+		t.Errorf("a policy that stopped ended the wait by %v", err)
+	}
+	release(t, l)
+}
+
+func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := process(t, nodes)
+		nodes.Stop(0)
+		nodes.Stop(1)
+		if err := k.WithLock(t.Context(), "k", nothing, Wait(time.Minute)); !errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotAcquired) {
+			t.Errorf("without a quorum: %v", err)
+		}
+	})
+}
+
+func TestNoWaitAsksOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k, other := patient(t, nodes), patient(t, nodes)
+		refused := func(opts ...Option) {
+			t.Helper()
+			if err := k.WithLock(t.Context(), "k", nothing, opts...); !errors.Is(err, ErrNotAcquired) {
+				t.Errorf("it ended by %v", err)
+			}
+		}
+		try := func(opts ...Option) {
+			t.Helper()
+			if _, err := k.TryLock(t.Context(), "k", opts...); !errors.Is(err, ErrNotAcquired) {
+				t.Errorf("TryLock ended by %v", err)
+			}
+		}
+		l := lock(t, other, "k")
+		refused(NoWait())
+		refused(Wait(0))
+		try()
+		try(Wait(time.Hour)) // Try never waits
+		release(t, l)
+		if err := k.WithLock(t.Context(), "k", nothing, NoWait()); err != nil {
+			t.Error(err)
+		}
+		l = lock(t, k, "k")
+		before := quiet(t, nodes)
+		refused(NoWait())
+		try()
+		if n := quiet(t, nodes) - before; n != 0 {
+			t.Errorf("the nodes were asked %d times for what this process has", n)
+		}
+		release(t, l)
+	})
+}
+
+func TestLockIsNotEndedByTheContextItWasTakenUnder(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 1))
+	ctx, cancel := context.WithCancel(t.Context())
+	l, err := k.Lock(ctx, "k")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := l.Context().Err(); err != nil {
+		t.Errorf("the lease's context ended: %v", err)
+	}
+	release(t, l)
+}
+
+func TestFnsContextEndsWithItsCallers(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	k := process(t, nodes)
+	why := errors.New("the caller had enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	err := k.WithLock(ctx, "k", func(ctx context.Context) error {
+		cancel(why)
+		receive(t, "the end", ctx.Done())
+		return context.Cause(ctx)
+	})
+	if err != why {
+		t.Errorf("it ended by %v", err)
+	}
+	free(t, nodes, "k") // released although the context was dead
+}
+
+func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := patient(t, nodes)
+		started, finish := make(chan context.Context, 2), make(chan bool)
+		work := func(ctx context.Context) error {
+			started <- ctx
+			<-finish
+			return context.Cause(ctx)
+		}
+		a, b := do(t.Context(), k, "a", work), do(t.Context(), k, "b", work)
+		ctxs := []context.Context{receive(t, "a", started), receive(t, "b", started)}
+		l := lock(t, k, "c")
+		ctxs = append(ctxs, l.Context())
+		var waiters []<-chan error
+		for range 3 {
+			waiters = append(waiters, do(t.Context(), k, "a", nothing), do(t.Context(), k, "c", nothing))
+		}
+		inLine(t, k, "a", 3)
+		inLine(t, k, "c", 3)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := k.Close(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("Close while work goes on: %v", err)
+		}
+		for _, ctx := range ctxs {
+			receive(t, "the context to end", ctx.Done())
+			if cause := context.Cause(ctx); cause != ErrClosed {
+				t.Errorf("a context ended by %v", cause)
+			}
+		}
+		for _, w := range waiters {
+			if err := receive(t, "the wait to end", w); !errors.Is(err, ErrClosed) {
+				t.Errorf("a wait ended by %v", err)
+			}
+		}
+		if err := k.WithLock(t.Context(), "free", nothing); !errors.Is(err, ErrClosed) {
+			t.Errorf("a new lock: %v", err)
+		}
+		other := process(t, nodes)
+		if _, err := other.TryLock(t.Context(), "a"); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("while the work ends its key is given away: %v", err)
+		}
+		closed := make(chan error, 2)
+		for range 2 {
+			go func() { closed <- k.Close(t.Context()) }()
+		}
+		close(finish)
+		for _, w := range []<-chan error{a, b} {
+			if err := receive(t, "the work", w); err != ErrClosed {
+				t.Errorf("the work ended by %v", err)
+			}
+		}
+		for range 2 {
+			if err := receive(t, "Close", closed); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, key := range []string{"a", "b", "c"} { // all are free
+			release(t, lock(t, other, key))
+		}
+		if err := k.WithLock(t.Context(), "free", nothing); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	})
+}
+
+func TestNoWorkBeginsAfterClose(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 1))
+	if err := k.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if k.begin() { // with a lock that was given just before
+		t.Error("work began")
+	}
+}
+
+func TestALockThatIsGivenWhileItsLockerClosesIsGivenBack(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	c := open(t, nodes, cluster.Config{})
+	other := patient(t, nodes)
+	for range 30 {
+		k := locker(t, c, Config{TTL: long, Backoff: hourly})
+		l := lock(t, other, "k")
+		waiters := []<-chan error{do(t.Context(), k, "k", nothing), do(t.Context(), k, "k", nothing)}
+		queued(t, nodes, "k", 1)
+		inLine(t, k, "k", 1)
+		released := make(chan error, 1)
+		go func() { released <- l.Release(t.Context()) }()
+		if err := k.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range waiters {
+			if err := receive(t, "the waiter", w); err != nil && !errors.Is(err, ErrClosed) {
+				t.Fatal(err)
+			}
+		}
+		if err := receive(t, "the release", released); err != nil {
+			t.Fatal(err)
+		}
+		release(t, lock(t, other, "k"))
+	}
+}

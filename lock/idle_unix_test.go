@@ -1,0 +1,53 @@
+//go:build unix
+
+package lock
+
+import (
+	"context"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	holder := locker(t, open(t, nodes, cluster.Config{}), Config{TTL: long})
+	l := lock(t, holder, "k")
+	k := patient(t, nodes)
+	busy := func() time.Duration { // in one second
+		var before, after syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
+			t.Skip(err)
+		}
+		<-time.After(time.Second)
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
+			t.Skip(err)
+		}
+		return time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	}
+	without := busy()
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 1000 {
+		wg.Go(func() { k.WithLock(ctx, "k", nothing) })
+	}
+	inLine(t, k, "k", 999)
+	queued(t, nodes, "k", 1)
+	asked := commands(nodes)
+	with := busy()
+	asked = commands(nodes) - asked
+	t.Logf("in a second %v without and %v with 1,000 waiters, which sent %d commands", without, with, asked)
+	if with > without+200*time.Millisecond {
+		t.Errorf("in a second %v of CPU without and %v with 1,000 waiters", without, with)
+	}
+	if asked > 0 {
+		t.Errorf("the nodes were sent %d commands", asked)
+	}
+	cancel()
+	wg.Wait()
+	release(t, l)
+}

@@ -1,0 +1,407 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/lease"
+)
+
+func median(all []time.Duration) time.Duration {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+func TestWaitersOfOneProcessAreServedInTheOrderOfAsking(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := process(t, nodes)
+		const n = 150 // more than two spans
+		l := lock(t, k, "k")
+		var mu sync.Mutex
+		var order []int
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				err := k.WithLock(t.Context(), "k", func(context.Context) error {
+					mu.Lock()
+					defer mu.Unlock()
+					order = append(order, i)
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+			inLine(t, k, "k", i+1)
+		}
+		release(t, l)
+		wg.Wait()
+		if !slices.IsSorted(order) || len(order) != n {
+			t.Errorf("served in the order %v", order)
+		}
+		if s := k.Stats(); s.Acquired != n+1 || s.Waits != n || s.HandOvers < n/2 {
+			t.Errorf("the counters say %+v", s)
+		}
+	})
+}
+
+// rapid looks every 20 ms, so that a wait's traffic is seen in a short test.
+func rapid() backoff.BackOff { return backoff.NewConstantBackOff(20 * time.Millisecond) }
+
+func TestAThousandWaitersCostTheNodesWhatOneCosts(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		holder := process(t, nodes)
+		l := lock(t, holder, "k")
+		cost := func(n int) (asked, looks int64) {
+			var counted atomic.Int64
+			k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff { return &looker{rapid(), &counted} }})
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			var wg sync.WaitGroup
+			for range n {
+				wg.Go(func() {
+					if err := k.WithLock(ctx, "k", nothing); !errors.Is(err, context.Canceled) {
+						t.Error(err)
+					}
+				})
+			}
+			inLine(t, k, "k", n-1)
+			eventually(t, "the wait to begin", func() bool { return counted.Load() > 5 })
+			from, before := counted.Load(), commands(nodes)
+			eventually(t, "some looks", func() bool { return counted.Load() >= from+20 })
+			asked, looks = commands(nodes)-before, counted.Load()-from
+			cancel()
+			wg.Wait()
+			return asked, looks
+		}
+		one, looksOfOne := cost(1)
+		many, looksOfMany := cost(1000)
+		t.Logf("one waiter: %d commands for %d looks; a thousand: %d for %d", one, looksOfOne, many, looksOfMany)
+		// The holder's renewals and a look that is under way are in both.
+		if allowed := one*looksOfMany/looksOfOne + 12; many > allowed {
+			t.Errorf("a thousand waiters sent %d commands, one sent %d", many, one)
+		}
+		release(t, l)
+	})
+}
+
+// looker counts looks.
+type looker struct {
+	backoff.BackOff
+	n *atomic.Int64
+}
+
+func (l *looker) NextBackOff() time.Duration { l.n.Add(1); return l.BackOff.NextBackOff() }
+
+func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := patient(t, nodes)
+		mailbox(t, k)
+		release(t, lock(t, k, "k")) // the nodes know the scripts from now on
+		quiet(t, nodes)
+		l := lock(t, k, "k")
+		var tokens []int64 // guarded by the lock
+		var wg sync.WaitGroup
+		for range span - 1 {
+			wg.Go(func() {
+				err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+					token, _ := Token(ctx)
+					tokens = append(tokens, token)
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		inLine(t, k, "k", span-1)
+		before := quiet(t, nodes)
+		release(t, l)
+		wg.Wait()
+		for i, token := range tokens {
+			if token != l.Token()+int64(i)+1 {
+				t.Fatalf("after token %d came %v", l.Token(), tokens)
+			}
+		}
+		// Only the last released.
+		if n := quiet(t, nodes) - before; n > int64(nodes.Len()) {
+			t.Errorf("the nodes were sent %d commands", n)
+		}
+		if n := k.Stats().HandOvers; n != span-1 {
+			t.Errorf("%d hand-overs were counted", n)
+		}
+	})
+}
+
+func TestASpanThatIsUsedUpIsFollowedByANewOne(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := patient(t, nodes)
+		mailbox(t, k)
+		release(t, lock(t, k, "k")) // the nodes know the scripts from now on
+		quiet(t, nodes)
+		last := lock(t, k, "k")
+		next := make(chan *lease.Lease, 1)
+		for i := range 2*span + 5 {
+			go func() {
+				l, err := k.Lock(t.Context(), "k")
+				if err != nil {
+					t.Error(err)
+				}
+				next <- l
+			}()
+			inLine(t, k, "k", 1)
+			handOvers := k.Stats().HandOvers
+			release(t, last)
+			l := receive(t, "the lock", next)
+			handed := k.Stats().HandOvers > handOvers
+			if l.Token() <= last.Token() || handed != (i%span != span-1) || handed && l.Token() != last.Token()+1 {
+				t.Fatalf("%d: after token %d came %d, handed over: %t", i, last.Token(), l.Token(), handed)
+			}
+			last = l
+		}
+		release(t, last)
+	})
+}
+
+func TestOnlyWhatIsAlikeIsHandedOver(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 3))
+	mailbox(t, k)
+	for name, test := range map[string]struct {
+		opts   []Option
+		handed int64
+	}{
+		"Alike":   {nil, 1},
+		"MaxHold": {[]Option{MaxHold(time.Hour)}, 1},
+		"Same":    {[]Option{TTL(k.leases.Config().TTL), Owner(k.leases.Config().Owner)}, 1},
+		"TTL":     {[]Option{TTL(20 * time.Second)}, 0},
+		"Owner":   {[]Option{Owner("another")}, 0},
+		"MinHold": {[]Option{MinHold(time.Millisecond)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := lock(t, k, name)
+			before := k.Stats().HandOvers
+			waiter := do(t.Context(), k, name, nothing, test.opts...)
+			inLine(t, k, name, 1)
+			release(t, l)
+			if err := receive(t, "the waiter", waiter); err != nil {
+				t.Error(err)
+			}
+			if n := k.Stats().HandOvers - before; n != test.handed {
+				t.Errorf("%d hand-overs", n)
+			}
+		})
+	}
+}
+
+// crowd keeps n goroutines of a process asking for key until the returned function is called.
+func crowd(t *testing.T, k *Locker, key string, n int, fn func(context.Context) error) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if err := k.WithLock(ctx, key, fn); err != nil && ctx.Err() == nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	return func() {
+		cancel()
+		wg.Wait()
+	}
+}
+
+func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k, other := patient(t, nodes), patient(t, nodes)
+		var turns atomic.Int64
+		const work = 10 * time.Millisecond
+		defer crowd(t, k, "k", 8, func(context.Context) error {
+			<-time.After(work)
+			turns.Add(1)
+			return nil
+		})()
+		for range 5 {
+			from := turns.Load()
+			eventually(t, "the crowd to have it again", func() bool { return turns.Load() > from+2 })
+			from = turns.Load()
+			if err := other.WithLock(t.Context(), "k", nothing); err != nil {
+				t.Fatal(err)
+			}
+			if n := turns.Load() - from; n > span/2 {
+				t.Errorf("it waited for %d turns of %v of the other process", n, work)
+			} else {
+				t.Logf("it waited for %d turns of %v", n, work)
+			}
+		}
+	})
+}
+
+func TestTwoProcessesShareAKeyFairly(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		var turns [2]atomic.Int64
+		var stops []func()
+		for i := range turns {
+			stops = append(stops, crowd(t, patient(t, nodes), "k", 4, func(context.Context) error {
+				<-time.After(2 * time.Millisecond)
+				turns[i].Add(1)
+				return nil
+			}))
+		}
+		eventually(t, "both to have worked", func() bool { return turns[0].Load()+turns[1].Load() >= 300 })
+		for _, stop := range stops {
+			stop()
+		}
+		a, b := turns[0].Load(), turns[1].Load()
+		t.Logf("%d and %d turns", a, b)
+		if min(a, b)*4 < max(a, b) {
+			t.Errorf("one process had %d turns, the other %d", a, b)
+		}
+	})
+}
+
+func TestTheNextInLineGetsItsChanceWhenALeaseIsLost(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
+		l := lock(t, k, "k")
+		waiter := do(t.Context(), k, "k", nothing)
+		inLine(t, k, "k", 1)
+		for i := range nodes.Len() {
+			nodetest.Client(t, nodes, i).Del(t.Context(), "lock:k")
+		}
+		receive(t, "the loss", l.Done())
+		if err := receive(t, "the next", waiter); err != nil {
+			t.Error(err)
+		}
+		noLines(t, k)
+	})
+}
+
+func TestALeaseThatIsOverBeforeItIsTakenInPassesTheTurnOn(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	k := process(t, nodes)
+	ln, at, ok := k.join("k", t.Context(), lease.Request{}, true)
+	if !ok || at != nil {
+		t.Fatal("the first in line does not ask")
+	}
+	waiter := do(t.Context(), k, "k", nothing)
+	inLine(t, k, "k", 1)
+	l, err := k.leases.Try(t.Context(), "k", lease.Request{Heir: ln})
+	if err != nil {
+		t.Fatal(err)
+	}
+	release(t, l) // stands for a loss; the line hears of it now
+	ln.asked(l)
+	if err := receive(t, "the next", waiter); err != nil {
+		t.Error(err)
+	}
+	noLines(t, k)
+	if err := k.WithLock(t.Context(), "k", nothing); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		const maxTTL = 1500 * time.Millisecond
+		var lockers [8]*Locker
+		for i := range lockers {
+			lockers[i] = locker(t, open(t, nodes, cluster.Config{MaxTTL: maxTTL, NodeTimeout: maxTTL / 4}), Config{TTL: maxTTL})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var inside, overlaps, held atomic.Int64
+		var mu sync.Mutex
+		var newest int64
+		fn := func(ctx context.Context) error {
+			token, _ := Token(ctx)
+			if inside.Add(1) > 1 {
+				overlaps.Add(1)
+			}
+			mu.Lock()
+			if token <= newest {
+				t.Errorf("token %d came after %d", token, newest)
+			}
+			newest = token
+			mu.Unlock()
+			held.Add(1)
+			inside.Add(-1)
+			return nil
+		}
+		var wg sync.WaitGroup
+		for _, k := range lockers {
+			for range 8 {
+				wg.Go(func() {
+					for ctx.Err() == nil {
+						err := k.WithLock(ctx, "k", fn)
+						if err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoQuorum) && !errors.Is(err, ErrLost) {
+							t.Error(err)
+						}
+						if err != nil {
+							pause(ctx, 10*time.Millisecond)
+						}
+					}
+				})
+			}
+		}
+		// One node at a time forgets, and the next only after it votes again. The lock is given all the while.
+		for i := range 3 {
+			nodes.Stop(i)
+			before := held.Load()
+			eventually(t, "the lock to be given without a node", func() bool { return held.Load() > before+10 })
+			if err := nodes.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+			pause(ctx, maxTTL)
+			eventually(t, "the node to vote again", func() bool {
+				for _, k := range lockers {
+					for _, n := range k.c.Status() {
+						if !n.Up || !n.Votes {
+							return false
+						}
+					}
+				}
+				return true
+			})
+		}
+		cancel()
+		wg.Wait()
+		t.Logf("held %d times", held.Load())
+		if overlaps.Load() > 0 {
+			t.Errorf("held %d times, %d of them beside another", held.Load(), overlaps.Load())
+		}
+	})
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}
+
+func TestManyKeysDoNotMeet(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 3))
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			for range 5 {
+				if err := k.WithLock(t.Context(), fmt.Sprint("k", i), nothing, NoWait()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,284 @@
+package lock
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/lease"
+)
+
+// Locker runs functions, or gives out leases, under locks. All methods may be called concurrently. One Locker serves a
+// whole process.
+type Locker struct {
+	c      *cluster.Cluster
+	leases *lease.Leases
+	stats  counters
+
+	shut   chan struct{} // closed when closing
+	closed chan struct{}
+
+	mu      sync.Mutex
+	closing bool
+	lines   map[string]*line
+	work    int           // functions running under a lock
+	idle    chan struct{} // closed when closing and work is zero
+}
+
+// New makes a Locker on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
+func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
+	leases, err := lease.New(c, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Locker{
+		c: c, leases: leases, lines: map[string]*line{},
+		shut: make(chan struct{}), closed: make(chan struct{}), idle: make(chan struct{}),
+	}, nil
+}
+
+// WithLock runs fn while holding key, on the caller's goroutine. It waits for the key until ctx ends or as long as the
+// Wait option says; who waits in one process is served in order. fn's context ends when the lock is lost, before
+// anybody else can have it (context.Cause says why), or with ctx. The lock is released when fn returns or panics.
+//
+// It returns fn's own error unchanged, joined with the *LostError if the lock was lost while fn ran. When fn did not run
+// it returns
+//
+//	*NotAcquiredError      the key was not given in time; ctx.Err() is in the chain if ctx ended
+//	*cluster.QuorumError   too few nodes answered
+//	ErrReentrant           ctx comes from a WithLock or lease on the same key
+//	*LostError             it was lost before fn began
+//	ErrClosed, cluster.ErrConfig
+//
+// A release that does not reach a quorum is logged and counted: fn has succeeded, and the key expires.
+func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.Context) error, opts ...Option) error {
+	l, err := k.acquire(ctx, ctx, key, opts)
+	if err != nil {
+		return err
+	}
+	if !k.begin() {
+		k.release(ctx, l)
+		return fmt.Errorf("redlock: %q: %w", key, ErrClosed)
+	}
+	defer k.end()
+	released := false
+	defer func() {
+		if !released { // fn panicked or left the goroutine
+			k.release(ctx, l)
+		}
+	}()
+	err = fn(l.Context())
+	released = true
+	if lost := k.release(ctx, l); lost != nil && !errors.Is(err, lost) {
+		return errors.Join(err, lost)
+	}
+	return err
+}
+
+// Do is WithLock for a function with a result.
+func Do[T any](ctx context.Context, k *Locker, key string, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
+	var result T
+	err := k.WithLock(ctx, key, func(ctx context.Context) (err error) {
+		result, err = fn(ctx)
+		return err
+	}, opts...)
+	return result, err
+}
+
+// Lock waits for key until ctx ends and gives out a lease, which is kept alive until it is released. ctx bounds only the
+// waiting. The errors are those of WithLock.
+func (k *Locker) Lock(ctx context.Context, key string, opts ...Option) (*lease.Lease, error) {
+	return k.acquire(ctx, context.WithoutCancel(ctx), key, opts)
+}
+
+// TryLock is Lock with NoWait.
+func (k *Locker) TryLock(ctx context.Context, key string, opts ...Option) (*lease.Lease, error) {
+	return k.Lock(ctx, key, append(slices.Clone(opts), NoWait())...)
+}
+
+// acquire gets the lease. Its context derives from parent.
+func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option) (*lease.Lease, error) {
+	req, err := gather(opts)
+	if err := errors.Join(err, k.leases.Check(key, req.Request)); err != nil {
+		return nil, err
+	}
+	if k.leases.Holds(ctx, key) {
+		return nil, fmt.Errorf("redlock: %q: %w", key, ErrReentrant)
+	}
+	if ctx.Err() != nil {
+		return nil, k.refused(key, "the context had ended before", ctx.Err())
+	}
+	cfg := k.leases.Config()
+	req.TTL, req.Owner, req.Span = cmp.Or(req.TTL, cfg.TTL), cmp.Or(req.Owner, cfg.Owner), span
+	req.Parent = parent
+
+	wctx, cancel := ctx, context.CancelFunc(func() {})
+	if req.limited && req.wait > 0 {
+		wctx, cancel = context.WithTimeout(ctx, req.wait)
+	}
+	l, err := k.stand(wctx, key, req)
+	late := wctx.Err() != nil && ctx.Err() == nil
+	cancel()
+	var held *NotAcquiredError
+	switch {
+	case err == nil && l.Err() != nil:
+		err = l.Err()
+		l.Release(context.WithoutCancel(ctx))
+		return nil, err
+	case late && errors.As(err, &held):
+		return nil, tooLate(*held, req.wait)
+	case err != nil:
+		return nil, err
+	}
+	k.stats.acquired.Add(1)
+	return l, nil
+}
+
+// tooLate is the error of a wait that was longer than the Wait option allows. Its own timer is not the caller's context.
+func tooLate(held NotAcquiredError, wait time.Duration) error {
+	held.Reason, held.Err = fmt.Sprintf("not given within %v", wait), nil
+	return &held
+}
+
+// refused is the error of a call that did not come to ask the nodes.
+func (k *Locker) refused(key, reason string, why error) error {
+	return &NotAcquiredError{Key: key, Need: k.c.Quorum(), FreeIn: -1, Reason: reason, Err: why}
+}
+
+// stand waits in line, asks the nodes when it is its turn, and tells the line how it went.
+func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lease, error) {
+	wait := !req.limited || req.wait > 0
+	ln, at, ok := k.join(key, req.Parent, req.Request, wait)
+	if !ok {
+		return nil, k.refused(key, "held or waited for in this process", nil)
+	}
+	req.Heir = ln
+	if at != nil {
+		k.stats.waits.Add(1)
+		k.leases.Listen() // so that waits of other processes are heard of and hand-overs end in time
+		l, err := ln.await(ctx, at)
+		if l != nil || err != nil {
+			return l, err
+		}
+	}
+	l, err := k.ask(ctx, key, req.Request, wait)
+	ln.asked(l)
+	return l, err
+}
+
+// await waits at a place in line. Neither a lease nor an error means that it is our turn to ask.
+func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, error) {
+	select {
+	case l := <-at.Value.(*spot).turn:
+		if l != nil && ctx.Err() != nil {
+			l.Release(ctx) // which does not wait
+			return nil, ln.gaveUp(ctx.Err())
+		}
+		return l, nil
+	case <-ctx.Done():
+		ln.leave(ctx, at)
+		return nil, ln.gaveUp(ctx.Err())
+	case <-ln.k.shut:
+		ln.leave(ctx, at)
+		return nil, fmt.Errorf("redlock: acquire %q: %w", ln.key, ErrClosed)
+	}
+}
+
+func (ln *line) gaveUp(why error) error {
+	return ln.k.refused(ln.key, "waited for in vain, held in this process", why)
+}
+
+func (k *Locker) ask(ctx context.Context, key string, req lease.Request, wait bool) (*lease.Lease, error) {
+	if wait {
+		return k.leases.Await(ctx, key, req)
+	}
+	return k.leases.Try(ctx, key, req)
+}
+
+// release gives the lock back after its work, and returns the loss if it was lost.
+func (k *Locker) release(ctx context.Context, l *lease.Lease) error {
+	err := l.Release(context.WithoutCancel(ctx))
+	var lost *LostError
+	switch {
+	case err == nil || errors.Is(err, ErrReleased):
+		return nil
+	case errors.As(err, &lost):
+		return lost
+	}
+	k.stats.releaseFailures.Add(1)
+	k.c.Config().Logger.Warn("redlock: release did not reach a quorum; the key expires", "key", l.Key(), "error", err)
+	return nil
+}
+
+func isLost(err error) bool { return errors.Is(err, ErrLost) }
+
+func (k *Locker) begin() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closing {
+		return false
+	}
+	k.work++
+	return true
+}
+
+func (k *Locker) end() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.work--; k.work == 0 && k.closing {
+		close(k.idle)
+	}
+}
+
+// Close ends all waits and the contexts of all holders, with ErrClosed, waits until the functions that run under locks
+// have returned, and releases what is still held. It may be called again; every call waits. ctx bounds only the waiting:
+// the closing goes on.
+func (k *Locker) Close(ctx context.Context) error {
+	k.mu.Lock()
+	if !k.closing {
+		k.closing = true
+		close(k.shut)
+		if k.work == 0 {
+			close(k.idle)
+		}
+		go k.finish()
+	}
+	k.mu.Unlock()
+	select {
+	case <-k.closed:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("redlock: close: %w", ctx.Err())
+	}
+}
+
+func (k *Locker) finish() {
+	defer close(k.closed)
+	k.leases.Cancel(ErrClosed)
+	<-k.idle
+	k.leases.Close(context.Background())
+}
+
+// Stats counts what a Locker has done since it was made.
+type Stats struct {
+	Acquired        int64 // locks given, hand-overs among them
+	Waits           int64 // calls that stood in line in this process
+	HandOvers       int64 // locks given on within this process without asking the nodes
+	Losses          int64 // locks lost while held
+	ReleaseFailures int64 // releases that did not reach a quorum
+}
+
+type counters struct{ acquired, waits, handOvers, losses, releaseFailures atomic.Int64 }
+
+// Stats may be called at any time; the numbers are not taken at one instant.
+func (k *Locker) Stats() Stats {
+	s := &k.stats
+	return Stats{s.acquired.Load(), s.waits.Load(), s.handOvers.Load(), s.losses.Load(), s.releaseFailures.Load()}
+}

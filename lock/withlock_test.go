@@ -1,0 +1,301 @@
+package lock
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/lease"
+)
+
+func TestFnsErrorComesBackUnchanged(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	k := process(t, nodes)
+	mine := &cluster.NodeError{Node: "mine", Err: errors.New("failed")}
+	if err := k.WithLock(t.Context(), "k", func(context.Context) error { return mine }); err != error(mine) {
+		t.Errorf("it became %#v", err)
+	}
+	free(t, nodes, "k")
+}
+
+func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 3))
+	if token, ok := Token(t.Context()); ok || token != 0 {
+		t.Errorf("without a lock the token is %d, %t", token, ok)
+	}
+	var last int64
+	for range 5 {
+		err := k.WithLock(t.Context(), "outer", func(ctx context.Context) error {
+			outer, ok := Token(ctx)
+			if !ok || outer <= last {
+				t.Errorf("token %d, %t came after %d", outer, ok, last)
+			}
+			last = outer
+			return k.WithLock(ctx, "inner", func(ctx context.Context) error {
+				inner, ok := Token(ctx)
+				if l, _ := lease.FromContext(ctx); !ok || l.Key() != "inner" || inner != l.Token() || inner == outer {
+					t.Errorf("in the inner lock the token is %d, %t; that of the outer is %d", inner, ok, outer)
+				}
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestDoGivesTheResult(t *testing.T) {
+	k := process(t, nodetest.Embedded(t, 1))
+	failed := errors.New("failed")
+	n, err := Do(t.Context(), k, "k", func(ctx context.Context) (int, error) { return 42, failed })
+	if n != 42 || err != failed {
+		t.Errorf("%d, %v", n, err)
+	}
+	hold := lock(t, k, "k")
+	n, err = Do(t.Context(), k, "k", func(ctx context.Context) (int, error) { return 42, nil }, NoWait())
+	if n != 0 || !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("without the lock: %d, %v", n, err)
+	}
+	release(t, hold)
+}
+
+func TestAPanicReleasesAndGoesOn(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := process(t, nodes)
+		var ctx context.Context
+		func() {
+			defer func() {
+				if r := recover(); r != "oops" {
+					t.Errorf("the panic became %v", r)
+				}
+			}()
+			k.WithLock(t.Context(), "k", func(c context.Context) error {
+				ctx = c
+				panic("oops")
+			})
+		}()
+		if cause := context.Cause(ctx); cause != ErrReleased {
+			t.Errorf("after the panic the context ended by %v", cause)
+		}
+		free(t, nodes, "k")
+	})
+}
+
+func TestAGoexitReleases(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	k := process(t, nodes)
+	gone := make(chan bool)
+	go func() {
+		defer close(gone)
+		k.WithLock(t.Context(), "k", func(context.Context) error { runtime.Goexit(); return nil })
+	}()
+	receive(t, "the goroutine to exit", gone)
+	free(t, nodes, "k")
+	if err := k.Close(t.Context()); err != nil { // which waits for all work
+		t.Error(err)
+	}
+}
+
+func TestALossIsJoinedToFnsError(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
+		mine := errors.New("mine")
+		for _, test := range []struct {
+			name string
+			fn   func(ctx context.Context) error
+			want func(err error, lost *LostError) bool
+		}{
+			{"Nil", func(context.Context) error { return nil }, func(err error, lost *LostError) bool { return err == nil }},
+			{"Own", func(context.Context) error { return mine }, func(err error, lost *LostError) bool { return errors.Is(err, mine) }},
+			{"Cause", context.Cause, func(err error, lost *LostError) bool { return err == error(lost) }},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				var token int64
+				got := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+					token, _ = Token(ctx)
+					for i := range nodes.Len() {
+						nodetest.Client(t, nodes, i).Del(ctx, "lock:k")
+					}
+					receive(t, "the loss", ctx.Done())
+					return test.fn(ctx)
+				})
+				var lost *LostError
+				if !errors.As(got, &lost) || !errors.Is(got, ErrLost) || lost.Token != token || lost.Key != "k" {
+					t.Fatalf("the loss is not in %v", got)
+				}
+				if test.name != "Nil" && !test.want(got, lost) {
+					t.Errorf("fn's error became %v", got)
+				}
+			})
+		}
+		eventually(t, "the losses to be counted", func() bool { return k.Stats().Losses == 3 })
+	})
+}
+
+func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	k, other := process(t, nodes), process(t, nodes)
+	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+		receive(t, "MaxHold", ctx.Done())
+		return nil
+	}, MaxHold(50*time.Millisecond))
+	if !errors.Is(err, ErrLost) {
+		t.Errorf("MaxHold ended it with %v", err)
+	}
+	const minHold = 300 * time.Millisecond
+	start := time.Now()
+	if err := k.WithLock(t.Context(), "k", nothing, MinHold(minHold)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := other.TryLock(t.Context(), "k"); time.Since(start) < minHold && !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("before MinHold was over: %v", err)
+	}
+	release(t, lock(t, k, "k")) // a waiter of the same process
+	if held := time.Since(start); held < minHold {
+		t.Errorf("the key was kept for %v", held)
+	}
+}
+
+func TestReentryIsRefusedAtOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		c := open(t, nodes, cluster.Config{})
+		k, twin := locker(t, c, Config{}), locker(t, c, Config{})
+		var inside context.Context
+		err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+			inside = ctx
+			again := func(k *Locker, ctx context.Context) {
+				t.Helper()
+				asked := quiet(t, nodes)
+				if err := k.WithLock(ctx, "k", nothing); !errors.Is(err, ErrReentrant) {
+					t.Errorf("WithLock: %v", err)
+				}
+				if _, err := k.Lock(ctx, "k"); !errors.Is(err, ErrReentrant) {
+					t.Errorf("Lock: %v", err)
+				}
+				if n := quiet(t, nodes) - asked; n != 0 {
+					t.Errorf("the nodes were asked %d times", n)
+				}
+			}
+			again(k, ctx)
+			again(twin, ctx)
+			again(k, context.WithoutCancel(ctx))
+			return k.WithLock(ctx, "another", func(ctx context.Context) error {
+				again(k, ctx) // the outer one
+				return nil
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := context.WithoutCancel(inside)
+		if err := k.WithLock(after, "k", nothing); err != nil {
+			t.Errorf("after the release: %v", err)
+		}
+		l := lock(t, k, "k")
+		if err := k.WithLock(l.Context(), "k", nothing); !errors.Is(err, ErrReentrant) {
+			t.Errorf("under the context of a lease: %v", err)
+		}
+		release(t, l)
+	})
+}
+
+func TestAReleaseThatReachesNoQuorumIsLoggedOnceAndCounted(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		var log syncBuffer
+		c := open(t, nodes, cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		k := locker(t, c, Config{})
+		err := k.WithLock(t.Context(), "k", func(context.Context) error {
+			nodes.Stop(0)
+			nodes.Stop(1)
+			return nil
+		})
+		if err != nil {
+			t.Errorf("fn succeeded, and WithLock returned %v", err)
+		}
+		if n := k.Stats().ReleaseFailures; n != 1 {
+			t.Errorf("%d failures were counted", n)
+		}
+		if n := strings.Count(log.String(), "release did not reach a quorum"); n != 1 || !strings.Contains(log.String(), "key=k") {
+			t.Errorf("it was logged %d times:\n%s", n, log.String())
+		}
+	})
+}
+
+// syncBuffer may be written by several goroutines.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
+	nodes := nodetest.Embedded(t, 1)
+	k := process(t, nodes)
+	l := lock(t, k, "k") // who would be waited for
+	for field, opt := range map[string]Option{
+		"Wait": Wait(-time.Second), "TTL": TTL(time.Hour), "MinHold": MinHold(-1), "MaxHold": MaxHold(-1),
+	} {
+		err := k.WithLock(t.Context(), "k", nothing, opt)
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), field+": ") {
+			t.Errorf("bad %s: %v", field, err)
+		}
+		if err := k.WithLock(t.Context(), "k", nothing, Wait(time.Minute), opt); !errors.Is(err, cluster.ErrConfig) {
+			t.Errorf("bad %s, with Wait: %v", field, err)
+		}
+	}
+	if err := k.WithLock(t.Context(), "", nothing); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("an empty key: %v", err)
+	}
+	release(t, l)
+	if _, err := New(k.c, Config{TTL: time.Hour}); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("a bad Config: %v", err)
+	}
+}
+
+func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		const nodeTimeout = time.Second
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
+		measure := func() time.Duration {
+			var all []time.Duration
+			for range 50 {
+				start := time.Now()
+				if err := k.WithLock(t.Context(), "k", nothing); err != nil {
+					t.Fatal(err)
+				}
+				all = append(all, time.Since(start))
+			}
+			return median(all)
+		}
+		measure() // warm
+		healthy := measure()
+		nodes.Pause(2)
+		measure() // which notices
+		frozen := measure()
+		t.Logf("median with all nodes %v, with one frozen %v", healthy, frozen)
+		if frozen > 4*healthy+20*time.Millisecond || frozen > nodeTimeout/2 {
+			t.Errorf("with one node frozen a lock takes %v, otherwise %v", frozen, healthy)
+		}
+		nodes.Resume(2)
+	})
+}

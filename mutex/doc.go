@@ -1,0 +1,33 @@
+// Package mutex is the Redlock algorithm, one step at a time: an attempt acquires a Hold from a quorum of independent
+// nodes and agrees with them on its fencing token; a Hold is extended and released by hand. Packages lease and lock build
+// on it and are what most programs want: they renew, notice loss, wait and queue.
+//
+// # What is promised
+//
+// Tokens are unique for a key, and an acquisition that starts after another has finished gets the larger one. This
+// holds even when keys expire early and two processes believe to hold the key at once, as long as a majority of fence
+// counters survives, or the clocks of nodes and clients agree within MaxTTL.
+//
+// At most one process holds a key before its deadline, as long as fewer than a quorum of nodes forget it or jump their
+// clocks by more than the margin (cluster.Margin) within its TTL.
+//
+// Nothing outlives its TTL on a node, and what an attempt that failed or was cancelled had been granted, or may have
+// been, is given back at once where the node answers and as soon as it does where it does not.
+//
+// # What is not
+//
+// A process that is stopped between looking at the deadline and writing writes late. Only a storage that refuses old
+// tokens prevents that; nothing in Redis can.
+//
+// # On the nodes
+//
+// For the key "order:42" with the default prefix each node has, at most,
+//
+//	lock:order:42           the value of the holder, <process>/<attempt>/<owner label>, with the TTL; as redsync writes it
+//	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use
+//	{lock:order:42}:queue   the processes that wait, by when they came
+//	{lock:order:42}:next    the process that was woken, for HandOver
+//
+// in one hash slot. The Lua scripts beside this file are the steps; each has the same effect when delivered twice as when
+// delivered once. How the token is agreed on is told in agree.go, how a counter starts in acquire.lua.
+package mutex

@@ -1,0 +1,134 @@
+package mutex
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+var (
+	// ErrNotAcquired is matched by a *NotAcquiredError: somebody else has the key. Every acquiring call returns it, also
+	// when its patience ran out.
+	ErrNotAcquired = errors.New("redlock: not acquired")
+
+	// ErrLost is matched by a *LostError: the hold is over although nobody released it. Extend and Unlock return it, and
+	// it is the cause of a lease's context.
+	ErrLost = errors.New("redlock: lost")
+
+	// ErrReleased is returned for a hold that was released, and is the cause of its lease's context.
+	ErrReleased = errors.New("redlock: released")
+)
+
+// Answer is what one node said to one attempt.
+type Answer struct {
+	Node   string
+	Result Result
+	Holder string        // the label of who has the key there; "" where nobody has or it is not known
+	Left   time.Duration // for how long at most; negative: not known
+	Err    error         // why it did not answer
+}
+
+// Result is the kind of an Answer.
+type Result uint8
+
+const (
+	Pending Result = iota // has not answered yet
+	Granted               // the key is ours there
+	Refused               // it is another's
+	Failed                // no answer, or one that says nothing; the key may be ours there
+	Unasked               // it was not asked
+	Healed                // the key was gone there, and has been set again
+)
+
+func (r Result) String() string {
+	return [...]string{"pending", "granted", "refused", "failed", "unasked", "healed"}[r]
+}
+
+func (a Answer) String() string {
+	s := "node " + a.Node + ": " + a.Result.String()
+	switch {
+	case a.Err != nil:
+		return "node " + a.Node + ": " + a.Err.Error()
+	case a.Holder != "":
+		s += fmt.Sprintf(" (held by %q)", a.Holder)
+	}
+	return s
+}
+
+func listAnswers(b *strings.Builder, answers []Answer) {
+	for i, a := range answers {
+		sep := "; "
+		if i == 0 {
+			sep = " ("
+		}
+		b.WriteString(sep + a.String())
+	}
+	if len(answers) > 0 {
+		b.WriteString(")")
+	}
+}
+
+// NotAcquiredError says who has the key. It matches ErrNotAcquired and the nodes' errors.
+type NotAcquiredError struct {
+	Key     string
+	Need    int           // votes needed
+	Got     int           // votes granted
+	FreeIn  time.Duration // when a quorum could be free, if nobody extends or releases; negative: not known
+	Split   bool          // several attempts have parts of the key and none a quorum: try again shortly
+	Reason  string        // "held by another", "the answers came too late", ...
+	Answers []Answer
+	Err     error // what else belongs to it, such as the error of a context; nil mostly
+}
+
+func (e *NotAcquiredError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "redlock: %q not acquired: %s: %d of the %d nodes needed granted it", e.Key, e.Reason, e.Got, e.Need)
+	listAnswers(&b, e.Answers)
+	if e.Err != nil {
+		b.WriteString(": " + e.Err.Error())
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrNotAcquired) true.
+func (e *NotAcquiredError) Is(target error) bool { return target == ErrNotAcquired }
+
+// Unwrap gives the nodes' errors.
+func (e *NotAcquiredError) Unwrap() []error { return unwrap(e.Answers, e.Err) }
+
+// LostError says why a hold ended before it was released. It matches ErrLost and the nodes' errors.
+type LostError struct {
+	Key     string
+	Token   int64
+	Reason  string   // "expired", "taken", "max hold reached", ...
+	Answers []Answer // what each node said last; nil where it does not matter
+}
+
+func (e *LostError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "redlock: %q lost (token %d): %s", e.Key, e.Token, e.Reason)
+	listAnswers(&b, e.Answers)
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrLost) true.
+func (e *LostError) Is(target error) bool { return target == ErrLost }
+
+// Unwrap gives the nodes' errors.
+func (e *LostError) Unwrap() []error { return unwrap(e.Answers, nil) }
+
+func unwrap(answers []Answer, also error) []error {
+	var errs []error
+	for _, a := range answers {
+		if a.Err != nil {
+			errs = append(errs, &cluster.NodeError{Node: a.Node, Err: a.Err})
+		}
+	}
+	if also != nil {
+		errs = append(errs, also)
+	}
+	return errs
+}

@@ -1,0 +1,163 @@
+package mutex_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"log/slog"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// start runs three nodes in this process and connects to them.
+func start() (nodes *embedded.Nodes, c *cluster.Cluster, stop func()) {
+	nodes, err := embedded.Start(3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	c = connect(nodes)
+	return nodes, c, func() {
+		c.Close(context.Background())
+		nodes.Close()
+	}
+}
+
+// connect makes what would be another process.
+func connect(nodes *embedded.Nodes) *cluster.Cluster {
+	c, err := cluster.Open(context.Background(), cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}
+
+// A lock worked by hand: who holds it watches Until.
+func Example() {
+	ctx := context.Background()
+	_, c, stop := start()
+	defer stop()
+
+	m := mutex.New(c, "order:42", mutex.Config{})
+	if err := m.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("held:", time.Now().Before(m.Until()))
+	first := m.Token() // give it to the storage that is written to
+
+	if err := m.Extend(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := m.Unlock(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	if err := m.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("the next token is larger:", m.Token() > first)
+	fmt.Println("unlocked:", m.Unlock(ctx) == nil)
+	// Output:
+	// held: true
+	// the next token is larger: true
+	// unlocked: true
+}
+
+// Two processes want the same key. The one that comes second is told who has it and when it could be free.
+func ExampleRedlock_Acquire_contention() {
+	ctx := context.Background()
+	nodes, c, stop := start()
+	defer stop()
+	other := connect(nodes)
+	defer other.Close(ctx)
+
+	mine, err := mutex.NewRedlock(c, mutex.Config{Owner: "web-7", TTL: 10 * time.Second})
+	if err != nil {
+		log.Fatal(err)
+	}
+	theirs := mutex.New(other, "order:42", mutex.Config{Owner: "web-8"})
+
+	hold, err := mine.Acquire(ctx, "order:42", mutex.Request{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = theirs.TryLock(ctx)
+	var held *mutex.NotAcquiredError
+	if errors.As(err, &held) {
+		fmt.Println(held.Reason, "for at most 10 s:", held.FreeIn <= 10*time.Second)
+		for _, a := range held.Answers {
+			if a.Result == mutex.Refused {
+				fmt.Println("by", a.Holder)
+				break
+			}
+		}
+	}
+
+	if err := hold.Release(ctx); err != nil {
+		log.Fatal(err)
+	}
+	if err := theirs.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("theirs, with a larger token:", theirs.Token() > hold.Token())
+	fmt.Println("released:", theirs.Unlock(ctx) == nil)
+	// Output:
+	// held by another for at most 10 s: true
+	// by web-7
+	// theirs, with a larger token: true
+	// released: true
+}
+
+// A holder that was busy for longer than its TTL learns at the next extension that it has lost the key.
+func ExampleHold_ExtendNow_loss() {
+	ctx := context.Background()
+	_, c, stop := start()
+	defer stop()
+	red, err := mutex.NewRedlock(c, mutex.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	hold, err := red.Acquire(ctx, "order:42", mutex.Request{TTL: 50 * time.Millisecond})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	<-time.After(time.Until(hold.Deadline())) // the work
+	err = hold.ExtendNow(ctx, 10*time.Second)
+	var lost *mutex.LostError
+	if errors.As(err, &lost) {
+		fmt.Printf("%q is lost: %s\n", lost.Key, lost.Reason)
+	}
+	fmt.Println("a release says so too:", errors.Is(hold.Release(ctx), mutex.ErrLost))
+	// Output:
+	// "order:42" is lost: expired
+	// a release says so too: true
+}
+
+// Code that uses redsync goes on using it, on the same nodes; the locks of this module and its mutexes exclude each
+// other.
+func ExampleRedsync() {
+	ctx := context.Background()
+	_, c, stop := start()
+	defer stop()
+
+	theirs := mutex.Redsync(c).NewMutex("lock:order:42") // the prefix and the key
+	if err := theirs.LockContext(ctx); err != nil {
+		log.Fatal(err)
+	}
+	ours := mutex.New(c, "order:42", mutex.Config{})
+	fmt.Println("while redsync has it:", errors.Is(ours.TryLock(ctx), mutex.ErrNotAcquired))
+
+	if _, err := theirs.UnlockContext(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("afterwards:", ours.TryLock(ctx))
+	fmt.Println("unlocked:", ours.Unlock(ctx) == nil)
+	// Output:
+	// while redsync has it: true
+	// afterwards: <nil>
+	// unlocked: true
+}

@@ -1,0 +1,249 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Verdict is how a round of extension ended.
+type Verdict uint8
+
+const (
+	Extended  Verdict = iota // a quorum owned the key: the deadline has moved
+	Undecided                // too many nodes were silent: the deadline stands, try again
+	Over                     // the key is gone or another's on so many nodes that a quorum is impossible
+	Late                     // the answers came after the old deadline
+)
+
+// Extend asks every node to keep the key for ttl from now on, and calls settle once, when the round is decided, on a
+// goroutine that must not be blocked (or on the caller's). A node that had lost the key is given it again; it counts
+// from the next round on, never in the round that healed it, because somebody else may have held it in between.
+// A hold that a round found to be over is not revived by a later one, though its nodes are healed: somebody else may have
+// had the key, and a larger token, in between.
+// A round that begins before this one was settled takes its place; this one is undecided then. On a hold that is
+// released, settle is not called.
+func (h *Hold) Extend(ttl time.Duration, settle func(Verdict)) {
+	var box Outbox
+	h.ExtendIn(&box, ttl, settle)
+	box.Send()
+}
+
+// ExtendIn is Extend without sending: the requests leave when box is sent, which must be soon.
+func (h *Hold) ExtendIn(box *Outbox, ttl time.Duration, settle func(Verdict)) {
+	h.extend(box, &extension{h: h, ttl: ttl, start: time.Now(), settle: settle, over: make(chan struct{})})
+}
+
+// extend reports whether the round has begun.
+func (h *Hold) extend(box *Outbox, e *extension) bool {
+	h.mu.Lock()
+	if h.phase != phaseHeld {
+		h.mu.Unlock()
+		return false
+	}
+	if h.lost {
+		h.mu.Unlock()
+		e.settle(Over)
+		return true
+	}
+	replaced := h.round
+	h.round = e
+	if until := cluster.Deadline(e.start, e.ttl); until.Before(h.deadline) {
+		h.deadline = until // a shorter TTL may take effect even if the round does not
+	}
+	// Nodes on which a request is in flight are stuck or slow; another request would only queue up behind it.
+	ask := make([]bool, len(h.members))
+	for i := range h.members {
+		if h.members[i].flying == 0 {
+			ask[i] = true
+			h.members[i].flying++
+			e.open++
+		}
+	}
+	none := e.open == 0
+	if none {
+		h.round = nil
+	}
+	h.mu.Unlock()
+	if replaced != nil {
+		replaced.settle(Undecided)
+	}
+	if none {
+		e.settle(Undecided)
+		return true
+	}
+	keys, args := []string{h.lock}, []any{h.value, millis(e.ttl)}
+	for i, n := range h.r.c.Nodes() {
+		if ask[i] {
+			box.add(n, letter{keys, args, e})
+		}
+	}
+	return true
+}
+
+// endRoundLocked ends the round that is under way, if any, because the hold is over. h.mu must be held.
+func (h *Hold) endRoundLocked() {
+	if h.round != nil {
+		close(h.round.over)
+		h.round = nil
+	}
+}
+
+// extension is one round. It is under way while it is its hold's round.
+type extension struct {
+	h      *Hold
+	ttl    time.Duration
+	start  time.Time
+	settle func(Verdict)
+	over   chan struct{} // closed if the hold is over before the round is settled
+
+	// Guarded by h.mu.
+	owned, against, open int
+}
+
+func (e *extension) Receive(n *cluster.Node, reply any, err error) {
+	h := e.h
+	result, holder, err := readExtension(reply, err)
+	h.mu.Lock()
+	m := &h.members[n.Index()]
+	if err != nil && cluster.Unsent(err) && m.result != Failed {
+		h.landedLocked(m, m.result, err) // it was not asked: what was known of it still is
+	} else {
+		h.landedLocked(m, result, err)
+	}
+	if holder != "" {
+		m.say(said{holder: holder})
+	}
+	if result == Granted || result == Healed {
+		h.oursUntilLocked(e.ttl)
+	}
+	e.open--
+	switch {
+	case err != nil:
+	case result == Granted:
+		e.owned++
+	default:
+		e.against++
+	}
+	verdict, decided := e.judgeLocked(time.Now())
+	h.mu.Unlock()
+	if decided {
+		e.settle(verdict)
+	}
+	h.flush()
+}
+
+func (e *extension) judgeLocked(now time.Time) (v Verdict, decided bool) {
+	h := e.h
+	if h.round != e {
+		return 0, false
+	}
+	quorum := h.r.c.Quorum()
+	switch {
+	case e.owned >= quorum && cluster.Passed(h.deadline, now):
+		v = Late
+	case e.owned >= quorum:
+		v = Extended
+		h.ttl = e.ttl
+		h.deadline = cluster.Deadline(e.start, e.ttl)
+	case len(h.members)-e.against < quorum:
+		v, h.lost = Over, true
+	case e.open == 0:
+		v = Undecided
+	default:
+		return 0, false
+	}
+	h.round = nil
+	return v, true
+}
+
+// readExtension reads a reply of the extend script. Whatever does not look exactly like "owned" is not.
+func readExtension(reply any, err error) (r Result, holder string, _ error) {
+	if err != nil {
+		return Failed, "", err
+	}
+	words, ok := reply.([]any)
+	if !ok || len(words) == 0 {
+		return Failed, "", badReply("extend", reply)
+	}
+	switch words[0] {
+	case int64(1):
+		return Granted, "", nil
+	case int64(2):
+		return Healed, "", nil
+	case int64(0):
+		if len(words) > 1 {
+			holder, _ = words[1].(string)
+		}
+		return Refused, holder, nil
+	}
+	return Failed, "", badReply("extend", reply)
+}
+
+// ExtendNow runs one round and waits for it, at most until ctx ends or the deadline passes. It returns nil when the
+// deadline moved, a *LostError when the hold is over, ErrReleased when it is released, also meanwhile, ctx.Err() in the
+// chain when ctx ended first, and otherwise a *cluster.QuorumError: the hold still stands.
+func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
+	if err := checkTTL("TTL", ttl, h.r.c.Config().MaxTTL); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("redlock: extend %q: %w", h.key, ctx.Err())
+	}
+	h.mu.Lock()
+	deadline, held := h.deadline, h.phase == phaseHeld
+	h.mu.Unlock()
+	if held && cluster.Passed(deadline, time.Now()) {
+		return h.Lost("expired")
+	}
+	verdict := make(chan Verdict, 1)
+	e := &extension{h: h, ttl: ttl, start: time.Now(), settle: func(v Verdict) { verdict <- v }, over: make(chan struct{})}
+	var box Outbox
+	if !h.extend(&box, e) {
+		return fmt.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
+	}
+	box.Send()
+	expired := time.NewTimer(cluster.Left(deadline, time.Now()))
+	defer expired.Stop()
+	select {
+	case v := <-verdict:
+		switch v {
+		case Extended:
+			return nil
+		case Over:
+			return h.Lost("gone or taken on too many nodes")
+		case Late:
+			return h.Lost("expired")
+		}
+		return h.silent("extend", func(m *member) bool { return m.result == Granted })
+	case <-e.over:
+		return fmt.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
+	case <-expired.C:
+		return h.Lost("expired")
+	case <-ctx.Done():
+		return fmt.Errorf("redlock: extend %q: %w", h.key, ctx.Err())
+	}
+}
+
+var errUnanswered = errors.New("an earlier request is not answered yet")
+
+// silent is the error of a step to which too few nodes gave an answer that counts.
+func (h *Hold) silent(op string, counts func(*member) bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	e := &cluster.QuorumError{Op: op, Key: h.key, Need: h.r.c.Quorum()}
+	for i, n := range h.r.c.Nodes() {
+		switch m := &h.members[i]; {
+		case m.last().err != nil:
+			e.Nodes = append(e.Nodes, cluster.NodeError{Node: n.Name(), Err: m.last().err})
+		case m.flying > 0:
+			e.Nodes = append(e.Nodes, cluster.NodeError{Node: n.Name(), Err: errUnanswered})
+		case counts(m):
+			e.Got++
+		}
+	}
+	return e
+}

@@ -1,0 +1,409 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// extend runs one round and waits for its verdict.
+func extend(t testing.TB, h *Hold, ttl time.Duration) Verdict {
+	t.Helper()
+	return receive(t, "the verdict", round(h, ttl))
+}
+
+func round(h *Hold, ttl time.Duration) <-chan Verdict {
+	verdict := make(chan Verdict, 2)
+	h.Extend(ttl, func(v Verdict) { verdict <- v })
+	return verdict
+}
+
+func TestExtendMovesTheDeadlineFromTheStartOfTheRound(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(0, 1, 2)
+		before := time.Now()
+		verdict := round(h, 50*time.Second)
+		after := time.Now()
+		if old := cluster.Deadline(before, 30*time.Second); h.Deadline().After(old) {
+			t.Error("the deadline moved before a quorum answered")
+		}
+		passed(after.Add(30 * time.Millisecond))
+		r.resume(0, 1, 2)
+		if v := receive(t, "the verdict", verdict); v != Extended {
+			t.Fatalf("verdict = %v", v)
+		}
+		from, to := cluster.Deadline(before, 50*time.Second), cluster.Deadline(after, 50*time.Second)
+		if d := h.Deadline(); d.Before(from) || d.After(to) {
+			t.Errorf("the deadline is %v after the earliest it can be, %v after the latest", d.Sub(from), d.Sub(to))
+		}
+		if h.TTL() != 50*time.Second {
+			t.Errorf("TTL = %v", h.TTL())
+		}
+		eventually(t, "all have answered", h.landed)
+		for i := range 3 {
+			if got := r.clients[i].PTTL(context.Background(), "lock:k").Val(); got <= 30*time.Second {
+				t.Errorf("node %d keeps the key for %v", i, got)
+			}
+		}
+		_ = h.Release(context.Background())
+	})
+}
+
+// Somebody else may have had the key on a node between its loss and its return.
+func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.flush(0, 1)
+		if v := extend(t, h, 30*time.Second); v != Extended {
+			t.Fatalf("two of five nodes forgot: verdict = %v, want Extended", v)
+		}
+		eventually(t, "all have answered", h.landed)
+		if got, want := results(h), []Result{Healed, Healed, Granted, Granted, Granted}; !slices.Equal(got, want) {
+			t.Errorf("answers = %v, want %v", got, want)
+		}
+		if nodes := r.having("lock:k"); len(nodes) != 5 {
+			t.Errorf("nodes %v have the key", nodes)
+		}
+		r.flush(2, 3) // with the node that is left, the healed two are the quorum
+		if v := extend(t, h, 30*time.Second); v != Extended {
+			t.Fatalf("in the next round: verdict = %v, want Extended", v)
+		}
+		eventually(t, "all have answered", h.landed)
+		r.flush(0, 1, 2)
+		before := h.Deadline()
+		if v := extend(t, h, 30*time.Second); v != Over {
+			t.Errorf("three of five nodes forgot: verdict = %v, want Over", v)
+		}
+		if h.Deadline() != before {
+			t.Error("the deadline moved")
+		}
+		eventually(t, "all have answered", h.landed) // and have the key, again
+		asked := r.scripts(4)
+		if v := extend(t, h, 30*time.Second); v != Over || h.Deadline() != before || r.scripts(4) != asked {
+			t.Errorf("a round after the hold was over: %v", v)
+		}
+		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
+			t.Errorf("release = %v", err)
+		}
+		eventually(t, "all is given back", func() bool { return len(r.having("lock:k")) == 0 })
+	})
+}
+
+func TestAKeyTakenOnAMajorityIsOver(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		for i := range 2 {
+			r.set(i, "lock:k", "another's", time.Minute)
+		}
+		if v := extend(t, h, 30*time.Second); v != Extended {
+			t.Errorf("taken on two of five: %v", v)
+		}
+		eventually(t, "all have answered", h.landed)
+		r.set(4, "lock:k", "another's", time.Minute)
+		err := h.ExtendNow(context.Background(), 30*time.Second)
+		lost := as[*LostError](t, err)
+		if !errors.Is(err, ErrLost) || lost.Key != "k" || lost.Token != h.Token() || lost.Reason == "" || len(lost.Answers) != 5 {
+			t.Errorf("%+v", lost)
+		}
+		for i, a := range lost.Answers {
+			if taken := i < 2 || i == 4; taken && a.Result == Refused && a.Holder != "another library" {
+				t.Errorf("node %d: %+v", i, a)
+			}
+		}
+		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
+			t.Errorf("release: %v", err)
+		}
+		eventually(t, "what was ours is released", func() bool { return slices.Equal(r.having("lock:k"), []int{0, 1, 4}) })
+	})
+}
+
+func TestSilenceIsUndecidedAndTheDeadlineStands(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		c := r.open(impatient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		before := h.Deadline()
+		r.pause(0, 1, 2)
+		for range 2 { // first they time out, then they are known to be down
+			if v := extend(t, h, 30*time.Second); v != Undecided {
+				t.Errorf("verdict = %v", v)
+			}
+			quorum := as[*cluster.QuorumError](t, h.ExtendNow(context.Background(), 30*time.Second))
+			if quorum.Op != "extend" || quorum.Key != "k" || quorum.Need != 3 || quorum.Got != 2 || len(quorum.Nodes) != 3 {
+				t.Errorf("%+v", quorum)
+			}
+		}
+		if h.Deadline() != before {
+			t.Error("the deadline moved")
+		}
+		r.resume(0, 1, 2)
+		eventually(t, "the nodes are back and the hold is extended", func() bool { return extend(t, h, 30*time.Second) == Extended })
+		if !h.Deadline().After(before) {
+			t.Error("the deadline has not moved")
+		}
+		if err := h.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+func TestAShorterTTLShortensAtOnce(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(0, 1, 2)
+		verdict := round(h, 5*time.Second)
+		if latest := cluster.Deadline(time.Now(), 5*time.Second); h.Deadline().After(latest) {
+			t.Errorf("the deadline is %v too late", h.Deadline().Sub(latest))
+		}
+		r.resume(0, 1, 2)
+		if v := receive(t, "the verdict", verdict); v != Extended {
+			t.Errorf("verdict = %v", v)
+		}
+		_ = h.Release(context.Background())
+	})
+}
+
+func TestAnswersAfterTheDeadlineAreTooLate(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 200 * time.Millisecond})
+		warm(t, red)
+		for _, now := range []bool{true, false} {
+			h := acquireEverywhere(t, red, "k", Request{})
+			deadline := h.Deadline()
+			for _, c := range r.clients { // the nodes' clocks are slow
+				c.PExpire(context.Background(), "lock:k", time.Minute)
+			}
+			r.pause(0, 1, 2)
+			if now {
+				err := h.ExtendNow(context.Background(), 30*time.Second)
+				if lost := as[*LostError](t, err); lost.Reason != "expired" || time.Now().Before(deadline) {
+					t.Errorf("%v, %v before the deadline", err, time.Until(deadline))
+				}
+			}
+			verdict := round(h, 30*time.Second)
+			passed(deadline)
+			r.resume(0, 1, 2)
+			// If the round of ExtendNow is under way still, no node is asked.
+			if v := receive(t, "the verdict", verdict); v != Late && !(now && v == Undecided) {
+				t.Errorf("verdict = %v", v)
+			}
+			if h.Deadline() != deadline {
+				t.Error("a deadline that had passed moved")
+			}
+			if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
+				t.Errorf("release: %v", err)
+			}
+			eventually(t, "the key is given back", func() bool { return len(r.having("lock:k")) == 0 })
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// Two nodes have taken a short TTL by the time in which the three others, asked earlier, take a long one: nothing lasts
+// as long as the long one on a quorum.
+func TestARoundThatWasReplacedDoesNotCount(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 20 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(2, 3, 4)
+		first := round(h, 30*time.Second)
+		eventually(t, "two nodes have answered", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.members[0].flying == 0 && h.members[1].flying == 0
+		})
+		second := round(h, 5*time.Second)
+		short := h.Deadline()
+		if v := receive(t, "the first verdict", first); v != Undecided {
+			t.Errorf("the round that was replaced: %v", v)
+		}
+		if v := receive(t, "the second verdict", second); v != Undecided {
+			t.Errorf("the round that could ask two nodes only: %v", v)
+		}
+		r.resume(2, 3, 4)
+		eventually(t, "all have answered", h.landed)
+		if h.Deadline() != short {
+			t.Errorf("the deadline moved by %v on the word of nodes of two rounds", h.Deadline().Sub(short))
+		}
+		if len(first)+len(second) > 0 {
+			t.Error("a round was settled twice")
+		}
+		if err := h.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+func TestExtendNowSaysWhyNot(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		for _, ttl := range []time.Duration{0, -1, 9 * time.Millisecond, 61 * time.Second} {
+			if err := h.ExtendNow(ctx, ttl); !errors.Is(err, cluster.ErrConfig) {
+				t.Errorf("TTL %v: %v", ttl, err)
+			}
+		}
+		dead, cancel := context.WithCancel(ctx)
+		cancel()
+		before := r.scripts(0)
+		if err := h.ExtendNow(dead, 30*time.Second); !errors.Is(err, context.Canceled) || r.scripts(0) != before {
+			t.Errorf("dead context: %v, and %d requests", err, r.scripts(0)-before)
+		}
+		if err := h.ExtendNow(ctx, 30*time.Second); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "the third answer", h.landed)
+		r.pause(0, 1, 2)
+		cancelled, cancel := context.WithCancel(ctx)
+		extending := watch(cancelled)
+		failed := async(func() error { return h.ExtendNow(extending, 30*time.Second) })
+		receive(t, "it waits", extending.waiting)
+		cancel()
+		if err := receive(t, "the error", failed); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled: %v", err)
+		}
+		quorum := as[*cluster.QuorumError](t, h.ExtendNow(ctx, 30*time.Second)) // nobody is asked again yet
+		if quorum.Got != 0 || len(quorum.Nodes) != 3 {
+			t.Errorf("%+v", quorum)
+		}
+		r.resume(0, 1, 2)
+		eventually(t, "the answers", h.landed)
+		if err := h.ExtendNow(ctx, 30*time.Second); err != nil {
+			t.Error(err)
+		}
+		if err := h.Release(ctx); err != nil {
+			t.Error(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+		before = r.scripts(0)
+		if err := h.ExtendNow(ctx, 30*time.Second); !errors.Is(err, ErrReleased) {
+			t.Errorf("after the release: %v", err)
+		}
+		h.Extend(30*time.Second, func(v Verdict) { t.Errorf("after the release: %v", v) })
+		if r.scripts(0) != before {
+			t.Error("a released hold was extended")
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// The release comes while a round is under way, which on one node, that had refused, brings the key.
+func TestReleaseDuringARoundLeavesNothing(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		r.set(2, "lock:k", "another's", time.Minute)
+		h := acquireEverywhere(t, red, "k", Request{})
+		if got, want := results(h), []Result{Granted, Granted, Refused}; !slices.Equal(got, want) {
+			t.Fatalf("answers = %v, want %v", got, want)
+		}
+		r.clients[2].Del(ctx, "lock:k")
+		r.pause(2)
+		if v := extend(t, h, 30*time.Second); v != Extended {
+			t.Fatalf("verdict = %v", v)
+		}
+		if err := h.Release(ctx); err != nil {
+			t.Error(err)
+		}
+		r.resume(2)
+		eventually(t, "all have answered", h.landed)
+		if got := results(h)[2]; got != Healed {
+			t.Errorf("the node that had refused: %v, want healed", got)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// No node is asked to release: each says, to the round that is under way, that the key is another's.
+func TestReleaseDuringARoundThatFindsTheKeyTakenEnds(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		for i := range 3 {
+			r.set(i, "lock:k", "another's", time.Minute)
+		}
+		r.pause(0, 1, 2)
+		waiting := watch(ctx)
+		extended := async(func() error { return h.ExtendNow(waiting, 30*time.Second) })
+		receive(t, "the round is under way", waiting.waiting)
+		if err := h.StartRelease(); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, "the end of the round", extended); !errors.Is(err, ErrReleased) {
+			t.Errorf("ExtendNow = %v", err)
+		}
+		released := async(func() error { return h.AwaitRelease(ctx) })
+		r.resume(0, 1, 2)
+		if err := receive(t, "the end of the release", released); !errors.Is(err, ErrLost) {
+			t.Errorf("Release = %v", err)
+		}
+	})
+}
+
+func TestGivingUpEndsARound(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(0, 1, 2)
+		h.Extend(30*time.Second, func(v Verdict) { t.Errorf("settled as %v", v) })
+		h.GiveUp(errors.New("for a test"))
+		h.GiveUp(errors.New("twice"))
+		if err := h.Release(context.Background()); !errors.Is(err, ErrReleased) {
+			t.Errorf("release: %v", err)
+		}
+		r.resume(0, 1, 2)
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// A node that was down when the key was acquired takes part from when it is back.
+func TestExtendBringsTheKeyToNodesThatWereNotAsked(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		r.Stop(2)
+		eventually(t, "it is known to be down", func() bool {
+			h := acquireEverywhere(t, red, "other", Request{})
+			_ = h.Release(context.Background())
+			return !c.Status()[2].Up
+		})
+		h := acquireEverywhere(t, red, "k", Request{})
+		if got := results(h)[2]; got != Unasked {
+			t.Errorf("the node that is down: %v", got)
+		}
+		if v := extend(t, h, 30*time.Second); v != Extended {
+			t.Errorf("verdict = %v", v)
+		}
+		if got := results(h)[2]; got != Unasked {
+			t.Errorf("the node that is still down: %v", got)
+		}
+		if err := r.Restart(2, true); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it has the key", func() bool {
+			return extend(t, h, 30*time.Second) == Extended && slices.Equal(r.having("lock:k"), []int{0, 1, 2})
+		})
+		if err := h.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}

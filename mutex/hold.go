@@ -1,0 +1,225 @@
+package mutex
+
+import (
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Hold is the proof of one acquisition: the key was granted to its value by a quorum, until its deadline. It is not
+// renewed by itself. All methods may be called concurrently; rounds of Extend follow one another.
+//
+// A hold goes through these phases, and an attempt that fails goes from the first two to failed:
+//
+//	voting -> [raising ->] held -> released
+type Hold struct {
+	r     *Redlock
+	key   string
+	lock  string // the key on the nodes
+	value string
+	span  int64
+	ttl   time.Duration
+
+	settled chan struct{} // closed when the phase is held or failed; nil when nobody waits for that any more
+
+	mu       sync.Mutex
+	phase    stage
+	err      error // why it failed
+	start    time.Time
+	deadline time.Time
+	expiry   time.Time // when the key is gone from every node that said it is ours; it never moves back
+	token    int64     // while raising: the token that is aimed at
+	tokens   int64     // how many more tokens of the span there are after token
+	waiters  int       // processes queued, as the nodes that granted said
+	members  []member
+	raise    raiseTally
+	round    *extension // of Extend; nil while none is under way
+	lost     bool       // a round found it over
+	release  releaseTally
+}
+
+type stage uint8
+
+const (
+	phaseVoting stage = iota
+	phaseRaising
+	phaseHeld
+	phaseFailed
+	phaseReleased
+)
+
+// member is what is known of the hold on one node.
+type member struct {
+	result Result
+	vote   bool  // its grant is one of those that decided
+	owes   bool  // is to be released as soon as nothing is in flight
+	flying uint8 // acquires and extends whose answer is awaited: a release must not overtake them
+	fence  int64 // as granted
+	said   *said // what else it said last; nil if that is nothing
+}
+
+// said is what a node said beside its result. Most nodes of most holds say nothing of the kind, and holds are many.
+type said struct {
+	left   time.Duration // of another's key
+	holder string        // whose value it has
+	err    error
+}
+
+// last is what the node said last.
+func (m *member) last() said {
+	if m.said == nil {
+		return said{}
+	}
+	return *m.said
+}
+
+// say keeps what the node said.
+func (m *member) say(s said) {
+	m.said = nil
+	if s != (said{}) {
+		m.said = &s
+	}
+}
+
+// mayHold reports whether the key may be ours on the node, or may become ours by what is in flight: also an extension of
+// a key that was another's heals it, if it has come free by then.
+func (m *member) mayHold() bool {
+	return m.flying > 0 || m.result == Granted || m.result == Healed || m.result == Failed || m.result == Pending
+}
+
+// Key is the caller's key.
+func (h *Hold) Key() string { return h.key }
+
+// Value is the identity of this acquisition. Who knows it can release it.
+func (h *Hold) Value() string { return h.value }
+
+// TTL is how long the nodes keep the key after each extension.
+func (h *Hold) TTL() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ttl
+}
+
+// Token is the fencing token: larger than that of every acquisition of this key that finished before this one began.
+func (h *Hold) Token() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.token
+}
+
+// NextToken moves on to the next token of the span that was acquired. ok is false when the span is used up.
+func (h *Hold) NextToken() (token int64, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.tokens == 0 {
+		return h.token, false
+	}
+	h.tokens--
+	h.token++
+	return h.token, true
+}
+
+// LastToken is the largest token of the span that was acquired.
+func (h *Hold) LastToken() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.token + h.tokens
+}
+
+// Deadline is the moment up to which nobody else can hold the key.
+func (h *Hold) Deadline() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.deadline
+}
+
+// Waiters is how many other processes were queued for the key when it was granted.
+func (h *Hold) Waiters() int { return h.waiters }
+
+// RefusedBy is the nodes that had refused when the hold was won. This process may be queued there still.
+func (h *Hold) RefusedBy() []*cluster.Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var nodes []*cluster.Node
+	for i, n := range h.r.c.Nodes() {
+		if h.members[i].result == Refused {
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
+}
+
+// Answers is what each node said last.
+func (h *Hold) Answers() []Answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.answersLocked()
+}
+
+func (h *Hold) answersLocked() []Answer {
+	all := make([]Answer, len(h.members))
+	for i, n := range h.r.c.Nodes() {
+		m := &h.members[i]
+		last := m.last()
+		all[i] = Answer{Node: n.Name(), Result: m.result, Left: last.left, Err: last.err}
+		if last.holder != "" {
+			all[i].Holder = ownerLabel(last.holder)
+		}
+	}
+	return all
+}
+
+// Lost makes the error of a hold that ended for this reason.
+func (h *Hold) Lost(reason string) *LostError {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return &LostError{Key: h.key, Token: h.token, Reason: reason, Answers: h.answersLocked()}
+}
+
+// flush sends the releases that are owed to nodes on which nothing is in flight any more. What landed may have been the
+// last that a release waited for.
+func (h *Hold) flush() {
+	var keys names
+	for i, n := range h.r.c.Nodes() {
+		h.mu.Lock()
+		m := &h.members[i]
+		due := m.owes && m.flying == 0
+		if due {
+			m.owes = false
+		}
+		h.mu.Unlock()
+		if due {
+			if keys[0] == "" {
+				keys = namesOf(h.lock)
+			}
+			n.Run(releaseScript, keys[:], h.releaseArgs(n), (*releaser)(h))
+		}
+	}
+	h.endRelease()
+}
+
+// oursUntilLocked takes in that the key is ours on some node, for ttl from now at most. h.mu must be held.
+func (h *Hold) oursUntilLocked(ttl time.Duration) {
+	if until := time.Now().Add(ttl); until.After(h.expiry) {
+		h.expiry = until
+	}
+}
+
+func (h *Hold) releaseArgs(n *cluster.Node) []any {
+	return []any{h.value, millis(h.r.cfg.HandOver), oneIf(n.Sharded())}
+}
+
+// landedLocked takes in that a request of this hold was answered, or will not be. h.mu must be held.
+func (h *Hold) landedLocked(m *member, result Result, err error) {
+	m.flying--
+	m.result = result
+	m.say(said{err: err})
+	if !m.mayHold() {
+		if m.owes && h.phase == phaseReleased {
+			h.release.open--
+			h.release.free++
+		}
+		m.owes = false
+	}
+}

@@ -1,0 +1,154 @@
+package mutex
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// slot is where a Redis Cluster keeps a key, by its specification: CRC16 (XMODEM) of what stands between the first "{"
+// and the first "}" after it, or of all of it if that is nothing, modulo 16384.
+func slot(key string) uint16 {
+	if i := strings.IndexByte(key, '{'); i >= 0 {
+		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
+			key = key[i+1 : i+1+j]
+		}
+	}
+	var crc uint16
+	for i := range len(key) {
+		crc ^= uint16(key[i]) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return crc % 16384
+}
+
+func TestSlotIsThatOfTheSpecification(t *testing.T) {
+	if got := slot("123456789"); got != 0x31C3%16384 { // the check value that the specification names
+		t.Errorf("slot = %#x", got)
+	}
+	if slot("{user1000}.following") != slot("{user1000}.followers") || slot("foo{}{bar}") == slot("bar") || slot("foo{{bar}}zap") != slot("{bar") {
+		t.Error("hash tags")
+	}
+}
+
+// companionsShareTheSlot fails for a lock key that has a "}" and no tag: nothing has its slot then.
+func companionsShareTheSlot(t *testing.T, lock string) {
+	t.Helper()
+	all := namesOf(lock)
+	if all[0] != lock {
+		t.Errorf("the lock of %q is %q", lock, all[0])
+	}
+	for i, name := range all {
+		if slot(name) != slot(lock) {
+			t.Errorf("%q is in slot %d, the lock %q in %d", name, slot(name), lock, slot(lock))
+		}
+		if slices.Contains(all[:i], name) {
+			t.Errorf("%q stands for two things", name)
+		}
+	}
+}
+
+func TestCompanionsShareTheSlotOfTheLock(t *testing.T) {
+	for _, lock := range []string{
+		"lock:order:42", "lock:{o}:42", "lock:{o}", "{lock}:x", "lock:a{b}c{d}e", "lock:{a", "lock:{{a}}", "lock:a{b{c}d", "lock:{a}{}",
+		"lock:", "lock: ", "lock:\x00\xff\r\n", "lock:äöü", strings.Repeat("k", MaxKeyLen),
+	} {
+		companionsShareTheSlot(t, lock)
+	}
+}
+
+func TestNamesAreThoseOfTheDocumentation(t *testing.T) {
+	for lock, want := range map[string]names{
+		"lock:order:42": {"lock:order:42", "{lock:order:42}:fence", "{lock:order:42}:queue", "{lock:order:42}:next"},
+		"lock:{o}:42":   {"lock:{o}:42", "lock:{o}:42:fence", "lock:{o}:42:queue", "lock:{o}:42:next"},
+	} {
+		if got := namesOf(lock); got != want {
+			t.Errorf("namesOf(%q) = %q, want %q", lock, got, want)
+		}
+	}
+}
+
+func FuzzCompanionsShareTheSlotOfTheLock(f *testing.F) {
+	for _, key := range []string{"order:42", "{o}:42", "{", "}", "{}", "{}{a}", "a{b}c", "{a}{b}", "\x00{\xff}"} {
+		f.Add(key)
+	}
+	f.Fuzz(func(t *testing.T, key string) {
+		if lock := "lock:" + key; tagged(lock) || !strings.Contains(lock, "}") {
+			companionsShareTheSlot(t, lock)
+		}
+	})
+}
+
+func TestKeysOfAnyBytesAreLocked(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		var locks []string
+		for _, key := range []string{
+			" ", "\x00", "\xff\xfe", "a\r\nb", "%s%d", "*", "[a-z]?", "{", "}", "{}", "{}{a}", "{tag}:k", `"quoted"`, "ключ", "k/with/slashes",
+			strings.Repeat("x", MaxKeyLen),
+		} {
+			locks = append(locks, red.LockKey(key))
+			h := acquireEverywhere(t, red, key, Request{Owner: "me"})
+			for i := range r.Len() {
+				if got := r.get(i, "lock:"+key); got != h.Value() {
+					t.Errorf("%.20q: node %d has %q", key, i, got)
+				}
+			}
+			_, err := red.Acquire(context.Background(), key, Request{})
+			if held := as[*NotAcquiredError](t, err); held.Key != key {
+				t.Errorf("%.20q: the error is about %.20q", key, held.Key)
+			}
+			if next, err := h.Token(), h.Release(context.Background()); err != nil || next <= 0 {
+				t.Errorf("%.20q: release: %v", key, err)
+			}
+		}
+		r.goneEverywhere(c, locks...)
+	})
+}
+
+func TestOwnerLabelShowsNothingThatReleases(t *testing.T) {
+	process := strings.Repeat("P", processLen)
+	for value, want := range map[string]string{
+		process + "/1z/web-7:81":  "web-7:81",
+		process + "/1z/a/b":       "a/b",
+		process + "/1z/":          "",
+		process + "/1z":           "another library",
+		"bGV0IG1lIGluLCBwbGVhc2U": "another library",
+		"a/b/c":                   "another library",
+		"a//c+secret/tail==":      "another library",
+		"":                        "another library",
+	} {
+		if got := ownerLabel(value); got != want {
+			t.Errorf("ownerLabel(%q) = %q, want %q", value, got, want)
+		}
+	}
+}
+
+func TestValuesAreNeverUsedTwice(t *testing.T) {
+	onNodes(t, 1, func(t *testing.T, r *rig) {
+		c := r.open()
+		seen := map[string]bool{}
+		for range 2 { // also by two Redlocks of one process, whose locks exclude each other
+			red := r.redlock(c, Config{})
+			for range 100 {
+				h := acquire(t, red, "k", Request{})
+				if seen[h.Value()] {
+					t.Fatalf("%q was used before", h.Value())
+				}
+				seen[h.Value()] = true
+				if err := h.Release(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	})
+}

@@ -1,0 +1,35 @@
+package mutex
+
+import "github.com/venta-hq/redlock/cluster"
+
+// Outbox gathers rounds of extension of many holds, so that each node gets all of them in few writes. The zero Outbox is
+// empty. It is used by one goroutine.
+type Outbox struct {
+	nodes []*cluster.Node
+	mail  [][]letter // by node
+}
+
+type letter struct {
+	keys []string
+	args []any
+	to   *extension
+}
+
+func (o *Outbox) add(n *cluster.Node, l letter) {
+	i := n.Index()
+	for len(o.nodes) <= i {
+		o.nodes, o.mail = append(o.nodes, nil), append(o.mail, nil)
+	}
+	o.nodes[i], o.mail[i] = n, append(o.mail[i], l)
+}
+
+// Send sends what was gathered, one node after the other, and empties the Outbox.
+func (o *Outbox) Send() {
+	for i, n := range o.nodes {
+		for _, l := range o.mail[i] {
+			n.Run(extendScript, l.keys, l.args, l.to)
+		}
+		clear(o.mail[i])
+		o.mail[i] = o.mail[i][:0]
+	}
+}

@@ -1,0 +1,180 @@
+package mutex
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Config says how keys are named and how long they live. Zero fields mean their defaults.
+type Config struct {
+	// Prefix comes before every key on the nodes. Default "lock:". It must be the same in everything that is to exclude
+	// each other.
+	Prefix string
+
+	// TTL is how long a hold lives without being extended, and so how long others wait after its process crashed.
+	// Default 10 s; at least 10 ms, at most the Cluster's MaxTTL.
+	TTL time.Duration
+
+	// Owner labels holds, so that a person can see whose they are. Default "<host name>:<process id>"; at most 128 bytes
+	// without control characters.
+	Owner string
+
+	// FenceRetention is how long the fence counter of a key that is not used is kept. It may expire: counters start
+	// from the clock. Default 24 h, at least twice the Cluster's MaxTTL.
+	FenceRetention time.Duration
+
+	// HandOver is how long a released key is kept for the waiting process that is woken. Default 20 ms, at most 1 s.
+	HandOver time.Duration
+}
+
+const (
+	// MaxKeyLen is the longest key, in bytes.
+	MaxKeyLen = 64 << 10
+	// MaxOwnerLen is the longest owner label, in bytes.
+	MaxOwnerLen = 128
+	// MaxSpan is how many tokens one acquisition can own.
+	MaxSpan = 64
+	// minTTL is far above the precision of a node's clock and of Margin.
+	minTTL = 10 * time.Millisecond
+
+	defaultRetention = 24 * time.Hour
+	defaultHandOver  = 20 * time.Millisecond
+)
+
+func (cfg Config) withDefaults() Config {
+	cfg.Prefix = cmp.Or(cfg.Prefix, "lock:")
+	cfg.TTL = cmp.Or(cfg.TTL, 10*time.Second)
+	cfg.FenceRetention = cmp.Or(cfg.FenceRetention, defaultRetention)
+	cfg.HandOver = cmp.Or(cfg.HandOver, defaultHandOver)
+	if cfg.Owner == "" {
+		host, _ := os.Hostname()
+		cfg.Owner = strings.ToValidUTF8(fmt.Sprintf("%.100s:%d", host, os.Getpid()), "?")
+	}
+	return cfg
+}
+
+func (cfg Config) validate(maxTTL time.Duration) error {
+	errs := []error{checkTTL("Config.TTL", cfg.TTL, maxTTL), checkOwner("Config.Owner", cfg.Owner)}
+	if len(cfg.Prefix) > MaxKeyLen {
+		errs = append(errs, fieldError("Config.Prefix", "%d bytes; at most %d", len(cfg.Prefix), MaxKeyLen))
+	}
+	if cfg.FenceRetention < 2*maxTTL {
+		errs = append(errs, fieldError("Config.FenceRetention", "%v is too short; at least twice MaxTTL, %v", cfg.FenceRetention, 2*maxTTL))
+	}
+	if cfg.HandOver < time.Millisecond || cfg.HandOver > time.Second {
+		errs = append(errs, fieldError("Config.HandOver", "%v is out of range; from 1ms to 1s", cfg.HandOver))
+	}
+	return errors.Join(errs...)
+}
+
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", cluster.ErrConfig, field, fmt.Sprintf(format, args...))
+}
+
+func checkTTL(field string, ttl, maxTTL time.Duration) error {
+	if ttl < minTTL || ttl > maxTTL {
+		return fieldError(field, "%v is out of range; from %v to the Cluster's MaxTTL, %v", ttl, minTTL, maxTTL)
+	}
+	return nil
+}
+
+func checkOwner(field, owner string) error {
+	if len(owner) > MaxOwnerLen || strings.ContainsFunc(owner, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+		return fieldError(field, "%d bytes; at most %d, without control characters", len(owner), MaxOwnerLen)
+	}
+	return nil
+}
+
+// CheckKey reports whether key can be locked.
+func CheckKey(key string) error {
+	switch {
+	case key == "":
+		return fieldError("key", "is empty; name what is to be locked, as \"order:42\"")
+	case len(key) > MaxKeyLen:
+		return fieldError("key", "%d bytes; at most %d; hash what is longer", len(key), MaxKeyLen)
+	}
+	return nil
+}
+
+// Redlock takes the steps of the algorithm on one set of nodes: it acquires Holds, which are then extended and
+// released one step at a time. It renews nothing by itself and never waits for a key to come free; packages lease and
+// lock do. All methods may be called concurrently.
+type Redlock struct {
+	c   *cluster.Cluster
+	cfg Config
+}
+
+// NewRedlock checks cfg. The error matches cluster.ErrConfig and names every bad field.
+func NewRedlock(c *cluster.Cluster, cfg Config) (*Redlock, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(c.Config().MaxTTL); err != nil {
+		return nil, err
+	}
+	return &Redlock{c: c, cfg: cfg}, nil
+}
+
+// Cluster is the set of nodes.
+func (r *Redlock) Cluster() *cluster.Cluster { return r.c }
+
+// Config is the configuration with its defaults filled in.
+func (r *Redlock) Config() Config { return r.cfg }
+
+// LockKey is the name of key on the nodes.
+func (r *Redlock) LockKey(key string) string { return r.cfg.Prefix + key }
+
+// Leave takes this process out of the queue for key, on the given nodes or, without any, on all, and passes its turn on.
+// It does not wait for the answers.
+func (r *Redlock) Leave(key string, nodes ...*cluster.Node) { r.leave(namesOf(r.LockKey(key)), nodes) }
+
+// LeaveLock is Leave by the lock's name on the nodes.
+func (r *Redlock) LeaveLock(lock string, nodes ...*cluster.Node) { r.leave(namesOf(lock), nodes) }
+
+func (r *Redlock) leave(keys names, nodes []*cluster.Node) {
+	if len(nodes) == 0 {
+		nodes = r.c.Nodes()
+	}
+	for _, n := range nodes {
+		if n.Listening() { // nothing is queued where nothing could be heard
+			n.Run(leaveScript, keys[:], []any{r.c.Process(), millis(r.cfg.HandOver), oneIf(n.Sharded())}, nil)
+		}
+	}
+}
+
+// attempts counts the attempts of all Redlocks: several of them share a Cluster and so a process id, and a value that was
+// used twice would be granted a key that it has already.
+var attempts atomic.Uint64
+
+// newValue is the identity of one attempt: whose process, which attempt of it, and a label to show.
+func (r *Redlock) newValue(owner string) string {
+	return r.c.Process() + "/" + strconv.FormatUint(attempts.Add(1), 36) + "/" + owner
+}
+
+// ownerLabel is the part of a value that may be shown. What does not have the form of our values is another library's.
+func ownerLabel(value string) string {
+	parts := strings.SplitN(value, "/", 3)
+	if len(parts) < 3 || len(parts[0]) != processLen {
+		return "another library"
+	}
+	return parts[2]
+}
+
+// processLen is the length of a process id.
+const processLen = 26
+
+// millis is d in whole milliseconds, rounded up: a key never expires before its time.
+func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
+
+func oneIf(on bool) string {
+	if on {
+		return "1"
+	}
+	return ""
+}

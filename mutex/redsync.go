@@ -1,0 +1,261 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	redsyncredis "github.com/go-redsync/redsync/v4/redis"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Redsync returns a *redsync.Redsync over the nodes of c, for code that already uses it. Its mutexes and the locks of
+// these packages exclude each other where the redsync name is the prefix and the key together ("lock:order:42"); so do
+// mutexes of an unmodified redsync on the same nodes. Through Redsync their acquisitions raise the fence counters, so
+// that tokens of later holders are larger, and their releases wake who waits here. They are given no token themselves,
+// nothing renews them, and a node that may have forgotten grants does not vote for them either.
+func Redsync(c *cluster.Cluster) *redsync.Redsync {
+	pools := make([]redsyncredis.Pool, len(c.Nodes()))
+	for i, n := range c.Nodes() {
+		pools[i] = newRedsyncPool(c, n)
+	}
+	return redsync.New(pools...)
+}
+
+type redsyncPool struct {
+	c       *cluster.Cluster
+	n       *cluster.Node
+	flights *flights
+}
+
+func newRedsyncPool(c *cluster.Cluster, n *cluster.Node) redsyncPool {
+	return redsyncPool{c, n, &flights{byValue: map[[2]string]*flight{}}}
+}
+
+func (p redsyncPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return redsyncConn{p, ctx}, nil
+}
+
+// redsyncConn speaks to one node through its stream.
+type redsyncConn struct {
+	redsyncPool
+	ctx context.Context
+}
+
+// run sends a script and waits for its answer.
+func (cn redsyncConn) run(s *cluster.Script, keys []string, args ...any) (any, error) {
+	if cn.ctx.Err() != nil {
+		return nil, cn.ctx.Err()
+	}
+	a := make(oneAnswer, 1)
+	cn.n.Run(s, keys, args, a)
+	return cn.await(a)
+}
+
+func (cn redsyncConn) await(a oneAnswer) (any, error) {
+	select {
+	case got := <-a:
+		if errors.Is(got.err, redis.Nil) {
+			return nil, nil
+		}
+		return got.reply, got.err
+	case <-cn.ctx.Done():
+		return nil, cn.ctx.Err()
+	}
+}
+
+// oneAnswer receives one answer.
+type oneAnswer chan struct {
+	reply any
+	err   error
+}
+
+func (a oneAnswer) Receive(_ *cluster.Node, reply any, err error) {
+	a <- struct {
+		reply any
+		err   error
+	}{reply, err}
+}
+
+var (
+	getScript  = cluster.NewScript("get", `return redis.call('GET', KEYS[1])`)
+	setScript  = cluster.NewScript("set", `return redis.call('SET', KEYS[1], ARGV[1])`)
+	pttlScript = cluster.NewScript("pttl", `return redis.call('PTTL', KEYS[1])`)
+)
+
+func (cn redsyncConn) Get(name string) (string, error) {
+	reply, err := cn.run(getScript, []string{name})
+	value, _ := reply.(string)
+	return value, err
+}
+
+func (cn redsyncConn) Set(name, value string) (bool, error) {
+	reply, err := cn.run(setScript, []string{name}, value)
+	return reply == "OK", err
+}
+
+func (cn redsyncConn) PTTL(name string) (time.Duration, error) {
+	reply, err := cn.run(pttlScript, []string{name})
+	ms, _ := reply.(int64)
+	return time.Duration(ms) * time.Millisecond, err
+}
+
+// flights are the acquires of redsync whose answers one node owes. redsync releases without waiting for them when its
+// context has ended, and it tries no second time where a release fails; what it leaves behind so is released here.
+type flights struct {
+	mu      sync.Mutex
+	byValue map[[2]string]*flight // by name and value
+}
+
+// flight is one acquire on its way; it receives the answer.
+type flight struct {
+	oneAnswer
+	redsyncPool
+	name, value string
+	expiry      time.Duration
+	released    bool // guarded by flights.mu
+}
+
+func (f *flight) begin() {
+	f.flights.mu.Lock()
+	defer f.flights.mu.Unlock()
+	f.flights.byValue[[2]string{f.name, f.value}] = f
+}
+
+// Receive lets nothing stay that redsync knows nothing of: what was granted after it released, or, it may be, is yet to
+// be executed.
+func (f *flight) Receive(n *cluster.Node, reply any, err error) {
+	f.flights.mu.Lock()
+	released, id := f.released, [2]string{f.name, f.value}
+	if f.flights.byValue[id] == f {
+		delete(f.flights.byValue, id)
+	}
+	f.flights.mu.Unlock()
+	switch {
+	case err != nil && !cluster.Unsent(err):
+		f.owe(f.name, f.value, time.Time{})
+	case err == nil && released:
+		f.owe(f.name, f.value, time.Now().Add(f.expiry))
+	}
+	f.oneAnswer.Receive(n, reply, err)
+}
+
+// SetNX is how redsync acquires.
+func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, error) {
+	keys, maxTTL := namesOf(name), cn.c.Config().MaxTTL
+	if err := checkTTL("redsync.WithExpiry", expiry, maxTTL); err != nil {
+		return false, err
+	}
+	if cn.ctx.Err() != nil {
+		return false, cn.ctx.Err()
+	}
+	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
+	f.begin()
+	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), cn.n.BootFloor(),
+		"", "", millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL)}, f)
+	reply, err := cn.await(f.oneAnswer)
+	granted, _, err := readGrant(reply, err, 1)
+	switch {
+	case granted && cn.ctx.Err() != nil:
+		return false, cn.ctx.Err()
+	case granted && !cn.n.Votes():
+		return false, errQuarantine
+	}
+	return granted, err
+}
+
+// Eval runs redsync's scripts: the one that deletes is done by ours, which does the same and wakes.
+func (cn redsyncConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any, error) {
+	keys := make([]string, 0, script.KeyCount)
+	for i, k := range keysAndArgs {
+		if i == script.KeyCount {
+			break
+		}
+		name, ok := k.(string)
+		if !ok {
+			return nil, fmt.Errorf("redlock: redsync script with a key that is a %T", k)
+		}
+		keys = append(keys, name)
+	}
+	args := keysAndArgs[len(keys):]
+	if !deletes(script) || len(keys) != 1 || len(args) != 1 {
+		return cn.run(foreign(script), keys, args...)
+	}
+	value, ok := args[0].(string)
+	if !ok {
+		return nil, fmt.Errorf("redlock: redsync value that is a %T", args[0])
+	}
+	reply, err := cn.release(keys[0], value)
+	switch {
+	case err != nil:
+		return nil, err
+	case reply == int64(0):
+		return int64(-1), nil // redsync's word for expired
+	case reply == int64(1):
+		return int64(1), nil
+	}
+	return int64(0), nil
+}
+
+// release is sent also when ctx is dead: redsync cleans up on contexts that are.
+func (cn redsyncConn) release(name, value string) (any, error) {
+	cn.flights.mu.Lock()
+	if f := cn.flights.byValue[[2]string{name, value}]; f != nil {
+		f.released = true
+	}
+	cn.flights.mu.Unlock()
+	a := make(oneAnswer, 1)
+	keys := namesOf(name)
+	cn.n.Run(releaseScript, keys[:], cn.releaseArgs(value), unlocking{a, cn.redsyncPool, name, value})
+	return cn.await(a)
+}
+
+// unlocking receives the answer to a release, and sends it again when the node is back if it did not arrive.
+type unlocking struct {
+	oneAnswer
+	redsyncPool
+	name, value string
+}
+
+func (u unlocking) Receive(n *cluster.Node, reply any, err error) {
+	if err != nil {
+		u.owe(u.name, u.value, time.Now().Add(u.c.Config().MaxTTL))
+	}
+	u.oneAnswer.Receive(n, reply, err)
+}
+
+func (p redsyncPool) owe(name, value string, until time.Time) {
+	keys := namesOf(name)
+	p.n.Owe(releaseScript, keys[:], p.releaseArgs(value), until)
+}
+
+func (p redsyncPool) releaseArgs(value string) []any {
+	return []any{value, millis(defaultHandOver), oneIf(p.n.Sharded())}
+}
+
+func deletes(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"DEL"`) }
+
+var foreignScripts sync.Map // redsync's source to *cluster.Script
+
+func foreign(s *redsyncredis.Script) *cluster.Script {
+	if known, ok := foreignScripts.Load(s.Src); ok {
+		return known.(*cluster.Script)
+	}
+	known, _ := foreignScripts.LoadOrStore(s.Src, cluster.NewScript("redsync", s.Src))
+	return known.(*cluster.Script)
+}
+
+// ScriptLoad has nothing to do: a node that lacks a script is sent it.
+func (cn redsyncConn) ScriptLoad(*redsyncredis.Script) error { return nil }
+
+// Close has nothing to do: the connections are the Cluster's.
+func (cn redsyncConn) Close() error { return nil }

@@ -1,0 +1,412 @@
+//lint:file-ignore SA1019 code that uses redsync calls Valid, so it has to work
+//lint:file-ignore SA1012 redsync's own adapter takes a nil context
+
+package mutex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	redsyncredis "github.com/go-redsync/redsync/v4/redis"
+	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// plain is redsync as everybody else uses it: on clients of its own.
+func (r *rig) plain() *redsync.Redsync {
+	var pools []redsyncredis.Pool
+	for _, c := range r.clients {
+		pools = append(pools, goredis.NewPool(c))
+	}
+	return redsync.New(pools...)
+}
+
+// party is one way to lock.
+type party struct {
+	name   string
+	lock   func() (unlock func() error, err error)
+	refuse func(error) bool // whether an error of lock says that another has the key
+}
+
+func redsyncParty(name string, rs *redsync.Redsync) party {
+	return party{name, func() (func() error, error) {
+		m := rs.NewMutex("lock:k", redsync.WithExpiry(30*time.Second))
+		if err := m.TryLock(); err != nil {
+			return nil, err
+		}
+		return func() error {
+			if ok, err := m.Unlock(); !ok || err != nil {
+				return fmt.Errorf("unlock: %t, %w", ok, err)
+			}
+			return nil
+		}, nil
+	}, func(err error) bool {
+		var taken *redsync.ErrTaken
+		return errors.As(err, &taken)
+	}}
+}
+
+func redlockParty(red *Redlock) party {
+	return party{"Redlock", func() (func() error, error) {
+		h, err := red.Acquire(context.Background(), "k", Request{TTL: 30 * time.Second})
+		if err != nil {
+			return nil, err
+		}
+		return func() error { return h.Release(context.Background()) }, nil
+	}, func(err error) bool { return errors.Is(err, ErrNotAcquired) }}
+}
+
+func TestRedlockAndRedsyncExcludeEachOther(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		warm(t, r.redlock(c, Config{}))
+		parties := []party{
+			redlockParty(r.redlock(c, Config{})), redsyncParty("Redsync(c)", Redsync(c)),
+			redsyncParty("Redsync of another process", Redsync(r.open())), redsyncParty("redsync", r.plain()),
+		}
+		for _, holder := range parties {
+			for _, other := range parties {
+				unlock, err := holder.lock()
+				if err != nil {
+					t.Fatalf("%s locks a free key: %v", holder.name, err)
+				}
+				if _, err := other.lock(); !other.refuse(err) {
+					t.Errorf("%s locks what %s holds: %v", other.name, holder.name, err)
+				}
+				if err := unlock(); err != nil {
+					t.Errorf("%s unlocks: %v", holder.name, err)
+				}
+				eventually(t, "the key is free", func() bool { return len(r.having("lock:k")) == 0 })
+			}
+		}
+	})
+}
+
+func TestTokensGrowOverHoldsOfRedsync(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		red := r.redlock(c, Config{})
+		rs := Redsync(c).NewMutex("lock:k")
+		var last int64
+		for range 20 {
+			h := acquireEverywhere(t, red, "k", Request{})
+			if h.Token() <= last {
+				t.Fatalf("token %d after %d", h.Token(), last)
+			}
+			fences := []string{r.get(0, "{lock:k}:fence"), r.get(1, "{lock:k}:fence"), r.get(2, "{lock:k}:fence")}
+			last = h.Token()
+			if err := h.Release(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if err := rs.Lock(); err != nil {
+				t.Fatal(err)
+			}
+			drawn := 0 // where it was not refused because the release has not come there yet
+			for i, before := range fences {
+				switch after := r.get(i, "{lock:k}:fence"); {
+				case after > before:
+					drawn++
+				case after < before:
+					t.Errorf("node %d: the counter fell from %s to %s", i, before, after)
+				}
+			}
+			if drawn < 2 {
+				t.Errorf("redsync has drawn numbers on %d nodes", drawn)
+			}
+			if ok, err := rs.Unlock(); !ok || err != nil {
+				t.Fatal(ok, err)
+			}
+		}
+	})
+}
+
+func TestRedsyncMutexByHand(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		for _, setNX := range []bool{false, true} {
+			opts := []redsync.Option{redsync.WithExpiry(30 * time.Second)}
+			if setNX {
+				opts = append(opts, redsync.WithSetNXOnExtend())
+			}
+			m := Redsync(r.open()).NewMutex("lock:k", opts...)
+			if ok, _ := m.Valid(); ok {
+				t.Error("Valid before Lock")
+			}
+			if err := m.Lock(); err != nil {
+				t.Fatal(err)
+			}
+			if ok, err := m.Valid(); !ok || err != nil {
+				t.Errorf("Valid = %t, %v", ok, err)
+			}
+			for _, c := range r.clients {
+				c.PExpire(context.Background(), "lock:k", 5*time.Second)
+			}
+			until := m.Until()
+			if ok, err := m.Extend(); !ok || err != nil || !m.Until().After(until) {
+				t.Errorf("Extend = %t, %v", ok, err)
+			}
+			for i, c := range r.clients {
+				if got := c.PTTL(context.Background(), "lock:k").Val(); got <= 5*time.Second {
+					t.Errorf("node %d keeps the key for %v", i, got)
+				}
+			}
+			r.flush(0, 1)
+			if ok, _ := m.Valid(); ok {
+				t.Error("Valid after two of three nodes forgot")
+			}
+			if ok, _ := m.Extend(); ok != setNX {
+				t.Errorf("Extend after two of three nodes forgot = %t, with SETNX %t", ok, setNX)
+			}
+			r.flush(0, 1, 2)
+			if ok, err := m.Unlock(); ok || !errors.Is(err, redsync.ErrLockAlreadyExpired) {
+				t.Errorf("Unlock of what is gone = %t, %v", ok, err)
+			}
+			if err := m.Lock(); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 3 {
+				r.set(i, "lock:k", "another's", time.Minute)
+			}
+			if ok, err := m.Unlock(); ok || err == nil || errors.Is(err, redsync.ErrLockAlreadyExpired) {
+				t.Errorf("Unlock of what is another's = %t, %v", ok, err)
+			}
+			for i := range 3 {
+				if got := r.get(i, "lock:k"); got != "another's" {
+					t.Errorf("node %d has %q", i, got)
+				}
+			}
+			r.flush(0, 1, 2)
+		}
+	})
+}
+
+func TestRedsyncRefusesAnExpiryThatIsNone(t *testing.T) {
+	onNodes(t, 1, func(t *testing.T, r *rig) {
+		c := r.open()
+		for _, expiry := range []time.Duration{0, time.Millisecond, time.Hour} {
+			m := Redsync(c).NewMutex("lock:k", redsync.WithExpiry(expiry))
+			if err := m.TryLockContext(context.Background()); err == nil {
+				t.Errorf("expiry %v: no error", expiry)
+			}
+		}
+		cn, err := newRedsyncPool(c, c.Nodes()[0]).Get(nil) //nolint:staticcheck // as redsync may call it
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ok, err := cn.SetNX("lock:k", "v", time.Hour); ok || !errors.Is(err, cluster.ErrConfig) {
+			t.Errorf("SetNX = %t, %v", ok, err)
+		}
+	})
+}
+
+// The other methods of redsync's connection, which its mutexes do not use.
+func TestRedsyncConn(t *testing.T) {
+	onNodes(t, 1, func(t *testing.T, r *rig) {
+		c := r.open()
+		cn, err := newRedsyncPool(c, c.Nodes()[0]).Get(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = cn.Close() }()
+		if got, err := cn.Get("x"); got != "" || err != nil {
+			t.Errorf("Get of nothing = %q, %v", got, err)
+		}
+		if ok, err := cn.Set("x", "v"); !ok || err != nil {
+			t.Errorf("Set = %t, %v", ok, err)
+		}
+		if got, err := cn.Get("x"); got != "v" || err != nil {
+			t.Errorf("Get = %q, %v", got, err)
+		}
+		r.clients[0].PExpire(context.Background(), "x", time.Minute)
+		if got, err := cn.PTTL("x"); got <= 0 || got > time.Minute || err != nil {
+			t.Errorf("PTTL = %v, %v", got, err)
+		}
+		script := redsyncredis.NewScript(1, `return {KEYS[1], ARGV[1]}`, "")
+		if err := cn.ScriptLoad(script); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if got, err := cn.Eval(script, "x", "y"); fmt.Sprint(got) != "[x y]" || err != nil {
+				t.Errorf("Eval = %v, %v", got, err)
+			}
+		}
+		if got, err := cn.Eval(redsyncredis.NewScript(1, `return 1`, ""), 5); err == nil {
+			t.Errorf("Eval with a number as key = %v", got)
+		}
+	})
+}
+
+func TestARedsyncUnlockWakesWhoIsQueued(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		m := Redsync(r.open()).NewMutex("lock:k", redsync.WithExpiry(30*time.Second))
+		if err := m.Lock(); err != nil {
+			t.Fatal(err)
+		}
+		waiter := r.redlock(nil, Config{})
+		mail := &letters{came: make(chan string, 100)}
+		receive(t, "the mailbox", waiter.c.Listen(mail))
+		defer waiter.c.Unlisten(mail)
+		w, err := waiter.newHold("k", Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ask(true)
+		eventually(t, "all nodes have refused and queued", w.landed)
+		if ok, err := m.Unlock(); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		for range 3 {
+			if got := receive(t, "a wake", mail.came); got != "wlock:k" {
+				t.Errorf("message %q", got)
+			}
+		}
+		h := acquire(t, waiter, "k", Request{})
+		_ = h.Release(context.Background())
+	})
+}
+
+func TestRedsyncWaitsWhileTheKeyIsKeptForWhoWasWoken(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		for i := range 3 {
+			r.set(i, "{lock:k}:next", "SOMEBODY", 30*time.Second)
+		}
+		m := Redsync(r.open()).NewMutex("lock:k", redsync.WithTries(1))
+		var taken *redsync.ErrTaken
+		if err := m.Lock(); !errors.As(err, &taken) {
+			t.Errorf("Lock = %v", err)
+		}
+		for i := range 3 {
+			if queue := nodeKeys(r, i, "*queue"); len(queue) > 0 {
+				t.Errorf("redsync was queued: %v", queue)
+			}
+		}
+	})
+}
+
+func TestADeadContextGetsNoRedsyncLock(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		warm(t, r.redlock(c, Config{}))
+		dead, cancel := context.WithCancel(context.Background())
+		cancel()
+		m := Redsync(c).NewMutex("lock:k")
+		if err := m.TryLockContext(dead); err == nil {
+			t.Error("it was locked")
+		}
+		r.goneEverywhere(c, "lock:k")
+		for i := range 3 {
+			if keys := nodeKeys(r, i, "{lock:k}:fence"); len(keys) > 0 {
+				t.Errorf("node %d was asked", i)
+			}
+		}
+	})
+}
+
+// redsync cleans up on the context that has ended, and does not wait for what it asked before.
+func TestRedsyncThatIsCancelledLeavesNoKey(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		paused []int
+		cut    bool
+	}{
+		{"one frozen", []int{2}, false},
+		{"all frozen", []int{0, 1, 2}, false},
+		{"one frozen for longer than the timeout", []int{2}, true},
+		{"all frozen for longer than the timeout", []int{0, 1, 2}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			onNodes(t, 3, func(t *testing.T, r *rig) {
+				tweak := patient
+				if tc.cut {
+					tweak = impatient
+				}
+				c := r.open(tweak)
+				warm(t, r.redlock(c, Config{}))
+				for _, i := range tc.paused { // a node that knows the one script alone executes the other later
+					ctx := context.Background()
+					if err := r.clients[i].ScriptFlush(ctx).Err(); err != nil {
+						t.Fatal(err)
+					}
+					if err := r.clients[i].ScriptLoad(ctx, wakeSource+releaseSource).Err(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r.pause(tc.paused...)
+				ctx, cancel := context.WithCancel(context.Background())
+				defer cancel()
+				var pools []redsyncredis.Pool
+				for _, n := range c.Nodes() {
+					pools = append(pools, newRedsyncPool(c, n))
+				}
+				m := redsync.New(pools...).NewMutex("lock:k", redsync.WithExpiry(50*time.Second))
+				failed := async(func() error { return m.TryLockContext(ctx) })
+				for i := range 3 {
+					if !slices.Contains(tc.paused, i) {
+						eventually(t, "the others grant it", func() bool { return r.get(i, "lock:k") != "" })
+					}
+				}
+				if tc.cut {
+					for _, i := range tc.paused {
+						eventually(t, "the connection is cut", func() bool { return !c.Status()[i].Up })
+					}
+				} else {
+					for _, i := range tc.paused {
+						f := pools[i].(redsyncPool).flights
+						eventually(t, "the frozen are asked", func() bool {
+							f.mu.Lock()
+							defer f.mu.Unlock()
+							return len(f.byValue) == 1
+						})
+					}
+					cancel()
+				}
+				unlocked := make(<-chan error)
+				won := receive(t, "the end of the attempt", failed) == nil // by two of three
+				if won {
+					unlocked = async(func() error { _, err := m.Unlock(); return err })
+				}
+				r.resume(tc.paused...)
+				if won {
+					receive(t, "the end of Unlock", unlocked)
+				}
+				r.goneEverywhere(c, "lock:k")
+				for _, i := range tc.paused {
+					if n := len(nodeKeys(r, i, "{lock:k}:fence")); n != 1 && !tc.cut {
+						t.Errorf("the frozen node %d never executed the acquire", i)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A node that may have forgotten who holds the key is no vote for redsync either.
+func TestANodeThatMayHaveForgottenDoesNotVoteForRedsync(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		h := acquireEverywhere(t, r.redlock(nil, Config{TTL: 30 * time.Second}), "k", Request{})
+		for i := range 2 {
+			if err := r.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the restarts are seen", func() bool {
+			_ = Redsync(c).NewMutex("lock:other", redsync.WithTries(1)).Lock()
+			s := c.Status()
+			return s[0].Up && s[1].Up && !s[0].Votes && !s[1].Votes
+		})
+		if err := Redsync(c).NewMutex("lock:k", redsync.WithTries(1)).Lock(); !errors.Is(err, errQuarantine) {
+			t.Errorf("Lock = %v", err)
+		}
+		for i, want := range []string{"", "", h.Value()} {
+			if got := r.get(i, "lock:k"); got != want {
+				t.Errorf("node %d has %q, want %q", i, got, want)
+			}
+		}
+	})
+}

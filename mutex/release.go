@@ -1,0 +1,125 @@
+package mutex
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// releaseTally counts the answers to a release. Guarded by the hold's mu.
+type releaseTally struct {
+	open  int  // nodes that have not answered
+	free  int  // nodes on which the key is certainly not ours any more
+	ours  int  // of those, how many had it until now
+	late  bool // the deadline had passed, or a round had found it over, when it began
+	done  chan struct{}
+	ended bool
+}
+
+// Release gives the key back on every node where it is or may be ours, behind whatever is still in flight there, and
+// waits until so many nodes have it no more that others can acquire it, or ctx ends. It returns
+//
+//	nil                    it was ours and is released
+//	*LostError             it was not ours any more: the deadline had passed, or it is gone or another's on too many nodes
+//	*cluster.QuorumError   too few nodes answered; they are sent the release when they are back, and the key expires
+//	ErrReleased            it was released before
+//	ctx.Err()              in the chain; the release goes on
+func (h *Hold) Release(ctx context.Context) error {
+	if err := h.StartRelease(); err != nil {
+		return err
+	}
+	return h.AwaitRelease(ctx)
+}
+
+// StartRelease is the first half of Release: it sends what is to be sent and does not wait. An acquisition that this
+// process begins afterwards comes behind it on every node that knows the script and has answered all it was asked for this
+// hold.
+func (h *Hold) StartRelease() error {
+	h.mu.Lock()
+	if h.phase != phaseHeld {
+		h.mu.Unlock()
+		return fmt.Errorf("redlock: release %q: %w", h.key, ErrReleased)
+	}
+	h.phase = phaseReleased
+	h.endRoundLocked()
+	t := &h.release
+	t.late = h.lost || cluster.Passed(h.deadline, time.Now())
+	t.done = make(chan struct{})
+	for i := range h.members {
+		m := &h.members[i]
+		if m.owes = m.mayHold(); m.owes {
+			t.open++
+		} else {
+			t.free++
+		}
+	}
+	h.mu.Unlock()
+	h.flush()
+	return nil
+}
+
+// AwaitRelease is the second half of Release.
+func (h *Hold) AwaitRelease(ctx context.Context) error {
+	h.mu.Lock()
+	done := h.release.done
+	h.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("redlock: release %q: %w", h.key, ctx.Err())
+	}
+	h.mu.Lock()
+	t := h.release
+	h.mu.Unlock()
+	switch against, quorum := t.free-t.ours, h.r.c.Quorum(); {
+	case t.late:
+		return h.Lost("lost before it was released")
+	case t.free < quorum:
+		return h.silent("release", func(m *member) bool { return m.last().err == nil })
+	case len(h.members)-against < quorum:
+		return h.Lost("gone or taken before it was released")
+	}
+	return nil
+}
+
+// endRelease wakes Release when the answers suffice.
+func (h *Hold) endRelease() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	t := &h.release
+	if t.done == nil || t.ended || (t.free < h.r.c.Quorum() && t.open > 0) {
+		return
+	}
+	t.ended = true
+	close(t.done)
+}
+
+// releaser takes in the answers to a release, that of a hold or of an attempt that failed.
+type releaser Hold
+
+func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
+	h := (*Hold)(a)
+	h.mu.Lock()
+	m := &h.members[n.Index()]
+	t := &h.release
+	t.open--
+	if err == nil {
+		t.free++
+		if reply == int64(1) {
+			t.ours++
+		}
+	}
+	m.say(said{err: err})
+	until := h.expiry
+	if m.result == Failed {
+		until = time.Time{} // a request that was given up on may still be executed, at any time
+	}
+	h.mu.Unlock()
+	if err != nil {
+		keys := namesOf(h.lock)
+		n.Owe(releaseScript, keys[:], h.releaseArgs(n), until)
+	}
+	h.endRelease()
+}

@@ -1,0 +1,292 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open()
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		for range 20 {
+			h := acquire(t, red, "k", Request{})
+			if err := h.Release(ctx); err != nil {
+				t.Fatal(err)
+			}
+			if err := h.Release(ctx); !errors.Is(err, ErrReleased) {
+				t.Errorf("a second release: %v", err)
+			}
+			if _, ok := any(h.Release(ctx)).(*LostError); ok || h.Token() == 0 {
+				t.Errorf("after the release: token %d", h.Token())
+			}
+			h = acquire(t, red, "k", Request{}) // others can have it as soon as Release has returned
+			h.GiveUp(errors.New("for a test"))
+			eventually(t, "what was given up is given back", func() bool { return len(r.having("lock:k")) == 0 })
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+func TestReleaseWaitsForNoMoreThanAQuorum(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(0, 4)
+		if err := h.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.resume(0, 4)
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+func TestReleaseOfAnExpiredHoldIsALoss(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		h := acquireEverywhere(t, red, "k", Request{TTL: 50 * time.Millisecond})
+		passed(h.Deadline())
+		err := h.Release(context.Background())
+		if lost := as[*LostError](t, err); !errors.Is(err, ErrLost) || lost.Key != "k" || lost.Token != h.Token() {
+			t.Errorf("%+v", lost)
+		}
+		if err := h.Release(context.Background()); !errors.Is(err, ErrReleased) {
+			t.Errorf("a second release: %v", err)
+		}
+	})
+}
+
+// Every way in which the key can be not ours any more on some of five nodes.
+func TestReleaseOfWhatIsNotOursAnyMoreIsALoss(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		for _, tc := range []struct {
+			gone, taken []int
+			lost        bool
+		}{
+			{nil, nil, false},
+			{[]int{0}, []int{4}, false},
+			{[]int{0, 1, 2, 3, 4}, nil, true},
+			{nil, []int{0, 1, 2, 3, 4}, true},
+		} {
+			r.flush(0, 1, 2, 3, 4)
+			h := acquireEverywhere(t, red, "k", Request{})
+			for _, i := range tc.gone {
+				r.clients[i].Del(ctx, "lock:k")
+			}
+			for _, i := range tc.taken {
+				r.set(i, "lock:k", "another's", time.Minute)
+			}
+			if err := h.Release(ctx); errors.Is(err, ErrLost) != tc.lost || (err == nil) == tc.lost {
+				t.Errorf("gone on %v, taken on %v: %v", tc.gone, tc.taken, err)
+			}
+			eventually(t, "ours is released, and nothing else", func() bool { return slices.Equal(r.having("lock:k"), tc.taken) })
+		}
+	})
+}
+
+// A majority found the key not to be ours; one node did, and it does not help.
+func TestOneNodeThatHadTheKeyDoesNotMakeARelease(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		for i := range 4 {
+			r.clients[i].Del(ctx, "lock:k")
+		}
+		r.pause(0, 1, 2, 3, 4)
+		if err := h.StartRelease(); err != nil {
+			t.Fatal(err)
+		}
+		r.resume(0, 1, 2, 3, 4)
+		eventually(t, "all have answered", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.release.open == 0
+		})
+		if err := h.AwaitRelease(ctx); !errors.Is(err, ErrLost) {
+			t.Errorf("release = %v", err)
+		}
+	})
+}
+
+func TestReleaseThatReachesTooFewNodesSaysSoAndIsMadeUpFor(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open(impatient)
+		red := r.redlock(c, Config{TTL: 50 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.Stop(0)
+		r.pause(1)
+		err := h.Release(ctx)
+		quorum := as[*cluster.QuorumError](t, err)
+		if !errors.Is(err, cluster.ErrNoQuorum) || quorum.Op != "release" || quorum.Key != "k" || quorum.Need != 2 || quorum.Got != 1 {
+			t.Errorf("%+v", quorum)
+		}
+		for i, n := range quorum.Nodes {
+			if n.Node != c.Nodes()[i].Name() || n.Err == nil {
+				t.Errorf("%v does not name node %d", err, i)
+			}
+		}
+		if err := h.Release(ctx); !errors.Is(err, ErrReleased) {
+			t.Errorf("a second release: %v", err)
+		}
+		r.resume(1)
+		if err := r.Restart(0, false); err != nil {
+			t.Fatal(err)
+		}
+		r.goneEverywhere(c, "lock:k") // long before they would expire
+	})
+}
+
+func TestReleaseGoesOnWhenItsContextEnds(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.pause(0, 1, 2)
+		dead, cancel := context.WithCancel(context.Background())
+		cancel()
+		if err := h.Release(dead); !errors.Is(err, context.Canceled) {
+			t.Errorf("release = %v", err)
+		}
+		r.resume(0, 1, 2)
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// A node that is away when the hold is extended keeps the key for the TTL of before, and is to give it back all the same.
+func TestANodeThatMissedAShorterTTLIsReleasedWhenItIsBack(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open()
+		red := r.redlock(c, Config{TTL: 50 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		r.Stop(2)
+		eventually(t, "it is known to be down", func() bool {
+			acquireEverywhere(t, red, "other", Request{}).GiveUp(errors.New("for a test"))
+			return !c.Status()[2].Up
+		})
+		if err := h.ExtendNow(ctx, 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
+		passed(time.Now().Add(150 * time.Millisecond))
+		if err := r.Restart(2, false); err != nil {
+			t.Fatal(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+// The acquire of a slow node fails after the hold was released: it was never ours there, and the release ends.
+func TestReleaseEndsWithTheLastStraggler(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		warm(t, red)
+		r.set(2, "lock:k", "another's", time.Minute)
+		r.pause(2)
+		h := acquire(t, red, "k", Request{})
+		r.clients[1].Del(ctx, "lock:k") // a list instead: the release fails there
+		r.clients[1].RPush(ctx, "lock:k", "x")
+		if err := h.StartRelease(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "two nodes have answered", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.release.open == 1
+		})
+		r.resume(2)
+		if err := receive(t, "the end of the release", async(func() error { return h.AwaitRelease(ctx) })); err != nil {
+			t.Errorf("release = %v", err)
+		}
+	})
+}
+
+func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		ctx := context.Background()
+		holder := r.redlock(nil, Config{TTL: 30 * time.Second, HandOver: time.Second})
+		waiter := r.redlock(nil, Config{TTL: 30 * time.Second})
+		passer := r.redlock(nil, Config{TTL: 30 * time.Second})
+		mail := &letters{came: make(chan string, 100)}
+		receive(t, "the mailbox", waiter.c.Listen(mail))
+		defer waiter.c.Unlisten(mail)
+		held := &letters{came: make(chan string, 100)}
+		receive(t, "the mailbox", holder.c.Listen(held))
+		defer holder.c.Unlisten(held)
+
+		h := acquireEverywhere(t, holder, "k", Request{})
+		w, err := waiter.newHold("k", Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.ask(true)
+		eventually(t, "all nodes have refused and queued", w.landed)
+		if m, ok := ParseMessage(receive(t, "the holder hears of it", held.came)); !ok || m != (Message{Lock: "lock:k"}) {
+			t.Errorf("message %+v", m)
+		}
+		if err := h.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if m, ok := ParseMessage(receive(t, "the waiter is woken", mail.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
+				t.Errorf("message %+v", m)
+			}
+		}
+		if _, err := passer.Acquire(ctx, "k", Request{}); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("who passes by: %v", err)
+		}
+		won := acquireEverywhere(t, waiter, "k", Request{})
+		_ = won.Release(ctx)
+		for i := range 3 {
+			if keys := nodeKeys(r, i, "{lock:k}:*"); !slices.Equal(keys, []string{"{lock:k}:fence"}) {
+				t.Errorf("node %d keeps %v", i, keys)
+			}
+		}
+		// Who queued and gives up leaves the queues.
+		h = acquireEverywhere(t, holder, "k", Request{})
+		w, _ = waiter.newHold("k", Request{})
+		w.ask(true)
+		eventually(t, "all nodes have refused and queued", w.landed)
+		waiter.Leave("k")
+		waiter.LeaveLock("lock:k", waiter.c.Nodes()[0])
+		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
+		_ = h.Release(ctx)
+	})
+}
+
+// letters is a Listener that passes messages on.
+type letters struct{ came chan string }
+
+func (l *letters) Message(_ *cluster.Node, text string) bool { l.came <- text; return true }
+func (l *letters) Unclaimed(*cluster.Node, string)           {}
+func (l *letters) Gap(*cluster.Node)                         {}
+
+func TestParseMessage(t *testing.T) {
+	for text, want := range map[string]Message{
+		"wlock:k": {"lock:k", true}, "qlock:k": {"lock:k", false}, "w": {"", true}, "qw": {"w", false},
+	} {
+		if m, ok := ParseMessage(text); !ok || m != want {
+			t.Errorf("ParseMessage(%q) = %+v, %t", text, m, ok)
+		}
+	}
+	for _, text := range []string{"", "x", "Wlock:k", " w"} {
+		if m, ok := ParseMessage(text); ok {
+			t.Errorf("ParseMessage(%q) = %+v", text, m)
+		}
+	}
+}

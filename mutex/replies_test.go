@@ -1,0 +1,173 @@
+package mutex
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// hostile makes a reply out of what a fuzzer gives: something that a broken node, a proxy, or another service at the
+// node's address could answer. Small shapes are replies of the scripts or nearly.
+func hostile(shape uint8, a, b int64, text string) (reply any, err error) {
+	switch shape % 24 {
+	case 0:
+		return []any{a, b, int64(0)}, nil
+	case 1:
+		return []any{int64(1), b, a}, nil
+	case 2:
+		return []any{int64(0), b, text}, nil
+	case 3:
+		return []any{a, b, text}, nil
+	case 4:
+		return []any{a}, nil
+	case 5:
+		return []any{a, text}, nil
+	case 6:
+		return []any{a, b}, nil
+	case 7:
+		return []any{a, b, int64(0), int64(0)}, nil
+	case 8:
+		return []any{}, nil
+	case 9:
+		return []any(nil), nil
+	case 10:
+		return nil, nil
+	case 11:
+		return a, nil
+	case 12:
+		return text, nil
+	case 13:
+		return []any{[]any{a, b, text}}, nil
+	case 14:
+		return []any{nil, nil, nil}, nil
+	case 15:
+		return []any{float64(1), float64(b), float64(0)}, nil
+	case 16:
+		return []any{true, b, a}, nil
+	case 17:
+		return []any{int(1), int(b), int(0)}, nil
+	case 18:
+		return map[any]any{a: b}, nil
+	case 19:
+		return []any{int64(1), errors.New(text), int64(0)}, nil
+	case 20:
+		return []any{int64(1), b, int64(0)}, redis.Nil // an error beside what would be a grant
+	case 21:
+		return []any{"1", text, "0"}, nil
+	case 22:
+		return []int64{1, b, 0}, nil
+	}
+	return nil, errors.New(text)
+}
+
+func addHostile(f *testing.F) {
+	for shape := range uint8(24) {
+		for _, n := range []int64{0, 2, -1, 1<<53 - 1, 1 << 53, math.MaxInt64, math.MinInt64} {
+			f.Add(shape, int64(1), n, "text")
+			f.Add(shape, n, int64(5), "")
+		}
+	}
+}
+
+// isGrant is what a grant looks like, said once more.
+func isGrant(reply any, err error, span int64) (fence int64, ok bool) {
+	words, _ := reply.([]any)
+	if err != nil || len(words) != 3 || words[0] != any(int64(1)) {
+		return 0, false
+	}
+	fence, ok1 := words[1].(int64)
+	_, ok2 := words[2].(int64)
+	return fence, ok1 && ok2 && fence >= span && fence < 1<<53
+}
+
+func FuzzNoHostileReplyIsTakenForAGrant(f *testing.F) {
+	addHostile(f)
+	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
+		reply, given := hostile(shape, a, b, text)
+		for _, span := range []int64{1, MaxSpan} {
+			granted, g, err := readGrant(reply, given, span)
+			if fence, want := isGrant(reply, given, span); granted != want || granted && g.number != fence {
+				t.Errorf("readGrant(%#v, %v) = %t, %+v", reply, given, granted, g)
+			}
+			if granted && (err != nil || g.waiters < 0) {
+				t.Errorf("readGrant(%#v, %v) = %+v, %v", reply, given, g, err)
+			}
+			if left := time.Duration(g.number) * time.Millisecond; !granted && err == nil && (left < -time.Millisecond || left.Milliseconds() != g.number) {
+				t.Errorf("readGrant(%#v, %v): %d ms are %v", reply, given, g.number, left)
+			}
+		}
+		result, _, err := readExtension(reply, given)
+		words, _ := reply.([]any)
+		if owned := given == nil && len(words) > 0 && words[0] == any(int64(1)); (result == Granted) != owned {
+			t.Errorf("readExtension(%#v, %v) = %v", reply, given, result)
+		}
+		if (result == Failed) != (err != nil) || result != Granted && result != Healed && result != Refused && result != Failed {
+			t.Errorf("readExtension(%#v, %v) = %v, %v", reply, given, result, err)
+		}
+	})
+}
+
+// Whatever the nodes answer to whatever step: nothing panics, the attempt ends, and it is won only if a quorum granted.
+func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
+	s := nodetest.Embedded(f, 3)
+	c, err := cluster.Open(f.Context(), cluster.Config{URLs: s.URLs()})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { closeNow(f, c) })
+	red, err := NewRedlock(c, Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	addHostile(f)
+	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
+		h, err := red.newHold("k", Request{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.start = time.Now()
+		for i := range h.members {
+			h.members[i].flying = 1
+		}
+		grants := 0
+		for i, n := range c.Nodes() {
+			reply, given := hostile(shape+uint8(i)*uint8(b), a, b, text)
+			if _, ok := isGrant(reply, given, 1); ok {
+				grants++
+			}
+			(*acquirer)(h).Receive(n, reply, given)
+		}
+		// Where their counters differ they are asked to raise them, and answer, in truth, that they do not have the key.
+		receive(t, "the end of the attempt", h.settled)
+		h.mu.Lock()
+		held, err := h.phase == phaseHeld, h.err
+		h.mu.Unlock()
+		if held == (err != nil) || held && grants < 2 {
+			t.Fatalf("%d grants; held %t, error %v", grants, held, err)
+		}
+		reply, given := hostile(shape, a, b, text)
+		e := &extension{h: h, ttl: time.Second, start: time.Now(), settle: func(Verdict) {}, over: make(chan struct{})}
+		h.mu.Lock()
+		h.phase, h.round, e.open, h.deadline = phaseHeld, e, 3, time.Now().Add(time.Minute)
+		for i := range h.members {
+			h.members[i].flying++
+		}
+		h.mu.Unlock()
+		for _, n := range c.Nodes() {
+			e.Receive(n, reply, given)
+			(*raiser)(h).Receive(n, reply, given)
+		}
+		if err := h.StartRelease(); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.AwaitRelease(t.Context()); err == nil {
+			t.Fatal("the nodes have released what they never granted")
+		}
+	})
+}

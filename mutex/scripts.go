@@ -1,0 +1,79 @@
+package mutex
+
+import (
+	_ "embed"
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+//go:embed scripts/wake.lua
+var wakeSource string
+
+//go:embed scripts/acquire.lua
+var acquireSource string
+
+//go:embed scripts/extend.lua
+var extendSource string
+
+//go:embed scripts/raise.lua
+var raiseSource string
+
+//go:embed scripts/release.lua
+var releaseSource string
+
+//go:embed scripts/leave.lua
+var leaveSource string
+
+// The steps of the protocol on one node. Each has the same effect when it is delivered twice as when delivered once.
+var (
+	acquireScript = cluster.NewScript("acquire", acquireSource)
+	extendScript  = cluster.NewScript("extend", extendSource)
+	raiseScript   = cluster.NewScript("raise", raiseSource)
+	releaseScript = cluster.NewScript("release", wakeSource+releaseSource)
+	leaveScript   = cluster.NewScript("leave", wakeSource+leaveSource)
+)
+
+// names are the Redis keys of one lock, in the order in which the scripts take them: the lock itself, its fence
+// counter, the queue of waiting processes, and the process whose turn is next.
+type names [4]string
+
+// namesOf puts the companions into the hash slot of the lock key, so that a node may be a Redis Cluster: they repeat its
+// hash tag, or make the whole lock key theirs. (A lock key that holds a "}" and no tag has no companion in its slot; a
+// Redis Cluster refuses it.)
+func namesOf(lock string) names {
+	stem := stemOf(lock)
+	return names{lock, stem + ":fence", stem + ":queue", stem + ":next"}
+}
+
+func stemOf(lock string) string {
+	if tagged(lock) {
+		return lock
+	}
+	return "{" + lock + "}"
+}
+
+// Companion is the name of something else that belongs to a lock key, in the same hash slot. The suffixes fence, queue
+// and next are taken.
+func Companion(lock, suffix string) string { return stemOf(lock) + ":" + suffix }
+
+// tagged reports whether Redis Cluster would place key by a part of it: the first {…} that is not empty.
+func tagged(key string) bool {
+	_, rest, open := strings.Cut(key, "{")
+	tag, _, closed := strings.Cut(rest, "}")
+	return open && closed && tag != ""
+}
+
+// Message is what a node told this process about a key.
+type Message struct {
+	Lock string // the lock key, prefix and all
+	Turn bool   // true: the key is free and kept for this process for a moment; false: another process began to wait
+}
+
+// ParseMessage reads a message of the mailbox. ok is false if it is not about a lock.
+func ParseMessage(text string) (m Message, ok bool) {
+	if text == "" || (text[0] != 'w' && text[0] != 'q') {
+		return Message{}, false
+	}
+	return Message{Lock: text[1:], Turn: text[0] == 'w'}, true
+}

@@ -1,0 +1,648 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Each script alone, on one node, as the node executes it.
+
+const (
+	scriptTTL       = 10_000     // ms
+	scriptRetention = 86_400_000 // ms
+	scriptMaxTTL    = 60_000     // ms
+	scriptReserve   = 5_000      // ms: longer than by default, so that it does not end during a test
+)
+
+// bench runs scripts on the one node of a rig.
+type bench struct {
+	*rig
+	keys names
+}
+
+func onOneNode(t *testing.T, fn func(t *testing.T, b *bench)) {
+	t.Helper()
+	onNodes(t, 1, func(t *testing.T, r *rig) { fn(t, &bench{r, namesOf("lock:k")}) })
+}
+
+func (b *bench) run(src string, keys int, args ...any) (any, error) {
+	return b.clients[0].Eval(context.Background(), src, b.keys[:keys], args...).Result()
+}
+
+func (b *bench) must(reply any, err error) any {
+	b.t.Helper()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return reply
+}
+
+// ask is one request for the key.
+type ask struct {
+	value   string
+	span    int64
+	floor   int64
+	boot    int64
+	process string
+	queue   bool
+}
+
+func (b *bench) acquire(a ask) ([]any, error) {
+	if a.span == 0 {
+		a.span = 1
+	}
+	reply, err := b.run(acquireSource, 4, a.value, scriptTTL, a.span, a.floor, a.boot, a.process, oneIf(a.queue),
+		scriptRetention, scriptMaxTTL)
+	words, _ := reply.([]any)
+	return words, err
+}
+
+// grant acquires, and gives out the fence and the number of waiters.
+func (b *bench) grant(a ask) (fence, waiters int64) {
+	b.t.Helper()
+	words, err := b.acquire(a)
+	if err != nil || len(words) != 3 || words[0] != int64(1) {
+		b.t.Fatalf("acquire(%+v) = %v, %v; want a grant", a, words, err)
+	}
+	return words[1].(int64), words[2].(int64)
+}
+
+// refuse acquires in vain, and gives out the holder and how many ms are left.
+func (b *bench) refuse(a ask) (holder string, left int64) {
+	b.t.Helper()
+	words, err := b.acquire(a)
+	if err != nil || len(words) != 3 || words[0] != int64(0) {
+		b.t.Fatalf("acquire(%+v) = %v, %v; want a refusal", a, words, err)
+	}
+	return words[2].(string), words[1].(int64)
+}
+
+func (b *bench) release(value string) any {
+	b.t.Helper()
+	return b.must(b.run(wakeSource+releaseSource, 4, value, scriptReserve, ""))
+}
+
+func (b *bench) leave(process string) any {
+	b.t.Helper()
+	return b.must(b.run(wakeSource+leaveSource, 4, process, scriptReserve, ""))
+}
+
+func (b *bench) raise(value string, to int64) any {
+	b.t.Helper()
+	return b.must(b.run(raiseSource, 2, value, to, scriptRetention))
+}
+
+func (b *bench) extend(value string, ttl int64) []any {
+	b.t.Helper()
+	return b.must(b.run(extendSource, 1, value, ttl)).([]any)
+}
+
+func (b *bench) queue() []string {
+	b.t.Helper()
+	all, err := b.clients[0].ZRange(context.Background(), b.keys[2], 0, -1).Result()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return all
+}
+
+func (b *bench) fence() int64 {
+	b.t.Helper()
+	n, err := strconv.ParseInt(b.get(0, b.keys[1]), 10, 64)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+func (b *bench) pttl(name string) time.Duration {
+	return b.clients[0].PTTL(context.Background(), name).Val()
+}
+
+func (b *bench) now() time.Time {
+	b.t.Helper()
+	now, err := b.clients[0].Time(context.Background()).Result()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return now
+}
+
+// hear subscribes as these processes do, and gives out "<process> <message>" as they come.
+func (b *bench) hear(processes ...string) <-chan string {
+	b.t.Helper()
+	var channels []string
+	for _, p := range processes {
+		channels = append(channels, cluster.Channel(p))
+	}
+	sub := b.clients[0].Subscribe(context.Background(), channels...)
+	for range channels {
+		if _, err := sub.Receive(context.Background()); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	heard := make(chan string, 100)
+	messages := sub.Channel()
+	go func() {
+		for m := range messages {
+			heard <- strings.TrimPrefix(m.Channel, cluster.Channel("")) + " " + m.Payload
+		}
+	}()
+	b.t.Cleanup(func() { _ = sub.Close() })
+	return heard
+}
+
+func TestAcquireGrantsAFreeKey(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		floor := time.Now().UnixMicro()
+		fence, waiters := b.grant(ask{value: "P/1/me", span: 64, floor: floor, process: "P"})
+		if fence != floor+64 || waiters != 0 {
+			t.Errorf("fence %d, waiters %d; want %d, 0", fence, waiters, floor+64)
+		}
+		if got := b.get(0, b.keys[0]); got != "P/1/me" {
+			t.Errorf("the key holds %q", got)
+		}
+		if got := b.pttl(b.keys[0]); got <= 0 || got > scriptTTL*time.Millisecond {
+			t.Errorf("the key lives for %v", got)
+		}
+		if got := b.pttl(b.keys[1]); got <= scriptMaxTTL*time.Millisecond || got > scriptRetention*time.Millisecond {
+			t.Errorf("the fence lives for %v", got)
+		}
+		if b.fence() != fence {
+			t.Errorf("the counter is %d, reported was %d", b.fence(), fence)
+		}
+	})
+}
+
+func TestAcquireRefusesAKeyThatIsAnothers(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grant(ask{value: "P/1/me", process: "P"})
+		before := b.snapshot(0)
+		holder, left := b.refuse(ask{value: "Q/1/you", process: "Q"})
+		if holder != "P/1/me" || left <= 0 || left > scriptTTL {
+			t.Errorf("holder %q, %d ms left", holder, left)
+		}
+		if after := b.snapshot(0); after != before {
+			t.Errorf("a refusal without a waiter changed the node from\n%sto\n%s", before, after)
+		}
+	})
+}
+
+// A key without a TTL, which no lock has, says that it is not known when it comes free.
+func TestAcquireDoesNotKnowWhenAKeyWithoutTTLComesFree(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.set(0, b.keys[0], "for ever", 0)
+		if holder, left := b.refuse(ask{value: "P/1/me"}); holder != "for ever" || left != -1 {
+			t.Errorf("holder %q, left %d; want -1", holder, left)
+		}
+	})
+}
+
+func TestRefusedProcessesQueueInTheOrderTheyCame(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("P", "Q", "R")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		b.refuse(ask{value: "R/1/", process: "R", queue: true})
+		b.refuse(ask{value: "Q/1/", process: "Q", queue: true})
+		b.refuse(ask{value: "R/2/", process: "R", queue: true}) // asks again, and keeps its place
+		if got := b.queue(); !slices.Equal(got, []string{"R", "Q"}) {
+			t.Errorf("queue = %v, want [R Q]", got)
+		}
+		if got := b.pttl(b.keys[2]); got <= scriptTTL*time.Millisecond || got > scriptMaxTTL*time.Millisecond {
+			t.Errorf("the queue lives for %v", got)
+		}
+		if got := receive(t, "the holder hears that somebody waits", heard); got != "P qlock:k" {
+			t.Errorf("heard %q", got)
+		}
+		b.release("P/1/me")
+		if got := receive(t, "the first in the queue is woken", heard); got != "R wlock:k" { // and no second q before it
+			t.Errorf("heard %q", got)
+		}
+	})
+}
+
+func TestGrantTellsHowManyOthersWait(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"Q", "R", "S"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		b.release("P/1/me") // nobody listens: the queue is dropped
+		if got := b.queue(); len(got) != 0 {
+			t.Fatalf("queue = %v", got)
+		}
+		b.grant(ask{value: "P/2/me", process: "P"})
+		for _, p := range []string{"Q", "R", "S"} {
+			b.refuse(ask{value: p + "/2/", process: p, queue: true})
+		}
+		b.clients[0].Del(context.Background(), b.keys[0])
+		if _, waiters := b.grant(ask{value: "R/3/", process: "R"}); waiters != 2 {
+			t.Errorf("%d wait, want 2", waiters)
+		}
+		if got := b.queue(); !slices.Equal(got, []string{"Q", "S"}) {
+			t.Errorf("queue = %v, want [Q S]", got)
+		}
+	})
+}
+
+func TestExtendScript(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grant(ask{value: "P/1/me"})
+		if got := b.extend("P/1/me", 50_000); fmt.Sprint(got) != "[1]" {
+			t.Errorf("extending what is mine = %v", got)
+		}
+		if got := b.pttl(b.keys[0]); got <= scriptTTL*time.Millisecond || got > 50*time.Second {
+			t.Errorf("the key lives for %v", got)
+		}
+		before := b.snapshot(0)
+		if got := b.extend("Q/1/you", 55_000); fmt.Sprint(got) != "[0 P/1/me]" {
+			t.Errorf("extending what is another's = %v", got)
+		}
+		if got := b.pttl(b.keys[0]); got > 50*time.Second {
+			t.Errorf("it lives for %v now", got)
+		}
+		if after := b.snapshot(0); after != before {
+			t.Errorf("and the node changed from\n%sto\n%s", before, after)
+		}
+		b.clients[0].Del(context.Background(), b.keys[0])
+		if got := b.extend("P/1/me", 5_000); fmt.Sprint(got) != "[2]" {
+			t.Errorf("extending what is gone = %v", got)
+		}
+		if got := b.pttl(b.keys[0]); b.get(0, b.keys[0]) != "P/1/me" || got <= 0 || got > 5*time.Second {
+			t.Errorf("healed: %q for %v", b.get(0, b.keys[0]), got)
+		}
+	})
+}
+
+func TestRaiseNeedsTheOwner(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		fence, _ := b.grant(ask{value: "P/1/me"})
+		if got := b.raise("Q/1/you", fence+10); got != int64(0) || b.fence() != fence {
+			t.Errorf("another's raise = %v, counter moved by %d", got, b.fence()-fence)
+		}
+		if got := b.raise("P/1/me", fence+10); got != int64(1) || b.fence() != fence+10 {
+			t.Errorf("the owner's raise = %v, counter moved by %d", got, b.fence()-fence)
+		}
+		// The node has granted the key to others since it was told what the token is made of.
+		if got := b.raise("P/1/me", fence+5); got != int64(0) || b.fence() != fence+10 {
+			t.Errorf("a raise to less = %v, counter moved by %d; it must not fall", got, b.fence()-fence)
+		}
+		if got := b.pttl(b.keys[1]); got <= scriptMaxTTL*time.Millisecond {
+			t.Errorf("the counter lives for %v", got)
+		}
+		b.release("P/1/me")
+		if got := b.raise("P/1/me", fence+20); got != int64(0) || b.fence() != fence+10 {
+			t.Errorf("a raise after the release = %v, counter moved by %d", got, b.fence()-fence)
+		}
+	})
+}
+
+func TestReleaseGivesBackOnlyItsOwn(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		if got := b.release("P/1/me"); got != int64(0) {
+			t.Errorf("releasing what is free = %v, want 0", got)
+		}
+		b.grant(ask{value: "P/1/me"})
+		if got := b.release("Q/1/you"); got != int64(2) || b.get(0, b.keys[0]) == "" {
+			t.Errorf("releasing what is another's = %v, want 2; the key holds %q", got, b.get(0, b.keys[0]))
+		}
+		if got := b.release("P/1/me"); got != int64(1) || b.get(0, b.keys[0]) != "" {
+			t.Errorf("releasing = %v, want 1; the key holds %q", got, b.get(0, b.keys[0]))
+		}
+	})
+}
+
+func TestReleaseWakesTheFirstLivingWaiterAndKeepsTheKeyForIt(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"dead", "dead too", "Q", "R"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		heard := b.hear("Q", "R")
+		b.release("P/1/me")
+		if got := receive(t, "a wake", heard); got != "Q wlock:k" {
+			t.Errorf("heard %q", got)
+		}
+		if got := b.queue(); !slices.Equal(got, []string{"Q", "R"}) {
+			t.Errorf("queue = %v; the dead are dropped, the woken stays until it wins", got)
+		}
+		if got := b.pttl(b.keys[3]); b.get(0, b.keys[3]) != "Q" || got <= 0 || got > scriptReserve*time.Millisecond {
+			t.Errorf("kept for %q, for %v", b.get(0, b.keys[3]), got)
+		}
+		for _, a := range []ask{
+			{value: "P/2/me", process: "P"}, {value: "R/2/", process: "R", queue: true}, {value: "redsync"},
+		} {
+			if holder, left := b.refuse(a); holder != "" || left <= 0 || left > scriptReserve {
+				t.Errorf("%+v while it is kept: holder %q, left %d", a, holder, left)
+			}
+		}
+		if _, waiters := b.grant(ask{value: "Q/2/", process: "Q"}); waiters != 1 {
+			t.Errorf("%d wait, want R alone", waiters)
+		}
+		if got := b.get(0, b.keys[3]); got != "" {
+			t.Errorf("it is still kept for %q", got)
+		}
+		if got := b.queue(); !slices.Equal(got, []string{"R"}) {
+			t.Errorf("queue = %v, want [R]", got)
+		}
+	})
+}
+
+// PUBLISH on a Redis Cluster counts the receivers on one server only.
+func TestReleaseOnARedisClusterTrustsTheFirstWaiterOnce(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grant(ask{value: "P/1/me", process: "P"})
+		b.refuse(ask{value: "Q/1/", process: "Q", queue: true})
+		b.refuse(ask{value: "R/1/", process: "R", queue: true})
+		b.must(b.run(wakeSource+releaseSource, 4, "P/1/me", scriptReserve, "1"))
+		if got := b.get(0, b.keys[3]); got != "Q" {
+			t.Errorf("kept for %q, want Q", got)
+		}
+		if got := b.queue(); !slices.Equal(got, []string{"R"}) {
+			t.Errorf("queue = %v, want [R]", got)
+		}
+	})
+}
+
+func TestLeavePassesTheTurnOn(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q", "R", "S")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"Q", "R", "S"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		b.leave("R") // it is not its turn: nobody else is concerned
+		if got := b.queue(); !slices.Equal(got, []string{"Q", "S"}) || b.get(0, b.keys[3]) != "" {
+			t.Errorf("queue = %v, kept for %q", got, b.get(0, b.keys[3]))
+		}
+		b.release("P/1/me")
+		receive(t, "Q's wake", heard)
+		b.leave("Q")
+		if got := receive(t, "S's wake", heard); got != "S wlock:k" {
+			t.Errorf("heard %q", got)
+		}
+		if got := b.queue(); !slices.Equal(got, []string{"S"}) || b.get(0, b.keys[3]) != "S" {
+			t.Errorf("queue = %v, kept for %q", got, b.get(0, b.keys[3]))
+		}
+		b.leave("S")
+		if got := b.queue(); len(got) != 0 || b.get(0, b.keys[3]) != "" {
+			t.Errorf("queue = %v, kept for %q; nobody is left", got, b.get(0, b.keys[3]))
+		}
+		b.grant(ask{value: "P/2/me", process: "P"})
+	})
+}
+
+// A turn that was taken by somebody else meanwhile, who does not look at turns, is not passed on: the key is not free.
+func TestLeaveWakesNobodyWhileTheKeyIsHeld(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.hear("Q", "R")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		b.refuse(ask{value: "Q/1/", process: "Q", queue: true})
+		b.refuse(ask{value: "R/1/", process: "R", queue: true})
+		b.release("P/1/me")
+		b.set(0, b.keys[0], "redsync", time.Minute)
+		b.leave("Q")
+		if got := b.get(0, b.keys[3]); got != "" {
+			t.Errorf("kept for %q", got)
+		}
+	})
+}
+
+// Each script is delivered twice in a row. What is on the node afterwards is what one delivery left, and nothing lives
+// longer than one delivery may make it live.
+func TestASecondDeliveryOfAnyScriptChangesNothing(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("P", "Q", "R")
+		ctx := context.Background()
+		messages := func() (n int) { // how many have come
+			b.clients[0].Publish(ctx, cluster.Channel("P"), "end")
+			for receive(t, "a message", heard) != "P end" {
+				n++
+			}
+			return n
+		}
+		held := func() { b.grant(ask{value: "P/1/me", process: "P"}) }
+		queued := func() {
+			held()
+			b.refuse(ask{value: "Q/1/", process: "Q", queue: true})
+			b.refuse(ask{value: "R/1/", process: "R", queue: true})
+		}
+		woken := func() { queued(); b.release("P/1/me") }
+		for _, tc := range []struct {
+			name    string
+			prepare func()
+			step    func() any
+			again   string // the second answer where it differs
+		}{
+			{"acquire of a new key", func() {}, func() any {
+				words, err := b.acquire(ask{value: "P/1/me", span: 7, floor: 5, process: "P"})
+				return fmt.Sprint(words, err)
+			}, ""},
+			{"acquire of a known key", func() { held(); b.release("P/1/me") }, func() any {
+				words, err := b.acquire(ask{value: "P/2/me", process: "P"})
+				return fmt.Sprint(words, err)
+			}, ""},
+			{"acquire in turn", woken, func() any {
+				words, err := b.acquire(ask{value: "Q/2/", process: "Q", queue: true})
+				return fmt.Sprint(words, err)
+			}, ""},
+			{"acquire below boot", held, func() any {
+				b.clients[0].Del(ctx, b.keys[0])
+				words, err := b.acquire(ask{value: "P/2/me", process: "P", boot: 1 << 52, floor: 5})
+				return words[0] == int64(1) && err == nil
+			}, ""},
+			{"acquire, refused and queued", held, func() any {
+				words, err := b.acquire(ask{value: "Q/1/", process: "Q", queue: true})
+				return fmt.Sprint(words[0], words[2], err)
+			}, ""},
+			{"extend, owned", held, func() any { return fmt.Sprint(b.extend("P/1/me", scriptTTL)) }, ""},
+			{"extend, healed", func() {}, func() any { return fmt.Sprint(b.extend("P/1/me", scriptTTL)) }, "[1]"},
+			{"extend, taken", held, func() any { return fmt.Sprint(b.extend("Q/1/", scriptTTL)) }, ""},
+			{"raise, owned", held, func() any { return fmt.Sprint(b.raise("P/1/me", 1<<52)) }, ""},
+			{"raise, not owned", held, func() any { return fmt.Sprint(b.raise("Q/1/", 1<<52)) }, ""},
+			{"release with waiters", queued, func() any { return fmt.Sprint(b.release("P/1/me")) }, "0"},
+			{"release without", held, func() any { return fmt.Sprint(b.release("P/1/me")) }, "0"},
+			{"release of another's", queued, func() any { return fmt.Sprint(b.release("Q/1/")) }, ""},
+			{"leave in turn", woken, func() any { return fmt.Sprint(b.leave("Q")) }, ""},
+			{"leave", queued, func() any { return fmt.Sprint(b.leave("R")) }, ""},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				b.flush(0)
+				tc.prepare()
+				messages()
+				first := tc.step()
+				// What a second delivery may not prolong is made short.
+				limits := map[string]time.Duration{b.keys[2]: scriptMaxTTL * time.Millisecond, b.keys[3]: scriptReserve * time.Millisecond}
+				for _, name := range b.keys[:2] {
+					if strings.HasPrefix(tc.name, "extend") && name == b.keys[0] {
+						limits[name] = scriptTTL * time.Millisecond
+					} else if b.pttl(name) > 0 {
+						limits[name] = 3 * time.Second
+						b.clients[0].PExpire(ctx, name, limits[name])
+					}
+				}
+				before := b.snapshot(0)
+				want := first
+				if tc.again != "" {
+					want = tc.again
+				}
+				if tc.name == "acquire below boot" {
+					words, err := b.acquire(ask{value: "P/2/me", process: "P", boot: 1 << 52, floor: 5})
+					if err != nil || words[1] != b.fence() {
+						t.Errorf("then %v, %v", words, err)
+					}
+				} else if second := tc.step(); second != want {
+					t.Errorf("first %v, then %v", first, second)
+				}
+				if after := b.snapshot(0); after != before {
+					t.Errorf("the second delivery changed\n%sto\n%s", before, after)
+				}
+				for name, limit := range limits {
+					if got := b.pttl(name); got > limit {
+						t.Errorf("%s lives for %v; at most %v", name, got, limit)
+					}
+				}
+				if wakes, most := messages(), strings.Count(tc.name, "release with waiters")+strings.Count(tc.name, "leave in turn")+
+					strings.Count(tc.name, "and queued"); wakes != most {
+					t.Errorf("%d messages were sent, want %d", wakes, most)
+				}
+			})
+		}
+	})
+}
+
+func TestAFenceCounterStartsFromTheClock(t *testing.T) {
+	const hour = int64(time.Hour / time.Microsecond)
+	const maxTTL = int64(scriptMaxTTL) * 1000
+	onOneNode(t, func(t *testing.T, b *bench) {
+		second := func(at time.Time) int64 { return at.Unix() * 1_000_000 }
+		now := b.now().UnixMicro()
+		for _, tc := range []struct {
+			name     string
+			counter  int64 // 0: missing
+			a        ask
+			from, to func(before, after time.Time) int64 // what the span is added to
+		}{
+			{"missing: the floor", 0, ask{floor: now + maxTTL/2}, at(now + maxTTL/2), at(now + maxTTL/2)},
+			{"missing: a floor too far ahead is cut to the node's clock and MaxTTL", 0, ask{floor: now + hour},
+				func(before, _ time.Time) int64 { return before.UnixMicro() + maxTTL },
+				func(_, after time.Time) int64 { return after.UnixMicro() + maxTTL }},
+			{"missing: a floor that is behind is lifted to the node's second", 0, ask{floor: now - hour},
+				func(before, _ time.Time) int64 { return second(before) }, func(_, after time.Time) int64 { return second(after) }},
+			{"below boot: the floor", 5, ask{floor: now + maxTTL/2, boot: now}, at(now + maxTTL/2), at(now + maxTTL/2)},
+			{"below boot: lifted to the second", now - hour, ask{floor: 1, boot: now - 1},
+				func(before, _ time.Time) int64 { return second(before) }, func(_, after time.Time) int64 { return second(after) }},
+			{"below boot, above the clock: kept", now + 2*hour, ask{floor: now, boot: now + 3*hour}, at(now + 2*hour), at(now + 2*hour)},
+			{"at boot: kept", now - hour, ask{floor: now, boot: now - hour}, at(now - hour), at(now - hour)},
+			{"boot not known: kept", 5, ask{floor: now}, at(5), at(5)},
+			{"ahead of every clock: kept", now + 100*hour, ask{floor: now, boot: now}, at(now + 100*hour), at(now + 100*hour)},
+		} {
+			for _, span := range []int64{1, 64} {
+				b.flush(0)
+				if tc.counter != 0 {
+					b.set(0, b.keys[1], strconv.FormatInt(tc.counter, 10), 0)
+				}
+				tc.a.value, tc.a.span = "P/1/", span
+				before := b.now()
+				fence, _ := b.grant(tc.a)
+				after := b.now()
+				if from, to := tc.from(before, after)+span, tc.to(before, after)+span; fence < from || fence > to {
+					t.Errorf("%s, span %d: %d; want %d to %d", tc.name, span, fence, from, to)
+				}
+				if b.fence() != fence {
+					t.Errorf("%s: reported %d, kept %d", tc.name, fence, b.fence())
+				}
+			}
+		}
+	})
+}
+
+func at(n int64) func(_, _ time.Time) int64 { return func(_, _ time.Time) int64 { return n } }
+
+func TestAFenceCounterNeverFalls(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		var last int64
+		rnd := rand.New(rand.NewPCG(1, 2))
+		for i := range 150 {
+			now := time.Now().UnixMicro()
+			around := func() int64 { return now + rnd.Int64N(240e6) - 120e6 }
+			a := ask{value: fmt.Sprintf("P/%d/", i), span: 1 + rnd.Int64N(64), floor: around(), boot: around()}
+			fence, _ := b.grant(a)
+			if fence < last+a.span {
+				t.Fatalf("%+v: %d after %d", a, fence, last)
+			}
+			last = fence
+			if to := fence + rnd.Int64N(100) - 50; rnd.IntN(2) == 0 {
+				b.raise(a.value, to)
+				last = max(last, to)
+			}
+			if b.fence() != last {
+				t.Fatalf("%+v: the counter is %d, want %d", a, b.fence(), last)
+			}
+			b.release(a.value)
+		}
+	})
+}
+
+func TestAFenceKeyThatHoldsSomethingElseIsAnErrorAndNothingIsWritten(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		ctx := context.Background()
+		refused := func(what string) {
+			t.Helper()
+			before := b.snapshot(0)
+			words, err := b.acquire(ask{value: "P/1/me", process: "P", floor: time.Now().UnixMicro(), boot: 1 << 52})
+			var reply redis.Error
+			if err == nil || !errors.As(err, &reply) {
+				t.Errorf("%s: %v, %v; want an error of the server", what, words, err)
+			} else if strings.Contains(err.Error(), "P/1/me") {
+				t.Errorf("%s: the error shows the value: %v", what, err)
+			}
+			if after := b.snapshot(0); after != before {
+				t.Errorf("%s: the node changed from\n%sto\n%s", what, before, after)
+			}
+		}
+		for _, text := range []string{"", " ", "abc", "-5", "1.5", "1e3", "0x10", "nan", "inf", "-inf", "12 34", "7\n"} {
+			b.flush(0)
+			b.set(0, b.keys[1], text, 0)
+			refused(fmt.Sprintf("%q", text))
+		}
+		for _, text := range []string{"9007199254740991", "9007199254740992", "99999999999999999999", strings.Repeat("9", 400)} {
+			b.flush(0)
+			b.set(0, b.keys[1], text, 0)
+			refused(text)
+		}
+		for i, name := range b.keys {
+			b.flush(0)
+			b.clients[0].RPush(ctx, name, "a list")
+			refused(fmt.Sprintf("a list as key %d", i))
+		}
+	})
+}
+
+// Numbers are exact in Lua and in replies below 2^53.
+func TestFencesAreExactUpToTheirBound(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.set(0, b.keys[1], strconv.FormatInt(1<<53-3, 10), 0)
+		for i := range int64(2) {
+			value := fmt.Sprintf("P/%d/", i)
+			if fence, _ := b.grant(ask{value: value}); fence != 1<<53-2+i || b.fence() != fence {
+				t.Errorf("fence = %d, kept %d, want %d", fence, b.fence(), 1<<53-2+i)
+			}
+			b.release(value)
+		}
+		if words, err := b.acquire(ask{value: "P/3/"}); err == nil {
+			t.Errorf("beyond the bound: %v", words)
+		}
+	})
+}

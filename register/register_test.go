@@ -1,0 +1,316 @@
+package register_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/register"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const ttl = time.Hour
+
+var key = register.Key{Name: "job", Record: "{job}:record", Fence: "{job}:fence"}
+
+func open(t *testing.T, s nodetest.Set) *cluster.Cluster {
+	t.Helper()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 100 * time.Millisecond, MaxTTL: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+func write(t *testing.T, c *cluster.Cluster, token, seq int64, data string) error {
+	t.Helper()
+	r := register.Record{Token: token, Seq: seq, Origin: token, Data: []byte(data)}
+	return register.Write(t.Context(), c, key, r, token, ttl)
+}
+
+// resumes fails unless the next writer finds data.
+func resumes(t *testing.T, c *cluster.Cluster, token int64, data string) {
+	t.Helper()
+	r, ok, err := register.Resume(t.Context(), c, key, token, token, ttl)
+	if err != nil || ok != (data != "") || string(r.Data) != data {
+		t.Fatalf("token %d found %q, %v, %v; want %q", token, r.Data, ok, err, data)
+	}
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("never: ", what)
+		}
+	}
+}
+
+func up(c *cluster.Cluster, i int) func() bool { return func() bool { return c.Status()[i].Up } }
+
+func TestTheNextWriterFindsTheNewestAndKeepsItsOrigin(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		resumes(t, c, 10, "")
+		for i, data := range []string{"one", "two", "three"} {
+			if err := write(t, c, 10, int64(i+1), data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := write(t, c, 10, 2, "two again, late"); !errors.Is(err, register.ErrOvertaken) {
+			t.Errorf("an older sequence number was taken: %v", err)
+		}
+		resumes(t, c, 20, "three")
+		r, ok, err := register.Read(t.Context(), c, key, ttl)
+		if err != nil || !ok || r.Origin != 10 || r.Token != 20 {
+			t.Errorf("read %+v, %v, %v; want the data of token 10 under token 20", r, ok, err)
+		}
+	})
+}
+
+func TestAnOvertakenWriterChangesNothingThatIsSeen(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		if err := write(t, c, 10, 1, "old"); err != nil {
+			t.Fatal(err)
+		}
+		// Two nodes miss that 20 takes over; the writer overtaken reaches them, and only them.
+		cut := []int{3, 4}
+		for _, i := range cut {
+			s.Pause(i)
+		}
+		resumes(t, c, 20, "old")
+		for _, i := range cut {
+			s.Resume(i)
+		}
+		for _, i := range cut {
+			eventually(t, "the node is back", up(c, i))
+		}
+		if err := write(t, c, 10, 2, "late"); !errors.Is(err, register.ErrOvertaken) {
+			t.Fatalf("the late write ended with %v", err)
+		}
+		for _, i := range []int{0, 1} { // the others must now count on the two that took the late write
+			s.Stop(i)
+			eventually(t, "the node is down", func() bool {
+				register.Read(t.Context(), c, key, ttl)
+				return !c.Status()[i].Up
+			})
+		}
+		resumes(t, c, 30, "old")
+	})
+}
+
+func TestAFenceAboveTheWritersTokenRefusesIt(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		for i := range s.Len() {
+			if err := nodetest.Client(t, s, i).Set(t.Context(), key.Fence, 11, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := write(t, c, 10, 1, "late"); !errors.Is(err, register.ErrOvertaken) {
+			t.Errorf("the write ended with %v", err)
+		}
+		resumes(t, c, 11, "")
+	})
+}
+
+func TestARecordSurvivesNodesThatForgetOneAfterAnother(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		if err := write(t, c, 10, 1, "kept"); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 { // fewer than a quorum
+			if err := s.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the restart is seen", func() bool {
+				register.Read(t.Context(), c, key, ttl)
+				st := c.Status()[i]
+				return st.Up && !st.Votes
+			})
+			resumes(t, c, int64(20+i), "kept")
+		}
+	})
+}
+
+func TestANodeThatMayHaveForgottenHasNoSay(t *testing.T) {
+	began := time.Now()
+	s := nodetest.Embedded(t, 3)
+	c := open(t, s)
+	// Only nodes 0 and 1 have the record; 0 is then restarted empty, and 1, the only one that knows, is away.
+	s.Stop(2)
+	if err := write(t, c, 10, 1, "kept"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restart(2, false); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "node 2 is back", up(c, 2))
+	eventually(t, "uptimes, in whole seconds, differ", func() bool { return time.Since(began) > 4*time.Second })
+	if err := s.Restart(0, true); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the restart is seen", func() bool {
+		register.Read(t.Context(), c, key, ttl)
+		st := c.Status()[0]
+		return st.Up && !st.Votes
+	})
+	s.Stop(1)
+	eventually(t, "node 1 is down", func() bool {
+		register.Read(t.Context(), c, key, ttl)
+		return !c.Status()[1].Up
+	})
+	_, ok, err := register.Resume(t.Context(), c, key, 20, 20, ttl)
+	if !errors.Is(err, cluster.ErrNoQuorum) {
+		t.Errorf("found %v, %v; want no quorum, since the nodes that answer may have forgotten", ok, err)
+	}
+}
+
+func TestBelowAQuorumNothingIsKeptOrRead(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	c := open(t, s)
+	s.Stop(0)
+	s.Stop(1)
+	if err := write(t, c, 10, 1, "x"); !errors.Is(err, cluster.ErrNoQuorum) {
+		t.Errorf("write: %v", err)
+	}
+	if _, _, err := register.Read(t.Context(), c, key, ttl); !errors.Is(err, cluster.ErrNoQuorum) {
+		t.Errorf("read: %v", err)
+	}
+	for _, url := range s.URLs() {
+		var q *cluster.QuorumError
+		_, _, err := register.Read(t.Context(), c, key, ttl)
+		if !errors.As(err, &q) || len(q.Nodes) != 2 {
+			t.Errorf("%v does not name the two nodes that failed", err)
+		}
+		_ = url
+	}
+}
+
+func TestADeletionIsNotUndoneByAnOlderWrite(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		if err := write(t, c, 10, 1, "x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := register.Write(t.Context(), c, key, register.Record{Token: 10, Seq: 2, Deleted: true}, 10, ttl); err != nil {
+			t.Fatal(err)
+		}
+		if err := write(t, c, 10, 1, "x"); !errors.Is(err, register.ErrOvertaken) {
+			t.Errorf("the older write ended with %v", err)
+		}
+		resumes(t, c, 20, "")
+	})
+}
+
+func TestAWriteDeliveredTwiceChangesNothing(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		for range 2 {
+			if err := write(t, c, 10, 1, "x"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		resumes(t, c, 20, "x")
+	})
+}
+
+func TestALargeRecordGoesBesideTheStream(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close(context.Background())
+		data := strings.Repeat("large ", 1<<17)
+		if err := write(t, c, 10, 1, data); err != nil {
+			t.Fatal(err)
+		}
+		resumes(t, c, 20, data)
+	})
+}
+
+// Answers that come while and after the caller gives up are nobody's: the race detector sees who touches them.
+func TestAContextThatEndsWhileNodesAnswerIsInTheChain(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		if err := write(t, c, 10, 1, "x"); err != nil {
+			t.Fatal(err)
+		}
+		ended := 0
+		for i := range 400 {
+			ctx, cancel := context.WithCancel(t.Context())
+			go cancel()
+			_, ok, err := register.Read(ctx, c, key, ttl)
+			switch {
+			case errors.Is(err, context.Canceled):
+				ended++
+			case err != nil || !ok:
+				t.Fatalf("read %d: %v, %v", i, ok, err)
+			}
+		}
+		if ended == 0 {
+			t.Skip("no read was ended by its context")
+		}
+	})
+}
+
+// What is no record of ours is an error of the node, not a record and not a panic.
+func TestForeignDataIsNoRecord(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	c := open(t, s)
+	for i, fields := range [][]any{{"token", "ten"}, {"token", "10"}, {"token", "10", "seq", "x", "origin", "1", "deleted", "", "data", ""}} {
+		cl := nodetest.Client(t, s, i)
+		if err := cl.HSet(t.Context(), key.Record, fields...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, ok, err := register.Read(t.Context(), c, key, ttl); ok || err == nil {
+		t.Errorf("it was read as a record: %v, %v", ok, err)
+	}
+}
+
+func TestDataIsKeptByteForByte(t *testing.T) {
+	c := open(t, nodetest.Embedded(t, 3))
+	var all bytes.Buffer
+	for b := range 256 {
+		all.WriteByte(byte(b))
+	}
+	if err := write(t, c, 10, 1, all.String()); err != nil {
+		t.Fatal(err)
+	}
+	resumes(t, c, 20, all.String())
+}
+
+func Example() {
+	ctx := context.Background()
+	nodes, _ := embedded.Start(3)
+	defer nodes.Close()
+	c, _ := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs()})
+	defer c.Close(ctx)
+	key := register.Key{Name: "job", Record: "{job}:record", Fence: "{job}:fence"}
+
+	register.Write(ctx, c, key, register.Record{Token: 1, Seq: 1, Origin: 1, Data: []byte("item 7")}, 1, time.Hour)
+	r, ok, _ := register.Resume(ctx, c, key, 2, 2, time.Hour) // a writer with a newer token takes over
+	fmt.Println(string(r.Data), ok)
+	err := register.Write(ctx, c, key, register.Record{Token: 1, Seq: 2, Origin: 1, Data: []byte("item 8")}, 1, time.Hour)
+	fmt.Println("the old one is overtaken:", errors.Is(err, register.ErrOvertaken))
+	// Output:
+	// item 7 true
+	// the old one is overtaken: true
+}

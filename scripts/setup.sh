@@ -1,0 +1,100 @@
+#!/bin/sh
+# Makes redis-server available to the tests, where that is possible without
+# asking anybody. It never fails: without redis-server the tests run on
+# embedded nodes only, and this script says so.
+#
+#   scripts/setup.sh            what `make setup` runs
+#   scripts/setup.sh install    the part that needs root; called by the above
+set -eu
+
+have() {
+	command -v "$1" >/dev/null 2>&1
+}
+
+embedded_only() {
+	echo "$1"
+	echo "Until then tests run on embedded nodes only."
+	exit 0
+}
+
+how_to_install() {
+	cat <<'EOF'
+redis-server is missing and could not be installed from here. To get it:
+  Debian, Ubuntu   sudo apt-get install redis-server
+  Fedora           sudo dnf install /usr/bin/redis-server
+  Alpine           sudo apk add redis
+  macOS            brew install redis
+EOF
+}
+
+# quietly runs a command and shows what it printed only if it fails.
+quietly() {
+	if output=$("$@" 2>&1 </dev/null); then
+		return 0
+	fi
+	echo "failed: $*"
+	printf '%s\n' "$output" | tail -n 20
+	return 1
+}
+
+# forbid_service_starts keeps the package from starting a server of its own
+# for as long as this script runs: the tests start their nodes themselves. A
+# policy that is already there belongs to the machine and stays.
+forbid_service_starts() {
+	policy=/usr/sbin/policy-rc.d
+	[ ! -e "$policy" ] || return 0
+	trap 'rm -f "$policy"' EXIT
+	trap 'exit 1' HUP INT TERM
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+}
+
+# retire_service stops the server if a policy of the machine let it start, and
+# keeps it from starting at the next boot. The service is known to be new:
+# this runs only where redis-server was missing.
+retire_service() {
+	if service redis-server status; then
+		service redis-server stop
+	fi
+	update-rc.d redis-server disable
+}
+
+# install_redis downloads under a time limit, so that a machine without a
+# network loses little time, and unpacks without one: interrupting dpkg would
+# leave a half-installed package.
+install_redis() {
+	PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+	export DEBIAN_FRONTEND=noninteractive
+	set -- install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=60 redis-server
+
+	forbid_service_starts
+	quietly timeout 60 apt-get update -qq || echo "trying with the package lists that are there"
+	quietly timeout 120 apt-get "$@" --download-only || return 1
+	quietly apt-get "$@" || return 1
+	retire_service >/dev/null 2>&1 || true
+}
+
+if [ "${1:-}" = install ]; then
+	install_redis
+	exit
+fi
+
+if have redis-server; then
+	redis-server --version
+	exit 0
+fi
+
+if ! have apt-get; then
+	embedded_only "$(how_to_install)"
+elif [ "$(id -u)" = 0 ]; then
+	as_root=
+elif have sudo && sudo -n true 2>/dev/null; then
+	as_root='sudo -n'
+else
+	embedded_only "$(how_to_install)"
+fi
+
+echo "redis-server is missing, installing it with apt-get"
+$as_root sh "$0" install || embedded_only "$(how_to_install)"
+have redis-server || embedded_only "$(how_to_install)"
+redis-server --version
