@@ -9,9 +9,11 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -33,7 +35,18 @@ func TestMain(m *testing.M) {
 		os.Exit(command(os.Args[1:]))
 	}
 	redis.SetLogger(silent{})
+	passIgnoredSignals()
 	goleak.VerifyTestMain(m)
+}
+
+// passIgnoredSignals lets the programs that tests start have the usual signals, also where nohup or a shell's & has made
+// this process ignore some: what is ignored stays so in a child, what is caught does not.
+func passIgnoredSignals() {
+	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig)
+		}
+	}
 }
 
 // patience bounds every wait of a test.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -237,6 +238,25 @@ func TestSignalsPassThrough(t *testing.T) {
 		}
 	}
 	p.exit(9)
+}
+
+// nohup redlock run … outlives its terminal, and so does the command.
+func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	signal.Ignore(syscall.SIGHUP) // which a child takes over
+	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "key")...)
+	signal.Reset(syscall.SIGHUP)
+	passIgnoredSignals()
+	p.stdout.line(t, "heedful ready")
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM} {
+		if err := p.cmd.Process.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.exit(9)
+	if strings.Contains(p.stdout.String(), "heedful got 1 ") {
+		t.Errorf("SIGHUP was passed on:\n%s", p.stdout)
+	}
 }
 
 func TestASignalEndsTheWaiting(t *testing.T) {
