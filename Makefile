@@ -5,6 +5,9 @@ GO          ?= go
 STATICCHECK  = $(GO) tool -modfile=tools/go.mod staticcheck
 PLATFORMS    = linux darwin windows
 
+# Modules of their own, so that what they need stays out of the library's go.mod.
+BESIDE       = contrib/gocron benchmarks
+
 # -count=1: results of a run without redis-server must not be taken from the
 # cache for one with it; go test does not see that a program was installed.
 # -p 1: packages that start servers and stop them take each other's time.
@@ -38,7 +41,7 @@ check: ## gofmt, go vet, staticcheck, go mod tidy, builds for linux, darwin and 
 	@$(stage) "staticcheck" $(STATICCHECK) ./...
 	@$(stage) "go mod tidy: the library" $(GO) mod tidy -diff
 	@$(stage) "go mod tidy: the tools" $(GO) -C tools mod tidy -diff
-	@$(stage) "go mod tidy, go vet: the gocron adapter" $(MAKE) -s contrib-check
+	@$(stage) "go mod tidy, go vet: the modules beside the library" $(MAKE) -s beside-check
 	@set -e; for os in $(PLATFORMS); do \
 		$(stage) "build for $$os, tests included" env GOOS=$$os $(MAKE) -s build; done
 
@@ -55,7 +58,8 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 search: ## the exhaustive search of the token agreement in full, up to an hour
 	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
 
-bench: ## 100,000 leases held for a minute on five real nodes, against redsync; three minutes
+bench: ## against other lock libraries, and 100,000 leases held for a minute; a quarter of an hour
+	@$(GO) -C benchmarks run .
 	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
 
 setup: ## install redis-server where it is missing and can be installed
@@ -67,7 +71,7 @@ clean: ## remove what builds and tests left behind
 	@rm -f redlock redlock.exe *.test *.out *.prof dump.rdb
 
 # Parts of the above.
-.PHONY: gofmt build race-tests contrib-check backends
+.PHONY: gofmt build race-tests beside-check backends
 
 gofmt:
 	@files=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit; \
@@ -81,10 +85,10 @@ race-tests:
 	@race=$(RACE); \
 	[ -n "$$race" ] || echo "WITHOUT the race detector: it needs a C compiler"; \
 	$(GO) test $$race $(TEST_FLAGS) ./... && \
-	$(GO) -C contrib/gocron test $$race $(TEST_FLAGS) ./...
+	for m in $(BESIDE); do $(GO) -C $$m test $$race $(TEST_FLAGS) ./... || exit; done
 
-contrib-check:
-	@$(GO) -C contrib/gocron mod tidy -diff && $(GO) -C contrib/gocron vet ./...
+beside-check:
+	@for m in $(BESIDE); do $(GO) -C $$m mod tidy -diff && $(GO) -C $$m vet ./... || exit; done
 
 backends:
 	@server=$$(redis-server --version 2>/dev/null | sed -n 's/ server v=\([^ ]*\).*/ \1/p'); \

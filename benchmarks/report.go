@@ -1,0 +1,188 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"html"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// silent drops what go-redis logs.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+var heads = []string{"", "ops/s", "redlock is", "p50", "p99", "max", "client CPU/op", "allocs/op", "least served", "failed", "orders broken"}
+
+// cells are the figures of r in the order of heads.
+func (r row) cells(rows []row) []string {
+	if r.err != nil {
+		return []string{r.name, "failed: " + r.err.Error(), "", "", "", "", "", "", "", "", ""}
+	}
+	return []string{
+		r.name, number(r.Rate), r.against(rows), brief(r.P50), brief(r.P99), brief(r.Max), brief(r.CPU),
+		number(r.Allocs), fmt.Sprintf("%.2f", r.LeastServed), fmt.Sprint(r.Failed), fmt.Sprint(r.broken),
+	}
+}
+
+// against is how many times as many operations this module did; at a takeover, how many times as late it was.
+func (r row) against(rows []row) string {
+	for _, o := range rows {
+		switch {
+		case o.name != ours || o.err != nil || r.name == ours:
+		case r.workload.name == "takeover":
+			return fmt.Sprintf("%.2f × as late", float64(o.P50)/float64(r.P50))
+		default:
+			return fmt.Sprintf("%.2f ×", o.Rate/r.Rate)
+		}
+	}
+	return ""
+}
+
+func number(x float64) string {
+	digits := fmt.Sprintf("%.0f", x)
+	if math.Abs(x) < 10 {
+		return fmt.Sprintf("%.1f", x)
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// brief is d to three digits.
+func brief(d time.Duration) string {
+	unit := time.Duration(1)
+	for d/unit >= 1000 {
+		unit *= 10
+	}
+	return d.Round(unit).String()
+}
+
+func printRows(out io.Writer, w workload, rows []row) {
+	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.what)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, strings.Join(heads, "\t")+"\t")
+	for _, r := range rows {
+		fmt.Fprintln(table, strings.Join(r.cells(rows), "\t")+"\t")
+	}
+	table.Flush()
+}
+
+// machine says what this is measured on.
+func machine() string {
+	cpu := "unknown processor"
+	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(text)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				cpu = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	server := "redis-server"
+	if path, err := redisproc.Available(); err == nil {
+		if version, err := redisproc.Version(path); err == nil {
+			server += " " + version
+		}
+	}
+	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s", cpu, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), server)
+}
+
+// The measured part of performance.md stands between these lines; what a person wrote around them stays.
+const (
+	from = "<!-- measured: from here -->"
+	to   = "<!-- measured: to here -->"
+)
+
+// write puts the tables and the picture into dir.
+func write(dir, machine string, f *flags, rows []row) error {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s\n\nMeasured on %s, with\n\n    go -C benchmarks run . --duration %v --rounds %d --write ../docs\n\n",
+		from, machine, f.Duration, f.Rounds)
+	fmt.Fprintf(&b, "![operations per second, by workload and library](performance.svg)\n")
+	for _, group := range byWorkload(rows) {
+		w := group[0].workload
+		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n|%s|\n|%s\n", w.name, strings.ToUpper(w.what[:1])+w.what[1:],
+			strings.Join(heads, "|"), strings.Repeat("---|", len(heads)))
+		for _, r := range group {
+			fmt.Fprintf(&b, "|%s|\n", strings.Join(r.cells(group), "|"))
+		}
+	}
+	fmt.Fprintf(&b, "\n%s", to)
+	page := filepath.Join(dir, "performance.md")
+	text, err := os.ReadFile(page)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), from)
+	_, after, ok2 := strings.Cut(rest, to)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the lines %s and %s", page, from, to)
+	}
+	return cmp.Or(
+		os.WriteFile(page, []byte(before+b.String()+after), 0o644),
+		os.WriteFile(filepath.Join(dir, "performance.svg"), picture(rows), 0o644),
+	)
+}
+
+func byWorkload(rows []row) (groups [][]row) {
+	for _, r := range rows {
+		if n := len(groups); n == 0 || groups[n-1][0].workload.name != r.workload.name {
+			groups = append(groups, nil)
+		}
+		groups[len(groups)-1] = append(groups[len(groups)-1], r)
+	}
+	return groups
+}
+
+var colours = map[string]string{ours: "#c0392b", syncing: "#2c6fbb", failFast: "#7fb2e5", rueidi: "#3c8d5a", bsm: "#b58b00", raw: "#999999"}
+
+// picture draws the rates as bars on a logarithmic scale.
+func picture(rows []row) []byte {
+	const left, width, bar, gap, head = 110, 560, 14, 14, 30
+	most := 1.0
+	for _, r := range rows {
+		most = max(most, r.Rate)
+	}
+	decades := math.Ceil(math.Log10(most))
+	x := func(rate float64) float64 { return left + width*max(0, math.Log10(max(rate, 1)))/decades }
+	var b bytes.Buffer
+	y := head
+	for _, group := range byWorkload(rows) {
+		if group[0].workload.name == "takeover" { // is not about a rate
+			continue
+		}
+		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" font-weight="bold">%s</text>`+"\n", left-8, y+bar-3, html.EscapeString(group[0].workload.name))
+		for _, r := range group {
+			if r.err == nil {
+				fmt.Fprintf(&b, `<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d">%s %s/s</text>`+"\n",
+					left, y, x(r.Rate)-left, bar-2, colours[r.name], x(r.Rate)+5, y+bar-3, html.EscapeString(r.name), number(r.Rate))
+			}
+			y += bar
+		}
+		y += gap
+	}
+	var all bytes.Buffer
+	fmt.Fprintf(&all, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n", left+width+180, y+10)
+	fmt.Fprintf(&all, `<rect width="100%%" height="100%%" fill="white"/><text x="%d" y="16">locks and unlocks per second, each line ten times the one before</text>`+"\n", left)
+	for d := 0.0; d <= decades; d++ {
+		fmt.Fprintf(&all, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#dddddd"/>`+"\n", x(math.Pow(10, d)), x(math.Pow(10, d)), head-8, y)
+	}
+	all.Write(b.Bytes())
+	all.WriteString("</svg>\n")
+	return all.Bytes()
+}
