@@ -94,6 +94,7 @@ backends:
 	@server=$$(redis-server --version 2>/dev/null | sed -n 's/ server v=\([^ ]*\).*/ \1/p'); \
 	nodes="embedded nodes only, redis-server not found"; \
 	if [ -n "$$server" ]; then nodes="embedded nodes and real $$server processes"; fi; \
+	if [ -n "$$REDLOCK_TEST_BACKENDS" ]; then nodes="$$REDLOCK_TEST_BACKENDS nodes, as REDLOCK_TEST_BACKENDS says$${server:+, with $$server}"; fi; \
 	race="with the race detector"; \
 	if [ -z "$(RACE)" ]; then race="WITHOUT the race detector"; fi; \
 	printf '\nPassed on: %s; %s.\n' "$$nodes" "$$race"

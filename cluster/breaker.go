@@ -103,7 +103,10 @@ func (n *Node) meetServers(ctx context.Context) error {
 	}
 	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error { return server.Ping(ctx).Err() })
 	if err == nil && n.met.CompareAndSwap(false, true) && n.fresh.Load() {
-		n.c.metYoung()
+		n.mu.Lock()
+		until := n.youngUntil
+		n.mu.Unlock()
+		n.c.metYoung(n.c.since(time.Now()), until)
 	}
 	return err
 }
@@ -193,7 +196,7 @@ func (n *Node) settle(o debt, bySource bool) {
 // Receive keeps the debt when the node went away again, even if it is back by now. An answer settles it, of whatever kind,
 // unless it is that the server can execute nothing.
 func (o debt) Receive(n *Node, _ any, err error) {
-	if lost(err) || errors.Is(err, redis.ErrPoolTimeout) {
-		n.owe(o)
+	if lost(err) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrAutoPipelineQueueFull) {
+		n.owe(o) // if the queue was full: what filled it had its answers before this one was looked at
 	}
 }

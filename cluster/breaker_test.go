@@ -320,3 +320,21 @@ func TestANodeIsNotAskedBeforeEveryDebtIsOnItsWay(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.MaxQueued = 64 })
+		if a := run(t, c.Nodes()[0], pushScript, []string{"list"}, "first"); a.err != nil { // loads the script
+			t.Fatal(a.err)
+		}
+		const owed = 1000
+		for i := range owed {
+			c.Nodes()[0].Owe(pushScript, []string{"list"}, []any{i}, time.Time{})
+		}
+		shut(t, c)
+		if got, err := nodetest.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {
+			t.Errorf("%d of %d arrived, %v", got-1, owed, err)
+		}
+	})
+}

@@ -34,12 +34,14 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	young  atomic.Int32 // nodes that were freshly started when first met
-	newSet atomic.Bool  // all of them: a set that was just made has forgotten nothing
+	newSet atomic.Bool // all nodes are freshly started: a set that was just made has forgotten nothing
 
 	spawnMu sync.Mutex // orders spawn before the final wait
-	mu      sync.Mutex
-	servers map[string]*Node // by run_id
+
+	mu         sync.Mutex
+	servers    map[string]*Node // by run_id
+	young      int              // nodes that were freshly started when first met
+	youngUntil int64            // when the first of them is so no longer
 
 	mail mailbox
 }
@@ -198,7 +200,8 @@ func (c *Cluster) Err() error {
 }
 
 // Close stops new operations, waits until every command that was sent has its answer, and then closes all connections.
-// Locks that are still held stay on the nodes until their TTL; close what holds them first. It may be called again;
+// Locks that are still held stay on the nodes until their TTL; close what holds them first. So do those whose release is
+// owed to a node that is down. It may be called again;
 // every call waits. ctx bounds only the waiting: the closing goes on.
 func (c *Cluster) Close(ctx context.Context) error {
 	c.once.Do(func() {
@@ -291,9 +294,15 @@ func (c *Cluster) pause(d time.Duration) bool {
 // since is now as nanoseconds of monotonic time, for atomics.
 func (c *Cluster) since(now time.Time) int64 { return int64(now.Sub(c.epoch)) }
 
-// metYoung counts a node that was freshly started when this process first met it.
-func (c *Cluster) metYoung() {
-	if int(c.young.Add(1)) == len(c.nodes) {
+// metYoung counts a node that was freshly started when this process first met it, and stays so up to until. They are a
+// new set only if all are at one time: a node that is met when the others have long had a past may have had one too.
+func (c *Cluster) metYoung(now, until int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young == 0 || until < c.youngUntil {
+		c.youngUntil = until
+	}
+	if c.young++; c.young == len(c.nodes) && now < c.youngUntil {
 		c.newSet.Store(true)
 	}
 }

@@ -173,8 +173,11 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		}
 		fresh := young > 0 && (alone || n.fresh.Load())
 		n.fresh.Store(fresh)
+		if until := n.c.since(now) + int64(young); alone || until < n.youngUntil {
+			n.youngUntil = until
+		}
 		if fresh && !n.many {
-			n.c.metYoung()
+			n.c.metYoung(n.c.since(now), n.youngUntil)
 		}
 	}
 	return false, nil

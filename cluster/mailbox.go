@@ -25,12 +25,13 @@ type Listener interface {
 type mailbox struct {
 	mu        sync.Mutex
 	listeners map[Listener]struct{}
-	opened    chan struct{} // closed when every node that can be reached is subscribed; nil before the first Listen
-	waiting   int           // nodes of which opened still waits
+	opened    chan struct{}  // closed when every node that can be reached is subscribed; nil before the first Listen
+	waiting   map[*Node]bool // of which opened still waits
 }
 
 // Listen adds l to those who get messages, and opens the mailbox if it is the first. The returned channel is closed
-// when the subscription stands on every node that could be reached within twice NodeTimeout, or the cluster closed; until then Node.Listening tells.
+// when the subscription stands on every node that is not down and could be reached within twice NodeTimeout, or the cluster
+// closed; Node.Listening tells of each node.
 func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	m := &c.mail
 	m.mu.Lock()
@@ -43,7 +44,12 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 		return m.opened
 	}
 	m.opened = make(chan struct{})
-	m.waiting = len(c.nodes)
+	m.waiting = map[*Node]bool{}
+	for _, n := range c.nodes {
+		if n.down.Load() == nil {
+			m.waiting[n] = true
+		}
+	}
 	running := c.spawn(func() {
 		c.pause(2 * c.cfg.NodeTimeout)
 		m.open()
@@ -51,8 +57,8 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	for _, n := range c.nodes {
 		running = c.spawn(n.listen) && running
 	}
-	if !running {
-		m.openLocked() // closing: nothing to wait for
+	if !running || len(m.waiting) == 0 { // closing, or all are down: nothing to wait for
+		m.openLocked()
 	}
 	return m.opened
 }
@@ -84,7 +90,7 @@ func (n *Node) listen() {
 		case *redis.Subscription:
 			n.subscribed.Store(true)
 			if first {
-				n.c.mail.arrive()
+				n.c.mail.arrive(n)
 			} else {
 				n.c.mail.each(func(l Listener) { l.Gap(n) })
 			}
@@ -96,11 +102,12 @@ func (n *Node) listen() {
 	n.subscribed.Store(false)
 }
 
-// arrive counts a node whose subscription stands.
-func (m *mailbox) arrive() {
+// arrive takes in that the subscription stands on n.
+func (m *mailbox) arrive(n *Node) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.waiting--; m.waiting <= 0 {
+	delete(m.waiting, n)
+	if len(m.waiting) == 0 {
 		m.openLocked()
 	}
 }

@@ -219,6 +219,17 @@ func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
 	}
 }
 
+func TestTheMailboxDoesNotWaitForANodeThatIsKnownToBeDown(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 3)
+	s.Stop(2)
+	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = patience }) // the mailbox would wait for twice that
+	soon(t, "the mailbox opened", c.Listen(&listener{}))
+	if !c.Nodes()[0].Listening() || !c.Nodes()[1].Listening() {
+		t.Error("it did not wait for the others")
+	}
+}
+
 func TestListenEndsWhenTheClusterCloses(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Embedded(t, 3)

@@ -35,8 +35,10 @@ type Node struct {
 	offset time.Duration // its clock minus ours, when it was last connected to
 	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
 	debts  []debt
-	pace   *backoff.ExponentialBackOff
-	lastUp time.Time
+
+	youngUntil int64 // c.since time at which the oldest server that was met first is not freshly started any more
+	pace       *backoff.ExponentialBackOff
+	lastUp     time.Time
 }
 
 // Index is the node's place in Cluster.Nodes, from 0.

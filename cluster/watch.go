@@ -7,7 +7,8 @@ import "context"
 // with ctx or the Cluster. bell is called concurrently and must not block.
 func (c *Cluster) Watch(ctx context.Context, channel string, bell func()) {
 	ctx, cancel := context.WithCancel(ctx)
-	context.AfterFunc(c.ctx, cancel)
+	forget := context.AfterFunc(c.ctx, cancel)
+	context.AfterFunc(ctx, func() { forget() })
 	for _, n := range c.nodes {
 		c.spawn(func() {
 			sub := n.client.Subscribe(ctx, channel)

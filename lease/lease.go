@@ -153,13 +153,10 @@ func (l *Lease) startRelease() error {
 	if t.heir != nil && t.minUntil.IsZero() && l.Err() == nil && t.heir.TakeOver(l) {
 		return errSettled
 	}
-	switch was, behind := t.s.leave(t, l); was {
+	switch t.s.leave(t, l) {
 	case gone: // lost, and given up then
 		return l.Err()
 	case parked:
-		if behind {
-			t.s.leaveBehind(t)
-		}
 		return errSettled
 	}
 	err := t.hold.StartRelease()

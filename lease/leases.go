@@ -36,6 +36,7 @@ type Leases struct {
 	red     *mutex.Redlock
 	cfg     Config
 	waiting waiting
+	errands errands
 
 	closing chan struct{} // closed when nothing new is accepted
 	shut    sync.Once
@@ -57,6 +58,7 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 	s := &Leases{c: c, red: red, cfg: cfg, closing: make(chan struct{}), closed: make(chan struct{})}
 	s.renewer.init(s)
 	s.waiting.init(s)
+	s.errands.init()
 	return s, nil
 }
 
@@ -97,6 +99,8 @@ func request(opts []Option) Request {
 
 // Try is TryAcquire with the options as a Request.
 func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, error) {
+	s.errands.begin()
+	defer s.errands.end()
 	p, err := s.plan(ctx, key, req)
 	if err != nil {
 		return nil, err
@@ -170,8 +174,9 @@ func (s *Leases) Cancel(cause error) {
 	s.renewer.cancel(cause)
 }
 
-// Close ends the contexts of all leases, with ErrClosed as the cause, and releases them. What is kept by MinHold is left
-// to expire. It may be called again; every call waits. ctx bounds only the waiting.
+// Close ends the contexts of all leases and all waits, with ErrClosed as the cause, waits for what Go runs, and releases
+// the leases. What is kept by MinHold is left to expire. When it returns nil nothing of these Leases runs any more, and
+// what had to be sent is sent. It may be called again; every call waits. ctx bounds only the waiting.
 func (s *Leases) Close(ctx context.Context) error {
 	s.Cancel(ErrClosed)
 	s.once.Do(func() {

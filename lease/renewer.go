@@ -68,7 +68,6 @@ type renewer struct {
 	mu      sync.Mutex
 	running bool
 	closing bool               // there are no new tenures and no new tenants
-	closed  bool               // nothing is looked at any more
 	queue   queue              // by due
 	spans   map[string]*tenure // by lock key: those that can be handed over, or are being acquired for that
 }
@@ -318,22 +317,22 @@ func (r *renewer) unpark(t *tenure) {
 }
 
 // leave takes t out of care because its tenant l releases it, which ends l. It reports what is left to do: nothing when
-// it was gone; to leave it behind when it is parked and nobody looks at it any more; to release it when it was live or lapsed.
-func (r *renewer) leave(t *tenure, l *Lease) (was state, behind bool) {
+// it was gone or is parked, to release it when it was live or lapsed.
+func (r *renewer) leave(t *tenure, l *Lease) (was state) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t.state == gone || t.lease != l {
-		return gone, false
+		return gone
 	}
 	l.end(ErrReleased)
 	if now := time.Now(); t.state == live && t.minUntil.After(now) {
 		t.state, t.lease = parked, nil
 		r.scheduleLocked(t, now, t.due)
-		return parked, r.closed
+		return parked
 	}
 	r.dropLocked(t)
 	was, t.state = t.state, gone
-	return was, false
+	return was
 }
 
 // unkeep forgets t's MinHold, for a tenant that is about to release it for good.
@@ -397,7 +396,7 @@ func (r *renewer) drain() {
 	var leases []*Lease
 	for _, l := range r.tenants() {
 		if !l.released.CompareAndSwap(false, true) {
-			continue // its owner is about to release it
+			continue // its owner releases it, an errand
 		}
 		if idle := l.rest(); idle != nil {
 			<-idle
@@ -409,9 +408,10 @@ func (r *renewer) drain() {
 	for _, l := range leases {
 		l.t.hold.AwaitRelease(context.Background())
 	}
+	r.s.errands.wait()
 	close(r.stop)
 	r.wg.Wait()
-	for _, t := range r.shutDown() {
+	for _, t := range r.parked() {
 		r.leaveBehind(t)
 	}
 }
@@ -428,11 +428,10 @@ func (r *renewer) tenants() []*Lease {
 	return all
 }
 
-// shutDown returns what is parked still. What is parked from now on is left behind by who parks it.
-func (r *renewer) shutDown() (parked []*tenure) {
+// parked is all that is in care when no tenant is left.
+func (r *renewer) parked() []*tenure {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.closed = true
 	return slices.Clone(r.queue)
 }
 

@@ -83,8 +83,18 @@ func (w *waiting) Message(_ *cluster.Node, text string) (claimed bool) {
 
 // Unclaimed implements cluster.Listener: a turn that nobody here wants is passed on.
 func (w *waiting) Unclaimed(n *cluster.Node, text string) {
-	if m, ok := mutex.ParseMessage(text); ok && m.Turn {
+	m, ok := mutex.ParseMessage(text)
+	if !ok || !m.Turn {
+		return
+	}
+	w.mu.Lock() // LeaveLock only sends; who joins from now on queues behind it
+	defer w.mu.Unlock()
+	if len(w.at[m.Lock]) == 0 {
 		w.s.red.LeaveLock(m.Lock, n)
+		return
+	}
+	for me := range w.at[m.Lock] { // they joined just now
+		me.ring()
 	}
 }
 
@@ -108,6 +118,8 @@ func (s *Leases) Listen() (opened <-chan struct{}) { return s.c.Listen(&s.waitin
 // While it waits, this process stands in a queue for the key on each node; who releases the key wakes the first in it.
 // Behind the wake runs a timer, for holders that crash: it fires when the holder's key expires, at the latest.
 func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, error) {
+	s.errands.begin()
+	defer s.errands.end()
 	p, err := s.plan(ctx, key, req)
 	if err != nil {
 		return nil, err

@@ -61,7 +61,10 @@ func (l *Lease) rest() <-chan struct{} {
 //	ErrReleased            it was released before
 //	ctx.Err()              in the chain
 func (l *Lease) Release(ctx context.Context) error {
+	errands := &l.t.s.errands
+	errands.begin() // before it is marked as released: Close either releases it or waits for this
 	if !l.released.CompareAndSwap(false, true) {
+		errands.end()
 		return fmt.Errorf("redlock: release %q: %w", l.Key(), ErrReleased)
 	}
 	if idle := l.rest(); idle != nil {
@@ -69,11 +72,13 @@ func (l *Lease) Release(ctx context.Context) error {
 		case <-idle:
 		case <-ctx.Done():
 			go func() {
+				defer errands.end()
 				<-idle
 				l.giveBack(context.Background())
 			}()
 			return fmt.Errorf("redlock: release %q: its work has not returned: %w", l.Key(), ctx.Err())
 		}
 	}
+	defer errands.end()
 	return l.giveBack(ctx)
 }
