@@ -60,7 +60,7 @@ func TestCloseWaitsForAReleaseThatWaitsForItsWork(t *testing.T) {
 func TestCloseLeavesNothingOfAnAttemptThatIsUnderWay(t *testing.T) {
 	for round := range 40 {
 		virtually(t, func(t *testing.T) {
-			nodes, cable := newMemory(t, 3), &gate{}
+			nodes, cable := newMemory(t, 1), &gate{}
 			c := nodes.open(t, cable)
 			s := lease(t, c, Config{})
 			cable.delay.Store(int64(10 * time.Millisecond))
