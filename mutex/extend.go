@@ -165,20 +165,16 @@ func readExtension(reply any, err error) (r Result, holder string, _ error) {
 	if err != nil {
 		return Failed, "", err
 	}
-	words, ok := reply.([]any)
-	if !ok || len(words) == 0 {
-		return Failed, "", badReply("extend", reply)
-	}
-	switch words[0] {
-	case int64(1):
+	words, _ := reply.([]any)
+	switch {
+	case len(words) == 1 && words[0] == any(int64(1)):
 		return Granted, "", nil
-	case int64(2):
+	case len(words) == 1 && words[0] == any(int64(2)):
 		return Healed, "", nil
-	case int64(0):
-		if len(words) > 1 {
-			holder, _ = words[1].(string)
+	case len(words) == 2 && words[0] == any(int64(0)):
+		if holder, ok := words[1].(string); ok {
+			return Refused, holder, nil
 		}
-		return Refused, holder, nil
 	}
 	return Failed, "", badReply("extend", reply)
 }

@@ -188,22 +188,40 @@ func (cn redsyncConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any
 	}
 	args := keysAndArgs[len(keys):]
 	if !deletes(script) || len(keys) != 1 || len(args) != 1 {
-		return cn.run(foreign(script), keys, args...)
+		reply, err := cn.run(foreign(script), keys, args...)
+		if extends(script) {
+			return readTouch(reply, err)
+		}
+		return reply, err
 	}
 	value, ok := args[0].(string)
 	if !ok {
 		return nil, fmt.Errorf("redlock: redsync value that is a %T", args[0])
 	}
-	reply, err := cn.release(keys[0], value)
+	return readUnlock(cn.release(keys[0], value))
+}
+
+// readUnlock turns a reply of the release script into redsync's words.
+func readUnlock(reply any, err error) (any, error) {
+	ours, err := readRelease(reply, err)
 	switch {
 	case err != nil:
 		return nil, err
-	case reply == int64(0):
-		return int64(-1), nil // redsync's word for expired
-	case reply == int64(1):
+	case ours:
 		return int64(1), nil
+	case reply == any(int64(0)):
+		return int64(-1), nil // expired
 	}
 	return int64(0), nil
+}
+
+// readTouch reads a reply of redsync's scripts that extend. To redsync whatever is not 0, nil too, means that the key is its
+// own.
+func readTouch(reply any, err error) (any, error) {
+	if err == nil && reply != any(int64(0)) && reply != any(int64(1)) {
+		return nil, badReply("extend", reply)
+	}
+	return reply, err
 }
 
 // release is sent also when ctx is dead: redsync cleans up on contexts that are.
@@ -243,6 +261,7 @@ func (p redsyncPool) releaseArgs(value string) []any {
 }
 
 func deletes(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"DEL"`) }
+func extends(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"PEXPIRE"`) }
 
 var foreignScripts sync.Map // redsync's source to *cluster.Script
 

@@ -96,18 +96,32 @@ func (h *Hold) endRelease() {
 	close(t.done)
 }
 
+// readRelease reads a reply of the release script: whether the key was ours. Without an error it is ours no more.
+func readRelease(reply any, err error) (ours bool, _ error) {
+	switch {
+	case err != nil:
+		return false, err
+	case reply == any(int64(1)):
+		return true, nil
+	case reply == any(int64(0)) || reply == any(int64(2)):
+		return false, nil
+	}
+	return false, badReply("release", reply)
+}
+
 // releaser takes in the answers to a release, that of a hold or of an attempt that failed.
 type releaser Hold
 
 func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
+	ours, err := readRelease(reply, err)
 	h.mu.Lock()
 	m := &h.members[n.Index()]
 	t := &h.release
 	t.open--
 	if err == nil {
 		t.free++
-		if reply == int64(1) {
+		if ours {
 			t.ours++
 		}
 	}

@@ -104,11 +104,24 @@ func FuzzNoHostileReplyIsTakenForAGrant(f *testing.F) {
 		}
 		result, _, err := readExtension(reply, given)
 		words, _ := reply.([]any)
-		if owned := given == nil && len(words) > 0 && words[0] == any(int64(1)); (result == Granted) != owned {
-			t.Errorf("readExtension(%#v, %v) = %v", reply, given, result)
+		for kind, want := range map[int64]Result{1: Granted, 2: Healed} {
+			if is := given == nil && len(words) == 1 && words[0] == any(kind); (result == want) != is {
+				t.Errorf("readExtension(%#v, %v) = %v", reply, given, result)
+			}
 		}
 		if (result == Failed) != (err != nil) || result != Granted && result != Healed && result != Refused && result != Failed {
 			t.Errorf("readExtension(%#v, %v) = %v, %v", reply, given, result, err)
+		}
+		number, isNumber := reply.(int64)
+		ours, err := readRelease(reply, given)
+		if known := given == nil && isNumber && 0 <= number && number <= 2; ours != (known && number == 1) || (err == nil) != known {
+			t.Errorf("readRelease(%#v, %v) = %t, %v", reply, given, ours, err)
+		}
+		if word, err := readUnlock(reply, given); (word == any(int64(1))) != ours || err == nil && word != any(int64(-1)) && word != any(int64(0)) && !ours {
+			t.Errorf("readUnlock(%#v, %v) = %v, %v", reply, given, word, err)
+		}
+		if word, err := readTouch(reply, given); (err == nil) != (given == nil && isNumber && (number == 0 || number == 1)) || err == nil && word != reply {
+			t.Errorf("readTouch(%#v, %v) = %v, %v", reply, given, word, err)
 		}
 	})
 }
