@@ -34,6 +34,9 @@ const aside = 16 << 10
 // default, and far longer than an overtaken writer's last request can be under way.
 const vacancy = 24 * time.Hour
 
+// maxToken is above every fencing token: what is exact in Lua.
+const maxToken = 1 << 53
+
 // Key is where a record lives on the nodes, and the fence counter that guards it, in one hash slot.
 type Key struct {
 	Name   string // for people
@@ -67,13 +70,7 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, top int64
 	quorum := c.Quorum()
 	p := newPoll(c)
 	p.enough = func() bool { return p.yes >= quorum || p.no > len(c.Nodes())-quorum }
-	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) {
-		words, ok := reply.([]any)
-		if !ok || len(words) == 0 {
-			return false, fmt.Errorf("unexpected reply to a write (%T)", reply)
-		}
-		return words[0] == int64(1), nil
-	}
+	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply) }
 	for _, n := range c.Nodes() {
 		if len(r.Data) < aside {
 			n.Run(writeScript, []string{key.Record, key.Fence}, args, p)
@@ -153,6 +150,21 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, ttl time.Duration)
 	return best, known, nil
 }
 
+// readWrite reads a reply of the write script. Only an exact refusal speaks of a newer token.
+func readWrite(reply any) (kept bool, _ error) {
+	words, _ := reply.([]any)
+	switch {
+	case len(words) == 1 && words[0] == any(int64(1)):
+		return true, nil
+	case len(words) == 2 && words[0] == any(int64(0)):
+		if _, ok := words[1].(int64); ok {
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("unexpected reply to a write (%T)", reply)
+}
+
+// parse reads a reply of the read script. Whatever does not look exactly like a record that Write has written is none.
 func parse(reply any) (r Record, found bool, _ error) {
 	words, ok := reply.([]any)
 	if !ok {
@@ -172,8 +184,9 @@ func parse(reply any) (r Record, found bool, _ error) {
 	r.Token, errs[0] = strconv.ParseInt(text[0], 10, 64)
 	r.Seq, errs[1] = strconv.ParseInt(text[1], 10, 64)
 	r.Origin, errs[2] = strconv.ParseInt(text[2], 10, 64)
-	if errors.Join(errs[:]...) != nil {
-		return r, false, errors.New("a record that is not one of ours")
+	if errors.Join(errs[:]...) != nil || r.Token < 0 || r.Token >= maxToken || r.Seq < 0 || r.Origin < 0 || r.Origin > r.Token ||
+		text[3] != "" && text[3] != "1" {
+		return Record{}, false, errors.New("a record that is not one of ours")
 	}
 	r.Deleted, r.Data = text[3] == "1", []byte(text[4])
 	return r, true, nil
