@@ -198,27 +198,46 @@ func (b *ballot) Receive(n *cluster.Node, reply any, err error) {
 		return
 	}
 	b.answers++
-	words, _ := reply.([]any)
-	switch {
-	case err != nil:
+	if v, err := readVote(reply, err); err != nil {
 		b.failed = append(b.failed, cluster.NodeError{Node: n.Name(), Err: err})
-	case len(words) != 4:
-		b.failed = append(b.failed, cluster.NodeError{Node: n.Name(), Err: fmt.Errorf("unexpected reply (%T)", reply)})
-	default:
-		value, _ := words[0].(string)
-		left, _ := words[1].(int64)
-		token, _ := words[2].(int64)
-		said, _ := words[3].(string)
-		b.votes[value]++
-		b.good = max(b.good, time.Duration(left)*time.Millisecond)
-		if token > b.token {
-			b.token, b.said = token, said
+	} else {
+		b.votes[v.value]++
+		b.good = max(b.good, v.left)
+		if v.token > b.token {
+			b.token, b.said = v.token, v.said
 		}
 	}
 	if b.answers == b.nodes {
 		b.ended = true
 		close(b.done)
 	}
+}
+
+// vote is what one node knows.
+type vote struct {
+	value string        // who has the key; "" if nobody has
+	left  time.Duration // until the key expires; negative if it does not, or nobody has it
+	token int64         // of the statement; 0 if there is none
+	said  string
+}
+
+// readVote reads a reply of the leader script. Whatever does not look exactly like one is an error, and does not say that
+// nobody leads.
+func readVote(reply any, err error) (v vote, _ error) {
+	if err != nil {
+		return v, err
+	}
+	words, _ := reply.([]any)
+	if len(words) == 4 {
+		value, ok1 := words[0].(string)
+		left, ok2 := words[1].(int64)
+		token, ok3 := words[2].(int64)
+		said, ok4 := words[3].(string)
+		if ok1 && ok2 && ok3 && ok4 && token >= 0 && token < 1<<53 {
+			return vote{value, time.Duration(min(max(left, -1), 1<<40)) * time.Millisecond, token, said}, nil
+		}
+	}
+	return v, fmt.Errorf("unexpected reply (%T)", reply)
 }
 
 // result is the leader whom a quorum knows, if that is the one whose statement is the newest.
