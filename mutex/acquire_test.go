@@ -230,15 +230,44 @@ func TestADeadContextNeverGetsALock(t *testing.T) {
 		warm(t, red)
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		before := r.scripts(0)
 		for range 20 {
 			if h, err := red.Acquire(ctx, "k", Request{}); !errors.Is(err, context.Canceled) {
 				t.Fatalf("Acquire = %v, %v", h, err)
 			}
 		}
-		if after := r.scripts(0); after != before {
-			t.Errorf("the node was asked %d times", after-before)
+		acquireEverywhere(t, red, "behind", Request{})
+		for i := range r.Len() {
+			if r.get(i, "{lock:k}:fence") != "" {
+				t.Errorf("node %d was asked", i)
+			}
 		}
+	})
+}
+
+// endsAtTheSecondLook is a context that ends when it is asked for its error a second time.
+type endsAtTheSecondLook struct {
+	context.Context
+	cancel context.CancelFunc
+	looks  int
+}
+
+func (c *endsAtTheSecondLook) Err() error {
+	if c.looks++; c.looks > 1 {
+		c.cancel()
+	}
+	return c.Context.Err()
+}
+
+func TestAContextThatHasEndedWhenTheQuorumIsSeenGetsNone(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		c := r.open()
+		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		ctx, cancel := context.WithCancel(context.Background())
+		h, err := red.Acquire(&endsAtTheSecondLook{Context: ctx, cancel: cancel}, "k", Request{})
+		if !errors.Is(err, context.Canceled) {
+			t.Fatalf("Acquire = %v, %v", h, err)
+		}
+		r.goneEverywhere(c, "lock:k")
 	})
 }
 
