@@ -327,6 +327,9 @@ func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error
 		if g.holder, ok = words[2].(string); !ok {
 			return false, g, badReply("acquire", reply)
 		}
+		if number == -2 { // PTTL of no key: where time goes on during a script, as on embedded nodes, it expired just then
+			number = 0
+		}
 		g.number = min(max(number, -1), 1<<40)
 		return false, g, nil
 	}

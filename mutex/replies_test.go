@@ -126,6 +126,15 @@ func FuzzNoHostileReplyIsTakenForAGrant(f *testing.F) {
 	})
 }
 
+func TestAKeyThatExpiredWhileTheNodeAnsweredIsFreeNow(t *testing.T) {
+	for pttl, want := range map[int64]int64{-3: -1, -2: 0, -1: -1, 0: 0, 7: 7} {
+		granted, g, err := readGrant([]any{int64(0), pttl, "another's"}, nil, 1)
+		if granted || err != nil || g.number != want {
+			t.Errorf("%d ms are read as %d, %t, %v; want %d", pttl, g.number, granted, err, want)
+		}
+	}
+}
+
 // Whatever the nodes answer to whatever step: nothing panics, the attempt ends, and it is won only if a quorum granted.
 func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 	s := nodetest.Embedded(f, 3)
