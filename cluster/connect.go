@@ -162,6 +162,8 @@ func misread(raw string, u *url.URL) error {
 	switch {
 	case strings.Count(raw, "@") > ats || strings.Contains(raw, "#"):
 		return errors.New("has an @ or # where none belongs; " + urlForms)
+	case strings.Contains(strings.ToLower(u.Host+u.Path+u.Opaque), "password="):
+		return errors.New("has an option before the ?, which begins the options; " + urlForms)
 	case u.Scheme == "unix" && u.Host != "":
 		return errors.New("names a host before the path of a socket; " + urlForms)
 	}
