@@ -93,6 +93,25 @@ func TestALeaseIsHeldForAsLongAsItsWorkLasts(t *testing.T) {
 	})
 }
 
+func TestALeaseEndsAtItsDeadlineAlsoWhileARenewalIsUnderWay(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		l, err := s.TryAcquire(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, deadline := l.Context(), l.Deadline()
+		// A round is begun, and never answered: it is not sent.
+		if _, renew, _ := s.due(time.Now().Add(l.TTL()/2), false); len(renew) != 1 {
+			t.Fatalf("%d leases are to be renewed at half of the TTL", len(renew))
+		}
+		time.Sleep(time.Until(deadline))
+		if !errors.Is(context.Cause(ctx), ErrLost) {
+			t.Errorf("at the deadline the context has ended by %v", context.Cause(ctx))
+		}
+	})
+}
+
 func TestALeaseThatIsCutOffEndsJustBeforeItsDeadlineAndBeforeAnotherGetsTheKey(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, cable := newMemory(t, 5), &gate{}
