@@ -93,6 +93,44 @@ func TestALeaseIsHeldForAsLongAsItsWorkLasts(t *testing.T) {
 	})
 }
 
+func TestAReleaseKeepsTheKeyUntilTheWorkHasReturned(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{})
+		l, err := s.TryAcquire(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told, mayEnd := make(chan struct{}), make(chan struct{})
+		if err := l.Go(func(ctx context.Context) {
+			<-ctx.Done()
+			close(told)
+			<-mayEnd
+		}); err != nil {
+			t.Fatal(err)
+		}
+		released := make(chan error, 1)
+		go func() { released <- l.Release(context.Background()) }()
+		<-told
+		time.Sleep(3 * l.TTL())
+		for i, n := range nodes {
+			if !n.Exists("lock:job") {
+				t.Errorf("node %d has the key no more, and the work has not returned", i)
+			}
+		}
+		close(mayEnd)
+		if err := <-released; err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		for i, n := range nodes {
+			if n.Exists("lock:job") {
+				t.Errorf("node %d has the key after the release", i)
+			}
+		}
+	})
+}
+
 func TestALeaseEndsAtItsDeadlineAlsoWhileARenewalIsUnderWay(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})

@@ -247,6 +247,65 @@ func TestARoundThatWasReplacedDoesNotCount(t *testing.T) {
 	})
 }
 
+func TestAnswersToARoundThatWasReplacedDoNotCountWhileTheNextIsUnderWay(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		c := r.open(patient)
+		red := r.redlock(c, Config{TTL: 20 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		answered := func(nodes ...int) func() bool {
+			return func() bool {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				return !slices.ContainsFunc(nodes, func(i int) bool { return h.members[i].flying > 0 })
+			}
+		}
+		r.pause(2, 3, 4)
+		first := round(h, 30*time.Second)
+		eventually(t, "two nodes have answered", answered(0, 1))
+		r.pause(0)
+		second := round(h, 5*time.Second)
+		short := h.Deadline()
+		if v := receive(t, "the first verdict", first); v != Undecided {
+			t.Errorf("the round that was replaced: %v", v)
+		}
+		r.resume(2, 3, 4)
+		eventually(t, "the others have answered the first round", answered(1, 2, 3, 4))
+		if h.Deadline() != short {
+			t.Errorf("the deadline moved by %v on answers to the round that was replaced", h.Deadline().Sub(short))
+		}
+		if len(first) > 0 {
+			t.Error("the round that was replaced was settled twice")
+		}
+		r.resume(0)
+		if v := receive(t, "the second verdict", second); v != Undecided {
+			t.Errorf("the round that could ask two nodes only: %v", v)
+		}
+		if err := h.Release(context.Background()); err != nil {
+			t.Error(err)
+		}
+		r.goneEverywhere(c, "lock:k")
+	})
+}
+
+func TestAHoldThatWasFoundOverIsNotRevivedByNodesThatHealed(t *testing.T) {
+	onNodes(t, 5, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		h := acquireEverywhere(t, red, "k", Request{})
+		for i := range 3 {
+			r.clients[i].Del(context.Background(), "lock:k")
+		}
+		for i := range 3 { // from the second round on all nodes have the key
+			if v := extend(t, h, 30*time.Second); v != Over {
+				t.Errorf("round %d: %v", i, v)
+			}
+			eventually(t, "all have answered", h.landed)
+		}
+		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
+			t.Errorf("release: %v", err)
+		}
+	})
+}
+
 func TestExtendNowSaysWhyNot(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
