@@ -26,7 +26,7 @@ stage = stage() { \
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: help test check quick race demo search bench setup clean
+.PHONY: help test check quick race demo search mutants bench setup clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,9 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 
 search: ## the exhaustive search of the token agreement in full, up to an hour
 	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
+
+mutants: ## deliberate faults, each of which a named test must notice; under four minutes
+	@$(GO) run ./internal/mutants
 
 bench: ## against other lock libraries, and 100,000 leases held for a minute; a quarter of an hour
 	@$(GO) -C benchmarks run .

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// A fault whose lines were changed, or whose test was renamed, is noticed here and not only when the faults are tried.
+func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
+	root, err := moduleRoot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := parse(listed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 12 {
+		t.Errorf("only %d faults were read", len(all))
+	}
+	b := bench{root: root, scratch: t.TempDir()}
+	for _, m := range all {
+		if _, err := b.overlay("x", m.edits); err != nil {
+			t.Errorf("%s: %v", m.name, err)
+		}
+		for _, test := range m.tests {
+			if !declared(t, filepath.Join(root, test.pkg), test.name) {
+				t.Errorf("%s: %s has no %s", m.name, test.pkg, test.name)
+			}
+		}
+	}
+}
+
+func declared(t *testing.T, dir, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pattern := regexp.MustCompile(`(?m)^func ` + regexp.QuoteMeta(name) + `\(`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if pattern.Match(text) {
+			return true
+		}
+	}
+	return false
+}
+
+func TestAnEditReplacesWholeLinesThatStandExactlyOnce(t *testing.T) {
+	const text = "a\n\tif x {\nb\n\tif x {\nc\n"
+	for _, tt := range []struct {
+		name, old, new, want string
+	}{
+		{"the only one", "b\n", "B\n", "a\n\tif x {\nB\n\tif x {\nc\n"},
+		{"the first line", "a\n", "", "\tif x {\nb\n\tif x {\nc\n"},
+		{"with what surrounds it", "\tif x {\nc\n", "d\n", "a\n\tif x {\nb\nd\n"},
+		{"twice", "\tif x {\n", "d\n", ""},
+		{"nowhere", "e\n", "d\n", ""},
+		{"the end of a line", "if x {\nc\n", "d\n", ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := edit{"f", tt.old, tt.new}.apply(text)
+			if got != tt.want || (err == nil) != (tt.want != "") {
+				t.Errorf("got %q, %v; want %q", got, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestOnlyAFailureOfTheTestItselfCounts(t *testing.T) {
+	for out, want := range map[string]bool{
+		"=== RUN   TestA\n--- FAIL: TestA (0.1s)\n":                    true,
+		"=== RUN   TestA\n\npanic: test timed out after 1m\n":          true,
+		"=== RUN   TestA\n\nfatal error: all goroutines are asleep\n":  true,
+		"\npanic: before any test\n":                                   false,
+		"=== RUN   TestA\n--- PASS: TestA (0.1s)\ngoleak: found one\n": false,
+		"=== RUN   TestAB\n--- FAIL: TestAB (0.1s)\n":                  false,
+		"testing: warning: no tests to run\n":                          false,
+	} {
+		if got := failed(out, "TestA"); got != want {
+			t.Errorf("failed(%q) = %t", out, got)
+		}
+	}
+}
+
+func TestAListThatIsWrongIsNotRead(t *testing.T) {
+	const good = "intro\n\n== Heading\n\nfault one\nabout it\nfile f.go\n-a\n+b\ntest ./p TestX\n"
+	all, err := parse(good)
+	if err != nil || len(all) != 1 || all[0].edits[0] != (edit{"f.go", "a\n", "b\n"}) || all[0].tests[0] != (test{"./p", "TestX"}) {
+		t.Errorf("parse = %+v, %v", all, err)
+	}
+	for name, text := range map[string]string{
+		"listed twice":             good + good,
+		"no test":                  strings.Replace(good, "test ./p TestX\n", "", 1),
+		"no change":                strings.Replace(good, "file f.go\n-a\n+b\n", "", 1),
+		"changes nothing":          strings.Replace(good, "+b", "+a", 1),
+		"a change before its file": strings.Replace(good, "file f.go\n", "", 1),
+		"not a line of a fault":    good + "nonsense\n",
+		"a package and a name":     strings.Replace(good, "./p TestX", "TestX", 1),
+	} {
+		if _, err := parse(text); err == nil {
+			t.Errorf("%s: it is read", name)
+		}
+	}
+}
