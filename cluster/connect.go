@@ -155,6 +155,9 @@ func parseURL(raw string) (target, error) {
 // misread refuses a URL of whose credentials a part was taken for something else, because a character in them was not
 // percent-encoded: that part would stand in errors, and in the name of the node.
 func misread(raw string, u *url.URL) error {
+	if _, err := url.ParseQuery(u.RawQuery); err != nil { // what cannot be read would be left out
+		return errors.New("has options that can not be read; " + urlForms)
+	}
 	ats := 0
 	if u.User != nil {
 		ats = 1
