@@ -58,7 +58,7 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 search: ## the exhaustive search of the token agreement in full, up to an hour
 	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
 
-mutants: ## deliberate faults, each of which a named test must notice; under four minutes
+mutants: ## deliberate faults, each of which a named test must notice; about four minutes
 	@$(GO) run ./internal/mutants
 
 bench: ## against other lock libraries, and 100,000 leases held for a minute; a quarter of an hour
