@@ -78,10 +78,18 @@ func TestNamesAreThoseOfTheDocumentation(t *testing.T) {
 
 func FuzzCompanionsShareTheSlotOfTheLock(f *testing.F) {
 	for _, key := range []string{"order:42", "{o}:42", "{", "}", "{}", "{}{a}", "a{b}c", "{a}{b}", "\x00{\xff}"} {
-		f.Add(key)
+		f.Add("lock:", key)
+		f.Add("{", key)
+		f.Add("{app}:", key)
+		f.Add("a}", key)
 	}
-	f.Fuzz(func(t *testing.T, key string) {
-		if lock := "lock:" + key; tagged(lock) || !strings.Contains(lock, "}") {
+	f.Fuzz(func(t *testing.T, prefix, key string) {
+		red := &Redlock{cfg: Config{Prefix: prefix}}
+		lock := red.LockKey(key)
+		if lock != prefix+key || lock != namesOf(lock)[0] {
+			t.Errorf("the lock of %q with the prefix %q is %q", key, prefix, lock)
+		}
+		if tagged(lock) || !strings.Contains(lock, "}") {
 			companionsShareTheSlot(t, lock)
 		}
 	})
