@@ -7,6 +7,9 @@
 // Close removes it. On Linux the processes die with the one that started them,
 // however that ends.
 //
+// [Pair] and [Sharded] are nodes that consist of several servers: a master and
+// a replica under a Sentinel, and a Redis Cluster.
+//
 // Differences to package embedded: a restart that keeps the data needs
 // [Options].Persist; the commands within a script count too; a paused node
 // cannot be asked for its counts. Pause and Resume need Unix.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,9 @@ type node struct {
 	dir  string
 	opts Options
 	port int
+	// sentinel, if not empty, is what a Sentinel is to watch, in the words of
+	// its configuration file.
+	sentinel string
 
 	// mu makes each operation on the node one step, waiting for the process
 	// included.
@@ -41,8 +45,8 @@ type node struct {
 
 // newNode starts a server on a free port. A port that was free when it was
 // chosen may be taken when the server binds it; then another one is tried.
-func newNode(path, dir string, o Options) (*node, error) {
-	n := &node{path: path, dir: dir, opts: o}
+func newNode(path, dir string, o Options, sentinel string) (*node, error) {
+	n := &node{path: path, dir: dir, opts: o, sentinel: sentinel}
 	for try := 1; ; try++ {
 		port, err := freePort()
 		if err != nil {
@@ -91,6 +95,9 @@ func (n *node) url() string {
 }
 
 func (n *node) args() []string {
+	if n.sentinel != "" {
+		return []string{n.configFile(), "--sentinel"}
+	}
 	args := []string{"--bind", "127.0.0.1", "--dir", n.dir, "--save", "", "--daemonize", "no"}
 	if n.opts.Persist {
 		args = append(args, "--appendonly", "yes", "--appendfsync", "everysec")
@@ -115,6 +122,11 @@ func (n *node) args() []string {
 func (n *node) start() error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
+	}
+	if n.sentinel != "" {
+		if err := n.writeConfig(); err != nil {
+			return err
+		}
 	}
 	proc, err := startProcess(n.path, n.dir, n.args())
 	if err != nil {
@@ -195,11 +207,23 @@ func (n *node) restart(lose bool) error {
 	}
 	n.stopLocked()
 	if lose {
-		if err := os.RemoveAll(n.dir); err != nil {
+		if err := n.forget(); err != nil {
 			return err
 		}
 	}
 	return n.start()
+}
+
+// forget removes the server's data. Its place in a Redis Cluster, which it
+// keeps in nodes.conf, is none of that.
+func (n *node) forget() error {
+	files, err := os.ReadDir(n.dir)
+	for _, f := range files {
+		if f.Name() != "nodes.conf" {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(n.dir, f.Name())))
+		}
+	}
+	return err
 }
 
 func (n *node) pause() {

@@ -72,7 +72,7 @@ func Start(n int, o Options) (*Nodes, error) {
 	}
 	s := &Nodes{dir: dir}
 	for i := range n {
-		nd, err := newNode(path, filepath.Join(dir, strconv.Itoa(i)), o)
+		nd, err := newNode(path, filepath.Join(dir, strconv.Itoa(i)), o, "")
 		if err != nil {
 			s.Close()
 			return nil, fmt.Errorf("redisproc: node %d of %d: %w", i, n, err)
