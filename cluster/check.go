@@ -82,14 +82,18 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
 	}
 	if f.runID == "" {
-		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow INFO and TIME to this user")
+		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow both to this user: +info +time")
 	} else if !n.Votes() {
 		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
 	}
 	if f.evicts != "" && f.evicts != "noeviction" {
 		add(Danger, "evicts keys when its memory is full (maxmemory-policy "+f.evicts+")", "CONFIG SET maxmemory-policy noeviction")
 	}
-	if !f.fsyncAlways {
+	switch {
+	case f.fsyncHidden:
+		add(Note, "does not tell appendfsync (CONFIG GET refused), so it is taken for one that may forget locks when it crashes, and does not vote for MaxTTL after a restart",
+			"allow it to this user: +config|get")
+	case !f.fsyncAlways:
 		add(Note, "may forget locks when it crashes, so it does not vote for MaxTTL after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
 	}
 	if off := f.now.Sub(middle); !f.now.IsZero() && off.Abs() > clockTolerance {

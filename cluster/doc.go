@@ -24,6 +24,22 @@
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
 //
+// # Rights
+//
+// A server that knows users (Redis 6.2 and later) can restrict the one that locks are taken as to what they need. Rights
+// says for each rule what it is for; with the default prefix "lock:" they are together
+//
+//	ACL SETUSER redlock reset on >password
+//		~lock:* ~{lock:* &redlock:wake:* &redlock:election:lock:*
+//		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
+//		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
+//		+info +config|get +script|exists +script|load
+//
+// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
+// always votes, also when it has just forgotten locks, and Check says so; without +config|get a node with appendfsync
+// always does not vote for MaxTTL after a restart, and Check says so; without the others a script is sent when it is
+// first needed.
+//
 // # Credentials
 //
 // stand in URLs and clients only. No error, log line or name of a node repeats them.

@@ -19,6 +19,7 @@ type facts struct {
 	replica     bool
 	aof         bool   // keeps an append-only file
 	fsyncAlways bool   // and syncs it before it answers
+	fsyncHidden bool   // does not say whether it does
 	version     string // "" where the server does not say
 	evicts      string // the eviction policy, "" where the server does not say
 }
@@ -53,6 +54,7 @@ func askFacts(ctx context.Context, cn asker) (facts, error) {
 	if f.now, err = now.Result(); err != nil {
 		f.runID = "" // without the server's clock its uptime says nothing
 	}
+	f.fsyncHidden = f.aof && fsync.Err() != nil
 	f.fsyncAlways = f.aof && strings.Contains(fmt.Sprint(fsync.Val()), "always")
 	return f, nil
 }
