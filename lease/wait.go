@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -15,9 +16,10 @@ import (
 
 // waiting is who in this process waits for which lock, and the messages that wake them.
 type waiting struct {
-	s  *Leases
-	mu sync.Mutex
-	at map[string]map[*waiter]struct{} // by lock key
+	s     *Leases
+	hears atomic.Bool // it is a listener of the mailbox
+	mu    sync.Mutex
+	at    map[string]map[*waiter]struct{} // by lock key
 }
 
 // waiter is one wait. Its bell rings when it should look again.
@@ -111,7 +113,11 @@ func (w *waiting) Gap(*cluster.Node) {
 
 // Listen opens this process's mailbox, so that other processes' releases and waits are heard of. The returned channel
 // is closed when it stands. Waiting opens it by itself.
-func (s *Leases) Listen() (opened <-chan struct{}) { return s.c.Listen(&s.waiting) }
+func (s *Leases) Listen() (opened <-chan struct{}) {
+	opened = s.c.Listen(&s.waiting)
+	s.waiting.hears.Store(true)
+	return opened
+}
 
 // Await is Acquire with the options as a Request.
 //
@@ -155,8 +161,12 @@ func (s *Leases) standing(won *mutex.Hold, refused bool) []*cluster.Node {
 	return stale
 }
 
-// listening reports whether the mailbox stands somewhere, so that a first attempt can already queue.
+// listening reports whether the mailbox stands somewhere and its messages reach these Leases, so that a first attempt can
+// already queue. Other Leases of the process may have opened it: what nobody among them waits for is passed on.
 func (s *Leases) listening() bool {
+	if !s.waiting.hears.Load() {
+		return false
+	}
 	for _, n := range s.c.Nodes() {
 		if n.Listening() {
 			return true

@@ -83,6 +83,21 @@ func TestWaitersOfOtherProcessesAreServedInTurn(t *testing.T) {
 	})
 }
 
+// The mailbox belongs to the process; that one Leases has opened it does not make another hear.
+func TestEveryLeasesOfAProcessIsWoken(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		c := open(t, nodes, 2*time.Second)
+		first := lease(t, c, Config{TTL: long, Backoff: hourly})
+		receive(t, "the mailbox", first.Listen())
+		second := lease(t, c, Config{TTL: long, Backoff: hourly})
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		waiter := await(t.Context(), second, "job", Request{})
+		eventually(t, "the waiter to stand in the queues", queues(t, nodeClients(t, nodes), "job", 1))
+		release(t, l)
+		release(t, given(t, waiter))
+	})
+}
+
 func TestTheKeyOfACrashedProcessIsTakenWhenItExpires(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
