@@ -84,7 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) add(i int, t target) error {
-	n := &Node{c: c, index: i, name: t.name, many: t.many, runIDs: map[string]bool{}}
+	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}}
 	n.inbox.bell = make(chan struct{}, 1)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
 	c.nodes = append(c.nodes, n)

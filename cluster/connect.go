@@ -24,6 +24,9 @@ type target struct {
 	name string
 	open func(tuning) redis.UniversalClient
 	many bool // a Redis Cluster: several servers behind one node
+	// stands: a server of the node may come to stand in for another (Sentinel, Redis Cluster), which told it what it
+	// knows with delay.
+	stands bool
 }
 
 // tuning is what this package sets on every client, whatever its URL says.
@@ -130,13 +133,13 @@ func parseURL(raw string) (target, error) {
 	case q.Has("master_name"):
 		var o *redis.FailoverOptions
 		if o, err = redis.ParseFailoverURL(raw); err == nil {
-			t.name = o.MasterName + "@" + strings.Join(o.SentinelAddrs, ",")
+			t.name, t.stands = o.MasterName+"@"+strings.Join(o.SentinelAddrs, ","), true
 			t.open = func(tune tuning) redis.UniversalClient { tune.failover(o); return redis.NewFailoverClient(o) }
 		}
 	case q.Has("addr"):
 		var o *redis.ClusterOptions
 		if o, err = redis.ParseClusterURL(raw); err == nil {
-			t.name, t.many = strings.Join(o.Addrs, ","), true
+			t.name, t.many, t.stands = strings.Join(o.Addrs, ","), true, true
 			t.open = func(tune tuning) redis.UniversalClient { tune.sharded(o); return redis.NewClusterClient(o) }
 		}
 	default:
@@ -205,6 +208,9 @@ var defaultDialer = sync.OnceValue(func() uintptr {
 	return reflect.ValueOf(c.Options().Dialer).Pointer()
 })
 
+// failoverAddr stands for an address in the options of a client that go-redis backs by Sentinel.
+const failoverAddr = "FailoverClient"
+
 // explain says of an error of a node that was never met what it may mean, where the error itself does not.
 func (n *Node) explain(err error) error {
 	secure := false
@@ -236,13 +242,14 @@ func copyClient(name string, client redis.UniversalClient) (target, error) {
 		if reflect.ValueOf(o.Dialer).Pointer() == defaultDialer() {
 			o.Dialer = nil // it is bound to the time-outs of the given client
 		}
+		t.stands = o.Addr == failoverAddr
 		t.open = func(tune tuning) redis.UniversalClient { tune.single(&o); return redis.NewClient(&o) }
 	case *redis.ClusterClient:
 		if c == nil {
 			return t, errors.New("nil client")
 		}
 		o := *c.Options()
-		t.many = true
+		t.many, t.stands = true, true
 		t.open = func(tune tuning) redis.UniversalClient { tune.sharded(&o); return redis.NewClusterClient(&o) }
 	case nil:
 		return t, errors.New("nil client")

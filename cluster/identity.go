@@ -165,7 +165,8 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 
 	young := maxTTL + time.Second - f.uptime
 	switch {
-	case !first && !(f.fsyncAlways && before.fsyncAlways): // one that syncs since this start may have forgotten before
+	// One that syncs since this start may have forgotten before. And what a stand-in was never told it can not have synced.
+	case !first && !(f.fsyncAlways && before.fsyncAlways && !n.stands):
 		n.restarted.Store(true)
 		n.quarantine.Store(n.c.since(now) + int64(maxTTL))
 		return true, nil

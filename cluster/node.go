@@ -17,6 +17,7 @@ type Node struct {
 	index  int
 	name   string
 	many   bool
+	stands bool // see target
 	client redis.UniversalClient
 	pipe   *redis.AutoPipeliner
 	inbox  inbox

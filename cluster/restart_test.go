@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/internal/redisproc"
@@ -130,6 +133,42 @@ func TestANodeThatSyncsEveryWriteVotesAtOnce(t *testing.T) {
 	}
 	if !open(t, s, func(cfg *Config) { cfg.MaxTTL = time.Hour }).Nodes()[1].Votes() {
 		t.Error("it does not vote for a process that meets it later")
+	}
+}
+
+// That two servers sync every write does not help a node that goes from one to the other: what the second is told, it is
+// told late.
+func TestAStandInDoesNotVoteHoweverItSyncs(t *testing.T) {
+	t.Parallel()
+	for name, client := range map[string]redis.UniversalClient{
+		"a Sentinel-backed client": redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}}),
+		"a Redis Cluster":          redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}}),
+	} {
+		target, err := copyClient("a", client)
+		if err := errors.Join(err, client.Close()); err != nil {
+			t.Fatal(err)
+		}
+		c := &Cluster{cfg: Config{}.withDefaults(), epoch: time.Now(), servers: map[string]*Node{}}
+		n := &Node{c: c, name: target.name, many: target.many, stands: target.stands, runIDs: map[string]bool{}}
+		now := time.Now()
+		synced := facts{uptime: time.Hour, now: now, aof: true, fsyncAlways: true}
+		for i, id := range []string{"first", "second"} {
+			synced.runID = id
+			if _, err := n.learn(synced, now, now); err != nil {
+				t.Fatal(err)
+			}
+			n.met.Store(true)
+			if got := n.Votes(); got != (i == 0) {
+				t.Errorf("%s: of the %s server Votes is %t", name, id, got)
+			}
+		}
+	}
+	for raw, want := range map[string]bool{
+		"redis://127.0.0.1:1": false, "redis://127.0.0.1:1?addr=127.0.0.1:2": true, "redis://127.0.0.1:1?master_name=m": true,
+	} {
+		if got, err := parseURL(raw); err != nil || got.stands != want {
+			t.Errorf("parseURL(%s): a node of which one server stands in for another is %t, %v", raw, got.stands, err)
+		}
 	}
 }
 
