@@ -29,7 +29,7 @@ func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 		}
 		return time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	}
-	without := busy()
+	without := min(busy(), busy(), busy())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for range 1000 {
@@ -38,10 +38,10 @@ func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	inLine(t, k, "k", 999)
 	queued(t, nodes, "k", 1)
 	asked := commands(nodes)
-	with := busy()
+	with := min(busy(), busy(), busy()) // what else the machine does to this process only adds
 	asked = commands(nodes) - asked
 	t.Logf("in a second %v without and %v with 1,000 waiters, which sent %d commands", without, with, asked)
-	if with > without+200*time.Millisecond {
+	if with > without+20*time.Millisecond {
 		t.Errorf("in a second %v of CPU without and %v with 1,000 waiters", without, with)
 	}
 	if asked > 0 {

@@ -63,8 +63,11 @@ func TestAThousandWaitersCostTheNodesWhatOneCosts(t *testing.T) {
 		holder := process(t, nodes)
 		l := lock(t, holder, "k")
 		cost := func(n int) (asked, looks int64) {
-			var counted atomic.Int64
-			k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff { return &looker{rapid(), &counted} }})
+			var counted, asking atomic.Int64
+			k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff {
+				asking.Add(1) // a policy is made for each that asks the nodes
+				return &looker{rapid(), &counted}
+			}})
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			var wg sync.WaitGroup
@@ -80,6 +83,9 @@ func TestAThousandWaitersCostTheNodesWhatOneCosts(t *testing.T) {
 			from, before := counted.Load(), commands(nodes)
 			eventually(t, "some looks", func() bool { return counted.Load() >= from+20 })
 			asked, looks = commands(nodes)-before, counted.Load()-from
+			if got := asking.Load(); got != 1 {
+				t.Errorf("%d of %d waiters ask the nodes", got, n)
+			}
 			cancel()
 			wg.Wait()
 			return asked, looks
@@ -380,6 +386,35 @@ func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
 		t.Logf("held %d times", held.Load())
 		if overlaps.Load() > 0 {
 			t.Errorf("held %d times, %d of them beside another", held.Load(), overlaps.Load())
+		}
+	})
+}
+
+// The lock stands on three nodes. One of them forgets it, and two never had it: together they are a quorum, but they have
+// all just restarted.
+func TestNodesThatForgotALockDoNotGiveItAgain(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		const ttl = 15 * time.Second // the first renewal is far away
+		cfg := cluster.Config{MaxTTL: ttl}
+		holder := locker(t, open(t, nodes, cfg), Config{TTL: ttl})
+		other := locker(t, open(t, nodes, cfg), Config{TTL: ttl})
+		nodes.Stop(3)
+		nodes.Stop(4)
+		l := lock(t, holder, "k")
+		for _, i := range []int{3, 4, 0} {
+			if err := nodes.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "the other to reach all nodes", func() bool {
+			_, err := other.TryLock(t.Context(), "else") // so that it notices who went away
+			return err != nil && !slices.ContainsFunc(other.c.Status(), func(s cluster.Status) bool { return !s.Up })
+		})
+		if l2, err := other.TryLock(t.Context(), "k"); err == nil {
+			t.Errorf("given with token %d while it is held with %d, %v", l2.Token(), l.Token(), l.Err())
+		}
+		if err := l.Err(); err != nil {
+			t.Errorf("the holder lost it meanwhile: %v", err)
 		}
 	})
 }

@@ -272,6 +272,36 @@ func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
 	}
 }
 
+// One node is another's, one frozen: whether the third makes a quorum hangs on the frozen one. It is not waited for, because
+// it is known to be silent.
+func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		const nodeTimeout = time.Second
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
+		if err := nodetest.Client(t, nodes, 0).Set(t.Context(), "lock:k", "somebody's", time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+		nodes.Pause(2)
+		fastest := time.Hour
+		try := func() {
+			begun := time.Now()
+			if _, err := k.TryLock(t.Context(), "k"); err == nil {
+				t.Fatal("one node of three gave the lock")
+			}
+			fastest = min(fastest, time.Since(begun))
+		}
+		eventually(t, "the frozen node to be noticed", func() bool { try(); return !k.c.Status()[2].Up })
+		fastest = time.Hour
+		for range 5 {
+			try()
+		}
+		if fastest > nodeTimeout/2 {
+			t.Errorf("an attempt took %v at least, with a node time-out of %v", fastest, nodeTimeout)
+		}
+		nodes.Resume(2)
+	})
+}
+
 func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
 		const nodeTimeout = time.Second
