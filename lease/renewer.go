@@ -3,7 +3,7 @@ package lease
 import (
 	"container/heap"
 	"context"
-	"math/rand/v2"
+	"math/rand"
 	"slices"
 	"sync"
 	"time"
@@ -136,8 +136,12 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 
 // jittered is d, 10 % more or less, so that leases acquired together are not renewed together for ever.
 func jittered(d time.Duration) time.Duration {
-	return d - d/10 + rand.N(d/5+1)
+	return d - d/10 + below(d/5+1)
 }
+
+// below is a random duration below d. The source is the one of math/rand, which a simulation can seed, as it can not that
+// of math/rand/v2.
+func below(d time.Duration) time.Duration { return time.Duration(rand.Int63n(int64(d))) }
 
 // scheduleLocked sets when t is looked at next: at the given time, or when it has to end. The deadline counts by the clock
 // that says it is nearer; timers and the heap know the monotonic one only.

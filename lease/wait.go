@@ -3,7 +3,6 @@ package lease
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -245,9 +244,9 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d time.Duration, held *N
 func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) time.Duration {
 	d := limit
 	if held.Split {
-		d = time.Millisecond + rand.N((2*time.Millisecond+took)<<min(splits, 5))
+		d = time.Millisecond + below((2*time.Millisecond+took)<<min(splits, 5))
 	} else if held.FreeIn >= 0 {
-		d = held.FreeIn + time.Millisecond + rand.N(4*time.Millisecond)
+		d = held.FreeIn + time.Millisecond + below(4*time.Millisecond)
 	}
 	return min(d, limit)
 }
