@@ -26,7 +26,7 @@ stage = stage() { \
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: help test check quick race demo search mutants bench setup clean
+.PHONY: help test check quick race demo search sim mutants bench setup clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,11 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 
 search: ## the exhaustive search of the token agreement in full, up to an hour
 	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
+
+SEEDS        = 10000
+
+sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
+	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/sim -run TestSeeds -count=1 -timeout 0 -sim.seeds $(SEEDS)
 
 mutants: ## deliberate faults, each of which a named test must notice; about four minutes
 	@$(GO) run ./internal/mutants

@@ -50,6 +50,7 @@ var places = []place{
 	// Made for tests.
 	{"internal/nodetest", []string{"internal/redisproc", "embedded", "internal"}},
 	{"internal/redisproc", []string{"internal/nodetest", "embedded", "internal"}},
+	{"internal/sim", []string{"lock", "lease", "mutex", "cluster", "internal"}},
 	{"chaos_test", []string{
 		"session", "cache", "lock", "lease", "mutex", "cluster", "internal",
 		"embedded", "internal/nodetest", "internal/redisproc",
@@ -60,6 +61,7 @@ var places = []place{
 var confined = []struct{ path, place string }{
 	{"github.com/alicebob/miniredis", "embedded"},
 	{"github.com/ory/dockertest", "chaos_test"},
+	{"github.com/yuin/gopher-lua", "internal/sim"},
 }
 
 // violations says, one line each and sorted, what in a map of packages to
@@ -99,7 +101,7 @@ func forbidden(home place, importPath string) string {
 		return "it has no place in the layout"
 	case target.folder == home.folder, slices.Contains(home.imports, target.folder):
 		return ""
-	case target.folder == "internal/nodetest", target.folder == "internal/redisproc":
+	case target.folder == "internal/nodetest", target.folder == "internal/redisproc", target.folder == "internal/sim":
 		return "it is made for tests"
 	case target.folder == "embedded":
 		return "in-process nodes are for cmd/redlock and for tests"
@@ -276,12 +278,15 @@ func TestEveryForbiddenImportIsSeen(t *testing.T) {
 		{"mutex to redisproc", "mutex", module + "/internal/redisproc", "made for tests"},
 		{"lease to nodetest", "lease", module + "/internal/nodetest", "made for tests"},
 		{"lock to redisproc", "lock", module + "/internal/redisproc", "made for tests"},
+		{"lock to the simulation", "lock", module + "/internal/sim", "made for tests"},
+		{"the simulation to embedded", "internal/sim", module + "/embedded", "in-process nodes"},
 		{"cmd to nodetest", "cmd/redlock", module + "/internal/nodetest", "made for tests"},
 
 		{"lock to miniredis", "lock", miniredis, "only embedded does"},
 		{"cmd to miniredis", "cmd/redlock", miniredis, "only embedded does"},
 		{"test helper to miniredis", "internal/nodetest", miniredis, "only embedded does"},
 		{"a part of miniredis", "cluster", miniredis + "/server", "only embedded does"},
+		{"lock to Lua", "lock", "github.com/yuin/gopher-lua", "only internal/sim does"},
 		{"lease to dockertest", "lease", dockertest, "only chaos_test does"},
 		{"embedded to dockertest", "embedded", dockertest, "only chaos_test does"},
 
@@ -314,6 +319,7 @@ func TestTheLayoutAsDesignedIsAccepted(t *testing.T) {
 		"internal/heap":            {module + "/internal/ring"},
 		"internal/nodetest":        {"testing", module + "/embedded", module + "/internal/redisproc"},
 		"internal/redisproc":       {"os/exec", module + "/embedded"},
+		"internal/sim":             {"github.com/yuin/gopher-lua", module + "/lock", module + "/cluster"},
 		"chaos_test":               {"github.com/ory/dockertest/v3", module + "/lock", module + "/internal/nodetest"},
 	})
 	if len(got) != 0 {

@@ -1,0 +1,44 @@
+// Package sim runs the library, go-redis included, on in-memory nodes in virtual time, under faults that are all drawn
+// from one seed. It is made for tests: what it says is in its tests, and in `make sim`.
+//
+// # What is simulated
+//
+// A world is one set of three or five nodes, a few processes with a few workers each, and a few keys they all want. The
+// nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each by a clock of its own:
+// apart from true time, and faster or slower by less than the margin allows. Connections carry packets with delays that
+// differ to the nanosecond. The whole lives in a testing/synctest bubble, so that a minute passes in milliseconds.
+//
+// The faults: packets that are slow, or so late that their sender has given up on them; packets that never arrive, and
+// with them everything behind them on their connection; commands that a node gets a second time, up to two seconds later;
+// nodes that crash and come back with their memory, with an old snapshot or with none; nodes that freeze and then execute
+// what they were sent; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
+// clients that stand still, their network and their work, and then go on as if nothing had been; processes that end, by
+// Close, and start anew; contexts that are cancelled at any moment.
+//
+// # What is checked
+//
+// At every step, which is an acquisition, a write, a loss or a command on a node:
+//
+//   - tokens of a key are given once, and an acquisition that began after another had finished has the larger one;
+//   - when a key is acquired, no other holder's context stands;
+//   - a holder is told of its loss before its deadline;
+//   - the store, which refuses tokens older than the newest it saw, never takes an older one and never refuses a holder;
+//   - a checkpoint that was kept is the oldest that a later lease finds, in worlds where no node forgets;
+//   - fence counters never go back while a node lives.
+//
+// When the faults have ended and the quarantine is over, every process gets every key; and one TTL after the last
+// process has ended no node has a lock key left, and no goroutine is.
+//
+// # What is not
+//
+// A process cannot be stopped between two of its instructions: the library's own timers run while its network and its
+// work stand still. Never do all nodes forget within one quarantine: they would be taken for a new set. Redis itself is not
+// here: the commands are those the scripts use; real servers are for the chaos tests. A subscription is made in no time,
+// because go-redis holds a mutex meanwhile. Virtual time cannot show what is slow.
+//
+// # The same again
+//
+// The same seed gives the same trace, in one process and with one processor: randomness of the library comes from
+// sources that a test seeds. What the runtime itself leaves open, which of two goroutines goes first at one instant, is
+// why every delay differs.
+package sim

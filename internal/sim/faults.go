@@ -1,0 +1,175 @@
+package sim
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// fault is something that begins, lasts and is over. It returns what ends it, or nil if it cannot happen now.
+type fault struct {
+	name   string
+	weight int
+	begin  func(w *world, rng *rand.Rand) (end func())
+}
+
+var faults = []fault{
+	{"crash", 5, crash},
+	{"freeze", 3, freeze},
+	{"cut", 4, cut},
+	{"standstill", 2, standstill},
+	{"process ends", 1, endProcess},
+}
+
+// hurt inflicts faults until the world's time for it is over, and ends them all.
+func (w *world) hurt() {
+	rng := w.stream("faults", 0)
+	until := w.start.Add(w.plan.length)
+	var under sync.WaitGroup
+	for {
+		pause := time.Duration(rng.ExpFloat64() * float64(w.plan.calm))
+		if !time.Now().Add(pause).Before(until) {
+			break
+		}
+		time.Sleep(pause + time.Duration(1+rng.IntN(1000)))
+		w.nodes[rng.IntN(len(w.nodes))].save()
+		w.inflict(rng, &under)
+	}
+	under.Wait()
+}
+
+func (w *world) inflict(rng *rand.Rand, under *sync.WaitGroup) {
+	all := 0
+	for _, f := range faults {
+		all += f.weight
+	}
+	pick := rng.IntN(all)
+	for _, f := range faults {
+		if pick -= f.weight; pick >= 0 {
+			continue
+		}
+		lasts := time.Duration(1 + rng.ExpFloat64()*float64(maxTTL/3))
+		if rng.Float64() < 0.4 {
+			lasts = time.Duration(1 + rng.Int64N(int64(nodeTimeout)))
+		}
+		if end := f.begin(w, rng); end != nil {
+			w.count(f.name)
+			under.Go(func() { time.Sleep(lasts); end() })
+		}
+		return
+	}
+}
+
+// mayForget reports whether some node has not forgotten within one quarantine if n does: a set of which all nodes have just
+// started is taken for a new one, which votes at once. Of one that is new nothing may have been forgotten.
+func (w *world) mayForget(n *node) bool {
+	window := 2*maxTTL + 4*time.Second
+	if w.plan.age == 0 && time.Since(w.start) < window {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	others := 0
+	for i, at := range w.forgot {
+		if i != n.index && time.Since(at) < window {
+			others++
+		}
+	}
+	return others < len(w.nodes)-1
+}
+
+func (w *world) forget(n *node, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.forgot[n.index] = at
+}
+
+// crash ends a node's process.
+func crash(w *world, rng *rand.Rand) func() {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	m := kept
+	if w.plan.forgets && !n.aof {
+		m = []memory{kept, rolledBack, lost, lost}[rng.IntN(4)]
+	}
+	if !n.isUp() || m != kept && !w.mayForget(n) {
+		return nil
+	}
+	w.log("node %d crashes, its memory %s", n.index, m)
+	n.crash()
+	if m != kept {
+		w.forget(n, time.Now().Add(time.Hour)) // until it is back
+	}
+	return func() {
+		n.restart(m)
+		if m != kept {
+			w.forget(n, time.Now())
+		}
+		w.log("node %d is back", n.index)
+	}
+}
+
+func freeze(w *world, rng *rand.Rand) func() {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	if !n.isUp() {
+		return nil
+	}
+	w.log("node %d freezes", n.index)
+	n.freeze()
+	return func() {
+		n.thaw()
+		w.log("node %d thaws", n.index)
+	}
+}
+
+// cut severs a client from some nodes, in one direction or both.
+func cut(w *world, rng *rand.Rand) func() {
+	client, ways := rng.IntN(len(w.clients)), 1+rng.IntN(3)
+	first, many := rng.IntN(len(w.nodes)), 1+rng.IntN(len(w.nodes))
+	set := func(on bool) {
+		for i := range many {
+			l := w.links[client][(first+i)%len(w.nodes)]
+			for way := range 2 {
+				if ways&(1<<way) != 0 {
+					l.sever(way, on)
+				}
+			}
+		}
+	}
+	w.log("client %d is cut off from %d nodes from %d on, ways %d", client, many, first, ways)
+	set(true)
+	return func() {
+		set(false)
+		w.log("client %d is reconnected", client)
+	}
+}
+
+// standstill stops a client's network and its work.
+func standstill(w *world, rng *rand.Rand) func() {
+	c := w.clients[rng.IntN(len(w.clients))]
+	if !c.halt() {
+		return nil
+	}
+	set := func(on bool) {
+		for _, l := range w.links[c.index] {
+			l.sever(there, on)
+			l.sever(back, on)
+		}
+	}
+	w.log("client %d stands still", c.index)
+	set(true)
+	return func() {
+		set(false)
+		c.goOn()
+		w.log("client %d goes on", c.index)
+	}
+}
+
+func endProcess(w *world, rng *rand.Rand) func() {
+	c := w.clients[rng.IntN(len(w.clients))]
+	w.log("client %d's process ends", c.index)
+	c.mu.Lock()
+	end := c.endLife
+	c.mu.Unlock()
+	end()
+	return func() {}
+}

@@ -1,0 +1,123 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/lease"
+)
+
+// judge knows everything that was acquired, and says at once what must not be.
+type judge struct {
+	w *world
+
+	mu         sync.Mutex
+	held       map[string][]*tenancy // by key, in the order of acquisition
+	store      map[string]int64      // the newest token that the guarded store saw
+	kept       map[string]int        // the newest checkpoint that was kept for certain
+	violations []string              // guarded by world.mu
+}
+
+// tenancy is one acquisition.
+type tenancy struct {
+	client   int
+	key      string
+	token    int64
+	acquired time.Time
+	newest   int64 // the largest token up to this one
+	over     bool  // its holder is done with it
+	ctx      context.Context
+	unwatch  func() bool
+}
+
+func newJudge(w *world) *judge {
+	return &judge{w: w, held: map[string][]*tenancy{}, store: map[string]int64{}, kept: map[string]int{}}
+}
+
+// acquired takes in that client, asking since called, has l.
+func (j *judge) acquired(client int, called time.Time, l *lease.Lease, ctx context.Context) *tenancy {
+	now := time.Now()
+	t := &tenancy{client: client, key: l.Key(), token: l.Token(), acquired: now, newest: l.Token(), ctx: ctx}
+	j.w.log("client %d has %s, token %d", client, t.key, t.token)
+	j.w.tally(func(t *Totals) { t.Acquisitions++ })
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, o := range j.held[t.key] {
+		switch {
+		case o.token == t.token:
+			j.w.violate("%s: clients %d and %d both have token %d", t.key, o.client, client, t.token)
+		case o.acquired.Before(called) && o.token > t.token:
+			j.w.violate("%s: client %d asked after client %d had token %d, and got %d", t.key, client, o.client, o.token, t.token)
+		}
+		if !o.over && o.ctx.Err() == nil && ctx.Err() == nil {
+			j.w.violate("%s: client %d (token %d) and client %d (token %d) hold it at once", t.key, o.client, o.token, client, t.token)
+		}
+	}
+	j.held[t.key] = append(j.held[t.key], t)
+	t.unwatch = context.AfterFunc(ctx, func() { j.ended(t, l) })
+	return t
+}
+
+// ended takes in that the context of a holder has ended while it held.
+func (j *judge) ended(t *tenancy, l *lease.Lease) {
+	cause := context.Cause(t.ctx)
+	if !errors.Is(cause, lease.ErrLost) {
+		return
+	}
+	j.w.log("client %d loses %s, token %d", t.client, t.key, t.token)
+	j.w.tally(func(t *Totals) { t.Losses++ })
+	if late := time.Since(l.Deadline()); late > 0 {
+		j.w.violate("%s: client %d was told %v after the deadline that token %d is lost", t.key, t.client, late, t.token)
+	}
+}
+
+// done takes in that a holder gives its key back, or has lost it.
+func (j *judge) done(t *tenancy) {
+	t.unwatch()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t.over = true
+}
+
+// write is a holder's access to the store that tokens guard.
+func (j *judge) write(t *tenancy) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	newest := j.store[t.key]
+	accepted := t.token >= newest || j.w.sabotage.blindStore
+	j.w.tally(func(t *Totals) {
+		t.Writes++
+		if !accepted {
+			t.Refused++
+		}
+	})
+	switch {
+	case accepted && t.token < newest:
+		j.w.violate("%s: the store took token %d after %d", t.key, t.token, newest)
+	case !accepted && t.ctx.Err() == nil:
+		j.w.violate("%s: the store refused client %d, which holds token %d, because of %d", t.key, t.client, t.token, newest)
+	}
+	if accepted {
+		j.store[t.key] = t.token
+	}
+	if !accepted {
+		j.w.log("client %d refused by the store of %s, token %d", t.client, t.key, t.token)
+	}
+}
+
+// found takes in with which checkpoint a lease begins.
+func (j *judge) found(key string, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if kept := j.kept[key]; n < kept && !j.w.plan.forgets {
+		j.w.violate("%s: checkpoint %d is found, and %d was kept", key, n, kept)
+	}
+}
+
+func (j *judge) checkpoint(key string, n int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.kept[key] = max(j.kept[key], n)
+}

@@ -1,0 +1,271 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"time"
+)
+
+// node is one in-memory Redis. It executes what arrives at the instant it arrives.
+type node struct {
+	w     *world
+	index int
+	drift float64       // its clock gains so much per second
+	skew  time.Duration // and was so far off at the start
+	aof   bool          // syncs every write: a restart forgets nothing, and is not quarantined
+
+	mu       sync.Mutex
+	rng      *rand.Rand
+	st       *store
+	saved    *store // the last snapshot
+	up       bool
+	frozen   bool
+	waiting  []func() // what arrived while it was frozen
+	life     int
+	started  time.Time // by its own clock
+	runID    string
+	conns    map[*conn]struct{}
+	executed int
+	outbox   map[*conn][]byte // what one step answers
+	order    []*conn          // in the order of their first answer
+}
+
+func newNode(w *world, i int) *node {
+	n := &node{w: w, index: i, rng: w.stream("node", i), up: true, conns: map[*conn]struct{}{}, outbox: map[*conn][]byte{}}
+	n.drift = (n.rng.Float64()*2 - 1) * w.plan.drift
+	n.skew = time.Duration((n.rng.Float64()*2 - 1) * float64(w.plan.skew))
+	n.aof = n.rng.Float64() < 0.2
+	n.use(newStore())
+	n.saved = n.st.clone()
+	n.begin()
+	n.started = n.clock().Add(-w.plan.age)
+	return n
+}
+
+func (n *node) use(s *store) {
+	s.publish = n.publish
+	s.stuck, s.immortal = n.w.sabotage.stuckCounters, n.w.sabotage.immortalKeys
+	s.unordered = func(key string) { n.w.violate("node %d: the counter %s went back", n.index, key) }
+	n.st = s
+}
+
+func (n *node) begin() {
+	n.life++
+	n.runID = fmt.Sprintf("%020d%010d%010d", n.w.seed, n.index, n.life)
+	n.started = n.clock()
+}
+
+// clock is what the node's own clock shows.
+func (n *node) clock() time.Time {
+	gone := time.Since(n.w.start)
+	return n.w.start.Add(n.skew + gone + time.Duration(float64(gone)*n.drift))
+}
+
+func (n *node) accept(c *conn) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.up {
+		n.conns[c] = struct{}{}
+	}
+	return n.up
+}
+
+func (n *node) forget(c *conn) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.conns, c)
+}
+
+// receive takes in a packet. Nothing arrives at a process that the connection was not made with.
+func (n *node) receive(c *conn, data []byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, there := n.conns[c]; !there {
+		return
+	}
+	c.inbox = append(c.inbox, data...)
+	for {
+		args, rest, ok := decode(c.inbox)
+		if !ok {
+			break
+		}
+		c.inbox = append([]byte(nil), rest...)
+		n.doLocked(func() { n.answerLocked(c, args) })
+		n.duplicateLocked(args)
+	}
+	n.flushLocked()
+}
+
+// doLocked executes a step now or, if the node is frozen, when it thaws.
+func (n *node) doLocked(step func()) {
+	if n.frozen {
+		n.waiting = append(n.waiting, step)
+		return
+	}
+	step()
+}
+
+// duplicateLocked has the node get a script a second time, later, as from a proxy that repeats.
+func (n *node) duplicateLocked(args []string) {
+	if !strings.HasPrefix(strings.ToLower(args[0]), "eval") || n.rng.Float64() >= n.w.rate(0.01) {
+		return
+	}
+	n.w.count("duplicate")
+	n.w.agenda.at(time.Now().Add(time.Duration(1+n.rng.Int64N(int64(maxTTL)))), func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if n.up {
+			n.doLocked(func() { n.executeLocked(args) })
+			n.flushLocked()
+		}
+	})
+}
+
+func (n *node) executeLocked(args []string) any {
+	n.executed++
+	n.st.now = n.clock()
+	return n.st.do(args)
+}
+
+func (n *node) answerLocked(c *conn, args []string) {
+	var v any
+	switch strings.ToLower(args[0]) {
+	case "info":
+		v = n.infoLocked()
+	case "config":
+		v = []any{"appendfsync", map[bool]string{true: "always", false: "everysec"}[n.aof]}
+	case "subscribe":
+		c.subs[args[1]] = true
+		c.subscribed()
+		v = []any{"subscribe", args[1], int64(len(c.subs))}
+	case "unsubscribe":
+		delete(c.subs, args[1])
+		v = []any{"unsubscribe", args[1], int64(len(c.subs))}
+	case "ping":
+		v = status("PONG")
+		if len(c.subs) > 0 {
+			v = []any{"pong", ""}
+		}
+	default:
+		v = n.executeLocked(args)
+	}
+	n.sayLocked(c, v)
+}
+
+func (n *node) infoLocked() string {
+	runID, started := n.runID, n.started
+	if n.w.sabotage.hiddenRestarts {
+		runID, started = fmt.Sprintf("%020d%020d", n.w.seed, n.index), n.w.start.Add(-24*time.Hour)
+	}
+	aof := 0
+	if n.aof {
+		aof = 1
+	}
+	return fmt.Sprintf("redis_version:7.0.0\r\nrun_id:%s\r\nuptime_in_seconds:%d\r\naof_enabled:%d\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n",
+		runID, int64(n.clock().Sub(started)/time.Second), aof)
+}
+
+func (n *node) sayLocked(c *conn, v any) {
+	if _, begun := n.outbox[c]; !begun {
+		n.order = append(n.order, c)
+	}
+	n.outbox[c] = encode(n.outbox[c], v)
+}
+
+func (n *node) flushLocked() {
+	for _, c := range n.order {
+		c.reply(n.outbox[c])
+	}
+	n.order = n.order[:0]
+	clear(n.outbox)
+}
+
+// publish is called by a script, while the node executes it.
+func (n *node) publish(channel, text string) (received int) {
+	for c := range n.conns {
+		if c.subs[channel] {
+			n.sayLocked(c, []any{"message", channel, text})
+			received++
+		}
+	}
+	return received
+}
+
+// memory is what a restart leaves of a node's data.
+type memory int
+
+const (
+	kept memory = iota
+	rolledBack
+	lost
+)
+
+func (m memory) String() string { return [...]string{"kept", "rolled back", "lost"}[m] }
+
+// crash ends the process: connections break, and what was not executed is lost.
+func (n *node) crash() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.up, n.frozen, n.waiting = false, false, nil
+	for c := range n.conns {
+		c.reset()
+	}
+	clear(n.conns)
+}
+
+// restart begins a new process.
+func (n *node) restart(m memory) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch m {
+	case kept:
+		n.use(n.st.clone())
+	case rolledBack:
+		n.use(n.saved.clone())
+	case lost:
+		n.use(newStore())
+	}
+	n.up = true
+	n.begin()
+}
+
+func (n *node) save() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.st.now = n.clock()
+	n.saved = n.st.clone()
+}
+
+func (n *node) freeze() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen = true
+}
+
+func (n *node) thaw() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen = false
+	steps := n.waiting
+	n.waiting = nil
+	for _, step := range steps {
+		step()
+	}
+	n.flushLocked()
+}
+
+func (n *node) isUp() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.up && !n.frozen
+}
+
+// locks are the lock keys that live on the node now.
+func (n *node) locks() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.st.now = n.clock()
+	return n.st.locks()
+}

@@ -1,0 +1,243 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	nodeTimeout = 50 * time.Millisecond
+	maxTTL      = 2 * time.Second
+)
+
+// Sabotage breaks a world on purpose, to show that the checks see it.
+type Sabotage struct {
+	hiddenRestarts bool // nodes do not tell that they have restarted
+	stuckCounters  bool // fence counters are read and never written
+	hastyClocks    bool // nodes' clocks run a third too fast
+	immortalKeys   bool // nodes let no key expire
+	blindStore     bool // the guarded store takes every token
+}
+
+// plan is what kind of world a seed makes.
+type plan struct {
+	nodes, clients, workers, keys int
+
+	length  time.Duration // how long faults last
+	latency time.Duration
+	skew    time.Duration
+	drift   float64
+	age     time.Duration // of the nodes at the start
+	ttl     time.Duration
+	forgets bool
+	calm    time.Duration // between two faults, on average
+}
+
+func drawPlan(rng *rand.Rand) plan {
+	p := plan{
+		nodes: 3, clients: 2 + rng.IntN(2), workers: 1 + rng.IntN(2), keys: 1,
+		length:  time.Duration(2500+rng.IntN(4000)) * time.Millisecond,
+		latency: time.Duration(200+rng.IntN(3000)) * time.Microsecond,
+		skew:    time.Duration(rng.IntN(800)) * time.Millisecond,
+		drift:   rng.Float64() * 0.004,
+		age:     time.Hour,
+		ttl:     time.Duration(400+rng.IntN(1200)) * time.Millisecond,
+		forgets: rng.Float64() < 0.7,
+		calm:    time.Duration(150+rng.IntN(1500)) * time.Millisecond,
+	}
+	if rng.Float64() < 0.2 {
+		p.nodes = 5
+	}
+	if rng.Float64() < 0.2 {
+		p.age = 0 // a new set
+	}
+	if rng.Float64() < 0.25 {
+		p.calm = time.Duration(40+rng.IntN(80)) * time.Millisecond
+	}
+	return p
+}
+
+// world is one simulation.
+type world struct {
+	seed     uint64
+	plan     plan
+	sabotage Sabotage
+	start    time.Time
+	nodes    []*node
+	links    [][]*link // by client and node
+	clients  []*client
+	judge    *judge
+	agenda   *agenda
+	faulty   atomic.Bool
+
+	mu     sync.Mutex
+	forgot map[int]time.Time // when a node last forgot
+	trace  []string
+	totals Totals
+}
+
+// Totals is what worlds come to.
+type Totals struct {
+	Seeds, Operations, Acquisitions, HandOvers, Losses, Writes, Refused, Commands int
+
+	Violations int
+	Virtual    time.Duration
+	Faults     map[string]int
+}
+
+// String is one line.
+func (t Totals) String() string {
+	var kinds []string
+	for _, kind := range slices.Sorted(maps.Keys(t.Faults)) {
+		kinds = append(kinds, fmt.Sprintf("%s %d", kind, t.Faults[kind]))
+	}
+	return fmt.Sprintf("%d seeds, %v of virtual time, %d operations, %d commands, %d acquisitions, %d hand-overs, %d losses, "+
+		"%d guarded writes, %d refused; faults: %s; %d violations",
+		t.Seeds, t.Virtual.Round(time.Second), t.Operations, t.Commands, t.Acquisitions, t.HandOvers, t.Losses,
+		t.Writes, t.Refused, strings.Join(kinds, ", "), t.Violations)
+}
+
+// Add adds o.
+func (t *Totals) Add(o Totals) {
+	t.Seeds += o.Seeds
+	t.Operations += o.Operations
+	t.Acquisitions += o.Acquisitions
+	t.HandOvers += o.HandOvers
+	t.Losses += o.Losses
+	t.Writes += o.Writes
+	t.Refused += o.Refused
+	t.Commands += o.Commands
+	t.Violations += o.Violations
+	t.Virtual += o.Virtual
+	if t.Faults == nil {
+		t.Faults = map[string]int{}
+	}
+	for kind, n := range o.Faults {
+		t.Faults[kind] += n
+	}
+}
+
+// Result is how a world went.
+type Result struct {
+	Totals
+	Trace      []string
+	Violations []string
+}
+
+// Run plays the world of a seed to its end. It belongs into a synctest bubble.
+func Run(seed uint64, s Sabotage) Result {
+	w := &world{seed: seed, sabotage: s, start: time.Now(), forgot: map[int]time.Time{}}
+	w.totals.Faults = map[string]int{}
+	w.judge, w.agenda = newJudge(w), newAgenda()
+	defer w.agenda.close()
+	rng := w.stream("plan", 0)
+	w.plan = drawPlan(rng)
+	if s.hastyClocks {
+		w.plan.drift, w.plan.skew = 0.3, 0
+	}
+	w.log("%d nodes, %d clients with %d workers, %d keys, ttl %v, latency %v, faults for %v",
+		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.ttl, w.plan.latency, w.plan.length)
+	for i := range w.plan.nodes {
+		w.nodes = append(w.nodes, newNode(w, i))
+	}
+	for i := range w.plan.clients {
+		var row []*link
+		for j, n := range w.nodes {
+			row = append(row, &link{w: w, n: n, seed: w.stream("link", i*100+j).Uint64()})
+		}
+		w.links = append(w.links, row)
+		w.clients = append(w.clients, newClient(w, i))
+	}
+	w.play()
+	w.totals.Seeds, w.totals.Virtual = 1, time.Since(w.start)
+	w.totals.Violations = len(w.judge.violations)
+	for _, n := range w.nodes {
+		w.totals.Commands += n.executed
+	}
+	return Result{w.totals, w.trace, w.judge.violations}
+}
+
+// play is the order of events.
+func (w *world) play() {
+	ctx, stop := context.WithCancel(context.Background())
+	var lives sync.WaitGroup
+	for _, c := range w.clients {
+		lives.Go(func() { c.live(ctx) })
+	}
+	w.faulty.Store(true)
+	w.hurt()
+	w.faulty.Store(false)
+	w.log("the faults are over")
+	stop()
+	if !within(&lives, 2*time.Minute) {
+		w.violate("a process did not come to its end")
+	}
+	time.Sleep(maxTTL + maxTTL/10)
+	for _, n := range w.nodes {
+		if left := n.locks(); len(left) > 0 {
+			w.violate("node %d: %v left one TTL after the end", n.index, left)
+		}
+	}
+}
+
+// within waits for wg, at most for d.
+func within(wg *sync.WaitGroup, d time.Duration) bool {
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// stream is a source of random numbers of its own for each part of the world, so that no part depends on when another
+// draws.
+func (w *world) stream(name string, i int) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, name, i)
+	return rand.New(rand.NewPCG(w.seed, h.Sum64()))
+}
+
+// rate is p while faults last.
+func (w *world) rate(p float64) float64 {
+	if w.faulty.Load() {
+		return p
+	}
+	return 0
+}
+
+func (w *world) count(fault string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.totals.Faults[fault]++
+}
+
+func (w *world) tally(add func(*Totals)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	add(&w.totals)
+}
+
+func (w *world) log(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.trace = append(w.trace, fmt.Sprintf("%14.9f  ", time.Since(w.start).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (w *world) violate(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.log("VIOLATION: %s", text)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.judge.violations = append(slices.Clip(w.judge.violations), text)
+}
