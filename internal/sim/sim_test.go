@@ -36,6 +36,12 @@ func TestMain(m *testing.M) {
 // play runs the world of a seed in a bubble of its own.
 func play(t *testing.T, seed uint64, s Sabotage) (r Result) {
 	t.Helper()
+	defer func() {
+		if why := recover(); why != nil { // goroutines that are left behind in a bubble are one reason
+			fmt.Printf("seed %d\nrepeat with: go test ./internal/sim -run TestSeeds -sim.first %[1]d -sim.seeds 1\n", seed)
+			panic(why)
+		}
+	}()
 	emptyPools()
 	cryptotest.SetGlobalRandom(t, seed)
 	//lint:ignore SA1019 what the library and go-redis draw from the global source has to be seeded too
