@@ -61,7 +61,7 @@ search: ## the exhaustive search of the token agreement in full, up to an hour
 SEEDS        = 10000
 
 sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
-	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/sim -run TestSeeds -count=1 -timeout 0 -sim.seeds $(SEEDS)
+	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
 
 mutants: ## deliberate faults, each of which a named test must notice; about four minutes
 	@$(GO) run ./internal/mutants
