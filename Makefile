@@ -26,7 +26,7 @@ stage = stage() { \
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: help test check quick race demo search sim mutants bench setup clean
+.PHONY: help test check quick race demo search chaos sim mutants bench setup clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -57,6 +57,11 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 
 search: ## the exhaustive search of the token agreement in full, up to an hour
 	@$(stage) "exhaustive search" $(GO) test ./mutex -run Search -search.full -v -timeout 60m
+
+DURATION     = 30m
+
+chaos: ## faults on real nodes at random seeds, for DURATION=30m, and a table of them
+	@$(stage) "chaos for $(DURATION)" env REDLOCK_CHAOS_DURATION=$(DURATION) $(GO) test -count=1 ./chaos_test -run Scenarios -v -timeout 0
 
 SEEDS        = 10000
 

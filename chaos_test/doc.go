@@ -12,9 +12,12 @@
 // times their TTL while others wait for them, gives up waiting, has contexts cancelled, and reads and writes, under its
 // fencing token, a store that the test keeps and that refuses older tokens.
 //
-// Meanwhile nodes crash with and without their memory, freeze, are cut off in one direction or both, with what was on its way
-// lost or delivered late, become slow, and lose their connections; a client is cut off from a minority while another
-// node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are restarted one after another.
+// Meanwhile nodes crash with and without their memory (without it, an empty server takes their place), freeze, are cut off
+// in one direction or both, with what was on its way lost or delivered late (so that a reply is lost and its write has
+// landed), become slow in one direction or both, and lose their connections; servers run out of memory, take the right to
+// run scripts away, let no new client in, and forget all scripts; a node is emptied by hand; a client is cut off from a
+// minority while another node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are
+// restarted one after another.
 //
 // Every client reaches every node through a proxy in the test's process, because a partition cuts off some clients and
 // not others. Freezing and crashing are done to the nodes themselves.
@@ -32,6 +35,9 @@
 //     and records, and nothing ever lives for ever
 //   - all of it together has a sequential explanation (porcupine); running out of time counts as none
 //   - clients did acquire, also while faults lasted
+//
+// A node that is emptied by hand forgets without a restart, so nobody can know; in that row two clients may have a key at
+// one time. Everything else is judged there too.
 //
 // A client that did not run cannot know that it lost a key. Each watches its own clock, reports when it stood still for longer than
 // 15 ms, and a belief that outlives its lease in such a time is excused, and counted. The token is what stands between
@@ -57,7 +63,8 @@
 //
 // # What is not covered
 //
-// Clocks of nodes and clients that jump or drift; memory and disk that are full; FLUSHALL, ACL changes and a node replaced by
-// another; checkpoints, elections, sessions and the cache; nodes that are a Sentinel-managed pair or a Redis Cluster; TLS.
+// Clocks of nodes and clients that jump or drift (internal/sim has nodes whose clocks differ and drift); a disk that is full,
+// and an append-only file that lost its tail; checkpoints and elections. Nodes that are a Sentinel-managed pair or a Redis
+// Cluster, TLS, and users with few rights are tested in internal/kinds.
 // Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.
 package chaos

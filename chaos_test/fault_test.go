@@ -3,6 +3,7 @@
 package chaos_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
 // kind is what a fault does.
@@ -18,12 +22,20 @@ type kind string
 const (
 	crash    kind = "crashed" // and started again at the end
 	freeze   kind = "frozen"
-	cut      kind = "cut off"               // both ways; what was sent arrives in the end
-	vanish   kind = "cut off, bytes lost"   // both ways
-	deafen   kind = "gets nothing"          // what is sent to it arrives in the end
+	cut      kind = "cut off"             // both ways; what was sent arrives in the end
+	vanish   kind = "cut off, bytes lost" // both ways
+	deafen   kind = "gets nothing"        // what is sent to it arrives in the end
+	unheard  kind = "requests lost"
 	mute     kind = "replies lost"          // what was asked has happened
 	slow     kind = "slow"                  // both ways, at random
+	slowTo   kind = "slow to be reached"    // at random
+	slowFrom kind = "slow to be heard"      // at random
 	snap     kind = "loses its connections" // several times
+	full     kind = "out of memory"
+	barred   kind = "refusing scripts" // to this user
+	crowded  kind = "full of clients"  // after its connections were lost
+	unlearn  kind = "without scripts"
+	emptied  kind = "emptied by hand"
 	killing  kind = "killed and replaced"
 	stopping kind = "stopped"
 )
@@ -64,6 +76,7 @@ type stage struct {
 	nodes   nodes
 	network network
 	crowd   *crowd
+	lines   map[int]*redis.Client // see tell
 }
 
 // play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
@@ -104,6 +117,8 @@ func (s *stage) happen(f fault) error {
 		}
 		time.Sleep(f.lasts)
 		return resume()
+	case crowded:
+		s.network.each(f.client, f.nodes, (*link).snap)
 	case snap:
 		for end := time.Now().Add(f.lasts); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 			s.network.each(f.client, f.nodes, (*link).snap)
@@ -130,6 +145,7 @@ func (s *stage) begin(f fault) error {
 		case freeze:
 			errs = append(errs, s.nodes.Pause(n))
 		}
+		errs = append(errs, s.tell(n, ailments[f.kind].begin))
 	}
 	if w, ok := weathers[f.kind]; ok {
 		s.network.each(f.client, f.nodes, func(l *link) { l.set(w) })
@@ -137,13 +153,53 @@ func (s *stage) begin(f fault) error {
 	return errors.Join(errs...)
 }
 
+// ailments are the faults that a server can be told to have, and to have no more.
+var ailments = map[kind]struct{ begin, mend []any }{
+	full:    {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+	barred:  {[]any{"ACL", "SETUSER", "default", "-eval", "-evalsha"}, []any{"ACL", "SETUSER", "default", "+eval", "+evalsha"}},
+	crowded: {[]any{"CONFIG", "SET", "maxclients", "1"}, []any{"CONFIG", "SET", "maxclients", "10000"}},
+	unlearn: {begin: []any{"SCRIPT", "FLUSH"}},
+	emptied: {begin: []any{"FLUSHALL"}},
+}
+
+// tell sends a command to a node itself, past all links, on a connection that stays: a server that is full of clients lets
+// nobody in to mend it.
+func (s *stage) tell(n int, command []any) error {
+	if command == nil {
+		return nil
+	}
+	if s.lines == nil {
+		s.lines = map[int]*redis.Client{}
+	}
+	if s.lines[n] == nil {
+		s.lines[n] = redis.NewClient(&redis.Options{
+			Addr: s.nodes.Addrs()[n], PoolSize: 1, DisableIdentity: true, PipelinePoolSize: -1,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), nodeTimeout)
+	defer cancel()
+	return s.lines[n].Do(ctx, command...).Err()
+}
+
+func (s *stage) close() error {
+	var errs []error
+	for _, c := range s.lines {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
 // weathers are the faults of links.
 var weathers = map[kind]weather{
-	cut:    {gates: [2]gate{hold, hold}},
-	vanish: {gates: [2]gate{lose, lose}},
-	deafen: {gates: [2]gate{hold, pass}},
-	mute:   {gates: [2]gate{pass, lose}},
-	slow:   {delay: [2]time.Duration{40 * time.Millisecond, 40 * time.Millisecond}},
+	cut:      {gates: [2]gate{hold, hold}},
+	vanish:   {gates: [2]gate{lose, lose}},
+	deafen:   {gates: [2]gate{hold, pass}},
+	unheard:  {gates: [2]gate{lose, pass}},
+	mute:     {gates: [2]gate{pass, lose}},
+	slow:     {delay: [2]time.Duration{40 * time.Millisecond, 40 * time.Millisecond}},
+	slowTo:   {delay: [2]time.Duration{80 * time.Millisecond, 0}},
+	slowFrom: {delay: [2]time.Duration{0, 80 * time.Millisecond}},
 }
 
 func (s *stage) mend(f fault) error {
@@ -155,6 +211,8 @@ func (s *stage) mend(f fault) error {
 			wg.Go(func() { errs[i] = s.nodes.Restart(n) })
 		case freeze:
 			wg.Go(func() { errs[i] = s.nodes.Resume(n) })
+		default:
+			errs[i] = s.tell(n, ailments[f.kind].mend)
 		}
 	}
 	wg.Wait()

@@ -52,6 +52,7 @@ type span struct {
 type history struct {
 	Scenario string    `json:"scenario"`
 	Seed     uint64    `json:"seed"`
+	Unseen   bool      `json:"unseen,omitempty"` // a node forgot without a restart: exclusion is not promised
 	Start    int64     `json:"start"`
 	End      int64     `json:"end"`
 	Attempts []attempt `json:"attempts"`

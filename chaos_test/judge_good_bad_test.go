@@ -150,3 +150,30 @@ func TestTheSequentialModelSeesFaults(t *testing.T) {
 		})
 	}
 }
+
+// Where a node forgets and nobody can see it, two may have a key at one time; everything else is judged as ever.
+func TestWhereANodeForgetsUnseenOnlyExclusionIsLetGo(t *testing.T) {
+	h := good()
+	h.Unseen = true
+	second := &h.Attempts[1]
+	second.Acquired = 29 // while the first has the key until 30
+	broken, excused := h.overlaps()
+	if len(broken) > 0 || excused == 0 {
+		t.Errorf("overlaps: %q, %d excused", broken, excused)
+	}
+	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+		t.Error(verdict)
+	}
+	second.Token = 5
+	if len(givenOnce(h)) == 0 {
+		t.Error("a token that two were given is let go too")
+	}
+	second.Token = 4
+	second.Call = 21
+	if len(inOrder(h)) == 0 {
+		t.Error("a token that falls is let go too")
+	}
+	if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
+		t.Error("there is an order for tokens that fall")
+	}
+}

@@ -26,6 +26,7 @@ type step struct {
 	key      string
 	token    int64
 	accepted bool
+	shared   bool // exclusion is not promised
 }
 
 type stepKind uint8
@@ -55,11 +56,11 @@ var model = porcupine.Model{
 		s, in := state.(keyState), input.(step)
 		switch in.kind {
 		case acquire:
-			ok := s.holder == 0 && in.token > s.last
+			ok := (s.holder == 0 || in.shared) && in.token > s.last
 			s.holder, s.last = in.token, in.token
 			return ok, s
 		case end:
-			ok := s.holder == in.token
+			ok := s.holder == in.token || in.shared
 			s.holder = 0
 			return ok, s
 		}
@@ -117,12 +118,12 @@ func (h *history) operations() []porcupine.Operation {
 			over = a.Until
 		}
 		ops = append(ops,
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true}, Call: a.Call, Return: a.Acquired},
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true}, Call: h.overFrom(a), Return: over})
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true, h.Unseen}, Call: a.Call, Return: a.Acquired},
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true, h.Unseen}, Call: h.overFrom(a), Return: over})
 	}
 	for _, a := range h.Accesses {
 		ops = append(ops, porcupine.Operation{
-			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted}, Call: a.At, Return: a.At,
+			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted, h.Unseen}, Call: a.At, Return: a.At,
 		})
 	}
 	return ops
