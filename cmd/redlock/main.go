@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -27,10 +28,12 @@ const (
 )
 
 type commands struct {
-	Demo    demoCmd          `cmd:"" help:"Show workers that share one lock while nodes fail, in a few seconds."`
-	Dev     devCmd           `cmd:"" help:"Start nodes on loopback ports to try things on, until interrupted."`
-	Run     runCmd           `cmd:"" help:"Run a command while holding a lock."`
-	Version kong.VersionFlag `help:"Print the version and exit."`
+	Demo     demoCmd          `cmd:"" help:"Show workers that share one lock while nodes fail, in a few seconds."`
+	Dev      devCmd           `cmd:"" help:"Start nodes on loopback ports to try things on, until interrupted."`
+	Run      runCmd           `cmd:"" help:"Run a command while holding a lock."`
+	Campaign campaignCmd      `cmd:"" help:"Run a command while leading an election."`
+	Leader   leaderCmd        `cmd:"" help:"Say who leads an election."`
+	Version  kong.VersionFlag `help:"Print the version and exit."`
 }
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -55,7 +58,7 @@ func execute(args []string) int {
 
 // selected is the command whose help a bad command line should be pointed to.
 func selected(args []string) string {
-	if len(args) > 0 && (args[0] == "demo" || args[0] == "dev" || args[0] == "run") {
+	if len(args) > 0 && slices.Contains([]string{"demo", "dev", "run", "campaign", "leader"}, args[0]) {
 		return args[0] + " "
 	}
 	return ""

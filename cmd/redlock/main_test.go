@@ -228,7 +228,7 @@ func TestTheCommandLineIsExplained(t *testing.T) {
 		{[]string{"run", "--nope", "key", "true"}, 2, "unknown flag --nope"},
 		{[]string{"run"}, 2, "see redlock run --help"},
 		{[]string{"run", "key"}, 2, "<CMD>"},
-		{[]string{"run", "key", "--"}, 2, "no command after KEY"},
+		{[]string{"run", "key", "--"}, 2, "no command, as in: redlock run KEY"},
 		{[]string{"run", "", "--", "true"}, 2, "KEY is empty"},
 		{[]string{"run", "--ttl", "61s", "key", "true"}, 2, "--ttl 1m1s: longer than 1m0s"},
 		{[]string{"run", "--ttl", "750ms", "key", "true"}, 2, "--ttl 750ms: too short"},

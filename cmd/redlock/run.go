@@ -4,16 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
 	"os/exec"
 	"strconv"
-	"strings"
-	"syscall"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -22,16 +17,12 @@ type runCmd struct {
 	Key     string   `arg:"" name:"KEY" help:"What to lock, as \"deploy\" or \"order:42\"."`
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
-	nodesFlag
-	Wait             *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long for the key, as 30s or 5m. Without it, until it is free."`
-	NoWait           bool           `xor:"wait" help:"Do not wait for the key."`
-	TTL              time.Duration  `name:"ttl" default:"10s" placeholder:"D" help:"How long the lock outlives a crash of this machine; it is renewed while CMD runs. Default ${default}, at most 60s."`
-	Grace            time.Duration  `default:"5s" placeholder:"D" help:"When the lock is lost: how long after SIGTERM to send SIGKILL. Default ${default}."`
-	Owner            string         `placeholder:"LABEL" help:"What others are told who has the lock. Default HOST:PID."`
-	Prefix           string         `default:"lock:" help:"What comes before KEY on the nodes. Default \"${default}\"."`
-	ConflictExitCode int            `short:"E" default:"75" placeholder:"N" help:"The exit code when somebody else has the key. Default ${default}."`
-	Verbose          bool           `short:"v" xor:"talk" help:"Say when the lock is waited for, taken and released."`
-	Quiet            bool           `short:"q" xor:"talk" help:"Do not warn of nodes that are down."`
+	jobFlags
+	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
+	Once             bool          `help:"Run CMD to success only once for each KEY, over all machines: when it has succeeded, do nothing and return 0. If it failed, the next call runs it again."`
+	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long it is remembered that KEY is done. Default ${default}."`
+	Owner            string        `placeholder:"LABEL" help:"What others are told who has the lock. Default HOST:PID."`
+	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when somebody else has the key. Default ${default}."`
 }
 
 func (runCmd) Help() string {
@@ -53,46 +44,22 @@ Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
 		`126 CMD can not be executed; 127 CMD was not found.`
 }
 
-// The library's defaults. A longer TTL would need a MaxTTL that every process on these nodes agrees on.
-const (
-	maxTTL      = 60 * time.Second
-	nodeTimeout = 250 * time.Millisecond
-)
-
-// cleanup bounds what is done after the command has ended, and after a signal ended the wait for the key.
-const cleanup = 3 * time.Second
-
 // check reports everything that is wrong with the flags.
 func (r *runCmd) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if len(r.Command) > 0 && r.Command[0] == "--" {
-		r.Command = r.Command[1:]
-	}
-	if len(r.Command) == 0 {
-		bad("no command after KEY, as in: redlock run KEY -- CMD…")
-	}
 	if r.Key == "" {
 		bad("KEY is empty; name what is to be locked, as order:42")
 	}
-	if r.Wait != nil && *r.Wait < 0 {
-		bad("--wait %v: negative; --no-wait makes one attempt, and without either it waits until the key is free", *r.Wait)
-	}
-	if r.TTL > maxTTL {
-		bad("--ttl %v: longer than %v, after which the nodes take every lock for gone; the lock is renewed while CMD runs, "+
-			"so a short TTL does not limit it", r.TTL, maxTTL)
-	}
-	if r.TTL <= 3*nodeTimeout {
-		bad("--ttl %v: too short to be kept alive; more than %v", r.TTL, 3*nodeTimeout)
-	}
-	if r.Grace < 0 {
-		bad("--grace %v: negative; 0 kills at once", r.Grace)
-	}
+	r.jobFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
 	if r.ConflictExitCode < 0 || r.ConflictExitCode > 255 {
 		bad("--conflict-exit-code %d: from 0 to 255", r.ConflictExitCode)
 	}
-	if r.Prefix == "" {
-		bad("--prefix: is empty")
+	if r.Once && !r.waits() {
+		bad("--once waits for a run that is under way, to see whether it succeeds; give --wait 10s to bound that, not --no-wait")
+	}
+	if r.DoneTTL < time.Second {
+		bad("--done-ttl %v: too short; at least 1s", r.DoneTTL)
 	}
 	if len(errs) > 0 {
 		return failed(exitUsage, errors.Join(errs...))
@@ -112,66 +79,23 @@ func (r *runCmd) Run() error {
 	if err != nil {
 		return cannotRun(r.Command[0], err)
 	}
-	signals := notifySignals()
-	h, err := r.take(urls, signals)
-	if err != nil {
-		return err
+	if r.Once {
+		return r.runOnce(urls, path)
 	}
-	select {
-	case sig := <-signals: // it came while the key did
-		h.close()
-		return failed(exitSignal+number(sig), nil)
-	default:
-	}
-	return r.underLock(h, path, signals)
-}
-
-// held is the lock with what it stands on.
-type held struct {
-	c      *cluster.Cluster
-	locker *lock.Locker
-	lease  *lease.Lease
-}
-
-// take opens the nodes and waits for the key, until a signal comes.
-func (r *runCmd) take(urls []string, signals <-chan os.Signal) (*held, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	type result struct {
-		h   *held
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		h, err := r.acquire(ctx, urls)
-		done <- result{h, err}
-	}()
-	select {
-	case got := <-done:
-		return got.h, got.err
-	case sig := <-signals:
-		cancel()
-		select {
-		case got := <-done:
-			if got.h != nil {
-				got.h.close()
-			}
-		case <-time.After(cleanup):
-		}
-		return nil, failed(exitSignal+number(sig), nil)
-	}
+	return r.runHeld(r.Key, path, r.Command, func(ctx context.Context) (*held, error) { return r.acquire(ctx, urls) })
 }
 
 func (r *runCmd) acquire(ctx context.Context, urls []string) (*held, error) {
 	log := newLogger(r.Quiet, r.Verbose)
-	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: log})
+	c, err := openNodes(ctx, urls, log)
 	if err != nil {
 		return nil, err
 	}
 	h := &held{c: c}
-	h.locker, err = lock.New(c, lock.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix})
+	locker, err := lock.New(c, lock.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix})
 	if err == nil {
-		h.lease, err = r.lock(ctx, h.locker, log)
+		h.keeper = locker
+		h.lease, err = r.lock(ctx, locker, log)
 	}
 	if err != nil {
 		h.close()
@@ -235,132 +159,4 @@ func holder(err error) string {
 		}
 	}
 	return most
-}
-
-// close releases what is held and returns the release's error.
-func (h *held) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), cleanup)
-	defer cancel()
-	var err error
-	if h.lease != nil {
-		err = h.lease.Release(ctx)
-	}
-	if h.locker != nil {
-		_ = h.locker.Close(ctx) // what it can fail with is that ctx ended
-	}
-	_ = h.c.Close(ctx)
-	return err
-}
-
-// underLock runs the command, and releases the lock whatever happens to it.
-func (r *runCmd) underLock(h *held, path string, signals chan os.Signal) error {
-	log := newLogger(r.Quiet, r.Verbose)
-	c, err := start(path, r.Command, append(os.Environ(),
-		"REDLOCK_KEY="+r.Key, "REDLOCK_TOKEN="+strconv.FormatInt(h.lease.Token(), 10)), signals)
-	if err != nil {
-		_ = h.close() // the command has not run: nothing depends on it
-		return cannotRun(r.Command[0], err)
-	}
-	code, lost := r.watch(c, h.lease, signals)
-	err = h.close()
-	switch {
-	case lost == nil && errors.Is(err, lock.ErrLost):
-		lost = err
-		complain(err)
-	case lost == nil && err != nil:
-		log.Warn("the release did not reach a quorum; the key expires", "key", r.Key, "within", r.TTL, "error", err)
-	case lost == nil:
-		log.Info("released " + strconv.Quote(r.Key))
-	}
-	if lost != nil {
-		code = exitLost
-	}
-	if code == 0 {
-		return nil
-	}
-	return failed(code, nil)
-}
-
-// watch waits for the command's end. It passes signals on, and ends the command when the lock is lost.
-func (r *runCmd) watch(c *child, l *lease.Lease, signals <-chan os.Signal) (code int, lost error) {
-	done := l.Done()
-	var kill <-chan time.Time
-	for {
-		select {
-		case <-done:
-			c.terminate()
-			done, lost, kill = nil, l.Err(), time.After(r.Grace)
-			complain(fmt.Errorf("%w; ending the command", lost))
-		case sig := <-signals:
-			if lost != nil || l.Err() == nil { // a SIGCONT must not come before the SIGTERM of a loss
-				c.signal(sig)
-			}
-		case <-kill:
-			c.kill()
-			kill = nil
-		case why := <-c.stopped:
-			if lost != nil || c.suspend(why) && l.Err() == nil { // if the lock was lost meanwhile, that wakes it
-				c.resume()
-			}
-		case code = <-c.exited:
-			c.reclaim()
-			return code, r.afterExit(c, l, lost, kill)
-		}
-	}
-}
-
-// afterExit deals with what the command left behind: after a loss the rest of its process group has to end as well.
-func (r *runCmd) afterExit(c *child, l *lease.Lease, lost error, kill <-chan time.Time) error {
-	if lost == nil && l.Err() != nil {
-		lost = l.Err()
-		c.terminate()
-		kill = time.After(r.Grace)
-		complain(fmt.Errorf("%w; the command has just ended by itself", lost))
-	}
-	if lost == nil {
-		return nil
-	}
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
-	for kill != nil && c.leftovers() {
-		select {
-		case <-look.C:
-		case <-kill:
-			c.kill()
-			return lost
-		}
-	}
-	return lost
-}
-
-// cannotRun is the error of a command that did not start, with the exit code that shells have for it.
-func cannotRun(name string, err error) error {
-	code, why := exitNoExec, err
-	var e *exec.Error
-	if errors.As(err, &e) {
-		why = e.Err
-	}
-	var path *fs.PathError
-	if errors.As(why, &path) {
-		why = path.Err
-	}
-	switch {
-	case errors.Is(err, exec.ErrNotFound):
-		code, why = exitNotFound, errors.New("command not found")
-	case errors.Is(err, fs.ErrNotExist) && strings.ContainsRune(name, os.PathSeparator):
-		code = exitNotFound
-	case errors.Is(err, exec.ErrDot):
-		code, why = exitNotFound, fmt.Errorf("command not found on PATH, only in this folder; write .%c%s", os.PathSeparator, name)
-	case errors.Is(err, fs.ErrNotExist):
-		code = exitNotFound
-	}
-	return failed(code, fmt.Errorf("%s: %w", name, why))
-}
-
-// number is the signal's number, as shells count it in exit codes.
-func number(sig os.Signal) int {
-	if s, ok := sig.(syscall.Signal); ok {
-		return int(s)
-	}
-	return 0
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// onceRun is one call of run --once.
+type onceRun struct {
+	r       *runCmd
+	path    string
+	signals chan os.Signal
+	begun   chan struct{} // closed when the command is started: signals are its own from then on
+	waited  *time.Timer   // ends the wait; nil without --wait
+	code    int
+	lost    error
+}
+
+// runOnce runs the command unless it is known to have succeeded.
+func (r *runCmd) runOnce(urls []string, path string) error {
+	log := newLogger(r.Quiet, r.Verbose)
+	o := &onceRun{r: r, path: path, signals: notifySignals(), begun: make(chan struct{})}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if r.Wait != nil {
+		o.waited = time.AfterFunc(*r.Wait, cancel)
+	}
+	var ran bool
+	var outcome lease.Outcome
+	done := make(chan error, 1)
+	go func() {
+		c, err := openNodes(ctx, urls, log)
+		if err != nil {
+			done <- err
+			return
+		}
+		h := &held{c: c}
+		defer h.close()
+		leases, err := lease.New(c, lease.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix, DoneTTL: r.DoneTTL})
+		if err == nil {
+			h.keeper = leases
+			ran, err = leases.RunOnce(ctx, r.Key, o.run)
+		}
+		if err == nil && !ran {
+			outcome, _, _ = leases.Outcome(ctx, r.Key) // for the message only
+		}
+		done <- err
+	}()
+	var err error
+	select {
+	case err = <-done:
+	case <-o.begun:
+		err = <-done
+	case sig := <-o.signals:
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(cleanup):
+		}
+		return failed(exitSignal+number(sig), nil)
+	}
+	if err == nil && !ran {
+		log.Info(strconv.Quote(r.Key)+" was done before", "by", outcome.Owner, "at", outcome.Ended.Format(time.RFC3339))
+	}
+	return o.result(ran, err)
+}
+
+// run is what RunOnce runs.
+func (o *onceRun) run(ctx context.Context) error {
+	if o.waited != nil && !o.waited.Stop() {
+		return context.DeadlineExceeded // the wait was over in this moment
+	}
+	close(o.begun)
+	l, _ := lease.FromContext(ctx)
+	c, err := start(o.path, o.r.Command, environment(o.r.Key, l), o.signals)
+	if err != nil {
+		return cannotRun(o.r.Command[0], err)
+	}
+	if o.code, o.lost = o.r.watch(c, l, o.signals); o.lost != nil {
+		return o.lost
+	}
+	if o.code != 0 {
+		return failed(o.code, nil)
+	}
+	return nil
+}
+
+// result is what the program ends with.
+func (o *onceRun) result(ran bool, err error) error {
+	var code *exit
+	switch {
+	case err == nil:
+		return nil
+	case o.lost != nil: // said when it happened
+		return failed(exitLost, nil)
+	case errors.As(err, &code):
+		return code
+	case ran && o.code == 0 && !errors.Is(err, context.DeadlineExceeded): // it succeeded; that it may run again is worth a line
+		complain(err)
+		return nil
+	case errors.Is(err, lock.ErrNotAcquired), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		if who := holder(err); who != "" {
+			err = fmt.Errorf("%q is being done by %q; waited %v in vain", o.r.Key, who, *o.r.Wait)
+		}
+		return failed(o.r.ConflictExitCode, err)
+	}
+	return err
+}
