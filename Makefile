@@ -32,6 +32,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 test: setup check ## the gate: setup, check, then all tests with the race detector
+	@$(stage) "simulation, without the race detector, which makes its schedules random" $(GO) test $(TEST_FLAGS) ./internal/sim
 	@$(stage) "all tests, race detector, every backend there is" $(MAKE) -s race-tests
 	@$(MAKE) -s backends
 

@@ -35,6 +35,9 @@ type node struct {
 func newNode(w *world, i int) *node {
 	n := &node{w: w, index: i, rng: w.stream("node", i), up: true, conns: map[*conn]struct{}{}, outbox: map[*conn][]byte{}}
 	n.drift = (n.rng.Float64()*2 - 1) * w.plan.drift
+	if w.sabotage.hastyClocks {
+		n.drift = 2
+	}
 	n.skew = time.Duration((n.rng.Float64()*2 - 1) * float64(w.plan.skew))
 	n.aof = n.rng.Float64() < 0.2
 	n.use(newStore())

@@ -24,7 +24,7 @@ import (
 
 var (
 	first = flag.Uint64("sim.first", 1, "the first seed")
-	seeds = flag.Int("sim.seeds", 500, "how many seeds")
+	seeds = flag.Int("sim.seeds", defaultSeeds, "how many seeds")
 	child = flag.Bool("sim.child", false, "play the seeds in this process")
 )
 
@@ -68,7 +68,7 @@ func TestSeeds(t *testing.T) {
 	if all.Seeds != *seeds && !t.Failed() {
 		t.Errorf("%d of %d seeds were played", all.Seeds, *seeds)
 	}
-	if all.Acquisitions == 0 || all.Losses == 0 || all.Refused == 0 || len(all.Faults) < 10 {
+	if *seeds >= defaultSeeds && (all.Acquisitions == 0 || all.Losses == 0 || all.Refused == 0 || len(all.Faults) < 10) {
 		t.Errorf("too little happened: %s", all)
 	}
 	fmt.Fprintf(os.Stderr, "sim: %s; %.0f seeds/min\n", all, float64(all.Seeds)/time.Since(began).Minutes())
@@ -133,6 +133,7 @@ func playElsewhere(t *testing.T, processes int) (all Totals) {
 }
 
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
+	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for seed := range uint64(8) {
 		one, other := play(t, 900+seed, Sabotage{}).Trace, play(t, 900+seed, Sabotage{}).Trace
@@ -149,6 +150,13 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	}
 }
 
+// skipUnderRace is for tests that need a seed to give one trace: the race detector has the scheduler choose at random.
+func skipUnderRace(t *testing.T) {
+	if raceDetector {
+		t.Skip("the race detector makes the scheduler random; run it without")
+	}
+}
+
 func at(lines []string, i int) string {
 	if i < len(lines) {
 		return lines[i]
@@ -157,21 +165,22 @@ func at(lines []string, i int) string {
 }
 
 func TestEverySabotageIsSeen(t *testing.T) {
+	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, tt := range []struct {
 		name string
 		s    Sabotage
 		want string
-		from uint64 // a seed a little before the one that shows it; 0 is as good where most do
 	}{
-		{"restarts that nodes do not tell of", Sabotage{hiddenRestarts: true}, "hold it at once", 140},
-		{"counters that do not move", Sabotage{stuckCounters: true}, "both have token", 0},
-		{"clocks faster than the margin", Sabotage{hastyClocks: true}, "hold it at once", 160},
-		{"keys that do not expire", Sabotage{immortalKeys: true}, "left one TTL after the end", 0},
-		{"a store that takes every token", Sabotage{blindStore: true}, "the store took token", 0},
+		{"restarts that nodes do not tell of", Sabotage{hiddenRestarts: true}, "hold it at once"},
+		{"counters that do not move", Sabotage{stuckCounters: true}, "both have token"},
+		{"clocks faster than the margin", Sabotage{hastyClocks: true}, "hold it at once"},
+		{"keys that do not expire", Sabotage{immortalKeys: true}, "left one TTL after the end"},
+		{"a store that takes every token", Sabotage{blindStore: true}, "the store took token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for seed := tt.from; seed < tt.from+200; seed++ {
+			const enough = 200
+			for seed := range uint64(enough) {
 				for _, v := range play(t, seed, tt.s).Violations {
 					if strings.Contains(v, tt.want) {
 						t.Logf("seed %d: %s", seed, v)
@@ -179,7 +188,7 @@ func TestEverySabotageIsSeen(t *testing.T) {
 					}
 				}
 			}
-			t.Errorf("no seed from %d to %d shows that %q", tt.from, tt.from+199, tt.want)
+			t.Errorf("none of %d seeds shows that %q", enough, tt.want)
 		})
 	}
 }
