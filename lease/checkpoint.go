@@ -29,6 +29,8 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 	var err error
 	p.last, p.found, err = register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
 	if err != nil {
+		err = l.orLost(err)
+		l.t.s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
@@ -47,7 +49,8 @@ func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
 
 // Checkpoint keeps data, at most Config.MaxCheckpoint bytes, on a quorum of nodes for Config.CheckpointTTL, for the next
 // lease on this key to go on from. When it returned nil, no later lease finds an older one. Of checkpoints that are made
-// concurrently the one whose call began last counts. The error is
+// concurrently the one whose call began last counts.
+// Work that is waited for may make one when its context has ended by Release or Close. The error is
 //
 //	*LostError             the lease is over, or a newer one was given out: nothing of this checkpoint is ever seen
 //	*cluster.QuorumError   too few nodes answered; the next lease may find this checkpoint or the one before
@@ -69,18 +72,24 @@ func (l *Lease) record(ctx context.Context, r register.Record) error {
 	if l.progress == nil {
 		return fieldError("Checkpoint", "the lease on %q keeps none; acquire it with Leases.Acquire or TryAcquire", l.Key())
 	}
-	if err := l.Err(); err != nil {
+	if err := l.Err(); err != nil && !l.t.s.stands(l.t, l) {
 		return err
 	}
 	r.Token, r.Seq, r.Origin = l.token, l.progress.seq.Add(1), l.token
 	s := l.t.s
 	err := register.Write(ctx, s.c, s.recordOf(l.Key()), r, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
-	if errors.Is(err, register.ErrOvertaken) {
-		s.lose(l.t, "overtaken by a newer token")
-		if lost := l.lost(); lost != nil {
-			return lost
-		}
-		return l.t.hold.Lost("overtaken by a newer token")
+	return l.orLost(err)
+}
+
+// orLost turns the refusal of a record by a newer token into the loss of the lease that it shows.
+func (l *Lease) orLost(err error) error {
+	if !errors.Is(err, register.ErrOvertaken) {
+		return err
 	}
-	return err
+	const reason = "overtaken by a newer token"
+	l.t.s.lose(l.t, reason)
+	if lost := l.lost(); lost != nil {
+		return lost
+	}
+	return l.t.hold.Lost(reason)
 }

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -187,4 +188,117 @@ func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
 			return nodeClients(t, nodes)[i].Exists(context.Background(), "lock:job").Val() == 0
 		})
 	}
+}
+
+// Between the grant and the reading of the checkpoint, somebody else got a newer token.
+func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{})
+		overtake := func(l *Lease) {
+			for _, node := range nodeClients(t, nodes) {
+				if err := node.IncrBy(t.Context(), "{lock:"+l.Key()+"}:fence", 1000).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		l := acquire(t, s, "job", Request{})
+		overtake(l)
+		if _, err := s.resume(t.Context(), l); !errors.Is(err, ErrLost) || !errors.Is(l.Err(), ErrLost) {
+			t.Errorf("resume = %v, and the lease %v; want a loss", err, l.Err())
+		}
+		_, err := s.RunOnce(t.Context(), "report", func(ctx context.Context) error {
+			l, _ := FromContext(ctx)
+			overtake(l)
+			return nil
+		})
+		if !errors.Is(err, ErrLost) {
+			t.Errorf("RunOnce = %v, want a loss", err)
+		}
+	})
+}
+
+func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{})
+		l, _ := resumed(t, s, "job")
+		var wg sync.WaitGroup
+		for i := range 64 {
+			data := []byte(strconv.Itoa(i))
+			if i%2 == 0 { // goes beside the stream, and so is overtaken there
+				data = []byte(strings.Repeat("x", 32<<10))
+			}
+			wg.Go(func() {
+				if err := l.Checkpoint(t.Context(), data); err != nil {
+					t.Error(err)
+				}
+				clear(data) // it is the caller's again
+			})
+		}
+		wg.Wait()
+		if err := l.Checkpoint(t.Context(), []byte("last")); err != nil || l.Err() != nil {
+			t.Errorf("the last checkpoint: %v, and the lease: %v", err, l.Err())
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, data := resumed(t, s, "job"); data != "last" {
+			t.Errorf("found %.20q", data)
+		}
+	})
+}
+
+func TestAKeyIsNotKeptForMinHoldIfItsCheckpointCannotBeRead(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{})
+		for _, node := range nodeClients(t, nodes) {
+			if err := node.Set(t.Context(), "{lock:job}:record", "not a record", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Acquire(t.Context(), "job", MinHold(time.Hour)); err == nil {
+			t.Fatal("a lease was given out")
+		}
+		for _, node := range nodeClients(t, nodes) {
+			eventually(t, "the key to be given back", func() bool { return node.Exists(t.Context(), "lock:job").Val() == 0 })
+		}
+	})
+}
+
+func TestWorkThatIsWaitedForCanSaveHowFarItCame(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		l, _ := resumed(t, s, "job")
+		err := l.Go(func(ctx context.Context) {
+			<-ctx.Done()
+			time.Sleep(time.Minute)
+			if err := l.Checkpoint(t.Context(), []byte("so far")); err != nil {
+				t.Error(err)
+			}
+		})
+		if err := errors.Join(err, l.Release(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Checkpoint(t.Context(), []byte("too late")); !errors.Is(err, ErrReleased) {
+			t.Errorf("after the release: %v", err)
+		}
+		if _, data := resumed(t, other, "job"); data != "so far" {
+			t.Errorf("found %q", data)
+		}
+	})
+}
+
+func TestAReleaseSaysThatTheKeyWasLostWhileItsWorkWasWaitedFor(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, cable := newMemory(t, 3), &gate{}
+		s := lease(t, nodes.open(t, cable), Config{})
+		l := acquire(t, s, "job", Request{})
+		if err := l.Go(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Minute) }); err != nil {
+			t.Fatal(err)
+		}
+		cable.cut()
+		if err := l.Release(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("Release = %v, want the loss", err)
+		}
+	})
 }

@@ -64,7 +64,8 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 		err = register.Write(ctx, s.c, s.recordOf(l.Key()), register.Record{Token: l.token, Origin: l.token, Data: data},
 			l.t.hold.LastToken(), s.cfg.CheckpointTTL)
 	}
-	if err != nil {
+	if err := l.orLost(err); err != nil {
+		s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("redlock: campaign %q: %w", name, err)
 	}
@@ -119,7 +120,7 @@ func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, 
 	return leader, good + settleTime, err
 }
 
-// Observe tells who leads, first as it is and then at each change, until ctx ends, which closes the channel. A Leader
+// Observe tells who leads, first as it is and then at each change, until ctx ends or the Leases are closed, which closes the channel. A Leader
 // without a Candidate means that nobody leads. Who receives slowly misses changes that were overtaken by newer ones,
 // never the latest. Changes are heard of, not polled for; behind that stands a look whenever the leader's TTL is over.
 func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error) {
@@ -130,6 +131,7 @@ func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error
 		return nil, err
 	}
 	bell := make(chan struct{}, 1)
+	ctx, end := context.WithCancel(ctx)
 	s.c.Watch(ctx, s.electionChannel(name), func() {
 		select {
 		case bell <- struct{}{}:
@@ -137,7 +139,10 @@ func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error
 		}
 	})
 	leaders := make(chan Leader)
-	go s.observe(ctx, name, bell, leaders)
+	go func() {
+		defer end() // of the subscriptions, also where it is Close that ends this
+		s.observe(ctx, name, bell, leaders)
+	}()
 	return leaders, nil
 }
 
@@ -249,6 +254,11 @@ func (b *ballot) result(name string) (Leader, time.Duration, error) {
 	}
 	var said statement
 	json.Unmarshal([]byte(b.said), &said)
+	for value, votes := range b.votes { // who may have a quorum with those that are silent
+		if value != "" && votes < b.quorum && votes+len(b.failed) >= b.quorum {
+			return Leader{}, 0, &cluster.QuorumError{Op: "leader of", Key: name, Need: b.quorum, Got: votes, Nodes: b.failed}
+		}
+	}
 	if said.Value == "" || b.votes[said.Value] < b.quorum {
 		return Leader{Name: name}, b.good, nil // nobody, or not settled: somebody is about to say so, or to expire
 	}

@@ -212,3 +212,22 @@ func TestBelowAQuorumNobodyIsSaidToLead(t *testing.T) {
 		t.Errorf("got %+v, %v", leader, err)
 	}
 }
+
+// Two of three nodes know the leader, and one of those is silent: that the third knows of none says nothing.
+func TestASilentNodeIsNotTakenForOneThatKnowsOfNoLeader(t *testing.T) {
+	for name, c := range map[string]struct {
+		votes  map[string]int
+		failed int
+		open   bool
+	}{
+		"it may know the leader":   {map[string]int{"v": 1, "": 1}, 1, true},
+		"nobody has the key":       {map[string]int{"": 2}, 1, false},
+		"all answered, none leads": {map[string]int{"v": 1, "": 2}, 0, false},
+	} {
+		b := &ballot{nodes: 3, quorum: 2, votes: c.votes, failed: make([]cluster.NodeError, c.failed)}
+		leader, _, err := b.result("x")
+		if errors.Is(err, ErrNoQuorum) != c.open || leader.Candidate != "" {
+			t.Errorf("%s: %+v, %v", name, leader, err)
+		}
+	}
+}

@@ -155,6 +155,9 @@ func (l *Lease) startRelease() error {
 	}
 	switch t.s.leave(t, l) {
 	case gone: // lost, and given up then
+		if lost := t.s.lossOf(t); lost != nil {
+			return lost // also where it was while its work was waited for, when the lease itself had ended
+		}
 		return l.Err()
 	case parked:
 		return errSettled

@@ -69,7 +69,7 @@ func (s *Leases) Config() Config { return s.cfg }
 func (s *Leases) Cluster() *cluster.Cluster { return s.c }
 
 // TryAcquire makes one attempt at key and does not wait for it to come free. The error is one of
-// mutex.Redlock.Acquire's. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
+// mutex.Redlock.Acquire's, or a *LostError if it was lost before it was given out. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
 // those of the lease's context.
 func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
 	l, err := s.Try(ctx, key, request(opts))

@@ -42,7 +42,11 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 		return false, err
 	}
 	kept := false
+	if err := l.toWork(); err != nil {
+		return false, err
+	}
 	defer func() {
+		l.worked()
 		if !kept {
 			l.t.s.unkeep(l.t)
 		}
@@ -53,7 +57,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 	last := l.t.hold.LastToken()
 	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, last, s.cfg.DoneTTL)
 	if err != nil || done {
-		return false, err
+		return false, l.orLost(err)
 	}
 	o := Outcome{Owner: l.Owner(), Began: time.Now()}
 	if err := fn(l.Context()); err != nil {
@@ -64,7 +68,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 	data, err := json.Marshal(o)
 	if err == nil {
 		r := register.Record{Token: l.token, Seq: 1, Origin: l.token, Data: data}
-		err = register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, last, s.cfg.DoneTTL)
+		err = l.orLost(register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, last, s.cfg.DoneTTL))
 	}
 	if err != nil {
 		return true, fmt.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)

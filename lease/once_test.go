@@ -96,3 +96,36 @@ func TestMinHoldKeepsAFastRunFromBeingFollowed(t *testing.T) {
 		t.Errorf("got %v, %v", ran, err)
 	}
 }
+
+func TestCloseWaitsForARunAndForWhatIsKeptOfIt(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		begun := make(chan struct{})
+		type outcome struct {
+			ran bool
+			err error
+		}
+		first := make(chan outcome, 1)
+		go func() {
+			ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error {
+				close(begun)
+				time.Sleep(time.Minute) // it does not listen to its context
+				return nil
+			})
+			first <- outcome{ran, err}
+		}()
+		<-begun
+		go s.Close(t.Context())
+		ran, err := other.RunOnce(t.Context(), "job", func(context.Context) error {
+			t.Error("it was run twice")
+			return nil
+		})
+		if ran || err != nil {
+			t.Errorf("the other: %t, %v", ran, err)
+		}
+		if o := <-first; !o.ran || o.err != nil {
+			t.Errorf("the first: %+v", o)
+		}
+	})
+}

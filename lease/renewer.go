@@ -36,6 +36,7 @@ type tenure struct {
 	index     int       // in renewer.queue; -1: not in it
 	inRound   bool
 	contended time.Time
+	loss      *mutex.LostError // why it was lost; nil if it was not
 }
 
 type state uint8
@@ -300,6 +301,7 @@ func (r *renewer) lose(t *tenure, reason string) {
 	}
 	t.state = gone
 	l, lost := t.lease, t.hold.Lost(reason)
+	t.loss = lost
 	if l != nil {
 		l.end(lost) // under mu: who finds the tenure gone finds out why
 	}
@@ -312,6 +314,20 @@ func (r *renewer) over(t *tenure, l *Lease) {
 	if t.heir != nil {
 		t.heir.Over(l)
 	}
+}
+
+// lossOf is why t was lost, nil if it was not.
+func (r *renewer) lossOf(t *tenure) *LostError {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.loss
+}
+
+// stands reports whether l's key is still kept for it, if only until its work has returned.
+func (r *renewer) stands(t *tenure, l *Lease) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.state == live && t.lease == l && !cluster.Passed(t.hold.Deadline(), time.Now())
 }
 
 // unpark releases what was kept for MinHold only.

@@ -13,6 +13,18 @@ func (l *Lease) Go(fn func(ctx context.Context)) error {
 	if err := l.Err(); err != nil {
 		return err
 	}
+	if err := l.toWork(); err != nil {
+		return err
+	}
+	go func() {
+		defer l.worked()
+		fn(ctx)
+	}()
+	return nil
+}
+
+// toWork counts work that is waited for before the key is given back, until worked.
+func (l *Lease) toWork() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -25,10 +37,6 @@ func (l *Lease) Go(fn func(ctx context.Context)) error {
 	if l.idle == nil {
 		l.idle = make(chan struct{})
 	}
-	go func() {
-		defer l.worked()
-		fn(ctx)
-	}()
 	return nil
 }
 

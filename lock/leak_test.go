@@ -22,6 +22,7 @@ func TestALockerThatIsClosedLeavesNoGoroutine(t *testing.T) {
 			for _, key := range []string{"a", "b", "c"} {
 				lock(t, k, key)
 			}
+			mailbox(t, k)
 			waiter := do(t.Context(), k, "a", nothing)
 			inLine(t, k, "a", 1)
 			if err := k.Close(t.Context()); err != nil {

@@ -1,6 +1,7 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -29,10 +30,6 @@ var ErrOvertaken = errors.New("redlock: overtaken by a newer token")
 
 // aside is the size of data from which a record does not go through the nodes' streams.
 const aside = 16 << 10
-
-// vacancy is for how long at most it is remembered that there was no record: as long as fence counters are kept by
-// default, and far longer than an overtaken writer's last request can be under way.
-const vacancy = 24 * time.Hour
 
 // maxToken is above every fencing token: what is exact in Lua.
 const maxToken = 1 << 53
@@ -66,11 +63,11 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, top int64
 	if r.Deleted {
 		deleted = "1"
 	}
-	args := []any{r.Token, r.Seq, r.Origin, deleted, r.Data, max(ttl.Milliseconds(), 1), top}
+	args := []any{r.Token, r.Seq, r.Origin, deleted, bytes.Clone(r.Data), max(ttl.Milliseconds(), 1), top}
 	quorum := c.Quorum()
 	p := newPoll(c)
 	p.enough = func() bool { return p.yes >= quorum || p.no > len(c.Nodes())-quorum }
-	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply) }
+	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply, r.Token) }
 	for _, n := range c.Nodes() {
 		if len(r.Data) < aside {
 			n.Run(writeScript, []string{key.Record, key.Fence}, args, p)
@@ -107,7 +104,7 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token, top int64, 
 		return Record{}, false, err
 	}
 	if !known {
-		r, ttl = Record{Deleted: true}, min(ttl, vacancy)
+		r = Record{Deleted: true} // for as long as a write may live that a minority has taken: nobody must find that later
 	}
 	r.Token, r.Seq = token, 0
 	if err := Write(ctx, c, key, r, top, ttl); err != nil {
@@ -150,15 +147,16 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, ttl time.Duration)
 	return best, known, nil
 }
 
-// readWrite reads a reply of the write script. Only an exact refusal speaks of a newer token.
-func readWrite(reply any) (kept bool, _ error) {
+// readWrite reads a reply of the write script to a writer with this token. Only an exact refusal speaks of a newer token. A
+// node that refuses because it has a newer write of the same token counts as one that kept it: nobody will see less.
+func readWrite(reply any, token int64) (kept bool, _ error) {
 	words, _ := reply.([]any)
 	switch {
 	case len(words) == 1 && words[0] == any(int64(1)):
 		return true, nil
 	case len(words) == 2 && words[0] == any(int64(0)):
-		if _, ok := words[1].(int64); ok {
-			return false, nil
+		if newest, ok := words[1].(int64); ok {
+			return newest == token, nil
 		}
 	}
 	return false, fmt.Errorf("unexpected reply to a write (%T)", reply)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/venta-hq/redlock/lease"
@@ -21,6 +22,9 @@ type onceRun struct {
 	waited  *time.Timer   // ends the wait; nil without --wait
 	code    int
 	lost    error
+
+	mu          sync.Mutex
+	interrupted bool // before the command began
 }
 
 // runOnce runs the command unless it is known to have succeeded.
@@ -35,14 +39,13 @@ func (r *runCmd) runOnce(urls []string, path string) error {
 	var ran bool
 	var outcome lease.Outcome
 	done := make(chan error, 1)
-	go func() {
+	work := func() error {
 		c, err := openNodes(ctx, urls, log)
 		if err != nil {
-			done <- err
-			return
+			return err
 		}
 		h := &held{c: c}
-		defer h.close()
+		defer h.close() // before the program ends: what is on its way to the slower nodes arrives
 		leases, err := lease.New(c, lease.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix, DoneTTL: r.DoneTTL})
 		if err == nil {
 			h.keeper = leases
@@ -51,20 +54,24 @@ func (r *runCmd) runOnce(urls []string, path string) error {
 		if err == nil && !ran {
 			outcome, _, _ = leases.Outcome(ctx, r.Key) // for the message only
 		}
-		done <- err
-	}()
+		return err
+	}
+	go func() { done <- work() }()
 	var err error
 	select {
 	case err = <-done:
 	case <-o.begun:
 		err = <-done
 	case sig := <-o.signals:
-		cancel()
-		select {
-		case <-done:
-		case <-time.After(cleanup):
+		if o.interrupt(cancel) {
+			select {
+			case <-done:
+			case <-time.After(cleanup):
+			}
+			return failed(exitSignal+number(sig), nil)
 		}
-		return failed(exitSignal+number(sig), nil)
+		o.signals <- sig // it is the command's
+		err = <-done
 	}
 	if err == nil && !ran {
 		log.Info(strconv.Quote(r.Key)+" was done before", "by", outcome.Owner, "at", outcome.Ended.Format(time.RFC3339))
@@ -72,12 +79,36 @@ func (r *runCmd) runOnce(urls []string, path string) error {
 	return o.result(ran, err)
 }
 
-// run is what RunOnce runs.
-func (o *onceRun) run(ctx context.Context) error {
-	if o.waited != nil && !o.waited.Stop() {
-		return context.DeadlineExceeded // the wait was over in this moment
+// interrupt ends the wait, unless the command has begun.
+func (o *onceRun) interrupt(cancel func()) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	select {
+	case <-o.begun:
+		return false
+	default:
+	}
+	o.interrupted = true
+	cancel()
+	return true
+}
+
+// begin reports whether the command may begin: the wait was not over before.
+func (o *onceRun) begin() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.interrupted || o.waited != nil && !o.waited.Stop() {
+		return false
 	}
 	close(o.begun)
+	return true
+}
+
+// run is what RunOnce runs.
+func (o *onceRun) run(ctx context.Context) error {
+	if !o.begin() {
+		return context.DeadlineExceeded
+	}
 	l, _ := lease.FromContext(ctx)
 	c, err := start(o.path, o.r.Command, environment(o.r.Key, l), o.signals)
 	if err != nil {
