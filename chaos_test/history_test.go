@@ -52,7 +52,7 @@ type span struct {
 type history struct {
 	Scenario string    `json:"scenario"`
 	Seed     uint64    `json:"seed"`
-	Unseen   bool      `json:"unseen,omitempty"` // a node forgot without a restart: exclusion is not promised
+	Unseen   int64     `json:"unseen,omitempty"` // not 0: nodes forgot without a restart, and for so long after it exclusion is not promised
 	Start    int64     `json:"start"`
 	End      int64     `json:"end"`
 	Attempts []attempt `json:"attempts"`
@@ -72,6 +72,20 @@ func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
 		}
 	}
 	return stall{}, false
+}
+
+// letGo reports whether exclusion is not promised for a, because a node forgot unseen while it had the key, or so shortly
+// before that another may have had it.
+func (h *history) letGo(a attempt) bool {
+	if h.Unseen == 0 {
+		return false
+	}
+	for _, f := range h.Faults {
+		if a.Acquired <= f.To+h.Unseen && f.From <= a.Until {
+			return true
+		}
+	}
+	return false
 }
 
 // held returns the attempts that were acquired, by key.

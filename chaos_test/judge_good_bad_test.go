@@ -154,7 +154,8 @@ func TestTheSequentialModelSeesFaults(t *testing.T) {
 // Where a node forgets and nobody can see it, two may have a key at one time; everything else is judged as ever.
 func TestWhereANodeForgetsUnseenOnlyExclusionIsLetGo(t *testing.T) {
 	h := good()
-	h.Unseen = true
+	h.Unseen = 10
+	h.Faults = append(h.Faults, span{Name: "a node emptied by hand", From: 22, To: 22})
 	second := &h.Attempts[1]
 	second.Acquired = 29 // while the first has the key until 30
 	broken, excused := h.overlaps()
@@ -163,6 +164,13 @@ func TestWhereANodeForgetsUnseenOnlyExclusionIsLetGo(t *testing.T) {
 	}
 	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
+	}
+	for _, at := range []int64{5, 31} { // it forgot long before the first had the key, or when the first had it no more
+		other := *h
+		other.Faults = append(good().Faults, span{Name: "a node emptied by hand", From: at, To: at})
+		if broken, _ := other.overlaps(); len(broken) == 0 {
+			t.Errorf("with a node emptied at %d the overlap is let go too", at)
+		}
 	}
 	second.Token = 5
 	if len(givenOnce(h)) == 0 {

@@ -87,7 +87,7 @@ func (h *history) overlaps() (broken []string, excused int) {
 			if a.Acquired < last.Until {
 				_, one := h.stalledAt(last.Client, a.Acquired)
 				_, other := h.stalledAt(a.Client, a.Acquired)
-				if one || other || h.Unseen {
+				if one || other || h.letGo(last) && h.letGo(a) {
 					excused++
 				} else {
 					broken = append(broken, fmt.Sprintf("%s: for %v both %s and %s", key,

@@ -197,7 +197,10 @@ func firstSeed(t *testing.T) uint64 {
 
 // run makes one history of the scenario and judges it.
 func (sc scenario) run(t *testing.T, seed uint64, sum *table) {
-	h := &history{Scenario: sc.name, Seed: seed, Unseen: sc.unseen}
+	h := &history{Scenario: sc.name, Seed: seed}
+	if sc.unseen {
+		h.Unseen = int64(sc.tempo.TTL)
+	}
 	broken, logs := sc.play(t, h)
 	for _, c := range checks {
 		for _, text := range c.check(h) {

@@ -118,12 +118,12 @@ func (h *history) operations() []porcupine.Operation {
 			over = a.Until
 		}
 		ops = append(ops,
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true, h.Unseen}, Call: a.Call, Return: a.Acquired},
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true, h.Unseen}, Call: h.overFrom(a), Return: over})
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true, h.letGo(a)}, Call: a.Call, Return: a.Acquired},
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true, h.letGo(a)}, Call: h.overFrom(a), Return: over})
 	}
 	for _, a := range h.Accesses {
 		ops = append(ops, porcupine.Operation{
-			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted, h.Unseen}, Call: a.At, Return: a.At,
+			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted, false}, Call: a.At, Return: a.At,
 		})
 	}
 	return ops

@@ -314,3 +314,24 @@ func Example() {
 	// item 7 true
 	// the old one is overtaken: true
 }
+
+// A write that a minority has taken lives for its whole TTL. That there is none has to be remembered for as long, or the write
+// would be found by somebody after it was not found.
+func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		const long = 7 * 24 * time.Hour
+		if _, ok, err := register.Resume(t.Context(), c, key, 10, 10, long); ok || err != nil {
+			t.Fatalf("%t, %v", ok, err)
+		}
+		remember := 0
+		for i := range s.Len() {
+			if nodetest.Client(t, s, i).PTTL(t.Context(), key.Record).Val() > long-time.Hour {
+				remember++
+			}
+		}
+		if remember < c.Quorum() {
+			t.Errorf("%d of the nodes remember it", remember)
+		}
+	})
+}
