@@ -20,7 +20,8 @@
 // have forgotten has expired. It still takes grants and renewals meanwhile. Nodes that sync an append-only file on every
 // write vote at once, and so do the nodes of a set that is new: all of them started less than MaxTTL before this process
 // met them, and none was seen restarting by it. A node that fails over (Sentinel, Redis Cluster) does not vote for MaxTTL
-// after its run_id changed, however its servers sync: the one that stands in was told what it knows with delay. A server that does not tell its uptime votes; Check says so.
+// after its run_id changed, however its servers sync: the one that stands in was told what it knows with delay. A server
+// that does not tell its uptime votes; Check says so.
 //
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
