@@ -217,7 +217,7 @@ func (b *bench) ceiling(t traffic) (sample, error) {
 					for j := range batch / 2 {
 						k := fmt.Sprintf("%s:%d", key, j)
 						keys, value := []string{k, "{" + k + "}:fence", "{" + k + "}:queue", "{" + k + "}:next"}, "process/nonce/"
-						p.EvalSha(ctx, acquire, keys, value, ttl.Milliseconds(), 64, time.Now().UnixMicro(), 0, "process", "1", 86400000, 60000)
+						p.EvalSha(ctx, acquire, keys, value, ttl.Milliseconds(), 64, time.Now().UnixMicro(), "process", 86400000, 60000, 0, "1")
 						p.EvalSha(ctx, release, keys, value, 20, "0")
 					}
 					return nil

@@ -16,18 +16,18 @@ func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 		deliver(r, n, nil, ErrClosed)
 		return
 	}
-	if !n.c.spawn(func() { n.aside(s, keys, args, r) }) {
+	if !n.c.spawn(func() { n.aside(s.Command(keys, args...), r) }) {
 		deliver(r, n, nil, ErrClosed)
 		n.c.end()
 	}
 }
 
-func (n *Node) aside(s *Script, keys []string, args []any, r Receiver) {
+func (n *Node) aside(c Command, r Receiver) {
 	defer n.c.end()
-	cmd := s.byHash(keys, args)
+	cmd := c.redis(false)
 	err := n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-		cmd = s.bySource(cmd)
+		cmd = c.redis(true)
 		err = n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
 	}
 	if lost(err) {

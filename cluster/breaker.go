@@ -125,8 +125,8 @@ func (n *Node) up(d *downtime) bool {
 		for _, o := range owed {
 			// A node that restarted lacks the script. The first is sent as source: else the debts behind it would be sent
 			// a second time, and by then not ahead of what is new.
-			n.settle(o, !loaded[o.script])
-			loaded[o.script] = true
+			n.settle(call{Command: o.cmd, bySource: !loaded[o.cmd.script], recovery: true}, o)
+			loaded[o.cmd.script] = true
 		}
 	}
 	n.c.cfg.Logger.Info("redlock: node back", "node", n.name, "after", time.Since(d.since).Round(time.Millisecond))
@@ -152,21 +152,17 @@ func (n *Node) takeDebts(d *downtime) (owed []debt, up bool) {
 
 // debt is a command that has to reach the node once it can, up to a moment after which it is pointless.
 type debt struct {
-	script *Script
-	keys   []string
-	args   []any
-	until  time.Time
+	cmd   Command
+	until time.Time
 }
 
 // maxDebts bounds what is kept for a node that is down; above it the oldest go, and their keys live to their TTL.
 const maxDebts = 1 << 16
 
-// Owe sends s now or, when the node cannot be reached, as soon as it is back, unless that is after until (zero: however
+// Owe sends cmd now or, when the node cannot be reached, as soon as it is back, unless that is after until (zero: however
 // late). The script may be executed more than once. Used for releases, so that a key does not live to its TTL on a node
 // that was away.
-func (n *Node) Owe(s *Script, keys []string, args []any, until time.Time) {
-	n.owe(debt{script: s, keys: keys, args: args, until: until})
-}
+func (n *Node) Owe(cmd Command, until time.Time) { n.owe(debt{cmd, until}) }
 
 func (n *Node) owe(o debt) {
 	n.mu.Lock()
@@ -179,24 +175,21 @@ func (n *Node) owe(o debt) {
 		return
 	}
 	n.mu.Unlock()
-	n.settle(o, false)
+	n.settle(call{Command: o.cmd}, o)
 }
 
-func (n *Node) settle(o debt, bySource bool) {
+func (n *Node) settle(cl call, o debt) {
 	if !o.until.IsZero() && !time.Now().Before(o.until) {
 		return
 	}
-	cl := call{script: o.script, cmd: o.script.byHash(o.keys, o.args), receiver: o}
-	if bySource {
-		cl.cmd, cl.script = o.script.bySource(cl.cmd), nil
-	}
+	cl.receiver, cl.owed = o, true
 	n.send(cl)
 }
 
 // Receive keeps the debt when the node went away again, even if it is back by now. An answer settles it, of whatever kind,
 // unless it is that the server can execute nothing.
 func (o debt) Receive(n *Node, _ any, err error) {
-	if lost(err) || errors.Is(err, redis.ErrPoolTimeout) || errors.Is(err, redis.ErrAutoPipelineQueueFull) {
-		n.owe(o) // if the queue was full: what filled it had its answers before this one was looked at
+	if lost(err) || Unsent(err) && !errors.Is(err, ErrClosed) {
+		n.owe(o)
 	}
 }

@@ -106,10 +106,10 @@ func TestWhatIsOwedArrivesBeforeAnythingNew(t *testing.T) {
 			takeDown(t, c, 0)
 			const debts = 100
 			for range debts {
-				n.Owe(pushScript, []string{"list"}, []any{"owed"}, time.Time{})
+				n.Owe(pushScript.Command([]string{"list"}, "owed"), time.Time{})
 			}
-			n.Owe(pushScript, []string{"list"}, []any{"in time"}, time.Now().Add(time.Hour))
-			n.Owe(pushScript, []string{"list"}, []any{"too late"}, time.Now().Add(time.Nanosecond))
+			n.Owe(pushScript.Command([]string{"list"}, "in time"), time.Now().Add(time.Hour))
+			n.Owe(pushScript.Command([]string{"list"}, "too late"), time.Now().Add(time.Nanosecond))
 			// Somebody asks without end, to be the first.
 			stop, stopped := make(chan struct{}), make(chan struct{})
 			go func() {
@@ -158,8 +158,8 @@ func TestWhatIsOwedToANodeThatAnswersIsSentAtOnce(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Embedded(t, 1)
 	c := open(t, s)
-	c.Nodes()[0].Owe(setScript, []string{"k"}, []any{"v"}, time.Time{})
-	c.Nodes()[0].Owe(setScript, []string{"late"}, []any{"v"}, time.Now())
+	c.Nodes()[0].Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
+	c.Nodes()[0].Owe(setScript.Command([]string{"late"}, "v"), time.Now())
 	run(t, c.Nodes()[0], pingScript, nil)
 	if keys := nodetest.Keys(t, s, 0); len(keys) != 1 || keys[0] != "k" {
 		t.Errorf("keys are %v", keys)
@@ -176,13 +176,13 @@ func TestADebtThatFailsIsStillOwed(t *testing.T) {
 		return func() bool { return nodetest.Client(t, s, 0).Exists(t.Context(), key).Val() == 1 }
 	}
 	for key, err := range map[string]error{
-		"connection": errors.New("connection reset"), "timeout": redis.ErrPoolTimeout, "loading": loading{},
+		"connection": errors.New("connection reset"), "timeout": redis.ErrPoolTimeout, "loading": loading{}, "down": &downError{loading{}},
 	} {
-		debt{script: setScript, keys: []string{key}, args: []any{"v"}}.Receive(n, nil, err)
+		debt{cmd: setScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		eventually(t, "the debt is paid", paid(key))
 	}
 	for key, err := range map[string]error{"answered": nil, "refused": wrongType{}, "closed": ErrClosed} {
-		debt{script: setScript, keys: []string{key}, args: []any{"v"}}.Receive(n, nil, err)
+		debt{cmd: setScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		run(t, n, pingScript, nil)
 		if paid(key)() {
 			t.Errorf("a debt that was %s is paid again", key)
@@ -208,12 +208,12 @@ func TestDebtsAreBounded(t *testing.T) {
 	s.Stop(0)
 	takeDown(t, c, 0)
 	for i := range maxDebts + 10 {
-		n.Owe(setScript, nil, []any{i}, time.Time{})
+		n.Owe(setScript.Command(nil, i), time.Time{})
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.debts) != maxDebts || n.debts[0].args[0] != 10 {
-		t.Errorf("%d debts from %v on, want the newest %d", len(n.debts), n.debts[0].args, maxDebts)
+	if len(n.debts) != maxDebts || n.debts[0].cmd.words[3] != 10 {
+		t.Errorf("%d debts from %v on, want the newest %d", len(n.debts), n.debts[0].cmd.words[3], maxDebts)
 	}
 }
 
@@ -222,7 +222,7 @@ func TestANodeThatFailsWhileItIsPaidStaysDown(t *testing.T) {
 	n := open(t, s).Nodes()[0]
 	d := &downtime{err: errors.New("x"), since: time.Now()}
 	n.down.Store(d)
-	n.Owe(setScript, []string{"k"}, []any{"v"}, time.Time{})
+	n.Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
 	n.trip(errors.New("again"))
 	if n.up(d) || n.down.Load() != d || len(n.debts) != 1 {
 		t.Errorf("it is up, or forgot its %d debts", len(n.debts))
@@ -257,7 +257,7 @@ func TestABusyServerIsDownUntilItIsFree(t *testing.T) {
 		t.Errorf("a busy server answered %v", a)
 	}
 	eventually(t, "it is down", func() bool { return !c.Status()[0].Up })
-	n.Owe(setScript, []string{"k"}, []any{"v"}, time.Time{})
+	n.Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
 	if err := client.ScriptKill(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestANodeIsNotAskedBeforeEveryDebtIsOnItsWay(t *testing.T) {
 		push := NewScript("push", pushScript.src+strings.Repeat(" ", round+1))
 		const debts = 1000
 		for range debts {
-			n.Owe(push, []string{"list"}, []any{"owed"}, time.Time{})
+			n.Owe(push.Command([]string{"list"}, "owed"), time.Time{})
 		}
 		asked := make(chan struct{})
 		go func() {
@@ -330,7 +330,7 @@ func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
 		}
 		const owed = 1000
 		for i := range owed {
-			c.Nodes()[0].Owe(pushScript, []string{"list"}, []any{i}, time.Time{})
+			c.Nodes()[0].Owe(pushScript.Command([]string{"list"}, i), time.Time{})
 		}
 		shut(t, c)
 		if got, err := nodetest.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {

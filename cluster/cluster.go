@@ -11,8 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // Cluster is a set of independent nodes. All methods may be called concurrently. It belongs to one process: what it
@@ -55,9 +53,8 @@ const openTries = 8
 // ctx bounds the opening only. The caller must Close the Cluster.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	cfg = cfg.withDefaults()
-	err := cfg.validate()
-	targets, terr := cfg.targets()
-	if err := errors.Join(err, terr); err != nil {
+	targets, err := cfg.targets()
+	if err := errors.Join(cfg.validate(), err); err != nil {
 		return nil, err
 	}
 	c := &Cluster{
@@ -66,14 +63,9 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for i, t := range targets {
-		if err = c.add(i, t); err != nil {
-			break
-		}
+		c.add(i, t)
 	}
-	if err == nil {
-		err = c.meet(ctx)
-	}
-	if err != nil {
+	if err := c.meet(ctx); err != nil {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
@@ -83,22 +75,12 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	return c, nil
 }
 
-func (c *Cluster) add(i int, t target) error {
+func (c *Cluster) add(i int, t target) {
 	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}}
-	n.inbox.bell = make(chan struct{}, 1)
+	n.stream.bell = make(chan struct{}, 1)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
-	var err error
-	n.pipe, err = n.client.AsyncAutoPipelineWithOptions(&redis.AutoPipelineOptions{
-		// A batch is what gathered while the one before it was under way: nothing waits for company.
-		MaxBatchSize:      1,
-		MaxQueuedCommands: c.cfg.MaxQueued,
-	})
-	if err != nil {
-		return &NodeError{Node: n.name, Err: err}
-	}
-	c.spawn(n.collect)
-	return nil
+	c.spawn(n.serve)
 }
 
 // meet contacts every node, and keeps trying for a while where a quorum is missing.
@@ -227,10 +209,7 @@ func (c *Cluster) shutdown() {
 	var wg sync.WaitGroup
 	for _, n := range c.nodes {
 		wg.Go(func() {
-			if n.pipe != nil {
-				n.pipe.Close()
-			}
-			n.inbox.close()
+			n.stream.close()
 			n.client.Close()
 		})
 	}

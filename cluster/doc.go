@@ -3,10 +3,10 @@
 //
 // # Streams
 //
-// All commands to a node go through one stream, go-redis's auto-pipelining: what gathers while one batch is under way is
-// the next batch. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
+// All commands to a node go through one stream, served by one goroutine: what gathers while one pipeline is under way is
+// the next. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
 // SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when nobody
-// waits for it any more, and Close waits for them.
+// waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
 //
 // # Health
 //
@@ -33,7 +33,7 @@
 //
 //	ACL SETUSER redlock reset on >password
 //		~lock:* ~{lock:* &redlock:wake:* &redlock:election:lock:*
-//		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
+//		+ping +evalsha +eval +subscribe +publish +time +get +set +incrby +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //

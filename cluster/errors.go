@@ -84,8 +84,7 @@ func (e *downError) Unwrap() error        { return e.cause }
 // Unsent reports whether err, an error that a Receiver got, proves that the command never left for the node.
 // Any other error leaves open whether the node has executed it, or will.
 func Unsent(err error) bool {
-	return errors.Is(err, ErrNodeDown) || errors.Is(err, ErrClosed) ||
-		errors.Is(err, redis.ErrAutoPipelineQueueFull) || errors.Is(err, redis.ErrPoolTimeout)
+	return errors.Is(err, ErrNodeDown) || errors.Is(err, ErrClosed) || errors.Is(err, errFull) || errors.Is(err, redis.ErrPoolTimeout)
 }
 
 // answered reports whether err is an answer of the server, as opposed to trouble on the way.

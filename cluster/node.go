@@ -1,8 +1,6 @@
 package cluster
 
 import (
-	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +17,7 @@ type Node struct {
 	many   bool
 	stands bool // see target
 	client redis.UniversalClient
-	pipe   *redis.AutoPipeliner
-	inbox  inbox
+	stream stream
 
 	down       atomic.Pointer[downtime]
 	boot       atomic.Int64 // see BootFloor
@@ -70,11 +67,16 @@ type Receiver interface {
 // A node that lacks the script is sent its source behind what was sent meanwhile, so who needs one command to be
 // executed after another's must wait for that other's answer.
 func (n *Node) Run(s *Script, keys []string, args []any, r Receiver) {
+	n.Send(s.Command(keys, args...), r)
+}
+
+// Send is Run for a command that was made before.
+func (n *Node) Send(cmd Command, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))
 		return
 	}
-	n.send(call{script: s, cmd: s.byHash(keys, args), receiver: r})
+	n.send(call{Command: cmd, receiver: r})
 }
 
 // refusal is the answer to what is not sent because the node is down.
@@ -88,110 +90,5 @@ func (n *Node) refusal(d *downtime) error {
 func deliver(r Receiver, n *Node, reply any, err error) {
 	if r != nil {
 		r.Receive(n, reply, err)
-	}
-}
-
-// send puts one command on the stream, whatever the breaker says.
-func (n *Node) send(cl call) {
-	if !n.c.begin() {
-		deliver(cl.receiver, n, nil, ErrClosed)
-		return
-	}
-	cl.future = n.pipe.Submit(n.c.ctx, cl.cmd)
-	n.inbox.put(cl)
-}
-
-// call is one command on its way.
-type call struct {
-	script   *Script // nil once the source was sent
-	cmd      *redis.Cmd
-	future   redis.AutoFuture
-	receiver Receiver
-}
-
-// collect is the node's one goroutine that takes in replies. The stream answers in order, so it waits for the oldest.
-// Every wait ends by itself, because dialing, writing and reading are bounded by NodeTimeout.
-func (n *Node) collect() {
-	for calls := range n.inbox.all {
-		for _, cl := range calls {
-			n.finish(cl)
-		}
-	}
-}
-
-func (n *Node) finish(cl call) {
-	err := cl.future.Wait()
-	if cl.script != nil && err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-		cl.cmd, cl.script = cl.script.bySource(cl.cmd), nil
-		cl.future = n.pipe.Submit(n.c.ctx, cl.cmd)
-		n.inbox.put(cl)
-		return
-	}
-	if lost(err) {
-		n.trip(err)
-	}
-	if errors.Is(err, redis.ErrClosed) {
-		err = ErrClosed
-	}
-	deliver(cl.receiver, n, cl.cmd.Val(), err)
-	n.c.end()
-}
-
-// lost reports whether err, of a command that was to be sent, speaks of a node that is to be asked no more for now.
-func lost(err error) bool {
-	return err != nil && (unable(err) || !answered(err) && !Unsent(err) && !errors.Is(err, redis.ErrClosed))
-}
-
-// inbox is an unbounded queue of calls whose replies are awaited: putting never blocks, because the collector itself
-// puts. What bounds it is the stream, which refuses commands above MaxQueued.
-type inbox struct {
-	mu     sync.Mutex
-	calls  []call
-	closed bool
-	bell   chan struct{}
-}
-
-func (b *inbox) put(cl call) {
-	b.mu.Lock()
-	b.calls = append(b.calls, cl)
-	b.mu.Unlock()
-	b.ring()
-}
-
-func (b *inbox) ring() {
-	select {
-	case b.bell <- struct{}{}:
-	default:
-	}
-}
-
-func (b *inbox) close() {
-	b.mu.Lock()
-	b.closed = true
-	b.mu.Unlock()
-	b.ring()
-}
-
-// all yields what has come in, many calls at a time, until the inbox is closed and empty.
-func (b *inbox) all(yield func([]call) bool) {
-	var spare []call
-	for {
-		b.mu.Lock()
-		calls, closed := b.calls, b.closed
-		b.calls = spare[:0]
-		b.mu.Unlock()
-		switch {
-		case len(calls) > 0:
-			if !yield(calls) {
-				return
-			}
-			clear(calls)
-			spare = calls
-		case closed:
-			return
-		default:
-			spare = calls
-			<-b.bell
-		}
 	}
 }

@@ -58,25 +58,40 @@ func loadScripts(ctx context.Context, cn *redis.Conn) error {
 // Name is the name given to NewScript.
 func (s *Script) Name() string { return s.name }
 
-// byHash is the command that runs s with keys and args on a node that has it loaded.
-func (s *Script) byHash(keys []string, args []any) *redis.Cmd {
-	words := make([]any, 0, 3+len(keys)+len(args))
+// Command is a script with its keys and arguments, to be sent to any number of nodes. It must not be changed.
+type Command struct {
+	script *Script
+	words  []any // as Redis takes them, for EVALSHA
+}
+
+// wordsBefore is how many words come before the keys.
+const wordsBefore = 3
+
+// Command is s with keys and arguments.
+func (s *Script) Command(keys []string, args ...any) Command {
+	words := make([]any, 0, wordsBefore+len(keys)+len(args))
 	words = append(words, "evalsha", s.hash, len(keys))
 	for _, k := range keys {
 		words = append(words, k)
 	}
-	return command(append(words, args...))
+	return Command{s, append(words, args...)}
 }
 
-// bySource repeats a command of byHash for a node that does not have the script.
-func (s *Script) bySource(cmd *redis.Cmd) *redis.Cmd {
-	words := append([]any(nil), cmd.Args()...)
-	words[0], words[1] = "eval", s.src
-	return command(words)
+// With is the command with other last arguments.
+func (c Command) With(last ...any) Command {
+	words := slices.Clone(c.words)
+	copy(words[len(words)-len(last):], last)
+	return Command{c.script, words}
 }
 
-func command(words []any) *redis.Cmd {
+// redis is the command as go-redis takes it: with the script's hash, or its source for a server that does not have it.
+func (c Command) redis(bySource bool) *redis.Cmd {
+	words := c.words
+	if bySource {
+		words = slices.Clone(words)
+		words[0], words[1] = "eval", c.script.src
+	}
 	cmd := redis.NewCmd(context.Background(), words...)
-	cmd.SetFirstKeyPos(3) // where a Redis Cluster finds the key that places the command
+	cmd.SetFirstKeyPos(wordsBefore) // where a Redis Cluster finds the key that places the command
 	return cmd
 }

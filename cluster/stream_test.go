@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"runtime"
 	"slices"
 	"strconv"
@@ -145,7 +146,7 @@ func TestWhatIsAboveMaxQueuedFailsAsUnsent(t *testing.T) {
 				sent++
 				return true
 			}
-			return Unsent(a.err) && errors.Is(a.err, redis.ErrAutoPipelineQueueFull)
+			return Unsent(a.err) && errors.Is(a.err, errFull)
 		})
 		if sent != 64 {
 			t.Errorf("%d were executed, want the 64 of MaxQueued", sent)
@@ -274,7 +275,7 @@ func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 		if a := o.wait(t); !errors.Is(a.err, ErrClosed) || !Unsent(a.err) {
 			t.Errorf("RunAside on %d = %v", n.Index(), a)
 		}
-		n.Owe(pingScript, nil, nil, time.Time{})
+		n.Owe(pingScript.Command(nil), time.Time{})
 		n.Run(pingScript, nil, nil, nil) // nobody to tell
 	}
 	if c.Err() != ErrClosed {
@@ -345,11 +346,14 @@ func TestCommandsNameTheirScriptByHashAndKeys(t *testing.T) {
 	if s.Name() != "x" || s.hash != "e0e1f9fabfc9d4800c877a703b823ac0578ff8db" {
 		t.Errorf("name %q, hash %s", s.Name(), s.hash)
 	}
-	cmd := s.byHash([]string{"a", "b"}, []any{1, "z"})
-	if got := fmt.Sprint(cmd.Args()...); got != fmt.Sprint("evalsha", s.hash, 2, "a", "b", 1, "z") {
+	cmd := s.Command([]string{"a", "b"}, 1, "z")
+	if got := fmt.Sprint(cmd.redis(false).Args()...); got != fmt.Sprint("evalsha", s.hash, 2, "a", "b", 1, "z") {
 		t.Errorf("args %s", got)
 	}
-	if got := fmt.Sprint(s.bySource(cmd).Args()...); got != fmt.Sprint("eval", "return 1", 2, "a", "b", 1, "z") {
+	if got := fmt.Sprint(cmd.With("y").redis(false).Args()...); got != fmt.Sprint("evalsha", s.hash, 2, "a", "b", 1, "y") {
+		t.Errorf("args %s", got)
+	}
+	if got := fmt.Sprint(cmd.redis(true).Args()...); got != fmt.Sprint("eval", "return 1", 2, "a", "b", 1, "z") {
 		t.Errorf("args %s", got)
 	}
 }
@@ -383,10 +387,87 @@ func TestARunBetweenTheLastAnswerAndTheEndIsWaitedFor(t *testing.T) {
 	case <-time.After(20 * time.Millisecond): // time to go wrong
 	}
 	o := newOnce()
-	cmd := pingScript.byHash(nil, nil)
-	n.inbox.put(call{script: pingScript, cmd: cmd, future: n.pipe.Submit(c.ctx, cmd), receiver: o})
+	n.stream.put(call{Command: pingScript.Command(nil), receiver: o}, 1)
 	shut(t, c)
 	if a := o.wait(t); a.err != nil {
 		t.Errorf("the command got %v", a)
 	}
+}
+
+// What waits behind a batch that has timed out never left, and its answer says so; what was under way may have been executed.
+func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, impatient)
+		n := c.Nodes()[0]
+		run(t, n, pushScript, []string{"list"}, "loads the script")
+		s.Pause(0)
+		r := &recorder{}
+		n.Run(pushScript, []string{"list"}, []any{"under way"}, r.at(0))
+		eventually(t, "the first is under way", func() bool {
+			n.stream.mu.Lock()
+			defer n.stream.mu.Unlock()
+			return len(n.stream.calls) == 0
+		})
+		for i := 1; i <= 5; i++ {
+			n.Run(pushScript, []string{"list"}, []any{"behind"}, r.at(i))
+		}
+		eventually(t, "all are answered", func() bool { return r.count() == 6 })
+		s.Resume(0)
+		eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
+		r.eachOnce(t, 6, func(a answer) bool { return a.err != nil })
+		if Unsent(r.answers[0][0].err) {
+			t.Errorf("of what was under way is said that it never left: %v", r.answers[0][0].err)
+		}
+		for i := 1; i <= 5; i++ {
+			if err := r.answers[i][0].err; !Unsent(err) || !errors.Is(err, ErrNodeDown) {
+				t.Errorf("of what was behind it is said: %v", err)
+			}
+		}
+		if got := nodetest.Client(t, s, 0).LRange(t.Context(), "list", 0, -1).Val(); slices.Contains(got, "behind") {
+			t.Errorf("the node has executed %q", got)
+		}
+	})
+}
+
+// A reply of a length that makes go-redis panic costs a node, not the process.
+func TestAnAbsurdReplyTakesTheNodeDown(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Embedded(t, 1)
+	o, err := redis.ParseURL(s.URLs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var absurd atomic.Bool
+	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		cn, err := new(net.Dialer).DialContext(ctx, network, addr)
+		return liar{cn, &absurd}, err
+	}
+	client := redis.NewClient(o)
+	defer client.Close()
+	c, err := tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": client}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	absurd.Store(true)
+	if a := run(t, c.Nodes()[0], pingScript, nil); a.err == nil || Unsent(a.err) || answered(a.err) {
+		t.Errorf("got %v, want an error of a command that may have been executed", a)
+	}
+	eventually(t, "the node is down", func() bool { return !c.Status()[0].Up })
+	absurd.Store(false)
+	eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
+}
+
+// liar says that the reply has 2^62 elements.
+type liar struct {
+	net.Conn
+	absurd *atomic.Bool
+}
+
+func (l liar) Read(b []byte) (int, error) {
+	n, err := l.Conn.Read(b)
+	if l.absurd.Load() && err == nil {
+		n = copy(b, "*4611686018427387904\r\n")
+	}
+	return n, err
 }

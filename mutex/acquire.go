@@ -89,18 +89,13 @@ func (h *Hold) ask(queue bool) {
 		h.members[i].flying = 1
 	}
 	h.mu.Unlock()
-	cfg, process := &h.r.cfg, h.r.c.Process()
-	keys := namesOf(h.lock)
-	ttl, floor := millis(h.ttl), h.start.UnixMicro()
-	retention, maxTTL := millis(cfg.FenceRetention), millis(h.r.c.Config().MaxTTL)
+	cmd := h.r.acquireCommand(namesOf(h.lock), h.value, h.ttl, h.span, h.start)
 	for _, n := range h.r.c.Nodes() {
 		if h.over() {
 			(*acquirer)(h).Receive(n, nil, errUnasked)
 			continue
 		}
-		n.Run(acquireScript, keys[:], []any{
-			h.value, ttl, h.span, floor, n.BootFloor(), process, oneIf(queue && n.Listening()), retention, maxTTL,
-		}, (*acquirer)(h))
+		n.Send(cmd.With(n.BootFloor(), oneIf(queue && n.Listening())), (*acquirer)(h))
 	}
 }
 

@@ -177,7 +177,7 @@ func TestARaiseThatIsNotOwnedByAQuorumFails(t *testing.T) {
 		keys := namesOf(h.lock)
 		for i, n := range c.Nodes() {
 			n.Run(acquireScript, keys[:], []any{
-				h.value, 30_000, 1, 0, 0, c.Process(), "", 3_600_000, 60_000,
+				h.value, 30_000, 1, 0, c.Process(), 3_600_000, 60_000, 0, "",
 			}, (*acquirer)(h))
 			eventually(t, "the grant", func() bool { return r.get(i, "lock:k") == h.value })
 			r.set(i, "lock:k", "another's", time.Minute)

@@ -177,26 +177,40 @@ func (h *Hold) Lost(reason string) *LostError {
 	return &LostError{Key: h.key, Token: h.token, Reason: reason, Answers: h.answersLocked()}
 }
 
-// flush sends the releases that are owed to nodes on which nothing is in flight any more. What landed may have been the
-// last that a release waited for.
+// flush sends the releases that are owed to nodes on which nothing is in flight any more, and wakes Release when the
+// answers suffice. What landed may have been the last that a release waited for.
 func (h *Hold) flush() {
-	var keys names
-	for i, n := range h.r.c.Nodes() {
-		h.mu.Lock()
-		m := &h.members[i]
-		due := m.owes && m.flying == 0
-		if due {
+	h.mu.Lock()
+	h.endReleaseLocked()
+	var due []*cluster.Node
+	for i := range h.members {
+		if m := &h.members[i]; m.owes && m.flying == 0 {
 			m.owes = false
-		}
-		h.mu.Unlock()
-		if due {
-			if keys[0] == "" {
-				keys = namesOf(h.lock)
-			}
-			n.Run(releaseScript, keys[:], h.releaseArgs(n), (*releaser)(h))
+			due = append(due, h.r.c.Nodes()[i])
 		}
 	}
-	h.endRelease()
+	h.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	cmd := h.releaseCommand()
+	for _, n := range due {
+		n.Send(releaseOn(n, cmd), (*releaser)(h))
+	}
+}
+
+// releaseCommand is the release script for this hold.
+func (h *Hold) releaseCommand() cluster.Command {
+	keys := namesOf(h.lock)
+	return releaseScript.Command(keys[:], h.value, millis(h.r.cfg.HandOver), "")
+}
+
+// releaseOn is a release, or a leave, as n needs it.
+func releaseOn(n *cluster.Node, cmd cluster.Command) cluster.Command {
+	if n.Sharded() {
+		return cmd.With("1")
+	}
+	return cmd
 }
 
 // oursUntilLocked takes in that the key is ours on some node, for ttl from now at most. h.mu must be held.
@@ -204,10 +218,6 @@ func (h *Hold) oursUntilLocked(ttl time.Duration) {
 	if until := time.Now().Add(ttl); until.After(h.expiry) {
 		h.expiry = until
 	}
-}
-
-func (h *Hold) releaseArgs(n *cluster.Node) []any {
-	return []any{h.value, millis(h.r.cfg.HandOver), oneIf(n.Sharded())}
 }
 
 // landedLocked takes in that a request of this hold was answered, or will not be. h.mu must be held.

@@ -141,9 +141,10 @@ func (r *Redlock) leave(keys names, nodes []*cluster.Node) {
 	if len(nodes) == 0 {
 		nodes = r.c.Nodes()
 	}
+	cmd := leaveScript.Command(keys[:], r.c.Process(), millis(r.cfg.HandOver), "")
 	for _, n := range nodes {
 		if n.Listening() { // nothing is queued where nothing could be heard
-			n.Run(leaveScript, keys[:], []any{r.c.Process(), millis(r.cfg.HandOver), oneIf(n.Sharded())}, nil)
+			n.Send(releaseOn(n, cmd), nil)
 		}
 	}
 }

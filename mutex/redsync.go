@@ -160,8 +160,8 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	}
 	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
 	f.begin()
-	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), cn.n.BootFloor(),
-		"", "", millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL)}, f)
+	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), "",
+		millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL), cn.n.BootFloor(), ""}, f)
 	reply, err := cn.await(f.oneAnswer)
 	granted, _, err := readGrant(reply, err, 1)
 	switch {
@@ -232,8 +232,7 @@ func (cn redsyncConn) release(name, value string) (any, error) {
 	}
 	cn.flights.mu.Unlock()
 	a := make(oneAnswer, 1)
-	keys := namesOf(name)
-	cn.n.Run(releaseScript, keys[:], cn.releaseArgs(value), unlocking{a, cn.redsyncPool, name, value})
+	cn.n.Send(cn.releaseCommand(name, value), unlocking{a, cn.redsyncPool, name, value})
 	return cn.await(a)
 }
 
@@ -251,13 +250,11 @@ func (u unlocking) Receive(n *cluster.Node, reply any, err error) {
 	u.oneAnswer.Receive(n, reply, err)
 }
 
-func (p redsyncPool) owe(name, value string, until time.Time) {
-	keys := namesOf(name)
-	p.n.Owe(releaseScript, keys[:], p.releaseArgs(value), until)
-}
+func (p redsyncPool) owe(name, value string, until time.Time) { p.n.Owe(p.releaseCommand(name, value), until) }
 
-func (p redsyncPool) releaseArgs(value string) []any {
-	return []any{value, millis(defaultHandOver), oneIf(p.n.Sharded())}
+func (p redsyncPool) releaseCommand(name, value string) cluster.Command {
+	keys := namesOf(name)
+	return releaseOn(p.n, releaseScript.Command(keys[:], value, millis(defaultHandOver), ""))
 }
 
 func deletes(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"DEL"`) }

@@ -84,10 +84,8 @@ func (h *Hold) AwaitRelease(ctx context.Context) error {
 	return nil
 }
 
-// endRelease wakes Release when the answers suffice.
-func (h *Hold) endRelease() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+// endReleaseLocked wakes Release when the answers suffice.
+func (h *Hold) endReleaseLocked() {
 	t := &h.release
 	if t.done == nil || t.ended || (t.free < h.r.c.Quorum() && t.open > 0) {
 		return
@@ -130,10 +128,9 @@ func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
 	if m.result == Failed {
 		until = time.Time{} // a request that was given up on may still be executed, at any time
 	}
+	h.endReleaseLocked()
 	h.mu.Unlock()
 	if err != nil {
-		keys := namesOf(h.lock)
-		n.Owe(releaseScript, keys[:], h.releaseArgs(n), until)
+		n.Owe(releaseOn(n, h.releaseCommand()), until)
 	}
-	h.endRelease()
 }

@@ -3,6 +3,7 @@ package mutex
 import (
 	_ "embed"
 	"strings"
+	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 )
@@ -34,6 +35,12 @@ var (
 	leaveScript   = cluster.NewScript("leave", wakeSource+leaveSource)
 )
 
+// acquireCommand is the acquire script for an attempt that started at start, but for what differs from node to node.
+func (r *Redlock) acquireCommand(keys names, value string, ttl time.Duration, span int64, start time.Time) cluster.Command {
+	return acquireScript.Command(keys[:], value, millis(ttl), span, start.UnixMicro(), r.c.Process(),
+		millis(r.cfg.FenceRetention), millis(r.c.Config().MaxTTL), 0, "")
+}
+
 // names are the Redis keys of one lock, in the order in which the scripts take them: the lock itself, its fence
 // counter, the queue of waiting processes, and the process whose turn is next.
 type names [4]string
@@ -43,7 +50,10 @@ type names [4]string
 // Redis Cluster refuses it.)
 func namesOf(lock string) names {
 	stem := stemOf(lock)
-	return names{lock, stem + ":fence", stem + ":queue", stem + ":next"}
+	const fence, queue, next = ":fence", ":queue", ":next"
+	all := stem + fence + stem + queue + stem + next // one string for all three
+	i, j := len(stem)+len(fence), 2*len(stem)+len(fence)+len(queue)
+	return names{lock, all[:i], all[i:j], all[j:]}
 }
 
 func stemOf(lock string) string {

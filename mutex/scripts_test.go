@@ -62,8 +62,8 @@ func (b *bench) acquire(a ask) ([]any, error) {
 	if a.span == 0 {
 		a.span = 1
 	}
-	reply, err := b.run(acquireSource, 4, a.value, scriptTTL, a.span, a.floor, a.boot, a.process, oneIf(a.queue),
-		scriptRetention, scriptMaxTTL)
+	reply, err := b.run(acquireSource, 4, a.value, scriptTTL, a.span, a.floor, a.process,
+		scriptRetention, scriptMaxTTL, a.boot, oneIf(a.queue))
 	words, _ := reply.([]any)
 	return words, err
 }

@@ -3,7 +3,7 @@
 -- (many) the first is believed to live, and leaves the queue in case it does not.
 local function wake(key, queue, following, reserve, many)
   while true do
-    local first = redis.call('ZRANGE', queue, 0, 0)[1]
+    local first = redis.call('ZRANGE', queue, '0', '0')[1]
     if not first then return end
     local received = redis.call('PUBLISH', 'redlock:wake:' .. first, 'w' .. key)
     if received == 0 or many == '1' then redis.call('ZREM', queue, first) end

@@ -1,0 +1,200 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errFull is the answer to a command above Config.MaxQueued.
+var errFull = errors.New("too many commands wait for the node; see Config.MaxQueued")
+
+// maxBatch bounds a batch, whose answers all have to come within NodeTimeout.
+const maxBatch = 512
+
+// stream is the commands on their way to one node. One goroutine sends them in order, in batches: what gathers while one
+// batch is under way is the next.
+type stream struct {
+	mu     sync.Mutex
+	calls  []call
+	queued int // calls that are neither answered nor owed
+	closed bool
+	bell   chan struct{}
+}
+
+// call is one command on its way.
+type call struct {
+	Command
+	receiver Receiver
+	owed     bool // not counted against Config.MaxQueued
+	recovery bool // is sent although the node is down
+	bySource bool
+}
+
+// send puts one command on the stream, whatever the breaker says.
+func (n *Node) send(cl call) {
+	err := ErrClosed
+	if n.c.begin() {
+		if n.stream.put(cl, n.c.cfg.MaxQueued) {
+			return
+		}
+		defer n.c.end()
+		err = errFull
+	}
+	deliver(cl.receiver, n, nil, err)
+}
+
+// put reports false if limit calls are queued already.
+func (s *stream) put(cl call, limit int) bool {
+	s.mu.Lock()
+	if !cl.owed {
+		if s.queued >= limit {
+			s.mu.Unlock()
+			return false
+		}
+		s.queued++
+	}
+	s.calls = append(s.calls, cl)
+	s.mu.Unlock()
+	s.ring()
+	return true
+}
+
+func (s *stream) ring() {
+	select {
+	case s.bell <- struct{}{}:
+	default:
+	}
+}
+
+func (s *stream) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.ring()
+}
+
+// all yields what has come in, many calls at a time, until the stream is closed and empty.
+func (s *stream) all(yield func([]call) bool) {
+	var spare []call
+	for {
+		s.mu.Lock()
+		calls, closed := s.calls, s.closed
+		s.calls = spare[:0]
+		s.mu.Unlock()
+		switch {
+		case len(calls) > 0:
+			if !yield(calls) {
+				return
+			}
+			clear(calls)
+			spare = calls
+		case closed:
+			return
+		default:
+			spare = calls
+			<-s.bell
+		}
+	}
+}
+
+// answered takes calls out of the count of those that are queued.
+func (s *stream) answered(calls []call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range calls {
+		if !calls[i].owed {
+			s.queued--
+		}
+	}
+}
+
+// serve is the node's one goroutine that sends commands and takes in answers. Every batch ends by itself, because dialing,
+// writing and reading are bounded by NodeTimeout.
+func (n *Node) serve() {
+	var batch []redis.Cmder // kept to be used again
+	for calls := range n.stream.all {
+		for some := range slices.Chunk(calls, maxBatch) {
+			batch = n.exchange(some, batch)
+		}
+	}
+}
+
+// exchange sends calls as one batch, and delivers their answers. What waited for a node that went down meanwhile is not
+// sent. The batch it returns is empty.
+func (n *Node) exchange(calls []call, batch []redis.Cmder) []redis.Cmder {
+	down := n.down.Load()
+	for i := range calls {
+		if cl := &calls[i]; down == nil || cl.recovery {
+			batch = append(batch, cl.redis(cl.bySource))
+		}
+	}
+	n.exec(batch)
+	n.stream.answered(calls)
+	sent := batch
+	for i := range calls {
+		if cl := &calls[i]; down == nil || cl.recovery {
+			n.finish(cl, sent[0].(*redis.Cmd))
+			sent = sent[1:]
+		} else {
+			deliver(cl.receiver, n, nil, n.refusal(down))
+			n.c.end()
+		}
+	}
+	clear(batch)
+	return batch[:0]
+}
+
+// exec fills in the answers to batch.
+func (n *Node) exec(batch []redis.Cmder) {
+	if len(batch) == 0 {
+		return
+	}
+	defer func() {
+		if p := recover(); p != nil { // go-redis does so at a reply of an absurd length
+			unread(batch, fmt.Errorf("unreadable reply: %v", p))
+		}
+		for _, cmd := range batch {
+			if err := cmd.Err(); lost(err) {
+				n.trip(err)
+				break
+			}
+		}
+	}()
+	pipe := n.client.Pipeline()
+	pipe.BatchProcess(n.c.ctx, batch...)
+	pipe.Exec(n.c.ctx)
+}
+
+// unread gives err to the commands that have no answer.
+func unread(batch []redis.Cmder, err error) {
+	for _, cmd := range batch {
+		if cmd.Err() == nil && cmd.(*redis.Cmd).Val() == nil {
+			cmd.SetErr(err)
+		}
+	}
+}
+
+func (n *Node) finish(cl *call, cmd *redis.Cmd) {
+	err := cmd.Err()
+	if err != nil && !cl.bySource && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+		again := *cl
+		again.bySource, again.owed = true, true
+		n.stream.put(again, 0)
+		return
+	}
+	if errors.Is(err, redis.ErrClosed) {
+		err = ErrClosed
+	}
+	deliver(cl.receiver, n, cmd.Val(), err)
+	n.c.end()
+}
+
+// lost reports whether err, of a command that was to be sent, speaks of a node that is to be asked no more for now.
+func lost(err error) bool {
+	return err != nil && (unable(err) || !answered(err) && !Unsent(err) && !errors.Is(err, redis.ErrClosed))
+}

@@ -1,0 +1,83 @@
+package lock
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+func benchLocker(b *testing.B, s nodetest.Set) *Locker {
+	b.Helper()
+	c, err := cluster.Open(b.Context(), cluster.Config{URLs: s.URLs()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	k, err := New(c, Config{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		k.Close(context.Background())
+		c.Close(context.Background())
+	})
+	return k
+}
+
+func onBoth(b *testing.B, fn func(b *testing.B, k *Locker)) {
+	b.Run("embedded", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Embedded(b, 5))) })
+	b.Run("redis", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Real(b, 5, redisproc.Options{}))) })
+}
+
+func nothing(context.Context) error { return nil }
+
+// BenchmarkAlone is one caller that locks and unlocks on five nodes.
+func BenchmarkAlone(b *testing.B) {
+	onBoth(b, func(b *testing.B, k *Locker) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := k.WithLock(b.Context(), "alone", nothing); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkWide is 128 callers for each processor, each on a key of its own.
+func BenchmarkWide(b *testing.B) {
+	onBoth(b, func(b *testing.B, k *Locker) {
+		var id atomic.Int64
+		b.SetParallelism(128)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			key := fmt.Sprintf("wide:%d", id.Add(1))
+			for pb.Next() {
+				if err := k.WithLock(b.Context(), key, nothing); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkHandOver is 32 callers for each processor on one key.
+func BenchmarkHandOver(b *testing.B) {
+	onBoth(b, func(b *testing.B, k *Locker) {
+		b.SetParallelism(32)
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := k.WithLock(b.Context(), "hot", nothing); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		b.ReportMetric(float64(k.Stats().HandOvers)/float64(k.Stats().Acquired), "handed-over/op")
+	})
+}
