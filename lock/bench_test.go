@@ -3,12 +3,15 @@ package lock
 import (
 	"context"
 	"fmt"
+	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/lease"
 )
 
 func benchLocker(b *testing.B, s nodetest.Set) *Locker {
@@ -32,8 +35,6 @@ func onBoth(b *testing.B, fn func(b *testing.B, k *Locker)) {
 	b.Run("embedded", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Embedded(b, 5))) })
 	b.Run("redis", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Real(b, 5, redisproc.Options{}))) })
 }
-
-func nothing(context.Context) error { return nil }
 
 // BenchmarkAlone is one caller that locks and unlocks on five nodes.
 func BenchmarkAlone(b *testing.B) {
@@ -80,4 +81,51 @@ func BenchmarkHandOver(b *testing.B) {
 		})
 		b.ReportMetric(float64(k.Stats().HandOvers)/float64(k.Stats().Acquired), "handed-over/op")
 	})
+}
+
+// BenchmarkMemory reports the heap that a held lock and a waiter take. Run it with -benchtime 1x.
+func BenchmarkMemory(b *testing.B) {
+	const many = 10_000
+	k := benchLocker(b, nodetest.Real(b, 5, redisproc.Options{}))
+	b.Run("held", func(b *testing.B) {
+		held := make([]*lease.Lease, many)
+		before := heapInUse()
+		for i := range held {
+			var err error
+			if held[i], err = k.TryLock(b.Context(), fmt.Sprintf("held:%d", i)); err != nil {
+				b.Fatal(err)
+			}
+		}
+		b.ReportMetric(float64(heapInUse()-before)/many, "heap-B/lock")
+		b.ReportMetric(0, "ns/op")
+		for _, l := range held {
+			l.Release(b.Context())
+		}
+	})
+	b.Run("waiting", func(b *testing.B) {
+		l, err := k.Lock(b.Context(), "awaited")
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		var wg sync.WaitGroup
+		before, waits := heapInUse(), k.Stats().Waits
+		for range many {
+			wg.Go(func() { k.WithLock(ctx, "awaited", nothing) })
+		}
+		eventually(b, "all wait", func() bool { return k.Stats().Waits == waits+many })
+		b.ReportMetric(float64(heapInUse()-before)/many, "heap-B/waiter")
+		b.ReportMetric(0, "ns/op")
+		cancel()
+		wg.Wait()
+		l.Release(b.Context())
+	})
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

@@ -78,7 +78,8 @@ func (m *member) last() said {
 func (m *member) say(s said) {
 	m.said = nil
 	if s != (said{}) {
-		m.said = &s
+		kept := s // or s would be allocated each time
+		m.said = &kept
 	}
 }
 
