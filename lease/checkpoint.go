@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,17 +18,16 @@ type progress struct {
 	seq   atomic.Int64
 }
 
-// recordOf is where a key's record is, and the fence counter that guards it.
+// recordOf is where a key's record is.
 func (s *Leases) recordOf(key string) register.Key {
-	lock := s.red.LockKey(key)
-	return register.Key{Name: key, Record: mutex.Companion(lock, "record"), Fence: mutex.Companion(lock, "fence")}
+	return register.Key{Name: key, Record: mutex.Companion(s.red.LockKey(key), "record")}
 }
 
 // resume brings the last checkpoint along, and overtakes whoever wrote it. Without it the lease is not given out.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 	p := &progress{}
 	var err error
-	p.last, p.found, err = register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+	p.last, p.found, err = register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.CheckpointTTL)
 	if err != nil {
 		err = l.orLost(err)
 		l.t.s.unkeep(l.t)
@@ -52,7 +52,8 @@ func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
 // concurrently the one whose call began last counts.
 // Work that is waited for may make one when its context has ended by Release or Close. The error is
 //
-//	*LostError             the lease is over, or a newer one was given out: nothing of this checkpoint is ever seen
+//	*LostError             the lease is over, or a newer one of Acquire or TryAcquire was given out: nothing of this checkpoint
+//	                       is ever seen
 //	*cluster.QuorumError   too few nodes answered; the next lease may find this checkpoint or the one before
 //	ctx.Err()              in the chain; the same is open
 //	cluster.ErrConfig      data is too large, or the lease does not come from Acquire or TryAcquire of Leases
@@ -60,7 +61,7 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
 		return fieldError("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; keep more elsewhere and its place here", len(data), limit)
 	}
-	return l.record(ctx, register.Record{Data: data})
+	return l.record(ctx, register.Record{Data: bytes.Clone(data)})
 }
 
 // ClearCheckpoint forgets the checkpoints of this key, at the end of a job. The errors are those of Checkpoint.
@@ -77,7 +78,7 @@ func (l *Lease) record(ctx context.Context, r register.Record) error {
 	}
 	r.Token, r.Seq, r.Origin = l.token, l.progress.seq.Add(1), l.token
 	s := l.t.s
-	err := register.Write(ctx, s.c, s.recordOf(l.Key()), r, l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+	err := register.Write(ctx, s.c, s.recordOf(l.Key()), r, s.cfg.CheckpointTTL)
 	return l.orLost(err)
 }
 

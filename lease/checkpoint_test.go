@@ -12,6 +12,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/register"
 )
 
 // resumed acquires key and returns its lease and what its last checkpoint says, "" for none.
@@ -195,10 +196,8 @@ func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		overtake := func(l *Lease) {
-			for _, node := range nodeClients(t, nodes) {
-				if err := node.IncrBy(t.Context(), "{lock:"+l.Key()+"}:fence", 1000).Err(); err != nil {
-					t.Fatal(err)
-				}
+			if _, _, err := register.Resume(t.Context(), s.c, s.recordOf(l.Key()), l.Token()+1, time.Hour); err != nil {
+				t.Fatal(err)
 			}
 		}
 		l := acquire(t, s, "job", Request{})
@@ -213,6 +212,35 @@ func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
 		})
 		if !errors.Is(err, ErrLost) {
 			t.Errorf("RunOnce = %v, want a loss", err)
+		}
+	})
+}
+
+// Somebody who waits for a key may be granted it on nodes that lost it, fewer than a quorum, again and again. That raises
+// their fence counters above the holder's token, and must not end the holder's work.
+func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		l, _ := resumed(t, s, "job")
+		clients := nodeClients(t, nodes)
+		for i, data := range []string{"one", "two", "three"} { // so that a quorum of counters is above
+			if err := clients[i].Del(t.Context(), "lock:job").Err(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := other.TryAcquire(t.Context(), "job"); !errors.Is(err, ErrNotAcquired) {
+				t.Fatalf("the waiter: %v", err)
+			}
+			eventually(t, "the node's counter is above the holder's token", func() bool {
+				fence, _ := clients[i].Get(t.Context(), "{lock:job}:fence").Int64()
+				return fence > l.Token()
+			})
+			eventually(t, "the key is free again", func() bool { return clients[i].Exists(t.Context(), "lock:job").Val() == 0 })
+			if err := clients[i].Set(t.Context(), "lock:job", l.t.hold.Value(), l.TTL()).Err(); err != nil { // as a renewal heals it
+				t.Fatal(err)
+			}
+			if err := l.Checkpoint(t.Context(), []byte(data)); err != nil {
+				t.Errorf("checkpoint %s: %v", data, err)
+			}
 		}
 	})
 }

@@ -61,8 +61,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	data, err := json.Marshal(statement{candidate, time.Now().UnixMicro(), l.t.hold.Value()})
 	if err == nil {
-		err = register.Write(ctx, s.c, s.recordOf(l.Key()), register.Record{Token: l.token, Origin: l.token, Data: data},
-			l.t.hold.LastToken(), s.cfg.CheckpointTTL)
+		err = register.Write(ctx, s.c, s.recordOf(l.Key()), register.Record{Token: l.token, Origin: l.token, Data: data}, s.cfg.CheckpointTTL)
 	}
 	if err := l.orLost(err); err != nil {
 		s.unkeep(l.t)

@@ -54,8 +54,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 			err = lost
 		}
 	}()
-	last := l.t.hold.LastToken()
-	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, last, s.cfg.DoneTTL)
+	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
 	if err != nil || done {
 		return false, l.orLost(err)
 	}
@@ -68,7 +67,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 	data, err := json.Marshal(o)
 	if err == nil {
 		r := register.Record{Token: l.token, Seq: 1, Origin: l.token, Data: data}
-		err = l.orLost(register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, last, s.cfg.DoneTTL))
+		err = l.orLost(register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL))
 	}
 	if err != nil {
 		return true, fmt.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)

@@ -1,13 +1,21 @@
 // Package register keeps small records on a quorum of nodes, each with a version: the fencing token of its writer and the
 // writer's sequence number. A node takes a record only if it is newer than what it has.
 //
+// A writer begins with Resume, in two phases as in Paxos: a quorum of nodes promises to listen to nobody with an older
+// token any more, and says what it has; the newest of that is written to a quorum again, under the new token. From then on
+// the writer may Write. A token is one writer's, and a writer numbers what it writes.
+//
 // # What is promised
 //
-// A write that returned nil is on a quorum. Resume, with a new token, finds the newest of those, and returns it only
-// when it stands on a quorum under the new token; so two readers never see a record go backwards, and nothing that a
-// writer with an older token writes from then on, or wrote before without success, is ever seen.
+// A write that returned nil is on a quorum, and no later Resume, one with a larger token, finds an older one. What Resume
+// returned stands on a quorum under its token, so two of them never see a record go backwards, and nothing that a writer
+// with an older token writes from then on, or wrote before without success, is ever seen. An older writer is refused only
+// by a newer Resume: that somebody tried for the lock, or has it and never resumed, does not end its writing.
 //
-// This holds as long as fewer than a quorum of nodes forget a record. A node that restarted and keeps no append-only
-// file may have forgotten, so it has no say about what the newest is while others have run for longer
-// (cluster.Node.Remembers), and Resume writes to it what it missed.
+// This holds for as long as records and promises are kept, ttl, and as long as fewer than a quorum of nodes forget them. A
+// node that restarted and keeps no append-only file may have forgotten, so it has no say about what the newest is
+// while others have run for longer (cluster.Node.Remembers), and Resume and Tell write to it what it missed. If it has
+// forgotten a promise, a writer that was overtaken may believe that its write was kept; it is not seen all the same.
+//
+// Read promises nothing: it may return what only a minority has, which the next Resume need not find.
 package register

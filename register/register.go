@@ -1,7 +1,6 @@
 package register
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"errors"
@@ -19,9 +18,13 @@ var writeSource string
 //go:embed scripts/read.lua
 var readSource string
 
+//go:embed scripts/promise.lua
+var promiseSource string
+
 var (
-	writeScript = cluster.NewScript("write record", writeSource)
-	readScript  = cluster.NewScript("read record", readSource)
+	writeScript   = cluster.NewScript("write record", writeSource)
+	readScript    = cluster.NewScript("read record", readSource)
+	promiseScript = cluster.NewScript("promise and read record", promiseSource)
 )
 
 // ErrOvertaken is returned to a writer whose token is no longer the newest: so many nodes know of a newer one that it
@@ -34,12 +37,16 @@ const aside = 16 << 10
 // maxToken is above every fencing token: what is exact in Lua.
 const maxToken = 1 << 53
 
-// Key is where a record lives on the nodes, and the fence counter that guards it, in one hash slot.
+// promiseSlack is how much longer than a record the promise before it is kept: the record is written after it.
+const promiseSlack = time.Minute
+
+// Key is where a record lives on the nodes.
 type Key struct {
 	Name   string // for people
-	Record string
-	Fence  string
+	Record string // with a hash tag, because the promise made to the newest writer stands beside it
 }
+
+func (k Key) onNode() []string { return []string{k.Record, k.Record + ":promise"} }
 
 // Record is what is kept.
 type Record struct {
@@ -55,26 +62,15 @@ func (r *Record) newer(other *Record) bool {
 	return r.Token > other.Token || r.Token == other.Token && r.Seq > other.Seq
 }
 
-// Write keeps r on a quorum for ttl. top is the largest fence that does not overtake the writer: the largest token of
-// its acquisition. The error is ErrOvertaken, a *cluster.QuorumError (some nodes may have taken it: write it again, or
-// something newer), or has ctx.Err() in its chain, which leaves the same open.
-func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, top int64, ttl time.Duration) error {
-	deleted := ""
-	if r.Deleted {
-		deleted = "1"
-	}
-	args := []any{r.Token, r.Seq, r.Origin, deleted, bytes.Clone(r.Data), max(ttl.Milliseconds(), 1), top}
+// Write keeps r on a quorum for ttl. The error is ErrOvertaken, a *cluster.QuorumError (some nodes may have taken it: write
+// it again, or something newer), or has ctx.Err() in its chain, which leaves the same open. r.Data must not be changed
+// any more: it may be on its way to the slower nodes for a while.
+func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.Duration) error {
 	quorum := c.Quorum()
 	p := newPoll(c)
 	p.enough = func() bool { return p.yes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply, r.Token) }
-	for _, n := range c.Nodes() {
-		if len(r.Data) < aside {
-			n.Run(writeScript, []string{key.Record, key.Fence}, args, p)
-		} else {
-			n.RunAside(writeScript, []string{key.Record, key.Fence}, args, p)
-		}
-	}
+	Tell(c.Nodes(), key, r, ttl, p)
 	if err := p.wait(ctx); err != nil {
 		return fmt.Errorf("redlock: write the record of %q: %w", key.Name, err)
 	}
@@ -89,17 +85,35 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, top int64
 	return &cluster.QuorumError{Op: "write the record of", Key: key.Name, Need: quorum, Got: p.yes, Nodes: p.failed}
 }
 
+// Tell sends r to some nodes and does not wait: to those that may have forgotten what a Write has kept on a quorum, or to
+// all of them before it expires. They keep it for ttl from now on. receiver, which may be nil, is given their answers.
+func Tell(nodes []*cluster.Node, key Key, r Record, ttl time.Duration, receiver cluster.Receiver) {
+	deleted := ""
+	if r.Deleted {
+		deleted = "1"
+	}
+	args := []any{r.Token, r.Seq, r.Origin, deleted, r.Data, max(ttl.Milliseconds(), 1)}
+	for _, n := range nodes {
+		if len(r.Data) < aside {
+			n.Run(writeScript, key.onNode(), args, receiver)
+		} else {
+			n.RunAside(writeScript, key.onNode(), args, receiver)
+		}
+	}
+}
+
 // Read returns the newest record that a quorum knows of; ok is false if there is none, or it was deleted. It writes
 // nothing, so what it returns need not be what the next reader sees; Resume's is. ttl as in Write.
 func Read(ctx context.Context, c *cluster.Cluster, key Key, ttl time.Duration) (r Record, ok bool, err error) {
-	r, known, err := newest(ctx, c, key, ttl)
+	r, known, err := newest(ctx, c, key, 0, ttl)
 	return r, known && !r.Deleted, err
 }
 
-// Resume returns the newest record, after it has written it to a quorum again under token, sequence 0. Whoever wrote
-// with an older token is overtaken by that. top and ttl as in Write.
-func Resume(ctx context.Context, c *cluster.Cluster, key Key, token, top int64, ttl time.Duration) (r Record, ok bool, err error) {
-	r, known, err := newest(ctx, c, key, ttl)
+// Resume makes token the writer's and returns the newest record. A quorum promises first to listen to no older writer any
+// more; then what the newest of them had is written to a quorum again under token, sequence 0, to be kept for ttl. The
+// errors are those of Write.
+func Resume(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (r Record, ok bool, err error) {
+	r, known, err := newest(ctx, c, key, token, ttl)
 	if err != nil {
 		return Record{}, false, err
 	}
@@ -107,20 +121,23 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token, top int64, 
 		r = Record{Deleted: true} // for as long as a write may live that a minority has taken: nobody must find that later
 	}
 	r.Token, r.Seq = token, 0
-	if err := Write(ctx, c, key, r, top, ttl); err != nil {
+	if err := Write(ctx, c, key, r, ttl); err != nil {
 		return Record{}, false, err
 	}
 	return r, !r.Deleted, nil
 }
 
-// newest asks the nodes for what they have. A quorum of nodes that have a say decides, and everybody's answers if there
+// newest asks the nodes for what they have, and, if token is not 0, for their promise to it. A quorum of nodes that have a say decides, and everybody's answers if there
 // are not so many: then a quorum has forgotten, and what is left is the best there is.
-func newest(ctx context.Context, c *cluster.Cluster, key Key, ttl time.Duration) (Record, bool, error) {
+func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (Record, bool, error) {
 	var best Record // with known and votes guarded by the poll: answers may come after ctx has ended
 	known, votes, quorum := false, 0, c.Quorum()
 	p := newPoll(c)
-	p.enough = func() bool { return votes >= quorum }
+	p.enough = func() bool { return votes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(n *cluster.Node, reply any) (bool, error) {
+		if token != 0 && refused(reply) {
+			return false, nil
+		}
 		r, found, err := parse(reply)
 		if err != nil {
 			return false, err
@@ -134,17 +151,34 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, ttl time.Duration)
 		return true, nil
 	}
 	for _, n := range c.Nodes() {
-		n.Run(readScript, []string{key.Record}, nil, p)
+		if token == 0 {
+			n.Run(readScript, key.onNode()[:1], nil, p)
+		} else {
+			n.Run(promiseScript, key.onNode(), []any{token, (ttl + promiseSlack).Milliseconds()}, p)
+		}
 	}
 	if err := p.wait(ctx); err != nil {
 		return Record{}, false, fmt.Errorf("redlock: read the record of %q: %w", key.Name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if votes < quorum && p.yes < len(c.Nodes()) {
-		return Record{}, false, &cluster.QuorumError{Op: "read the record of", Key: key.Name, Need: quorum, Got: votes, Nodes: p.failed}
+	switch {
+	case votes >= quorum || p.yes == len(c.Nodes()):
+		return best, known, nil
+	case p.no > len(c.Nodes())-quorum:
+		return Record{}, false, fmt.Errorf("redlock: read the record of %q: %w", key.Name, ErrOvertaken)
 	}
-	return best, known, nil
+	return Record{}, false, &cluster.QuorumError{Op: "read the record of", Key: key.Name, Need: quorum, Got: votes, Nodes: p.failed}
+}
+
+// refused reports whether reply is exactly the refusal of a promise.
+func refused(reply any) bool {
+	words, _ := reply.([]any)
+	if len(words) != 1 {
+		return false
+	}
+	_, ok := words[0].(int64)
+	return ok
 }
 
 // readWrite reads a reply of the write script to a writer with this token. Only an exact refusal speaks of a newer token. A

@@ -21,11 +21,11 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const ttl = time.Hour
 
-var key = register.Key{Name: "job", Record: "{job}:record", Fence: "{job}:fence"}
+var key = register.Key{Name: "job", Record: "{job}:record"}
 
 func open(t *testing.T, s nodetest.Set) *cluster.Cluster {
 	t.Helper()
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 100 * time.Millisecond, MaxTTL: time.Second})
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 300 * time.Millisecond, MaxTTL: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,13 +36,13 @@ func open(t *testing.T, s nodetest.Set) *cluster.Cluster {
 func write(t *testing.T, c *cluster.Cluster, token, seq int64, data string) error {
 	t.Helper()
 	r := register.Record{Token: token, Seq: seq, Origin: token, Data: []byte(data)}
-	return register.Write(t.Context(), c, key, r, token, ttl)
+	return register.Write(t.Context(), c, key, r, ttl)
 }
 
 // resumes fails unless the next writer finds data.
 func resumes(t *testing.T, c *cluster.Cluster, token int64, data string) {
 	t.Helper()
-	r, ok, err := register.Resume(t.Context(), c, key, token, token, ttl)
+	r, ok, err := register.Resume(t.Context(), c, key, token, ttl)
 	if err != nil || ok != (data != "") || string(r.Data) != data {
 		t.Fatalf("token %d found %q, %v, %v; want %q", token, r.Data, ok, err, data)
 	}
@@ -113,18 +113,41 @@ func TestAnOvertakenWriterChangesNothingThatIsSeen(t *testing.T) {
 	})
 }
 
-func TestAFenceAboveTheWritersTokenRefusesIt(t *testing.T) {
+func TestAPromiseToANewerWriterRefusesTheOlder(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		c := open(t, s)
-		for i := range s.Len() {
-			if err := nodetest.Client(t, s, i).Set(t.Context(), key.Fence, 11, 0).Err(); err != nil {
+		for i := range s.Len() { // as a Resume leaves it that ended before it wrote
+			if err := nodetest.Client(t, s, i).Set(t.Context(), key.Record+":promise", 11, 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		if err := write(t, c, 10, 1, "late"); !errors.Is(err, register.ErrOvertaken) {
 			t.Errorf("the write ended with %v", err)
 		}
+		if _, _, err := register.Resume(t.Context(), c, key, 10, ttl); !errors.Is(err, register.ErrOvertaken) {
+			t.Errorf("an older Resume ended with %v", err)
+		}
+		if _, ok, err := register.Read(t.Context(), c, key, ttl); ok || err != nil {
+			t.Errorf("a promise alone is read as a record: %v, %v", ok, err)
+		}
 		resumes(t, c, 11, "")
+		if err := write(t, c, 11, 1, "new"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestAPromiseOutlivesTheRecordThatIsWrittenBehindIt(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		resumes(t, c, 10, "")
+		for i := range s.Len() {
+			node := nodetest.Client(t, s, i)
+			eventually(t, "the slower nodes have it", func() bool { return node.Exists(t.Context(), key.Record).Val() == 1 })
+			if promise, record := node.PTTL(t.Context(), key.Record+":promise").Val(), node.PTTL(t.Context(), key.Record).Val(); promise <= record {
+				t.Errorf("node %d keeps the promise for %v and the record for %v", i, promise, record)
+			}
+		}
 	})
 }
 
@@ -175,7 +198,7 @@ func TestANodeThatMayHaveForgottenHasNoSay(t *testing.T) {
 		register.Read(t.Context(), c, key, ttl)
 		return !c.Status()[1].Up
 	})
-	_, ok, err := register.Resume(t.Context(), c, key, 20, 20, ttl)
+	_, ok, err := register.Resume(t.Context(), c, key, 20, ttl)
 	if !errors.Is(err, cluster.ErrNoQuorum) {
 		t.Errorf("found %v, %v; want no quorum, since the nodes that answer may have forgotten", ok, err)
 	}
@@ -208,7 +231,7 @@ func TestADeletionIsNotUndoneByAnOlderWrite(t *testing.T) {
 		if err := write(t, c, 10, 1, "x"); err != nil {
 			t.Fatal(err)
 		}
-		if err := register.Write(t.Context(), c, key, register.Record{Token: 10, Seq: 2, Deleted: true}, 10, ttl); err != nil {
+		if err := register.Write(t.Context(), c, key, register.Record{Token: 10, Seq: 2, Deleted: true}, ttl); err != nil {
 			t.Fatal(err)
 		}
 		if err := write(t, c, 10, 1, "x"); err != nil {
@@ -303,12 +326,12 @@ func Example() {
 	defer nodes.Close()
 	c, _ := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs()})
 	defer c.Close(ctx)
-	key := register.Key{Name: "job", Record: "{job}:record", Fence: "{job}:fence"}
+	key := register.Key{Name: "job", Record: "{job}:record"}
 
-	register.Write(ctx, c, key, register.Record{Token: 1, Seq: 1, Origin: 1, Data: []byte("item 7")}, 1, time.Hour)
-	r, ok, _ := register.Resume(ctx, c, key, 2, 2, time.Hour) // a writer with a newer token takes over
+	register.Write(ctx, c, key, register.Record{Token: 1, Seq: 1, Origin: 1, Data: []byte("item 7")}, time.Hour)
+	r, ok, _ := register.Resume(ctx, c, key, 2, time.Hour) // a writer with a newer token takes over
 	fmt.Println(string(r.Data), ok)
-	err := register.Write(ctx, c, key, register.Record{Token: 1, Seq: 2, Origin: 1, Data: []byte("item 8")}, 1, time.Hour)
+	err := register.Write(ctx, c, key, register.Record{Token: 1, Seq: 2, Origin: 1, Data: []byte("item 8")}, time.Hour)
 	fmt.Println("the old one is overtaken:", errors.Is(err, register.ErrOvertaken))
 	// Output:
 	// item 7 true
@@ -321,7 +344,7 @@ func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		c := open(t, s)
 		const long = 7 * 24 * time.Hour
-		if _, ok, err := register.Resume(t.Context(), c, key, 10, 10, long); ok || err != nil {
+		if _, ok, err := register.Resume(t.Context(), c, key, 10, long); ok || err != nil {
 			t.Fatalf("%t, %v", ok, err)
 		}
 		remember := 0
