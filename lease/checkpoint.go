@@ -5,18 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 
 	"github.com/venta-hq/redlock/mutex"
 	"github.com/venta-hq/redlock/register"
 )
-
-// progress is the checkpoint side of a lease that Acquire or TryAcquire gave out.
-type progress struct {
-	last  register.Record // as it was when the lease was acquired
-	found bool
-	seq   atomic.Int64
-}
 
 // recordOf is where a key's record is.
 func (s *Leases) recordOf(key string) register.Key {
@@ -25,31 +17,35 @@ func (s *Leases) recordOf(key string) register.Key {
 
 // resume brings the last checkpoint along, and overtakes whoever wrote it. Without it the lease is not given out.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
-	p := &progress{}
-	var err error
-	p.last, p.found, err = register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.CheckpointTTL)
+	last, found, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.CheckpointTTL)
 	if err != nil {
 		err = l.orLost(err)
 		l.t.s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
-	l.progress = p
+	l.keeps = true
+	if found {
+		kept := s.state(l.t, last)
+		l.found = &kept
+	}
 	return l, nil
 }
 
 // LastCheckpoint is the newest checkpoint that was kept for this key when the lease was acquired, and the token of the
 // lease that made it. ok is false if there is none. data must not be changed.
 func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
-	if l.progress == nil || !l.progress.found {
+	if l.found == nil {
 		return nil, 0, false
 	}
-	return l.progress.last.Data, l.progress.last.Origin, true
+	return l.found.Data, l.found.Origin, true
 }
 
 // Checkpoint keeps data, at most Config.MaxCheckpoint bytes, on a quorum of nodes for Config.CheckpointTTL, for the next
 // lease on this key to go on from. When it returned nil, no later lease finds an older one. Of checkpoints that are made
-// concurrently the one whose call began last counts.
+// concurrently the one whose call began last counts. For as long as the lease stands the last one is kept alive, and told
+// again to nodes that have forgotten it: nodes without persistence may be restarted one after another, each when the one
+// before has taken part in a renewal again.
 // Work that is waited for may make one when its context has ended by Release or Close. The error is
 //
 //	*LostError             the lease is over, or a newer one of Acquire or TryAcquire was given out: nothing of this checkpoint
@@ -70,16 +66,15 @@ func (l *Lease) ClearCheckpoint(ctx context.Context) error {
 }
 
 func (l *Lease) record(ctx context.Context, r register.Record) error {
-	if l.progress == nil {
+	if !l.keeps {
 		return fieldError("Checkpoint", "the lease on %q keeps none; acquire it with Leases.Acquire or TryAcquire", l.Key())
 	}
 	if err := l.Err(); err != nil && !l.t.s.stands(l.t, l) {
 		return err
 	}
-	r.Token, r.Seq, r.Origin = l.token, l.progress.seq.Add(1), l.token
 	s := l.t.s
-	err := register.Write(ctx, s.c, s.recordOf(l.Key()), r, s.cfg.CheckpointTTL)
-	return l.orLost(err)
+	r.Token, r.Origin = l.token, l.token
+	return l.orLost(register.Write(ctx, s.c, s.recordOf(l.Key()), s.state(l.t, r), s.cfg.CheckpointTTL))
 }
 
 // orLost turns the refusal of a record by a newer token into the loss of the lease that it shows.

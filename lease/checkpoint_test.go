@@ -247,7 +247,7 @@ func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
 
 func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-		s := lease(t, open(t, nodes, 0), Config{})
+		s := lease(t, open(t, nodes, 3*time.Second), Config{})
 		l, _ := resumed(t, s, "job")
 		var wg sync.WaitGroup
 		for i := range 64 {

@@ -36,7 +36,9 @@ type Config struct {
 	// within NodeTimeout.
 	MaxCheckpoint int
 
-	// CheckpointTTL is how long a checkpoint is kept after it was made, or taken over by a later lease. Default 7 days.
+	// CheckpointTTL is how long a checkpoint is kept after it was made, or taken over by a later lease; a lease that stands
+	// keeps it alive, from when a third of that time is over. Default 7 days; at least the Cluster's MaxTTL, so that it
+	// outlives the key of a holder that crashed.
 	CheckpointTTL time.Duration
 
 	// DoneTTL is how long RunOnce remembers that a job is done. Default 24 h.
@@ -68,13 +70,13 @@ func (cfg Config) mutex() mutex.Config {
 }
 
 // checkRecords reports what is wrong with the fields about records.
-func (cfg Config) checkRecords() error {
+func (cfg Config) checkRecords(maxTTL time.Duration) error {
 	var errs []error
 	if cfg.MaxCheckpoint < 1 || cfg.MaxCheckpoint > 16<<20 {
 		errs = append(errs, fieldError("Config.MaxCheckpoint", "%d is out of range; from 1 to %d bytes", cfg.MaxCheckpoint, 16<<20))
 	}
-	if cfg.CheckpointTTL < time.Second {
-		errs = append(errs, fieldError("Config.CheckpointTTL", "%v is too short; at least 1s", cfg.CheckpointTTL))
+	if cfg.CheckpointTTL < maxTTL {
+		errs = append(errs, fieldError("Config.CheckpointTTL", "%v is too short; at least the Cluster's MaxTTL, %v", cfg.CheckpointTTL, maxTTL))
 	}
 	if cfg.DoneTTL < time.Second {
 		errs = append(errs, fieldError("Config.DoneTTL", "%v is too short; at least 1s", cfg.DoneTTL))

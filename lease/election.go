@@ -61,7 +61,8 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	data, err := json.Marshal(statement{candidate, time.Now().UnixMicro(), l.t.hold.Value()})
 	if err == nil {
-		err = register.Write(ctx, s.c, s.recordOf(l.Key()), register.Record{Token: l.token, Origin: l.token, Data: data}, s.cfg.CheckpointTTL)
+		said := s.state(l.t, register.Record{Token: l.token, Origin: l.token, Data: data})
+		err = register.Write(ctx, s.c, s.recordOf(l.Key()), said, s.cfg.CheckpointTTL)
 	}
 	if err := l.orLost(err); err != nil {
 		s.unkeep(l.t)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/register"
 )
 
 // Lease is a key that is held and kept alive until it is released or lost. All methods may be called concurrently.
@@ -17,7 +18,8 @@ type Lease struct {
 	parent context.Context
 
 	released atomic.Bool
-	progress *progress // nil if it does not come from Acquire or TryAcquire
+	keeps    bool             // checkpoints: it comes from Acquire or TryAcquire
+	found    *register.Record // the last checkpoint when it was acquired; nil if there was none
 
 	mu     sync.Mutex
 	err    error // why it ended; nil while it stands

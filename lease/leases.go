@@ -51,7 +51,7 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 	cfg = cfg.withDefaults()
 	red, err := mutex.NewRedlock(c, cfg.mutex())
 	_, perr := cfg.pace("Config.TTL", cfg.TTL, c.Config().NodeTimeout)
-	if err := errors.Join(err, perr, cfg.checkRecords()); err != nil {
+	if err := errors.Join(err, perr, cfg.checkRecords(c.Config().MaxTTL)); err != nil {
 		return nil, err
 	}
 	cfg.Prefix, cfg.Owner, cfg.FenceRetention = red.Config().Prefix, red.Config().Owner, red.Config().FenceRetention

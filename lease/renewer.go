@@ -37,6 +37,7 @@ type tenure struct {
 	inRound   bool
 	contended time.Time
 	loss      *mutex.LostError // why it was lost; nil if it was not
+	stated    *stated          // nil: no record is kept beside the key
 }
 
 type state uint8
@@ -278,9 +279,9 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 		return
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	t.inRound = false
 	if t.index < 0 || t.state == lapsed {
+		r.mu.Unlock()
 		return
 	}
 	next := jittered(t.every)
@@ -289,6 +290,11 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 	}
 	now := time.Now()
 	r.scheduleLocked(t, now, now.Add(next))
+	st := t.stated
+	r.mu.Unlock()
+	if st != nil {
+		r.s.restate(t, st)
+	}
 }
 
 // lose ends a tenure that nobody released: the tenant is told first, then what is still ours is given back.

@@ -120,6 +120,7 @@ func (e *extension) Receive(n *cluster.Node, reply any, err error) {
 	if result == Granted || result == Healed {
 		h.oursUntilLocked(e.ttl)
 	}
+	m.forgot = m.forgot || result == Healed
 	e.open--
 	switch {
 	case err != nil:
@@ -177,6 +178,21 @@ func readExtension(reply any, err error) (r Result, holder string, _ error) {
 		}
 	}
 	return Failed, "", badReply("extend", reply)
+}
+
+// Forgot is the nodes that had lost the key, and were given it again by a round, since Forgot was called last: what else
+// they were told they may have lost as well.
+func (h *Hold) Forgot() []*cluster.Node {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var nodes []*cluster.Node
+	for i, n := range h.r.c.Nodes() {
+		if h.members[i].forgot {
+			h.members[i].forgot = false
+			nodes = append(nodes, n)
+		}
+	}
+	return nodes
 }
 
 // ExtendNow runs one round and waits for it, at most until ctx ends or the deadline passes. It returns nil when the

@@ -54,6 +54,7 @@ type member struct {
 	result Result
 	vote   bool  // its grant is one of those that decided
 	owes   bool  // is to be released as soon as nothing is in flight
+	forgot bool  // was healed, and Forgot has not said so yet
 	flying uint8 // acquires and extends whose answer is awaited: a release must not overtake them
 	fence  int64 // as granted
 	said   *said // what else it said last; nil if that is nothing

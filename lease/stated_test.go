@@ -1,0 +1,121 @@
+package lease
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestWhatALeaseStatesIsKeptForAsLongAsItStands(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		const kept = time.Minute
+		s := lease(t, nodes.open(t, &gate{}), Config{CheckpointTTL: kept})
+		job, _ := resumed(t, s, "job")
+		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		leader, err := s.Campaign(t.Context(), "boss", "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			time.Sleep(kept / 2)
+			for i, n := range nodes {
+				for _, key := range []string{"{lock:job}:record", "{lock:election:boss}:record"} {
+					if left := n.TTL(key); left < kept/3 || left > kept {
+						t.Errorf("node %d keeps %s for %v, of %v", i, key, left, kept)
+					}
+				}
+			}
+		}
+		if now, ok, err := s.Leader(t.Context(), "boss"); !ok || err != nil || now.Candidate != "anna" || now.Token != leader.Token() {
+			t.Errorf("after ten minutes %+v leads, %v", now, err)
+		}
+		if err := job.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(kept + time.Second)
+		if n := nodes[0]; n.Exists("{lock:job}:record") {
+			t.Error("it is kept after the lease has ended")
+		}
+	})
+}
+
+func TestANodeThatForgotIsToldAgainUntilItTakesIt(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{})
+		l, _ := resumed(t, s, "job")
+		if err := l.Checkpoint(t.Context(), []byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		const record = "{lock:job}:record"
+		nodes[2].FlushAll()
+		nodes[2].Set(record, "in the way")
+		time.Sleep(3 * l.TTL())
+		if !nodes[2].Exists("lock:job") {
+			t.Fatal("the node is not healed")
+		}
+		nodes[2].Del(record)
+		time.Sleep(l.TTL())
+		if got := nodes[2].HGet(record, "data"); got != "half" {
+			t.Errorf("the node knows %q", got)
+		}
+		if err := l.Err(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// All nodes are restarted without their memory, one after another, while a holder works and a leader leads.
+func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := lease(t, open(t, nodes, 0), Config{TTL: 4 * time.Second, RenewEvery: time.Second})
+		job, _ := resumed(t, s, "job")
+		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
+			t.Fatal(err)
+		}
+		found, data := resumed(t, s, "found")
+		if data != "" || found.Checkpoint(t.Context(), []byte("before")) != nil || found.Release(t.Context()) != nil {
+			t.Fatal("no checkpoint was left behind")
+		}
+		found, _ = resumed(t, s, "found") // what this lease has it has not made itself
+		leader, err := s.Campaign(t.Context(), "boss", "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range nodes.Len() {
+			if err := nodes.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+			node := nodetest.Client(t, nodes, i)
+			eventually(t, "the node to be told what it has forgotten", func() bool {
+				n, _ := node.Exists(t.Context(), "{lock:job}:record", "{lock:found}:record", "{lock:election:boss}:record",
+					"lock:job", "lock:found", "lock:election:boss").Result()
+				return n == 6
+			})
+		}
+		if job.Err() != nil || found.Err() != nil || leader.Err() != nil {
+			t.Fatalf("%v, %v, %v", job.Err(), found.Err(), leader.Err())
+		}
+		next := lease(t, open(t, nodes, 0), Config{}) // to a new process the nodes are a new set
+		if now, ok, err := next.Leader(t.Context(), "boss"); !ok || err != nil || now.Token != leader.Token() {
+			t.Errorf("%+v leads, %v", now, err)
+		}
+		for _, l := range []*Lease{job, found} {
+			if err := l.Release(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+		for key, want := range map[string]string{"job": "half", "found": "before"} {
+			if _, data := resumed(t, next, key); data != want {
+				t.Errorf("the next lease on %s finds %q", key, data)
+			}
+		}
+	})
+}
