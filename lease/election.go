@@ -47,12 +47,16 @@ func (s *Leases) electionChannel(name string) string {
 
 // Campaign waits until this process leads the election of this name, or ctx ends, and returns the lease of the leader.
 // candidate is the label by which others see it, as mutex.Config.Owner. The errors are those of Acquire. Release
-// resigns: the lease's context ends, what its Go runs is waited for, and the next candidate leads at once.
+// resigns: the lease's context ends, what its Go runs is waited for, and the next candidate leads at once; so MinHold is
+// refused. The key of the election is "election:" and its name.
 func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...Option) (*Lease, error) {
 	if name == "" || candidate == "" {
 		return nil, fieldError("Campaign", "the name %q or the candidate %q is empty", name, candidate)
 	}
 	req := request(opts)
+	if req.MinHold > 0 {
+		return nil, fieldError("MinHold", "%v for a campaign; who resigns leads no more, so it must be 0", req.MinHold)
+	}
 	req.Owner = candidate
 	req.Heir = election{s, name}
 	l, err := s.Await(ctx, electionKey(name), req)

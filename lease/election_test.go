@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -102,34 +104,21 @@ func TestAnObserverSeesEverySettledLeaderInTokenOrder(t *testing.T) {
 			t.Errorf("before the election %+v leads", first)
 		}
 		var last int64
-		for i, name := range []string{"anna", "bert", "carl", "anna"} {
+		for i, name := range []string{"anna", "bert", "anna"} {
 			s := lease(t, open(t, nodes, 0), Config{})
 			l, err := s.Campaign(t.Context(), "boss", name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			for { // settled until it has been seen
-				seen := receive(t, name+" to be seen", leaders)
-				if seen.Candidate == "" {
-					continue
-				}
-				if seen.Candidate != name || seen.Token != l.Token() || seen.Token <= last {
-					t.Errorf("leader %d was seen as %+v, after token %d", i, seen, last)
-				}
-				last = seen.Token
-				break
+			if seen := receive(t, name+" to be seen", leaders); seen.Candidate != name || seen.Token != l.Token() || seen.Token <= last {
+				t.Errorf("leader %d was seen as %+v, after token %d", i, seen, last)
 			}
-			if i == 2 { // and one that crashes, with others' TTL
-				continue
-			}
+			last = l.Token()
 			if err := l.Release(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if vacant := receive(t, "the vacancy", leaders); vacant.Candidate != "" {
 				t.Errorf("after %s resigned %+v leads", name, vacant)
-			}
-			if i == 1 {
-				break
 			}
 		}
 		cancel()
@@ -138,8 +127,57 @@ func TestAnObserverSeesEverySettledLeaderInTokenOrder(t *testing.T) {
 	})
 }
 
+func TestAnObserverHearsOfEachChangeAtOnce(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		leaders, err := lease(t, nodes.open(t, &gate{}), Config{}).Observe(t.Context(), "boss")
+		if err != nil {
+			t.Fatal(err)
+		}
+		const atOnce = 50 * time.Millisecond // what is looked for by the timer is seen after a TTL, 10 s
+		sees := func(candidate string, within time.Duration) {
+			t.Helper()
+			began := time.Now()
+			if seen := receive(t, "a change", leaders); seen.Candidate != candidate || time.Since(began) > within {
+				t.Errorf("%q was seen to lead, after %v; want %q within %v", seen.Candidate, time.Since(began), candidate, within)
+			}
+		}
+		campaign := func(s *Leases, name string) *Lease {
+			t.Helper()
+			l, err := s.Campaign(t.Context(), "boss", name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return l
+		}
+		sees("", atOnce)
+		for _, name := range []string{"anna", "bert"} {
+			time.Sleep(time.Minute)
+			l := campaign(lease(t, nodes.open(t, &gate{}), Config{}), name)
+			sees(name, atOnce)
+			time.Sleep(time.Minute)
+			if err := l.Release(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			sees("", atOnce)
+		}
+		cable := &gate{}
+		carl := campaign(lease(t, nodes.open(t, cable), Config{}), "carl")
+		sees("carl", atOnce)
+		cable.cut() // he crashes
+		sees("", carl.TTL()+time.Second)
+		dora := campaign(lease(t, nodes.open(t, &gate{}), Config{}), "dora")
+		sees("dora", atOnce)
+		if carl.Err() == nil || dora.Token() <= carl.Token() {
+			t.Errorf("carl, with token %d: %v; dora has token %d", carl.Token(), carl.Err(), dora.Token())
+		}
+	})
+}
+
+// Leaders resign and crash, over slow networks. Their work goes on for a while after it was told to end.
 func TestTwoLeadersNeverOverlapInTheOrderOfTokens(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 5)
 		type reign struct {
 			token    int64
 			from, to time.Time
@@ -148,22 +186,38 @@ func TestTwoLeadersNeverOverlapInTheOrderOfTokens(t *testing.T) {
 		var reigns []reign
 		var wg sync.WaitGroup
 		for p := range 3 {
-			s := lease(t, open(t, nodes, 0), Config{})
+			random := rand.New(rand.NewPCG(uint64(p), 1))
 			wg.Go(func() {
-				for range 6 {
-					l, err := s.Campaign(context.Background(), "boss", fmt.Sprint("candidate ", p))
+				for i := range 6 {
+					cable, crash := &gate{}, i%3 == 2
+					cable.delay.Store(random.Int64N(int64(20 * time.Millisecond)))
+					l, err := lease(t, nodes.open(t, cable), Config{}).Campaign(context.Background(), "boss", fmt.Sprint("candidate ", p))
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					from := time.Now()
-					var to time.Time
-					l.Go(func(ctx context.Context) { <-ctx.Done(); to = time.Now() })
-					if err := l.Release(context.Background()); err != nil {
+					r := reign{token: l.Token(), from: time.Now()}
+					over := make(chan struct{})
+					if err := l.Go(func(ctx context.Context) {
+						defer close(over)
+						<-ctx.Done()
+						if !crash { // who is cut off has no time left
+							time.Sleep(time.Duration(random.Int64N(int64(5 * time.Second))))
+						}
+						r.to = time.Now()
+					}); err != nil {
+						t.Error(err)
+						return
+					}
+					time.Sleep(time.Duration(random.Int64N(int64(15 * time.Second))))
+					if crash {
+						cable.cut()
+					} else if err := l.Release(context.Background()); err != nil {
 						t.Error(err)
 					}
+					<-over
 					mu.Lock()
-					reigns = append(reigns, reign{l.Token(), from, to})
+					reigns = append(reigns, r)
 					mu.Unlock()
 				}
 			})
@@ -197,6 +251,27 @@ func TestElectionsWithoutNamesAreRefused(t *testing.T) {
 	}
 	if _, err := s.RunOnce(t.Context(), "", nil); !errors.Is(err, cluster.ErrConfig) {
 		t.Errorf("RunOnce: %v", err)
+	}
+	if _, _, err := s.Outcome(t.Context(), ""); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Outcome: %v", err)
+	}
+}
+
+func TestNegativeDurationsAreRefused(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	for field, o := range map[string]Option{"TTL": TTL(-time.Second), "MinHold": MinHold(-time.Second), "MaxHold": MaxHold(-time.Second)} {
+		_, campaign := s.Campaign(t.Context(), "boss", "anna", o)
+		_, once := s.RunOnce(t.Context(), "job", func(context.Context) error { t.Error("it runs"); return nil }, o)
+		_, acquire := s.Acquire(t.Context(), "job", o)
+		_, try := s.TryAcquire(t.Context(), "job", o)
+		for call, err := range map[string]error{"Campaign": campaign, "RunOnce": once, "Acquire": acquire, "TryAcquire": try} {
+			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), field+": -1s") {
+				t.Errorf("%s with a negative %s: %v", call, field, err)
+			}
+		}
+	}
+	if _, err := s.Campaign(t.Context(), "boss", "anna", MinHold(time.Second)); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("Campaign with MinHold: %v", err)
 	}
 }
 

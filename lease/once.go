@@ -18,6 +18,8 @@ type Outcome struct {
 	Ended time.Time `json:"ended"`
 }
 
+var errNoJob = fieldError("job", "is empty; name it, as \"report:2026-11-23\"")
+
 func onceKey(job string) string { return "once:" + job }
 
 // RunOnce runs fn to success once, over all processes, for each name of a job within Config.DoneTTL, and reports whether
@@ -27,11 +29,8 @@ func onceKey(job string) string { return "once:" + job }
 //
 // fn runs at least once until it has succeeded, and beside a second run only if it goes on after its lease was lost: let
 // what it writes to refuse old tokens. MinHold keeps a fast run from being repeated by a process whose clock is behind,
-// where the name of the job comes from the clock; MaxHold ends a stuck one.
+// where the name of the job comes from the clock; MaxHold ends a stuck one. The key of the job is "once:" and its name.
 func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts ...Option) (ran bool, err error) {
-	if job == "" {
-		return false, fieldError("job", "is empty; name it, as \"report:2026-11-23\"")
-	}
 	if _, done, err := s.Outcome(ctx, job); err != nil || done {
 		return false, err
 	}
@@ -50,10 +49,11 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 		if !kept {
 			l.t.s.unkeep(l.t)
 		}
-		if lost := l.Release(context.WithoutCancel(ctx)); err == nil && lost != nil && !ran {
-			err = lost
-		}
+		l.Release(context.WithoutCancel(ctx)) // if it does not reach a quorum, the key expires; what is done is done
 	}()
+	if _, done, err := s.Outcome(ctx, job); err != nil || done { // Resume would have it kept for DoneTTL from now on
+		return false, err
+	}
 	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
 	if err != nil || done {
 		return false, l.orLost(err)
@@ -77,6 +77,9 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 
 // Outcome is what is known of the last successful run of a job; ok is false if there was none within Config.DoneTTL.
 func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, err error) {
+	if job == "" {
+		return Outcome{}, false, errNoJob
+	}
 	r, ok, err := register.Read(ctx, s.c, s.recordOf(onceKey(job)), s.cfg.DoneTTL)
 	if err != nil || !ok {
 		return Outcome{}, false, err

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
@@ -126,6 +127,58 @@ func TestCloseWaitsForARunAndForWhatIsKeptOfIt(t *testing.T) {
 		}
 		if o := <-first; !o.ran || o.err != nil {
 			t.Errorf("the first: %+v", o)
+		}
+	})
+}
+
+func TestMaxHoldEndsAStuckRunAndTheNextCallRunsItAgain(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		stuck := make(chan error, 1)
+		began := time.Now()
+		go func() {
+			_, err := s.RunOnce(t.Context(), "job", func(ctx context.Context) error {
+				<-ctx.Done()
+				time.Sleep(time.Hour) // it is slow to hear of it, and then says that it succeeded
+				return nil
+			}, MaxHold(time.Minute))
+			stuck <- err
+		}()
+		synctest.Wait()
+		ran, err := other.RunOnce(t.Context(), "job", func(context.Context) error { return nil })
+		if waited := time.Since(began); !ran || err != nil || waited < time.Minute || waited > time.Minute+2*s.Config().TTL {
+			t.Errorf("the next call: %t, %v, after %v", ran, err, waited)
+		}
+		if err := <-stuck; !errors.Is(err, ErrLost) {
+			t.Errorf("the stuck run: %v", err)
+		}
+	})
+}
+
+func TestAskingForAJobThatIsDoneDoesNotProlongThat(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		const done = time.Hour
+		s, other := lease(t, nodes.open(t, &gate{}), Config{DoneTTL: done}), lease(t, nodes.open(t, &gate{}), Config{DoneTTL: done})
+		asked := make(chan error, 1)
+		ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error {
+			go func() { // it waits for the key, and finds that the job is done
+				_, err := other.RunOnce(t.Context(), "job", func(context.Context) error { t.Error("it runs again"); return nil })
+				asked <- err
+			}()
+			time.Sleep(time.Minute)
+			return nil
+		}, MinHold(done-time.Minute))
+		if !ran || err != nil {
+			t.Fatal(ran, err)
+		}
+		if err := <-asked; err != nil {
+			t.Error(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error { return nil }); !ran || err != nil {
+			t.Errorf("after DoneTTL: %t, %v", ran, err)
 		}
 	})
 }
