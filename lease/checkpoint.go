@@ -15,6 +15,9 @@ func (s *Leases) recordOf(key string) register.Key {
 	return register.Key{Name: key, Record: mutex.Companion(s.red.LockKey(key), "record")}
 }
 
+// none is what was found where there was no checkpoint.
+var none register.Record
+
 // resume brings the last checkpoint along, and overtakes whoever wrote it. Without it the lease is not given out.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 	last, found, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.CheckpointTTL)
@@ -24,7 +27,7 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 		l.Release(context.WithoutCancel(ctx))
 		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
-	l.keeps = true
+	l.found = &none
 	if found {
 		kept := s.state(l.t, last)
 		l.found = &kept
@@ -35,7 +38,7 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 // LastCheckpoint is the newest checkpoint that was kept for this key when the lease was acquired, and the token of the
 // lease that made it. ok is false if there is none. data must not be changed.
 func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
-	if l.found == nil {
+	if l.found == nil || l.found == &none {
 		return nil, 0, false
 	}
 	return l.found.Data, l.found.Origin, true
@@ -66,7 +69,7 @@ func (l *Lease) ClearCheckpoint(ctx context.Context) error {
 }
 
 func (l *Lease) record(ctx context.Context, r register.Record) error {
-	if !l.keeps {
+	if l.found == nil {
 		return fieldError("Checkpoint", "the lease on %q keeps none; acquire it with Leases.Acquire or TryAcquire", l.Key())
 	}
 	if err := l.Err(); err != nil && !l.t.s.stands(l.t, l) {

@@ -17,17 +17,17 @@ type Lease struct {
 	token  int64
 	parent context.Context
 
+	found    *register.Record // the last checkpoint when it was acquired, or &none; nil if the lease keeps none
 	released atomic.Bool
-	keeps    bool             // checkpoints: it comes from Acquire or TryAcquire
-	found    *register.Record // the last checkpoint when it was acquired; nil if there was none
 
-	mu     sync.Mutex
-	err    error // why it ended; nil while it stands
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-
-	working int           // goroutines of Go
-	idle    chan struct{} // closed when there are none any more; nil while there are none
+	// Leases are many, and most are never asked for what stays nil here.
+	mu      sync.Mutex
+	working int32           // goroutines of Go
+	err     error           // why it ended; nil while it stands
+	done    chan struct{}   // as Done gives it out
+	ctx     context.Context // as Context gives it out
+	cancel  context.CancelCauseFunc
+	idle    chan struct{} // closed when nothing works any more; nil while nothing does
 }
 
 // Key is the caller's key.
@@ -42,7 +42,7 @@ func (l *Lease) Context() context.Context {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ctx == nil {
-		l.ctx, l.cancel = context.WithCancelCause(carrier{l.parent, l})
+		l.ctx, l.cancel = context.WithCancelCause((*carrier)(l))
 		if l.err != nil {
 			l.cancel(l.err)
 		}
@@ -50,20 +50,21 @@ func (l *Lease) Context() context.Context {
 	return l.ctx
 }
 
-// carrier is a context under a lease.
-type carrier struct {
-	context.Context
-	l *Lease
+// carrier is a lease as the context from which its own derives.
+type carrier Lease
+
+func (c *carrier) Deadline() (time.Time, bool) { return c.parent.Deadline() }
+func (c *carrier) Done() <-chan struct{}       { return c.parent.Done() }
+func (c *carrier) Err() error                  { return c.parent.Err() }
+
+func (c *carrier) Value(key any) any {
+	if key == (carrierKey{}) {
+		return (*Lease)(c)
+	}
+	return c.parent.Value(key)
 }
 
 type carrierKey struct{}
-
-func (c carrier) Value(key any) any {
-	if key == (carrierKey{}) {
-		return c.l
-	}
-	return c.Context.Value(key)
-}
 
 // FromContext is the lease under whose Context ctx is; the innermost, if there are several.
 func FromContext(ctx context.Context) (l *Lease, ok bool) {
@@ -83,8 +84,21 @@ func (s *Leases) Holds(ctx context.Context, key string) bool {
 	return false
 }
 
-// Done is closed when the lease ends.
-func (l *Lease) Done() <-chan struct{} { return l.Context().Done() }
+// Done is closed when the lease ends, as is Context().Done().
+func (l *Lease) Done() <-chan struct{} {
+	if l.parent.Done() != nil { // and when its parent does
+		return l.Context().Done()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.done == nil {
+		l.done = make(chan struct{})
+		if l.err != nil {
+			close(l.done)
+		}
+	}
+	return l.done
+}
 
 // Err is nil while the lease stands, and then the cause of its end. It looks at the clock itself: a process that was
 // stopped past the deadline learns so from its first call.
@@ -125,6 +139,9 @@ func (l *Lease) endLocked(cause error) {
 		return
 	}
 	l.err = cause
+	if l.done != nil {
+		close(l.done)
+	}
 	if l.cancel != nil {
 		l.cancel(cause)
 	}

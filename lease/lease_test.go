@@ -243,3 +243,29 @@ func (b both) apply(r *Request) {
 		o.apply(r)
 	}
 }
+
+func TestDoneIsClosedWhenTheLeaseOrItsParentEnds(t *testing.T) {
+	s := lease(t, open(t, nodetest.Embedded(t, 3), 0), Config{})
+	for name, contextToo := range map[string]bool{"alone": false, "beside its context": true} {
+		l := acquire(t, s, name, Request{})
+		if contextToo {
+			l.Context()
+		}
+		done := l.Done()
+		select {
+		case <-done:
+			t.Fatalf("%s: it is closed while the lease stands", name)
+		default:
+		}
+		l.Release(t.Context())
+		receive(t, "Done", done)
+		receive(t, "Done that was asked for late", l.Done())
+		if contextToo && context.Cause(l.Context()) != ErrReleased {
+			t.Errorf("%s: the context ended by %v", name, context.Cause(l.Context()))
+		}
+	}
+	parent, cancel := context.WithCancel(t.Context())
+	l := acquire(t, s, "child", Request{Parent: parent})
+	cancel()
+	receive(t, "Done of a lease whose parent ended", l.Done())
+}

@@ -30,11 +30,11 @@ type tenure struct {
 
 	// Guarded by renewer.mu.
 	state     state
+	inRound   bool
+	index     int32  // in renewer.queue; -1: not in it
 	lease     *Lease // the tenant; nil when parked
 	maxUntil  time.Time
 	due       time.Time // when to look at it next
-	index     int       // in renewer.queue; -1: not in it
-	inRound   bool
 	contended time.Time
 	loss      *mutex.LostError // why it was lost; nil if it was not
 	stated    *stated          // nil: no record is kept beside the key
@@ -159,7 +159,7 @@ func (r *renewer) scheduleLocked(t *tenure, now, at time.Time) {
 	if t.index < 0 {
 		heap.Push(&r.queue, t)
 	} else {
-		heap.Fix(&r.queue, t.index)
+		heap.Fix(&r.queue, int(t.index))
 	}
 	if t.index == 0 {
 		r.ring()
@@ -175,7 +175,7 @@ func sooner(a, b time.Time) time.Time {
 
 func (r *renewer) dropLocked(t *tenure) {
 	if t.index >= 0 {
-		heap.Remove(&r.queue, t.index)
+		heap.Remove(&r.queue, int(t.index))
 	}
 	if lock := r.s.red.LockKey(t.key); r.spans[lock] == t {
 		delete(r.spans, lock)
@@ -480,11 +480,11 @@ func (q queue) Len() int           { return len(q) }
 func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
 func (q queue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
+	q[i].index, q[j].index = int32(i), int32(j)
 }
 func (q *queue) Push(x any) {
 	t := x.(*tenure)
-	t.index = len(*q)
+	t.index = int32(len(*q))
 	*q = append(*q, t)
 }
 func (q *queue) Pop() any {
