@@ -1,7 +1,7 @@
 // Command job shows a long job that outlives its worker. A first worker process takes the lease on the job, works through
 // its items, and makes a checkpoint after each. Half-way it is killed, as by kill -9. A second one takes the lease when
-// it has expired, goes on from the last checkpoint, and finishes. The store both write to refuses old tokens and counts
-// what is done, so at the end it can be seen that no item is missing and none was done twice.
+// it has expired, goes on from the last checkpoint, and finishes. The store both write to refuses old tokens, such as that
+// of a write of the first which arrives at the end, and counts what is done: no item is missing and none was done twice.
 //
 //	go run ./examples/job
 //
@@ -77,9 +77,6 @@ func work(ctx context.Context) error {
 	}
 	answers := bufio.NewScanner(store)
 	for ; next < items; next++ {
-		if err := l.Err(); err != nil { // somebody else goes on with the job
-			return err
-		}
 		fmt.Fprintf(store, "%d %d\n", l.Token(), next)
 		if !answers.Scan() {
 			return answers.Err()
@@ -88,7 +85,7 @@ func work(ctx context.Context) error {
 			return fmt.Errorf("item %d was refused: a newer worker has been there", next)
 		}
 		if err := l.Checkpoint(ctx, []byte(strconv.Itoa(next+1))); err != nil {
-			return err
+			return err // also where the lease is lost: somebody else goes on with the job
 		}
 	}
 	fmt.Printf("worker %d: done\n", os.Getpid())
@@ -118,9 +115,16 @@ func supervise(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	<-s.half
+	ended := make(chan error, 1)
+	go func() { ended <- first.Wait() }()
+	select {
+	case <-s.half:
+	case err := <-ended:
+		return fmt.Errorf("the first worker ended before it could be killed half-way: %v (do the nodes know a checkpoint of an earlier run?)", err)
+	}
 	first.Process.Kill()
-	first.Wait()
+	<-ended
+	token := s.lastToken()
 	close(s.dead)
 	fmt.Printf("worker %d: killed when %d of %d items were stored\n", first.Process.Pid, killAt, items)
 
@@ -130,6 +134,9 @@ func supervise(ctx context.Context) error {
 	}
 	if err := second.Wait(); err != nil {
 		return fmt.Errorf("the second worker: %w", err)
+	}
+	if answer := s.put(token, items-1); answer != "stale" { // a write of the first that comes late, from a slow network
+		return fmt.Errorf("a late write of the first worker was answered %q", answer)
 	}
 	return s.audit()
 }

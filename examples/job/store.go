@@ -67,6 +67,13 @@ func (s *store) put(token int64, item int) string {
 	return "ok"
 }
 
+// lastToken is the newest token there was.
+func (s *store) lastToken() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.newest
+}
+
 // audit reports what was done, and an error if it was not each item once.
 func (s *store) audit() error {
 	s.mu.Lock()
