@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-co-op/gocron/v2"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -35,8 +36,11 @@ type locker struct {
 }
 
 func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
-	if job == "" {
-		return nil, errors.New("redlock: a job without a name can not be locked; give it one with gocron.WithName")
+	switch {
+	case job == "":
+		return nil, fmt.Errorf("%w: a job without a name can not be locked; give it one with gocron.WithName", cluster.ErrConfig)
+	case k.splay < 0:
+		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 gives the lock back when the run is over", cluster.ErrConfig, k.splay)
 	}
 	l, err := k.leases.Try(ctx, "gocron:"+job, lease.Request{MinHold: k.splay})
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -94,6 +95,14 @@ func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
 	nodes := start(t)
 	first := gocron.NewElector(process(t, nodes), "schedules", "first")
 	eventually(t, func() bool { return first.IsLeader(t.Context()) == nil })
+	observer := process(t, nodes)
+	leads := func(candidate string) bool {
+		leader, ok, err := observer.Leader(t.Context(), "schedules")
+		return err == nil && ok && leader.Candidate == candidate
+	}
+	if !leads("first") { // in the election in which the second is a candidate as well
+		t.Error("the first does not lead the election of its name")
+	}
 	second := gocron.NewElector(process(t, nodes), "schedules", "second")
 	defer second.Close()
 	if err := second.IsLeader(t.Context()); !errors.Is(err, gocron.ErrNotLeader) {
@@ -106,15 +115,27 @@ func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
 		t.Errorf("%s ran the job", who)
 	}
 	first.Close()
-	eventually(t, func() bool { return second.IsLeader(t.Context()) == nil })
+	eventually(t, func() bool { return second.IsLeader(t.Context()) == nil && leads("second") })
 	if err := first.IsLeader(t.Context()); !errors.Is(err, gocron.ErrNotLeader) {
 		t.Errorf("the one that resigned leads still: %v", err)
 	}
 }
 
-func TestAJobWithoutANameIsRefused(t *testing.T) {
-	if _, err := gocron.NewLocker(process(t, start(t)), 0).Lock(t.Context(), ""); err == nil {
-		t.Error("it was locked")
+func TestWhatCannotBeLockedOrLedIsRefused(t *testing.T) {
+	leases := process(t, start(t))
+	if _, err := gocron.NewLocker(leases, 0).Lock(t.Context(), ""); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("a job without a name: %v", err)
+	}
+	if _, err := gocron.NewLocker(leases, -time.Second).Lock(t.Context(), "job"); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "splay") {
+		t.Errorf("a negative splay: %v", err)
+	}
+	for name, candidate := range map[string]string{"": "host", "schedules": ""} {
+		e := gocron.NewElector(leases, name, candidate)
+		eventually(t, func() bool {
+			err := e.IsLeader(t.Context())
+			return errors.Is(err, gocron.ErrNotLeader) && errors.Is(err, cluster.ErrConfig)
+		})
+		e.Close()
 	}
 }
 
