@@ -72,8 +72,12 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 	}
 	if err != nil {
 		_ = h.close()
-		if errors.Is(err, lease.ErrNotAcquired) && ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil:
+		case errors.Is(err, lease.ErrNotAcquired):
 			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v in vain", r.Name, holder(err), *r.Wait))
+		case errors.Is(err, context.DeadlineExceeded): // it had the key, and had not said yet that it leads
+			err = failed(exitConflict, fmt.Errorf("waited %v in vain to lead %q: %w", *r.Wait, r.Name, err))
 		}
 		return nil, err
 	}
@@ -91,7 +95,10 @@ type leaderCmd struct {
 }
 
 func (leaderCmd) Help() string {
-	return `Prints one line: the leader, its token, and since when it leads by its own clock. If nobody leads it prints so, and returns 1.`
+	return `Prints one line: the leader, its token, and since when it leads by its own clock. If nobody leads it prints so. ` +
+		`With --watch it prints such a line now and for every change.` + `
+
+Exit codes: 0 somebody leads; 3 nobody leads; 2 misused; 69 too few nodes answered; 1 any other failure.`
 }
 
 // asking bounds how long it takes to find out who leads.
@@ -129,7 +136,7 @@ func (r *leaderCmd) Run() error {
 	}
 	fmt.Println(describe(leader))
 	if !ok {
-		return failed(exitFailure, nil)
+		return failed(exitNobody, nil)
 	}
 	return nil
 }

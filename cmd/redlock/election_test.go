@@ -61,7 +61,7 @@ func TestALossEndsARunOnce(t *testing.T) {
 func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		nobody := launch(t, s.URLs(), "leader", "scheduler")
-		nobody.exit(1)
+		nobody.exit(3)
 		if got := nobody.stdout.String(); got != "nobody leads\n" {
 			t.Errorf("before the election: %q", got)
 		}
@@ -95,4 +95,14 @@ func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 		_ = watch.cmd.Process.Signal(syscall.SIGTERM)
 		watch.exit(0)
 	})
+}
+
+func TestThatTooFewNodesAnswerIsNotTakenForThatNobodyLeads(t *testing.T) {
+	s := nodetest.Embedded(t, 3)
+	leader := launch(t, s.URLs(), "leader", "scheduler")
+	leader.exit(3)
+	s.Stop(0)
+	s.Stop(1)
+	leader = launch(t, s.URLs(), "leader", "scheduler")
+	leader.exit(69)
 }
