@@ -12,6 +12,11 @@
 // learns of its loss before anybody else can hold the key, as long as its process runs. A machine that was suspended is
 // noticed by its clocks having drifted apart, within a quarter of a second after it runs again, and by Err at once.
 //
+// # Names
+//
+// RunOnce takes the key "once:" + job, Campaign "election:" + name, and what they know of it is kept where a checkpoint of
+// that key would be. Other leases do not use such keys.
+//
 // # What is not
 //
 // A process that is stopped cannot be told. Let the storage that the work writes to refuse old tokens; see Lease.Token.

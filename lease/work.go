@@ -7,7 +7,8 @@ import (
 
 // Go runs fn on a goroutine of its own, as work under the lease: Release and Close end the lease's context, which fn is
 // given, and wait for fn to return before the key is given back. A lease that is lost cannot wait: its context ends,
-// and others may have the key soon. Go returns the lease's error, and does not run fn, if the lease is over.
+// and others may have the key soon. fn must not call Release with a context that does not end: each would wait for the
+// other. Go returns the lease's error, and does not run fn, if the lease is over.
 func (l *Lease) Go(fn func(ctx context.Context)) error {
 	ctx := l.Context()
 	if err := l.Err(); err != nil {
