@@ -175,7 +175,7 @@ func TestScenarios(t *testing.T) {
 				})
 			}
 		})
-		if t.Failed() || time.Since(start) >= rounds {
+		if time.Since(start) >= rounds { // also after a failure: a soak shows how often
 			break
 		}
 	}
@@ -201,7 +201,10 @@ func (sc scenario) run(t *testing.T, seed uint64, sum *table) {
 	if sc.unseen {
 		h.Unseen = int64(sc.tempo.TTL)
 	}
-	broken, logs := sc.play(t, h)
+	broken, logs, err := sc.play(t.Context(), h)
+	if err != nil {
+		broken = append(broken, "the run did not go as it should: "+err.Error())
+	}
 	for _, c := range checks {
 		for _, text := range c.check(h) {
 			broken = append(broken, c.name+": "+text)
@@ -249,29 +252,26 @@ func keptDir(t *testing.T) string {
 	return dir
 }
 
-// play runs nodes, clients and faults, and writes down what happened. It returns what broke beside that.
-func (sc scenario) play(t *testing.T, h *history) (broken []string, logs string) {
+// play runs nodes, clients and faults, and writes down what happened. It returns what broke beside that, and err if the run
+// itself did.
+func (sc scenario) play(ctx context.Context, h *history) (broken []string, logs string, err error) {
 	backend, err := theBackend()
 	if err != nil {
-		t.Fatal(err)
+		return nil, "", err
 	}
 	set, err := backend.start(nodeCount, sc.keep)
 	if err != nil {
-		t.Fatal(err)
+		return nil, "", err
 	}
-	defer func() {
-		if err := set.Close(); err != nil {
-			t.Errorf("nodes: %v", err)
-		}
-	}()
+	defer func() { err = errors.Join(err, set.Close()) }()
 	net, err := newNetwork(clientCount, set.Addrs())
 	if err != nil {
-		t.Fatal(err)
+		return nil, "", err
 	}
 	defer func() { _ = net.close() }()
 	store, err := startStore()
 	if err != nil {
-		t.Fatal(err)
+		return nil, "", err
 	}
 	defer func() { h.Accesses = store.close() }()
 	drawn := rand.New(rand.NewPCG(h.Seed, hash(sc.name)))
@@ -286,19 +286,19 @@ func (sc scenario) play(t *testing.T, h *history) (broken []string, logs string)
 	}()
 
 	if err := spawnAll(crowd); err != nil {
-		t.Fatal(err)
+		return nil, "", err
 	}
 	h.Start = now()
 	s := &stage{nodes: set, network: net, crowd: crowd}
 	h.Faults, err = s.play(sc.script(drawn, sc.length, sc.tempo), sc.length)
 	if err := errors.Join(err, s.close()); err != nil {
-		t.Errorf("the faults did not go as they should: %v", err)
+		return nil, "", fmt.Errorf("faults: %w", err)
 	}
 	if err := crowd.finish(30 * time.Second); err != nil {
-		return append(broken, err.Error()), ""
+		return nil, "", err
 	}
 	h.End = now()
-	return append(broken, leftovers(t.Context(), set, sc.tempo)...), ""
+	return leftovers(ctx, set, sc.tempo), "", nil
 }
 
 func spawnAll(w *crowd) error {
