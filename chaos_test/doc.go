@@ -9,8 +9,9 @@
 // A scenario is a row of the table in scenario_test.go: which faults, for how long, on nodes that keep or forget their data.
 // For each row five nodes are started, and three client processes, which are this test binary run again. The faults and
 // the traffic are drawn from one seed. Every client works under WithLock on hot and on cold keys, keeps leases for up to four
-// times their TTL while others wait for them, gives up waiting, has contexts cancelled, and reads and writes, under its
-// fencing token, a store that the test keeps and that refuses older tokens.
+// times their TTL while others wait for them, makes checkpoints under them and goes on from those it finds, campaigns in an
+// election, observes it and asks who leads, gives up waiting, has contexts cancelled, and reads and writes, under its fencing
+// token, a store that the test keeps and that refuses older tokens.
 //
 // Meanwhile nodes crash with and without their memory (without it, an empty server takes their place), freeze, are cut off
 // in one direction or both, with what was on its way lost or delivered late (so that a reply is lost and its write has
@@ -29,6 +30,12 @@
 //   - a token is given once for a key, and an acquisition that began after another had finished has the larger one
 //   - the times in which two clients believe to have one key do not overlap
 //   - the store accepts nothing with a token older than one it has seen, and no update of it is lost
+//   - a lease begins with the newest checkpoint that was acknowledged or that a lease before it began with, or a newer
+//     one, unless a quorum of nodes forgot since
+//   - it never begins with one that nobody had made, or that a holder asked for after a lease had overtaken it
+//   - no observer sees an older leader after a newer one, no question for the leader is answered with one older than that
+//     which led when it was asked, and nobody is seen to lead who did not campaign
+//   - an observer sees who leads for its TTL and 1.5 s while no fault lasts, and everybody sees the last leader
 //   - no error comes back that a fault does not explain
 //   - when the faults are over, every client gets every key once more
 //   - one TTL after the last operation no lock is left on any node, one MaxTTL after it nothing but fence counters
@@ -37,7 +44,7 @@
 //   - clients did acquire, also while faults lasted
 //
 // A node that is emptied by hand forgets without a restart, so nobody can know; in that row two clients may have a key at
-// one time. Everything else is judged there too.
+// one time, and a checkpoint may be gone. Everything else is judged there too.
 //
 // A client that did not run cannot know that it lost a key. Each watches its own clock, reports when it stood still for longer than
 // 15 ms, and a belief that outlives its lease in such a time is excused, and counted. The token is what stands between
@@ -64,7 +71,7 @@
 // # What is not covered
 //
 // Clocks of nodes and clients that jump or drift (internal/sim has nodes whose clocks differ and drift); a disk that is full,
-// and an append-only file that lost its tail; checkpoints and elections. Nodes that are a Sentinel-managed pair or a Redis
+// and an append-only file that lost its tail. Nodes that are a Sentinel-managed pair or a Redis
 // Cluster, TLS, and users with few rights are tested in internal/kinds.
 // Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.
 package chaos

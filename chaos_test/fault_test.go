@@ -73,33 +73,46 @@ func (f fault) String() string {
 
 // stage is what faults happen to.
 type stage struct {
-	nodes   nodes
-	network network
-	crowd   *crowd
-	lines   map[int]*redis.Client // see tell
+	nodes     nodes
+	forgetful bool // nodes that crash forget
+	network   network
+	crowd     *crowd
+	lines     map[int]*redis.Client // see tell
+	spans     []span                // what has happened
 }
 
 // play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
-func (s *stage) play(faults []fault, length time.Duration) (spans []span, err error) {
+func (s *stage) play(faults []fault, length time.Duration) error {
 	end := time.Now().Add(length)
 	for _, f := range faults {
 		if length > 0 && time.Now().After(end) {
 			break // the engine was slow
 		}
 		time.Sleep(f.after)
-		from := now()
-		err := s.happen(f)
-		spans = append(spans, span{Name: f.String(), From: from, To: now()})
-		if err != nil {
-			return spans, fmt.Errorf("%s: %w", f, err)
+		if err := s.happen(f); err != nil {
+			return err
 		}
 	}
 	time.Sleep(time.Until(end))
-	return spans, nil
+	return nil
 }
 
-// happen lets a fault last its time, and mends it.
+// happen lets a fault last its time, mends it, and writes that down.
 func (s *stage) happen(f fault) error {
+	sp := span{Name: f.String(), From: now()}
+	if f.kind == emptied || f.kind == crash && s.forgetful {
+		sp.Forgets = f.nodes
+	}
+	err := s.last(f)
+	sp.To = now()
+	s.spans = append(s.spans, sp)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f, err)
+	}
+	return nil
+}
+
+func (s *stage) last(f fault) error {
 	if err := s.begin(f); err != nil {
 		return err
 	}

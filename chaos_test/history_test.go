@@ -9,7 +9,7 @@ type attempt struct {
 	Client   int    `json:"client"` // the process; one that replaces a killed one has a number of its own
 	Worker   int    `json:"worker"`
 	Op       int    `json:"op"`
-	Way      string `json:"way"` // "WithLock", "TryLock", "lease" or lastLap
+	Way      string `json:"way"` // "WithLock", "TryLock", "lease", "campaign" or lastLap
 	Key      string `json:"key"`
 	Call     int64  `json:"call"`
 	Acquired int64  `json:"acquired,omitempty"` // 0: it was not
@@ -19,6 +19,47 @@ type attempt struct {
 	Lost     bool   `json:"lost,omitempty"`   // its context ended with the loss of the key
 	Err      string `json:"err,omitempty"`
 	Odd      bool   `json:"odd,omitempty"` // an error that no fault explains
+
+	Candidate string `json:"candidate,omitempty"` // of a campaign
+
+	Resumed bool    `json:"resumed,omitempty"` // the last checkpoint was looked for; Found is what there was
+	Found   version `json:"found,omitzero"`
+}
+
+// version names a checkpoint: the N-th of the lease with this token. The zero version is none.
+type version struct {
+	Token int64 `json:"token"`
+	N     int64 `json:"n"`
+}
+
+func (v version) before(o version) bool {
+	return v.Token < o.Token || v.Token == o.Token && v.N < o.N
+}
+
+// deposit is a checkpoint that was made, or one that says that there is none any more.
+type deposit struct {
+	version
+	Client  int    `json:"client"`
+	Key     string `json:"key"`
+	Cleared bool   `json:"cleared,omitempty"`
+	Call    int64  `json:"call"`
+	Kept    bool   `json:"kept,omitempty"` // it was acknowledged
+}
+
+// watch is an observer of the election.
+type watch struct {
+	Client int   `json:"client"`
+	From   int64 `json:"from"`
+	To     int64 `json:"to"`
+}
+
+// sighting is a leader that an observer was told of, or that a question for it was answered with. Token is 0 if nobody leads.
+type sighting struct {
+	Client    int    `json:"client"`
+	Candidate string `json:"candidate,omitempty"`
+	Token     int64  `json:"token,omitempty"`
+	Asked     int64  `json:"asked,omitempty"` // 0: told to an observer
+	At        int64  `json:"at"`
 }
 
 // lastLap is the way of the acquisitions that every client makes when the faults are over, one for each key.
@@ -47,18 +88,26 @@ type span struct {
 	Name string `json:"name"`
 	From int64  `json:"from"`
 	To   int64  `json:"to"`
+	// Forgets are the nodes that may have forgotten what they were told.
+	Forgets []int `json:"forgets,omitempty"`
 }
 
 type history struct {
 	Scenario string    `json:"scenario"`
 	Seed     uint64    `json:"seed"`
 	Unseen   int64     `json:"unseen,omitempty"` // not 0: nodes forgot without a restart, and for so long after it exclusion is not promised
+	TTL      int64     `json:"ttl"`
+	Fragile  int       `json:"fragile"` // if so many nodes forget, the checkpoints that they knew may be gone
 	Start    int64     `json:"start"`
 	End      int64     `json:"end"`
 	Attempts []attempt `json:"attempts"`
 	Accesses []access  `json:"accesses"`
 	Stalls   []stall   `json:"stalls"`
 	Faults   []span    `json:"faults"`
+
+	Deposits  []deposit  `json:"deposits"`
+	Watches   []watch    `json:"watches"`
+	Sightings []sighting `json:"sightings"`
 }
 
 // grace is how long a client that runs again may take to notice what it missed.
@@ -104,6 +153,7 @@ type tally struct {
 	attempts, acquired, lost, takeovers, faults, duringFaults int
 	reads, writes, refused                                    int
 	stalls                                                    int
+	kept, resumed, leaders                                    int
 }
 
 func (h *history) tally() tally {
@@ -112,6 +162,12 @@ func (h *history) tally() tally {
 		sortBy(held, func(a attempt) int64 { return a.Token })
 		for i, a := range held {
 			t.acquired++
+			if a.Way == "campaign" {
+				t.leaders++
+			}
+			if a.Found != (version{}) {
+				t.resumed++
+			}
 			if a.Lost {
 				t.lost++
 			}
@@ -124,6 +180,11 @@ func (h *history) tally() tally {
 					break
 				}
 			}
+		}
+	}
+	for _, d := range h.Deposits {
+		if d.Kept {
+			t.kept++
 		}
 	}
 	for _, a := range h.Accesses {
@@ -150,4 +211,7 @@ func (t *tally) add(o tally) {
 	t.writes += o.writes
 	t.refused += o.refused
 	t.stalls += o.stalls
+	t.kept += o.kept
+	t.resumed += o.resumed
+	t.leaders += o.leaders
 }

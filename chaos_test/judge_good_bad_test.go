@@ -10,16 +10,23 @@ import (
 )
 
 // good is a history with nothing wrong in it: client 1 is stopped while it has "k" and overlaps with client 2 because
-// of that; its late write is refused.
+// of that; its late write is refused. What it kept before, a third client finds, which then leads the election.
 func good() *history {
 	return &history{
+		TTL: 1000, Fragile: 3,
 		Attempts: []attempt{
 			{Client: 1, Op: 1, Way: "WithLock", Key: "k", Call: 10, Acquired: 20, Token: 5, Until: 30, Return: 35},
 			{Client: 2, Op: 1, Way: "WithLock", Key: "k", Call: 15, Acquired: 36, Token: 9, Until: 50, Return: 55},
 			{Client: 2, Op: 2, Way: "TryLock", Key: "k", Call: 21, Return: 22, Err: "held by another"},
-			{Client: 1, Op: 2, Way: "lease", Key: "k", Call: 60, Acquired: 70, Token: 10, Until: 500, Return: 510, Lost: true},
+			{Client: 1, Op: 2, Way: "lease", Key: "k", Call: 60, Acquired: 70, Token: 10, Until: 500, Return: 510, Lost: true, Resumed: true},
 			{Client: 2, Op: 3, Way: "WithLock", Key: "k", Call: 300, Acquired: 400, Token: 12, Until: 450, Return: 460},
 			{Client: 1, Op: 3, Way: lastLap, Key: "k", Call: 600, Acquired: 601, Token: 13, Until: 602, Return: 603},
+			{Client: 3, Op: 1, Way: "lease", Key: "k", Call: 610, Acquired: 620, Token: 20, Until: 630, Return: 640, Resumed: true, Found: version{10, 2}},
+			{Client: 3, Op: 2, Way: "lease", Key: "k", Call: 650, Acquired: 660, Token: 30, Until: 670, Return: 680, Resumed: true},
+			{Client: 3, Op: 3, Way: "campaign", Key: electionKey, Candidate: "c", Call: 10, Acquired: 20, Token: 7, Until: 30, Return: 40},
+			{Client: 3, Op: 4, Way: "campaign", Key: electionKey, Candidate: "unreported", Call: 50, Return: 60, Err: "lost"},
+			{Client: 3, Op: 5, Way: "campaign", Key: electionKey, Candidate: "d", Call: 5e9, Acquired: 6e9, Token: 9, Until: 10e9, Return: 11e9},
+			{Client: 3, Op: 6, Way: "campaign", Key: electionKey, Candidate: lastCandidate, Call: 12e9, Acquired: 13e9, Token: 10, Until: 14e9, Return: 15e9},
 			{Client: 1, Op: 4, Way: "WithLock", Key: "other", Call: 20, Acquired: 25, Token: 5, Until: 400, Return: 401},
 		},
 		Accesses: []access{
@@ -29,6 +36,24 @@ func good() *history {
 			{At: 410, Client: 2, Key: "k", Token: 12, Accepted: true},
 			{At: 420, Client: 2, Key: "k", Token: 12, Write: true, Base: 1, Accepted: true},
 			{At: 490, Client: 1, Key: "k", Token: 10, Write: true, Base: 1},
+		},
+		Deposits: []deposit{
+			{version: version{10, 1}, Client: 1, Key: "k", Call: 72, Kept: true},
+			{version: version{10, 2}, Client: 1, Key: "k", Call: 74}, // nobody knows, until it is found
+			{version: version{10, 3}, Client: 1, Key: "k", Call: 490},
+			{version: version{20, 1}, Client: 3, Key: "k", Call: 621, Kept: true},
+			{version: version{20, 2}, Client: 3, Key: "k", Call: 622, Kept: true, Cleared: true},
+		},
+		Watches: []watch{{Client: 1, From: 1, To: 12e9}, {Client: 3, From: 1, To: 15e9}},
+		Sightings: []sighting{
+			{Client: 1, At: 5},
+			{Client: 1, Candidate: "c", Token: 7, At: 25},
+			{Client: 3, Candidate: "c", Token: 7, Asked: 22, At: 26},
+			{Client: 3, Candidate: "unreported", Token: 8, At: 56},
+			{Client: 1, At: 70},
+			{Client: 1, Candidate: "d", Token: 9, At: 6e9},
+			{Client: 3, Candidate: "d", Token: 9, At: 6e9},
+			{Client: 3, Candidate: lastCandidate, Token: 10, At: 13e9},
 		},
 		Stalls: []stall{{Client: 1, From: 200, To: 480}},
 		Faults: []span{{Name: "client 1 stopped", From: 200, To: 480}},
@@ -67,6 +92,34 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 		}},
 		{"a lost update", "the store is guarded", func(h *history) { h.Accesses[4].Base = 0 }},
 		{"a new token refused", "the store is guarded", func(h *history) { h.Accesses[4].Accepted = false }},
+		{"an acknowledged checkpoint lost", "checkpoints are remembered", func(h *history) { at(h, 3, 1).Found = version{} }},
+		{"an older checkpoint than the acknowledged one", "checkpoints are remembered", func(h *history) { h.Deposits[1].Kept, at(h, 3, 1).Found.N = true, 1 }},
+		{"a checkpoint that was cleared", "checkpoints are remembered", func(h *history) { at(h, 3, 2).Found = version{20, 1} }},
+		{"a checkpoint older than one found before", "checkpoints are remembered", func(h *history) {
+			h.Deposits = h.Deposits[:3]
+			at(h, 3, 2).Found = version{10, 1}
+		}},
+		{"no checkpoint, and one was found before", "checkpoints are remembered", func(h *history) { h.Deposits = h.Deposits[:3] }},
+		{"lost with too few nodes that forgot", "checkpoints are remembered", func(h *history) {
+			at(h, 3, 1).Found = version{}
+			h.Faults = append(h.Faults, span{From: 73, To: 600, Forgets: []int{0, 1}}, span{From: 5, To: 71, Forgets: []int{2}})
+		}},
+		{"acknowledged after a newer token", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept = true }},
+		{"a checkpoint that nobody made", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found.N = 7 }},
+		{"a checkpoint made later", "checkpoints were made, and in time", func(h *history) { h.Deposits[1].Call = 621 }},
+		{"a checkpoint of one's own", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found = version{20, 1} }},
+		{"a checkpoint by one overtaken", "checkpoints were made, and in time", func(h *history) {
+			h.Deposits = append(h.Deposits, deposit{version: version{10, 4}, Key: "k", Call: 645})
+			at(h, 3, 2).Found = version{10, 4}
+		}},
+		{"an observer that goes back", "leaders are in order", func(h *history) { h.Sightings[5].Token = 7; h.Sightings[1].Token = 9 }},
+		{"an old leader in an answer", "leaders are in order", func(h *history) { h.Sightings[2].Asked = 7e9 }},
+		{"a leader who did not campaign", "leaders are in order", func(h *history) { h.Sightings[3].Candidate = "x" }},
+		{"another's token", "leaders are in order", func(h *history) { h.Sightings[1].Candidate = "d" }},
+		{"a leader who had not campaigned yet", "leaders are in order", func(h *history) { h.Sightings[3].At = 49 }},
+		{"a settled leader unseen", "observers see leaders", func(h *history) { h.Sightings[5].Token = 0 }},
+		{"the last leader unseen", "observers see leaders", func(h *history) { h.Sightings = h.Sightings[:7] }},
+		{"no last leader", "observers see leaders", func(h *history) { at(h, 3, 6).Acquired = 0 }},
 		{"an odd error", "errors have their faults", func(h *history) { at(h, 2, 2).Odd = true }},
 		{"a key that cannot be had", "every key can be had again", func(h *history) { at(h, 1, 3).Acquired = 0 }},
 		{"nobody came to the last lap", "every key can be had again", func(h *history) { at(h, 1, 3).Way = "WithLock" }},
@@ -183,5 +236,35 @@ func TestWhereANodeForgetsUnseenOnlyExclusionIsLetGo(t *testing.T) {
 	}
 	if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
 		t.Error("there is an order for tokens that fall")
+	}
+}
+
+// What no quorum can know any more, and what a fault or a stall kept from an observer, is not held against anybody.
+func TestWhatForgettingAndFaultsExplainIsLetGo(t *testing.T) {
+	for name, spoil := range map[string]func(h *history){
+		"a checkpoint after a quorum forgot": func(h *history) {
+			h.Attempts[6].Found = version{}
+			h.Faults = append(h.Faults, span{From: 73, To: 600, Forgets: []int{0, 1}}, span{From: 80, To: 90, Forgets: []int{2}})
+		},
+		"a checkpoint after one node forgot unseen": func(h *history) {
+			h.Attempts[6].Found, h.Fragile = version{}, 1
+			h.Faults = append(h.Faults, span{From: 100, To: 600, Forgets: []int{4}})
+		},
+		"a leader under faults": func(h *history) {
+			h.Sightings[5].Token = 0
+			h.Faults = append(h.Faults, span{From: 6e9, To: 7e9}, span{From: 9e9, To: 10e9})
+		},
+		"a leader while the observer stood still": func(h *history) {
+			h.Sightings[5].Token = 0
+			h.Stalls = append(h.Stalls, stall{Client: 1, From: 7e9, To: 9e9})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := good()
+			spoil(h)
+			if broken := append(remembered(h), observed(h)...); len(broken) > 0 {
+				t.Error(broken)
+			}
+		})
 	}
 }

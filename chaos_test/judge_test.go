@@ -18,6 +18,10 @@ var checks = []struct {
 	{"later acquisitions have larger tokens", inOrder},
 	{"holders do not overlap", exclusive},
 	{"the store is guarded", guarded},
+	{"checkpoints are remembered", remembered},
+	{"checkpoints were made, and in time", made},
+	{"leaders are in order", orderly},
+	{"observers see leaders", observed},
 	{"errors have their faults", explained},
 	{"every key can be had again", recovered},
 	{"something was done", lively},
@@ -161,6 +165,7 @@ func lively(h *history) (broken []string) {
 	for what, n := range map[string]int{
 		"acquisitions": t.acquired, "acquisitions while faults lasted": t.duringFaults, "keys that went from one client to another": t.takeovers,
 		"faults": t.faults, "reads under a token": t.reads, "writes under a token": t.writes,
+		"checkpoints": t.kept, "leaders": t.leaders,
 	} {
 		if n == 0 {
 			broken = append(broken, "no "+what)

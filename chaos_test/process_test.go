@@ -25,6 +25,9 @@ type crowd struct {
 	all      []*process
 	attempts map[[2]int]*attempt // by client and op
 	stalls   []stall
+	deposits map[deposit]*deposit // by what was known before: client, key and version
+	watches  map[int]*watch       // by client
+	seen     []sighting
 	faults   []string // what clients must not say
 }
 
@@ -44,7 +47,8 @@ type process struct {
 }
 
 func newCrowd(n int, config func(slot, number int) clientConfig) *crowd {
-	return &crowd{config: config, slots: make([]*process, n), attempts: map[[2]int]*attempt{}}
+	return &crowd{config: config, slots: make([]*process, n), attempts: map[[2]int]*attempt{},
+		deposits: map[deposit]*deposit{}, watches: map[int]*watch{}}
 }
 
 // spawn starts a client in a slot and waits until it has met the nodes.
@@ -116,6 +120,13 @@ func (w *crowd) take(p *process, line []byte) {
 		w.attempts[[2]int{p.number, r.Attempt.Op}] = r.Attempt
 	case reportStall:
 		w.stalls = append(w.stalls, *r.Stall)
+	case reportKept:
+		d := r.Deposit
+		w.deposits[deposit{version: d.version, Client: d.Client, Key: d.Key}] = d
+	case reportWatch:
+		w.watches[p.number] = r.Watch
+	case reportSeen:
+		w.seen = append(w.seen, *r.Seen)
 	case reportBye:
 		p.peace = true
 	default:
@@ -158,27 +169,50 @@ func (w *crowd) halt(slot int) (resume func() error, err error) {
 	}, nil
 }
 
-// finish tells all clients that the faults are over, and waits until they have ended in peace.
+// finish tells all clients that the faults are over, and waits until they have ended in peace: the last candidate after all others.
 func (w *crowd) finish(patience time.Duration) error {
-	for slot := range w.slots {
-		if _, err := io.WriteString(w.in(slot).stdin, toldFinish+"\n"); err != nil {
-			return fmt.Errorf("client %d: %w", w.in(slot).number, err)
-		}
-	}
 	late := time.After(patience)
 	for slot := range w.slots {
-		p := w.in(slot)
-		select {
-		case <-p.exited:
-		case <-late:
-			return fmt.Errorf("client %d did not end within %v", p.number, patience)
+		if err := w.tell(slot, toldFinish); err != nil {
+			return err
 		}
-		w.mu.Lock()
-		peace := p.peace
-		w.mu.Unlock()
-		if !peace || p.waitErr != nil {
-			return fmt.Errorf("client %d ended badly: %v", p.number, p.waitErr)
+	}
+	for slot := range w.slots {
+		if slot != lastSlot {
+			if err := w.await(slot, late); err != nil {
+				return err
+			}
 		}
+	}
+	if err := w.tell(lastSlot, toldResign); err != nil {
+		return err
+	}
+	return w.await(lastSlot, late)
+}
+
+// lastSlot is the slot of the last candidate.
+const lastSlot = 0
+
+func (w *crowd) tell(slot int, word string) error {
+	p := w.in(slot)
+	if _, err := io.WriteString(p.stdin, word+"\n"); err != nil {
+		return fmt.Errorf("client %d: %w", p.number, err)
+	}
+	return nil
+}
+
+// await waits until a client has ended in peace, or it is late.
+func (w *crowd) await(slot int, late <-chan time.Time) error {
+	p := w.in(slot)
+	select {
+	case <-p.exited:
+	case <-late:
+		return fmt.Errorf("client %d did not end in time", p.number)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !p.peace || p.waitErr != nil {
+		return fmt.Errorf("client %d ended badly: %v", p.number, p.waitErr)
 	}
 	return nil
 }
@@ -211,7 +245,17 @@ func (w *crowd) collect(h *history) (faults []string) {
 		h.Attempts = append(h.Attempts, *a)
 	}
 	sortBy(h.Attempts, func(a attempt) int64 { return a.Call })
-	h.Stalls = w.stalls
+	for _, d := range w.deposits {
+		h.Deposits = append(h.Deposits, *d)
+	}
+	sortBy(h.Deposits, func(d deposit) int64 { return d.Call })
+	for _, o := range w.watches {
+		if o.To == 0 {
+			o.To = killed[o.Client]
+		}
+		h.Watches = append(h.Watches, *o)
+	}
+	h.Stalls, h.Sightings = w.stalls, w.seen
 	return w.faults
 }
 

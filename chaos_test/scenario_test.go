@@ -197,9 +197,9 @@ func firstSeed(t *testing.T) uint64 {
 
 // run makes one history of the scenario and judges it.
 func (sc scenario) run(t *testing.T, seed uint64, sum *table) {
-	h := &history{Scenario: sc.name, Seed: seed}
+	h := &history{Scenario: sc.name, Seed: seed, TTL: int64(sc.tempo.TTL), Fragile: nodeCount/2 + 1}
 	if sc.unseen {
-		h.Unseen = int64(sc.tempo.TTL)
+		h.Unseen, h.Fragile = int64(sc.tempo.TTL), 1
 	}
 	broken, logs, err := sc.play(t.Context(), h)
 	if err != nil {
@@ -277,7 +277,7 @@ func (sc scenario) play(ctx context.Context, h *history) (broken []string, logs 
 	drawn := rand.New(rand.NewPCG(h.Seed, hash(sc.name)))
 	seeds := drawn.Uint64()
 	crowd := newCrowd(clientCount, func(slot, number int) clientConfig {
-		return clientConfig{Number: number, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.tempo}
+		return clientConfig{Number: number, Last: slot == lastSlot, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.tempo}
 	})
 	defer func() {
 		crowd.close()
@@ -289,8 +289,9 @@ func (sc scenario) play(ctx context.Context, h *history) (broken []string, logs 
 		return nil, "", err
 	}
 	h.Start = now()
-	s := &stage{nodes: set, network: net, crowd: crowd}
-	h.Faults, err = s.play(sc.script(drawn, sc.length, sc.tempo), sc.length)
+	s := &stage{nodes: set, forgetful: !sc.keep, network: net, crowd: crowd}
+	err = s.play(sc.script(drawn, sc.length, sc.tempo), sc.length)
+	h.Faults = s.spans
 	if err := errors.Join(err, s.close()); err != nil {
 		return nil, "", fmt.Errorf("faults: %w", err)
 	}

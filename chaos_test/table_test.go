@@ -40,10 +40,12 @@ func (t *table) String() string {
 	defer t.mu.Unlock()
 	var b strings.Builder
 	var all sum
-	const head, line = "%-56s %5s %7s %8s %8s %6s %9s %7s %7s %9s %7s %10s\n", "%-56s %5d %7d %8d %8d %6d %9d %7d %7d %9d %7d %10d\n"
-	fmt.Fprintf(&b, head, "scenario", "runs", "faults", "attempts", "acquired", "lost", "takeovers", "writes", "refused", "stalls", "excused", "violations")
+	const head, line = "%-56s %5s %7s %8s %8s %6s %9s %7s %7s %11s %7s %7s %7s %7s %10s\n", "%-56s %5d %7d %8d %8d %6d %9d %7d %7d %11d %7d %7d %7d %7d %10d\n"
+	fmt.Fprintf(&b, head, "scenario", "runs", "faults", "attempts", "acquired", "lost", "takeovers", "writes", "refused",
+		"checkpoints", "resumed", "leaders", "stalls", "excused", "violations")
 	row := func(name string, s *sum) {
-		fmt.Fprintf(&b, line, name, s.runs, s.faults, s.attempts, s.acquired, s.lost, s.takeovers, s.writes, s.refused, s.stalls, s.excused, s.broken)
+		fmt.Fprintf(&b, line, name, s.runs, s.faults, s.attempts, s.acquired, s.lost, s.takeovers, s.writes, s.refused,
+			s.kept, s.resumed, s.leaders, s.stalls, s.excused, s.broken)
 	}
 	for _, sc := range scenarios {
 		s := t.rows[sc.name]
@@ -63,6 +65,7 @@ func (t *table) String() string {
 // rowOf is one history in a line.
 func rowOf(t tally, excused, broken int) string {
 	return fmt.Sprintf("%d faults, %d attempts, %d acquired (%d while faults lasted), %d lost, %d takeovers; store: %d reads, %d writes, %d refused; "+
-		"%d stalls, %d overlaps excused by them; %d violations",
-		t.faults, t.attempts, t.acquired, t.duringFaults, t.lost, t.takeovers, t.reads, t.writes, t.refused, t.stalls, excused, broken)
+		"%d checkpoints, %d resumed; %d leaders; %d stalls, %d overlaps excused by them; %d violations",
+		t.faults, t.attempts, t.acquired, t.duringFaults, t.lost, t.takeovers, t.reads, t.writes, t.refused,
+		t.kept, t.resumed, t.leaders, t.stalls, excused, broken)
 }

@@ -1,0 +1,232 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"fmt"
+	"time"
+)
+
+// forgot is how many nodes may have forgotten what they were told since then, when they were asked at t.
+func (h *history) forgot(since, t int64) int {
+	nodes := map[int]bool{}
+	for _, f := range h.Faults {
+		if f.From <= t && since <= f.To {
+			for _, n := range f.Forgets {
+				nodes[n] = true
+			}
+		}
+	}
+	return len(nodes)
+}
+
+// resumed returns the acquisitions that looked for a checkpoint, by key, in the order of their tokens.
+func (h *history) resumed() map[string][]attempt {
+	byKey := map[string][]attempt{}
+	for key, held := range h.held() {
+		for _, a := range held {
+			if a.Resumed {
+				byKey[key] = append(byKey[key], a)
+			}
+		}
+		sortBy(byKey[key], func(a attempt) int64 { return a.Token })
+	}
+	return byKey
+}
+
+func (h *history) deposits() map[string][]deposit {
+	byKey := map[string][]deposit{}
+	for _, d := range h.Deposits {
+		byKey[d.Key] = append(byKey[d.Key], d)
+	}
+	return byKey
+}
+
+// landmark is a checkpoint that nobody with a newer token may find an older one than, once it stood on a quorum.
+type landmark struct {
+	version
+	since int64 // it came to stand there, or later
+	how   string
+}
+
+// remembered finds leases that began with an older checkpoint than they should have: older than one that was acknowledged, or
+// than one that a lease before found. Where so many nodes forgot that no quorum knows it any more, it may be gone.
+func remembered(h *history) (broken []string) {
+	deposits := h.deposits()
+	for key, resumed := range h.resumed() {
+		var marks []landmark
+		for _, d := range deposits[key] {
+			if by, overtaken := h.overtaker(d); d.Kept && !overtaken {
+				marks = append(marks, landmark{d.version, d.Call, "was acknowledged"})
+			} else if d.Kept && h.forgot(by.Call, d.Call) == 0 {
+				broken = append(broken, fmt.Sprintf("%s: the checkpoint %v was acknowledged, asked for at %s, after %s",
+					key, d.version, h.ms(d.Call), h.describe(by)))
+			}
+		}
+		for _, a := range resumed {
+			found := a.Found
+			var newest landmark
+			for _, m := range marks {
+				if m.Token < a.Token && newest.before(m.version) && h.forgot(m.since, a.Acquired) < h.Fragile {
+					newest = m
+				}
+			}
+			if found == (version{}) && newest.version != found {
+				found = firstCleared(deposits[key], newest.version, a)
+			}
+			if found.before(newest.version) {
+				broken = append(broken, fmt.Sprintf("%s: %s found the checkpoint %v, and %v %s", key, h.describe(a), a.Found, newest.version, newest.how))
+			}
+			marks = append(marks, landmark{found, a.Call, "was found before"})
+		}
+	}
+	return broken
+}
+
+// firstCleared is the earliest version, from this one on, that says that there is no checkpoint.
+func firstCleared(all []deposit, from version, a attempt) (first version) {
+	for _, d := range all {
+		if d.Cleared && d.Token < a.Token && d.Call < a.Acquired && !d.before(from) && (first == version{} || d.before(first)) {
+			first = d.version
+		}
+	}
+	return first
+}
+
+// overtaker is who had the key with a newer token before d was asked for.
+func (h *history) overtaker(d deposit) (by attempt, ok bool) {
+	for _, a := range h.Attempts {
+		if a.Key == d.Key && a.Acquired != 0 && a.Token > d.Token && a.Acquired < d.Call {
+			return a, true
+		}
+	}
+	return attempt{}, false
+}
+
+// made finds checkpoints that nobody made, and those of a holder that had been overtaken by a lease which looked for
+// checkpoints before it made them.
+func made(h *history) (broken []string) {
+	deposits := h.deposits()
+	for key, resumed := range h.resumed() {
+		known := map[version]deposit{}
+		for _, d := range deposits[key] {
+			known[d.version] = d
+		}
+		for _, a := range resumed {
+			if a.Found == (version{}) {
+				continue
+			}
+			d, ok := known[a.Found]
+			if !ok || d.Cleared || d.Call > a.Acquired || d.Token >= a.Token {
+				broken = append(broken, fmt.Sprintf("%s: %s found the checkpoint %v, which nobody had made", key, h.describe(a), a.Found))
+				continue
+			}
+			for _, by := range resumed {
+				if by.Token > d.Token && by.Acquired < d.Call && h.forgot(by.Call, a.Acquired) < h.Fragile {
+					broken = append(broken, fmt.Sprintf("%s: %s found the checkpoint %v, asked for at %s, after %s",
+						key, h.describe(a), a.Found, h.ms(d.Call), h.describe(by)))
+					break
+				}
+			}
+		}
+	}
+	return broken
+}
+
+// orderly finds leaders that are not who they should be: whom nobody knows, who come after a newer one in an observer's
+// sight, or whom a question is answered with that began after a newer one led.
+func orderly(h *history) (broken []string) {
+	reigns := map[int64]attempt{}
+	for _, a := range h.held()[electionKey] {
+		reigns[a.Token] = a
+	}
+	newest := map[int]int64{} // by observer
+	for _, s := range h.Sightings {
+		if s.Token == 0 {
+			continue
+		}
+		who := fmt.Sprintf("client %d saw %q with token %d at %s", s.Client, s.Candidate, s.Token, h.ms(s.At))
+		if !h.campaigned(s, reigns) {
+			broken = append(broken, who+", who did not campaign")
+		}
+		if s.Asked == 0 {
+			if s.Token < newest[s.Client] {
+				broken = append(broken, fmt.Sprintf("%s, after %d", who, newest[s.Client]))
+			}
+			newest[s.Client] = s.Token
+			continue
+		}
+		for _, a := range reigns {
+			if a.Acquired < s.Asked && a.Token > s.Token {
+				broken = append(broken, fmt.Sprintf("%s, asked at %s, after %s", who, h.ms(s.Asked), h.describe(a)))
+			}
+		}
+	}
+	return broken
+}
+
+// campaigned reports whether the leader that was seen is one who led, or who did not live to say so.
+func (h *history) campaigned(s sighting, reigns map[int64]attempt) bool {
+	if a, ok := reigns[s.Token]; ok {
+		return a.Candidate == s.Candidate && a.Call < s.At
+	}
+	for _, a := range h.Attempts {
+		if a.Key == electionKey && a.Acquired == 0 && a.Candidate == s.Candidate && a.Call < s.At {
+			return true
+		}
+	}
+	return false
+}
+
+// observed finds leaders whom an observer should have seen: who led for long enough while no fault lasted, and the last.
+func observed(h *history) (broken []string) {
+	seen := map[[2]int64]bool{} // client, token
+	for _, s := range h.Sightings {
+		if s.Asked == 0 {
+			seen[[2]int64{int64(s.Client), s.Token}] = true
+		}
+	}
+	last := 0
+	for _, a := range h.held()[electionKey] {
+		if a.Candidate == lastCandidate {
+			last++
+		}
+		for _, w := range h.Watches {
+			must := a.Candidate == lastCandidate && w.To > a.Acquired || h.calm(w, a) > h.TTL+int64(settled)
+			if must && !seen[[2]int64{int64(w.Client), a.Token}] {
+				broken = append(broken, fmt.Sprintf("client %d did not see %q lead, %s", w.Client, a.Candidate, h.describe(a)))
+			}
+		}
+	}
+	if last == 0 {
+		broken = append(broken, "the last candidate did not lead")
+	}
+	return broken
+}
+
+// An observer sees a leader at once. Where it missed that, it looks again when the TTL is over; settled is what it may need
+// beyond that, and recovery is how long after a fault it may be before all connections are back.
+const (
+	settled  = 1500 * time.Millisecond
+	recovery = time.Second
+)
+
+// calm is the longest time without a fault in which w observed and a led.
+func (h *history) calm(w watch, a attempt) (longest int64) {
+	from, to := max(w.From, a.Acquired), min(w.To, a.Until)
+	var rough []span
+	for _, f := range h.Faults {
+		rough = append(rough, span{From: f.From, To: f.To + int64(recovery)})
+	}
+	for _, s := range h.Stalls {
+		if s.Client == w.Client {
+			rough = append(rough, span{From: s.From, To: s.To + grace})
+		}
+	}
+	sortBy(rough, func(s span) int64 { return s.From })
+	for _, r := range append(rough, span{From: to, To: to}) {
+		longest = max(longest, min(r.From, to)-from)
+		from = max(from, r.To)
+	}
+	return longest
+}
