@@ -76,7 +76,7 @@ bench: ## against other lock libraries, and 100,000 leases held for a minute; a 
 	@$(GO) -C benchmarks run .
 	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
 
-setup: ## install redis-server where it is missing and can be installed
+setup: ## install redis-server and libfaketime where they are missing and can be installed
 	@$(stage) "setup" sh scripts/setup.sh
 
 clean: ## remove what builds and tests left behind

@@ -175,9 +175,14 @@ func listenTo(in io.Reader) (finish, resign, orphaned <-chan struct{}) {
 func (c *client) open(ctx context.Context) (err error) {
 	t := c.cfg.Tempo
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil)).With("client", c.cfg.Number)
-	c.c, err = cluster.Open(ctx, cluster.Config{URLs: c.cfg.URLs, MaxTTL: t.MaxTTL, NodeTimeout: t.NodeTimeout, Logger: log})
-	if err != nil {
-		return err
+	for patience := time.Now().Add(nodeTimeout / 2); ; { // on a busy machine nodes may be slow to answer
+		c.c, err = cluster.Open(ctx, cluster.Config{URLs: c.cfg.URLs, MaxTTL: t.MaxTTL, NodeTimeout: t.NodeTimeout, Logger: log})
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, cluster.ErrNoQuorum) || time.Now().After(patience) {
+			return err
+		}
 	}
 	cfg := lock.Config{TTL: t.TTL, Owner: fmt.Sprintf("client-%d", c.cfg.Number)}
 	c.locker, err = lock.New(c.c, cfg)

@@ -16,7 +16,8 @@
 // Meanwhile nodes crash with and without their memory (without it, an empty server takes their place), freeze, are cut off
 // in one direction or both, with what was on its way lost or delivered late (so that a reply is lost and its write has
 // landed), become slow in one direction or both, and lose their connections; servers run out of memory, take the right to
-// run scripts away, let no new client in, and forget all scripts; a node is emptied by hand; a client is cut off from a
+// run scripts away, let no new client in, and forget all scripts; a node, or two, are emptied by hand; a node loses the end of its append-only file, or its
+// disk is full, so that it refuses to write or ends; the clock of a node jumps by 10 s and back, and the clocks of all drift; a client is cut off from a
 // minority while another node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are
 // restarted one after another.
 //
@@ -43,8 +44,10 @@
 //   - all of it together has a sequential explanation (porcupine); running out of time counts as none
 //   - clients did acquire, also while faults lasted
 //
-// A node that is emptied by hand forgets without a restart, so nobody can know; in that row two clients may have a key at
-// one time, and a checkpoint may be gone. Everything else is judged there too.
+// A node that is emptied by hand forgets without a restart, so nobody can know; in those rows two clients may have a key at
+// one time, up to a TTL after it, and a checkpoint may be gone. So may two clients have a key where the clock of a node
+// jumps by more than the margin, and a checkpoint be gone where an append-only file that is not synced with every write
+// loses its end. Everything else is judged there too.
 //
 // A client that did not run cannot know that it lost a key. Each watches its own clock, reports when it stood still for longer than
 // 15 ms, and a belief that outlives its lease in such a time is excused, and counted. The token is what stands between
@@ -54,6 +57,8 @@
 //
 // Where a Docker engine answers the nodes are containers, made from the machine's own redis-server without any registry;
 // otherwise they are child processes; without redis-server the scenarios are skipped. A line at the start says which.
+// Clocks of nodes take libfaketime, and full disks of child processes Linux and root; without these the rows are skipped and
+// say why, but without libfaketime they fail where REDLOCK_TEST_BACKENDS asks for real nodes.
 // Containers carry labels; those of a run that ended without removing them are removed by the next, others' never.
 //
 // # Variables
@@ -70,8 +75,10 @@
 //
 // # What is not covered
 //
-// Clocks of nodes and clients that jump or drift (internal/sim has nodes whose clocks differ and drift); a disk that is full,
-// and an append-only file that lost its tail. Nodes that are a Sentinel-managed pair or a Redis
-// Cluster, TLS, and users with few rights are tested in internal/kinds.
+// A client's clock that jumps: Go asks the kernel for the time past libc, which is where libfaketime sits (tried, also with
+// cgo). What a lease makes of a wall clock and a monotonic clock that part is tested in package lease, in
+// TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue and its neighbours.
+//
+// Nodes that are a Sentinel-managed pair or a Redis Cluster, TLS, and users with few rights are tested in internal/kinds.
 // Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.
 package chaos

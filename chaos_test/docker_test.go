@@ -3,13 +3,18 @@
 package chaos_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
+	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -62,7 +67,7 @@ func dockerBackend() (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a Docker engine answers, but a container on it does not: %w", err)
 	}
-	return &backend{name: name, start: e.start, close: e.close}, nil
+	return newBackend(name, e.start, e.close), nil
 }
 
 // close removes what was left behind, which the next run would otherwise do.
@@ -81,7 +86,7 @@ func publishedAt(endpoint string) (bind, dial string) {
 
 // try runs one node, and says which Redis on which engine it is.
 func (e *engine) try() (string, error) {
-	set, err := e.start(1, false)
+	set, err := e.start(1, nodeKind{})
 	if err != nil {
 		return "", err
 	}
@@ -158,8 +163,9 @@ func (e *engine) remove(id string) error {
 // containers are nodes that are containers.
 type containers struct {
 	e    *engine
-	keep bool
+	kind nodeKind
 	all  []*container
+	clocks
 }
 
 type container struct {
@@ -167,12 +173,16 @@ type container struct {
 	resource *dockertest.Resource
 }
 
-func (e *engine) start(n int, keep bool) (nodes, error) {
-	s := &containers{e: e, keep: keep, all: make([]*container, n)}
+func (e *engine) start(n int, k nodeKind) (nodes, error) {
+	c, err := e.clocksOf(k)
+	if err != nil {
+		return nil, err
+	}
+	s := &containers{e: e, kind: k, all: make([]*container, n), clocks: c}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
-		wg.Go(func() { s.all[i], errs[i] = s.run() })
+		wg.Go(func() { s.all[i], errs[i] = s.run(i) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -181,13 +191,21 @@ func (e *engine) start(n int, keep bool) (nodes, error) {
 	return s, nil
 }
 
+// clocksOf makes the clocks of nodes. They are files of this machine, whose libfaketime only an image has that was made here.
+func (e *engine) clocksOf(k nodeKind) (clocks, error) {
+	if k.clocks != nil && e.repository != localImage {
+		return clocks{}, fmt.Errorf("the image %s:%s was not made here", e.repository, e.tag)
+	}
+	return newClocks(k.clocks)
+}
+
 // run starts a container on a free port. One that was free when it was chosen may be taken when the engine binds it;
 // then another is tried.
-func (s *containers) run() (*container, error) {
+func (s *containers) run(i int) (*container, error) {
 	const tries = 5
 	var errs []error
 	for range tries {
-		c, err := s.runOn(randomPort())
+		c, err := s.runOn(i, randomPort())
 		if err == nil {
 			return c, nil
 		}
@@ -207,13 +225,22 @@ func randomPort() int {
 	}
 }
 
-func (s *containers) runOn(port int) (*container, error) {
-	const inside = "6379/tcp"
+func (s *containers) runOn(i, port int) (*container, error) {
+	const inside, data, clock = "6379/tcp", "/data", "/clock"
 	name := fmt.Sprintf("redlock-chaos-%d-%08x", os.Getpid(), rand.Uint32())
-	resource, err := s.e.pool.RunWithOptions(&dockertest.RunOptions{
+	o := &dockertest.RunOptions{
 		Name: name, Repository: s.e.repository, Tag: s.e.tag, Labels: s.e.labels(), Cmd: s.command(),
 		ExposedPorts: []string{inside},
 		PortBindings: map[dc.Port][]dc.PortBinding{inside: {{HostIP: s.e.bind, HostPort: strconv.Itoa(port)}}},
+	}
+	if s.kind.clocks != nil {
+		dir, file := filepath.Split(s.file(i))
+		o.Env, o.Mounts = s.env(path.Join(clock, file)), []string{dir + ":" + clock}
+	}
+	resource, err := s.e.pool.RunWithOptions(o, func(host *dc.HostConfig) {
+		if s.kind.small {
+			host.Tmpfs = map[string]string{data: "size=" + smallDisk}
+		}
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.e.remove(name)) // it may have been created
@@ -227,8 +254,8 @@ func (s *containers) runOn(port int) (*container, error) {
 
 func (s *containers) command() []string {
 	cmd := []string{"redis-server", "--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""}
-	if s.keep {
-		cmd = append(append(cmd, "--appendonly", "yes"), alwaysSync...)
+	if s.kind.memory != nothing {
+		cmd = append(cmd, "--appendonly", "yes", "--appendfsync", string(s.kind.memory))
 	}
 	return cmd
 }
@@ -252,7 +279,10 @@ func (s *containers) id(i int) string { return s.all[i].resource.Container.ID }
 
 func (s *containers) Stop(i int) error {
 	if err := s.e.pool.Client.KillContainer(dc.KillContainerOptions{ID: s.id(i), Signal: dc.SIGKILL}); err != nil {
-		return err
+		var ended *dc.ContainerNotRunning
+		if !errors.As(err, &ended) {
+			return err
+		}
 	}
 	_, err := s.e.pool.Client.WaitContainer(s.id(i))
 	return err
@@ -268,6 +298,36 @@ func (s *containers) Restart(i int) error {
 func (s *containers) Pause(i int) error  { return s.e.pool.Client.PauseContainer(s.id(i)) }
 func (s *containers) Resume(i int) error { return s.e.pool.Client.UnpauseContainer(s.id(i)) }
 
+// CutTail fetches the append-only file and puts a shorter one in its place, which an engine does also while a container is stopped.
+func (s *containers) CutTail(i int, part float64) error {
+	const dir = "/data/appendonlydir"
+	var files, shorter bytes.Buffer
+	err := s.e.pool.Client.DownloadFromContainer(s.id(i), dc.DownloadFromContainerOptions{Path: dir, OutputStream: &files})
+	if err != nil {
+		return err
+	}
+	in := tar.NewReader(&files)
+	h, err := in.Next()
+	for err == nil && !strings.HasSuffix(h.Name, ".incr.aof") {
+		h, err = in.Next()
+	}
+	if err != nil {
+		return fmt.Errorf("node %d has no append-only file: %w", i, err)
+	}
+	h.Name, h.Size = path.Base(h.Name), int64(float64(h.Size)*part)
+	out := tar.NewWriter(&shorter)
+	if err := out.WriteHeader(h); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(out, in, h.Size); err != nil {
+		return err
+	}
+	if err := out.Close(); err != nil {
+		return err
+	}
+	return s.e.pool.Client.UploadToContainer(s.id(i), dc.UploadToContainerOptions{Path: dir, InputStream: &shorter})
+}
+
 func (s *containers) Close() error {
 	errs := make([]error, len(s.all))
 	var wg sync.WaitGroup
@@ -277,5 +337,5 @@ func (s *containers) Close() error {
 		}
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.remove())...)
 }

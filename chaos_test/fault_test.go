@@ -36,6 +36,10 @@ const (
 	crowded  kind = "full of clients"  // after its connections were lost
 	unlearn  kind = "without scripts"
 	emptied  kind = "emptied by hand"
+	filled   kind = "out of disk"         // and refuses to write, until a new server takes its place
+	choked   kind = "dead of a full disk" // until then
+	torn     kind = "crashed, and has lost the end of its file"
+	jumped   kind = "showing another time"
 	killing  kind = "killed and replaced"
 	stopping kind = "stopped"
 )
@@ -49,8 +53,10 @@ type fault struct {
 	after  time.Duration // the one before was mended, or the traffic began
 	lasts  time.Duration
 	nodes  []int
-	client int    // the slot of the client it concerns, or everybody
-	amid   *fault // happens when half of it is over
+	client int           // the slot of the client it concerns, or everybody
+	shows  time.Duration // of jumped: how much later
+	part   float64       // of torn: how much of the file is left
+	amid   *fault        // happens when half of it is over
 }
 
 func (f fault) String() string {
@@ -65,6 +71,9 @@ func (f fault) String() string {
 		what = append(what, fmt.Sprintf("for the client in slot %d", f.client))
 	}
 	text := strings.Join(what, ", ") + " " + string(f.kind)
+	if f.shows != 0 {
+		text += fmt.Sprintf(", %v off", f.shows)
+	}
 	if f.amid != nil {
 		text += "; amid that " + f.amid.String()
 	}
@@ -73,12 +82,12 @@ func (f fault) String() string {
 
 // stage is what faults happen to.
 type stage struct {
-	nodes     nodes
-	forgetful bool // nodes that crash forget
-	network   network
-	crowd     *crowd
-	lines     map[int]*redis.Client // see tell
-	spans     []span                // what has happened
+	nodes   nodes
+	memory  memory // of the nodes
+	network network
+	crowd   *crowd
+	lines   map[int]*redis.Client // see tell
+	spans   []span                // what has happened
 }
 
 // play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
@@ -100,7 +109,8 @@ func (s *stage) play(faults []fault, length time.Duration) error {
 // happen lets a fault last its time, mends it, and writes that down.
 func (s *stage) happen(f fault) error {
 	sp := span{Name: f.String(), From: now()}
-	if f.kind == emptied || f.kind == crash && s.forgetful {
+	switch {
+	case f.kind == crash && s.memory == nothing, slices.Contains([]kind{emptied, filled, choked, torn}, f.kind):
 		sp.Forgets = f.nodes
 	}
 	err := s.last(f)
@@ -153,10 +163,19 @@ func (s *stage) begin(f fault) error {
 	var errs []error
 	for _, n := range f.nodes {
 		switch f.kind {
-		case crash:
+		case crash, torn:
 			errs = append(errs, s.nodes.Stop(n))
 		case freeze:
 			errs = append(errs, s.nodes.Pause(n))
+		case jumped:
+			errs = append(errs, s.nodes.SetClock(n, fmt.Sprintf("%+d", int(f.shows.Seconds()))))
+		case choked:
+			errs = append(errs, s.tell(n, []any{"CONFIG", "SET", "appendfsync", "always"}))
+			_ = s.tell(n, fill) // no answer comes: it ends
+		case filled:
+			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // if it is told twice
+				errs = append(errs, err)
+			}
 		}
 		errs = append(errs, s.tell(n, ailments[f.kind].begin))
 	}
@@ -175,6 +194,9 @@ var ailments = map[kind]struct{ begin, mend []any }{
 	emptied: {begin: []any{"FLUSHALL"}},
 }
 
+// fill is more than a small disk has room for.
+var fill = []any{"SET", "filler", make([]byte, tooMuch), "PX", "1000"}
+
 // tell sends a command to a node itself, past all links, on a connection that stays: a server that is full of clients lets
 // nobody in to mend it.
 func (s *stage) tell(n int, command []any) error {
@@ -185,14 +207,19 @@ func (s *stage) tell(n int, command []any) error {
 		s.lines = map[int]*redis.Client{}
 	}
 	if s.lines[n] == nil {
-		s.lines[n] = redis.NewClient(&redis.Options{
-			Addr: s.nodes.Addrs()[n], PoolSize: 1, DisableIdentity: true, PipelinePoolSize: -1,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		})
+		s.lines[n] = redis.NewClient(ownOptions(s.nodes.Addrs()[n]))
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), nodeTimeout)
 	defer cancel()
 	return s.lines[n].Do(ctx, command...).Err()
+}
+
+// ownOptions are those of a connection of the test's own to a node.
+func ownOptions(addr string) *redis.Options {
+	return &redis.Options{
+		Addr: addr, PoolSize: 1, DisableIdentity: true, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
 }
 
 func (s *stage) close() error {
@@ -222,6 +249,12 @@ func (s *stage) mend(f fault) error {
 		switch f.kind {
 		case crash:
 			wg.Go(func() { errs[i] = s.nodes.Restart(n) })
+		case torn:
+			wg.Go(func() { errs[i] = errors.Join(s.nodes.CutTail(n, f.part), s.nodes.Restart(n)) })
+		case filled, choked:
+			wg.Go(func() { errs[i] = errors.Join(s.nodes.Stop(n), s.nodes.Restart(n)) })
+		case jumped:
+			errs[i] = s.nodes.SetClock(n, "+0")
 		case freeze:
 			wg.Go(func() { errs[i] = s.nodes.Resume(n) })
 		default:

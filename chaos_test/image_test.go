@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/ory/dockertest/v3"
@@ -71,10 +72,22 @@ func rootfsOfServer() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := libraries(server)
+	loader, files, err := libraries(server)
 	if err != nil {
 		return nil, err
 	}
+	if loader != "" {
+		files = append(files, loader)
+	}
+	if lib, _, err := faketime(); err == nil {
+		more, err := linked(loader, lib)
+		if err != nil {
+			return nil, err
+		}
+		files = append(append(files, lib), more...)
+	}
+	slices.Sort(files)
+	files = slices.Compact(files)
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
 	for _, dir := range []string{"tmp/", "data/"} {
@@ -109,30 +122,34 @@ func pack(w *tar.Writer, name, file string) error {
 var libraryPath = regexp.MustCompile(`=> (/\S+) \(0x`)
 
 // libraries returns the loader of a program and what the loader would load, as it says itself. A static program has none.
-func libraries(program string) ([]string, error) {
+func libraries(program string) (loader string, files []string, err error) {
 	f, err := elf.Open(program)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	defer func() { _ = f.Close() }()
-	var loader string
 	for _, p := range f.Progs {
 		if p.Type == elf.PT_INTERP {
 			name, err := io.ReadAll(p.Open())
 			if err != nil {
-				return nil, err
+				return "", nil, err
 			}
 			loader = strings.TrimRight(string(name), "\x00")
 		}
 	}
 	if loader == "" {
-		return nil, nil
+		return "", nil, nil
 	}
-	list, err := exec.Command(loader, "--list", program).Output()
+	files, err = linked(loader, program)
+	return loader, files, err
+}
+
+// linked returns what a loader would load for a program or a library, itself left out.
+func linked(loader, object string) (files []string, err error) {
+	list, err := exec.Command(loader, "--list", object).Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s --list %s: %w", loader, program, err)
+		return nil, fmt.Errorf("%s --list %s: %w", loader, object, err)
 	}
-	files := []string{loader}
 	for _, m := range libraryPath.FindAllSubmatch(list, -1) {
 		if name := string(m[1]); name != loader {
 			files = append(files, name)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,15 +32,76 @@ type nodes interface {
 	// Pause freezes node i until Resume.
 	Pause(i int) error
 	Resume(i int) error
+	// CutTail takes the end off the append-only file of node i, which is stopped: all but this part of it.
+	CutTail(i int, part float64) error
+	// SetClock has the clock of node i show another time from now on, as libfaketime reads it.
+	SetClock(i int, setting string) error
 	Close() error
 }
 
+// memory is what a node knows after a crash.
+type memory string
+
+const (
+	nothing    memory = ""
+	mostOfIt   memory = "everysec" // it writes to disk once a second
+	everything memory = "always"   // it writes to disk before it answers
+)
+
+// nodeKind is what the nodes of a row are like.
+type nodeKind struct {
+	memory memory
+	clocks []string // if not nil, each has a clock that can be set, which shows this at first, as libfaketime reads it
+	small  bool     // its disk has smallDisk, and is as good as new after a restart
+}
+
+const (
+	smallDisk = "16m"
+	tooMuch   = 24 << 20 // bytes, for such a disk
+)
+
 // backend is where nodes come from.
 type backend struct {
-	name string // for the line at the start
-	// start starts nodes that keep everything over a crash, or forget everything.
-	start func(n int, keep bool) (nodes, error)
+	name  string // for the line at the start
+	start func(n int, k nodeKind) (nodes, error)
 	close func()
+	// noClocks and noSmallDisks say why there can be none, if so. Each is tried once.
+	noClocks, noSmallDisks func() error
+}
+
+func newBackend(name string, start func(int, nodeKind) (nodes, error), close func()) *backend {
+	return &backend{
+		name: name, start: start, close: close,
+		noClocks: sync.OnceValue(func() error {
+			set, err := start(1, nodeKind{clocks: []string{"+0"}})
+			if err != nil {
+				return err
+			}
+			return errors.Join(tryClock(set), set.Close())
+		}),
+		noSmallDisks: sync.OnceValue(func() error {
+			set, err := start(1, nodeKind{memory: mostOfIt, small: true})
+			if err != nil {
+				return err
+			}
+			return set.Close()
+		}),
+	}
+}
+
+// lacks says why there can be no nodes of this kind, if so.
+func (b *backend) lacks(k nodeKind) error {
+	if k.clocks != nil {
+		if err := b.noClocks(); err != nil {
+			return fmt.Errorf("no clocks that can be set: %w", err)
+		}
+	}
+	if k.small {
+		if err := b.noSmallDisks(); err != nil {
+			return fmt.Errorf("no small disks: %w", err)
+		}
+	}
+	return nil
 }
 
 // errNoNodes matches errors that say that this machine has nothing to run nodes with.
@@ -96,32 +158,36 @@ func processBackend(why string) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &backend{
-		name:  fmt.Sprintf("redis-server %s child processes: %s", version, why),
-		start: startProcesses,
-		close: func() {},
-	}, nil
+	return newBackend(fmt.Sprintf("redis-server %s child processes: %s", version, why), startProcesses, func() {}), nil
 }
 
-// alwaysSync has a node write every command to disk before it answers.
-var alwaysSync = []string{"--appendfsync", "always"}
-
-func startProcesses(n int, keep bool) (nodes, error) {
-	o := redisproc.Options{Persist: keep}
-	if keep {
-		o.Args = alwaysSync
+func startProcesses(n int, k nodeKind) (nodes, error) {
+	o := redisproc.Options{Persist: k.memory != nothing}
+	if o.Persist {
+		o.Args = []string{"--appendfsync", string(k.memory)}
 	}
-	s, err := redisproc.Start(n, o)
+	if k.small {
+		o.Disk = smallDisk
+	}
+	c, err := newClocks(k.clocks)
 	if err != nil {
 		return nil, err
 	}
-	return processes{s, keep}, nil
+	if k.clocks != nil {
+		o.Env = func(i int) []string { return c.env(c.file(i)) }
+	}
+	s, err := redisproc.Start(n, o)
+	if err != nil {
+		return nil, errors.Join(err, c.remove())
+	}
+	return processes{s, o.Persist, c}, nil
 }
 
 // processes are nodes that are child processes.
 type processes struct {
 	set  *redisproc.Nodes
 	keep bool
+	clocks
 }
 
 func (p processes) Addrs() []string {
@@ -136,7 +202,19 @@ func (p processes) Stop(i int) error    { p.set.Stop(i); return nil }
 func (p processes) Restart(i int) error { return p.set.Restart(i, !p.keep) }
 func (p processes) Pause(i int) error   { p.set.Pause(i); return nil }
 func (p processes) Resume(i int) error  { p.set.Resume(i); return nil }
-func (p processes) Close() error        { p.set.Close(); return nil }
+func (p processes) Close() error        { p.set.Close(); return p.remove() }
+
+func (p processes) CutTail(i int, part float64) error {
+	files, err := filepath.Glob(filepath.Join(p.set.Dir(i), "appendonlydir", "*.incr.aof"))
+	if err != nil || len(files) != 1 {
+		return fmt.Errorf("node %d has these append-only files: %q", i, files)
+	}
+	info, err := os.Stat(files[0])
+	if err != nil {
+		return err
+	}
+	return os.Truncate(files[0], int64(float64(info.Size())*part))
+}
 
 // awaitAnswer waits until the server at addr answers.
 func awaitAnswer(addr string) error {

@@ -1,14 +1,29 @@
 #!/bin/sh
-# Makes redis-server available to the tests, where that is possible without
-# asking anybody. It never fails: without redis-server the tests run on
-# embedded nodes only, and this script says so.
+# Makes redis-server available to the tests, and libfaketime, which gives their
+# nodes clocks that jump, where that is possible without asking anybody. It
+# never fails: without redis-server the tests run on embedded nodes only,
+# without libfaketime some chaos scenarios are left out, and this script says so.
 #
-#   scripts/setup.sh            what `make setup` runs
-#   scripts/setup.sh install    the part that needs root; called by the above
+#   scripts/setup.sh                    what `make setup` runs
+#   scripts/setup.sh install PACKAGE    the part that needs root; called by the above
 set -eu
 
 have() {
 	command -v "$1" >/dev/null 2>&1
+}
+
+# libfaketime is a library that the tests preload; see chaos_test.
+have_faketime() {
+	for lib in /usr/lib/*/faketime/libfaketime.so.1 /usr/lib64/faketime/libfaketime.so.1 \
+		/usr/lib/faketime/libfaketime.so.1 /usr/local/lib/faketime/libfaketime.so.1; do
+		[ ! -e "$lib" ] || return 0
+	done
+	return 1
+}
+
+# Only Linux programs can be given another clock in this way.
+faketime_is_missing() {
+	[ "$(uname -s)" = Linux ] && ! have_faketime
 }
 
 embedded_only() {
@@ -59,42 +74,47 @@ retire_service() {
 	update-rc.d redis-server disable
 }
 
-# install_redis downloads under a time limit, so that a machine without a
+# install downloads under a time limit, so that a machine without a
 # network loses little time, and unpacks without one: interrupting dpkg would
 # leave a half-installed package.
-install_redis() {
+install() {
 	PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 	export DEBIAN_FRONTEND=noninteractive
-	set -- install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=60 redis-server
+	options='-y -qq --no-install-recommends -o DPkg::Lock::Timeout=60'
 
 	forbid_service_starts
 	quietly timeout 60 apt-get update -qq || echo "trying with the package lists that are there"
-	quietly timeout 120 apt-get "$@" --download-only || return 1
-	quietly apt-get "$@" || return 1
-	retire_service >/dev/null 2>&1 || true
+	# $options is several words.
+	quietly timeout 120 apt-get install $options "$1" --download-only || return 1
+	quietly apt-get install $options "$1"
 }
 
 if [ "${1:-}" = install ]; then
-	install_redis
-	exit
-fi
-
-if have redis-server; then
-	redis-server --version
+	install "$2" || exit 1
+	[ "$2" != redis-server ] || retire_service >/dev/null 2>&1 || true
 	exit 0
 fi
 
-if ! have apt-get; then
-	embedded_only "$(how_to_install)"
-elif [ "$(id -u)" = 0 ]; then
-	as_root=
-elif have sudo && sudo -n true 2>/dev/null; then
-	as_root='sudo -n'
-else
-	embedded_only "$(how_to_install)"
-fi
+# get installs a package if this script may. It fails if it may not, or can not.
+get() {
+	have apt-get || return 1
+	if [ "$(id -u)" = 0 ]; then
+		as_root=
+	elif have sudo && sudo -n true 2>/dev/null; then
+		as_root='sudo -n'
+	else
+		return 1
+	fi
+	echo "$1 is missing, installing it with apt-get"
+	$as_root sh "$0" install "$1"
+}
 
-echo "redis-server is missing, installing it with apt-get"
-$as_root sh "$0" install || embedded_only "$(how_to_install)"
-have redis-server || embedded_only "$(how_to_install)"
+if ! have redis-server; then
+	get redis-server && have redis-server || embedded_only "$(how_to_install)"
+fi
 redis-server --version
+if faketime_is_missing; then
+	get libfaketime && have_faketime ||
+		echo "libfaketime is missing and could not be installed from here: no clocks of nodes that jump in the tests." \
+			"To get it: sudo apt-get install libfaketime"
+fi

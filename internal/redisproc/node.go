@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -28,6 +29,7 @@ type node struct {
 	path string
 	dir  string
 	opts Options
+	env  []string
 	port int
 	// sentinel, if not empty, is what a Sentinel is to watch, in the words of
 	// its configuration file.
@@ -45,8 +47,11 @@ type node struct {
 
 // newNode starts a server on a free port. A port that was free when it was
 // chosen may be taken when the server binds it; then another one is tried.
-func newNode(path, dir string, o Options, sentinel string) (*node, error) {
+func newNode(path, dir string, o Options, index int, sentinel string) (*node, error) {
 	n := &node{path: path, dir: dir, opts: o, sentinel: sentinel}
+	if o.Env != nil {
+		n.env = o.Env(index)
+	}
 	for try := 1; ; try++ {
 		port, err := freePort()
 		if err != nil {
@@ -128,7 +133,7 @@ func (n *node) start() error {
 			return err
 		}
 	}
-	proc, err := startProcess(n.path, n.dir, n.args())
+	proc, err := startProcess(n.command(), n.dir)
 	if err != nil {
 		return err
 	}
@@ -139,6 +144,16 @@ func (n *node) start() error {
 	}
 	n.proc, n.paused = proc, false
 	return nil
+}
+
+func (n *node) command() *exec.Cmd {
+	cmd := exec.Command(n.path, n.args()...)
+	cmd.Env = append(os.Environ(), n.env...)
+	cmd.SysProcAttr = dieWithParent()
+	if n.opts.Disk != "" {
+		onDisk(cmd, n.dir, n.opts.Disk)
+	}
+	return cmd
 }
 
 // awaitReady waits until the server answers, and the server is proc.

@@ -17,6 +17,13 @@ type Options struct {
 	// Args are further arguments of redis-server, after those that this
 	// package chooses, such as "--maxmemory", "1mb".
 	Args []string
+	// Env, if not nil, returns what stands in a node's environment beside this
+	// process's own, such as "LD_PRELOAD=…".
+	Env func(node int) []string
+	// Disk, if not empty, is the size of the disk that a node writes to, such as
+	// "16m": a tmpfs that each of its processes gets anew, so that nothing
+	// outlives a restart. It needs Linux, and root.
+	Disk string
 	// Password, if not empty, is what clients must give (requirepass). The
 	// URLs contain it.
 	Password string
@@ -72,7 +79,7 @@ func Start(n int, o Options) (*Nodes, error) {
 	}
 	s := &Nodes{dir: dir}
 	for i := range n {
-		nd, err := newNode(path, filepath.Join(dir, strconv.Itoa(i)), o, "")
+		nd, err := newNode(path, filepath.Join(dir, strconv.Itoa(i)), o, i, "")
 		if err != nil {
 			s.Close()
 			return nil, fmt.Errorf("redisproc: node %d of %d: %w", i, n, err)
@@ -92,6 +99,10 @@ func (s *Nodes) URLs() []string {
 	}
 	return urls
 }
+
+// Dir returns the directory of node i, in which its process runs and keeps what
+// it writes to disk.
+func (s *Nodes) Dir(i int) string { return s.node(i).dir }
 
 // Len returns the number of nodes.
 func (s *Nodes) Len() int { return len(s.nodes) }

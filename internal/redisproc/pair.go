@@ -55,7 +55,7 @@ func (p *Pair) form() error {
 	}
 	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\n",
 		masterName, host, port)
-	if p.sentinel, err = newNode(master.path, filepath.Join(p.dir, "sentinel"), Options{}, config); err != nil {
+	if p.sentinel, err = newNode(master.path, filepath.Join(p.dir, "sentinel"), Options{}, 0, config); err != nil {
 		return err
 	}
 	return p.sentinel.await("the Sentinel to know the replica", "master0",

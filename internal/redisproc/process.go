@@ -23,21 +23,19 @@ type process struct {
 	waitErr error         // how it ended, valid once exited is closed
 }
 
-// startProcess runs the program in dir.
+// startProcess runs the command in dir.
 //
 // A goroutine lives as long as the process, on a thread of its own: where the
 // process is set to die with its parent, the parent is the thread that started
 // it, and Go ends threads when it pleases unless a goroutine is locked to them.
-func startProcess(path, dir string, args []string) (*process, error) {
+func startProcess(cmd *exec.Cmd, dir string) (*process, error) {
 	p := &process{logFile: filepath.Join(dir, "redis.log"), exited: make(chan struct{})}
 	log, err := os.Create(p.logFile)
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, args...)
 	cmd.Dir = dir
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = dieWithParent()
 
 	started := make(chan error)
 	go func() {

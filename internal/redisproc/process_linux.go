@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"syscall"
 	"time"
 )
@@ -12,6 +13,15 @@ import (
 // it ends.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+}
+
+// onDisk has the command run with a tmpfs of this size mounted at dir, in a mount namespace of its own, with which the
+// tmpfs goes.
+func onDisk(cmd *exec.Cmd, dir, size string) {
+	const script = `mount -t tmpfs -o size="$1" redisproc "$0" && shift && exec "$@"`
+	cmd.Args = append([]string{"sh", "-c", script, dir, size, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 }
 
 // awaitFrozen waits until all of the process stands still: SIGSTOP takes effect

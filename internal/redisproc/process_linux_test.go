@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -80,4 +81,43 @@ func TestParentOfAnOrphan(t *testing.T) {
 	s := start(t, 1, Options{})
 	fmt.Printf("pid %d\n", s.nodes[0].proc.pid)
 	select {} // until it is killed
+}
+
+// The loader complains in the log of what it cannot preload.
+func TestANodeHasTheEnvironmentThatItIsGiven(t *testing.T) {
+	s := start(t, 2, Options{Env: func(i int) []string { return []string{"LD_PRELOAD=/nowhere/" + strconv.Itoa(i)} }})
+	for i := range s.Len() {
+		log, err := os.ReadFile(filepath.Join(s.Dir(i), "redis.log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := fmt.Sprintf("'/nowhere/%d'", i); !strings.Contains(string(log), want) {
+			t.Errorf("node %d does not speak of %s:\n%s", i, want, log)
+		}
+	}
+}
+
+// A disk of its own is full when the node has written so much, and is gone with the process.
+func TestADiskIsFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("a disk takes root")
+	}
+	s := start(t, 1, Options{Persist: true, Disk: "4m"})
+	c := client(t, s.URLs()[0], nil)
+	ctx := t.Context()
+	if err := c.Set(ctx, "k", strings.Repeat("x", 6<<20), 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Set(ctx, "k", "", 0).Err(); err == nil || !strings.HasPrefix(err.Error(), "MISCONF") {
+		t.Errorf("a write to a full disk: %v, want MISCONF", err)
+	}
+	if err := s.Restart(0, false); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client(t, s.URLs()[0], nil).DBSize(ctx).Result(); n != 0 || err != nil {
+		t.Errorf("after a restart there are %d keys, %v", n, err)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(mounts), s.dir) {
+		t.Errorf("the disk is mounted here too (%v)", err)
+	}
 }

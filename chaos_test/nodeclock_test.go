@@ -1,0 +1,112 @@
+//go:build unix
+
+package chaos_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// clocks are the clocks that nodes read through libfaketime, each from a file in a directory of its own.
+type clocks struct {
+	dir     string // "" if there are none
+	preload string
+}
+
+// newClocks makes a clock for each of these settings.
+func newClocks(settings []string) (c clocks, err error) {
+	if settings == nil {
+		return c, nil
+	}
+	lib, libc, err := faketime()
+	if err != nil {
+		return c, err
+	}
+	if c.dir, err = os.MkdirTemp("", "redlock-clocks-"); err != nil {
+		return c, err
+	}
+	c.preload = lib + ":" + libc
+	err = os.Chmod(c.dir, 0o755) // containers look in too
+	for i, setting := range settings {
+		err = errors.Join(err, os.Mkdir(filepath.Dir(c.file(i)), 0o755), c.SetClock(i, setting))
+	}
+	return c, err
+}
+
+func (c clocks) file(i int) string { return filepath.Join(c.dir, strconv.Itoa(i), "clock") }
+
+// env is the environment of a node that finds its clock in this file. libc goes in second: redis-server's allocator does
+// not start up behind libfaketime alone.
+func (c clocks) env(file string) []string {
+	return []string{
+		"LD_PRELOAD=" + c.preload, "FAKETIME_TIMESTAMP_FILE=" + file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
+	}
+}
+
+// SetClock takes effect at once and as a whole.
+func (c clocks) SetClock(i int, setting string) error {
+	if c.dir == "" {
+		return errors.New("these nodes have the machine's clock")
+	}
+	next := c.file(i) + ".next"
+	return errors.Join(os.WriteFile(next, []byte(setting+"\n"), 0o644), os.Rename(next, c.file(i)))
+}
+
+func (c clocks) remove() error {
+	if c.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(c.dir)
+}
+
+// faketime finds libfaketime, and the libc that redis-server uses.
+func faketime() (lib, libc string, err error) {
+	for _, dir := range []string{"/usr/lib/*/faketime", "/usr/lib64/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime"} {
+		if found, err := filepath.Glob(filepath.Join(dir, "libfaketime.so.1")); err == nil && len(found) > 0 {
+			lib = found[0]
+			break
+		}
+	}
+	if lib == "" {
+		return "", "", errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
+	}
+	server, err := redisproc.Available()
+	if err != nil {
+		return "", "", err
+	}
+	_, files, err := libraries(server)
+	if err != nil {
+		return "", "", err
+	}
+	for _, f := range files {
+		if filepath.Base(f) == "libc.so.6" {
+			return lib, f, nil
+		}
+	}
+	return "", "", errors.New("redis-server does not use glibc, for which libfaketime is made")
+}
+
+// tryClock finds out whether a node's clock can be set: to an hour later.
+func tryClock(set nodes) error {
+	if err := set.SetClock(0, "+3600"); err != nil {
+		return err
+	}
+	c := redis.NewClient(ownOptions(set.Addrs()[0]))
+	shown, err := c.Time(context.Background()).Result()
+	if err := errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	if ahead := time.Until(shown); ahead < time.Hour/2 {
+		return fmt.Errorf("the clock of a node was set to an hour later, and shows %v later", ahead)
+	}
+	return nil
+}
