@@ -323,3 +323,29 @@ func TestWhoRemembersRecords(t *testing.T) {
 		})
 	}
 }
+
+// A promoted replica has an append-only file, of what it was told.
+func TestAStandInWithAnAppendOnlyFileDoesNotRememberRecords(t *testing.T) {
+	const retention = time.Hour
+	now := time.Now()
+	for stands, want := range map[bool]bool{false: true, true: false} {
+		c := bareCluster(now, 3)
+		for i, n := range c.nodes {
+			n.stands = stands
+			first := facts{runID: string(rune('A' + i)), uptime: 2 * retention, now: now, aof: true}
+			if _, err := n.learn(first, now, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		next := facts{runID: "next", uptime: 3 * retention, now: now, aof: true}
+		if _, err := c.nodes[1].learn(next, now, now); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.nodes[1].Remembers(retention); got != want {
+			t.Errorf("one of servers that stand in for each other (%t) remembers: %t, want %t", stands, got, want)
+		}
+		if !c.nodes[0].Remembers(retention) {
+			t.Errorf("one whose server has run for long does not remember")
+		}
+	}
+}
