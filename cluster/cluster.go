@@ -41,7 +41,8 @@ type Cluster struct {
 	young      int              // nodes that were freshly started when first met
 	youngUntil int64            // when the first of them is so no longer
 
-	mail mailbox
+	mail      mailbox
+	attending attendance
 }
 
 // openTries is how many times the nodes' time-out Open keeps trying to reach a quorum.

@@ -31,6 +31,7 @@ func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string]map[*waiter]struct
 
 func (w *waiting) join(lock string) *waiter {
 	me := &waiter{bell: make(chan struct{}, 1)}
+	w.s.c.Attend(lock)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.at[lock] == nil {
@@ -40,16 +41,16 @@ func (w *waiting) join(lock string) *waiter {
 	return me
 }
 
-// part ends a wait, and has leave take this process out of the nodes' queues when nobody else in it waits for the lock.
-// leave only sends; it does so under mu because who joins from now on queues again, and that has to come behind it.
+// part ends a wait. leave takes this process out of the nodes' queues; it is called when nobody else in it waits for the lock,
+// also in other Leases.
 func (w *waiting) part(lock string, me *waiter, leave func()) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	delete(w.at[lock], me)
 	if len(w.at[lock]) == 0 {
 		delete(w.at, lock)
-		leave()
 	}
+	w.mu.Unlock()
+	w.s.c.Depart(lock, leave)
 }
 
 // ring makes everybody who waits for lock look again, and reports whether there was anybody.
@@ -88,14 +89,8 @@ func (w *waiting) Unclaimed(n *cluster.Node, text string) {
 	if !ok || !m.Turn {
 		return
 	}
-	w.mu.Lock() // LeaveLock only sends; who joins from now on queues behind it
-	defer w.mu.Unlock()
-	if len(w.at[m.Lock]) == 0 {
-		w.s.red.LeaveLock(m.Lock, n)
-		return
-	}
-	for me := range w.at[m.Lock] { // they joined just now
-		me.ring()
+	if !w.s.c.Unattended(m.Lock, func() { w.s.red.LeaveLock(m.Lock, n) }) {
+		w.ring(m.Lock) // they joined just now
 	}
 }
 

@@ -152,6 +152,34 @@ func TestACancelledWaiterLeavesEveryQueueAndTheNextIsWoken(t *testing.T) {
 	})
 }
 
+// The nodes know the process: it stays in their queues as long as any Leases on its Cluster wait.
+func TestWhoGivesUpLeavesTheQueuesToTheOtherLeasesOfItsProcess(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		clients := nodeClients(t, nodes)
+		one := patient(t, nodes)
+		other := lease(t, one.c, one.cfg)
+		stays := await(t.Context(), other, "job", Request{})
+		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
+		ctx, cancel := context.WithCancel(t.Context())
+		quits := await(ctx, one, "job", Request{})
+		eventually(t, "the other wait to begin", func() bool { one.waiting.mu.Lock(); defer one.waiting.mu.Unlock(); return len(one.waiting.at) == 1 })
+		cancel()
+		if r := receive(t, "who gives up", quits); !errors.Is(r.err, context.Canceled) {
+			t.Errorf("the wait ended by %v", r.err)
+		}
+		if _, _, err := one.Leader(t.Context(), "nothing"); err != nil { // every node answers, after all that was sent before
+			t.Fatal(err)
+		}
+		if !queues(t, clients, "job", 1)() {
+			t.Error("the process left the queues, and waits")
+		}
+		release(t, l)
+		release(t, given(t, stays))
+		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
+	})
+}
+
 // The cancellation meets the wake: the key may be kept for a process that does not want it any more.
 func TestAWakeThatMeetsACancelledWaiterGoesToTheNext(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
