@@ -23,7 +23,7 @@
 //
 // For the key "order:42" with the default prefix each node has, at most,
 //
-//	lock:order:42           the value of the holder, <process>/<attempt>/<owner label>, with the TTL; as redsync writes it
+//	lock:order:42           the value of the holder, <process>/<nonce>/<host>:<pid>[/<owner>], with the TTL; as redsync writes it
 //	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use
 //	{lock:order:42}:queue   the processes that wait, by when they came
 //	{lock:order:42}:next    the process that was woken, for HandOver

@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -23,8 +20,8 @@ type Config struct {
 	// Default 10 s; at least 10 ms, at most the Cluster's MaxTTL.
 	TTL time.Duration
 
-	// Owner labels holds, so that a person can see whose they are. Default "<host name>:<process id>"; at most 128 bytes
-	// without control characters.
+	// Owner labels holds, so that a person can see whose they are, beside "<host name>:<process id>", which always travels
+	// in the value and is the default label. At most 128 bytes without control characters.
 	Owner string
 
 	// FenceRetention is how long the fence counter of a key that is not used is kept. It may expire: counters start
@@ -54,10 +51,7 @@ func (cfg Config) withDefaults() Config {
 	cfg.TTL = cmp.Or(cfg.TTL, 10*time.Second)
 	cfg.FenceRetention = cmp.Or(cfg.FenceRetention, defaultRetention)
 	cfg.HandOver = cmp.Or(cfg.HandOver, defaultHandOver)
-	if cfg.Owner == "" {
-		host, _ := os.Hostname()
-		cfg.Owner = strings.ToValidUTF8(fmt.Sprintf("%.100s:%d", host, os.Getpid()), "?")
-	}
+	cfg.Owner = cmp.Or(cfg.Owner, whereabouts())
 	return cfg
 }
 
@@ -148,27 +142,6 @@ func (r *Redlock) leave(keys names, nodes []*cluster.Node) {
 		}
 	}
 }
-
-// attempts counts the attempts of all Redlocks: several of them share a Cluster and so a process id, and a value that was
-// used twice would be granted a key that it has already.
-var attempts atomic.Uint64
-
-// newValue is the identity of one attempt: whose process, which attempt of it, and a label to show.
-func (r *Redlock) newValue(owner string) string {
-	return r.c.Process() + "/" + strconv.FormatUint(attempts.Add(1), 36) + "/" + owner
-}
-
-// ownerLabel is the part of a value that may be shown. What does not have the form of our values is another library's.
-func ownerLabel(value string) string {
-	parts := strings.SplitN(value, "/", 3)
-	if len(parts) < 3 || len(parts[0]) != processLen {
-		return "another library"
-	}
-	return parts[2]
-}
-
-// processLen is the length of a process id.
-const processLen = 26
 
 // millis is d in whole milliseconds, rounded up: a key never expires before its time.
 func millis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
