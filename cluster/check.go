@@ -15,7 +15,7 @@ type Severity int
 const (
 	Note    Severity = iota // worth knowing
 	Warning                 // costs availability or comes near to costing a lock
-	Danger                  // can lose a lock
+	Danger                  // can lose a lock, or keeps every program from opening the set
 )
 
 func (s Severity) String() string { return [...]string{"note", "warning", "danger"}[s] }
@@ -73,7 +73,12 @@ func (n *Node) check(ctx context.Context) []Finding {
 	add := func(s Severity, text, mend string) { found = append(found, Finding{n.name, s, text, mend}) }
 	before := time.Now()
 	f, err := askFacts(ctx, n.client)
-	if err != nil {
+	switch {
+	case err == nil:
+	case misconfigured(err):
+		add(Danger, "cannot be used: "+err.Error(), "no program can open the set until the server, or its URL, is mended")
+		return found
+	default:
 		add(Warning, "cannot be reached: "+err.Error(), "see whether it runs, and whether the network and the credentials let this process in")
 		return found
 	}

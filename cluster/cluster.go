@@ -98,7 +98,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 		for i, err := range errs {
 			switch n := failed[i]; {
 			case err == nil:
-			case misconfigured(err):
+			case misconfigured(err) && !c.cfg.Partial:
 				wrong = append(wrong, &NodeError{n.name, err})
 			default:
 				if last[n.index] == nil || budget.Err() == nil { // else it says only that the time is over
@@ -111,7 +111,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 		switch {
 		case len(wrong) > 0:
 			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
-		case got >= need:
+		case got >= need || c.cfg.Partial:
 			for i, n := range next {
 				n.trip(down[i].Err)
 			}

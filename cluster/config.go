@@ -44,6 +44,10 @@ type Config struct {
 	// Default 65,536, at least 64.
 	MaxQueued int
 
+	// Partial lets Open succeed, after it has tried each node once, however few of them can be used: for tools that look at
+	// the nodes. What needs a quorum fails without one as ever.
+	Partial bool
+
 	// Logger gets one line per event a person must know: a node down or back, a restart seen. Default slog.Default().
 	Logger *slog.Logger
 }

@@ -18,7 +18,8 @@ type facts struct {
 	now         time.Time     // the server's clock, TIME
 	replica     bool
 	aof         bool   // keeps an append-only file
-	fsyncAlways bool   // and syncs it before it answers
+	fsync       string // when it syncs it: "always", "everysec" or "no"; "" where it does not say
+	fsyncAlways bool   // it syncs it before it answers
 	fsyncHidden bool   // does not say whether it does
 	version     string // "" where the server does not say
 	evicts      string // the eviction policy, "" where the server does not say
@@ -55,7 +56,12 @@ func askFacts(ctx context.Context, cn asker) (facts, error) {
 		f.runID = "" // without the server's clock its uptime says nothing
 	}
 	f.fsyncHidden = f.aof && fsync.Err() != nil
-	f.fsyncAlways = f.aof && strings.Contains(fmt.Sprint(fsync.Val()), "always")
+	for _, policy := range []string{"always", "everysec", "no"} {
+		if f.fsync == "" && strings.Contains(fmt.Sprint(fsync.Val()), policy) {
+			f.fsync = policy
+		}
+	}
+	f.fsyncAlways = f.aof && f.fsync == "always"
 	return f, nil
 }
 

@@ -66,5 +66,10 @@ func ACL(prefix string, required bool) string {
 	return strings.Join(rules, " ")
 }
 
+// OperatorRights are what the user of a person who looks after the locks needs beside Rights.
+func OperatorRights() []Right {
+	return []Right{{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"}}
+}
+
 // globEscape takes the special meaning from characters of a prefix.
 var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

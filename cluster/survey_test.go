@@ -1,0 +1,139 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+func TestScanFindsWhatBeginsWithThePrefix(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s).Nodes()[0]
+		client := nodetest.Client(t, s, 0)
+		const many = scanCount + 7
+		pipe := client.Pipeline()
+		pipe.Set(t.Context(), "ab*:", "x", 0) // what the prefix would match as a pattern
+		for i := range many {
+			pipe.Set(t.Context(), fmt.Sprintf("a[b]*:%d", i), "x", 0)
+		}
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		found := map[string]bool{}
+		if err := n.Scan(t.Context(), "a[b]*:", func(keys []string) {
+			for _, key := range keys {
+				found[key] = true
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if len(found) != many || !found["a[b]*:0"] {
+			t.Errorf("found %d keys, want %d", len(found), many)
+		}
+		if n := s.Commands(0)["keys"]; n != 0 {
+			t.Error("it used KEYS")
+		}
+	})
+}
+
+func TestScanLooksAtEveryServerOfARedisCluster(t *testing.T) {
+	t.Parallel()
+	nodetest.Real(t, 1, redisproc.Options{}) // skips where there is none
+	s, err := redisproc.StartSharded(3, redisproc.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	c, err := tryOpen(t, Config{URLs: []string{s.URL()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := c.Nodes()[0]
+	for i := range 30 {
+		if a := run(t, n, setScript, []string{fmt.Sprintf("k%d", i)}, "x"); a.err != nil {
+			t.Fatal(a.err)
+		}
+	}
+	var mu sync.Mutex
+	var found []string
+	if err := n.Scan(t.Context(), "k", func(keys []string) {
+		mu.Lock()
+		defer mu.Unlock()
+		found = append(found, keys...)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(found)
+	if found = slices.Compact(found); len(found) != 30 {
+		t.Errorf("found %d keys of 30: %q", len(found), found)
+	}
+}
+
+// A set without a quorum can be looked at, by who asks for that.
+func TestAPartialSetIsOpenedAndSurveyed(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		s.Stop(0)
+		s.Pause(2)
+		cfg := Config{URLs: s.URLs(), Partial: true}
+		impatient(&cfg)
+		c, err := tryOpen(t, cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := c.Survey(t.Context())
+		for i, up := range []bool{false, true, false} {
+			if r := got[i]; r.Up != up || r.Node != c.Nodes()[i].Name() || (r.Err == nil) != up || (r.Latency > 0) != up {
+				t.Errorf("node %d: %+v", i, r)
+			}
+		}
+		if r := got[1]; r.Persistence == "" || r.Eviction != "noeviction" {
+			t.Errorf("of a node that is up: %+v", r)
+		}
+		if a := run(t, c.Nodes()[1], pingScript, nil); a.err != nil {
+			t.Error(a.err)
+		}
+	})
+}
+
+func TestASurveySaysHowANodeKeepsWhatItIsTold(t *testing.T) {
+	t.Parallel()
+	for want, o := range map[string]redisproc.Options{
+		"none":     {},
+		"everysec": {Persist: true},
+		"always":   {Persist: true, Args: []string{"--appendfsync", "always"}},
+	} {
+		r := open(t, nodetest.Real(t, 1, o)).Survey(t.Context())[0]
+		if r.Persistence != want || !r.Up || r.Version == "" || r.ClockOffset.Abs() > clockTolerance {
+			t.Errorf("a node that has %s: %+v", want, r)
+		}
+	}
+}
+
+// Who looks for what is wrong is shown also what keeps every program from opening the set.
+func TestAPartialSetShowsTheReplicaInIt(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 2, redisproc.Options{})
+	master := hostOf(t, s.URLs()[0])
+	host, port, _ := strings.Cut(master, ":")
+	if err := nodetest.Client(t, s, 1).Do(t.Context(), "replicaof", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tryOpen(t, Config{URLs: s.URLs()}); err == nil {
+		t.Fatal("opened a set with a replica")
+	}
+	c, err := tryOpen(t, Config{URLs: s.URLs(), Partial: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "danger: node " + c.Nodes()[1].Name() + ": cannot be used: is a replica"
+	if got := findings(c.Check(t.Context())); !strings.Contains(got, want) {
+		t.Errorf("Check says\n%s\nand not %s", got, want)
+	}
+}
