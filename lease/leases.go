@@ -68,6 +68,9 @@ func (s *Leases) Config() Config { return s.cfg }
 // Cluster is the set of nodes.
 func (s *Leases) Cluster() *cluster.Cluster { return s.c }
 
+// Redlock is the algorithm under these leases, with their prefix.
+func (s *Leases) Redlock() *mutex.Redlock { return s.red }
+
 // TryAcquire makes one attempt at key and does not wait for it to come free. The error is one of
 // mutex.Redlock.Acquire's, or a *LostError if it was lost before it was given out. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
 // those of the lease's context.

@@ -272,7 +272,7 @@ func (r *renewer) renew(all []*tenure, box *mutex.Outbox) {
 func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 	switch v {
 	case mutex.Over:
-		r.lose(t, "gone or taken on too many nodes")
+		r.lose(t, t.hold.WhyOver())
 		return
 	case mutex.Late:
 		r.lose(t, "expired")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -152,4 +153,35 @@ func ExampleLocker_WithLock_lost() {
 		fmt.Printf("%s: %s\n", lost.Key, lost.Reason)
 	}
 	// Output: order:42: gone or taken on too many nodes
+}
+
+// Anybody can ask who has a lock. To take it away from a holder that is stuck keeps it from everybody until that holder's
+// TTL is over, so that there are never two.
+func ExampleLocker_Inspect() {
+	ctx := context.Background()
+	_, locker, stop := start(ctx, lock.Config{TTL: 2 * time.Second})
+	defer stop()
+
+	l, err := locker.Lock(ctx, "order:42", lock.Owner("billing"))
+	if err != nil {
+		fmt.Println(err)
+	}
+	seen, err := locker.Inspect(ctx, "order:42")
+	if err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(seen.State, "by", seen.Holder.Name, "of a quorum of", seen.Need)
+
+	if _, err := locker.ForceRelease(ctx, seen, "ann"); err != nil {
+		fmt.Println(err)
+	}
+	<-l.Done() // at its next renewal
+	var lost *lock.LostError
+	if errors.As(l.Err(), &lost) {
+		reason, _, _ := strings.Cut(lost.Reason, " (")
+		fmt.Println(reason)
+	}
+	// Output:
+	// held by billing of a quorum of 2
+	// released by force by ann
 }

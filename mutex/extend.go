@@ -226,7 +226,7 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 		case Extended:
 			return nil
 		case Over:
-			return h.Lost("gone or taken on too many nodes")
+			return h.Lost(h.WhyOver())
 		case Late:
 			return h.Lost("expired")
 		}

@@ -26,6 +26,12 @@ var releaseSource string
 //go:embed scripts/leave.lua
 var leaveSource string
 
+//go:embed scripts/inspect.lua
+var inspectSource string
+
+//go:embed scripts/seize.lua
+var seizeSource string
+
 // The steps of the protocol on one node. Each has the same effect when it is delivered twice as when delivered once.
 var (
 	acquireScript = cluster.NewScript("acquire", acquireSource)
@@ -33,6 +39,8 @@ var (
 	raiseScript   = cluster.NewScript("raise", raiseSource)
 	releaseScript = cluster.NewScript("release", wakeSource+releaseSource)
 	leaveScript   = cluster.NewScript("leave", wakeSource+leaveSource)
+	seizeScript   = cluster.NewScript("seize", seizeSource)
+	inspectScript = cluster.NewScript("inspect", inspectSource)
 )
 
 // acquireCommand is the acquire script for an attempt that started at start, but for what differs from node to node.

@@ -1,0 +1,70 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		k, person := process(t, s), process(t, s)
+		holding, token := make(chan struct{}), int64(0)
+		done := do(t.Context(), k, "order:42", func(ctx context.Context) error {
+			token, _ = Token(ctx)
+			close(holding)
+			<-ctx.Done()
+			return context.Cause(ctx)
+		})
+		receive(t, "the holder", holding)
+		seen, err := person.Inspect(t.Context(), "order:42")
+		if err != nil || seen.State != mutex.Held || seen.Token < token || seen.Token >= token+span {
+			t.Fatalf("token %d: %+v, %v", token, seen, err)
+		}
+		if all, err := person.List(t.Context(), "order:"); err != nil || len(all) != 1 || all[0].Key != "order:42" {
+			t.Errorf("%+v, %v", all, err)
+		}
+		if _, err := person.ForceRelease(t.Context(), seen, "ann"); err != nil {
+			t.Fatal(err)
+		}
+		err = receive(t, "the holder to end", done)
+		var lost *LostError
+		if !errors.As(err, &lost) || !strings.HasPrefix(lost.Reason, "released by force by ann (") {
+			t.Errorf("its holder is told %v", err)
+		}
+		l := lock(t, person, "order:42")
+		if l.Token() <= seen.Token {
+			t.Errorf("token %d after %d", l.Token(), seen.Token)
+		}
+		release(t, l)
+	})
+}
+
+func TestAForcedReleaseNowWakesWhoWaits(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		k, waiter, person := patient(t, s), patient(t, s), process(t, s)
+		warm(t, k, waiter)
+		l := lock(t, k, "k")
+		woken := do(t.Context(), waiter, "k", nothing)
+		queued(t, s, "k", 1)
+		seen, err := person.Inspect(t.Context(), "k")
+		if err != nil || seen.Waiting != 1 {
+			t.Fatal(seen, err)
+		}
+		if err := person.ForceReleaseNow(t.Context(), seen); err != nil {
+			t.Fatal(err)
+		}
+		if err := receive(t, "the one that waits", woken); err != nil {
+			t.Error(err)
+		}
+		if err := l.Release(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("the one before: %v", err)
+		}
+	})
+}
