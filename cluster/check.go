@@ -72,7 +72,13 @@ func (n *Node) check(ctx context.Context) []Finding {
 	var found []Finding
 	add := func(s Severity, text, mend string) { found = append(found, Finding{n.name, s, text, mend}) }
 	before := time.Now()
-	f, err := askFacts(ctx, n.client)
+	var f facts
+	var err error
+	if d := n.down.Load(); d != nil {
+		err = d.error() // it is being tried all the time
+	} else {
+		f, err = askFacts(ctx, n.client)
+	}
 	switch {
 	case err == nil:
 	case misconfigured(err):

@@ -29,12 +29,15 @@ const (
 )
 
 type commands struct {
-	Demo     demoCmd          `cmd:"" help:"Show workers that share one lock while nodes fail, in a few seconds."`
-	Dev      devCmd           `cmd:"" help:"Start nodes on loopback ports to try things on, until interrupted."`
-	Run      runCmd           `cmd:"" help:"Run a command while holding a lock."`
-	Campaign campaignCmd      `cmd:"" help:"Run a command while leading an election."`
-	Leader   leaderCmd        `cmd:"" help:"Say who leads an election."`
-	Version  kong.VersionFlag `help:"Print the version and exit."`
+	Demo     demoCmd     `cmd:"" help:"Show workers that share one lock while nodes fail, in a few seconds."`
+	Dev      devCmd      `cmd:"" help:"Start nodes on loopback ports to try things on, until interrupted."`
+	Run      runCmd      `cmd:"" help:"Run a command while holding a lock."`
+	Campaign campaignCmd `cmd:"" help:"Run a command while leading an election."`
+	Leader   leaderCmd   `cmd:"" help:"Say who leads an election."`
+
+	operateCommands
+
+	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -51,15 +54,15 @@ func execute(args []string) int {
 	)
 	ctx, err := parser.Parse(args)
 	if err != nil {
-		complain(fmt.Errorf("%w; see redlock %s--help", err, selected(args)))
+		complain(fmt.Errorf("%w; see redlock %s--help", err, selected(parser, args)))
 		return exitUsage
 	}
 	return report(ctx.Run())
 }
 
 // selected is the command whose help a bad command line should be pointed to.
-func selected(args []string) string {
-	if len(args) > 0 && slices.Contains([]string{"demo", "dev", "run", "campaign", "leader"}, args[0]) {
+func selected(parser *kong.Kong, args []string) string {
+	if len(args) > 0 && slices.ContainsFunc(parser.Model.Children, func(n *kong.Node) bool { return n.Name == args[0] }) {
 		return args[0] + " "
 	}
 	return ""

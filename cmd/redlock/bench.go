@@ -1,0 +1,318 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	redsyncredis "github.com/go-redsync/redsync/v4/redis"
+	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/lock"
+)
+
+type benchCmd struct {
+	lockFlags
+	Duration time.Duration `default:"4s" placeholder:"D" help:"How long to measure each library, from 400ms to 10m. Default ${default}."`
+	Workers  int           `short:"c" default:"16" placeholder:"N" help:"How many work at once when throughput is measured. Default ${default}."`
+	Vs       string        `enum:"redsync,none" default:"none" placeholder:"LIBRARY" help:"Measure this library in turn with redlock: redsync."`
+}
+
+func (benchCmd) Help() string {
+	return `Acquires and releases locks of its own on these very nodes, by turns one at a time, which shows the latency, and many at ` +
+		`once on different keys, which shows the throughput. What it leaves on the nodes is gone after two minutes. It is load: ` +
+		`mind what else the nodes serve.
+
+With --vs redsync the same is done with redsync as it comes, with go-redis clients of its own, in turns of a few hundred ` +
+		`milliseconds in the same run. What redsync's locks do not have (fencing tokens, waking who waits) is not measured.
+
+  redlock bench
+  redlock bench --vs redsync --duration 10s -c 64
+
+Exit codes: 0, 2 bad flags or nodes, 69 too few nodes answered.`
+}
+
+// benchTurns is how often each is measured, in turns, so that what else the machine does hits all alike.
+const benchTurns = 4
+
+func (r *benchCmd) Run() error {
+	if r.Duration < 400*time.Millisecond || r.Duration > 10*time.Minute {
+		return misused("--duration %v: from 400ms to 10m", r.Duration)
+	}
+	if r.Workers < 1 || r.Workers > 4096 {
+		return misused("-c %d: from 1 to 4096 workers", r.Workers)
+	}
+	return r.look(r.Prefix, func(ctx context.Context, v *view) error {
+		all := []*contestant{}
+		ours, shut, err := r.redlock(v)
+		if err != nil {
+			return err
+		}
+		defer shut()
+		all = append(all, ours)
+		if r.Vs == "redsync" {
+			theirs, shut, err := r.redsync()
+			if err != nil {
+				return err
+			}
+			defer shut()
+			all = append(all, theirs)
+		}
+		if err := r.measure(ctx, all); err != nil {
+			return err
+		}
+		if r.Output == "json" {
+			return printJSON(os.Stdout, r.describe(all))
+		}
+		r.print(os.Stdout, all, len(v.c.Nodes()))
+		return nil
+	})
+}
+
+// contestant is a library that is measured.
+type contestant struct {
+	name  string
+	lock  func(ctx context.Context, key string) (unlock func(context.Context) error, err error)
+	alone tally
+	many  tally
+}
+
+// tally is what was measured.
+type tally struct {
+	mu       sync.Mutex
+	acquire  []time.Duration
+	release  []time.Duration
+	failures int
+	failure  error
+	spent    time.Duration
+}
+
+func (r *benchCmd) redlock(v *view) (*contestant, func(), error) {
+	locker, err := lock.New(v.c, lock.Config{Prefix: r.Prefix, FenceRetention: 2 * maxTTL, Owner: "redlock bench"})
+	if err != nil {
+		return nil, nil, err
+	}
+	return &contestant{name: "redlock", lock: func(ctx context.Context, key string) (func(context.Context) error, error) {
+			l, err := locker.TryLock(ctx, key)
+			if err != nil {
+				return nil, err
+			}
+			return l.Release, nil
+		}}, func() {
+			ctx, cancel := context.WithTimeout(context.Background(), cleanup)
+			defer cancel()
+			_ = locker.Close(ctx) // what it can fail with is that ctx ended
+		}, nil
+}
+
+func (r *benchCmd) redsync() (*contestant, func(), error) {
+	urls, err := r.urls()
+	if err != nil {
+		return nil, nil, err
+	}
+	var pools []redsyncredis.Pool
+	var clients []*redis.Client
+	shut := func() {
+		for _, c := range clients {
+			c.Close()
+		}
+	}
+	for i, url := range urls {
+		o, err := redis.ParseURL(url)
+		if err != nil { // its text may repeat the URL, and with it a password
+			shut()
+			return nil, nil, misused("--vs redsync: node %d is no single server; it is measured on redis://, rediss:// and unix:// only", i+1)
+		}
+		o.PoolSize = max(10, r.Workers)
+		c := redis.NewClient(o)
+		clients = append(clients, c)
+		pools = append(pools, goredis.NewPool(c))
+	}
+	rs := redsync.New(pools...)
+	return &contestant{name: "redsync", lock: func(ctx context.Context, key string) (func(context.Context) error, error) {
+		m := rs.NewMutex(r.Prefix+key, redsync.WithExpiry(10*time.Second), redsync.WithTries(1))
+		if err := m.LockContext(ctx); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) error {
+			if ok, err := m.UnlockContext(ctx); !ok && err == nil {
+				return errors.New("it was lost")
+			} else {
+				return err
+			}
+		}, nil
+	}}, shut, nil
+}
+
+// measure lets each have its turns. It ends early only where the first library can not lock at all.
+func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
+	stem := "redlock bench:" + rand.Text() + ":"
+	each := r.Duration / (2 * benchTurns)
+	for _, c := range all { // connections and scripts are there before it counts
+		unlock, err := c.lock(ctx, stem+c.name)
+		if err == nil {
+			err = unlock(ctx)
+		}
+		if err != nil && c == all[0] {
+			return err
+		}
+	}
+	for range benchTurns {
+		for _, c := range all {
+			c.run(ctx, &c.alone, stem+c.name, 1, each)
+			c.run(ctx, &c.many, stem+c.name, r.Workers, each)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+		}
+	}
+	return nil
+}
+
+// run has workers lock and unlock, each a key of its own, for a time.
+func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int, d time.Duration) {
+	begun := time.Now()
+	var wg sync.WaitGroup
+	for w := range workers {
+		wg.Go(func() {
+			key := fmt.Sprintf("%s:%d", stem, w)
+			var acquired, released []time.Duration
+			failures, failure := 0, error(nil)
+			for time.Since(begun) < d && ctx.Err() == nil {
+				asked := time.Now()
+				unlock, err := c.lock(ctx, key)
+				took := time.Since(asked)
+				if err == nil {
+					acquired = append(acquired, took)
+					asked = time.Now()
+					if err = unlock(ctx); err == nil {
+						released = append(released, time.Since(asked))
+					}
+				}
+				if err != nil {
+					failures, failure = failures+1, err
+					time.Sleep(time.Millisecond) // nothing is measured now; nobody is to be flooded
+				}
+			}
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.acquire, t.release = append(t.acquire, acquired...), append(t.release, released...)
+			t.failures += failures
+			if failure != nil {
+				t.failure = failure
+			}
+		})
+	}
+	wg.Wait()
+	t.spent += time.Since(begun)
+}
+
+func (t *tally) sort() { slices.Sort(t.acquire); slices.Sort(t.release) }
+
+func (t *tally) rate() float64 { return float64(len(t.release)) / t.spent.Seconds() }
+
+func at(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return quantile(sorted, q)
+}
+
+func (r *benchCmd) print(w io.Writer, all []*contestant, nodes int) {
+	fmt.Fprintf(w, "%s, %v for each, in turns. \"many\" is %s on different keys.\n\n", plural(nodes, "node", "nodes"), r.Duration,
+		plural(r.Workers, "worker", "workers"))
+	var lines [][]string
+	var alone, many [][]time.Duration
+	var names []string
+	for _, c := range all {
+		for _, p := range []struct {
+			name string
+			t    *tally
+		}{{"one at a time", &c.alone}, {"many", &c.many}} {
+			p.t.sort()
+			a, rel := p.t.acquire, p.t.release
+			lines = append(lines, []string{c.name, p.name, brief(at(a, 0.5)), brief(at(a, 0.99)), brief(at(a, 1)), brief(at(rel, 0.5)),
+				thousands(int(p.t.rate())), thousands(p.t.failures)})
+		}
+		names, alone, many = append(names, c.name), append(alone, c.alone.acquire), append(many, c.many.acquire)
+	}
+	table(w, []string{"", "", ">ACQUIRE p50", ">p99", ">MAX", ">RELEASE p50", ">LOCKS/s", ">FAILED"}, lines)
+	draw(w, "Time to acquire, one at a time", names, alone)
+	draw(w, "Time to acquire, many", names, many)
+	for _, c := range all {
+		if err := errors.Join(c.alone.failure, c.many.failure); err != nil {
+			fmt.Fprintf(w, "\n%s failed, for example: %s\n", c.name, shown(strings.ReplaceAll(err.Error(), "\n", "; ")))
+		}
+	}
+}
+
+// draw shows how samples, sorted, are spread, each row of them on the same logarithmic scale, by the height of blocks.
+func draw(w io.Writer, title string, names []string, rows [][]time.Duration) {
+	const columns = 60
+	lo, hi := time.Duration(math.MaxInt64), time.Duration(0)
+	for _, row := range rows {
+		if len(row) > 0 {
+			lo, hi = min(lo, row[0]), max(hi, at(row, 0.999))
+		}
+	}
+	if hi <= lo {
+		return
+	}
+	fmt.Fprintf(w, "\n%s\n", title)
+	for i, row := range rows {
+		fmt.Fprintf(w, "  %-8s %s\n", names[i], strings.TrimRight(bars(row, lo, hi, columns), " "))
+	}
+	middle := time.Duration(math.Sqrt(float64(lo) * float64(hi)))
+	fmt.Fprintf(w, "  %-8s %-*s%-*s%s\n", "", columns/2-2, brief(lo), columns/2-2, brief(middle), brief(hi))
+}
+
+// bars is one block for each part of the scale from lo to hi.
+func bars(samples []time.Duration, lo, hi time.Duration, columns int) string {
+	counts, most := make([]int, columns), 1
+	for _, d := range samples {
+		i := int(math.Log(float64(d)/float64(lo)) / math.Log(float64(hi)/float64(lo)) * float64(columns))
+		i = min(max(i, 0), columns-1)
+		counts[i]++
+		most = max(most, counts[i])
+	}
+	blocks := []rune(" ▁▂▃▄▅▆▇█")
+	var b strings.Builder
+	for _, n := range counts {
+		b.WriteRune(blocks[(n*(len(blocks)-1)+most-1)/most])
+	}
+	return b.String()
+}
+
+type benchDoc struct {
+	Library  string  `json:"library"`
+	Workers  int     `json:"workers"`
+	P50Ms    float64 `json:"acquire_p50_ms"`
+	P99Ms    float64 `json:"acquire_p99_ms"`
+	MaxMs    float64 `json:"acquire_max_ms"`
+	Release  float64 `json:"release_p50_ms"`
+	Rate     float64 `json:"locks_per_s"`
+	Failures int     `json:"failures"`
+}
+
+func (r *benchCmd) describe(all []*contestant) any {
+	docs := []benchDoc{}
+	for _, c := range all {
+		for workers, t := range map[int]*tally{1: &c.alone, r.Workers: &c.many} {
+			t.sort()
+			docs = append(docs, benchDoc{c.name, workers, ms(at(t.acquire, 0.5)), ms(at(t.acquire, 0.99)), ms(at(t.acquire, 1)),
+				ms(at(t.release, 0.5)), math.Round(t.rate()), t.failures})
+		}
+	}
+	slices.SortStableFunc(docs, func(a, b benchDoc) int { return a.Workers - b.Workers })
+	return docs
+}

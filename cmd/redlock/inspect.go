@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/lock"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+type inspectCmd struct {
+	Key string `arg:"" name:"KEY" help:"The key, as \"order:42\"."`
+
+	lockFlags
+}
+
+func (inspectCmd) Help() string {
+	return `Says who has the lock, since when and for how long, who waits, and what each node says of it.
+
+  redlock inspect order:42
+  redlock inspect election:scheduler       the lock under the election "scheduler"
+
+Exit codes: 0 somebody has it, 1 nobody has, 2 bad flags or nodes, 69 too few nodes answered to tell.`
+}
+
+func (r *inspectCmd) Run() error {
+	return r.look(r.Prefix, func(ctx context.Context, v *view) error {
+		i, err := v.locker.Inspect(ctx, r.Key)
+		if len(i.Views) == 0 {
+			return err
+		}
+		if r.Output == "json" {
+			if err := printJSON(os.Stdout, describeLock(i)); err != nil {
+				return err
+			}
+		} else {
+			printLock(os.Stdout, i, time.Now())
+		}
+		if err == nil && i.State == mutex.Free {
+			return failed(exitFailure, nil)
+		}
+		return err
+	})
+}
+
+// printLock tells all of one lock.
+func printLock(w io.Writer, i lock.Inspection, now time.Time) {
+	fmt.Fprintf(w, "%s %s\n\n", shown(i.Key), standing(i))
+	row := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "  %-9s"+format+"\n", append([]any{what}, args...)...)
+	}
+	if h := i.Holder; h.Writer != mutex.NoWriter {
+		row("holder", "%s", shown(h.String())+inProcess(h))
+		if !h.Since.IsZero() {
+			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
+		}
+		if i.Token != 0 {
+			row("token", "%d, or a smaller one if it was handed on within the process", i.Token)
+		}
+		row("free", "%s", freeing(i))
+	}
+	row("nodes", "%d of %d vote for it; %d are needed", i.Votes, len(i.Views), i.Need)
+	row("waiting", "%s", waiting(i, now))
+	fmt.Fprintln(w)
+	var rows [][]string
+	for _, v := range i.Views {
+		if v.Err != nil {
+			rows = append(rows, []string{v.Node, "does not answer: " + shown(v.Err.Error())})
+			continue
+		}
+		holder, expires := "-", "-"
+		if v.Holder.Writer != mutex.NoWriter {
+			holder, expires = short(v.Holder.String(), 60), left(v.Left)
+		}
+		rows = append(rows, []string{v.Node, holder, expires, number64(v.Fence), strconv.Itoa(v.Waiting), yes(v.Votes)})
+	}
+	printViews(w, rows)
+}
+
+// printViews lets what a silent node says run over the other columns.
+func printViews(w io.Writer, rows [][]string) {
+	head := []string{"NODE", "HOLDER", ">LEFT", ">FENCE", ">WAITING", "VOTES"}
+	var full, silent [][]string
+	for _, row := range rows {
+		if len(row) == len(head) {
+			full = append(full, row)
+		} else {
+			silent = append(silent, row)
+		}
+	}
+	if len(full) > 0 {
+		table(w, head, full)
+	}
+	for _, row := range silent {
+		fmt.Fprintln(w, strings.Join(row, "  "))
+	}
+}
+
+func standing(i lock.Inspection) string {
+	switch i.State {
+	case mutex.Free:
+		return "is free."
+	case mutex.Held:
+		if i.Holder.Writer == mutex.WriterForced {
+			return "was taken away from its holder, and is kept until that one's TTL is over."
+		}
+		return "is held."
+	case mutex.Partial:
+		return "is being acquired or released, or is left over: fewer nodes than a quorum have it."
+	}
+	return "can not be judged: too few nodes answered."
+}
+
+func inProcess(h lock.Holder) string {
+	if h.Process == "" {
+		return ""
+	}
+	return ", process " + shown(h.Process) + "…"
+}
+
+func freeing(i lock.Inspection) string {
+	switch {
+	case i.State == mutex.Partial:
+		return "now: a quorum of nodes can be had"
+	case i.Left < 0:
+		return "never: the key has no expiry"
+	case i.Holder.Writer == mutex.WriterForced:
+		return "in " + span(i.Left)
+	}
+	return "in " + span(i.Left) + " if it is not renewed"
+}
+
+func waiting(i lock.Inspection, now time.Time) string {
+	if i.Waiting == 0 {
+		return "nobody"
+	}
+	var each []string
+	for _, w := range i.Waiters {
+		one := shown(w.Process) + "…"
+		if !w.Since.IsZero() {
+			one += " for " + span(max(now.Sub(w.Since), 0))
+		}
+		each = append(each, one)
+	}
+	if more := i.Waiting - len(i.Waiters); more > 0 {
+		each = append(each, fmt.Sprintf("%d more", more))
+	}
+	return plural(i.Waiting, "process", "processes") + ": " + strings.Join(each, ", ")
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "not yet"
+}

@@ -1,0 +1,133 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/lock"
+)
+
+func TestReleaseByForceTellsTheHolder(t *testing.T) {
+	s := nodetest.Real(t, 3, redisproc.Options{})
+	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "5s", "order:42")...)
+	held.stdout.line(t, "ready")
+	p := operate(t, s.URLs(), 1, "release", "--force", "order:42") // nobody answers
+	if !strings.Contains(p.stderr.String(), "not confirmed; nothing was changed") || !strings.Contains(p.stdout.String(), "is held.") {
+		t.Errorf("%s%s", p.stdout, p.stderr)
+	}
+	p = launch(t, s.URLs(), "release", "--force", "--as", "ann", "order:42")
+	if _, err := p.stdin.Write([]byte("yes\n")); err != nil {
+		t.Fatal(err)
+	}
+	p.exit(0)
+	if !strings.Contains(p.stdout.String(), "Taken away from ") {
+		t.Errorf("%s%s", p.stdout, p.stderr)
+	}
+	held.stderr.line(t, `"order:42" lost`)
+	held.exit(exitLost)
+	if !strings.Contains(held.stderr.String(), ": released by force by ann (") {
+		t.Errorf("the holder is told\n%s", held.stderr)
+	}
+	l, err := newLocker(t, s.URLs()).Lock(t.Context(), "order:42", lock.Wait(patience))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// tmux runs a command in a terminal of its own.
+type tmux struct {
+	t      *testing.T
+	socket string
+}
+
+func newTmux(t *testing.T, command string) *tmux {
+	t.Helper()
+	if _, err := exec.LookPath("tmux"); err != nil {
+		t.Skip("tmux is not installed, which this needs to have a terminal")
+	}
+	m := &tmux{t, filepath.Join(t.TempDir(), "s")}
+	m.run("-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "24", command)
+	t.Cleanup(func() { m.run("kill-server") })
+	return m
+}
+
+func (m *tmux) run(args ...string) string {
+	m.t.Helper()
+	cmd := exec.Command("tmux", append([]string{"-S", m.socket}, args...)...)
+	cmd.Env = append(os.Environ(), "TERM=screen-256color", "LC_ALL=C.UTF-8", as+"=redlock", "GORACE=atexit_sleep_ms=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		m.t.Fatalf("tmux %q: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// shows waits until the screen shows all of these texts, and returns it.
+func (m *tmux) shows(texts ...string) string {
+	m.t.Helper()
+	over := time.After(patience)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		screen := m.run("capture-pane", "-p")
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(screen, text) }) {
+			return screen
+		}
+		select {
+		case <-look.C:
+		case <-over:
+			m.t.Fatalf("the screen does not show %q but\n%s", texts, screen)
+		}
+	}
+}
+
+func TestTopPaintsWhatHappens(t *testing.T) {
+	s := nodetest.Real(t, 3, redisproc.Options{})
+	locker := newLocker(t, s.URLs())
+	l, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release(context.Background())
+	m := newTmux(t, fmt.Sprintf("stty -echo; %s top --every 100ms --nodes %s; echo ended with $?; exec cat", os.Args[0], strings.Join(s.URLs(), ",")))
+	screen := m.shows("redlock top", "3 of 3 nodes up", "1 lock ", "order:42", "nightly (", "+++")
+	if head := strings.Split(screen, "\n"); !strings.HasPrefix(head[0], "redlock top") || !strings.HasPrefix(head[2], "NODE") {
+		t.Errorf("the screen is\n%s", screen)
+	}
+	t.Logf("the screen:\n%s", screen)
+	other, err := locker.Lock(t.Context(), "order:43")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.shows("2 locks", "order:43")
+	if err := other.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(1)
+	screen = m.shows("2 of 3 nodes up", "1 lock ", "+?+", "connection refused")
+	if strings.Contains(screen, "order:43") {
+		t.Errorf("what is released stays on the screen:\n%s", screen)
+	}
+	m.run("send-keys", "C-c")
+	screen = m.shows("ended with 0")
+	if strings.Contains(screen, "order:42") {
+		t.Errorf("the terminal is not given back:\n%s", screen)
+	}
+	if visible := strings.TrimSpace(m.run("display-message", "-p", "#{cursor_flag}")); visible != "1" {
+		t.Error("the cursor stays hidden")
+	}
+}

@@ -1,0 +1,125 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/user"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/lock"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+type releaseCmd struct {
+	Key string `arg:"" name:"KEY" help:"The key, as \"order:42\"."`
+
+	lockFlags
+	Force bool   `required:"" help:"Yes, a lock that somebody else holds."`
+	Yes   bool   `short:"y" help:"Do not ask."`
+	Now   bool   `help:"Let others have the lock at once, although its holder may still work. Only for a holder that is known to be dead."`
+	As    string `placeholder:"LABEL" help:"Who takes it, for the holder to see. Default: the user's name."`
+}
+
+func (releaseCmd) Help() string {
+	return `Says who holds the lock, asks, and takes it away from exactly that holder: if it has changed hands meanwhile, nothing ` +
+		`happens.
+
+The lock is then kept from everybody until that holder's TTL is over, ten seconds by default, so that there are never two. ` +
+		`A holder that lives is told at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
+		`that the lock was released by force, and by whom. With --now others can have the lock at once; a holder that lives ` +
+		`learns of its loss only at its next renewal, and works beside the next one until then.
+
+No token is ever used again: the fence counters stay, and the next holder's token is larger, so that storage which checks ` +
+		`tokens refuses what the old holder writes late.
+
+  redlock release --force order:42
+  redlock release --force --yes --as ann order:42
+
+Exit codes: 0 taken, 1 nobody has it any more, somebody else has, or not confirmed, 2 bad flags or nodes, 69 too few nodes ` +
+		`answered, so that the holder may keep it.`
+}
+
+func (r *releaseCmd) Run() error {
+	if r.Output == "json" && !r.Yes {
+		return misused("--output json: asks nothing; give --yes with it")
+	}
+	if u, err := user.Current(); r.As == "" && err == nil {
+		r.As = u.Username
+	}
+	return r.look(r.Prefix, func(ctx context.Context, v *view) error {
+		seen, err := v.locker.Inspect(ctx, r.Key)
+		if err != nil {
+			return err
+		}
+		if seen.State == mutex.Free {
+			return fmt.Errorf("%s is free; nothing to release", shown(r.Key))
+		}
+		if r.Output == "table" {
+			printLock(os.Stdout, seen, time.Now())
+			fmt.Println()
+		}
+		if !r.Yes {
+			if err := r.confirm(ctx, seen); err != nil {
+				return err
+			}
+		}
+		return r.take(ctx, v, seen)
+	})
+}
+
+// confirm asks the person.
+func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
+	effect := "Its holder is told, and others can have it when its TTL is over."
+	switch {
+	case r.Now:
+		effect = "Others can have it AT ONCE, also if its holder still works."
+	case seen.Left < 0:
+		effect = "Others can have it in " + span(maxTTL) + "."
+	}
+	fmt.Printf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect)
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+		answer <- strings.TrimSpace(line)
+	}()
+	select {
+	case line := <-answer:
+		if line != "yes" {
+			return errors.New("not confirmed; nothing was changed")
+		}
+		return nil
+	case <-ctx.Done():
+		fmt.Println()
+		return ctx.Err()
+	}
+}
+
+func (r *releaseCmd) take(ctx context.Context, v *view, seen lock.Inspection) (err error) {
+	freeIn := time.Duration(0)
+	if r.Now {
+		err = v.locker.ForceReleaseNow(ctx, seen)
+	} else {
+		freeIn, err = v.locker.ForceRelease(ctx, seen, r.As)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Output == "json" {
+		return printJSON(os.Stdout, struct {
+			Key      string     `json:"key"`
+			From     *holderDoc `json:"from"`
+			FreeInMs float64    `json:"free_in_ms"`
+		}{r.Key, describeHolder(seen.Holder), ms(freeIn)})
+	}
+	fmt.Printf("Taken away from %s. ", shown(seen.Holder.String()))
+	if r.Now {
+		fmt.Println("Others can have it now.")
+	} else {
+		fmt.Printf("Others can have it in %s at most.\n", span(freeIn))
+	}
+	return nil
+}
