@@ -6,5 +6,16 @@
 //	redlock campaign NAME -- …   a command while leading an election
 //	redlock leader NAME          who leads
 //
+// For the person who looks after the locks:
+//
+//	redlock ls [PREFIX]          which locks are held, by whom, since when, and who waits
+//	redlock inspect KEY          all of one lock, node by node
+//	redlock nodes                how each node does
+//	redlock doctor               what makes locks on these nodes unsafe, and how to mend it
+//	redlock release --force KEY  takes a lock away from its holder
+//	redlock top                  nodes and locks, live
+//	redlock bench                what these nodes can carry, beside redsync if you like
+//	redlock completion SHELL     a completion script
+//
 // Every command's --help says the rest, run's also its exit codes.
 package main

@@ -192,9 +192,8 @@ func TestCompletionsAreUnderstoodByTheirShells(t *testing.T) {
 	for shell, check := range map[string]string{
 		"bash": `source "$1"; try() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _redlock; echo "${COMPREPLY[*]}"; }
 			try redlock in; try redlock ls --out; try redlock ls --output ""; try redlock completion f; try redlock ls -o j`,
-		"zsh": `autoload -Uz compinit && compinit -u -D; source "$1" && print -r -- "inspect|--output|json table|fish|json" | tr '|' '\n'`,
 		"fish": `source $argv[1]; for line in "redlock in" "redlock ls --out" "redlock ls --output " "redlock completion f" "redlock ls -o j"
-			complete -C $line | string replace -r '\t.*' '' | string join ' '; end`,
+			complete -C $line | string replace -r '\t.*' '' | string join ' '; end; true`,
 	} {
 		t.Run(shell, func(t *testing.T) {
 			t.Parallel()
@@ -215,6 +214,41 @@ func TestCompletionsAreUnderstoodByTheirShells(t *testing.T) {
 			want := "inspect|--output|json table|fish|json"
 			if got := strings.Join(strings.Split(strings.TrimSpace(string(out)), "\n"), "|"); err != nil || got != want {
 				t.Errorf("%v; it completes\n%s\nwant\n%s\nthe script:\n%s", err, got, want, script.stdout)
+			}
+		})
+	}
+}
+
+func TestTheOperatorsCommandLineIsExplained(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string // on either output
+	}{
+		{[]string{"--help"}, 0, "Take a lock away from its holder."},
+		{[]string{"ls", "--help"}, 0, "+scan"},
+		{[]string{"inspect", "--help"}, 0, "1 nobody has"},
+		{[]string{"nodes", "--help"}, 0, "noeviction"},
+		{[]string{"doctor", "--help"}, 0, "1 danger"},
+		{[]string{"release", "--help"}, 0, "No token is ever used again"},
+		{[]string{"top", "--help"}, 0, "Ctrl-C or q ends it"},
+		{[]string{"bench", "--help"}, 0, "gone after two minutes"},
+		{[]string{"completion", "--help"}, 0, "source <(redlock completion bash)"},
+		{[]string{"ls"}, 2, "no nodes configured"},
+		{[]string{"ls", "--output", "xml"}, 2, "see redlock ls --help"},
+		{[]string{"inspect"}, 2, "<KEY>"},
+		{[]string{"release", "order:42"}, 2, "--force"},
+		{[]string{"release", "--force", "-o", "json", "order:42"}, 2, "--output json: asks nothing; give --yes"},
+		{[]string{"top", "--every", "1ms"}, 2, "--every 1ms: too often; at least 100ms"},
+		{[]string{"bench", "--duration", "1ms"}, 2, "--duration 1ms: from 400ms to 10m"},
+		{[]string{"bench", "-c", "0"}, 2, "from 1 to 4096 workers"},
+		{[]string{"completion", "tcsh"}, 2, "bash"},
+	} {
+		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
+			p := launch(t, nil, tt.args...)
+			p.exit(tt.code)
+			if all := p.stdout.String() + p.stderr.String(); !strings.Contains(all, tt.want) {
+				t.Errorf("no %q in:\n%s", tt.want, all)
 			}
 		})
 	}

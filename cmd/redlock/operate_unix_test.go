@@ -131,3 +131,26 @@ func TestTopPaintsWhatHappens(t *testing.T) {
 		t.Error("the cursor stays hidden")
 	}
 }
+
+func TestZshCompletes(t *testing.T) {
+	script := launch(t, nil, "completion", "zsh")
+	script.exit(0)
+	if _, err := exec.LookPath("zsh"); err != nil {
+		t.Skip("zsh is not installed")
+	}
+	file := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(file, []byte(script.stdout.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := newTmux(t, "zsh -f")
+	m.run("send-keys", "autoload -Uz compinit; compinit -u -D; source "+file+"; PS1='> '; clear; echo re''ady", "Enter")
+	m.shows("ready")
+	for typed, want := range map[string]string{
+		"redlock comp": "> redlock completion", "redlock ls --out": "> redlock ls --output", "redlock completion f": "> redlock completion fish",
+		"redlock ls -o j": "> redlock ls -o json",
+	} {
+		m.run("send-keys", "C-u")
+		m.run("send-keys", typed, "Tab")
+		m.shows(want)
+	}
+}
