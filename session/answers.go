@@ -1,0 +1,67 @@
+package session
+
+import "time"
+
+// answer is what one node said of a session.
+type answer struct {
+	node   int
+	memory string  // of the node
+	epoch  version // when the user was logged out everywhere, if the node has the session
+	record *record // nil: it has none
+}
+
+// whole reports whether the node has had all that was written to it about this session, because the record was written
+// there whole since the node's memory began.
+func (a *answer) whole() bool { return a.record != nil && a.record.memory == a.memory }
+
+// verdict is what the answers of nodes about one session add up to.
+type verdict struct {
+	votes  int     // answers that count
+	buried int     // nodes with a tombstone
+	grave  *record // one of the tombstones
+	live   *record // what nodes without a tombstone have together, or nil
+	epoch  version
+}
+
+// judge adds up answers. A node that has forgotten cannot say that a session is not: it counts only if the session was
+// issued after its memory began, or if it is one of the elders, of whom no session that is remembered by a quorum can be
+// older. apart is how far the clocks of processes may be.
+func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) verdict {
+	var v verdict
+	for i := range answers {
+		a := &answers[i]
+		v.epoch = max(v.epoch, a.epoch)
+		switch {
+		case a.record == nil:
+		case a.record.gone:
+			v.buried++
+			v.grave = a.record
+		case v.live == nil:
+			v.live = a.record
+		default:
+			v.live = merge(v.live, a.record)
+		}
+	}
+	for i := range answers {
+		a := &answers[i]
+		switch {
+		case a.record != nil && (a.record.gone || a.whole()):
+			v.votes++
+		case a.record != nil:
+		case elder(a), v.live != nil && micros(v.live.born) > micros(a.memory)+apart.Microseconds():
+			v.votes++
+		}
+	}
+	return v
+}
+
+// over reports whether the session has ended, by whatever.
+func (v *verdict) over(now string) bool {
+	return v.buried > 0 || v.live == nil || v.loggedOut() || v.live.over(now)
+}
+
+// loggedOut reports whether the user was logged out since the session was issued.
+func (v *verdict) loggedOut() bool { return v.live != nil && v.epoch > v.live.issue }
+
+// lagging reports whether the node that gave a lacks something of live.
+func (a *answer) lagging(live *record) bool { return !a.whole() || !a.record.equal(live) }

@@ -1,0 +1,116 @@
+package session
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// Config says how sessions are named, how long they live and how they are written. Zero fields mean their defaults. All
+// processes on the same nodes should have the same Prefix, Idle and Lifetime.
+type Config struct {
+	// Prefix comes before every key on the nodes. Default "session:".
+	Prefix string
+
+	// Idle is how long a session lives that nobody loads. Default 2 h; from 1 s to Lifetime. It is set forward only when
+	// an eighth of it has gone, so a session that is used may end up to that much earlier.
+	Idle time.Duration
+
+	// Lifetime is how long a session lives at most, from when it was created or renewed. Default 14 days; at most 400 days.
+	Lifetime time.Duration
+
+	// MaxSize is the largest session, in bytes of its fields' names and encoded values. Default 64 KiB; at most 16 MiB, and
+	// what a node can be sent within NodeTimeout.
+	MaxSize int
+
+	// Codec encodes the values of fields. Default JSON.
+	Codec Codec
+
+	// Locker takes the locks of Update. Without it there is no Update. It should stand on the same nodes.
+	Locker *lock.Locker
+
+	// Salt is mixed into the short hashes by which errors name sessions, so that who reads logs can not tell which session
+	// is meant; processes with the same salt name sessions alike. Default: random for each Store.
+	Salt string
+}
+
+// A Codec turns values of fields into bytes and back. Its methods are called concurrently.
+type Codec interface {
+	Marshal(v any) ([]byte, error)
+	Unmarshal(data []byte, v any) error
+}
+
+type jsonCodec struct{}
+
+func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
+func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+
+const (
+	maxLifetime = 400 * 24 * time.Hour
+	maxSize     = 16 << 20
+	maxName     = 256 // bytes of a user's or a field's name
+	maxPrefix   = 256
+)
+
+func (cfg Config) withDefaults() Config {
+	cfg.Prefix = cmp.Or(cfg.Prefix, "session:")
+	cfg.Lifetime = cmp.Or(cfg.Lifetime, 14*24*time.Hour)
+	cfg.Idle = cmp.Or(cfg.Idle, min(2*time.Hour, cfg.Lifetime))
+	cfg.MaxSize = cmp.Or(cfg.MaxSize, 64<<10)
+	cfg.Salt = cmp.Or(cfg.Salt, newID())
+	if cfg.Codec == nil {
+		cfg.Codec = jsonCodec{}
+	}
+	return cfg
+}
+
+// validate reports everything that is wrong with a configuration whose defaults are filled in.
+func (cfg Config) validate(c *cluster.Cluster) error {
+	var errs []error
+	bad := func(field, format string, args ...any) { errs = append(errs, fieldError(field, format, args...)) }
+	if len(cfg.Prefix) > maxPrefix {
+		bad("Config.Prefix", "%d bytes; at most %d", len(cfg.Prefix), maxPrefix)
+	}
+	if cfg.Lifetime < time.Second || cfg.Lifetime > maxLifetime {
+		bad("Config.Lifetime", "%v is out of range; from 1s to %v", cfg.Lifetime, maxLifetime)
+	}
+	if cfg.Idle < time.Second || cfg.Idle > cfg.Lifetime {
+		bad("Config.Idle", "%v is out of range; from 1s to Lifetime, %v", cfg.Idle, cfg.Lifetime)
+	}
+	if cfg.MaxSize < 1 || cfg.MaxSize > maxSize {
+		bad("Config.MaxSize", "%d is out of range; from 1 to %d bytes", cfg.MaxSize, maxSize)
+	}
+	for _, n := range c.Nodes() {
+		if n.Sharded() {
+			bad("cluster.Config", "node %s is a Redis Cluster, which can not look at a session and its user in one step; "+
+				"list independent servers instead", n.Name())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// checkUser reports what is wrong with the name of a user, which may be empty.
+func checkUser(user string) error {
+	if len(user) > maxName {
+		return fieldError("user", "%d bytes; at most %d; use an id of the user", len(user), maxName)
+	}
+	return nil
+}
+
+// checkName reports what is wrong with the name of a field.
+func checkName(name string) error {
+	if name == "" || len(name) > maxName || strings.ContainsRune(name, 0) {
+		return fieldError("field", "a name of %d bytes; from 1 to %d, without a zero byte", len(name), maxName)
+	}
+	return nil
+}
+
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", cluster.ErrConfig, field, fmt.Sprintf(format, args...))
+}

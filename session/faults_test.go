@@ -1,0 +1,230 @@
+package session
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// without makes nodes miss what do does.
+func without(t testing.TB, s *Store, nodes nodetest.Set, missing []int, do func()) {
+	t.Helper()
+	down(t, s, nodes.Pause, missing...)
+	do()
+	for _, i := range missing {
+		nodes.Resume(i)
+	}
+	up(t, s, missing...)
+}
+
+// only makes s ask these nodes alone, and those that are young do not count among them for that.
+func only(t testing.TB, s *Store, nodes nodetest.Set, left ...int) {
+	t.Helper()
+	keep := map[int]bool{}
+	for _, i := range left {
+		keep[i] = true
+	}
+	for i := range nodes.Len() {
+		if !keep[i] {
+			down(t, s, nodes.Pause, i)
+		}
+	}
+}
+
+func all(t testing.TB, s *Store, nodes nodetest.Set) {
+	t.Helper()
+	for i := range nodes.Len() {
+		nodes.Resume(i)
+	}
+	for i := range nodes.Len() {
+		up(t, s, i)
+	}
+}
+
+func emptied(t testing.TB, s *Store, nodes nodetest.Set, i int) {
+	t.Helper()
+	must(t, nodes.Restart(i, true))
+	eventually(t, "the restart to be seen", func() bool {
+		before := s.memories.of(i)
+		s.Load(t.Context(), newID())
+		return s.c.Status()[i].Up && s.memories.of(i) != "" && s.memories.of(i) == before && nodeMemory(t, nodes, i) == before
+	})
+}
+
+func nodeMemory(t testing.TB, nodes nodetest.Set, i int) string {
+	return nodetest.Client(t, nodes, i).Get(t.Context(), "session:memory").Val()
+}
+
+func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		s := hasty(t, nodes, Config{})
+		ss := create(t, s, "ann", data{"a": 1, "b": 1})
+		without(t, s, nodes, []int{0, 1}, func() { set(t, ss, "a", 2) })
+		without(t, s, nodes, []int{3, 4}, func() { set(t, ss, "b", 2) })
+		only(t, s, nodes, 1, 2, 3) // 1 lacks a, 3 lacks b
+		both := load(t, s, ss.ID())
+		has(t, both, "a", 2)
+		has(t, both, "b", 2)
+		for _, i := range []int{1, 2, 3} {
+			have := nodetest.Client(t, nodes, i).HGetAll(t.Context(), "session:"+ss.hash).Val()
+			if got := fmt.Sprint(have["fa"][versionWidth:], have["fb"][versionWidth:]); got != "=2 =2" && got != "=2=2" {
+				t.Errorf("node %d has %s", i, got)
+			}
+		}
+		all(t, s, nodes)
+	})
+}
+
+func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		s := hasty(t, nodes, Config{})
+		ss := create(t, s, "ann", data{"a": 1})
+		without(t, s, nodes, []int{0, 1}, func() { must(t, ss.Destroy(t.Context())) })
+		only(t, s, nodes, 0, 1, 2) // two still have it
+		gone(t, s, ss.ID())
+		must(t, ss.Set("a", 2))
+		if err := ss.Commit(t.Context()); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("a commit: %v", err)
+		}
+		all(t, s, nodes)
+	})
+}
+
+// Nodes that forget one after another, each rebuilt by a read before the next, lose nobody's session and forget no end of one.
+func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		s := hasty(t, nodes, Config{})
+		kept, ended := create(t, s, "ann", data{"a": 1}), create(t, s, "ann", nil)
+		out := create(t, s, "bob", nil)
+		must(t, ended.Destroy(t.Context()))
+		must(t, s.LogoutAll(t.Context(), "bob", nil))
+		for i := range nodes.Len() {
+			emptied(t, s, nodes, i)
+			has(t, load(t, s, kept.ID()), "a", 1)
+			gone(t, s, ended.ID())
+			gone(t, s, out.ID())
+			eventually(t, "the node to be rebuilt", func() bool {
+				load(t, s, kept.ID())
+				return nodetest.Client(t, nodes, i).HGet(t.Context(), "session:"+kept.hash, "m").Val() == nodeMemory(t, nodes, i)
+			})
+		}
+		has(t, load(t, s, kept.ID()), "a", 1)
+	})
+}
+
+// The end of a session is on nodes 0, 1 and 2. Node 2 forgets it; 3 and 4, which were away, still have the session: neither
+// that nor what is missing on node 2 counts.
+func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"restarted empty", "emptied", "with the snapshot from before"} {
+		t.Run(how, func(t *testing.T) {
+			var nodes nodetest.Set
+			if how == "restarted empty" {
+				nodes = nodetest.Embedded(t, 5)
+			} else {
+				nodes = nodetest.Real(t, 5, redisproc.Options{Persist: how == "emptied"})
+			}
+			s := hasty(t, nodes, Config{})
+			ss := create(t, s, "ann", data{"a": 1})
+			snapshot := nodetest.Client(t, nodes, 2).Dump(t.Context(), "session:"+ss.hash).Val()
+			memory := nodeMemory(t, nodes, 2)
+			without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
+			// The others began before: else all are of one age, and have forgotten alike.
+			for _, i := range []int{0, 1, 3, 4} {
+				age(t, nodes, i, time.Hour)
+			}
+			settled(t, s)
+			forget := func() {
+				switch how {
+				case "restarted empty":
+					must(t, nodes.Restart(2, true))
+				case "emptied":
+					must(t, nodetest.Client(t, nodes, 2).FlushAll(t.Context()).Err())
+				default:
+					must(t, nodes.Restart(2, true))
+					cl := nodetest.Client(t, nodes, 2)
+					must(t, cl.Set(t.Context(), "session:memory", memory, 0).Err())
+					must(t, cl.RestoreReplace(t.Context(), "session:"+ss.hash, time.Hour, snapshot).Err())
+				}
+			}
+			down(t, s, nodes.Pause, 0, 1)
+			forget()
+			eventually(t, "node 2 to be back", func() bool {
+				s.Load(t.Context(), newID())
+				return s.c.Status()[2].Up
+			})
+			if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
+				t.Errorf("read %v, %v; want no quorum: those that know have to be asked", got, err)
+			}
+			must(t, ss.Set("a", 2))
+			if err := ss.Commit(t.Context()); err == nil {
+				t.Error("it was written to")
+			}
+			if err := s.Put(t.Context(), ss.ID(), "", nil, time.Now().Add(time.Hour)); err == nil {
+				t.Error("it was put again")
+			}
+			all(t, s, nodes)
+			gone(t, s, ss.ID())
+		})
+	}
+}
+
+// age makes a node's memory, and what it has of sessions under it, begin earlier.
+func age(t testing.TB, nodes nodetest.Set, i int, by time.Duration) {
+	t.Helper()
+	cl, ctx := nodetest.Client(t, nodes, i), t.Context()
+	memory := nodeMemory(t, nodes, i)
+	old := stamp(micros(memory)-by.Microseconds()) + memory[timeWidth:]
+	must(t, cl.Set(ctx, "session:memory", old, 0).Err())
+	for _, key := range nodetest.Keys(t, nodes, i) {
+		if cl.Type(ctx, key).Val() == "hash" && cl.HGet(ctx, key, "m").Val() == memory {
+			must(t, cl.HSet(ctx, key, "m", old).Err())
+		}
+	}
+}
+
+// A node that has begun to remember after a session was issued, and does not have it, can not say that it is not. One that
+// began before can: it only missed it.
+func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 5)
+	s := hasty(t, nodes, Config{})
+	settled(t, s)
+	for i := range nodes.Len() {
+		age(t, nodes, i, time.Duration(10-i)*time.Hour) // the elders are 0, 1 and 2
+	}
+	settled(t, s)
+	var ss *Session
+	without(t, s, nodes, []int{3, 4}, func() { ss = create(t, s, "ann", nil) })
+	only(t, s, nodes, 2, 3, 4)
+	load(t, s, ss.ID()) // 3 and 4 are no elders, and began before it was issued
+	if _, err := s.Load(t.Context(), newID()); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("a session of which nothing is known: %v", err)
+	}
+	all(t, s, nodes)
+	gone(t, s, newID())
+}
+
+func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s := hasty(t, nodes, Config{})
+		ss := create(t, s, "ann", data{"a": 1})
+		for i := range nodes.Len() {
+			must(t, nodes.Restart(i, false))
+			eventually(t, "the node to be back", func() bool {
+				s.Load(t.Context(), newID())
+				return s.c.Status()[i].Up
+			})
+			has(t, load(t, s, ss.ID()), "a", 1)
+		}
+		has(t, load(t, hasty(t, nodes, Config{}), ss.ID()), "a", 1)
+	})
+}

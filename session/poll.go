@@ -1,0 +1,262 @@
+package session
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+var (
+	//go:embed scripts/lib.lua
+	lib string
+	//go:embed scripts/load.lua
+	loadSource string
+	//go:embed scripts/commit.lua
+	commitSource string
+	//go:embed scripts/put.lua
+	putSource string
+	//go:embed scripts/bury.lua
+	burySource string
+	//go:embed scripts/list.lua
+	listSource string
+	//go:embed scripts/logout.lua
+	logoutSource string
+
+	loadScript   = cluster.NewScript("load session", lib+loadSource)
+	commitScript = cluster.NewScript("commit session", lib+commitSource)
+	putScript    = cluster.NewScript("put session", lib+putSource)
+	buryScript   = cluster.NewScript("bury session", lib+burySource)
+	listScript   = cluster.NewScript("list sessions", lib+listSource)
+	logoutScript = cluster.NewScript("log out", lib+logoutSource)
+)
+
+// aside is the size of arguments from which a command does not go through the nodes' streams. Nothing here depends on
+// the order of commands.
+const aside = 16 << 10
+
+// question is what all nodes are asked.
+type question struct {
+	script *cluster.Script
+	key    string // behind the memory's
+	args   []any  // behind the common ones, and the memory of a write
+	write  bool   // it is for the memory that the node has now, and does nothing in another
+	size   int
+	now    time.Time
+}
+
+// reply is what one node answered: the status, and what the script says behind its memory.
+type reply struct {
+	node   *cluster.Node
+	status string
+	memory string
+	rest   []any
+}
+
+// poll asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
+type poll struct {
+	s      *Store
+	q      question
+	enough func() bool         // asked after each answer, under mu
+	take   func(r reply) error // takes in an answer, under mu
+	late   func(r reply)       // gets an answer that came when there were enough, without mu
+	common []any               // arguments
+	runs   []string            // what each node's memory lasted with when it was asked
+	keys   []string
+
+	mu     sync.Mutex
+	open   int
+	failed []cluster.NodeError
+	again  []int // how often each node was asked again
+	ended  bool
+	done   chan struct{}
+}
+
+// maxAgain bounds how often a node is asked again because its memory was not the one that was expected.
+const maxAgain = 3
+
+func (s *Store) newPoll(q question) *poll {
+	nodes := len(s.c.Nodes())
+	return &poll{
+		s: s, q: q, open: nodes, done: make(chan struct{}), keys: []string{s.memoryKey, q.key},
+		runs: make([]string, nodes), again: make([]int, nodes),
+		common: s.common(q),
+	}
+}
+
+// common is the arguments of every script behind the run of the server.
+func (s *Store) common(q question) []any {
+	return []any{s.clock.after(""), stamp(q.now.UnixMicro()), s.cfg.Prefix}
+}
+
+// run asks and waits. The error has ctx.Err() in its chain.
+func (p *poll) run(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, n := range p.s.c.Nodes() {
+		p.ask(n)
+	}
+	select {
+	case <-p.done:
+		return nil
+	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ended = true
+		return ctx.Err()
+	}
+}
+
+func (p *poll) ask(n *cluster.Node) {
+	i := n.Index()
+	run := n.MemoryID()
+	p.mu.Lock()
+	p.runs[i] = run
+	p.mu.Unlock()
+	p.s.send(n, p.q, p.common, run, p)
+}
+
+// send asks one node, and drops the answer if r is nil.
+func (s *Store) send(n *cluster.Node, q question, common []any, run string, r cluster.Receiver) {
+	args := make([]any, 0, 2+len(common)+len(q.args))
+	args = append(append(args, run), common...)
+	if q.write {
+		args = append(args, s.memories.of(n.Index()))
+	}
+	args = append(args, q.args...)
+	if q.size < aside {
+		n.Run(q.script, []string{s.memoryKey, q.key}, args, r)
+	} else {
+		n.RunAside(q.script, []string{s.memoryKey, q.key}, args, r)
+	}
+}
+
+// Receive implements cluster.Receiver.
+func (p *poll) Receive(n *cluster.Node, words any, err error) {
+	r, err := p.read(n, words, err)
+	p.mu.Lock()
+	if p.ended {
+		p.mu.Unlock()
+		if err == nil && p.late != nil {
+			p.late(r)
+		}
+		return
+	}
+	if err == nil && r.status == "memory" && p.again[n.Index()] < maxAgain {
+		p.again[n.Index()]++
+		p.mu.Unlock()
+		p.ask(n)
+		return
+	}
+	defer p.mu.Unlock()
+	p.open--
+	if err == nil {
+		err = p.take(r)
+	}
+	if err != nil {
+		p.failed = append(p.failed, cluster.NodeError{Node: n.Name(), Err: err})
+	}
+	if p.enough() || p.open == 0 {
+		p.ended = true
+		close(p.done)
+	}
+}
+
+// read takes a reply apart. What a server answered that was another when it was asked says nothing.
+func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
+	if err != nil {
+		return reply{}, err
+	}
+	all, ok := words.([]any)
+	if !ok || len(all) < 2 {
+		return reply{}, fmt.Errorf("unexpected reply (%T)", words)
+	}
+	status, ok1 := all[0].(string)
+	memory, ok2 := all[1].(string)
+	if !ok1 || !ok2 || micros(memory) == 0 {
+		return reply{}, fmt.Errorf("unexpected reply (%T)", words)
+	}
+	p.mu.Lock()
+	run := p.runs[n.Index()]
+	p.mu.Unlock()
+	if run != n.MemoryID() {
+		return reply{}, fmt.Errorf("it was restarted while it was asked")
+	}
+	p.s.memories.learn(n.Index(), memory)
+	return reply{n, status, memory, all[2:]}, nil
+}
+
+// word is the ith string behind the memory, or "".
+func (r reply) word(i int) string {
+	if i >= len(r.rest) {
+		return ""
+	}
+	s, _ := r.rest[i].(string)
+	return s
+}
+
+// count is the outcome of a write: how many nodes said what.
+type count struct {
+	ok, gone, absent int
+	newest           version // what those who refused have that is newer
+	deadline         string  // of a session that was buried
+	next             string  // the session that has replaced it
+}
+
+// write is a poll that counts. It ends when a quorum has done what was asked, or cannot any more.
+type write struct {
+	*poll
+	count count
+}
+
+func (s *Store) newWrite(q question) *write {
+	q.write = true
+	w := &write{poll: s.newPoll(q)}
+	quorum := s.c.Quorum()
+	w.take = func(r reply) error { return w.count.take(r) }
+	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok+w.open < quorum }
+	return w
+}
+
+// wait says how the nodes answered, and has an error if ctx ended before.
+func (w *write) wait(ctx context.Context) (count, []cluster.NodeError, error) {
+	if err := w.run(ctx); err != nil {
+		return count{}, nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.count, w.failed, nil
+}
+
+func (s *Store) write(ctx context.Context, q question) (count, []cluster.NodeError, error) {
+	return s.newWrite(q).wait(ctx)
+}
+
+func (c *count) take(r reply) error {
+	switch r.status {
+	case "ok":
+		c.ok++
+		c.deadline, c.next = max(c.deadline, r.word(0)), max(c.next, r.word(1))
+	case "gone":
+		c.gone++
+	case "absent":
+		c.absent++
+	case "newer":
+		c.newest = max(c.newest, r.word(0))
+	default:
+		return fmt.Errorf("unexpected answer %q", r.status)
+	}
+	return nil
+}
+
+func (s *Store) noQuorum(op, hashed string, got int, failed []cluster.NodeError) error {
+	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: got, Nodes: failed}
+}
+
+func (s *Store) wrap(op, hashed string, err error) error {
+	return fmt.Errorf("redlock: %s session %q: %w", op, s.label(hashed), err)
+}

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// RenewOption tweaks one renewal.
+type RenewOption interface{ applyRenew(*renewal) }
+
+type renewOption func(*renewal)
+
+func (o renewOption) applyRenew(r *renewal) { o(r) }
+
+type renewal struct {
+	user  string
+	login bool
+	grace time.Duration
+	alone bool // end all other sessions of the user
+}
+
+// As makes the session this user's, at log-in, and gives it the whole of Config.Lifetime again.
+func As(user string) RenewOption {
+	return renewOption(func(r *renewal) { r.user, r.login = user, true })
+}
+
+// Grace lets Load find the renewed session by its old id for a while, at most a minute: for requests that left with the old
+// id just before. Do not use it at log-in, where the old id may be known to others.
+func Grace(d time.Duration) RenewOption { return renewOption(func(r *renewal) { r.grace = d }) }
+
+const maxGrace = time.Minute
+
+// Renew gives the session a new id, and destroys it under the old one, in one step. Do it whenever somebody logs in or
+// gains rights, so that an id that was known before is worth nothing. Fields that were set and not committed are written
+// with it. Of two renewals at the same time at most one succeeds. The errors are those of Commit; after one that is
+// no *GoneError the session may be gone under the old id, and is not to be had under a new one.
+func (ss *Session) Renew(ctx context.Context, opts ...RenewOption) error {
+	r := renewal{user: ss.User()}
+	for _, o := range opts {
+		o.applyRenew(&r)
+	}
+	if r.grace < 0 || r.grace > maxGrace {
+		return fieldError("Grace", "%v is out of range; from 0 to %v", r.grace, maxGrace)
+	}
+	if err := checkUser(r.user); err != nil {
+		return err
+	}
+	return ss.renew(ctx, r)
+}
+
+func (ss *Session) renew(ctx context.Context, r renewal) error {
+	ss.mu.Lock()
+	hashed, old, changes := ss.hash, ss.rec, maps.Clone(ss.changes)
+	ss.mu.Unlock()
+	s, now := ss.store, time.Now()
+	deadline := moment(old.deadline)
+	if r.login {
+		deadline = now.Add(s.cfg.Lifetime)
+	}
+	from := succession{old: hashed, until: stamp(now.Add(r.grace).UnixMicro())}
+	if r.alone {
+		from.logout = s.clock.after(old.issue)
+	}
+	rec := s.newRecord(r.user, now, deadline, now.Add(s.cfg.Idle))
+	rec.issue = s.clock.after(max(from.logout, old.issue))
+	ver := s.clock.after(old.newest())
+	maps.Copy(rec.fields, old.fields)
+	for name, value := range changes {
+		rec.fields[name] = ver + value
+	}
+	id := newID()
+	made, err := s.put(ctx, "renew", hash(id), rec, from)
+	if err != nil {
+		s.dispose(hash(id), rec.deadline)
+		return err
+	}
+	ss.mu.Lock()
+	ss.id, ss.hash, ss.rec = id, hash(id), made
+	ss.mu.Unlock()
+	ss.committed(ver, changes)
+	return nil
+}

@@ -1,0 +1,106 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"go/doc/comment"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// rules is what the package comment says that a user needs.
+func rules(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range new(comment.Parser).Parse(file.Doc.Text()).Content {
+		if code, ok := block.(*comment.Code); ok {
+			if _, rest, ok := strings.Cut(code.Text, "on >password"); ok {
+				return strings.Fields(rest)
+			}
+		}
+	}
+	t.Fatal("the package comment names no rights")
+	return nil
+}
+
+// The rights that the package comment names are enough, and each is needed; those that package cluster can do without are
+// left to its tests.
+func TestEveryRightIsNeeded(t *testing.T) {
+	all := rules(t)
+	s := nodetest.Real(t, 1, redisproc.Options{})
+	if err := workout(t, s, all); err != nil {
+		t.Errorf("with all of them: %v", err)
+	}
+	for i, rule := range all {
+		switch rule {
+		case "+info", "+config|get", "+script|exists", "+script|load":
+			continue
+		case "+time", "+ping": // of package cluster: seeing restarts, finding a node that was down
+			continue
+		}
+		var others []string
+		others = append(append(others, all[:i]...), all[i+1:]...)
+		if err := workout(t, s, others); err == nil {
+			t.Errorf("%s is not needed", rule)
+		}
+	}
+}
+
+// workout does everything there is, as a user with these rights.
+func workout(t *testing.T, s nodetest.Set, rules []string) error {
+	t.Helper()
+	ctx := t.Context()
+	admin := nodetest.Client(t, s, 0)
+	args := []any{"acl", "setuser", "redlock", "reset", "on", "nopass"}
+	for _, r := range rules {
+		args = append(args, r)
+	}
+	must(t, admin.FlushAll(ctx).Err())
+	must(t, admin.ScriptFlush(ctx).Err())
+	must(t, admin.Do(ctx, args...).Err())
+	c, err := cluster.Open(ctx, cluster.Config{
+		URLs:   []string{strings.Replace(s.URLs()[0], "//", "//redlock:x@", 1)},
+		Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		return err
+	}
+	defer c.Close(context.Background())
+	must(t, admin.ScriptFlush(ctx).Err())
+	store, err := New(c, Config{})
+	if err != nil {
+		return err
+	}
+	ss, err := store.Create(ctx, "ann", data{"a": 1})
+	if err != nil {
+		return err
+	}
+	other, err := store.Create(ctx, "ann", nil)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	try := func(err error) { errs = append(errs, err) }
+	_, err = store.Load(ctx, ss.ID())
+	try(err)
+	try(ss.Set("a", 2))
+	try(ss.Commit(ctx))
+	try(ss.Renew(ctx, Grace(time.Second)))
+	_, err = store.List(ctx, "ann")
+	try(err)
+	try(other.Destroy(ctx))
+	try(store.LogoutAll(ctx, "ann", ss))
+	try(store.LogoutAll(ctx, "ann", nil))
+	return errors.Join(errs...)
+}

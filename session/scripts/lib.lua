@@ -1,0 +1,43 @@
+-- What all scripts of this package share. A record is a hash
+--   m  the memory under which it was written whole   b  born     v  version of its issue (see the epoch)
+--   u  user   e  absolute deadline   i  idle deadline            f<name>  32 of version, '=' or '-', value
+-- or a tombstone: m, x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told.
+-- Times are µs of clients' clocks, 16 digits; versions are such a time and 16 digits of hex. Both compare as strings.
+-- KEYS  1 memory
+-- ARGV  1 run of the server, '' if it does not tell   2 version   3 now   4 prefix
+local now, prefix = ARGV[3], ARGV[4]
+
+-- The memory of this node: the version at which it began, and the run. One that is missing was lost, with all it had;
+-- of another run may be what came before the last snapshot, and not what came after.
+local memory = redis.call('GET', KEYS[1])
+if not memory or (ARGV[1] ~= '' and string.sub(memory, 33) ~= ARGV[1]) then
+  memory = ARGV[2] .. ARGV[1]
+  redis.call('SET', KEYS[1], memory)
+end
+
+local function epoch(user) return prefix .. 'epoch:' .. user end
+local function index(user) return prefix .. 'user:' .. user end
+
+-- When the user was last logged out everywhere, or ''.
+local function loggedOut(user)
+  if user == '' then return '' end
+  return redis.call('HGET', epoch(user), 'all') or ''
+end
+
+-- How long after a session's deadline its record is kept, so that no node's clock ends it, and how much longer its
+-- tombstone is, ms: clocks that jump by less than this do not bring back what was destroyed.
+local slack, grave = 60000, 24 * 3600000
+
+-- Keeps key until ms after deadline.
+local function expire(key, deadline, ms)
+  local left = math.max((tonumber(deadline) - tonumber(now)) / 1000, 0) + ms
+  redis.call('PEXPIRE', key, string.format('%.0f', left))
+end
+
+-- Puts a tombstone in the place of a session of this user.
+local function bury(key, user, hash, deadline)
+  redis.call('DEL', key)
+  redis.call('HSET', key, 'x', '1', 'm', memory)
+  expire(key, deadline, grave)
+  if user and user ~= '' then redis.call('ZREM', index(user), hash) end
+end

@@ -1,0 +1,177 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+)
+
+// Session is one session as it was loaded, and what was set since. All methods may be called concurrently; none that asks
+// no node waits for one that does.
+type Session struct {
+	store *Store
+	token int64 // the fencing token under which Update writes; 0: everybody's
+
+	mu      sync.Mutex
+	id      string
+	hash    string
+	rec     *record
+	changes map[string]string // fields set since, by name: kind and value
+}
+
+// ID is what the client is given, in a cookie as a rule: whoever has it has the session. It is "" where it is not known,
+// in a Session that comes from List or was loaded by the id of its predecessor.
+func (ss *Session) ID() string {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.id
+}
+
+// Handle names the session for Store.Destroy and Store.Put, and for nothing that a client can do.
+func (ss *Session) Handle() string {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return handleMark + ss.hash
+}
+
+// User is whose session it is, "" for nobody's.
+func (ss *Session) User() string { return ss.record().user }
+
+// Born is when the session was created, or renewed last.
+func (ss *Session) Born() time.Time { return moment(ss.record().born) }
+
+// Deadline is when the session ends even if it is used.
+func (ss *Session) Deadline() time.Time { return moment(ss.record().deadline) }
+
+// IdleDeadline is when the session ends if it is not loaded before.
+func (ss *Session) IdleDeadline() time.Time { return moment(ss.record().idle) }
+
+func (ss *Session) record() *record {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	return ss.rec
+}
+
+// Get returns the value of a field; ok is false if there is none. The error matches ErrDecode.
+func Get[T any](ss *Session, name string) (v T, ok bool, err error) {
+	data, ok := ss.raw(name)
+	if !ok {
+		return v, false, nil
+	}
+	if err := ss.store.cfg.Codec.Unmarshal([]byte(data), &v); err != nil {
+		var zero T
+		return zero, true, fmt.Errorf("%w: %q as %T: %w", ErrDecode, name, zero, err)
+	}
+	return v, true, nil
+}
+
+// raw is the encoded value of a field.
+func (ss *Session) raw(name string) (string, bool) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	value, changed := ss.changes[name]
+	if stored := ss.rec.fields[name]; !changed && stored != "" {
+		value = stored[versionWidth:]
+	}
+	if value == "" || value[0] != kindValue {
+		return "", false
+	}
+	return value[1:], true
+}
+
+// Set sets a field, for Commit to write. It encodes v at once. The error matches cluster.ErrConfig if v does not encode or
+// makes the session larger than Config.MaxSize.
+func (ss *Session) Set(name string, v any) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	data, err := ss.store.cfg.Codec.Marshal(v)
+	if err != nil {
+		return fieldError("field", "%q: %T does not encode: %v", name, v, err)
+	}
+	return ss.set(name, data)
+}
+
+func (ss *Session) set(name string, data []byte) error {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	size := len(name) + len(data)
+	for other, value := range ss.rec.fields {
+		if _, changed := ss.changes[other]; !changed && other != name {
+			size += len(other) + len(value) - versionWidth - 1
+		}
+	}
+	for other, value := range ss.changes {
+		if other != name {
+			size += len(other) + len(value) - 1
+		}
+	}
+	if limit := ss.store.cfg.MaxSize; size > limit {
+		return fieldError("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
+			name, len(data), size, limit)
+	}
+	if ss.changes == nil {
+		ss.changes = map[string]string{}
+	}
+	ss.changes[name] = string(kindValue) + string(data)
+	return nil
+}
+
+// Delete removes a field, for Commit to write.
+func (ss *Session) Delete(name string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.changes == nil {
+		ss.changes = map[string]string{}
+	}
+	ss.changes[name] = string(kindDeleted)
+}
+
+// Commit writes the fields that were set or deleted since the last Commit, and no others: of two sessions' commits to
+// different fields none is lost, of those to one field the one that began last counts. For more use Store.Update. When it
+// has returned nil, every Load finds what it wrote, or something newer. The error is
+//
+//	*GoneError             matches ErrSessionGone: the session is gone, and stays so
+//	*cluster.QuorumError   too few nodes answered; the fields may be written, or some day be found to be
+//	ctx.Err()              in the chain; the same is open
+//
+// and the fields are still there for another Commit.
+func (ss *Session) Commit(ctx context.Context) error {
+	ss.mu.Lock()
+	hashed, changes, seen := ss.hash, maps.Clone(ss.changes), ss.rec.newest()
+	ss.mu.Unlock()
+	if len(changes) == 0 {
+		return nil
+	}
+	ver, err := ss.store.commit(ctx, hashed, changes, "", seen, ss.token)
+	if err != nil {
+		return err
+	}
+	ss.committed(ver, changes)
+	return nil
+}
+
+// committed takes over what was written. What was set meanwhile is still to be written.
+func (ss *Session) committed(ver version, changes map[string]string) {
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	rec := *ss.rec
+	rec.fields = maps.Clone(rec.fields)
+	for name, value := range changes {
+		rec.fields[name] = ver + value
+		if ss.changes[name] == value {
+			delete(ss.changes, name)
+		}
+	}
+	ss.rec = &rec
+}
+
+// Destroy is Store.Destroy of this session.
+func (ss *Session) Destroy(ctx context.Context) error {
+	ss.mu.Lock()
+	hashed := ss.hash
+	ss.mu.Unlock()
+	return ss.store.destroy(ctx, hashed)
+}

@@ -1,0 +1,460 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Store keeps sessions on a set of nodes. All methods may be called concurrently. It has nothing to close.
+type Store struct {
+	c         *cluster.Cluster
+	cfg       Config
+	salt      string
+	memoryKey string
+	memories  memories
+	clock     clock
+}
+
+// New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
+func New(c *cluster.Cluster, cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.validate(c); err != nil {
+		return nil, err
+	}
+	return &Store{
+		c: c, cfg: cfg, salt: cfg.Salt, memoryKey: cfg.Prefix + "memory", memories: make(memories, len(c.Nodes())),
+	}, nil
+}
+
+// Option tweaks a session that is created.
+type Option interface{ apply(*request) }
+
+type option func(*request)
+
+func (o option) apply(r *request) { o(r) }
+
+type request struct{ lifetime time.Duration }
+
+// Lifetime overrules Config.Lifetime for one session; it can only be shorter.
+func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifetime = d }) }
+
+// Create makes a session of this user, or of nobody if user is "", with data as its fields. When it has returned nil, every
+// Load finds the session until it ends. One that failed leaves nothing that has an owner. The error is a
+// *cluster.QuorumError, has ctx.Err() in its chain, or matches cluster.ErrConfig.
+func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {
+	req := request{lifetime: s.cfg.Lifetime}
+	for _, o := range opts {
+		o.apply(&req)
+	}
+	if req.lifetime <= 0 || req.lifetime > s.cfg.Lifetime {
+		return nil, fieldError("Lifetime", "%v is out of range; more than 0, at most Config.Lifetime, %v", req.lifetime, s.cfg.Lifetime)
+	}
+	if err := checkUser(user); err != nil {
+		return nil, err
+	}
+	ss := &Session{store: s, id: newID(), rec: &record{}}
+	ss.hash = hash(ss.id)
+	for name, v := range data {
+		if err := ss.Set(name, v); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now()
+	rec := s.newRecord(user, now, now.Add(req.lifetime), now.Add(s.cfg.Idle))
+	ver := rec.issue
+	for name, value := range ss.changes {
+		rec.fields[name] = ver + value
+	}
+	made, err := s.put(ctx, "create", ss.hash, rec, succession{})
+	if err != nil {
+		s.dispose(ss.hash, rec.deadline)
+		return nil, err
+	}
+	ss.rec, ss.changes = made, nil
+	return ss, nil
+}
+
+func (s *Store) newRecord(user string, now, deadline, idle time.Time) *record {
+	if idle.After(deadline) {
+		idle = deadline
+	}
+	return &record{
+		born: stamp(now.UnixMicro()), issue: s.clock.after(""), user: user,
+		deadline: stamp(deadline.UnixMicro()), idle: stamp(idle.UnixMicro()), fields: map[string]string{},
+	}
+}
+
+// succession says whose place a new session takes.
+type succession struct {
+	old    string  // hash
+	until  string  // up to when old leads to the new one
+	logout version // at which all other sessions of the user end, or ""
+}
+
+// put makes the session of rec, and returns it as it was made.
+func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
+	for {
+		c, failed, err := s.write(ctx, s.putQuestion(hashed, rec, from))
+		switch {
+		case err == nil && c.gone > 0:
+			err = s.gone(op, cmp.Or(from.old, hashed))
+		case err == nil && c.ok >= s.c.Quorum():
+			return rec, nil
+		case err == nil && c.newest != "": // by a clock ahead of ours, or just now
+			again := *rec
+			if from.logout != "" {
+				from.logout = s.clock.after(c.newest)
+			}
+			again.issue = s.clock.after(max(c.newest, from.logout))
+			rec = &again
+			continue
+		case err == nil:
+			err = s.noQuorum(op, hashed, c.ok, failed)
+		default:
+			err = s.wrap(op, hashed, err)
+		}
+		return nil, err
+	}
+}
+
+func (s *Store) putQuestion(hashed string, rec *record, from succession) question {
+	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle}
+	size := 0
+	for name, value := range rec.fields {
+		args = append(args, name, value)
+		size += len(name) + len(value)
+	}
+	return question{script: putScript, key: s.cfg.Prefix + hashed, args: args, size: size, now: time.Now(), write: true}
+}
+
+// userSlack is for how long after the last of their sessions has ended it is kept when users were logged out, for the
+// sake of clocks that jump.
+const userSlack = 24 * time.Hour
+
+// userKeep is for how long what concerns a user is kept from its last use, ms.
+func (s *Store) userKeep() int64 { return (s.cfg.Lifetime + userSlack).Milliseconds() }
+
+// Load returns the session of this id, as of a write that no later Load will miss, and sets its idle deadline forward. The
+// error is
+//
+//	*GoneError             matches ErrSessionGone: it has never been, was destroyed or logged out, or is over
+//	*cluster.QuorumError   too few nodes answered to tell: deny the request, and keep the cookie
+//	ctx.Err()              in the chain
+func (s *Store) Load(ctx context.Context, id string) (*Session, error) {
+	return s.load(ctx, id, s.cfg.Idle)
+}
+
+// load is Load; it leaves the idle deadline alone if idle is 0.
+func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Session, error) {
+	if !valid(id) {
+		return nil, &GoneError{Op: "load"}
+	}
+	hashed := hash(id)
+	rec, err := s.read(ctx, "load", hashed, idle)
+	var gone *GoneError
+	if errors.As(err, &gone) && gone.to != "" {
+		id, hashed = "", gone.to
+		rec, err = s.read(ctx, "load", hashed, idle)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Session{store: s, id: id, hash: hashed, rec: rec}, nil
+}
+
+// read finds out what a quorum of nodes has of a session, and brings those that answered up to that. It returns only
+// what is on a quorum: where the answers disagree, it waits until it is.
+func (s *Store) read(ctx context.Context, op, hashed string, idle time.Duration) (*record, error) {
+	now := time.Now()
+	r := &reading{s: s, hashed: hashed, now: now}
+	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
+	r.p = p
+	p.take, p.enough, p.late = r.take, r.enough, r.late
+	if err := p.run(ctx); err != nil {
+		return nil, s.wrap(op, hashed, err)
+	}
+	v, err := r.settle(op)
+	if err != nil {
+		return nil, err
+	}
+	return s.decide(ctx, op, hashed, r, v)
+}
+
+// touch is the arguments for setting an idle deadline forward once an eighth of the time has gone.
+func touch(now time.Time, idle time.Duration) []any {
+	if idle == 0 {
+		return []any{"", ""}
+	}
+	next := now.Add(idle)
+	return []any{stamp(next.UnixMicro()), stamp(next.Add(-idle / 8).UnixMicro())}
+}
+
+// reading is the answers to one load.
+type reading struct {
+	s      *Store
+	p      *poll
+	hashed string
+	now    time.Time
+
+	answers []answer // guarded by the poll, as is settled
+	settled *record  // what was found to be on the nodes, for answers that come late
+}
+
+func (r *reading) take(re reply) error {
+	a, err := parseAnswer(re)
+	if err == nil {
+		r.answers = append(r.answers, a)
+	}
+	return err
+}
+
+func parseAnswer(re reply) (answer, error) {
+	if re.status != "ok" || len(re.rest) != 2 {
+		return answer{}, errForeign
+	}
+	rec, err := parseRecord(re.rest[1])
+	return answer{re.node.Index(), re.memory, re.word(0), rec}, err
+}
+
+func (r *reading) judge() verdict { return r.s.judge(r.answers, r.now) }
+
+func (s *Store) judge(answers []answer, now time.Time) verdict {
+	limit := int64(-1)
+	return judge(answers, func(a *answer) bool {
+		if limit < 0 {
+			limit = s.elderUntil(now)
+		}
+		return micros(a.memory) <= limit
+	}, s.apart())
+}
+
+func (r *reading) enough() bool {
+	quorum := r.s.c.Quorum()
+	if len(r.answers) < quorum {
+		return false
+	}
+	v := r.judge()
+	return v.votes >= quorum
+}
+
+// settle is the verdict of the answers. If all nodes have answered it needs no votes: then a quorum has forgotten, and
+// what is left is the best there is.
+func (r *reading) settle(op string) (verdict, error) {
+	r.p.mu.Lock()
+	defer r.p.mu.Unlock()
+	v := r.judge()
+	if v.votes < r.s.c.Quorum() && len(r.answers) < len(r.s.c.Nodes()) {
+		return v, r.s.noQuorum(op, r.hashed, v.votes, r.p.failed)
+	}
+	if !v.over(stamp(r.now.UnixMicro())) {
+		r.settled = v.live
+	}
+	return v, nil
+}
+
+// late brings a node up that answered when the others had decided.
+func (r *reading) late(re reply) {
+	a, err := parseAnswer(re)
+	r.p.mu.Lock()
+	live := r.settled
+	r.p.mu.Unlock()
+	if err == nil && live != nil && (a.record == nil || !a.record.gone) && a.lagging(live) {
+		r.s.repair(re.node, r.hashed, live)
+	}
+}
+
+// repair gives one node what it lacks, without waiting for it.
+func (s *Store) repair(n *cluster.Node, hashed string, live *record) {
+	q := s.putQuestion(hashed, live, succession{})
+	s.send(n, q, s.common(q), n.MemoryID(), nil)
+}
+
+// decide acts on a verdict.
+func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v verdict) (*record, error) {
+	quorum := s.c.Quorum()
+	switch {
+	case v.buried > 0 || v.loggedOut():
+		if v.buried < quorum { // nobody may find it after we did not
+			if err := s.bury(ctx, op, hashed, s.deadlineOf(v.live)); err != nil {
+				return nil, err
+			}
+		}
+		gone := s.gone(op, hashed)
+		if v.grave != nil && v.grave.until > stamp(r.now.UnixMicro()) {
+			gone.to = v.grave.to
+		}
+		return nil, gone
+	case v.live == nil || v.live.over(stamp(r.now.UnixMicro())):
+		gone := s.gone(op, hashed)
+		gone.never = v.live == nil
+		return nil, gone
+	}
+	have := 0
+	var behind []answer
+	for _, a := range r.answers {
+		if a.lagging(v.live) {
+			behind = append(behind, a)
+		} else {
+			have++
+		}
+	}
+	if have >= quorum {
+		for _, a := range behind {
+			s.repair(s.c.Nodes()[a.node], hashed, v.live)
+		}
+		return v.live, nil
+	}
+	return s.restore(ctx, op, hashed, v.live)
+}
+
+// restore brings what was read to a quorum.
+func (s *Store) restore(ctx context.Context, op, hashed string, live *record) (*record, error) {
+	c, failed, err := s.write(ctx, s.putQuestion(hashed, live, succession{}))
+	switch {
+	case err != nil:
+		return nil, s.wrap(op, hashed, err)
+	case c.gone > 0 || c.newest != "":
+		return nil, s.confirm(ctx, op, hashed, live.deadline)
+	case c.ok < s.c.Quorum():
+		return nil, s.noQuorum(op, hashed, c.ok, failed)
+	}
+	return live, nil
+}
+
+// confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.
+func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
+	if err := s.bury(ctx, op, hashed, deadline); err != nil {
+		return err
+	}
+	return s.gone(op, hashed)
+}
+
+// deadlineOf is when a session ends at the latest, also one of which nothing but a tombstone is known.
+func (s *Store) deadlineOf(live *record) string {
+	if live == nil {
+		return stamp(time.Now().Add(s.cfg.Lifetime).UnixMicro())
+	}
+	return live.deadline
+}
+
+// bury puts tombstones on a quorum.
+func (s *Store) bury(ctx context.Context, op, hashed, deadline string) error {
+	c, failed, err := s.write(ctx, s.buryQuestion(hashed, deadline))
+	switch {
+	case err != nil:
+		return s.wrap(op, hashed, err)
+	case c.ok < s.c.Quorum():
+		return s.noQuorum(op, hashed, c.ok, failed)
+	}
+	return nil
+}
+
+func (s *Store) buryQuestion(hashed, deadline string) question {
+	return question{script: buryScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
+}
+
+// dispose buries what a failed attempt may have left, and has no owner, without waiting for it.
+func (s *Store) dispose(hashed, deadline string) {
+	q := s.buryQuestion(hashed, deadline)
+	for _, n := range s.c.Nodes() {
+		s.send(n, q, s.common(q), n.MemoryID(), nil)
+	}
+}
+
+// Destroy ends the session of this id, or handle, for good. When it has returned nil, the session is never read again, and
+// nothing that is written to it brings it back. That there is no such session is no error. The error is a
+// *cluster.QuorumError or has ctx.Err() in its chain: then the session may live on, or not.
+func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
+	hashed, ok := target(idOrHandle)
+	if !ok {
+		return nil
+	}
+	return s.destroy(ctx, hashed)
+}
+
+// destroy asks the nodes that have the session to bury it. Only if one had it are those that had not given a tombstone too:
+// else whoever makes up ids could fill the nodes with them.
+func (s *Store) destroy(ctx context.Context, hashed string) error {
+	quorum := s.c.Quorum()
+	var nothing []answer
+	absent := func() int {
+		v := s.judge(nothing, time.Now())
+		return v.votes
+	}
+	w := s.newWrite(s.buryQuestion(hashed, ""))
+	w.take = func(r reply) error {
+		if r.status == "absent" {
+			nothing = append(nothing, answer{node: r.node.Index(), memory: r.memory})
+		}
+		return w.count.take(r)
+	}
+	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok == 0 && absent() >= quorum }
+	c, failed, err := w.wait(ctx)
+	switch {
+	case err != nil:
+		return s.wrap("destroy", hashed, err)
+	case c.ok >= quorum:
+	case c.ok > 0:
+		if err := s.bury(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
+			return err
+		}
+	case absent() < quorum && len(nothing) < len(s.c.Nodes()):
+		return s.noQuorum("destroy", hashed, absent(), failed)
+	}
+	if c.next != "" { // it was replaced: who has the old id means the new session
+		return s.destroy(ctx, c.next)
+	}
+	return nil
+}
+
+// commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
+// largest version that the caller has read. The idle deadline is set to idle if that is later. With a token, the fencing token of the session's lock, it gives up with
+// errOvertaken where it finds something newer.
+func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
+	const op = "commit to"
+	for try := 1; ; {
+		ver := s.clock.after(seen)
+		if token > 0 {
+			ver = next(seen, token)
+		}
+		c, failed, err := s.write(ctx, s.commitQuestion(hashed, ver, changes, idle))
+		switch {
+		case err != nil:
+			return "", s.wrap(op, hashed, err)
+		case c.gone > 0:
+			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
+		case c.ok >= s.c.Quorum():
+			return ver, nil
+		case c.newest != "" && token > 0:
+			return "", errOvertaken
+		case c.newest != "":
+			seen = max(seen, c.newest)
+		case c.absent > 0 && try < maxTries: // some nodes have to be brought up first
+			try++
+			if _, err := s.read(ctx, op, hashed, 0); err != nil {
+				return "", err
+			}
+		default:
+			return "", s.noQuorum(op, hashed, c.ok, failed)
+		}
+	}
+}
+
+// maxTries bounds how often a commit brings nodes up, and finds them lacking the session again.
+const maxTries = 4
+
+var errOvertaken = errors.New("redlock: written to by somebody else meanwhile")
+
+func (s *Store) commitQuestion(hashed string, ver version, changes map[string]string, idle string) question {
+	args := []any{idle}
+	size := 0
+	for name, value := range changes {
+		args = append(args, name, ver+value)
+		size += len(name) + len(value) + versionWidth
+	}
+	return question{script: commitScript, key: s.cfg.Prefix + hashed, args: args, size: size, now: time.Now(), write: true}
+}

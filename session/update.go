@@ -1,0 +1,47 @@
+package session
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+
+	"github.com/venta-hq/redlock/lock"
+)
+
+// Update reads the session of this id, lets fn change it, and commits what fn has set, alone of all who use Update on it:
+// none of what they write is lost. It takes the lock of this session from Config.Locker, and its writes are ordered by the
+// fencing token, so that those of a process that was stopped and goes on late do not count. fn runs again where
+// somebody has committed to the same fields without Update meanwhile; it must not commit itself. Its ctx ends when the
+// lock is lost.
+// The error is fn's own, one of Session.Commit's, or one of lock.Locker.WithLock's.
+func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Context, ss *Session) error) error {
+	if s.cfg.Locker == nil {
+		return fieldError("Config.Locker", "it is missing; Update needs the locks of one")
+	}
+	if !valid(id) {
+		return &GoneError{Op: "update"}
+	}
+	return s.cfg.Locker.WithLock(ctx, lockName(hash(id)), func(ctx context.Context) error {
+		token, _ := lock.Token(ctx)
+		for {
+			rec, err := s.read(ctx, "update", hash(id), s.cfg.Idle)
+			if err != nil {
+				return err
+			}
+			ss := &Session{store: s, id: id, hash: hash(id), rec: rec, token: token}
+			if err := fn(ctx, ss); err != nil {
+				return err
+			}
+			if err := ss.Commit(ctx); !errors.Is(err, errOvertaken) {
+				return err
+			}
+		}
+	})
+}
+
+// lockName is the key of a session's lock. Locks are named in errors, so it does not tell the session.
+func lockName(hashed string) string {
+	sum := sha256.Sum256([]byte("redlock session lock " + hashed))
+	return "session:" + hex.EncodeToString(sum[:16])
+}

@@ -1,0 +1,127 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+const writers = 64
+
+func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		stores := []*Store{store(t, nodes, Config{}), store(t, nodes, Config{})}
+		id := create(t, stores[0], "ann", nil).ID()
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				s := stores[w%2]
+				for i := range 2 {
+					ss, err := s.Load(t.Context(), id)
+					if err == nil {
+						err = ss.Set(fmt.Sprint("f", w), i)
+					}
+					if err == nil {
+						err = ss.Commit(t.Context())
+					}
+					if err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			})
+		}
+		wg.Wait()
+		ss := load(t, stores[0], id)
+		for w := range writers {
+			has(t, ss, fmt.Sprint("f", w), 1)
+		}
+	})
+}
+
+func TestConcurrentUpdatesOfOneFieldLoseNothing(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		stores := []*Store{locking(t, nodes, Config{}), locking(t, nodes, Config{})}
+		id := create(t, stores[0], "ann", data{"n": 0}).ID()
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				err := stores[w%2].Update(t.Context(), id, func(_ context.Context, ss *Session) error {
+					n, _, err := Get[int](ss, "n")
+					return errors.Join(err, ss.Set("n", n+1))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		has(t, load(t, stores[0], id), "n", writers)
+	})
+}
+
+// A commit without Update in the middle of one is not lost either: the update is done over.
+func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 3)
+	s := locking(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"n": 0})
+	runs := 0
+	must(t, s.Update(t.Context(), ss.ID(), func(_ context.Context, up *Session) error {
+		n, _, _ := Get[int](up, "n")
+		if runs++; runs == 1 {
+			set(t, ss, "n", 10)
+		}
+		return up.Set("n", n+1)
+	}))
+	has(t, load(t, s, ss.ID()), "n", 11)
+	if runs != 2 {
+		t.Errorf("it ran %d times", runs)
+	}
+	want := errors.New("mine")
+	err := s.Update(t.Context(), ss.ID(), func(_ context.Context, up *Session) error { up.Set("n", 0); return want })
+	if !errors.Is(err, want) {
+		t.Error(err)
+	}
+	has(t, load(t, s, ss.ID()), "n", 11)
+}
+
+// The writes of who lost the lock, read the same, and goes on late, do not come before those of the next.
+func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		s := hasty(t, nodes, Config{})
+		ss := create(t, s, "ann", data{"n": 0})
+		early, late := load(t, s, ss.ID()), load(t, s, ss.ID())
+		late.token, early.token = 7, 8
+		without(t, s, nodes, []int{3, 4}, func() { set(t, early, "n", 8) })
+		down(t, s, nodes.Pause, 0, 1) // the late one meets the other's write on one node only
+		must(t, late.Set("n", 7))
+		if err := late.Commit(t.Context()); !errors.Is(err, errOvertaken) {
+			t.Errorf("it ended with %v", err)
+		}
+		has(t, load(t, s, ss.ID()), "n", 8)
+		all(t, s, nodes)
+		has(t, load(t, s, ss.ID()), "n", 8)
+	})
+}
+
+// A clock that is behind does not make an acknowledged write vanish.
+func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
+		ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
+		ss := create(t, s, "ann", data{"n": 0})
+		set(t, load(t, ahead, ss.ID()), "n", 1)
+		set(t, ss, "n", 2) // which has not read that
+		has(t, load(t, ahead, ss.ID()), "n", 2)
+	})
+}

@@ -1,0 +1,164 @@
+package session
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// List returns the sessions of a user, the oldest first, without their ids. The errors are those of Load, *GoneError aside.
+func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
+	if user == "" {
+		return nil, fieldError("user", "it is empty; sessions of nobody are not listed")
+	}
+	if err := checkUser(user); err != nil {
+		return nil, err
+	}
+	l := &listing{s: s, now: time.Now(), found: map[string][]answer{}}
+	p := s.newPoll(question{script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user}, now: l.now})
+	p.take = l.take
+	p.enough = func() bool { return l.votes() >= s.c.Quorum() }
+	if err := p.run(ctx); err != nil {
+		return nil, s.wrap("list", user, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.votes() < s.c.Quorum() && len(l.nodes) < len(s.c.Nodes()) {
+		return nil, s.noQuorum("list", user, l.votes(), p.failed)
+	}
+	return l.sessions(ctx)
+}
+
+// listing is the answers of the nodes to one List.
+type listing struct {
+	s     *Store
+	now   time.Time
+	nodes []answer            // what each node said, without a record
+	found map[string][]answer // by session
+}
+
+func (l *listing) take(r reply) error {
+	if r.status != "ok" || len(r.rest) != 2 {
+		return errForeign
+	}
+	all, ok := r.rest[1].([]any)
+	if !ok || len(all)%2 != 0 {
+		return errForeign
+	}
+	a := answer{node: r.node.Index(), memory: r.memory, epoch: r.word(0)}
+	for i := 0; i < len(all); i += 2 {
+		hashed, ok := all[i].(string)
+		rec, err := parseRecord(all[i+1])
+		if !ok || !valid(hashed) || err != nil {
+			return errForeign
+		}
+		if rec != nil {
+			l.found[hashed] = append(l.found[hashed], answer{a.node, a.memory, a.epoch, rec})
+		}
+	}
+	l.nodes = append(l.nodes, a)
+	return nil
+}
+
+// votes is how many of the nodes must know every session of which nothing else is known.
+func (l *listing) votes() int {
+	v := l.s.judge(l.nodes, l.now)
+	return v.votes
+}
+
+// sessions makes out which of those found there are. What a quorum does not agree on at once is loaded.
+func (l *listing) sessions(ctx context.Context) ([]*Session, error) {
+	var all []*Session
+	var open []string
+	for hashed, answers := range l.found {
+		v := l.s.judge(answers, l.now)
+		have := 0
+		for _, a := range answers {
+			if v.live != nil && !a.record.gone && !a.lagging(v.live) {
+				have++
+			}
+		}
+		switch {
+		case have < l.s.c.Quorum() || v.over(stamp(l.now.UnixMicro())):
+			open = append(open, hashed)
+		default:
+			all = append(all, &Session{store: l.s, hash: hashed, rec: v.live})
+		}
+	}
+	loaded, err := l.s.readAll(ctx, open)
+	all = append(all, loaded...)
+	slices.SortFunc(all, func(a, b *Session) int { return strings.Compare(a.rec.born+a.hash, b.rec.born+b.hash) })
+	return all, err
+}
+
+// readers is how many sessions are loaded at a time.
+const readers = 64
+
+// readAll loads those sessions that there are.
+func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error) {
+	var (
+		mu     sync.Mutex
+		all    []*Session
+		failed error
+		wg     sync.WaitGroup
+		slots  = make(chan struct{}, readers)
+	)
+	for _, hashed := range hashes {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			rec, err := s.read(ctx, "list", hashed, 0)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				all = append(all, &Session{store: s, hash: hashed, rec: rec})
+			case !isGone(err):
+				failed = err
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return nil, failed
+	}
+	return all, nil
+}
+
+// LogoutAll ends every session of a user, however many, in one step, those that a node does not have at present among them.
+// When it has returned nil, none that was created before is ever read again. keep, if it is not nil, is a session of the
+// user that goes on, under a new id as after Renew. The errors are those of Commit; after one that is no *GoneError
+// the sessions may go on, or not.
+func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
+	if user == "" {
+		return fieldError("user", "it is empty; sessions of nobody can only be destroyed one by one")
+	}
+	if err := checkUser(user); err != nil {
+		return err
+	}
+	if keep != nil {
+		if keep.User() != user {
+			return fieldError("keep", "it is a session of another user")
+		}
+		return keep.renew(ctx, renewal{user: user, alone: true})
+	}
+	above := version("")
+	for {
+		at := s.clock.after(above)
+		c, failed, err := s.write(ctx, question{
+			script: logoutScript, key: s.cfg.Prefix + "epoch:" + user, args: []any{s.userKeep(), at}, now: time.Now(),
+		})
+		switch {
+		case err != nil:
+			return s.wrap("log out the user of", user, err)
+		case c.ok >= s.c.Quorum():
+			return nil
+		case c.newest != "": // by a clock ahead of ours, or just now
+			above = c.newest
+		default:
+			return s.noQuorum("log out the user of", user, c.ok, failed)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// valueField is the one field of a session that Put keeps.
+const valueField = "value"
+
+// Put keeps one value under an id that another session library made, until this moment at the latest: it creates the
+// session, as one of user, or overwrites the value. The id is 256 random bits in base64url, and never used again;
+// a Handle overwrites only. A session that was destroyed or has ended is not created again. The errors are those of
+// Session.Commit.
+func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, until time.Time) error {
+	hashed, ok := target(idOrHandle)
+	if !ok {
+		return &GoneError{Op: "put"}
+	}
+	now := time.Now()
+	if limit := now.Add(s.cfg.Lifetime); until.After(limit) {
+		return fieldError("Put", "until %v is later than Config.Lifetime, %v, from now; make that longer", until, s.cfg.Lifetime)
+	}
+	if err := checkUser(user); err != nil {
+		return err
+	}
+	if len(value) > s.cfg.MaxSize {
+		return fieldError("Put", "%d bytes; at most Config.MaxSize, %d", len(value), s.cfg.MaxSize)
+	}
+	end := stamp(max(until.UnixMicro(), 0))
+	field := string(kindValue) + end + string(value)
+	_, err := s.commit(ctx, hashed, map[string]string{valueField: field}, end, "", 0)
+	var gone *GoneError
+	if !errors.As(err, &gone) || !gone.never || idOrHandle[:1] == handleMark {
+		return err
+	}
+	rec := s.newRecord(user, now, now.Add(s.cfg.Lifetime), until)
+	rec.fields[valueField] = rec.issue + field
+	_, err = s.put(ctx, "put", hashed, rec, succession{})
+	return err
+}
+
+// Fetch returns the value that Put keeps under an id. That there is none is no error, whatever was made up for an id.
+func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, err error) {
+	if !valid(id) {
+		return nil, false, nil
+	}
+	rec, err := s.read(ctx, "load", hash(id), 0)
+	switch {
+	case isGone(err):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, err
+	}
+	value, ok = rec.value(time.Now())
+	return value, ok, nil
+}
+
+// FetchAll returns the values that Put keeps for a user, by the handles of their sessions.
+func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, error) {
+	all, err := s.List(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string][]byte, len(all))
+	for _, ss := range all {
+		if v, ok := ss.record().value(time.Now()); ok {
+			values[ss.Handle()] = v
+		}
+	}
+	return values, nil
+}
+
+// value is what Put has kept in r and is not over at now.
+func (r *record) value(now time.Time) ([]byte, bool) {
+	f := r.fields[valueField]
+	if len(f) < versionWidth+1+timeWidth || f[versionWidth] != kindValue {
+		return nil, false
+	}
+	f = f[versionWidth+1:]
+	return []byte(f[timeWidth:]), f[:timeWidth] > stamp(now.UnixMicro())
+}

@@ -1,0 +1,55 @@
+package session
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync/atomic"
+	"time"
+)
+
+// A version orders the writes to one field over all processes: µs of a clock, and behind it what tells apart writes of the
+// same µs. Its width is fixed, so that versions compare as strings, here and on the nodes.
+type version = string
+
+const (
+	timeWidth    = 16
+	versionWidth = 2 * timeWidth
+)
+
+// stamp is a moment in the form that scripts compare.
+func stamp(micros int64) string { return fmt.Sprintf("%016d", micros) }
+
+// micros reads a stamp, or the beginning of a version. What is none is 0.
+func micros(s string) int64 {
+	if len(s) < timeWidth {
+		return 0
+	}
+	n, err := strconv.ParseInt(s[:timeWidth], 10, 64)
+	if err != nil || n < 0 {
+		return 0
+	}
+	return n
+}
+
+func moment(s string) time.Time { return time.UnixMicro(micros(s)) }
+
+// clock makes versions that grow within a process, and beyond every one that it is told of.
+type clock struct{ last atomic.Int64 }
+
+// after is a version above seen, which may be "", and above all that this clock has made.
+func (c *clock) after(seen version) version {
+	for {
+		last := c.last.Load()
+		now := max(time.Now().UnixMicro(), last+1)
+		if c.last.CompareAndSwap(last, now) {
+			return stamp(max(now, micros(seen)+1)) + fmt.Sprintf("%016x", rand.Uint64())
+		}
+	}
+}
+
+// next is the version above seen of who holds the lock with this token. Of two who have seen the same, the one with the
+// larger token has the larger version, whenever they write.
+func next(seen version, token int64) version {
+	return stamp(micros(seen)+1) + fmt.Sprintf("%016x", token)
+}
