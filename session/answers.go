@@ -55,13 +55,8 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 	return v
 }
 
-// over reports whether the session has ended, by whatever.
-func (v *verdict) over(now string) bool {
-	return v.buried > 0 || v.live == nil || v.loggedOut() || v.live.over(now)
-}
-
-// loggedOut reports whether the user was logged out since the session was issued.
-func (v *verdict) loggedOut() bool { return v.live != nil && v.epoch > v.live.issue }
+// ended reports whether somebody has ended the session.
+func (v *verdict) ended() bool { return v.buried > 0 || v.live != nil && v.epoch > v.live.issue }
 
 // lagging reports whether the node that gave a lacks something of live.
 func (a *answer) lagging(live *record) bool { return !a.whole() || !a.record.equal(live) }

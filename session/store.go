@@ -201,7 +201,7 @@ type reading struct {
 	now    time.Time
 
 	answers []answer // guarded by the poll, as is settled
-	settled *record  // what was found to be on the nodes, for answers that come late
+	settled verdict  // what was found, for answers that come late
 }
 
 func (r *reading) take(re reply) error {
@@ -250,9 +250,7 @@ func (r *reading) settle(op string) (verdict, error) {
 	if v.votes < r.s.c.Quorum() && len(r.answers) < len(r.s.c.Nodes()) {
 		return v, r.s.noQuorum(op, r.hashed, v.votes, r.p.failed)
 	}
-	if !v.over(stamp(r.now.UnixMicro())) {
-		r.settled = v.live
-	}
+	r.settled = v
 	return v, nil
 }
 
@@ -260,52 +258,62 @@ func (r *reading) settle(op string) (verdict, error) {
 func (r *reading) late(re reply) {
 	a, err := parseAnswer(re)
 	r.p.mu.Lock()
-	live := r.settled
+	v := r.settled
 	r.p.mu.Unlock()
-	if err == nil && live != nil && (a.record == nil || !a.record.gone) && a.lagging(live) {
-		r.s.repair(re.node, r.hashed, live)
+	if err == nil {
+		r.repair(&a, &v)
 	}
 }
 
-// repair gives one node what it lacks, without waiting for it.
-func (s *Store) repair(n *cluster.Node, hashed string, live *record) {
-	q := s.putQuestion(hashed, live, succession{})
+// repair gives one node what it lacks of what was found, without waiting for it.
+func (r *reading) repair(a *answer, v *verdict) {
+	s := r.s
+	var q question
+	switch ended := v.ended(); {
+	case a.record != nil && a.record.gone:
+		return
+	case ended:
+		q = s.buryQuestion(r.hashed, s.deadlineOf(v.live))
+	case v.live != nil && a.lagging(v.live) && !v.live.over(stamp(r.now.UnixMicro())):
+		q = s.putQuestion(r.hashed, v.live, succession{})
+	default:
+		return
+	}
+	n := s.c.Nodes()[a.node]
 	s.send(n, q, s.common(q), n.MemoryID(), nil)
 }
 
-// decide acts on a verdict.
+// decide acts on a verdict. What is not on a quorum is brought there first: nobody may find it otherwise than we did.
 func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v verdict) (*record, error) {
-	quorum := s.c.Quorum()
-	switch {
-	case v.buried > 0 || v.loggedOut():
-		if v.buried < quorum { // nobody may find it after we did not
-			if err := s.bury(ctx, op, hashed, s.deadlineOf(v.live)); err != nil {
-				return nil, err
-			}
-		}
-		gone := s.gone(op, hashed)
-		if v.grave != nil && v.grave.until > stamp(r.now.UnixMicro()) {
-			gone.to = v.grave.to
-		}
-		return nil, gone
-	case v.live == nil || v.live.over(stamp(r.now.UnixMicro())):
-		gone := s.gone(op, hashed)
-		gone.never = v.live == nil
-		return nil, gone
-	}
-	have := 0
-	var behind []answer
-	for _, a := range r.answers {
-		if a.lagging(v.live) {
-			behind = append(behind, a)
-		} else {
+	now, have := stamp(r.now.UnixMicro()), 0
+	for i := range r.answers {
+		a := &r.answers[i]
+		if v.ended() && a.record != nil && a.record.gone || !v.ended() && v.live != nil && !a.lagging(v.live) {
 			have++
 		}
 	}
-	if have >= quorum {
-		for _, a := range behind {
-			s.repair(s.c.Nodes()[a.node], hashed, v.live)
+	settled := have >= s.c.Quorum()
+	for i := range r.answers {
+		if settled {
+			r.repair(&r.answers[i], &v)
 		}
+	}
+	gone := s.gone(op, hashed)
+	switch {
+	case v.ended() && !settled:
+		if err := s.bury(ctx, op, hashed, s.deadlineOf(v.live)); err != nil {
+			return nil, err
+		}
+		fallthrough
+	case v.ended():
+		if v.grave != nil && v.grave.until > now {
+			gone.to = v.grave.to
+		}
+		return nil, gone
+	case v.live == nil || v.live.over(now):
+		gone.never = v.live == nil
+		return nil, gone
+	case settled:
 		return v.live, nil
 	}
 	return s.restore(ctx, op, hashed, v.live)

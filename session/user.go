@@ -81,7 +81,7 @@ func (l *listing) sessions(ctx context.Context) ([]*Session, error) {
 			}
 		}
 		switch {
-		case have < l.s.c.Quorum() || v.over(stamp(l.now.UnixMicro())):
+		case have < l.s.c.Quorum() || v.ended() || v.live.over(stamp(l.now.UnixMicro())):
 			open = append(open, hashed)
 		default:
 			all = append(all, &Session{store: l.s, hash: hashed, rec: v.live})

@@ -1,0 +1,377 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// keeper is something that keeps sessions, each with one number that its only writer counts up.
+type keeper interface {
+	create(ctx context.Context, user string) (id string, err error)
+	write(ctx context.Context, id string, n int) error
+	read(ctx context.Context, id string) (n int, ok bool, err error) // an error says nothing of the session
+	destroy(ctx context.Context, id string) error
+	logout(ctx context.Context, user, id string) error
+}
+
+// life is one session in the eyes of those who use it.
+type life struct {
+	id, user string
+
+	mu     sync.Mutex
+	least  int  // acknowledged, or read by somebody
+	ended  bool // an end was acknowledged, or somebody found it gone
+	ending bool // somebody began to end it
+}
+
+// history is lives beside each other, and what was wrong with them.
+type history struct {
+	keepers []keeper
+	done    atomic.Int64 // operations that succeeded
+	births  atomic.Int64
+
+	mu     sync.Mutex
+	faults map[string]int
+	lives  []*life
+}
+
+func (h *history) fault(what string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.faults[what]++
+}
+
+// remembered is how many lives are looked at: else looking at them takes longer and longer.
+const remembered = 24
+
+const opTimeout = 2 * time.Second
+
+// look reads a session, and compares with what must be known before the read began.
+func (h *history) look(k keeper, l *life) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	l.mu.Lock()
+	least, ended := l.least, l.ended
+	l.mu.Unlock()
+	n, ok, err := k.read(ctx, l.id)
+	if err != nil {
+		return
+	}
+	h.done.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case ok && ended:
+		h.fault("an ended session was read")
+	case ok && n < least:
+		h.fault("a read went backwards")
+	case !ok && !l.ending:
+		h.fault("a session was lost")
+		l.ended, l.ending = true, true
+	case !ok:
+		l.ended = true
+	default:
+		l.least = max(l.least, n)
+	}
+}
+
+func (h *history) write(k keeper, l *life, n int) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	if k.write(ctx, l.id, n) != nil {
+		return
+	}
+	h.done.Add(1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.least = max(l.least, n)
+}
+
+func (h *history) end(k keeper, l *life, all bool) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	var err error
+	if all {
+		err = k.logout(ctx, l.user, l.id)
+	} else {
+		err = k.destroy(ctx, l.id)
+	}
+	if err == nil {
+		h.done.Add(1)
+		l.mu.Lock()
+		l.ended = true
+		l.mu.Unlock()
+	}
+}
+
+func (h *history) born(k keeper) *life {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	user := fmt.Sprint("user", h.births.Add(1))
+	id, err := k.create(ctx, user)
+	if err != nil {
+		return nil
+	}
+	l := &life{id: id, user: user}
+	h.mu.Lock()
+	h.lives = append(h.lives, l)
+	h.lives = h.lives[max(0, len(h.lives)-remembered):]
+	h.mu.Unlock()
+	return l
+}
+
+func (h *history) all() []*life {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return append([]*life(nil), h.lives...)
+}
+
+// live has one session after another: it is written to by one process and read by the others, then ended, and read again.
+func (h *history) live(ctx context.Context, seat int) {
+	for turn := seat; ctx.Err() == nil; turn++ {
+		k := h.keepers[turn%len(h.keepers)]
+		other := h.keepers[(turn+1)%len(h.keepers)]
+		l := h.born(k)
+		if l == nil {
+			continue
+		}
+		for n := 1; n < 6 && ctx.Err() == nil; n++ {
+			h.write(k, l, n)
+			h.look(other, l)
+			h.look(k, l)
+		}
+		h.end(other, l, turn%2 == 0)
+		h.look(k, l)
+	}
+}
+
+// busy waits until that many more operations have succeeded.
+func (h *history) busy(t testing.TB, n int64) {
+	t.Helper()
+	until := h.done.Load() + n
+	eventually(t, "work to be done", func() bool { return h.done.Load() >= until })
+}
+
+// audit has every session read by all, a few times, since chance decides which nodes answer first.
+func (h *history) audit() {
+	for range 3 {
+		for _, l := range h.all() {
+			for _, k := range h.keepers {
+				h.look(k, l)
+			}
+		}
+	}
+}
+
+const seats, perFault = 4, 40
+
+// suffer runs a history while nodes are stopped, frozen, and restarted empty in turn. back waits until a node is asked
+// again, and rebuilt until one that was emptied has back what the others know.
+func suffer(t *testing.T, nodes nodetest.Set, h *history, back, rebuilt func(node int)) {
+	t.Helper()
+	h.faults = map[string]int{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for seat := range seats {
+		wg.Go(func() { h.live(ctx, seat) })
+	}
+	defer wg.Wait()
+	defer cancel()
+	for i := range nodes.Len() {
+		j := (i + 1) % nodes.Len()
+		h.busy(t, perFault)
+		nodes.Stop(i)
+		nodes.Stop(j)
+		h.busy(t, perFault)
+		must(t, nodes.Restart(i, false))
+		must(t, nodes.Restart(j, false))
+		back(i)
+		back(j)
+		h.audit()
+		nodes.Pause(i)
+		nodes.Pause(j)
+		h.busy(t, perFault)
+		nodes.Resume(i)
+		nodes.Resume(j)
+		back(i)
+		back(j)
+		h.audit()
+		must(t, nodes.Restart(i, true))
+		back(i)
+		h.busy(t, perFault)
+		rebuilt(i)
+	}
+	h.audit()
+}
+
+// process is this package as a keeper.
+type process struct{ *Store }
+
+func (p process) create(ctx context.Context, user string) (string, error) {
+	ss, err := p.Create(ctx, user, data{"n": 0})
+	if err != nil {
+		return "", err
+	}
+	return ss.ID(), nil
+}
+
+func (p process) write(ctx context.Context, id string, n int) error {
+	ss, err := p.Load(ctx, id)
+	if err != nil {
+		return err
+	}
+	return errors.Join(ss.Set("n", n), ss.Commit(ctx))
+}
+
+func (p process) read(ctx context.Context, id string) (int, bool, error) {
+	ss, err := p.Load(ctx, id)
+	switch {
+	case errors.Is(err, ErrSessionGone):
+		return 0, false, nil
+	case err != nil:
+		return 0, false, err
+	}
+	return Get[int](ss, "n")
+}
+
+func (p process) destroy(ctx context.Context, id string) error { return p.Destroy(ctx, id) }
+
+func (p process) logout(ctx context.Context, user, _ string) error {
+	return p.LogoutAll(ctx, user, nil)
+}
+
+// naive sets and deletes keys on a quorum, and takes for an answer what most nodes of a quorum have.
+type naive struct{ clients []*redis.Client }
+
+func newNaive(t *testing.T, nodes nodetest.Set) naive {
+	var k naive
+	for i := range nodes.Len() {
+		k.clients = append(k.clients, nodetest.Client(t, nodes, i))
+	}
+	return k
+}
+
+var errMinority = errors.New("a minority")
+
+// ask returns the first quorum of answers. A key that is not there is "".
+func (k naive) ask(ctx context.Context, do func(ctx context.Context, c *redis.Client) (string, error)) ([]string, error) {
+	answers := make(chan string, len(k.clients))
+	failed := make(chan struct{}, len(k.clients))
+	for _, c := range k.clients {
+		go func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), opTimeout)
+			defer cancel()
+			v, err := do(ctx, c)
+			if err != nil && !errors.Is(err, redis.Nil) {
+				failed <- struct{}{}
+				return
+			}
+			answers <- v
+		}()
+	}
+	quorum := len(k.clients)/2 + 1
+	var got []string
+	for bad := 0; len(got) < quorum; {
+		select {
+		case v := <-answers:
+			got = append(got, v)
+		case <-failed:
+			if bad++; bad > len(k.clients)-quorum {
+				return nil, errMinority
+			}
+		}
+	}
+	return got, nil
+}
+
+func (k naive) create(ctx context.Context, _ string) (string, error) {
+	id := newID()
+	return id, k.write(ctx, id, 0)
+}
+
+func (k naive) write(ctx context.Context, id string, n int) error {
+	_, err := k.ask(ctx, func(ctx context.Context, c *redis.Client) (string, error) {
+		return c.Set(ctx, id, n, time.Hour).Result()
+	})
+	return err
+}
+
+func (k naive) read(ctx context.Context, id string) (int, bool, error) {
+	got, err := k.ask(ctx, func(ctx context.Context, c *redis.Client) (string, error) { return c.Get(ctx, id).Result() })
+	if err != nil {
+		return 0, false, err
+	}
+	count, best := map[string]int{}, got[0]
+	for _, v := range got {
+		if count[v]++; count[v] > count[best] {
+			best = v
+		}
+	}
+	if best == "" {
+		return 0, false, nil
+	}
+	n, err := strconv.Atoi(best)
+	return n, true, err
+}
+
+func (k naive) destroy(ctx context.Context, id string) error {
+	_, err := k.ask(ctx, func(ctx context.Context, c *redis.Client) (string, error) { return "", c.Del(ctx, id).Err() })
+	return err
+}
+
+func (k naive) logout(ctx context.Context, _, id string) error { return k.destroy(ctx, id) }
+
+// Nodes are stopped, frozen and emptied, two at a time, and nothing that was acknowledged is lost, comes back or goes
+// backwards.
+func TestHistoriesUnderFaults(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Real(t, 5, redisproc.Options{Persist: true})
+	a, b := hasty(t, nodes, Config{}), hasty(t, nodes, Config{})
+	h := &history{keepers: []keeper{process{a}, process{b}}}
+	back := func(i int) { up(t, a, i); up(t, b, i) }
+	suffer(t, nodes, h, back, func(i int) {
+		cl := nodetest.Client(t, nodes, i)
+		for _, l := range h.all() { // only then may the next one forget
+			eventually(t, "the node to have the session again", func() bool {
+				a.Load(t.Context(), l.id)
+				have, now := cl.HGet(t.Context(), "session:"+hash(l.id), "m").Val(), nodeMemory(t, nodes, i)
+				return have == now && now != ""
+			})
+		}
+	})
+	for what, n := range h.faults {
+		t.Errorf("%d times %s", n, what)
+	}
+	t.Logf("%d sessions, %d operations", h.births.Load(), h.done.Load())
+}
+
+// The same histories show what is wrong with keys that are set and deleted on a quorum: else they would show nothing.
+func TestHistoriesUnderFaultsCatchANaiveStore(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Real(t, 5, redisproc.Options{Persist: true})
+	h := &history{keepers: []keeper{newNaive(t, nodes), newNaive(t, nodes)}}
+	back := func(i int) {
+		for _, k := range h.keepers {
+			eventually(t, "the node to be back", func() bool { return k.(naive).clients[i].Ping(t.Context()).Err() == nil })
+		}
+	}
+	suffer(t, nodes, h, back, func(int) {})
+	if h.faults["an ended session was read"] == 0 {
+		t.Error("no ended session was read")
+	}
+	t.Logf("%v in %d sessions, %d operations", h.faults, h.births.Load(), h.done.Load())
+}
