@@ -6,7 +6,7 @@ STATICCHECK  = $(GO) tool -modfile=tools/go.mod staticcheck
 PLATFORMS    = linux darwin windows
 
 # Modules of their own, so that what they need stays out of the library's go.mod.
-BESIDE       = contrib/gocron benchmarks
+BESIDE       = contrib/gocron contrib/scs benchmarks
 
 # -count=1: results of a run without redis-server must not be taken from the
 # cache for one with it; go test does not see that a program was installed.

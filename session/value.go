@@ -79,5 +79,8 @@ func (r *record) value(now time.Time) ([]byte, bool) {
 		return nil, false
 	}
 	f = f[versionWidth+1:]
-	return []byte(f[timeWidth:]), f[:timeWidth] > stamp(now.UnixMicro())
+	if f[:timeWidth] <= stamp(now.UnixMicro()) {
+		return nil, false
+	}
+	return []byte(f[timeWidth:]), true
 }
