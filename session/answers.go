@@ -12,7 +12,7 @@ type answer struct {
 
 // whole reports whether the node has had all that was written to it about this session, because the record was written
 // there whole since the node's memory began.
-func (a *answer) whole() bool { return a.record != nil && a.record.memory == a.memory }
+func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 
 // verdict is what the answers of nodes about one session add up to.
 type verdict struct {

@@ -3,14 +3,15 @@ package session
 import (
 	"errors"
 	"maps"
+	"strings"
 )
 
 // record is what a node has of a session, or what several nodes have together. It is not changed once it is made.
 type record struct {
-	memory string // the memory of the node under which the record was written whole; "" when merged
-	gone   bool   // a tombstone
-	to     string // of a tombstone: the session that has replaced this one, and up to when to tell it
-	until  string
+	whole bool   // of one node: it was written whole since the node's memory began
+	gone  bool   // a tombstone
+	to    string // of a tombstone: the session that has replaced this one, and up to when to tell it
+	until string
 
 	born     string // a stamp
 	issue    version
@@ -27,71 +28,66 @@ const (
 
 var errForeign = errors.New("a record that is not one of ours")
 
-// parseRecord reads a hash as HGETALL gives it; nil where there is none. Whatever does not look like a record that this
-// package has written is an error.
+// headWidth is the width of what stands before the user in a packed record.
+const headWidth = 1 + timeWidth + versionWidth + 2*timeWidth
+
+// parseRecord reads a record as scripts pack it; nil where there is none. Whatever does not look like one that this package
+// has written is an error.
 func parseRecord(reply any) (*record, error) {
 	words, ok := reply.([]any)
-	if !ok || len(words)%2 != 0 {
+	if !ok || len(words) > 0 && len(words)%2 == 0 {
 		return nil, errForeign
 	}
 	if len(words) == 0 {
 		return nil, nil
 	}
-	r := &record{fields: make(map[string]string, len(words)/2)}
-	for i := 0; i < len(words); i += 2 {
-		name, ok1 := words[i].(string)
-		value, ok2 := words[i+1].(string)
-		if !ok1 || !ok2 || !r.set(name, value) {
+	head, _ := words[0].(string)
+	if strings.HasPrefix(head, "x") {
+		return parseTombstone(head[1:])
+	}
+	if len(head) < headWidth || head[0] != '+' && head[0] != '-' {
+		return nil, errForeign
+	}
+	r := &record{whole: head[0] == '+', user: head[headWidth:], fields: make(map[string]string, len(words)/2)}
+	at := 1
+	for _, part := range []*string{&r.born, &r.issue, &r.deadline, &r.idle} {
+		width := timeWidth
+		if part == &r.issue {
+			width = versionWidth
+		}
+		*part = head[at : at+width]
+		at += width
+		if micros(*part) == 0 {
 			return nil, errForeign
 		}
 	}
-	if r.gone && r.memory != "" {
-		return &record{memory: r.memory, gone: true, to: r.to, until: r.until}, nil
-	}
-	if r.memory == "" || micros(r.born) == 0 || micros(r.issue) == 0 || micros(r.deadline) == 0 || micros(r.idle) == 0 {
-		return nil, errForeign
+	for i := 1; i < len(words); i += 2 {
+		name, _ := words[i].(string)
+		value, _ := words[i+1].(string)
+		if !isField(name, value) {
+			return nil, errForeign
+		}
+		r.fields[name] = value
 	}
 	return r, nil
 }
 
-// set takes in one pair of a hash, and reports whether it can be one.
-func (r *record) set(name, value string) bool {
-	switch name {
-	case "m":
-		r.memory = value
-	case "x":
-		r.gone = true
-	case "to":
-		r.to = value
-		return valid(value)
-	case "until":
-		r.until = value
-		return isStamp(value)
-	case "b":
-		r.born = value
-		return isStamp(value)
-	case "v":
-		r.issue = value
-		return len(value) == versionWidth
-	case "u":
-		r.user = value
-	case "e":
-		r.deadline = value
-		return isStamp(value)
-	case "i":
-		r.idle = value
-		return isStamp(value)
-	default:
-		if len(name) < 2 || name[0] != 'f' || len(value) <= versionWidth || micros(value) == 0 ||
-			value[versionWidth] != kindValue && value[versionWidth] != kindDeleted {
-			return false
-		}
-		r.fields[name[1:]] = value
+func parseTombstone(s string) (*record, error) {
+	r := &record{gone: true}
+	if s == "" {
+		return r, nil
 	}
-	return true
+	if len(s) != timeWidth+idWidth || !valid(s[timeWidth:]) {
+		return nil, errForeign
+	}
+	r.until, r.to = s[:timeWidth], s[timeWidth:]
+	return r, nil
 }
 
-func isStamp(s string) bool { return len(s) == timeWidth && micros(s) > 0 }
+func isField(name, value string) bool {
+	return name != "" && len(value) > versionWidth && micros(value) > 0 &&
+		(value[versionWidth] == kindValue || value[versionWidth] == kindDeleted)
+}
 
 // over reports whether neither deadline is left at now.
 func (r *record) over(now string) bool { return r.deadline <= now || r.idle <= now }

@@ -41,3 +41,29 @@ local function bury(key, user, hash, deadline)
   expire(key, deadline, grave)
   if user and user ~= '' then redis.call('ZREM', index(user), hash) end
 end
+
+-- What is under key: its hash without the fields of the session, and these as a list for pack.
+local function read(key)
+  local r = redis.call('HGETALL', key)
+  local h, fields = {}, {}
+  for k = 1, #r, 2 do
+    if string.sub(r[k], 1, 1) ~= 'f' then
+      h[r[k]] = r[k + 1]
+    else
+      if #fields == 0 then fields[1] = '' end
+      fields[#fields + 1] = string.sub(r[k], 2)
+      fields[#fields + 1] = r[k + 1]
+    end
+  end
+  return h, fields
+end
+
+-- A record as replies have it: {} for none, {'x' .. until .. to} for a tombstone, and
+-- {'+' | '-' .. born .. issue .. absolute deadline .. idle deadline .. user, name, value, …}, with '+' if it was written
+-- whole under this memory.
+local function pack(h, fields)
+  if h.x then return {'x' .. (h['until'] or '') .. (h.to or '')} end
+  if next(h) == nil and #fields == 0 then return {} end
+  fields[1] = (h.m == memory and '+' or '-') .. h.b .. h.v .. h.e .. h.i .. h.u
+  return fields
+end

@@ -4,6 +4,6 @@
 local all = {}
 for _, hash in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   all[#all + 1] = hash
-  all[#all + 1] = redis.call('HGETALL', prefix .. hash)
+  all[#all + 1] = pack(read(prefix .. hash))
 end
 return {'ok', memory, loggedOut(ARGV[5]), all}

@@ -1,19 +1,13 @@
 -- KEYS  2 record
 -- ARGV  5 idle deadline to set, '' to leave it   6 set it where it is earlier than this
 -- Reply {'ok', memory, logged out, record}
-local r = redis.call('HGETALL', KEYS[2])
-local h = {}
-for k = 1, #r, 2 do
-  if #r[k] == 1 then h[r[k]] = r[k + 1] end
-  if r[k] == 'i' then h.at = k + 1 end
-end
+local h, fields = read(KEYS[2])
 if h.i and ARGV[5] ~= '' and h.i < ARGV[6] and h.i >= now then
-  local idle = ARGV[5]
-  if idle > h.e then idle = h.e end
+  local idle = ARGV[5] < h.e and ARGV[5] or h.e
   if idle > h.i then
-    r[h.at] = idle
+    h.i = idle
     redis.call('HSET', KEYS[2], 'i', idle)
     expire(KEYS[2], idle, slack)
   end
 end
-return {'ok', memory, loggedOut(h.u or ''), r}
+return {'ok', memory, loggedOut(h.u or ''), pack(h, fields)}
