@@ -143,6 +143,7 @@ func (n *Node) takeDebts(d *downtime) (owed []debt, up bool) {
 		return nil, false
 	case len(n.debts) == 0:
 		n.lastUp = time.Now()
+		n.tellLifeLocked()
 		n.down.Store(nil)
 		return nil, true
 	}

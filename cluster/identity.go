@@ -127,6 +127,7 @@ func (n *Node) knows(runID string) bool {
 func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	defer n.tellLifeLocked()
 	before := n.facts
 	n.facts, n.offset = f, 0
 	if !f.now.IsZero() {

@@ -20,6 +20,7 @@ type Node struct {
 	stream stream
 
 	down       atomic.Pointer[downtime]
+	life       atomic.Pointer[Life]
 	boot       atomic.Int64 // see BootFloor
 	quarantine atomic.Int64 // c.since time until which the node does not vote; 0: it votes
 	restarted  atomic.Bool  // a restart was seen by this process

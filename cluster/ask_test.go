@@ -1,0 +1,143 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestAskWaitsOnTheCallersGoroutine(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s, impatient).Nodes()[0]
+		cmd := redis.NewCmd(t.Context(), "set", "key", "value")
+		if err := n.Ask(t.Context(), cmd); err != nil || cmd.Val() != "OK" {
+			t.Fatalf("SET: %v, %v", cmd.Val(), err)
+		}
+		if err := nodetest.Client(t, s, 0).ScriptFlush(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		v, err := n.AskScript(t.Context(), NewScript("test ask", "return redis.call('GET', KEYS[1])"), []string{"key"}, nil)
+		if err != nil || v != "value" {
+			t.Fatalf("a script that the node had lost: %v, %v", v, err)
+		}
+		got := make(chan any, 1)
+		n.Command(redis.NewCmd(t.Context(), "get", "key"), receive(func(_ *Node, reply any, err error) { got <- reply }))
+		if v := <-got; v != "value" {
+			t.Errorf("GET on the stream: %v", v)
+		}
+	})
+}
+
+type receive func(*Node, any, error)
+
+func (f receive) Receive(n *Node, reply any, err error) { f(n, reply, err) }
+
+func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 500 * time.Millisecond }).Nodes()[0]
+		s.Pause(0)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if err := n.Ask(ctx, redis.NewCmd(ctx, "get", "key")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the hurried caller got %v", err)
+		}
+		if !n.Up() {
+			t.Error("a caller's deadline counts as the node's failure")
+		}
+		n.Ask(t.Context(), redis.NewCmd(t.Context(), "get", "key"))
+		if n.Up() {
+			t.Error("a node that does not answer is still up")
+		}
+		if err := n.Ask(t.Context(), redis.NewCmd(t.Context(), "get", "key")); !errors.Is(err, ErrNodeDown) || !Unsent(err) {
+			t.Errorf("asked while down: %v", err)
+		}
+		s.Resume(0)
+		eventually(t, "the node is back", n.Up)
+		if n.Life().Back.IsZero() {
+			t.Error("nothing is known of its having been down")
+		}
+	})
+}
+
+func TestARestartBeginsANewLife(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s, impatient).Nodes()[0]
+		before := n.Life()
+		if before.RunID == "" || !before.Back.IsZero() {
+			t.Fatalf("the life of a node that was just met: %+v", before)
+		}
+		if err := s.Restart(0, false); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "it answers", func() bool { return n.Ask(t.Context(), redis.NewCmd(t.Context(), "ping")) == nil })
+		if after := n.Life(); after.RunID == before.RunID {
+			t.Errorf("an answer after the restart was handed out in the life %+v", after)
+		}
+	})
+}
+
+// ear records what a Subscriber is told.
+type ear struct {
+	mu    sync.Mutex
+	texts []string
+	gaps  int
+	upTo  time.Time
+}
+
+func (e *ear) Message(_ *Node, channel, text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.texts = append(e.texts, channel+" "+text)
+}
+
+func (e *ear) Gap(*Node) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gaps++
+}
+
+func (e *ear) Heard(_ *Node, upTo time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.upTo = upTo
+}
+
+func (e *ear) heardSince(t time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.upTo.After(t)
+}
+
+func TestASubscriberHearsOfMessagesAndOfGaps(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s, impatient)
+		e := &ear{}
+		defer c.Subscribe(t.Context(), e, "one", "two")()
+		publish := func(text string) {
+			for _, channel := range []string{"one", "two"} {
+				if err := nodetest.Client(t, s, 0).Publish(t.Context(), channel, text).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		eventually(t, "the subscription stands", func() bool { return e.heardSince(time.Time{}) })
+		publish("first")
+		published := time.Now()
+		eventually(t, "it was heard since", func() bool { return e.heardSince(published) })
+		if len(e.texts) != 2 || e.texts[0] != "one first" || e.texts[1] != "two first" {
+			t.Errorf("messages: %q", e.texts)
+		}
+		gaps := e.gaps
+		s.Pause(0)
+		eventually(t, "the silence is a gap", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.gaps > gaps })
+		resumed := time.Now()
+		s.Resume(0)
+		eventually(t, "it stands again", func() bool { return e.heardSince(resumed) })
+	})
+}

@@ -1,0 +1,32 @@
+package cluster
+
+import "time"
+
+// Life is what this process knows of the server behind a node, for those who must not take what a server has kept from
+// before it restarted, or from before it was out of reach, for what it knows now.
+type Life struct {
+	// RunID names the run of the server; it changes with a restart and with a fail-over that was seen. "" where the server
+	// does not tell, and for a Redis Cluster, which has several.
+	RunID string
+	// Offset is the server's clock minus ours, when it was last connected to.
+	Offset time.Duration
+	// Back is when the node was last found again after it had been down; zero if it never was.
+	Back time.Time
+}
+
+// Life is what is known of the node's server now. No answer that a server gives is handed out before its life is known.
+func (n *Node) Life() Life {
+	if l := n.life.Load(); l != nil {
+		return *l
+	}
+	return Life{}
+}
+
+// tellLifeLocked makes known what changed of it.
+func (n *Node) tellLifeLocked() {
+	l := &Life{RunID: n.facts.runID, Offset: n.offset, Back: n.lastUp}
+	if n.many {
+		l.RunID = ""
+	}
+	n.life.Store(l)
+}

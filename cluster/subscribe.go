@@ -1,0 +1,104 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A Subscriber gets the messages of pub/sub channels. Its methods are called on one goroutine for each node, and must not
+// block.
+type Subscriber interface {
+	Message(n *Node, channel, text string)
+	// Gap says that messages of n may have been missed: the subscription was lost, or was made just now.
+	Gap(n *Node)
+	// Heard says that every message which n sent up to this time has been handed out. It comes every HeardEvery while
+	// the subscription stands.
+	Heard(n *Node, upTo time.Time)
+}
+
+// HeardEvery is how often a node is asked whether it still sends messages.
+const HeardEvery = 250 * time.Millisecond
+
+// Subscribe hands the messages that nodes send on the channels to s, over a connection of its own to each node. It ends
+// with ctx or the Cluster; wait is for all of s's methods to have returned then.
+func (c *Cluster) Subscribe(ctx context.Context, s Subscriber, channels ...string) (wait func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	forget := context.AfterFunc(c.ctx, cancel)
+	var all []chan struct{}
+	for _, n := range c.nodes {
+		done := make(chan struct{})
+		all = append(all, done)
+		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, channels) }) {
+			close(done)
+		}
+	}
+	return func() {
+		cancel()
+		forget()
+		for _, done := range all {
+			<-done
+		}
+	}
+}
+
+// subscribe serves one node until ctx ends.
+func (n *Node) subscribe(ctx context.Context, s Subscriber, channels []string) {
+	pace := newPace()
+	for ctx.Err() == nil {
+		if n.relay(ctx, s, channels) {
+			s.Gap(n)
+			pace.Reset()
+		}
+		if !pauseIn(ctx, pace.NextBackOff()) {
+			return
+		}
+	}
+}
+
+// relay subscribes, and hands messages out until the connection fails or a question is not answered in time. It reports
+// whether the subscription ever stood.
+func (n *Node) relay(ctx context.Context, s Subscriber, channels []string) (stood bool) {
+	sub := n.client.Subscribe(ctx, channels...)
+	defer sub.Close()
+	stop := context.AfterFunc(ctx, func() { sub.Close() })
+	defer stop()
+	var last time.Time // when a question was last sent
+	open := false      // it is not answered yet
+	for {
+		if stood && !open && time.Since(last) >= HeardEvery {
+			last, open = time.Now(), true
+			sub.Ping(ctx) // if it fails, so does the next receive
+		}
+		event, err := sub.ReceiveTimeout(ctx, HeardEvery)
+		var late net.Error
+		switch event := event.(type) {
+		case *redis.Subscription:
+			s.Gap(n)
+			stood = event.Count == len(channels)
+		case *redis.Message:
+			s.Message(n, event.Channel, event.Payload)
+		case *redis.Pong:
+			s.Heard(n, last)
+			open = false
+		}
+		patient := errors.As(err, &late) && late.Timeout() && stood && time.Since(last) < 2*HeardEvery+n.c.cfg.NodeTimeout
+		if err != nil && !patient {
+			return stood
+		}
+	}
+}
+
+func pauseIn(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
