@@ -1,0 +1,370 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Cache keeps values of one type on the nodes of a Cluster. All methods may be called concurrently.
+type Cache[V any] struct {
+	cfg    Config[V]
+	c      *cluster.Cluster
+	nodes  []*node
+	place  placement
+	flock  flock[V] // the loads under way in this process
+	bells  bells
+	count  counters
+	tagged atomic.Bool   // entries with tags were seen: reads run a script
+	serial atomic.Uint64 // of nonces
+
+	life   context.Context // ends with Close
+	cancel context.CancelFunc
+	wait   func() // for the subscription
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup // loads and waits
+
+	refreshing sync.Map // keys that are loaded in the background
+}
+
+// New makes a Cache on the nodes of c. The caller must Close it, before c.
+func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
+	cfg = cfg.withDefaults()
+	if err := errors.Join(cfg.validate(), c.Err()); err != nil {
+		return nil, err
+	}
+	s := &Cache[V]{cfg: cfg, c: c}
+	var names []string
+	for _, n := range c.Nodes() {
+		names = append(names, n.Name())
+		s.nodes = append(s.nodes, &node{Node: n, slack: c.Config().NodeTimeout, lanes: make(chan struct{}, lanes)})
+	}
+	s.place = newPlacement(names)
+	s.life, s.cancel = context.WithCancel(context.Background())
+	s.wait = c.Subscribe(s.life, &s.bells, s.channels()...)
+	return s, nil
+}
+
+// Close ends the contexts of loads, and waits for them. It may be called again; every call waits. ctx bounds only the
+// waiting.
+func (s *Cache[V]) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.wg.Wait()
+		s.wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Stats says what was done so far.
+func (s *Cache[V]) Stats() Stats { return s.count.snapshot() }
+
+// spawn runs fn on a goroutine that Close waits for. It reports false, and does not, once the Cache is closed.
+func (s *Cache[V]) spawn(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	s.wg.Go(fn)
+	return true
+}
+
+// check is what is wrong with a call before anything is asked.
+func (s *Cache[V]) check(ctx context.Context, key string) error {
+	if key == "" || len(key) > maxKey {
+		return checkName("key", key)
+	}
+	if s.life.Err() != nil {
+		return ErrClosed
+	}
+	return ctx.Err()
+}
+
+// The names of things on a node. A key and its lease share a hash slot, whatever is in the key.
+func (s *Cache[V]) entryName(key string) string { return s.cfg.Prefix + "v:{" + key + "}" }
+func (s *Cache[V]) leaseName(key string) string { return s.cfg.Prefix + "l:{" + key + "}" }
+func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
+func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
+
+// drops is the channel that tells what was stored or deleted.
+func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
+
+const (
+	wakeChannel = "redlock:cache:wake:"
+	dropChannel = "redlock:cache:drop:"
+)
+
+func (s *Cache[V]) channels() []string { return []string{wakeChannel + s.c.Process()} }
+
+// nonce names one attempt to store, over all processes.
+func (s *Cache[V]) nonce() string {
+	return s.c.Process() + "-" + strconv.FormatUint(s.serial.Add(1), 36)
+}
+
+// route returns the node to ask about a key: its owner, or while that is down the one that stands in. nil: both are down.
+func (s *Cache[V]) route(key string) (n *node, standsIn bool) {
+	owner, second := s.place.of(key)
+	switch {
+	case s.nodes[owner].Up():
+		return s.nodes[owner], false
+	case second >= 0 && s.nodes[second].Up():
+		s.count.standIns.Add(1)
+		return s.nodes[second], true
+	}
+	return nil, false
+}
+
+// Get returns the value of key, if there is one that may be served. The error is ErrNotFound where it is known that there
+// is none to be found, and otherwise says why the nodes could not be asked.
+func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error) {
+	if err := s.check(ctx, key); err != nil {
+		return v, false, err
+	}
+	h, err := s.read(ctx, key)
+	if err != nil {
+		return v, false, fmt.Errorf("redlock: get %q: %w", key, err)
+	}
+	if !h.served() {
+		s.count.misses.Add(1)
+		return v, false, nil
+	}
+	return h.take(&s.count)
+}
+
+// held is what was found of a key.
+type held[V any] struct {
+	node    *node
+	entry   entry
+	found   bool // there is an entry that may be served, at least if a load fails
+	expired bool // it may not, otherwise
+	value   V
+}
+
+func (h *held[V]) served() bool { return h.found && !h.expired }
+
+// take counts a hit and returns it.
+func (h *held[V]) take(c *counters) (v V, ok bool, err error) {
+	c.hits.Add(1)
+	if h.entry.negative {
+		c.negative.Add(1)
+		return v, false, ErrNotFound
+	}
+	return h.value, true, nil
+}
+
+// read asks for an entry, and asks the stand-in if the owner fails to answer just now.
+func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) {
+	for range 2 {
+		n, _ := s.route(key)
+		if n == nil {
+			break
+		}
+		var text string
+		var found bool
+		text, found, err = s.readAt(ctx, n, key)
+		switch {
+		case err == nil && found:
+			return s.decode(n, text), nil
+		case err == nil:
+			return held[V]{node: n}, nil
+		case n.Up() || ctx.Err() != nil:
+			return h, err
+		}
+	}
+	return h, errors.Join(cluster.ErrNodeDown, err)
+}
+
+// readAt reads an entry with one question: a plain GET, or where tags are in use a script that looks at them too. The
+// first entry with tags that is met is asked for twice.
+func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string, found bool, err error) {
+	if !s.tagged.Load() {
+		text, found, err = n.get(ctx, s.entryName(key))
+		if e, ok := parseEntry(text); !ok || !e.tagged {
+			return text, found, err
+		}
+		s.tagged.Store(true)
+	}
+	run, after := n.limits()
+	reply, err := n.run(ctx, readScript, []string{s.entryName(key)}, []any{after, run, s.tagPrefix()}, 0)
+	if list, ok := reply.([]any); ok && len(list) == 1 {
+		return n.text(list[0], err)
+	} else if err == nil {
+		err = unexpected(reply)
+	}
+	return "", false, err
+}
+
+// decode reads an entry that n gave. What can not be read, or was stored in another life of the node, is none.
+func (s *Cache[V]) decode(n *node, text string) held[V] {
+	h := held[V]{node: n}
+	e, ok := parseEntry(text)
+	if !ok {
+		s.count.undecodable.Add(1)
+		return h
+	}
+	h.entry = e
+	if run, after := n.limits(); e.stamp <= after || run != "-" && e.run != run {
+		return h
+	}
+	if !e.negative {
+		if err := s.cfg.Codec.Decode(bytes(e.data), &h.value); err != nil {
+			s.count.undecodable.Add(1)
+			return h
+		}
+	}
+	h.found, h.expired = true, e.expired(n.now())
+	return h
+}
+
+// Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it
+// that is asked for the key; the error is ErrTooLarge, the codec's, or an *UnreachedError.
+func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) error {
+	req, err := s.cfg.request(opts)
+	if err := errors.Join(err, s.check(ctx, key)); err != nil {
+		return err
+	}
+	data, err := s.encode(v)
+	if err != nil {
+		return fmt.Errorf("redlock: set %q: %w", key, err)
+	}
+	if len(req.tags) > 0 {
+		if err := s.canTag(); err != nil {
+			return err
+		}
+	}
+	owner, second := s.place.of(key)
+	taker, other := owner, second
+	if !s.nodes[owner].Up() && second >= 0 {
+		taker, other = second, owner
+	}
+	run, _ := s.nodes[taker].limits()
+	p := newPost("set", key)
+	p.store(s.nodes[taker], s.storing(key, run, req, taker == second, "v", data, 0, s.nonce(), false), s.dropping(key))
+	if other >= 0 {
+		p.drop(s.nodes[other], s.dropping(key), s.debtUntil(other == second))
+	}
+	return s.settle(ctx, p, func() bool { return p.took(s.nodes[taker]) })
+}
+
+func (s *Cache[V]) encode(v V) ([]byte, error) {
+	data, err := s.cfg.Codec.Encode(v)
+	if err == nil && len(data) > s.cfg.MaxValue {
+		err = fmt.Errorf("%w: %d bytes; at most %d, Config.MaxValue", ErrTooLarge, len(data), s.cfg.MaxValue)
+	}
+	return data, err
+}
+
+// command is a script with what it is run on.
+type command struct {
+	script *cluster.Script
+	keys   []string
+	args   []any
+	size   int
+}
+
+func (s *Cache[V]) dropping(keys ...string) command {
+	var names []string
+	for _, key := range keys {
+		names = append(names, s.entryName(key), s.leaseName(key))
+	}
+	return command{script: dropScript, keys: names, args: []any{s.drops()}}
+}
+
+// storing is the command that stores an entry of this kind on a node, in this run of its server.
+func (s *Cache[V]) storing(key, run string, req request, standsIn bool, kind string, data []byte, delta time.Duration, nonce string, fill bool) command {
+	hard, soft := jitter(req.ttl), req.soft
+	keep := hard + s.cfg.StaleFor
+	if kind == "n" {
+		hard, soft = jitter(s.cfg.NegativeTTL), 0
+		keep = hard
+	}
+	if standsIn {
+		hard, keep = min(hard, standInTTL), min(keep, standInTTL)
+	}
+	args := []any{nonce, flag(fill), kind, soft.Milliseconds(), hard.Milliseconds(), delta.Milliseconds(), run,
+		keep.Milliseconds(), s.drops(), data, s.tagPrefix(), s.cfg.lifetime().Milliseconds()}
+	if !fill {
+		args = appendTags(args, req.tags)
+	}
+	return command{storeScript, s.names(key), args, len(data)}
+}
+
+// jitter spreads a TTL by 10 % to either side, but not below a millisecond.
+func jitter(ttl time.Duration) time.Duration {
+	return max(ttl+time.Duration((2*rand.Float64()-1)*jitterShare*float64(ttl)), time.Millisecond)
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return ""
+}
+
+func appendTags(args []any, tags []string) []any {
+	for _, tag := range tags {
+		args = append(args, tag)
+	}
+	return args
+}
+
+// Delete removes key, and ends a load that is under way for it: nothing that was loaded before Delete returned nil is
+// stored after. It is nil once the owner, or while that can not be reached the stand-in, has confirmed it; else an
+// *UnreachedError. A node that was not reached is owed the deletion.
+func (s *Cache[V]) Delete(ctx context.Context, key string) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	owner, second := s.place.of(key)
+	p := newPost("delete", key)
+	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))
+	if second >= 0 {
+		p.drop(s.nodes[second], s.dropping(key), s.debtUntil(true))
+	}
+	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+}
+
+// debtUntil is when every copy has expired that a node may have which is told of a deletion too late.
+func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
+	if standsIn {
+		return time.Now().Add(standInTTL)
+	}
+	return time.Now().Add(s.cfg.lifetime())
+}
+
+// settle waits for the answers of p and judges them.
+func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
+	p.close()
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.abandon()
+		return fmt.Errorf("redlock: %s %q: %w", p.op, p.key, ctx.Err())
+	}
+	if n := len(p.failed); n > 0 {
+		s.count.owed.Add(int64(n))
+	}
+	if enough() {
+		return nil
+	}
+	return &UnreachedError{Op: p.op, Key: p.key, Nodes: p.failed}
+}

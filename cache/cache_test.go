@@ -1,0 +1,162 @@
+package cache_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
+		for _, key := range []string{"plain", "with {a} tag", "a}b", "{}", strings.Repeat("k", 4096), "\x00\n"} {
+			gives(t, b, key, "")
+			must(t, a.Set(t.Context(), key, "one"))
+			gives(t, b, key, "one")
+			must(t, a.Set(t.Context(), key, "two"))
+			gives(t, b, key, "two")
+			must(t, a.Delete(t.Context(), key))
+			gives(t, b, key, "")
+		}
+		if st := b.Stats(); st.Hits != 12 || st.Misses != 12 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
+	s := nodetest.Embedded(t, 1)
+	c := newCache(t, s, cache.Config[string]{})
+	must(t, c.Set(t.Context(), "a", "plain"))
+	must(t, c.Set(t.Context(), "{a}", "braces"))
+	gives(t, c, "a", "plain")
+	gives(t, c, "{a}", "braces")
+}
+
+func TestValuesOfAnySizeComeBack(t *testing.T) {
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		c := newOf(t, s, cache.Config[[]byte]{MaxValue: 1 << 20})
+		for _, size := range []int{0, 1, 16 << 10, 700 << 10} {
+			want := []byte(strings.Repeat("\n", size))
+			must(t, c.Set(t.Context(), "k", want))
+			if v, ok, err := c.Get(t.Context(), "k"); string(v) != string(want) || !ok || err != nil {
+				t.Fatalf("%d bytes came back as %d, %v, %v", size, len(v), ok, err)
+			}
+		}
+		if err := c.Set(t.Context(), "k", make([]byte, 1<<20)); !errors.Is(err, cache.ErrTooLarge) { // base64 makes it more
+			t.Errorf("too large a value: %v", err)
+		}
+	})
+}
+
+func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newOf(t, s, cache.Config[int]{})
+		text := newCache(t, s, cache.Config[string]{})
+		must(t, text.Set(t.Context(), "k", "no number"))
+		if _, ok, err := c.Get(t.Context(), "k"); ok || err != nil {
+			t.Errorf("another type's value: %v, %v", ok, err)
+		}
+		v, err := c.Fetch(t.Context(), "k", func(ctx cx) (int, error) { return 7, nil })
+		if v != 7 || err != nil {
+			t.Errorf("fetched %v, %v", v, err)
+		}
+		for _, junk := range []string{"", "junk", "v 1 2 3\n", "v 1 2 3 4 - 9\n", "\n\n", "v 99999999999999999999 0 1 0 - 0\nx"} {
+			must(t, nodetest.Client(t, s, 0).Set(t.Context(), "cache:v:{j}", junk, time.Minute).Err())
+			if _, ok, err := c.Get(t.Context(), "j"); ok || err != nil {
+				t.Errorf("junk %q: %v, %v", junk, ok, err)
+			}
+			if v, err := c.Fetch(t.Context(), "j", func(ctx cx) (int, error) { return 8, nil }); v != 8 || err != nil {
+				t.Errorf("fetched over junk %q: %v, %v", junk, v, err)
+			}
+		}
+		if st := c.Stats(); st.Undecodable == 0 {
+			t.Error("not counted")
+		}
+	})
+}
+
+func TestAConfigurationErrorNamesEveryField(t *testing.T) {
+	c := open(t, nodetest.Embedded(t, 1))
+	_, err := cache.New(c, cache.Config[string]{TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
+		NegativeTTL: time.Nanosecond, LoadTimeout: -1, LeaseTTL: time.Hour, MaxValue: -1})
+	for _, field := range []string{"TTL", "SoftTTL", "StaleFor", "NegativeTTL", "LoadTimeout", "LeaseTTL", "MaxValue"} {
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config."+field+": ") {
+			t.Errorf("the error does not name %s: %v", field, err)
+		}
+	}
+}
+
+func TestABadCallIsRefused(t *testing.T) {
+	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{TTL: time.Minute})
+	for i, err := range []error{
+		c.Set(t.Context(), "", "v"),
+		c.Set(t.Context(), strings.Repeat("k", 1<<20), "v"),
+		c.Set(t.Context(), "k", "v", cache.TTL(time.Hour)),
+		c.Set(t.Context(), "k", "v", cache.TTL(0)),
+		c.Set(t.Context(), "k", "v", cache.TTL(time.Millisecond-1)),
+		c.Set(t.Context(), "k", "v", cache.SoftTTL(time.Hour)),
+		c.Set(t.Context(), "k", "v", cache.Tags("")),
+		c.Set(t.Context(), "k", "v", cache.Tags("a\nb")),
+		c.Delete(t.Context(), ""),
+	} {
+		if !errors.Is(err, cluster.ErrConfig) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+}
+
+func TestADeadContextGetsNothing(t *testing.T) {
+	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	must(t, c.Set(t.Context(), "k", "v"))
+	ctx, cancel := context_(t)
+	cancel()
+	_, _, err := c.Get(ctx, "k")
+	_, ferr := c.Fetch(ctx, "k", fixed("w"))
+	for _, err := range []error{err, ferr, c.Set(ctx, "k", "w"), c.Delete(ctx, "k")} {
+		if !errors.Is(err, ctx.Err()) {
+			t.Errorf("%v", err)
+		}
+	}
+	gives(t, c, "k", "v")
+}
+
+func TestAClosedCacheRefuses(t *testing.T) {
+	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	closes(t, c.Close)
+	_, _, err := c.Get(t.Context(), "k")
+	_, ferr := c.Fetch(t.Context(), "k", fixed("w"))
+	for _, err := range []error{err, ferr, c.Set(t.Context(), "k", "w"), c.Delete(t.Context(), "k")} {
+		if !errors.Is(err, cache.ErrClosed) {
+			t.Errorf("%v", err)
+		}
+	}
+}
+
+func TestAnEntryEndsWithItsTTL(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{})
+		must(t, c.Set(t.Context(), "k", "v", cache.TTL(50*time.Millisecond)))
+		eventually(t, "it is gone", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
+		for i := range 100 {
+			must(t, c.Set(t.Context(), fmt.Sprint(i), "v", cache.TTL(100*time.Second)))
+		}
+		client, seen := nodetest.Client(t, s, 0), map[time.Duration]bool{}
+		for i := range 100 {
+			ttl := client.PTTL(t.Context(), fmt.Sprintf("cache:v:{%d}", i)).Val()
+			if ttl < 80*time.Second || ttl > 110*time.Second {
+				t.Errorf("TTL %v is more than a tenth off", ttl)
+			}
+			seen[ttl.Truncate(time.Second)] = true
+		}
+		if len(seen) < 5 {
+			t.Errorf("what was stored together expires together: %v", seen)
+		}
+	})
+}

@@ -1,0 +1,172 @@
+package cache
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Config says how entries are named, how long they live and how they are loaded. Zero fields mean their defaults. It must
+// be the same in all processes that share a Prefix.
+type Config[V any] struct {
+	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types need different ones.
+	Prefix string
+
+	// TTL is how long an entry may be served, less or more 10 % at random, so that what was stored together does not
+	// expire together; and the longest that the option TTL may ask for. Default 5 minutes.
+	TTL time.Duration
+
+	// SoftTTL is the age from which Fetch has an entry loaded again by one caller of the fleet, in the background, while
+	// all are served what there is. 0: none. At most TTL.
+	SoftTTL time.Duration
+
+	// StaleFor is how long after its TTL an entry may still be served when the load for a new one failed. 0: not at all.
+	StaleFor time.Duration
+
+	// NegativeTTL is how long it is kept that there is no such thing, as a load says with ErrNotFound. Default 10 s; at
+	// most TTL.
+	NegativeTTL time.Duration
+
+	// LoadTimeout bounds a load: its context ends then. Default 10 s.
+	LoadTimeout time.Duration
+
+	// LeaseTTL is how long a load has the others wait, and so how long they wait for one whose process died. A slower load
+	// is not stored if another has begun meanwhile. Default 3 s; at most LoadTimeout.
+	LeaseTTL time.Duration
+
+	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB, and what a node can be
+	// sent within its NodeTimeout.
+	MaxValue int
+
+	// Codec turns values into bytes. Default JSON.
+	Codec Codec[V]
+
+	// Logger gets a line for what a person should know: an invalidation that is owed to a node. Default slog.Default().
+	Logger *slog.Logger
+}
+
+const (
+	maxKey      = 4096             // bytes
+	standInTTL  = 10 * time.Second // how long an entry lives on the node that stands in for its owner
+	jitterShare = 0.1
+)
+
+func (cfg Config[V]) withDefaults() Config[V] {
+	cfg.Prefix = cmp.Or(cfg.Prefix, "cache:")
+	cfg.TTL = cmp.Or(cfg.TTL, 5*time.Minute)
+	cfg.NegativeTTL = cmp.Or(cfg.NegativeTTL, min(10*time.Second, cfg.TTL))
+	cfg.LoadTimeout = cmp.Or(cfg.LoadTimeout, 10*time.Second)
+	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, min(3*time.Second, cfg.LoadTimeout))
+	cfg.MaxValue = cmp.Or(cfg.MaxValue, 4<<20)
+	if cfg.Codec == nil {
+		cfg.Codec = JSON[V]{}
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return cfg
+}
+
+// validate reports everything that is wrong with a configuration whose defaults are filled in.
+func (cfg Config[V]) validate() error {
+	var errs []error
+	within := func(field string, d, most time.Duration, why string) {
+		if d < time.Millisecond || d > most {
+			errs = append(errs, fieldError(field, "%v is out of range; from 1ms to %v%s", d, most, why))
+		}
+	}
+	const year = 365 * 24 * time.Hour
+	within("Config.TTL", cfg.TTL, year, "")
+	within("Config.NegativeTTL", cfg.NegativeTTL, cfg.TTL, ", TTL")
+	within("Config.LoadTimeout", cfg.LoadTimeout, time.Hour, "")
+	within("Config.LeaseTTL", cfg.LeaseTTL, cfg.LoadTimeout, ", LoadTimeout")
+	if cfg.SoftTTL != 0 {
+		within("Config.SoftTTL", cfg.SoftTTL, cfg.TTL, ", TTL; 0 means none")
+	}
+	if cfg.StaleFor != 0 {
+		within("Config.StaleFor", cfg.StaleFor, year, "; 0 means not at all")
+	}
+	if cfg.MaxValue < 1 || cfg.MaxValue > 64<<20 {
+		errs = append(errs, fieldError("Config.MaxValue", "%d is out of range; from 1 to %d bytes", cfg.MaxValue, 64<<20))
+	}
+	return errors.Join(errs...)
+}
+
+// lifetime is the longest that any entry is kept.
+func (cfg Config[V]) lifetime() time.Duration {
+	return cfg.TTL + time.Duration(float64(cfg.TTL)*jitterShare) + cfg.StaleFor
+}
+
+// request is what the options of one call add up to.
+type request struct {
+	ttl, soft time.Duration
+	softGiven bool
+	tags      []string
+}
+
+// Option tweaks one call.
+type Option interface{ apply(*request) }
+
+type option func(*request)
+
+func (o option) apply(r *request) { o(r) }
+
+// TTL is how long this entry may be served, less or more 10 %, instead of Config.TTL, which must not be shorter. A
+// Config.SoftTTL keeps its share of it.
+func TTL(d time.Duration) Option { return option(func(r *request) { r.ttl = d }) }
+
+// SoftTTL overrules Config.SoftTTL for this entry.
+func SoftTTL(d time.Duration) Option {
+	return option(func(r *request) { r.soft, r.softGiven = d, true })
+}
+
+// Tags names groups that the entry belongs to: DeleteTag of any of them deletes it.
+func Tags(tags ...string) Option {
+	return option(func(r *request) { r.tags = append(r.tags, tags...) })
+}
+
+func (cfg Config[V]) request(opts []Option) (request, error) {
+	r := request{ttl: cfg.TTL, soft: cfg.SoftTTL}
+	if len(opts) == 0 {
+		return r, nil
+	}
+	for _, o := range opts {
+		o.apply(&r)
+	}
+	if !r.softGiven {
+		r.soft = time.Duration(float64(r.soft) * (float64(r.ttl) / float64(cfg.TTL)))
+	}
+	var errs []error
+	if r.ttl < time.Millisecond || r.ttl > cfg.TTL {
+		errs = append(errs, fieldError("TTL", "%v is out of range; from 1ms to Config.TTL, %v", r.ttl, cfg.TTL))
+	}
+	if r.softGiven && (r.soft < time.Millisecond || r.soft > r.ttl) {
+		errs = append(errs, fieldError("SoftTTL", "%v is out of range; from 1ms to the TTL, %v", r.soft, r.ttl))
+	}
+	for _, tag := range r.tags {
+		errs = append(errs, checkName("Tags", tag))
+	}
+	return r, errors.Join(errs...)
+}
+
+// checkName reports what is wrong with a key or a tag.
+func checkName(field, name string) error {
+	switch {
+	case name == "":
+		return fieldError(field, "is empty; name it, as \"user:7\"")
+	case len(name) > maxKey:
+		return fieldError(field, "%d bytes are too long; at most %d, so use a hash of it", len(name), maxKey)
+	case field == "Tags" && strings.Contains(name, "\n"):
+		return fieldError(field, "%q has a line feed in it, which ends a tag; leave it out", name)
+	}
+	return nil
+}
+
+func fieldError(field, format string, args ...any) error {
+	return fmt.Errorf("%w: %s: %s", cluster.ErrConfig, field, fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,73 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+var (
+	// ErrNotFound is what a load returns, alone or wrapped, to say that there is no such thing; Fetch keeps that for
+	// Config.NegativeTTL and returns it, and so does Get.
+	ErrNotFound = errors.New("redlock: not found")
+
+	// ErrUnreached is matched by an *UnreachedError: an invalidation that no node took yet.
+	ErrUnreached = errors.New("redlock: no node was reached")
+
+	// ErrTooLarge is returned by Set for a value above Config.MaxValue.
+	ErrTooLarge = errors.New("redlock: value too large")
+
+	// ErrClosed is returned by everything that is asked of a Cache after Close.
+	ErrClosed = cluster.ErrClosed
+)
+
+// UnreachedError says that no node confirmed what was to be written or deleted. Old values may be served until a node is
+// reached again, to which the deletion is owed, or at most until they expire. It matches ErrUnreached, and the error of
+// each node.
+type UnreachedError struct {
+	Op    string // "set" or "delete" or "delete tag"
+	Key   string
+	Nodes []cluster.NodeError
+}
+
+func (e *UnreachedError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "redlock: %s %q: not confirmed; old values may be served until it is, or they expire", e.Op, e.Key)
+	for i := range e.Nodes {
+		b.WriteString("; " + e.Nodes[i].Error())
+	}
+	return b.String()
+}
+
+// Is makes errors.Is(err, ErrUnreached) true.
+func (e *UnreachedError) Is(target error) bool { return target == ErrUnreached }
+
+// Unwrap gives the errors of the nodes.
+func (e *UnreachedError) Unwrap() []error {
+	errs := make([]error, len(e.Nodes))
+	for i := range e.Nodes {
+		errs[i] = &e.Nodes[i]
+	}
+	return errs
+}
+
+// PanicError is what callers get of a load that panicked. It ran on no caller's goroutine, so it ends no program.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("redlock: the load panicked: %v\n\n%s", e.Value, e.Stack)
+}
+
+// Unwrap gives the value that was panicked with, if it is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// errExit is what callers get of a load that ended its goroutine.
+var errExit = errors.New("redlock: the load called runtime.Goexit")

@@ -1,0 +1,285 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+type cx = context.Context
+
+func context_(t *testing.T) (context.Context, context.CancelFunc) {
+	return context.WithCancel(t.Context())
+}
+
+func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		var caches []*cache.Cache[string]
+		for range 4 {
+			caches = append(caches, newCache(t, s, cache.Config[string]{}))
+		}
+		for round := range 20 {
+			var loads atomic.Int32
+			var wg sync.WaitGroup
+			key := fmt.Sprint(round)
+			for i := range 200 {
+				wg.Go(func() {
+					v, err := caches[i%len(caches)].Fetch(t.Context(), key, func(context.Context) (string, error) {
+						loads.Add(1)
+						runtime.Gosched()
+						return key, nil
+					})
+					if v != key || err != nil {
+						t.Errorf("fetched %q, %v", v, err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := loads.Load(); n != 1 {
+				t.Errorf("round %d: %d loads", round, n)
+			}
+		}
+	})
+}
+
+// Somebody else's load is heard of, not found by looking again: the timer behind it is set to a minute.
+func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		g := newGate()
+		first := fetching(t.Context(), a, "k", g.load)
+		soon(t, "the load began", g.began)
+		second := fetching(t.Context(), b, "k", fixed("its own"))
+		eventually(t, "the other waits", func() bool { return b.Stats().Waits > 0 })
+		g.give <- "v"
+		for _, ch := range []<-chan fetched{first, second} {
+			if got := soon(t, "both are served", ch); got.v != "v" || got.err != nil {
+				t.Errorf("fetched %+v", got)
+			}
+		}
+	})
+}
+
+func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
+		for _, end := range []struct {
+			name string
+			do   func() error
+			then string
+		}{
+			{"deleted", func() error { return b.Delete(t.Context(), "k") }, ""},
+			{"set", func() error { return b.Set(t.Context(), "k", "set") }, "set"},
+		} {
+			g := newGate()
+			first := fetching(t.Context(), a, "k", g.load)
+			soon(t, "the load began", g.began)
+			must(t, end.do())
+			g.give <- "old"
+			// Who asked before may be given what was loaded then.
+			if got := soon(t, "it is served", first); got.v != "old" || got.err != nil {
+				t.Errorf("%s: fetched %+v", end.name, got)
+			}
+			gives(t, b, "k", end.then)
+			must(t, b.Delete(t.Context(), "k"))
+		}
+		if n := a.Stats().Refused; n != 2 {
+			t.Errorf("%d fills were refused", n)
+		}
+	})
+}
+
+// A caller who joins a load that began before a deletion must not be given what it gives.
+func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
+		g := newGate()
+		first := fetching(t.Context(), a, "k", g.load)
+		soon(t, "the load began", g.began)
+		must(t, b.Delete(t.Context(), "k"))
+		misses := a.Stats().Misses
+		late := fetching(t.Context(), a, "k", fixed("new"))
+		eventually(t, "the late one missed", func() bool { return a.Stats().Misses > misses })
+		g.give <- "old"
+		soon(t, "the first is served", first)
+		if got := soon(t, "the late one is served", late); got.v != "new" || got.err != nil {
+			t.Errorf("who asked after the deletion fetched %+v", got)
+		}
+	})
+}
+
+// The heart of it, with a cache as one writes it by hand beside it: values only grow in the source, each change is
+// followed by a deletion, and after that nobody may see less.
+func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		const workers = 4
+		rounds := 1000
+		if _, slow := s.(*embedded.Nodes); slow {
+			rounds = 200
+		}
+		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
+		client := nodetest.Client(t, s, 0)
+		var stale, naive atomic.Int32
+		delay := func() { time.Sleep(rand.N(300 * time.Microsecond)) }
+		round := func(key string) {
+			var source atomic.Int64
+			load := func(context.Context) (int64, error) {
+				v := source.Load()
+				delay()
+				return v, nil
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				delay()
+				if _, err := reader.Fetch(t.Context(), key, load); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Go(func() { // the same by hand
+				delay()
+				if client.Get(t.Context(), key).Err() != nil {
+					v, _ := load(t.Context())
+					client.Set(t.Context(), key, v, time.Minute)
+				}
+			})
+			wg.Go(func() {
+				delay()
+				source.Store(1)
+				client.Del(t.Context(), key)
+				if err := writer.Delete(t.Context(), key); err != nil {
+					t.Error(err)
+				}
+			})
+			wg.Wait()
+			if v, ok, err := reader.Get(t.Context(), key); err != nil || ok && v == 0 {
+				stale.Add(1)
+			}
+			if v, err := client.Get(t.Context(), key).Int64(); err == nil && v == 0 {
+				naive.Add(1)
+			}
+		}
+		var wg sync.WaitGroup
+		for worker := range workers {
+			wg.Go(func() {
+				for i := range rounds / workers {
+					round(fmt.Sprint(worker, "/", i))
+				}
+			})
+		}
+		wg.Wait()
+		if n := stale.Load(); n > 0 {
+			t.Errorf("%d of %d rounds left a stale value", n, rounds)
+		}
+		if naive.Load() == 0 {
+			t.Error("a cache by hand had no stale value either, so this test shows nothing")
+		}
+		t.Logf("stale: %d, by hand: %d of %d; refused fills: %d", stale.Load(), naive.Load(), rounds, reader.Stats().Refused)
+	})
+}
+
+func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{})
+		type key struct{}
+		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))
+		g := newGate()
+		first := fetching(ctx, c, "k", g.load)
+		loading := soon(t, "the load began", g.began)
+		if loading.Value(key{}) != "kept" {
+			t.Error("the load's context lost its values")
+		}
+		second := fetching(t.Context(), c, "k", fixed("its own"))
+		cancel()
+		if got := soon(t, "the first gives up", first); !errors.Is(got.err, context.Canceled) {
+			t.Errorf("the first got %+v", got)
+		}
+		if loading.Err() != nil {
+			t.Error("the load ended with its first caller")
+		}
+		g.give <- "v"
+		if got := soon(t, "the second is served", second); got.v != "v" || got.err != nil {
+			t.Errorf("the second got %+v", got)
+		}
+	})
+}
+
+func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute})
+		boom := errors.New("boom")
+		for name, load := range map[string]cache.Loader[string]{
+			"error": func(cx) (string, error) { return "", boom },
+			"panic": func(cx) (string, error) { panic(boom) },
+		} {
+			_, err := c.Fetch(t.Context(), "k", load)
+			if !errors.Is(err, boom) {
+				t.Errorf("%s: %v", name, err)
+			}
+			var p *cache.PanicError
+			if errors.As(err, &p) != (name == "panic") {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		if _, err := c.Fetch(t.Context(), "k", func(cx) (string, error) { runtime.Goexit(); return "", nil }); err == nil {
+			t.Error("a load that ended its goroutine succeeded")
+		}
+		if v, err := c.Fetch(t.Context(), "k", fixed("v")); v != "v" || err != nil { // the leases were given back
+			t.Errorf("the next load: %q, %v", v, err)
+		}
+		if st := c.Stats(); st.Loads != 4 || st.LoadErrors != 3 {
+			t.Errorf("stats %+v", st)
+		}
+	})
+}
+
+func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		cfg := cache.Config[string]{LeaseTTL: 30 * time.Millisecond}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		g := newGate()
+		slow := fetching(t.Context(), a, "k", g.load)
+		soon(t, "the load began", g.began)
+		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil { // after the lease
+			t.Errorf("the other process got %q, %v", v, err)
+		}
+		g.give <- "slow"
+		if got := soon(t, "the slow one is served", slow); got.v != "slow" || got.err != nil {
+			t.Errorf("got %+v", got)
+		}
+		gives(t, b, "k", "quick")
+	})
+}
+
+func TestAValueTooLargeToStoreIsServed(t *testing.T) {
+	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
+	for range 2 {
+		if v, err := c.Fetch(t.Context(), "k", fixed("large")); v != "large" || err != nil {
+			t.Errorf("got %q, %v", v, err)
+		}
+	}
+	if st := c.Stats(); st.Loads != 2 || st.TooLarge != 2 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestCloseEndsALoad(t *testing.T) {
+	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	g := newGate()
+	got := fetching(t.Context(), c, "k", g.load)
+	soon(t, "the load began", g.began)
+	closes(t, c.Close)
+	if r := soon(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
+		t.Errorf("got %+v", r)
+	}
+}

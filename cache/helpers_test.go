@@ -1,0 +1,136 @@
+package cache_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// patience is how long a test waits for what should happen soon.
+const patience = 20 * time.Second
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func open(t testing.TB, s nodetest.Set) *cluster.Cluster { return openWith(t, s, 3*time.Second) }
+
+func openWith(t testing.TB, s nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
+	t.Helper()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, c.Close) })
+	return c
+}
+
+// newCache makes a Cache of strings in a process of its own.
+func newCache(t testing.TB, s nodetest.Set, cfg cache.Config[string]) *cache.Cache[string] {
+	t.Helper()
+	return newOn(t, open(t, s), cfg)
+}
+
+func newOf[V any](t testing.TB, s nodetest.Set, cfg cache.Config[V]) *cache.Cache[V] {
+	t.Helper()
+	return newOn(t, open(t, s), cfg)
+}
+
+func newOn[V any](t testing.TB, cl *cluster.Cluster, cfg cache.Config[V]) *cache.Cache[V] {
+	t.Helper()
+	cfg.Logger = quiet
+	c, err := cache.New(cl, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, c.Close) })
+	return c
+}
+
+func closes(t testing.TB, close func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := close(ctx); err != nil {
+		t.Error("close: ", err)
+	}
+}
+
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !cond(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("never: ", what)
+		}
+	}
+}
+
+// soon waits for an event.
+func soon[T any](t testing.TB, what string, event <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-event:
+		return v
+	case <-time.After(patience):
+		t.Fatal("never: ", what)
+		panic("unreachable")
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// gives fails unless Get gives want, "" for nothing.
+func gives(t testing.TB, c *cache.Cache[string], key, want string) {
+	t.Helper()
+	v, ok, err := c.Get(t.Context(), key)
+	if err != nil || ok != (want != "") || v != want {
+		t.Fatalf("Get(%q) = %q, %v, %v; want %q", key, v, ok, err, want)
+	}
+}
+
+// fixed is a load that gives v.
+func fixed(v string) cache.Loader[string] {
+	return func(context.Context) (string, error) { return v, nil }
+}
+
+// gate is a load that says when it began and gives what it is told.
+type gate struct {
+	began chan context.Context
+	give  chan string
+}
+
+func newGate() gate { return gate{make(chan context.Context, 100), make(chan string)} }
+
+func (g gate) load(ctx context.Context) (string, error) {
+	g.began <- ctx
+	select {
+	case v := <-g.give:
+		return v, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+type fetched struct {
+	v   string
+	err error
+}
+
+// fetching fetches in the background.
+func fetching(ctx context.Context, c *cache.Cache[string], key string, load cache.Loader[string], opts ...cache.Option) <-chan fetched {
+	out := make(chan fetched, 1)
+	go func() {
+		v, err := c.Fetch(ctx, key, load, opts...)
+		out <- fetched{v, err}
+	}()
+	return out
+}

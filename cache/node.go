@@ -1,0 +1,143 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+const (
+	// few callers of one node are each served fastest by a connection of their own; more are by sharing the stream.
+	few = 4
+	// big is the size from which a value stays off the stream, where it would hold up what is behind it.
+	big = 16 << 10
+	// wary is how many small values have to be read in a row before reads trust that values are small.
+	wary = 64
+	// lanes is how many callers who do not trust it have a connection at once. It is small because to connect to a server
+	// many times at once takes it so long that it looks dead.
+	lanes = 16
+)
+
+// node is a node as a cache asks it.
+type node struct {
+	*cluster.Node
+	slack  time.Duration
+	lanes  chan struct{}
+	asking atomic.Int32 // callers who ask, or wait to
+	small  atomic.Int32 // small values read in a row, up to wary
+}
+
+// limits says which entries of the node may be served: those that were stored under this run of its server, after the
+// stamp. What it kept from before a restart, or from before it was out of this process's reach, may have been deleted
+// meanwhile.
+func (n *node) limits() (run string, after int64) {
+	l := n.Life()
+	if run = l.RunID; run == "" {
+		run = "-"
+	} else {
+		run = run[:min(len(run), 12)]
+	}
+	if !l.Back.IsZero() {
+		after = l.Back.Add(l.Offset + n.slack).UnixMicro()
+	}
+	return run, after
+}
+
+// now is the node's clock, in µs.
+func (n *node) now() int64 { return time.Now().Add(n.Life().Offset).UnixMicro() }
+
+// get reads one entry.
+func (n *node) get(ctx context.Context, name string) (text string, found bool, err error) {
+	cmd := redis.NewCmd(ctx, "get", name)
+	reply, err := n.fastest(ctx, n.small.Load() >= wary,
+		func() (any, error) { err := n.Ask(ctx, cmd); return cmd.Val(), err },
+		func(r cluster.Receiver) { n.Command(cmd, r) })
+	return n.text(reply, err)
+}
+
+// text reads a reply that is an entry or nothing.
+func (n *node) text(reply any, err error) (text string, found bool, _ error) {
+	switch {
+	case err == nil && reply == nil, errors.Is(err, redis.Nil):
+		n.learn(0)
+		return "", false, nil
+	case err != nil:
+		return "", false, err
+	}
+	if text, found = reply.(string); !found {
+		return "", false, unexpected(reply)
+	}
+	n.learn(len(text))
+	return text, true, nil
+}
+
+func (n *node) learn(size int) {
+	if size >= big {
+		n.small.Store(0)
+	} else if seen := n.small.Load(); seen < wary {
+		n.small.Store(seen + 1)
+	}
+}
+
+// run runs a script and waits for the answer. size is that of its arguments. A nil reply is an error of the server's kind
+// no more.
+func (n *node) run(ctx context.Context, s *cluster.Script, keys []string, args []any, size int) (any, error) {
+	reply, err := n.fastest(ctx, size < big && n.small.Load() >= wary,
+		func() (any, error) { return n.AskScript(ctx, s, keys, args) },
+		func(r cluster.Receiver) { n.Run(s, keys, args, r) })
+	if errors.Is(err, redis.Nil) {
+		return nil, nil
+	}
+	return reply, err
+}
+
+// fastest asks on a connection of its own if few others do, or the answer may be large, and on the stream else.
+func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, error), stream func(cluster.Receiver)) (any, error) {
+	defer n.asking.Add(-1)
+	switch {
+	case n.asking.Add(1) <= few:
+		return alone()
+	case !shared:
+		select {
+		case n.lanes <- struct{}{}:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		defer func() { <-n.lanes }()
+		return alone()
+	}
+	a := answers.Get().(*answer)
+	stream(a)
+	select {
+	case <-a.done:
+		reply, err := a.reply, a.err
+		a.reply, a.err = nil, nil
+		answers.Put(a)
+		return reply, err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// answer is a Receiver to wait for.
+type answer struct {
+	done  chan struct{}
+	reply any
+	err   error
+}
+
+var answers = sync.Pool{New: func() any { return &answer{done: make(chan struct{}, 1)} }}
+
+func (a *answer) Receive(_ *cluster.Node, reply any, err error) {
+	a.reply, a.err = reply, err
+	a.done <- struct{}{}
+}
+
+func unexpected(reply any) error { return fmt.Errorf("redlock: unexpected reply (%T)", reply) }

@@ -1,0 +1,92 @@
+package cache
+
+import (
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// post is commands on their way to several nodes, which have to take effect sooner or later: what a node did not confirm
+// it is owed as a deletion.
+type post struct {
+	op, key string
+	done    chan struct{} // closed when all have answered
+
+	mu     sync.Mutex
+	open   int
+	left   bool // nobody waits any more
+	taken  map[*node]bool
+	failed []cluster.NodeError
+}
+
+// newPost counts itself until it is closed, so that it is not done before the last command was given to it.
+func newPost(op, key string) *post {
+	return &post{op: op, key: key, done: make(chan struct{}), open: 1, taken: map[*node]bool{}}
+}
+
+// abandon says that nobody waits any more. A value that is stored later than that is deleted again, because who set it was
+// told that it was not, and may have deleted the key since.
+func (p *post) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+}
+
+func (p *post) took(n *node) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken[n]
+}
+
+// parcel is one of its commands.
+type parcel struct {
+	p     *post
+	n     *node
+	owed  command // what to send when it was not confirmed
+	until time.Time
+}
+
+// drop has n delete. It is owed to it until then.
+func (p *post) drop(n *node, cmd command, until time.Time) { p.send(n, cmd, cmd, until) }
+
+// store has n store. If that was not confirmed it may still happen, so n is owed the deletion however late.
+func (p *post) store(n *node, cmd, undo command) { p.send(n, cmd, undo, time.Time{}) }
+
+func (p *post) send(n *node, cmd, owed command, until time.Time) {
+	p.mu.Lock()
+	p.open++
+	p.mu.Unlock()
+	r := parcel{p, n, owed, until}
+	if cmd.size < big {
+		n.Run(cmd.script, cmd.keys, cmd.args, r)
+	} else {
+		n.RunAside(cmd.script, cmd.keys, cmd.args, r)
+	}
+}
+
+// Receive implements cluster.Receiver.
+func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
+	p := r.p
+	p.mu.Lock()
+	owe := err != nil || p.left
+	if err == nil {
+		p.taken[r.n] = true
+	} else {
+		p.failed = append(p.failed, cluster.NodeError{Node: r.n.Name(), Err: err})
+	}
+	p.mu.Unlock()
+	if owe {
+		r.n.Owe(r.owed.script, r.owed.keys, r.owed.args, r.until)
+	}
+	p.close()
+}
+
+// close counts one that has answered.
+func (p *post) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.open--; p.open == 0 {
+		close(p.done)
+	}
+}

@@ -1,0 +1,34 @@
+package cache
+
+import (
+	_ "embed"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+//go:embed scripts/entry.lua
+var entrySource string
+
+//go:embed scripts/read.lua
+var readSource string
+
+//go:embed scripts/lease.lua
+var leaseSource string
+
+//go:embed scripts/store.lua
+var storeSource string
+
+//go:embed scripts/drop.lua
+var dropSource string
+
+//go:embed scripts/abandon.lua
+var abandonSource string
+
+// The steps on one node. Delivered twice, each has the effect of once, except that a value that is stored again is newer.
+var (
+	readScript    = cluster.NewScript("read entries", entrySource+readSource)
+	leaseScript   = cluster.NewScript("take fill lease", entrySource+leaseSource)
+	storeScript   = cluster.NewScript("store entry", entrySource+storeSource)
+	dropScript    = cluster.NewScript("drop entries", entrySource+dropSource)
+	abandonScript = cluster.NewScript("abandon fill lease", entrySource+abandonSource)
+)
