@@ -238,18 +238,13 @@ func (s *Cache[V]) decode(n *node, text string) held[V] {
 // Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it
 // that is asked for the key; the error is ErrTooLarge, the codec's, or an *UnreachedError.
 func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) error {
-	req, err := s.cfg.request(opts)
+	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return err
 	}
 	data, err := s.encode(v)
 	if err != nil {
 		return fmt.Errorf("redlock: set %q: %w", key, err)
-	}
-	if len(req.tags) > 0 {
-		if err := s.canTag(); err != nil {
-			return err
-		}
 	}
 	owner, second := s.place.of(key)
 	taker, other := owner, second

@@ -20,14 +20,9 @@ type Loader[V any] func(ctx context.Context) (V, error)
 // What Fetch returns is no older than its call, as far as deletions go: had a Delete returned before, nothing that was
 // loaded before that is returned.
 func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts ...Option) (v V, err error) {
-	req, err := s.cfg.request(opts)
+	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return v, err
-	}
-	if len(req.tags) > 0 {
-		if err := s.canTag(); err != nil {
-			return v, err
-		}
 	}
 	h, err := s.read(ctx, key)
 	switch {
@@ -95,7 +90,7 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 	}
 	s.count.unleased.Add(1)
 	moment := f.tick()
-	v, _, err := s.loaded(ctx, load)
+	v, _, err := loaded(ctx, s, load)
 	return judged(v, err, moment)
 }
 
@@ -149,7 +144,7 @@ func (s *Cache[V]) rest(d time.Duration) {
 }
 
 // loaded runs load, which may panic or end its goroutine, and says how long it took.
-func (s *Cache[V]) loaded(ctx context.Context, load Loader[V]) (v V, took time.Duration, err error) {
+func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Context) (T, error)) (v T, took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
 	defer context.AfterFunc(s.life, cancel)()

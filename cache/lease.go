@@ -64,32 +64,39 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 
 // run loads under a lease, and stores what comes of it where the lease is. tick is the flight's.
 func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) result[V] {
-	s, n := a.s, l.node
+	s := a.s
 	began := tick()
-	v, took, err := s.loaded(ctx, a.load)
-	kind, data := "v", []byte(nil)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		kind = "n"
-	case err != nil:
-		return a.giveUp(ctx, n, v, err, tick)
-	default:
-		var failed error
-		if data, failed = s.encode(v); failed != nil {
-			if errors.Is(failed, ErrTooLarge) {
-				s.count.tooLarge.Add(1)
-			}
-			a.abandon(ctx, n)
-			return judged(v, nil, began)
-		}
+	v, took, err := loaded(ctx, s, a.load)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return a.giveUp(ctx, l.node, v, err, tick)
 	}
 	before := tick()
-	if !a.fill(ctx, l, kind, data, took) {
-		s.count.refused.Add(1)
+	if !a.keep(ctx, l, v, err != nil, took) {
 		return judged(v, err, began)
 	}
 	// The lease stood when it was stored, so nothing was deleted since it was given.
 	return judged(v, err, before)
+}
+
+// keep stores what was loaded, if it can be stored and its lease stands.
+func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, took time.Duration) bool {
+	kind, data := "n", []byte(nil)
+	if !negative {
+		var err error
+		kind = "v"
+		if data, err = a.s.encode(v); err != nil {
+			if errors.Is(err, ErrTooLarge) {
+				a.s.count.tooLarge.Add(1)
+			}
+			a.abandon(ctx, l.node)
+			return false
+		}
+	}
+	stored := a.fill(ctx, l, kind, data, took)
+	if !stored {
+		a.s.count.refused.Add(1)
+	}
+	return stored
 }
 
 // fill stores what was loaded if the lease stands. A node that was out of reach meanwhile may have missed a deletion.

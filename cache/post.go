@@ -15,14 +15,14 @@ type post struct {
 
 	mu     sync.Mutex
 	open   int
-	left   bool // nobody waits any more
-	taken  map[*node]bool
+	left   bool           // nobody waits any more
+	missed map[*node]bool // that did not confirm everything
 	failed []cluster.NodeError
 }
 
 // newPost counts itself until it is closed, so that it is not done before the last command was given to it.
 func newPost(op, key string) *post {
-	return &post{op: op, key: key, done: make(chan struct{}), open: 1, taken: map[*node]bool{}}
+	return &post{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
 }
 
 // abandon says that nobody waits any more. A value that is stored later than that is deleted again, because who set it was
@@ -33,10 +33,11 @@ func (p *post) abandon() {
 	p.left = true
 }
 
+// took reports, once p is done, whether n confirmed everything that was sent to it.
 func (p *post) took(n *node) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.taken[n]
+	return !p.missed[n]
 }
 
 // parcel is one of its commands.
@@ -70,9 +71,8 @@ func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
 	p := r.p
 	p.mu.Lock()
 	owe := err != nil || p.left
-	if err == nil {
-		p.taken[r.n] = true
-	} else {
+	if err != nil {
+		p.missed[r.n] = true
 		p.failed = append(p.failed, cluster.NodeError{Node: r.n.Name(), Err: err})
 	}
 	p.mu.Unlock()

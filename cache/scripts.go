@@ -24,6 +24,9 @@ var dropSource string
 //go:embed scripts/abandon.lua
 var abandonSource string
 
+//go:embed scripts/untag.lua
+var untagSource string
+
 // The steps on one node. Delivered twice, each has the effect of once, except that a value that is stored again is newer.
 var (
 	readScript    = cluster.NewScript("read entries", entrySource+readSource)
@@ -31,4 +34,5 @@ var (
 	storeScript   = cluster.NewScript("store entry", entrySource+storeSource)
 	dropScript    = cluster.NewScript("drop entries", entrySource+dropSource)
 	abandonScript = cluster.NewScript("abandon fill lease", entrySource+abandonSource)
+	untagScript   = cluster.NewScript("delete tags", untagSource)
 )

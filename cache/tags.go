@@ -1,5 +1,19 @@
 package cache
 
+import (
+	"context"
+	"errors"
+)
+
+// request reads the options of a call.
+func (s *Cache[V]) request(opts []Option) (request, error) {
+	r, err := s.cfg.request(opts)
+	if len(r.tags) > 0 {
+		err = errors.Join(err, s.canTag())
+	}
+	return r, err
+}
+
 // canTag is why tags can not be used, if they can not.
 func (s *Cache[V]) canTag() error {
 	for _, n := range s.nodes {
@@ -9,4 +23,20 @@ func (s *Cache[V]) canTag() error {
 	}
 	s.tagged.Store(true)
 	return nil
+}
+
+// DeleteTag deletes every entry that was stored with the tag, and ends the loads under way with it, in one round trip to
+// each node, however many they are: an entry is valid only as long as its tags have the versions on its node that they had
+// when its load began, and DeleteTag takes those away. It is nil unless so many nodes did not confirm it that they may be
+// both nodes of a key.
+func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
+	if err := errors.Join(checkName("Tags", tag), s.canTag(), s.check(ctx, "-")); err != nil {
+		return err
+	}
+	p := newPost("delete tag", tag)
+	cmd := command{script: untagScript, keys: []string{s.tagPrefix() + tag}, args: []any{s.drops()}}
+	for _, n := range s.nodes {
+		p.drop(n, cmd, s.debtUntil(false))
+	}
+	return s.settle(ctx, p, func() bool { return len(p.failed) < min(2, len(s.nodes)) })
 }

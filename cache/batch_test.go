@@ -1,0 +1,170 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func keysUpTo(n int) (keys []string) {
+	for i := range n {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
+	return keys
+}
+
+func TestBatchesAskEachNodeOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{})
+		keys := keysUpTo(100)
+		for _, key := range keys[:50] {
+			must(t, c.Set(t.Context(), key, "v"+key))
+		}
+		got, err := c.GetMany(t.Context(), keys...)
+		if err != nil || len(got) != 50 || got["k7"] != "vk7" {
+			t.Fatalf("%d found, %v", len(got), err)
+		}
+		for i := range s.Len() {
+			if n := s.Commands(i)["mget"]; n != 1 {
+				t.Errorf("node %d was asked %d times", i, n)
+			}
+		}
+		must(t, c.DeleteMany(t.Context(), keys[:49]...))
+		if got, err := c.GetMany(t.Context(), keys...); err != nil || len(got) != 1 {
+			t.Errorf("after the deletion: %v, %v", got, err)
+		}
+	})
+}
+
+func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		cfg := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute, NegativeTTL: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		keys := keysUpTo(20)
+		must(t, a.Set(t.Context(), "k0", "set"))
+		var loads, loaded atomic.Int32
+		load := func(_ context.Context, missing []string) (map[string]string, error) {
+			loads.Add(1)
+			loaded.Add(int32(len(missing)))
+			out := map[string]string{}
+			for _, key := range missing {
+				if key != "k9" {
+					out[key] = "loaded"
+				}
+			}
+			return out, nil
+		}
+		done := make(chan error, 8)
+		for i := range cap(done) {
+			c := []*cache.Cache[string]{a, b}[i%2]
+			go func() {
+				got, err := c.FetchMany(t.Context(), slices.Concat(keys, []string{"k3"}), load)
+				if err == nil && (len(got) != 19 || got["k0"] != "set" || got["k5"] != "loaded") {
+					err = fmt.Errorf("fetched %v", got)
+				}
+				done <- err
+			}()
+		}
+		for range cap(done) {
+			if err := soon(t, "all are served", done); err != nil {
+				t.Error(err)
+			}
+		}
+		if loaded.Load() != 19 {
+			t.Errorf("%d keys were loaded, in %d loads", loaded.Load(), loads.Load())
+		}
+		if _, _, err := b.Get(t.Context(), "k9"); !errors.Is(err, cache.ErrNotFound) {
+			t.Errorf("what the load left out: %v", err)
+		}
+		boom := errors.New("boom")
+		got, err := a.FetchMany(t.Context(), []string{"k0", "new"}, func(context.Context, []string) (map[string]string, error) { return nil, boom })
+		if !errors.Is(err, boom) || got["k0"] != "set" || len(got) != 1 {
+			t.Errorf("with a load that fails: %v, %v", got, err)
+		}
+	})
+}
+
+func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
+		for i := range 30 {
+			tags := []string{"all", fmt.Sprint("mod ", i%3)}
+			must(t, a.Set(t.Context(), fmt.Sprint("k", i), "v", cache.Tags(tags...)))
+		}
+		must(t, a.Set(t.Context(), "bare", "v"))
+		count := func() (n int) {
+			got, err := b.GetMany(t.Context(), append(keysUpTo(30), "bare")...)
+			must(t, err)
+			return len(got)
+		}
+		if n := count(); n != 31 {
+			t.Fatalf("%d found", n)
+		}
+		must(t, b.DeleteTag(t.Context(), "mod 1"))
+		if n := count(); n != 21 {
+			t.Errorf("%d found after a tag was deleted", n)
+		}
+		gives(t, a, "k0", "v")
+		gives(t, a, "k1", "")
+		must(t, a.Set(t.Context(), "k1", "again", cache.Tags("all", "mod 1")))
+		gives(t, b, "k1", "again")
+		must(t, b.DeleteTag(t.Context(), "all"))
+		if n := count(); n != 1 {
+			t.Errorf("%d found after all were deleted", n)
+		}
+		if v, err := b.Fetch(t.Context(), "k1", fixed("loaded"), cache.Tags("all")); v != "loaded" || err != nil {
+			t.Errorf("loaded over a deleted one: %q, %v", v, err)
+		}
+		gives(t, a, "k1", "loaded")
+	})
+}
+
+func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
+		for round := range 2 { // in the second the tag has been used again meanwhile
+			key := fmt.Sprint(round)
+			g := newGate()
+			first := fetching(t.Context(), a, key, g.load, cache.Tags("tag"))
+			soon(t, "the load began", g.began)
+			must(t, b.DeleteTag(t.Context(), "tag"))
+			if round == 1 {
+				must(t, b.Set(t.Context(), "other", "v", cache.Tags("tag")))
+				for i := range 20 {
+					must(t, b.Set(t.Context(), fmt.Sprint("other", i), "v", cache.Tags("tag")))
+				}
+			}
+			g.give <- "old"
+			soon(t, "it is served", first)
+			gives(t, b, key, "")
+		}
+		if n := a.Stats().Refused; n != 2 {
+			t.Errorf("%d fills were refused", n)
+		}
+	})
+}
+
+// A tag whose version was lost takes its entries with it.
+func TestALostTagIsADeletedTag(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		must(t, c.Set(t.Context(), "k", "v", cache.Tags("tag")))
+		client := nodetest.Client(t, s, 0)
+		if ttl := client.PTTL(t.Context(), "cache:t:tag").Val(); ttl < time.Hour {
+			t.Errorf("a tag lives for %v", ttl)
+		}
+		must(t, client.Del(t.Context(), "cache:t:tag").Err())
+		gives(t, c, "k", "")
+		keys := nodetest.Keys(t, s, 0)
+		if !slices.Equal(keys, []string{"cache:v:{k}"}) {
+			t.Errorf("keys %q", keys)
+		}
+	})
+}
