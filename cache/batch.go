@@ -16,11 +16,27 @@ import (
 // GetMany returns what Get would give of each key, where that is a value, with one question to each node. What it found is
 // returned also with an error, which says which nodes could not be asked.
 func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, error) {
-	all, err := s.readMany(ctx, keys)
 	found := make(map[string]V, len(keys))
+	all, err := s.readMany(ctx, s.nearMany(keys, found))
+	near := len(found)
 	s.takeMany(all, found)
-	s.count.misses.Add(int64(len(all) - len(found)))
+	s.count.misses.Add(int64(len(all) - (len(found) - near)))
 	return found, err
+}
+
+// nearMany puts what this process's memory has into values, and returns the keys of which it knows nothing.
+func (s *Cache[V]) nearMany(keys []string, values map[string]V) (left []string) {
+	if s.near == nil {
+		return keys
+	}
+	for _, key := range keys {
+		if v, ok, err := s.nearest(key); ok {
+			values[key] = v
+		} else if err == nil {
+			left = append(left, key)
+		}
+	}
+	return left
 }
 
 // takeMany counts what was found and may be served, and puts it into values. What is known not to exist it keeps in all only.
@@ -98,6 +114,10 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) (map[s
 		}
 		return found, nil
 	}
+	tickets := make([]ticket, len(keys))
+	for i, key := range keys {
+		tickets[i] = s.near.begin(key, n.Index())
+	}
 	list, err := s.listAt(ctx, n, keys)
 	if err != nil {
 		return nil, err
@@ -107,7 +127,9 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) (map[s
 		if err != nil {
 			return nil, err
 		}
-		found[keys[i]] = s.judge(n, text, there)
+		h := s.judge(n, text, there)
+		s.bring(keys[i], tickets[i], h)
+		found[keys[i]] = h
 	}
 	return found, nil
 }
@@ -189,6 +211,11 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 	if len(keys) == 0 {
 		return nil
 	}
+	defer func() {
+		for _, key := range keys {
+			s.near.drop(key)
+		}
+	}()
 	p := newPost("delete", keys[0])
 	s.dropAll(p, shares, false)
 	s.dropAll(p, standing, true)
@@ -223,11 +250,12 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if err != nil {
 		return nil, err
 	}
+	b := &batch[V]{s: s, req: req, load: load, values: make(map[string]V, len(keys))}
+	keys = s.nearMany(keys, b.values)
 	all, err := s.readMany(ctx, keys)
 	if err != nil && (all == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	b := &batch[V]{s: s, req: req, load: load, values: make(map[string]V, len(keys))}
 	s.takeMany(all, b.values)
 	var missing []string
 	asked := map[string]bool{}

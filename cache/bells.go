@@ -1,12 +1,6 @@
 package cache
 
-import (
-	"strings"
-	"sync"
-	"time"
-
-	"github.com/venta-hq/redlock/cluster"
-)
+import "sync"
 
 // bells wake those in this process who wait for another's load to end, by the name of the entry.
 type bells struct {
@@ -55,15 +49,7 @@ func (b *bells) ring(name string) {
 	}
 }
 
-// Message, Gap and Heard implement cluster.Subscriber.
-func (b *bells) Message(_ *cluster.Node, channel, text string) {
-	if strings.HasPrefix(channel, wakeChannel) {
-		b.ring(text)
-	}
-}
-
-// Gap wakes everybody: what they wait for may be over.
-func (b *bells) Gap(*cluster.Node) {
+func (b *bells) ringAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, l := range b.all {
@@ -71,5 +57,3 @@ func (b *bells) Gap(*cluster.Node) {
 		delete(b.all, name)
 	}
 }
-
-func (b *bells) Heard(*cluster.Node, time.Time) {}

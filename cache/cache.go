@@ -21,6 +21,7 @@ type Cache[V any] struct {
 	place  placement
 	flock  flock[V] // the loads under way in this process
 	bells  bells
+	near   *near[V]
 	count  counters
 	tagged atomic.Bool   // entries with tags were seen: reads run a script
 	serial atomic.Uint64 // of nonces
@@ -49,7 +50,11 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	}
 	s.place = newPlacement(names)
 	s.life, s.cancel = context.WithCancel(context.Background())
-	s.wait = c.Subscribe(s.life, &s.bells, s.channels()...)
+	var err error
+	if s.near, err = newNear[V](cfg.Near, len(s.nodes)); err != nil {
+		return nil, err
+	}
+	s.wait = c.Subscribe(s.life, ears[V]{s}, s.channels()...)
 	return s, nil
 }
 
@@ -65,6 +70,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 		defer close(done)
 		s.wg.Wait()
 		s.wait()
+		s.near.close()
 	}()
 	select {
 	case <-done:
@@ -113,7 +119,12 @@ const (
 	dropChannel = "redlock:cache:drop:"
 )
 
-func (s *Cache[V]) channels() []string { return []string{wakeChannel + s.c.Process()} }
+func (s *Cache[V]) channels() []string {
+	if s.near == nil {
+		return []string{wakeChannel + s.c.Process()}
+	}
+	return []string{wakeChannel + s.c.Process(), s.drops()}
+}
 
 // nonce names one attempt to store, over all processes.
 func (s *Cache[V]) nonce() string {
@@ -139,6 +150,9 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 	if err := s.check(ctx, key); err != nil {
 		return v, false, err
 	}
+	if v, ok, err := s.nearest(key); ok || err != nil {
+		return v, ok, err
+	}
 	h, err := s.read(ctx, key)
 	if err != nil {
 		return v, false, fmt.Errorf("redlock: get %q: %w", key, err)
@@ -148,6 +162,34 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 		return v, false, nil
 	}
 	return h.take(&s.count)
+}
+
+// nearest returns what this process's memory has of key.
+func (s *Cache[V]) nearest(key string) (v V, ok bool, err error) {
+	v, negative, ok := s.near.get(key)
+	switch {
+	case !ok:
+		return v, false, nil
+	case negative:
+		s.count.negative.Add(1)
+		s.count.nearHits.Add(1)
+		return v, false, ErrNotFound
+	}
+	s.count.nearHits.Add(1)
+	return v, true, nil
+}
+
+// bring keeps in memory what the owner of a key has answered.
+func (s *Cache[V]) bring(key string, t ticket, h held[V]) {
+	owner, _ := s.place.of(key)
+	if s.near == nil || !h.served() || h.node != s.nodes[owner] {
+		return
+	}
+	left := h.entry.hard
+	if h.entry.soft > 0 {
+		left = h.entry.soft
+	}
+	s.near.put(key, owner, t, h.value, &h.entry, left-h.entry.age(h.node.now()))
 }
 
 // held is what was found of a key.
@@ -180,10 +222,13 @@ func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) 
 		}
 		var text string
 		var found bool
+		t := s.near.begin(key, n.Index())
 		text, found, err = s.readAt(ctx, n, key)
 		switch {
 		case err == nil && found:
-			return s.decode(n, text), nil
+			h = s.decode(n, text)
+			s.bring(key, t, h)
+			return h, nil
 		case err == nil:
 			return held[V]{node: n}, nil
 		case n.Up() || ctx.Err() != nil:
@@ -242,6 +287,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return err
 	}
+	defer s.near.drop(key)
 	data, err := s.encode(v)
 	if err != nil {
 		return fmt.Errorf("redlock: set %q: %w", key, err)
@@ -329,6 +375,7 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
 	}
+	defer s.near.drop(key)
 	owner, second := s.place.of(key)
 	p := newPost("delete", key)
 	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))

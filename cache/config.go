@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -43,11 +42,11 @@ type Config[V any] struct {
 	// sent within its NodeTimeout.
 	MaxValue int
 
+	// Near has entries kept in this process's memory as well. nil: none are.
+	Near *Near
+
 	// Codec turns values into bytes. Default JSON.
 	Codec Codec[V]
-
-	// Logger gets a line for what a person should know: an invalidation that is owed to a node. Default slog.Default().
-	Logger *slog.Logger
 }
 
 const (
@@ -63,11 +62,11 @@ func (cfg Config[V]) withDefaults() Config[V] {
 	cfg.LoadTimeout = cmp.Or(cfg.LoadTimeout, 10*time.Second)
 	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, min(3*time.Second, cfg.LoadTimeout))
 	cfg.MaxValue = cmp.Or(cfg.MaxValue, 4<<20)
+	if cfg.Near != nil {
+		cfg.Near = &Near{Size: cmp.Or(cfg.Near.Size, 10_000), TTL: cmp.Or(cfg.Near.TTL, 10*time.Second)}
+	}
 	if cfg.Codec == nil {
 		cfg.Codec = JSON[V]{}
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
 	}
 	return cfg
 }
@@ -93,6 +92,12 @@ func (cfg Config[V]) validate() error {
 	}
 	if cfg.MaxValue < 1 || cfg.MaxValue > 64<<20 {
 		errs = append(errs, fieldError("Config.MaxValue", "%d is out of range; from 1 to %d bytes", cfg.MaxValue, 64<<20))
+	}
+	if cfg.Near != nil {
+		within("Config.Near.TTL", cfg.Near.TTL, 30*time.Second, "")
+		if cfg.Near.Size < 1 {
+			errs = append(errs, fieldError("Config.Near.Size", "%d is out of range; at least 1", cfg.Near.Size))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -24,6 +24,9 @@ func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts .
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return v, err
 	}
+	if v, ok, err := s.nearest(key); ok || err != nil {
+		return v, err
+	}
 	h, err := s.read(ctx, key)
 	switch {
 	case err != nil && ctx.Err() != nil:

@@ -18,6 +18,11 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func open(t testing.TB, s nodetest.Set) *cluster.Cluster { return openWith(t, s, 3*time.Second) }
 
+// impatient opens a Cluster for a test in which a node falls silent.
+func impatient(t testing.TB, s nodetest.Set) *cluster.Cluster {
+	return openWith(t, s, 400*time.Millisecond)
+}
+
 func openWith(t testing.TB, s nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
@@ -41,7 +46,6 @@ func newOf[V any](t testing.TB, s nodetest.Set, cfg cache.Config[V]) *cache.Cach
 
 func newOn[V any](t testing.TB, cl *cluster.Cluster, cfg cache.Config[V]) *cache.Cache[V] {
 	t.Helper()
-	cfg.Logger = quiet
 	c, err := cache.New(cl, cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -33,6 +33,7 @@ func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 	if err := errors.Join(checkName("Tags", tag), s.canTag(), s.check(ctx, "-")); err != nil {
 		return err
 	}
+	defer s.near.dropTagged()
 	p := newPost("delete tag", tag)
 	cmd := command{script: untagScript, keys: []string{s.tagPrefix() + tag}, args: []any{s.drops()}}
 	for _, n := range s.nodes {

@@ -1,0 +1,202 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// ownerOf is the node that a key's entry is on.
+func ownerOf(t *testing.T, s nodetest.Set, key string) int {
+	t.Helper()
+	for i := range s.Len() {
+		if slices.Contains(nodetest.Keys(t, s, i), "cache:v:{"+key+"}") {
+			return i
+		}
+	}
+	t.Fatalf("no node has %q", key)
+	return 0
+}
+
+// process is a Cache with what is below it, as impatient tests have it.
+type process struct {
+	*cache.Cache[string]
+	c *cluster.Cluster
+}
+
+func start(t *testing.T, s nodetest.Set) process {
+	t.Helper()
+	c := impatient(t, s)
+	return process{newOn(t, c, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour}), c}
+}
+
+func (p process) up(i int) bool { return p.c.Status()[i].Up }
+
+// neverGives asks until each process has found node i again, and a while longer, and fails at the sight of old.
+func neverGives(t *testing.T, i int, key, old string, all ...process) {
+	t.Helper()
+	look := func() bool {
+		up := true
+		for _, p := range all {
+			if v, _, err := p.Get(t.Context(), key); err == nil && v == old {
+				t.Fatalf("%q is served", old)
+			}
+			up = up && p.up(i)
+		}
+		return up
+	}
+	eventually(t, "the node is found again", look)
+	for range 50 {
+		look()
+	}
+}
+
+func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		for _, lose := range []bool{true, false} {
+			a, b := start(t, s), start(t, s)
+			must(t, a.Set(t.Context(), "k", "old"))
+			owner := ownerOf(t, s, "k")
+			s.Stop(owner)
+			if v, err := a.Fetch(t.Context(), "k", fixed("new")); v != "new" || err != nil {
+				t.Fatalf("without its owner: %q, %v", v, err)
+			}
+			if v, err := b.Fetch(t.Context(), "k", fixed("not loaded")); v != "new" || err != nil {
+				t.Errorf("in the other process: %q, %v", v, err)
+			}
+			second := standInOf(t, s, "k", owner)
+			if ttl := nodetest.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
+				t.Errorf("it stays there for %v", ttl)
+			}
+			must(t, a.Delete(t.Context(), "k"))
+			gives(t, b.Cache, "k", "")
+			must(t, s.Restart(owner, lose))
+			// With its data, from before the deletion. Whoever owes it that does not count: the rule is the reader's own.
+			neverGives(t, owner, "k", "old", a, b)
+			must(t, a.Delete(t.Context(), "k"))
+			closes(t, a.Close)
+			closes(t, b.Close)
+		}
+	})
+}
+
+// standInOf is the other node than gone that a key's entry is on.
+func standInOf(t *testing.T, s nodetest.Set, key string, gone int) int {
+	t.Helper()
+	for i := range s.Len() {
+		if i != gone && slices.Contains(nodetest.Keys(t, s, i), "cache:v:{"+key+"}") {
+			return i
+		}
+	}
+	t.Fatalf("nobody stands in for %q", key)
+	return 0
+}
+
+func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		a := start(t, s)
+		must(t, a.Set(t.Context(), "k", "old"))
+		s.Stop(0)
+		closes(t, a.Close) // and nobody is left who owes it anything
+		must(t, s.Restart(0, false))
+		b := start(t, s)
+		if keys := nodetest.Keys(t, s, 0); len(keys) != 1 {
+			t.Fatalf("the node came back with %q", keys)
+		}
+		gives(t, b.Cache, "k", "")
+		if v, err := b.Fetch(t.Context(), "k", fixed("new")); v != "new" || err != nil {
+			t.Errorf("fetched %q, %v", v, err)
+		}
+		gives(t, b.Cache, "k", "new")
+	})
+}
+
+func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		for _, dies := range []bool{false, true} {
+			a, b := start(t, s), start(t, s)
+			must(t, a.Set(t.Context(), "k", "old"))
+			owner := ownerOf(t, s, "k")
+			s.Pause(owner)
+			eventually(t, "a notices", func() bool { a.Get(t.Context(), "k"); return !a.up(owner) })
+			eventually(t, "b notices", func() bool { b.Get(t.Context(), "k"); return !b.up(owner) })
+			must(t, a.Delete(t.Context(), "k")) // the owner is not sent it now
+			if dies {
+				closes(t, a.Close)
+				closes(t, a.c.Close)
+				s.Resume(owner)
+				neverGives(t, owner, "k", "old", b)
+			} else {
+				s.Resume(owner)
+				neverGives(t, owner, "k", "old", a, b)
+				client := nodetest.Client(t, s, owner)
+				if n := client.Exists(t.Context(), "cache:v:{k}").Val(); n != 0 {
+					t.Error("it was not paid what it was owed")
+				}
+			}
+		}
+	})
+}
+
+// The lease is from before the outage, in which a deletion was missed.
+func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		a := start(t, s)
+		g := newGate()
+		got := fetching(t.Context(), a.Cache, "k", g.load)
+		soon(t, "the load began", g.began)
+		s.Pause(0)
+		eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !a.up(0) })
+		s.Resume(0)
+		eventually(t, "it is back", func() bool { return a.up(0) })
+		g.give <- "old"
+		soon(t, "it is served", got)
+		gives(t, a.Cache, "k", "")
+	})
+}
+
+func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		a := start(t, s)
+		must(t, a.Set(t.Context(), "k", "old"))
+		for i := range s.Len() {
+			s.Stop(i)
+		}
+		err := a.Delete(t.Context(), "k")
+		var u *cache.UnreachedError
+		if !errors.Is(err, cache.ErrUnreached) || !errors.As(err, &u) || len(u.Nodes) != 2 {
+			t.Errorf("Delete: %v", err)
+		}
+		for _, err := range []error{a.Set(t.Context(), "k", "v"), a.DeleteMany(t.Context(), "j", "k"), a.DeleteTag(t.Context(), "t")} {
+			if !errors.Is(err, cache.ErrUnreached) {
+				t.Errorf("got %v", err)
+			}
+		}
+		if _, ok, err := a.Get(t.Context(), "k"); ok || !errors.Is(err, cluster.ErrNodeDown) {
+			t.Errorf("Get: %v, %v", ok, err)
+		}
+		if v, err := a.Fetch(t.Context(), "k", fixed("loaded")); v != "loaded" || err != nil {
+			t.Errorf("Fetch: %q, %v", v, err)
+		}
+		got, err := a.FetchMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]string, error) {
+			return map[string]string{"k": "loaded"}, nil
+		})
+		if got["k"] != "loaded" || err != nil {
+			t.Errorf("FetchMany: %v, %v", got, err)
+		}
+		if st := a.Stats(); st.Unleased != 2 || st.Owed < 2 {
+			t.Errorf("stats %+v", st)
+		}
+		for i := range s.Len() {
+			must(t, s.Restart(i, false))
+		}
+		neverGives(t, 0, "k", "old", a)
+		neverGives(t, 1, "k", "old", a)
+	})
+}

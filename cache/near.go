@@ -1,0 +1,170 @@
+package cache
+
+import (
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/maypok86/otter/v2"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Near is a tier of entries in this process's memory. What any process stores or deletes is told to all, and dropped here.
+// Entries are handed out as they are, so what a value refers to (a map, a slice, a pointer) must not be changed.
+type Near struct {
+	// Size is how many entries are kept. Default 10,000.
+	Size int
+	// TTL is how long an entry is served from memory. Default 10 s; at most 30 s.
+	TTL time.Duration
+}
+
+const (
+	// deaf is how long a node may be silent before what memory has of it is not served: a message may be on its way. It is
+	// asked every cluster.HeardEvery.
+	deaf    = time.Second
+	stripes = 256
+)
+
+// near is the tier of one Cache. A nil one has nothing.
+type near[V any] struct {
+	ttl   time.Duration
+	born  time.Time
+	items *otter.Cache[string, *nearItem[V]]
+	nodes []nearNode
+	tags  atomic.Uint64 // grows when a tag is deleted
+
+	// drops counts what was dropped, by a hash of the key. Who wants to keep an entry has looked at it before he asked the
+	// node, and does not if it has grown since: the answer may be from before the drop.
+	drops [stripes]struct {
+		mu sync.Mutex
+		n  uint64
+	}
+}
+
+// nearNode is what is known of the messages of one node.
+type nearNode struct {
+	gaps  atomic.Uint64 // grows when messages may have been missed
+	heard atomic.Int64  // up to when all have been, as time since born; 0: never
+}
+
+type nearItem[V any] struct {
+	value    V
+	negative bool
+	tagged   bool
+	node     int
+	until    time.Duration // since born
+	ticket
+}
+
+// ticket is the state of things before a question was sent.
+type ticket struct{ drops, gaps, tags uint64 }
+
+func newNear[V any](cfg *Near, nodes int) (*near[V], error) {
+	if cfg == nil {
+		return nil, nil
+	}
+	items, err := otter.New(&otter.Options[string, *nearItem[V]]{
+		MaximumSize:      cfg.Size,
+		ExpiryCalculator: otter.ExpiryWriting[string, *nearItem[V]](cfg.TTL),
+	})
+	return &near[V]{ttl: cfg.TTL, born: time.Now(), items: items, nodes: make([]nearNode, nodes)}, err
+}
+
+// get returns what memory has of key, if every message of its node that could have dropped it was heard.
+func (m *near[V]) get(key string) (v V, negative, ok bool) {
+	if m == nil {
+		return v, false, false
+	}
+	item, ok := m.items.GetIfPresent(key)
+	if !ok {
+		return v, false, false
+	}
+	now, n := time.Since(m.born), &m.nodes[item.node]
+	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > deaf ||
+		item.tagged && item.tags != m.tags.Load() {
+		return v, false, false
+	}
+	return item.value, item.negative, true
+}
+
+// begin has to be called before the node is asked.
+func (m *near[V]) begin(key string, node int) (t ticket) {
+	if m == nil {
+		return t
+	}
+	d := &m.drops[fnv(key)%stripes]
+	d.mu.Lock()
+	t.drops = d.n
+	d.mu.Unlock()
+	t.gaps, t.tags = m.nodes[node].gaps.Load(), m.tags.Load()
+	return t
+}
+
+// put keeps what a node answered to a question, unless the key was dropped since. left is how long it may be served.
+func (m *near[V]) put(key string, node int, t ticket, v V, e *entry, left time.Duration) {
+	if m == nil || left <= 0 || m.nodes[node].heard.Load() == 0 {
+		return
+	}
+	item := &nearItem[V]{v, e.negative, e.tagged, node, time.Since(m.born) + min(m.ttl, left), t}
+	d := &m.drops[fnv(key)%stripes]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.n == t.drops {
+		m.items.Set(key, item)
+	}
+}
+
+func (m *near[V]) drop(key string) {
+	if m == nil {
+		return
+	}
+	d := &m.drops[fnv(key)%stripes]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.n++
+	m.items.Invalidate(key)
+}
+
+func (m *near[V]) dropTagged() {
+	if m != nil {
+		m.tags.Add(1)
+	}
+}
+
+func (m *near[V]) close() {
+	if m != nil {
+		m.items.StopAllGoroutines()
+	}
+}
+
+// ears is a Cache's cluster.Subscriber.
+type ears[V any] struct{ s *Cache[V] }
+
+// Message wakes who waits for a load, or drops what was stored or deleted. An empty text on the channel of drops is a
+// deleted tag's.
+func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
+	s := e.s
+	switch {
+	case channel == s.drops() && text == "":
+		s.near.dropTagged()
+	case channel == s.drops():
+		s.near.drop(strings.TrimSuffix(strings.TrimPrefix(text, s.cfg.Prefix+"v:{"), "}"))
+	default:
+		s.bells.ring(text)
+	}
+}
+
+func (e ears[V]) Gap(n *cluster.Node) {
+	e.s.bells.ringAll() // what they wait for may be over
+	if m := e.s.near; m != nil {
+		m.nodes[n.Index()].gaps.Add(1)
+	}
+}
+
+func (e ears[V]) Heard(n *cluster.Node, upTo time.Time) {
+	if m := e.s.near; m != nil {
+		m.nodes[n.Index()].heard.Store(int64(upTo.Sub(m.born)))
+	}
+}

@@ -1,0 +1,159 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+var withNear = cache.Config[string]{TTL: time.Hour, Near: &cache.Near{TTL: 30 * time.Second}}
+
+// warm waits until key is served from memory.
+func warm(t *testing.T, c *cache.Cache[string], key, want string) {
+	t.Helper()
+	eventually(t, "it is served from memory", func() bool {
+		before := c.Stats().NearHits
+		gives(t, c, key, want)
+		return c.Stats().NearHits > before
+	})
+}
+
+func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		must(t, b.Set(t.Context(), "k", "one", cache.Tags("tag")))
+		for _, change := range []struct {
+			do   func() error
+			want string
+		}{
+			{func() error { return b.Set(t.Context(), "k", "two", cache.Tags("tag")) }, "two"},
+			{func() error { return b.DeleteTag(t.Context(), "tag") }, ""},
+			{func() error { return b.Set(t.Context(), "k", "three") }, "three"},
+			{func() error { return b.Delete(t.Context(), "k") }, ""},
+			{func() error { _, err := b.Fetch(t.Context(), "k", fixed("four")); return err }, "four"},
+			{func() error { return b.DeleteMany(t.Context(), "k") }, ""},
+		} {
+			v, ok, err := b.Get(t.Context(), "k")
+			must(t, err)
+			if ok {
+				warm(t, a, "k", v)
+			}
+			must(t, change.do())
+			eventually(t, "the message drops it", func() bool {
+				v, _, err := a.Get(t.Context(), "k")
+				return err == nil && v == change.want
+			})
+		}
+	})
+}
+
+func TestOwnChangesAreSeenAtOnce(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := newOf(t, s, cache.Config[int]{Near: &cache.Near{}})
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 3 { // who reads all the time is likely to have an answer under way when the value changes
+			wg.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						c.Get(context.Background(), "k")
+					}
+				}
+			})
+		}
+		for i := range 200 {
+			must(t, c.Set(t.Context(), "k", i))
+			if v, ok, err := c.Get(t.Context(), "k"); v != i || !ok || err != nil {
+				t.Fatalf("after %d was set: %d, %v, %v", i, v, ok, err)
+			}
+			must(t, c.Delete(t.Context(), "k"))
+			if v, ok, err := c.Get(t.Context(), "k"); ok || err != nil {
+				t.Fatalf("after %d was deleted: %d, %v", i, v, err)
+			}
+		}
+		close(stop)
+		wg.Wait()
+	})
+}
+
+// Values only grow, and each change is announced. What memory serves never goes back, and ends with the newest.
+func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newOf(t, s, cache.Config[int]{Near: &cache.Near{TTL: 30 * time.Second}}), newOf(t, s, cache.Config[int]{})
+		const keys, rounds = 4, 50
+		var done atomic.Bool
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for !done.Load() {
+					for k := range keys {
+						a.Get(context.Background(), strconv.Itoa(k))
+					}
+				}
+			})
+		}
+		for i := range rounds {
+			for k := range keys {
+				must(t, b.Set(t.Context(), strconv.Itoa(k), i))
+			}
+		}
+		done.Store(true)
+		wg.Wait()
+		for k := range keys {
+			eventually(t, fmt.Sprint("key ", k, " comes to its newest value"), func() bool {
+				v, _, err := a.Get(t.Context(), strconv.Itoa(k))
+				return err == nil && v == rounds-1
+			})
+		}
+		if a.Stats().NearHits == 0 {
+			t.Error("nothing was served from memory")
+		}
+	})
+}
+
+// A message that was lost with its connection must not leave the old value for as long as memory would keep it.
+func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		for i := range 5 {
+			must(t, b.Set(t.Context(), "k", "old"))
+			warm(t, a, "k", "old")
+			owner := ownerOf(t, s, "k")
+			if i%2 == 1 {
+				must(t, s.Restart(owner, false)) // every connection breaks
+				eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
+			} else {
+				nodetest.Client(t, s, owner).ClientKillByFilter(t.Context(), "TYPE", "pubsub") // on a real server
+				must(t, b.Delete(t.Context(), "k"))
+			}
+			eventually(t, "the old value is gone", func() bool {
+				_, ok, err := a.Get(t.Context(), "k")
+				return err == nil && !ok
+			})
+		}
+	})
+}
+
+func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		a := newOn(t, impatient(t, s), withNear)
+		must(t, a.Set(t.Context(), "k", "v"))
+		warm(t, a, "k", "v")
+		s.Pause(0)
+		defer s.Resume(0)
+		eventually(t, "it is not served any more", func() bool {
+			_, ok, err := a.Get(t.Context(), "k")
+			return !ok && err != nil
+		})
+	})
+}
