@@ -33,7 +33,8 @@
 //
 // A process cannot be stopped between two of its instructions: the library's own timers run while its network and its
 // work stand still. Never do all nodes forget within one quarantine: they would be taken for a new set. Redis itself is not
-// here: the commands are those the scripts use; real servers are for the chaos tests. A subscription is made in no time,
+// here: the commands are those the scripts use, and a test makes the same random calls of the scripts on a node and on a real
+// server, if there is one; real servers under faults are for the chaos tests. A subscription is made in no time,
 // because go-redis holds a mutex meanwhile. Virtual time cannot show what is slow.
 //
 // # The same again
