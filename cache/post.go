@@ -77,7 +77,7 @@ func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
 	}
 	p.mu.Unlock()
 	if owe {
-		r.n.Owe(r.owed.script, r.owed.keys, r.owed.args, r.until)
+		r.n.Owe(r.owed.script.Command(r.owed.keys, r.owed.args...), r.until)
 	}
 	p.close()
 }

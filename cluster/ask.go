@@ -19,7 +19,7 @@ func (n *Node) Command(cmd *redis.Cmd, r Receiver) {
 		deliver(r, n, nil, n.refusal(d))
 		return
 	}
-	n.send(call{cmd: cmd, receiver: r})
+	n.send(call{Command: Command{words: cmd.Args()}, receiver: r})
 }
 
 // Ask runs a plain command on a connection beside the stream and waits for its answer on the caller's goroutine, for
@@ -38,10 +38,11 @@ func (n *Node) Ask(ctx context.Context, cmd *redis.Cmd) error {
 
 // AskScript is Ask with a script.
 func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []any) (reply any, err error) {
-	cmd := s.byHash(keys, args)
+	c := s.Command(keys, args...)
+	cmd := c.redis(false)
 	err = n.Ask(ctx, cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-		cmd = s.bySource(cmd)
+		cmd = c.redis(true)
 		err = n.Ask(ctx, cmd)
 	}
 	return cmd.Val(), err

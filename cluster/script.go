@@ -60,8 +60,8 @@ func (s *Script) Name() string { return s.name }
 
 // Command is a script with its keys and arguments, to be sent to any number of nodes. It must not be changed.
 type Command struct {
-	script *Script
-	words  []any // as Redis takes them, for EVALSHA
+	script *Script // nil for a plain command
+	words  []any   // as Redis takes them, for EVALSHA
 }
 
 // wordsBefore is how many words come before the keys.
@@ -86,6 +86,9 @@ func (c Command) With(last ...any) Command {
 
 // redis is the command as go-redis takes it: with the script's hash, or its source for a server that does not have it.
 func (c Command) redis(bySource bool) *redis.Cmd {
+	if c.script == nil {
+		return redis.NewCmd(context.Background(), c.words...)
+	}
 	words := c.words
 	if bySource {
 		words = slices.Clone(words)

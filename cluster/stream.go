@@ -181,7 +181,7 @@ func unread(batch []redis.Cmder, err error) {
 
 func (n *Node) finish(cl *call, cmd *redis.Cmd) {
 	err := cmd.Err()
-	if err != nil && !cl.bySource && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+	if err != nil && cl.script != nil && !cl.bySource && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		again := *cl
 		again.bySource, again.owed = true, true
 		n.stream.put(again, 0)

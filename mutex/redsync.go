@@ -250,7 +250,9 @@ func (u unlocking) Receive(n *cluster.Node, reply any, err error) {
 	u.oneAnswer.Receive(n, reply, err)
 }
 
-func (p redsyncPool) owe(name, value string, until time.Time) { p.n.Owe(p.releaseCommand(name, value), until) }
+func (p redsyncPool) owe(name, value string, until time.Time) {
+	p.n.Owe(p.releaseCommand(name, value), until)
+}
 
 func (p redsyncPool) releaseCommand(name, value string) cluster.Command {
 	keys := namesOf(name)
