@@ -25,7 +25,7 @@ func (inspectCmd) Help() string {
   redlock inspect order:42
   redlock inspect election:scheduler       the lock under the election "scheduler"
 
-Exit codes: 0 somebody has it, 1 nobody has, 2 bad flags or nodes, 69 too few nodes answered to tell.`
+Exit codes: 0 somebody has it, 3 nobody has, 2 bad flags or nodes, 69 too few nodes answered to tell.`
 }
 
 func (r *inspectCmd) Run() error {
@@ -42,7 +42,7 @@ func (r *inspectCmd) Run() error {
 			printLock(os.Stdout, i, time.Now())
 		}
 		if err == nil && i.State == mutex.Free {
-			return failed(exitFailure, nil)
+			return failed(exitNobody, nil)
 		}
 		return err
 	})

@@ -19,7 +19,7 @@ import (
 const (
 	exitFailure  = 1
 	exitUsage    = 2  // flags, nodes or credentials that can not be used
-	exitNobody   = 3  // of leader: nobody leads
+	exitNobody   = 3  // of leader, inspect and release: nobody leads, nobody has the key
 	exitNoQuorum = 69 // EX_UNAVAILABLE: too few nodes answered
 	exitConflict = 75 // EX_TEMPFAIL: the key was not given
 	exitLost     = 76 // the lock was lost while the command ran

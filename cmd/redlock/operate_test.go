@@ -144,7 +144,7 @@ func TestOperatorsOutputIsForProgramsToo(t *testing.T) {
 			t.Errorf("%+v, holder %+v", d, h)
 		}
 	}
-	if free := decode[lockDoc](t, json(1, "inspect", "nothing")); free.State != "free" || free.Holder != nil {
+	if free := decode[lockDoc](t, json(exitNobody, "inspect", "nothing")); free.State != "free" || free.Holder != nil {
 		t.Errorf("%+v", free)
 	}
 	if n := decode[surveyDoc](t, json(0, "nodes")); n.Quorum != 2 || len(n.Nodes) != 3 || !n.Nodes[0].Up || n.Nodes[0].LatencyMs <= 0 {
@@ -179,9 +179,9 @@ func TestReleaseByForceAtOnce(t *testing.T) {
 	}
 	operate(t, s.URLs(), 2, "release", "order:42")                                // without --force
 	operate(t, s.URLs(), 2, "release", "--force", "--output", "json", "order:42") // nobody could answer
-	operate(t, s.URLs(), 1, "release", "--force", "--yes", "another")             // free
+	operate(t, s.URLs(), exitNobody, "release", "--force", "--yes", "another")    // free
 	operate(t, s.URLs(), 0, "release", "--force", "--yes", "--now", "order:42")   // taken
-	operate(t, s.URLs(), 1, "inspect", "order:42")                                // and free
+	operate(t, s.URLs(), exitNobody, "inspect", "order:42")                       // and free
 	if err := l.Release(t.Context()); !errors.Is(err, lock.ErrLost) {
 		t.Errorf("its holder is told %v", err)
 	}
@@ -227,7 +227,7 @@ func TestTheOperatorsCommandLineIsExplained(t *testing.T) {
 	}{
 		{[]string{"--help"}, 0, "Take a lock away from its holder."},
 		{[]string{"ls", "--help"}, 0, "+scan"},
-		{[]string{"inspect", "--help"}, 0, "1 nobody has"},
+		{[]string{"inspect", "--help"}, 0, "3 nobody has"},
 		{[]string{"nodes", "--help"}, 0, "noeviction"},
 		{[]string{"doctor", "--help"}, 0, "1 danger"},
 		{[]string{"release", "--help"}, 0, "No token is ever used again"},

@@ -39,7 +39,7 @@ No token is ever used again: the fence counters stay, and the next holder's toke
   redlock release --force order:42
   redlock release --force --yes --as ann order:42
 
-Exit codes: 0 taken, 1 nobody has it any more, somebody else has, or not confirmed, 2 bad flags or nodes, 69 too few nodes ` +
+Exit codes: 0 taken, 1 it has changed hands, or not confirmed, 3 nobody has it, 2 bad flags or nodes, 69 too few nodes ` +
 		`answered, so that the holder may keep it.`
 }
 
@@ -56,7 +56,7 @@ func (r *releaseCmd) Run() error {
 			return err
 		}
 		if seen.State == mutex.Free {
-			return fmt.Errorf("%s is free; nothing to release", shown(r.Key))
+			return failed(exitNobody, fmt.Errorf("%s is free; nothing to release", shown(r.Key)))
 		}
 		if r.Output == "table" {
 			printLock(os.Stdout, seen, time.Now())
