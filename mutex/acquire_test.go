@@ -338,7 +338,7 @@ func TestACancelledAttemptLeavesNoKey(t *testing.T) {
 				})
 				receive(t, "the attempt has been sent", ctx.waiting)
 				for i := range 3 {
-					if !slices.Contains(tc.paused, i) {
+					if !slices.Contains(tc.paused, i) && !tc.cut { // when it is cut, what was granted may be given back by now
 						eventually(t, "the others have answered", func() bool { return r.get(i, "lock:k") != "" })
 					}
 				}

@@ -403,6 +403,26 @@ func TestLeavePassesTheTurnOn(t *testing.T) {
 	})
 }
 
+// A process that is slow to pass its turn on does so when the key is not kept for it any more.
+func TestLeavePassesOnATurnThatIsOver(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q", "R")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"Q", "R"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		b.release("P/1/me")
+		receive(t, "Q's wake", heard)
+		if err := b.clients[0].Del(t.Context(), b.keys[3]).Err(); err != nil { // as if its time were over
+			t.Fatal(err)
+		}
+		b.leave("Q")
+		if got := receive(t, "R's wake", heard); got != "R wlock:k" {
+			t.Errorf("heard %q", got)
+		}
+	})
+}
+
 // A turn that was taken by somebody else meanwhile, who does not look at turns, is not passed on: the key is not free.
 func TestLeaveWakesNobodyWhileTheKeyIsHeld(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
