@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/internal/redisproc"
 )
@@ -136,11 +137,6 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 			snapshot := nodetest.Client(t, nodes, 2).Dump(t.Context(), "session:"+ss.hash).Val()
 			memory := nodeMemory(t, nodes, 2)
 			without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
-			// The others began before: else all are of one age, and have forgotten alike.
-			for _, i := range []int{0, 1, 3, 4} {
-				age(t, nodes, i, time.Hour)
-			}
-			settled(t, s)
 			forget := func() {
 				switch how {
 				case "restarted empty":
@@ -227,4 +223,43 @@ func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
 		}
 		has(t, load(t, hasty(t, nodes, Config{}), ss.ID()), "a", 1)
 	})
+}
+
+// got takes in one answer.
+type got chan any
+
+func (g got) Receive(_ *cluster.Node, reply any, err error) {
+	if err != nil {
+		reply = err
+	}
+	g <- reply
+}
+
+// What was sent to a node for a memory that it has lost since does nothing there: what it was based on may have been ended.
+func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 3)
+	s := store(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"a": 1})
+	must(t, nodetest.Client(t, nodes, 0).FlushAll(t.Context()).Err())
+	lost := s.memories.of(0)
+	for _, q := range []question{
+		s.putQuestion(ss.hash, ss.rec, succession{}), s.buryQuestion(ss.hash, ss.rec.deadline),
+		s.commitQuestion(ss.hash, s.clock.after(""), map[string]string{"a": "=2"}, ""),
+		{script: logoutScript, key: "session:epoch:ann", args: []any{s.userKeep(), s.clock.after("")}, now: time.Now()},
+	} {
+		q.write = true
+		s.memories.learn(0, lost)
+		answer := make(got, 1)
+		n := s.c.Nodes()[0]
+		s.send(n, q, s.common(q), n.MemoryID(), answer)
+		words, _ := (<-answer).([]any)
+		if len(words) != 2 || words[0] != any("memory") || words[1] == any(lost) {
+			t.Errorf("%s: %v", q.script.Name(), words)
+		}
+	}
+	if keys := nodetest.Keys(t, nodes, 0); len(keys) != 1 || keys[0] != "session:memory" {
+		t.Errorf("the node has %q", keys)
+	}
+	load(t, s, ss.ID())
 }

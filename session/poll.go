@@ -224,6 +224,9 @@ func (s *Store) newWrite(q question) *write {
 
 // wait says how the nodes answered, and has an error if ctx ended before.
 func (w *write) wait(ctx context.Context) (count, []cluster.NodeError, error) {
+	if err := w.s.meet(ctx); err != nil {
+		return count{}, nil, err
+	}
 	if err := w.run(ctx); err != nil {
 		return count{}, nil, err
 	}

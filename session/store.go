@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -16,6 +17,7 @@ type Store struct {
 	salt      string
 	memoryKey string
 	memories  memories
+	met       atomic.Bool
 	clock     clock
 }
 
