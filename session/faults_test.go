@@ -263,3 +263,24 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 	}
 	load(t, s, ss.ID())
 }
+
+// What was read on one node, and can not be brought to a quorum, is not returned: the next read might not find it.
+func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Real(t, 3, redisproc.Options{Persist: true})
+	s := hasty(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"a": 1})
+	settled(t, s)
+	cl := nodetest.Client(t, nodes, 0)
+	newer := s.clock.after("") + "=2"
+	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
+	down(t, s, nodes.Pause, 2)
+	full := nodetest.Client(t, nodes, 1)
+	must(t, full.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("read %v, %v", got, err)
+	}
+	must(t, full.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	has(t, load(t, s, ss.ID()), "a", 2)
+	nodes.Resume(2)
+}
