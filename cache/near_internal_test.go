@@ -1,0 +1,53 @@
+package cache
+
+import (
+	"testing"
+	"time"
+)
+
+// An answer that was under way when its key, its node's messages or its tags were dropped is from before that.
+func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
+	for name, event := range map[string]func(*near[string]){
+		"nothing": func(*near[string]) {},
+		"drop":    func(m *near[string]) { m.drop("k") },
+		"gap":     func(m *near[string]) { m.nodes[0].gaps.Add(1) },
+		"tag":     func(m *near[string]) { m.dropTagged() },
+	} {
+		for _, late := range []bool{false, true} {
+			m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.born = m.born.Add(-time.Second)
+			m.nodes[0].heard.Store(int64(time.Since(m.born)))
+			ticket := m.begin("k", 0)
+			if !late {
+				event(m)
+			}
+			m.put("k", 0, ticket, "old", &entry{tagged: true}, time.Minute)
+			if late {
+				event(m)
+			}
+			if _, _, ok := m.get("k"); ok != (name == "nothing") {
+				t.Errorf("%s, after the answer %v: served %v", name, late, ok)
+			}
+			m.close()
+		}
+	}
+}
+
+func BenchmarkNearHit(b *testing.B) {
+	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer m.close()
+	m.nodes[0].heard.Store(int64(time.Hour)) // heard of for as long as this runs
+	m.put("k", 0, m.begin("k", 0), "value", &entry{}, time.Hour)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := m.get("k"); !ok {
+			b.Fatal("no hit")
+		}
+	}
+}

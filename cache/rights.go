@@ -1,0 +1,60 @@
+package cache
+
+import (
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Rights are all the rights that a user needs for a Cache with this Prefix ("" means "cache:", its default), and no others.
+// A user who takes locks as well needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
+func Rights(prefix string) []cluster.Right {
+	if prefix == "" {
+		prefix = "cache:"
+	}
+	p := globEscape.Replace(prefix)
+	return []cluster.Right{
+		{Rule: "~" + p + "*", For: "entries, leases and tags"},
+		{Rule: "&redlock:cache:wake:*", For: "telling who waits that a load has ended"},
+		{Rule: "&redlock:cache:drop:" + p, For: "telling memories what was stored or deleted"},
+		{Rule: "+ping", For: "finding a node that was down"},
+		{Rule: "+evalsha", For: "every step but a plain read"},
+		{Rule: "+eval", For: "a script that the server has lost"},
+		{Rule: "+subscribe", For: "being told"},
+		{Rule: "+publish", For: "telling"},
+		{Rule: "+time", For: "the age of entries"},
+		{Rule: "+get", For: "reading"},
+		{Rule: "+mget", For: "reading many"},
+		{Rule: "+set", For: "storing"},
+		{Rule: "+del", For: "deleting"},
+		{Rule: "+pexpire", For: "leases"},
+		{Rule: "+pttl", For: "waiting for a lease, keeping tags"},
+		{Rule: "+hget", For: "leases"},
+		{Rule: "+hmget", For: "storing what was loaded"},
+		{Rule: "+hset", For: "leases"},
+		{Rule: "+hkeys", For: "waking who waits"},
+		{Rule: "+cluster|slots", For: "a node that is a Redis Cluster: finding its servers"},
+		{Rule: "+info", Optional: true, For: "seeing restarts. Without it a node that comes back with old data may serve what was deleted meanwhile"},
+		{Rule: "+config|get", Optional: true, For: "Cluster.Check"},
+		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed"},
+		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
+	}
+}
+
+// ACL is the rules of Rights in one line, for
+//
+//	ACL SETUSER cache reset on >password …
+//
+// With required only, the optional rights are left out.
+func ACL(prefix string, required bool) string {
+	var rules []string
+	for _, r := range Rights(prefix) {
+		if !r.Optional || !required {
+			rules = append(rules, r.Rule)
+		}
+	}
+	return strings.Join(rules, " ")
+}
+
+// globEscape takes the special meaning from characters of a prefix.
+var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

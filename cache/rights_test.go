@@ -1,0 +1,103 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// restricted opens a Cluster of one server as a user with these rules.
+func restricted(t *testing.T, rules []string) (nodetest.Set, *cluster.Cluster, error) {
+	t.Helper()
+	s := nodetest.Real(t, 1, redisproc.Options{Args: append([]string{"--user", "cache", "reset", "on", ">secret"}, rules...)})
+	u, err := url.Parse(s.URLs()[0])
+	must(t, err)
+	u.User = url.UserPassword("cache", "secret")
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: []string{u.String()}, NodeTimeout: 3 * time.Second, Logger: quiet})
+	if err == nil {
+		t.Cleanup(func() { closes(t, c.Close) })
+	}
+	return s, c, err
+}
+
+// workout does everything there is, and returns what went wrong.
+func workout(t *testing.T, s nodetest.Set, cl *cluster.Cluster) error {
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+	defer cancel()
+	must(t, nodetest.Client(t, s, 0).ScriptFlush(t.Context()).Err())
+	a, b := newOn(t, cl, cache.Config[string]{Near: &cache.Near{}}), newOn(t, cl, cache.Config[string]{})
+	errs := []error{a.Set(ctx, "k", "v")}
+	_, ok, err := a.Get(ctx, "k")
+	if err == nil && !ok {
+		err = errors.New("what was set is not there")
+	}
+	_, merr := a.GetMany(ctx, "k")
+	errs = append(errs, err, merr)
+	g := newGate()
+	first := fetching(ctx, a, "loaded", g.load, cache.Tags("tag"))
+	select {
+	case <-g.began:
+	case <-ctx.Done():
+		return errors.Join(append(errs, errors.New("nothing was loaded"))...)
+	}
+	second := fetching(ctx, b, "loaded", fixed("its own"))
+	until(ctx, func() bool { return b.Stats().Waits > 0 })
+	g.give <- "v"
+	one, two := <-first, <-second
+	errs = append(errs, one.err, two.err)
+	if a.Stats().Refused+a.Stats().Unleased+b.Stats().Loads > 0 {
+		errs = append(errs, errors.New("the lease did not work"))
+	}
+	before := a.Stats().NearHits
+	until(ctx, func() bool { a.Get(ctx, "loaded"); return a.Stats().NearHits > before })
+	_, err = a.Fetch(ctx, "fails", func(context.Context) (string, error) { return "", cache.ErrNotFound })
+	if !errors.Is(err, cache.ErrNotFound) {
+		errs = append(errs, err)
+	}
+	errs = append(errs, a.Set(ctx, "tagged", "v", cache.Tags("tag")), a.DeleteTag(ctx, "tag"), a.Delete(ctx, "k"), ctx.Err())
+	return errors.Join(errs...)
+}
+
+// until polls cond until it holds or ctx ends.
+func until(ctx context.Context, cond func() bool) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil && !cond() {
+		<-tick.C
+	}
+}
+
+func TestAUserNeedsTheRightsAndNoOthers(t *testing.T) {
+	for _, required := range []bool{true, false} {
+		s, c, err := restricted(t, strings.Fields(cache.ACL("", required)))
+		must(t, err)
+		if err := workout(t, s, c); err != nil {
+			t.Errorf("with all rights (required only: %v): %v", required, err)
+		}
+	}
+	rules := strings.Fields(cache.ACL("", true))
+	for i, rule := range rules {
+		if rule == "+cluster|slots" {
+			continue
+		}
+		t.Run("without "+rule, func(t *testing.T) {
+			t.Parallel()
+			s, c, err := restricted(t, slices.Delete(slices.Clone(rules), i, i+1))
+			if err == nil {
+				err = workout(t, s, c)
+			}
+			if err == nil {
+				t.Error("everything works")
+			}
+		})
+	}
+}
