@@ -98,6 +98,32 @@ func standInOf(t *testing.T, s nodetest.Set, key string, gone int) int {
 	return 0
 }
 
+// A process that still sees the owner down must not be served what its stand-in kept.
+func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a := start(t, s)
+		for name, change := range map[string]func() error{
+			"set":         func() error { return a.Set(t.Context(), "k", "set") },
+			"delete":      func() error { return a.Delete(t.Context(), "k") },
+			"delete many": func() error { return a.DeleteMany(t.Context(), "k") },
+		} {
+			eventually(t, "it is set", func() bool { return a.Set(t.Context(), "k", "old") == nil })
+			owner := ownerOf(t, s, "k")
+			s.Stop(owner)
+			if v, err := a.Fetch(t.Context(), "k", fixed("new")); v != "new" || err != nil {
+				t.Fatalf("without its owner: %q, %v", v, err)
+			}
+			second := standInOf(t, s, "k", owner)
+			must(t, s.Restart(owner, true))
+			eventually(t, "the owner is back", func() bool { return a.up(owner) })
+			must(t, change())
+			if keys := nodetest.Keys(t, s, second); len(keys) != 0 {
+				t.Errorf("%s: the stand-in still has %q", name, keys)
+			}
+		}
+	})
+}
+
 func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
 	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
 		a := start(t, s)

@@ -36,6 +36,22 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 	}
 }
 
+func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
+	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	m.born = m.born.Add(-time.Hour)
+	for _, silent := range []time.Duration{0, 2 * deaf} {
+		m.nodes[0].heard.Store(int64(time.Since(m.born) - silent))
+		m.put("k", 0, m.begin("k", 0), "v", &entry{}, time.Minute)
+		if _, _, ok := m.get("k"); ok != (silent == 0) {
+			t.Errorf("silent for %v: served %v", silent, ok)
+		}
+	}
+}
+
 func BenchmarkNearHit(b *testing.B) {
 	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, 1)
 	if err != nil {
