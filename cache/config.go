@@ -136,10 +136,10 @@ func Tags(tags ...string) Option {
 }
 
 func (cfg Config[V]) request(opts []Option) (request, error) {
-	r := request{ttl: cfg.TTL, soft: cfg.SoftTTL}
-	if len(opts) == 0 {
-		return r, nil
+	if len(opts) == 0 { // r would be allocated
+		return request{ttl: cfg.TTL, soft: cfg.SoftTTL}, nil
 	}
+	r := request{ttl: cfg.TTL, soft: cfg.SoftTTL}
 	for _, o := range opts {
 		o.apply(&r)
 	}

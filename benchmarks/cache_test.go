@@ -1,0 +1,215 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	gocache "github.com/eko/gocache/lib/v4/cache"
+	"github.com/eko/gocache/lib/v4/store"
+	redisstore "github.com/eko/gocache/store/redis/v4"
+	rediscache "github.com/go-redis/cache/v9"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/redisproc"
+)
+
+// cacheRig is one server, or several, with everything that is compared on it.
+type cacheRig struct {
+	clients []*redis.Client // one for each server, as go-redis makes them
+	ours    *cache.Cache[string]
+	near    *cache.Cache[string]
+}
+
+func newCacheRig(b *testing.B, servers int) *cacheRig {
+	b.Helper()
+	s, err := redisproc.Start(servers, redisproc.Options{})
+	if err != nil {
+		b.Skip(err)
+	}
+	b.Cleanup(s.Close)
+	r := &cacheRig{}
+	for _, u := range s.URLs() {
+		o, err := redis.ParseURL(u)
+		if err != nil {
+			b.Fatal(err)
+		}
+		c := redis.NewClient(o)
+		b.Cleanup(func() { c.Close() })
+		r.clients = append(r.clients, c)
+	}
+	ctx := context.Background()
+	c, err := cluster.Open(ctx, cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { c.Close(ctx) })
+	for _, at := range []struct {
+		to   **cache.Cache[string]
+		near *cache.Near
+	}{{&r.ours, nil}, {&r.near, &cache.Near{TTL: 30 * time.Second}}} {
+		if *at.to, err = cache.New(c, cache.Config[string]{TTL: time.Hour, Near: at.near}); err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(func() { (*at.to).Close(ctx) })
+	}
+	return r
+}
+
+// spread runs fn b.N times over so many goroutines.
+func spread(b *testing.B, goroutines int, fn func() error) {
+	b.Helper()
+	if err := fn(); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() {
+			for j := i; j < b.N; j += goroutines {
+				if err := fn(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+var value = strings.Repeat("x", 200)
+
+// BenchmarkCacheHit reads one value of 200 bytes that is there.
+func BenchmarkCacheHit(b *testing.B) {
+	ctx := context.Background()
+	r := newCacheRig(b, 1)
+	client := r.clients[0]
+	redisCache := rediscache.New(&rediscache.Options{Redis: client})
+	goCache := gocache.New[string](redisstore.NewRedis(client))
+	for _, err := range []error{
+		client.Set(ctx, "bare", value, time.Hour).Err(),
+		r.ours.Set(ctx, "k", value),
+		redisCache.Set(&rediscache.Item{Ctx: ctx, Key: "go-redis-cache", Value: value, TTL: time.Hour}),
+		goCache.Set(ctx, "gocache", value, store.WithExpiration(time.Hour)),
+	} {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	load := func(context.Context) (string, error) { return value, nil }
+	for _, goroutines := range []int{1, 256} {
+		for _, path := range []struct {
+			name string
+			get  func() error
+		}{
+			{"GET", func() error { return client.Get(ctx, "bare").Err() }},
+			{"redlock", func() error { _, _, err := r.ours.Get(ctx, "k"); return err }},
+			{"redlock-fetch", func() error { _, err := r.ours.Fetch(ctx, "k", load); return err }},
+			{"redlock-near", func() error { _, err := r.near.Fetch(ctx, "k", load); return err }},
+			{"go-redis-cache", func() error { var v string; return redisCache.Get(ctx, "go-redis-cache", &v) }},
+			{"gocache", func() error { _, err := goCache.Get(ctx, "gocache"); return err }},
+		} {
+			b.Run(fmt.Sprintf("goroutines=%d/%s", goroutines, path.name), func(b *testing.B) { spread(b, goroutines, path.get) })
+		}
+	}
+}
+
+// BenchmarkCacheGetMany reads a hundred values from three servers.
+func BenchmarkCacheGetMany(b *testing.B) {
+	ctx := context.Background()
+	r := newCacheRig(b, 3)
+	var keys []string
+	for i := range 100 {
+		keys = append(keys, fmt.Sprint("k", i))
+		if err := r.ours.Set(ctx, keys[i], value); err != nil {
+			b.Fatal(err)
+		}
+		r.clients[i%3].Set(ctx, keys[i], value, time.Hour)
+	}
+	b.Run("MGET-each", func(b *testing.B) {
+		spread(b, 1, func() error {
+			var wg sync.WaitGroup
+			var failed atomic.Value
+			for i, c := range r.clients {
+				wg.Go(func() {
+					var mine []string
+					for j := i; j < len(keys); j += 3 {
+						mine = append(mine, keys[j])
+					}
+					if err := c.MGet(ctx, mine...).Err(); err != nil {
+						failed.Store(err)
+					}
+				})
+			}
+			wg.Wait()
+			err, _ := failed.Load().(error)
+			return err
+		})
+	})
+	b.Run("redlock", func(b *testing.B) {
+		spread(b, 1, func() error {
+			got, err := r.ours.GetMany(ctx, keys...)
+			if err == nil && len(got) != len(keys) {
+				err = fmt.Errorf("%d found", len(got))
+			}
+			return err
+		})
+	})
+}
+
+// BenchmarkCacheStampede has 1,000 goroutines of one process miss a key whose load takes 10 ms, and counts the loads.
+func BenchmarkCacheStampede(b *testing.B) {
+	const goroutines = 1000
+	ctx := context.Background()
+	r := newCacheRig(b, 1)
+	redisCache := rediscache.New(&rediscache.Options{Redis: r.clients[0]})
+	var loads atomic.Int64
+	load := func(context.Context) (string, error) {
+		loads.Add(1)
+		time.Sleep(10 * time.Millisecond)
+		return value, nil
+	}
+	goCache := gocache.NewLoadable(func(ctx context.Context, _ any) (string, []store.Option, error) {
+		v, err := load(ctx)
+		return v, nil, err
+	}, gocache.New[string](redisstore.NewRedis(r.clients[0])))
+	b.Cleanup(func() { goCache.Close() })
+	for _, path := range []struct {
+		name  string
+		fetch func(key string) error
+	}{
+		{"redlock", func(key string) error { _, err := r.ours.Fetch(ctx, key, load); return err }},
+		{"go-redis-cache", func(key string) error {
+			var v string
+			return redisCache.Once(&rediscache.Item{Ctx: ctx, Key: key, Value: &v, TTL: time.Hour,
+				Do: func(*rediscache.Item) (any, error) { return load(ctx) }})
+		}},
+		{"gocache", func(key string) error { _, err := goCache.Get(ctx, key); return err }},
+	} {
+		b.Run(path.name, func(b *testing.B) {
+			loads.Store(0)
+			for i := range b.N {
+				var wg sync.WaitGroup
+				for range goroutines {
+					wg.Go(func() {
+						if err := path.fetch(fmt.Sprint(path.name, b.N, "/", i)); err != nil {
+							b.Error(err)
+						}
+					})
+				}
+				wg.Wait()
+			}
+			b.ReportMetric(float64(loads.Load())/float64(b.N), "loads/op")
+		})
+	}
+}
