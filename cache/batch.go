@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"time"
 
@@ -94,23 +93,25 @@ func (s *Cache[V]) readRound(ctx context.Context, keys []string, all map[string]
 			if err != nil {
 				left, failed = append(left, share...), errors.Join(failed, &cluster.NodeError{Node: n.Name(), Err: err})
 			}
-			maps.Copy(all, found)
+			for i, h := range found {
+				all[share[i]] = h
+			}
 		})
 	}
 	wg.Wait()
 	return left, failed
 }
 
-// readShare reads the entries of keys on n.
-func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) (map[string]held[V], error) {
-	found := make(map[string]held[V], len(keys))
+// readShare reads the entries of keys on n, in their order.
+func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) ([]held[V], error) {
+	found := make([]held[V], len(keys))
 	if n.Sharded() { // its servers each have their own keys
-		for _, key := range keys {
+		for i, key := range keys {
 			text, there, err := s.readAt(ctx, n, key)
 			if err != nil {
-				return found, err
+				return nil, err
 			}
-			found[key] = s.judge(n, text, there)
+			found[i] = s.judge(n, text, there)
 		}
 		return found, nil
 	}
@@ -118,7 +119,8 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) (map[s
 	for i, key := range keys {
 		tickets[i] = s.near.begin(key, n.Index())
 	}
-	list, err := s.listAt(ctx, n, keys)
+	scripted := s.tagged.Load()
+	list, err := s.listAt(ctx, n, keys, scripted)
 	if err != nil {
 		return nil, err
 	}
@@ -127,9 +129,12 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) (map[s
 		if err != nil {
 			return nil, err
 		}
-		h := s.judge(n, text, there)
-		s.bring(keys[i], tickets[i], h)
-		found[keys[i]] = h
+		found[i] = s.judge(n, text, there)
+		if found[i].entry.tagged && !scripted {
+			s.tagged.Store(true)
+			return s.readShare(ctx, n, keys)
+		}
+		s.bring(keys[i], tickets[i], found[i])
 	}
 	return found, nil
 }
@@ -143,34 +148,21 @@ func (s *Cache[V]) judge(n *node, text string, there bool) held[V] {
 }
 
 // listAt asks n for entries with one MGET, or where tags are in use with one script.
-func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string) ([]any, error) {
+func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string, scripted bool) (list []any, err error) {
 	names := make([]string, len(keys))
 	for i, key := range keys {
 		names[i] = s.entryName(key)
 	}
-	if !s.tagged.Load() {
-		list, err := n.list(n.getMany(ctx, names))
-		if err != nil || !anyTagged(list) {
-			return list, err
-		}
-		s.tagged.Store(true)
+	if scripted {
+		run, after := n.limits()
+		list, err = n.list(n.run(ctx, readScript, names, []any{after, run, s.tagPrefix()}, 0))
+	} else {
+		list, err = n.list(n.getMany(ctx, names))
 	}
-	run, after := n.limits()
-	list, err := n.list(n.run(ctx, readScript, names, []any{after, run, s.tagPrefix()}, 0))
 	if err == nil && len(list) != len(keys) {
 		err = unexpected(list)
 	}
 	return list, err
-}
-
-func anyTagged(list []any) bool {
-	for _, item := range list {
-		text, _ := item.(string)
-		if e, ok := parseEntry(text); ok && e.tagged {
-			return true
-		}
-	}
-	return false
 }
 
 // getMany is get for several entries.
