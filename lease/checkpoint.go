@@ -28,8 +28,8 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
 	l.found = &none
-	if found {
-		kept := s.state(l.t, last)
+	// Also that there is none is kept: a node that was away may know what has been cleared since.
+	if kept := s.state(l.t, last); found {
 		l.found = &kept
 	}
 	return l, nil

@@ -2,6 +2,7 @@ package lease
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +69,48 @@ func TestANodeThatForgotIsToldAgainUntilItTakesIt(t *testing.T) {
 		}
 		if err := l.Err(); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A node was away when the checkpoint was cleared and when the next lease found none. It must not be alone with what it
+// knows when the others have forgotten the clearing, one after another.
+func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		l, _ := resumed(t, s, "job")
+		if err := l.Checkpoint(t.Context(), []byte("cleared")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		const record = "{lock:job}:record"
+		token, seq := nodes[2].HGet(record, "token"), nodes[2].HGet(record, "seq")
+		if err := errors.Join(l.ClearCheckpoint(t.Context()), l.Release(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+		next, data := resumed(t, s, "job")
+		if data != "" {
+			t.Fatalf("after it was cleared there is %q", data)
+		}
+		time.Sleep(next.TTL()) // until all nodes have the key
+		nodes[2].FlushAll()    // as it comes back that missed all this
+		nodes[2].HSet(record, "token", token, "seq", seq, "origin", token, "deleted", "", "data", "cleared")
+		for i := range 2 {
+			time.Sleep(next.TTL())
+			nodes[i].FlushAll()
+		}
+		time.Sleep(next.TTL())
+		for i, n := range nodes {
+			if n.HGet(record, "deleted") != "1" {
+				t.Errorf("node %d was not told that there is none: it has %q", i, n.HGet(record, "data"))
+			}
+		}
+		if err := next.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, data := resumed(t, other, "job"); data != "" {
+			t.Errorf("the next lease finds %q", data)
 		}
 	})
 }
