@@ -51,8 +51,10 @@ func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
 // before has taken part in a renewal again.
 // Work that is waited for may make one when its context has ended by Release or Close. The error is
 //
-//	*LostError             the lease is over, or a newer one of Acquire or TryAcquire was given out: nothing of this checkpoint
-//	                       is ever seen
+//	*LostError             the lease is over, or a newer one of Acquire or TryAcquire overtook it. Once a newer one was given
+//	                       out nothing of this checkpoint is seen; if the newer one failed before that, the next to be given
+//	                       out may find it, or the one before
+//	ErrReleased, ErrClosed the lease has ended by that: nothing was sent
 //	*cluster.QuorumError   too few nodes answered; the next lease may find this checkpoint or the one before
 //	ctx.Err()              in the chain; the same is open
 //	cluster.ErrConfig      data is too large, or the lease does not come from Acquire or TryAcquire of Leases

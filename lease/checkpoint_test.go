@@ -96,6 +96,35 @@ func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
 	})
 }
 
+// Who overtook has the promise of a quorum, and fails before it has written: a checkpoint that was refused has reached a
+// node, and the next lease goes on from it. No lease that was given out has seen anything newer or older since.
+func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
+		l, _ := resumed(t, s, "job")
+		if err := l.Checkpoint(t.Context(), []byte("good")); err != nil {
+			t.Fatal(err)
+		}
+		clients := nodeClients(t, nodes)
+		for _, node := range clients[:2] {
+			if err := node.Set(t.Context(), "{lock:job}:record:promise", l.Token()+1, time.Hour).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := l.Checkpoint(t.Context(), []byte("refused")); !errors.Is(err, ErrLost) {
+			t.Fatalf("the checkpoint of who was overtaken: %v", err)
+		}
+		eventually(t, "it reaches the third node", func() bool {
+			return clients[2].HGet(t.Context(), "{lock:job}:record", "data").Val() == "refused"
+		})
+		nodes.Stop(0)
+		next, data := resumed(t, other, "job")
+		if _, token, _ := next.LastCheckpoint(); data != "refused" || token != l.Token() {
+			t.Errorf("the next lease found %q of token %d", data, token)
+		}
+	})
+}
+
 // A history: holders come and go, and are overtaken; checkpoints count up, several at a time; and nodes are stopped,
 // frozen, and restarted empty, fewer than a quorum at a time. What was acknowledged is never gone, what is read never goes
 // backwards, and what an overtaken holder makes is refused and never seen.
