@@ -2,7 +2,10 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"strings"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // RunAside is Run on a connection beside the stream, for commands so large that what is behind them should not wait.
@@ -25,13 +28,23 @@ func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 func (n *Node) aside(c Command, r Receiver) {
 	defer n.c.end()
 	cmd := c.redis(false)
-	err := n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
+	err := n.process(context.WithoutCancel(n.c.ctx), cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		cmd = c.redis(true)
-		err = n.client.Process(context.WithoutCancel(n.c.ctx), cmd)
+		err = n.process(context.WithoutCancel(n.c.ctx), cmd)
 	}
 	if lost(err) {
 		n.trip(err)
 	}
 	deliver(r, n, cmd.Val(), err)
+}
+
+// process sends cmd beside the stream, and fills in its answer.
+func (n *Node) process(ctx context.Context, cmd *redis.Cmd) (err error) {
+	defer func() {
+		if p := recover(); p != nil { // as in exec
+			err = fmt.Errorf("unreadable reply: %v", p)
+		}
+	}()
+	return n.client.Process(ctx, cmd)
 }

@@ -49,7 +49,7 @@ func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []a
 }
 
 func (n *Node) ask(ctx context.Context, cmd *redis.Cmd) error {
-	err := n.client.Process(ctx, cmd)
+	err := n.process(ctx, cmd)
 	switch {
 	case !lost(err):
 		return err

@@ -434,28 +434,45 @@ func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 func TestAnAbsurdReplyTakesTheNodeDown(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Embedded(t, 1)
-	o, err := redis.ParseURL(s.URLs()[0])
-	if err != nil {
-		t.Fatal(err)
+	for name, ask := range map[string]func(*Node, Receiver){
+		"stream": func(n *Node, r Receiver) { n.Run(pingScript, nil, nil, r) },
+		"aside":  func(n *Node, r Receiver) { n.RunAside(pingScript, nil, nil, r) },
+		"ask": func(n *Node, r Receiver) {
+			reply, err := n.AskScript(context.Background(), pingScript, nil, nil)
+			r.Receive(n, reply, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o, err := redis.ParseURL(s.URLs()[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var absurd atomic.Bool
+			o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				cn, err := new(net.Dialer).DialContext(ctx, network, addr)
+				return liar{cn, &absurd}, err
+			}
+			client := redis.NewClient(o)
+			defer client.Close()
+			c, err := tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": client}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer := newOnce()
+			ask(c.Nodes()[0], answer)
+			if a := answer.wait(t); a.err != nil { // there is a connection now
+				t.Fatal(a.err)
+			}
+			absurd.Store(true)
+			ask(c.Nodes()[0], answer)
+			if a := answer.wait(t); a.err == nil || !strings.Contains(a.err.Error(), "unreadable reply") || Unsent(a.err) || answered(a.err) {
+				t.Errorf("got %v, want an error of a command that may have been executed", a)
+			}
+			eventually(t, "the node is down", func() bool { return !c.Status()[0].Up })
+			absurd.Store(false)
+			eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
+		})
 	}
-	var absurd atomic.Bool
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		cn, err := new(net.Dialer).DialContext(ctx, network, addr)
-		return liar{cn, &absurd}, err
-	}
-	client := redis.NewClient(o)
-	defer client.Close()
-	c, err := tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": client}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	absurd.Store(true)
-	if a := run(t, c.Nodes()[0], pingScript, nil); a.err == nil || Unsent(a.err) || answered(a.err) {
-		t.Errorf("got %v, want an error of a command that may have been executed", a)
-	}
-	eventually(t, "the node is down", func() bool { return !c.Status()[0].Up })
-	absurd.Store(false)
-	eventually(t, "the node is up", func() bool { return c.Status()[0].Up })
 }
 
 // liar says that the reply has 2^62 elements.
