@@ -3,7 +3,7 @@
 -- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
 --       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline   16… name, value
--- Reply {'ok' | 'gone', memory}, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
+-- Reply {'ok' | 'gone' | 'absent', memory}, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
 -- or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
 if redis.call('HEXISTS', KEYS[2], 'x') == 1 then return {'gone', memory} end
@@ -24,8 +24,10 @@ for k = 16, #ARGV, 2 do newer('f' .. ARGV[k], ARGV[k + 1]) end
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 local o = {}
 if replaced then
-  o = redis.call('HMGET', old, 'x', 'to', 'u', 'v', 'e')
+  o = redis.call('HMGET', old, 'x', 'to', 'u', 'v', 'e', 'm')
   if o[1] and o[2] ~= ARGV[7] then return {'gone', memory} end
+  -- Who lacks it does not know whether it was ended, nor what else is in it.
+  if not o[1] and o[6] ~= memory then return {'absent', memory} end
   if o[4] and loggedOut(o[3]) > o[4] then return {'gone', memory} end
   take(old)
 end
