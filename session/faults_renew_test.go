@@ -2,6 +2,7 @@ package session
 
 import (
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
 )
@@ -35,4 +36,33 @@ func TestASessionThatWasLoggedOutWhereItIsNotIsNotRenewed(t *testing.T) {
 		t.Error("a session that was logged out was renewed")
 	}
 	all(t, s, nodes)
+}
+
+// Two of the nodes that took a renewal lack a field that another process has committed.
+func TestARenewalCarriesAlongWhatOthersHaveCommitted(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 5)
+	s := hasty(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"a": 1})
+	other := load(t, s, ss.ID())
+	without(t, s, nodes, []int{3, 4}, func() { set(t, other, "b", 2) })
+	without(t, s, nodes, []int{0, 1}, func() { must(t, ss.Renew(t.Context())) })
+	has(t, ss, "b", 2)
+	only(t, s, nodes, 0, 1, 3)
+	has(t, load(t, s, ss.ID()), "b", 2)
+	all(t, s, nodes)
+}
+
+// What was set and is written by a renewal counts, also over what a process with a clock ahead has committed.
+func TestARenewalWritesWhatWasSetWhateverClocksSay(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 3)
+	s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
+	ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
+	ss := create(t, s, "ann", data{"n": 0})
+	set(t, load(t, ahead, ss.ID()), "n", 1)
+	must(t, ss.Set("n", 2))
+	must(t, ss.Renew(t.Context()))
+	has(t, ss, "n", 2)
+	has(t, load(t, ahead, ss.ID()), "n", 2)
 }

@@ -202,9 +202,10 @@ func (r reply) word(i int) string {
 // count is the outcome of a write: how many nodes said what.
 type count struct {
 	ok, gone, absent int
-	newest           version // what those who refused have that is newer
-	deadline         string  // of a session that was buried
-	next             string  // the session that has replaced it
+	newest           version           // what those who refused have that is newer
+	deadline         string            // of a session that was buried
+	next             string            // the session that has replaced it
+	more             map[string]string // fields that a predecessor had besides
 }
 
 // write is a poll that counts. It ends when a quorum has done what was asked, or cannot any more.
@@ -244,6 +245,7 @@ func (c *count) take(r reply) error {
 	case "ok":
 		c.ok++
 		c.deadline, c.next = max(c.deadline, r.word(0)), max(c.next, r.word(1))
+		return c.takeMore(r)
 	case "gone":
 		c.gone++
 	case "absent":
@@ -252,6 +254,27 @@ func (c *count) take(r reply) error {
 		c.newest = max(c.newest, r.word(0))
 	default:
 		return fmt.Errorf("unexpected answer %q", r.status)
+	}
+	return nil
+}
+
+func (c *count) takeMore(r reply) error {
+	if len(r.rest) < 3 {
+		return nil
+	}
+	more, _ := r.rest[2].([]any)
+	for i := 1; i < len(more); i += 2 {
+		name, _ := more[i-1].(string)
+		value, _ := more[i].(string)
+		if !isField(name, value) {
+			return errForeign
+		}
+		if c.more == nil {
+			c.more = map[string]string{}
+		}
+		if have := c.more[name]; have == "" || have[:versionWidth] < value[:versionWidth] {
+			c.more[name] = value
+		}
 	}
 	return nil
 }

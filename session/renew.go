@@ -71,6 +71,9 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	}
 	id := newID()
 	made, err := s.put(ctx, "renew", hash(id), rec, from)
+	if err == nil && overwritten(made, ver, changes) {
+		ver, err = s.commit(ctx, hash(id), changes, "", made.newest(), 0)
+	}
 	if err != nil {
 		s.dispose(hash(id), rec.deadline)
 		return err
@@ -80,4 +83,14 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	ss.mu.Unlock()
 	ss.committed(ver, changes)
 	return nil
+}
+
+// overwritten reports whether a session has something newer than a change of this version.
+func overwritten(rec *record, ver version, changes map[string]string) bool {
+	for name := range changes {
+		if rec.fields[name][:versionWidth] != ver {
+			return true
+		}
+	}
+	return false
 }

@@ -104,6 +104,10 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		switch {
 		case err == nil && c.gone > 0:
 			err = s.gone(op, cmp.Or(from.old, hashed))
+		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
+			return s.restore(ctx, op, hashed, merge(rec, &record{
+				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
+			}))
 		case err == nil && c.ok >= s.c.Quorum():
 			return rec, nil
 		case err == nil && c.newest != "": // by a clock ahead of ours, or just now

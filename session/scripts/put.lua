@@ -3,7 +3,8 @@
 -- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
 --       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline   16… name, value
--- Reply {'ok' | 'gone' | 'absent', memory}, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
+-- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'gone' | 'absent', memory},
+-- {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
 -- or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
 if redis.call('HEXISTS', KEYS[2], 'x') == 1 then return {'gone', memory} end
@@ -19,7 +20,11 @@ local function take(key)
   end
 end
 take(KEYS[2])
-for k = 16, #ARGV, 2 do newer('f' .. ARGV[k], ARGV[k + 1]) end
+local given = {}
+for k = 16, #ARGV, 2 do
+  given['f' .. ARGV[k]] = ARGV[k + 1]
+  newer('f' .. ARGV[k], ARGV[k + 1])
+end
 
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 local o = {}
@@ -60,4 +65,13 @@ if replaced and not o[1] then
   bury(old, o[3], ARGV[8], o[5] or last)
   redis.call('HSET', old, 'to', ARGV[7], 'until', ARGV[9])
 end
-return {'ok', memory}
+local more = {}
+if replaced then
+  for name, value in pairs(values) do
+    if given[name] ~= value then
+      more[#more + 1] = string.sub(name, 2)
+      more[#more + 1] = value
+    end
+  end
+end
+return {'ok', memory, '', '', more}
