@@ -43,16 +43,19 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 		}
 	}
 	for i := range answers {
-		a := &answers[i]
-		switch {
-		case a.record != nil && (a.record.gone || a.whole()):
-			v.votes++
-		case a.record != nil:
-		case elder(a), v.live != nil && micros(v.live.born) > micros(a.memory)+apart.Microseconds():
+		if answers[i].counts(v.live, elder, apart) {
 			v.votes++
 		}
 	}
 	return v
+}
+
+// counts reports whether a node has a say.
+func (a *answer) counts(live *record, elder func(a *answer) bool, apart time.Duration) bool {
+	if a.record != nil {
+		return a.record.gone || a.whole()
+	}
+	return elder(a) || live != nil && micros(live.born) > micros(a.memory)+apart.Microseconds()
 }
 
 // ended reports whether somebody has ended the session.

@@ -66,6 +66,7 @@ type poll struct {
 	common []any               // arguments
 	runs   []string            // what each node's memory lasted with when it was asked
 	keys   []string
+	among  map[int]bool // the nodes to ask, nil: all
 
 	mu     sync.Mutex
 	open   int
@@ -97,8 +98,13 @@ func (p *poll) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if p.among != nil {
+		p.open = len(p.among)
+	}
 	for _, n := range p.s.c.Nodes() {
-		p.ask(n)
+		if p.among == nil || p.among[n.Index()] {
+			p.ask(n)
+		}
 	}
 	select {
 	case <-p.done:

@@ -107,7 +107,7 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
 			return s.restore(ctx, op, hashed, merge(rec, &record{
 				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
-			}))
+			}), nil)
 		case err == nil && c.ok >= s.c.Quorum():
 			return rec, nil
 		case err == nil && c.newest != "": // by a clock ahead of ours, or just now
@@ -229,13 +229,32 @@ func parseAnswer(re reply) (answer, error) {
 func (r *reading) judge() verdict { return r.s.judge(r.answers, r.now) }
 
 func (s *Store) judge(answers []answer, now time.Time) verdict {
+	return judge(answers, s.elder(now), s.apart())
+}
+
+// elder reports whether a node is one of the elders.
+func (s *Store) elder(now time.Time) func(a *answer) bool {
 	limit := int64(-1)
-	return judge(answers, func(a *answer) bool {
+	return func(a *answer) bool {
 		if limit < 0 {
 			limit = s.elderUntil(now)
 		}
 		return micros(a.memory) <= limit
-	}, s.apart())
+	}
+}
+
+// voters is the nodes that have a say about what was found, or all if a quorum of them has forgotten.
+func (r *reading) voters(v *verdict) map[int]bool {
+	if v.votes < r.s.c.Quorum() {
+		return nil
+	}
+	elder, voters := r.s.elder(r.now), map[int]bool{}
+	for i := range r.answers {
+		if a := &r.answers[i]; a.counts(v.live, elder, r.s.apart()) {
+			voters[a.node] = true
+		}
+	}
+	return voters
 }
 
 func (r *reading) enough() bool {
@@ -256,8 +275,21 @@ func (r *reading) settle(op string) (verdict, error) {
 	if v.votes < r.s.c.Quorum() && len(r.answers) < len(r.s.c.Nodes()) {
 		return v, r.s.noQuorum(op, r.hashed, v.votes, r.p.failed)
 	}
-	r.settled = v
+	if v.ended() || r.have(&v) >= r.s.c.Quorum() {
+		r.settled = v
+	}
 	return v, nil
+}
+
+// have is how many nodes have what was found.
+func (r *reading) have(v *verdict) (n int) {
+	for i := range r.answers {
+		a := &r.answers[i]
+		if v.ended() && a.record != nil && a.record.gone || !v.ended() && v.live != nil && !a.lagging(v.live) {
+			n++
+		}
+	}
+	return n
 }
 
 // late brings a node up that answered when the others had decided.
@@ -291,16 +323,9 @@ func (r *reading) repair(a *answer, v *verdict) {
 
 // decide acts on a verdict. What is not on a quorum is brought there first: nobody may find it otherwise than we did.
 func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v verdict) (*record, error) {
-	now, have := stamp(r.now.UnixMicro()), 0
-	for i := range r.answers {
-		a := &r.answers[i]
-		if v.ended() && a.record != nil && a.record.gone || !v.ended() && v.live != nil && !a.lagging(v.live) {
-			have++
-		}
-	}
-	settled := have >= s.c.Quorum()
-	for i := range r.answers {
-		if settled {
+	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= s.c.Quorum()
+	if settled {
+		for i := range r.answers {
 			r.repair(&r.answers[i], &v)
 		}
 	}
@@ -322,12 +347,22 @@ func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v ver
 	case settled:
 		return v.live, nil
 	}
-	return s.restore(ctx, op, hashed, v.live)
+	// Nodes that have forgotten come last: a quorum of the others would know if the user had been logged out.
+	among := r.voters(&v)
+	live, err := s.restore(ctx, op, hashed, v.live, among)
+	for i := range r.answers {
+		if a := &r.answers[i]; err == nil && among != nil && !among[a.node] {
+			r.repair(a, &v)
+		}
+	}
+	return live, err
 }
 
-// restore brings what was read to a quorum.
-func (s *Store) restore(ctx context.Context, op, hashed string, live *record) (*record, error) {
-	c, failed, err := s.write(ctx, s.putQuestion(hashed, live, succession{}))
+// restore brings what was read to a quorum of these nodes, or of all if there are none.
+func (s *Store) restore(ctx context.Context, op, hashed string, live *record, among map[int]bool) (*record, error) {
+	w := s.newWrite(s.putQuestion(hashed, live, succession{}))
+	w.among = among
+	c, failed, err := w.wait(ctx)
 	switch {
 	case err != nil:
 		return nil, s.wrap(op, hashed, err)
