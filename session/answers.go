@@ -18,7 +18,7 @@ func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 type verdict struct {
 	votes  int     // answers that count
 	buried int     // nodes with a tombstone
-	grave  *record // one of the tombstones
+	grave  *record // one of the tombstones, one that tells the successor if there is one
 	live   *record // what nodes without a tombstone have together, or nil
 	epoch  version
 }
@@ -35,7 +35,9 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 		case a.record == nil:
 		case a.record.gone:
 			v.buried++
-			v.grave = a.record
+			if v.grave == nil || a.record.to != "" {
+				v.grave = a.record
+			}
 		case v.live == nil:
 			v.live = a.record
 		default:
