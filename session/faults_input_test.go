@@ -1,8 +1,11 @@
 package session
 
 import (
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
 )
 
 // A node that missed the renewal has a tombstone without a successor: the others still tell where the session went.
@@ -15,5 +18,37 @@ func TestATombstoneThatTellsTheSuccessorCountsForTheGrace(t *testing.T) {
 	v := judge(answers, func(*answer) bool { return true }, 0)
 	if v.grave.to != to {
 		t.Error("the successor is not found")
+	}
+}
+
+// What one node says that can not be is not written to the others.
+func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	s := store(t, nodetest.Embedded(t, 3), Config{})
+	huge := strings.Repeat("9", timeWidth) + strings.Repeat("f", versionWidth-timeWidth)
+	for _, made := range [][]any{
+		{"newer", huge}, {"newer", huge + "0"}, {"newer", "x"}, {"newer", 7}, {"newer"},
+		{"ok", huge[:timeWidth], ""}, {"ok", "never", ""}, {"ok", "", "epoch:ann"},
+	} {
+		var c count
+		if err := c.take(reply{status: made[0].(string), rest: made[1:]}); err == nil {
+			t.Errorf("%.60v was believed: %+v", made, c)
+		}
+	}
+	if v := s.clock.after(huge); len(v) != versionWidth {
+		t.Errorf("a version of %d", len(v))
+	}
+	if _, err := parseRecord([]any{"+" + huge[:timeWidth] + huge + huge[:timeWidth] + huge[:timeWidth]}); err == nil {
+		t.Error("a record of the year 2286 was believed")
+	}
+}
+
+func TestPutUntilLongAgoIsOverAndNoForeignRecord(t *testing.T) {
+	t.Parallel()
+	s := store(t, nodetest.Embedded(t, 3), Config{})
+	id := newID()
+	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Time{}))
+	if v, ok, err := s.Fetch(t.Context(), id); ok || err != nil {
+		t.Errorf("%q, %v, %v", v, ok, err)
 	}
 }

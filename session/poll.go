@@ -249,14 +249,21 @@ func (s *Store) write(ctx context.Context, q question) (count, []cluster.NodeErr
 func (c *count) take(r reply) error {
 	switch r.status {
 	case "ok":
+		deadline, next := r.word(0), r.word(1)
+		if deadline != "" && !isTime(deadline, timeWidth) || next != "" && !valid(next) {
+			return errForeign
+		}
 		c.ok++
-		c.deadline, c.next = max(c.deadline, r.word(0)), max(c.next, r.word(1))
+		c.deadline, c.next = max(c.deadline, deadline), max(c.next, next)
 		return c.takeMore(r)
 	case "gone":
 		c.gone++
 	case "absent":
 		c.absent++
 	case "newer":
+		if !isTime(r.word(0), versionWidth) {
+			return errForeign
+		}
 		c.newest = max(c.newest, r.word(0))
 	default:
 		return fmt.Errorf("unexpected answer %q", r.status)

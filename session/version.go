@@ -17,8 +17,14 @@ const (
 	versionWidth = 2 * timeWidth
 )
 
-// stamp is a moment in the form that scripts compare.
-func stamp(micros int64) string { return fmt.Sprintf("%016d", micros) }
+// lastMicros is the end of what is taken for a time, in the year 2255: beyond it versions would not keep their width.
+const lastMicros = 9_000_000_000_000_000
+
+// stamp is a moment in the form that scripts compare. What lies before 1970 is the first one.
+func stamp(micros int64) string { return fmt.Sprintf("%016d", max(micros, 1)) }
+
+// isTime reports whether s is a stamp, or a version, by its width.
+func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
 
 // micros reads a stamp, or the beginning of a version. What is none is 0.
 func micros(s string) int64 {
@@ -26,7 +32,7 @@ func micros(s string) int64 {
 		return 0
 	}
 	n, err := strconv.ParseInt(s[:timeWidth], 10, 64)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > lastMicros {
 		return 0
 	}
 	return n
