@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,23 @@ func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
 	}
 	if _, err := parseRecord([]any{"+" + huge[:timeWidth] + huge + huge[:timeWidth] + huge[:timeWidth]}); err == nil {
 		t.Error("a record of the year 2286 was believed")
+	}
+}
+
+// A session library takes the lifetime by the clock of the process that creates a session, and another one, whose clock
+// is behind, commits to it.
+func TestPutAllowsForClocksThatAreApart(t *testing.T) {
+	t.Parallel()
+	s := store(t, nodetest.Embedded(t, 3), Config{Lifetime: time.Hour})
+	id := newID()
+	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Now().Add(time.Hour+30*time.Second)))
+	if v, ok, err := s.Fetch(context.Background(), id); string(v) != "a" || !ok || err != nil {
+		t.Errorf("%q, %v, %v", v, ok, err)
+	}
+	rec, err := s.read(t.Context(), "load", hash(id), 0)
+	must(t, err)
+	if moment(rec.deadline).After(time.Now().Add(time.Hour)) {
+		t.Error("it lives longer than Config.Lifetime")
 	}
 }
 
