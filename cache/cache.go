@@ -23,8 +23,7 @@ type Cache[V any] struct {
 	bells  bells
 	near   *near[V]
 	count  counters
-	tagged atomic.Bool   // entries with tags were seen: reads run a script
-	serial atomic.Uint64 // of nonces
+	tagged atomic.Bool // entries with tags were seen: reads run a script
 
 	life   context.Context // ends with Close
 	cancel context.CancelFunc
@@ -126,9 +125,12 @@ func (s *Cache[V]) channels() []string {
 	return []string{wakeChannel + s.c.Process(), s.drops()}
 }
 
+// serial counts the nonces of this process: its Caches may share a Cluster and a Prefix.
+var serial atomic.Uint64
+
 // nonce names one attempt to store, over all processes.
 func (s *Cache[V]) nonce() string {
-	return s.c.Process() + "-" + strconv.FormatUint(s.serial.Add(1), 36)
+	return s.c.Process() + "-" + strconv.FormatUint(serial.Add(1), 36)
 }
 
 // route returns the node to ask about a key: its owner, or while that is down the one that stands in. nil: both are down.

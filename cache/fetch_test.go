@@ -100,6 +100,32 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 	})
 }
 
+// Caches on one Cluster must not take each other's leases, nor bring each other's deleted tags back.
+func TestCachesOfOneClusterAreToldApart(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		cl := open(t, s)
+		a, b := newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
+		before, after := newGate(), newGate()
+		first := fetching(t.Context(), a, "k", before.load)
+		soon(t, "a loads", before.began)
+		must(t, a.Delete(t.Context(), "k"))
+		second := fetching(t.Context(), b, "k", after.load)
+		soon(t, "b loads", after.began)
+		before.give <- "old"
+		soon(t, "a is served", first)
+		gives(t, b, "k", "")
+		after.give <- "new"
+		soon(t, "b is served", second)
+		gives(t, b, "k", "new")
+
+		a, b = newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
+		must(t, a.Set(t.Context(), "tagged", "old", cache.Tags("tag")))
+		must(t, a.DeleteTag(t.Context(), "tag"))
+		must(t, b.Set(t.Context(), "other", "v", cache.Tags("tag")))
+		gives(t, a, "tagged", "")
+	})
+}
+
 // A caller who joins a load that began before a deletion must not be given what it gives.
 func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
