@@ -82,6 +82,23 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 	})
 }
 
+// What the nodes' scripts take for an entry, but Go does not, must not be asked for for ever.
+func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{})
+		client := nodetest.Client(t, s, 0)
+		for name, start := range map[string]string{"kind": "x ", "stamp": "v 999999"} {
+			must(t, c.Set(t.Context(), name, "old"))
+			text := client.Get(t.Context(), "cache:v:{"+name+"}").Val()
+			must(t, client.Set(t.Context(), "cache:v:{"+name+"}", start+text[2:], time.Minute).Err())
+			if got := soon(t, name+": it is loaded", fetching(t.Context(), c, name, fixed("new"))); got.v != "new" || got.err != nil {
+				t.Errorf("%s: fetched %+v", name, got)
+			}
+		}
+		gives(t, c, "kind", "new")
+	})
+}
+
 func TestAConfigurationErrorNamesEveryField(t *testing.T) {
 	c := open(t, nodetest.Embedded(t, 1))
 	_, err := cache.New(c, cache.Config[string]{TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,

@@ -85,6 +85,8 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 			if !s.pause(rung, lease.left, patience) {
 				failed = 2
 			}
+		default: // an entry that is none to us
+			failed++
 		}
 		s.bells.forget(s.entryName(key), rung)
 	}

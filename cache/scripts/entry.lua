@@ -16,7 +16,7 @@ end
 -- Reports whether an entry is one, newer than a stamp, of this run of the server, and not deleted by a tag.
 local function valid(e, newer, run, tags)
   if not e then return false end
-  local stamp, by, count, at = string.match(e, '^%a (%d+) %d+ %d+ %d+ (%S+) (%d+)\n()')
+  local stamp, by, count, at = string.match(e, '^[vn] (%d+) %d+ %d+ %d+ (%S+) (%d+)\n()')
   if not stamp or tonumber(stamp) <= tonumber(newer) or (run ~= '-' and by ~= run) then return false end
   return stand(e, at, tonumber(count), tags)
 end
