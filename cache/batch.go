@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -341,7 +342,9 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 	for key := range mine {
 		keys = append(keys, key)
 	}
-	found, took, err := loaded(ctx, b.s, func(ctx context.Context) (map[string]V, error) { return b.load(ctx, keys) })
+	found, took, err := loaded(ctx, b.s, func(ctx context.Context) (map[string]V, error) {
+		return b.load(ctx, slices.Clone(keys)) // it may change them
+	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		b.mu.Lock()
 		b.errs = append(b.errs, err)

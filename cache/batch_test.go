@@ -91,6 +91,19 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 	})
 }
 
+func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newCache(t, s, cache.Config[string]{})
+		got, err := c.FetchMany(t.Context(), []string{"a", "b"}, func(_ context.Context, keys []string) (map[string]string, error) {
+			clear(keys)
+			return map[string]string{"a": "1", "b": "2"}, nil
+		})
+		if err != nil || got["a"] != "1" || got["b"] != "2" {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
 func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
