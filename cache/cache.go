@@ -50,7 +50,7 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	s.place = newPlacement(names)
 	s.life, s.cancel = context.WithCancel(context.Background())
 	var err error
-	if s.near, err = newNear[V](cfg.Near, len(s.nodes)); err != nil {
+	if s.near, err = newNear[V](cfg.Near, s.nodes); err != nil {
 		return nil, err
 	}
 	s.wait = c.Subscribe(s.life, ears[V]{s}, s.channels()...)

@@ -47,6 +47,7 @@ type near[V any] struct {
 type nearNode struct {
 	gaps  atomic.Uint64 // grows when messages may have been missed
 	heard atomic.Int64  // up to when all have been, as time since born; 0: never
+	node  *node
 }
 
 type nearItem[V any] struct {
@@ -59,9 +60,12 @@ type nearItem[V any] struct {
 }
 
 // ticket is the state of things before a question was sent.
-type ticket struct{ drops, gaps, tags uint64 }
+type ticket struct {
+	drops, gaps, tags uint64
+	back              time.Time // when the node was last found again
+}
 
-func newNear[V any](cfg *Near, nodes int) (*near[V], error) {
+func newNear[V any](cfg *Near, nodes []*node) (*near[V], error) {
 	if cfg == nil {
 		return nil, nil
 	}
@@ -69,7 +73,11 @@ func newNear[V any](cfg *Near, nodes int) (*near[V], error) {
 		MaximumSize:      cfg.Size,
 		ExpiryCalculator: otter.ExpiryWriting[string, *nearItem[V]](cfg.TTL),
 	})
-	return &near[V]{ttl: cfg.TTL, born: time.Now(), items: items, nodes: make([]nearNode, nodes)}, err
+	m := &near[V]{ttl: cfg.TTL, born: time.Now(), items: items, nodes: make([]nearNode, len(nodes))}
+	for i, n := range nodes {
+		m.nodes[i].node = n
+	}
+	return m, err
 }
 
 // get returns what memory has of key, if every message of its node that could have dropped it was heard.
@@ -83,7 +91,7 @@ func (m *near[V]) get(key string) (v V, negative, ok bool) {
 	}
 	now, n := time.Since(m.born), &m.nodes[item.node]
 	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > deaf ||
-		item.tagged && item.tags != m.tags.Load() {
+		item.tagged && item.tags != m.tags.Load() || item.back != n.node.Life().Back {
 		return v, false, false
 	}
 	return item.value, item.negative, true
@@ -98,7 +106,7 @@ func (m *near[V]) begin(key string, node int) (t ticket) {
 	d.mu.Lock()
 	t.drops = d.n
 	d.mu.Unlock()
-	t.gaps, t.tags = m.nodes[node].gaps.Load(), m.tags.Load()
+	t.gaps, t.tags, t.back = m.nodes[node].gaps.Load(), m.tags.Load(), m.nodes[node].node.Life().Back
 	return t
 }
 

@@ -3,7 +3,11 @@ package cache
 import (
 	"testing"
 	"time"
+
+	"github.com/venta-hq/redlock/cluster"
 )
+
+func oneNode() []*node { return []*node{{Node: &cluster.Node{}}} }
 
 // An answer that was under way when its key, its node's messages or its tags were dropped is from before that.
 func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
@@ -14,7 +18,7 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 		"tag":     func(m *near[string]) { m.dropTagged() },
 	} {
 		for _, late := range []bool{false, true} {
-			m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, 1)
+			m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,7 +41,7 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 }
 
 func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
-	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, 1)
+	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +57,7 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 }
 
 func BenchmarkNearHit(b *testing.B) {
-	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, 1)
+	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, oneNode())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -157,3 +157,25 @@ func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
 		})
 	})
 }
+
+// An outage in which deletions may have been missed, but no message of the node, which sent none.
+func TestMemoryFromBeforeAnOutageIsNotServed(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		cl := impatient(t, s)
+		a := newOn(t, cl, withNear)
+		must(t, a.Set(t.Context(), "k", "old"))
+		warm(t, a, "k", "old")
+		s.Pause(0)
+		eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !cl.Status()[0].Up })
+		s.Resume(0)
+		eventually(t, "memory is in use again", func() bool {
+			a.Set(t.Context(), "other", "v")
+			before := a.Stats().NearHits
+			for range 2 {
+				a.Get(t.Context(), "other")
+			}
+			return a.Stats().NearHits > before
+		})
+		gives(t, a, "k", "")
+	})
+}
