@@ -387,12 +387,13 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
 }
 
-// debtUntil is when every copy has expired that a node may have which is told of a deletion too late.
+// debtUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is stored
+// when a lease that stands now is about to end.
 func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
 	if standsIn {
-		return time.Now().Add(standInTTL)
+		return time.Now().Add(s.cfg.LeaseTTL + standInTTL)
 	}
-	return time.Now().Add(s.cfg.lifetime())
+	return time.Now().Add(s.cfg.LeaseTTL + s.cfg.lifetime())
 }
 
 // settle waits for the answers of p and judges them.

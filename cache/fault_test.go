@@ -191,6 +191,31 @@ func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 	})
 }
 
+// The load outlasts the TTL, and its process does not notice that the owner was away: the debt has to outlast the lease.
+func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		a, bc := open(t, s), impatient(t, s)
+		cfg := cache.Config[string]{TTL: time.Millisecond, LoadTimeout: time.Minute, LeaseTTL: time.Minute}
+		loader, b := newOn(t, a, cfg), newOn(t, bc, cfg)
+		g := newGate()
+		got := fetching(t.Context(), loader, "k", g.load)
+		soon(t, "the load began", g.began)
+		owner := slices.IndexFunc([]int{0, 1}, func(i int) bool {
+			return slices.Contains(nodetest.Keys(t, s, i), "cache:l:{k}")
+		})
+		s.Pause(owner)
+		eventually(t, "it is noticed", func() bool { b.Get(t.Context(), "k"); return !bc.Status()[owner].Up })
+		must(t, b.Delete(t.Context(), "k")) // the stand-in takes it; the owner is not sent it now
+		s.Resume(owner)
+		eventually(t, "the owner is back, and paid", func() bool { return bc.Status()[owner].Up })
+		g.give <- "old"
+		soon(t, "it is served", got)
+		if n := loader.Stats().Refused; n != 1 {
+			t.Errorf("%d fills were refused", n)
+		}
+	})
+}
+
 func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
 	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
 		a := start(t, s)
