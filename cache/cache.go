@@ -273,7 +273,7 @@ func (s *Cache[V]) decode(n *node, text string) held[V] {
 		return h
 	}
 	if !e.negative {
-		if err := s.cfg.Codec.Decode(bytes(e.data), &h.value); err != nil {
+		if err := sound(func() error { return s.cfg.Codec.Decode(bytes(e.data), &h.value) }); err != nil {
 			s.count.undecodable.Add(1)
 			return h
 		}
@@ -308,8 +308,8 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[taker]) })
 }
 
-func (s *Cache[V]) encode(v V) ([]byte, error) {
-	data, err := s.cfg.Codec.Encode(v)
+func (s *Cache[V]) encode(v V) (data []byte, err error) {
+	err = sound(func() (err error) { data, err = s.cfg.Codec.Encode(v); return err })
 	if err == nil && len(data) > s.cfg.MaxValue {
 		err = fmt.Errorf("%w: %d bytes; at most %d, Config.MaxValue", ErrTooLarge, len(data), s.cfg.MaxValue)
 	}

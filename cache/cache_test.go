@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -96,6 +97,45 @@ func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
 			}
 		}
 		gives(t, c, "kind", "new")
+	})
+}
+
+// shy panics when it is encoded, or decoded.
+type shy struct{ Text string }
+
+func (v shy) MarshalText() ([]byte, error) {
+	if v.Text == "unwritable" {
+		panic("unwritable")
+	}
+	return []byte(v.Text), nil
+}
+
+func (v *shy) UnmarshalText(data []byte) error {
+	if v.Text = string(data); v.Text == "unreadable" {
+		panic("unreadable")
+	}
+	return nil
+}
+
+// It may run on a goroutine of the Cache, where nobody could catch it.
+func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		c := newOf(t, s, cache.Config[shy]{})
+		for _, text := range []string{"unwritable", "unreadable"} {
+			for range 2 {
+				v, err := c.Fetch(t.Context(), text, func(context.Context) (shy, error) { return shy{text}, nil })
+				if v.Text != text || err != nil {
+					t.Errorf("fetched %v, %v", v, err)
+				}
+			}
+		}
+		var p *cache.PanicError
+		if err := c.Set(t.Context(), "k", shy{"unwritable"}); !errors.As(err, &p) {
+			t.Errorf("Set: %v", err)
+		}
+		if _, ok, err := c.Get(t.Context(), "unreadable"); ok || err != nil {
+			t.Errorf("Get: %v, %v", ok, err)
+		}
 	})
 }
 

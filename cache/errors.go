@@ -3,6 +3,7 @@ package cache
 import (
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"strings"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -53,7 +54,7 @@ func (e *UnreachedError) Unwrap() []error {
 	return errs
 }
 
-// PanicError is what callers get of a load that panicked. It ran on no caller's goroutine, so it ends no program.
+// PanicError is what callers get of a load that panicked, and of Set if the codec did. It ran on no caller's goroutine, so it ends no program.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -67,6 +68,16 @@ func (e *PanicError) Error() string {
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
+}
+
+// sound runs fn, whose panic is an error.
+func sound(fn func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = &PanicError{p, debug.Stack()}
+		}
+	}()
+	return fn()
 }
 
 // errExit is what callers get of a load that ended its goroutine.
