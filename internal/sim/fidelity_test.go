@@ -25,6 +25,7 @@ var libraryScripts = map[string][]string{
 	"leave":    {"../../mutex/scripts/wake.lua", "../../mutex/scripts/leave.lua"},
 	"write":    {"../../register/scripts/write.lua"},
 	"read":     {"../../register/scripts/read.lua"},
+	"promise":  {"../../register/scripts/promise.lua"},
 	"leader":   {"../../lease/scripts/leader.lua"},
 	"announce": {"../../lease/scripts/announce.lua"},
 }
@@ -96,10 +97,10 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 	value, process := oneOf("p0/1", "p1/2", "p2/3"), oneOf("p0", "p1", "p2")
 	all := []string{lock, part("fence"), part("queue"), part("next")}
 	hour := strconv.Itoa(anHour)
-	switch rng.IntN(12) {
+	switch rng.IntN(13) {
 	case 0, 1, 2:
 		return "acquire", all, []string{
-			value, hour, number(1, 64), strconv.FormatInt(floor, 10), oneOf("0", "1"), process, oneOf("0", "1"), hour, hour,
+			value, hour, number(1, 64), strconv.FormatInt(floor, 10), process, hour, hour, oneOf("0", "1"), oneOf("", "1"),
 		}
 	case 3:
 		return "extend", all[:1], []string{value, hour}
@@ -111,9 +112,11 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 		return "leave", all, []string{process, hour, oneOf("", "1")}
 	case 9:
 		token := number(floor, 2000)
-		return "write", []string{part("record"), part("fence")}, []string{token, number(0, 3), token, oneOf("", "1"), oneOf("", "data", "\x00\r\n\xff"), hour, oneOf(token, number(floor, 4000))}
+		return "write", []string{part("record"), part("record:promise")}, []string{token, number(0, 3), token, oneOf("", "1"), oneOf("", "data", "\x00\r\n\xff"), hour}
 	case 10:
 		return "read", []string{part("record")}, nil
+	case 11:
+		return "promise", []string{part("record"), part("record:promise")}, []string{number(floor, 2000), hour}
 	}
 	if rng.IntN(2) == 0 {
 		return "announce", []string{lock}, []string{oneOf(listenerOf("p0"), listenerOf("p1"))}

@@ -83,7 +83,7 @@ var known commands
 
 func init() {
 	known = commands{
-		"get": (*store).get, "set": (*store).set, "del": (*store).del, "exists": (*store).exists,
+		"get": (*store).get, "set": (*store).set, "incrby": (*store).incrby, "del": (*store).del, "exists": (*store).exists,
 		"pttl": (*store).pttl, "pexpire": (*store).pexpire, "time": (*store).time,
 		"zadd": (*store).zadd, "zcard": (*store).zcard, "zrem": (*store).zrem, "zrange": (*store).zrange,
 		"hset": (*store).hset, "hmget": (*store).hmget,
@@ -136,6 +136,23 @@ func (s *store) set(a []string) any {
 	return status("OK")
 }
 
+func (s *store) incrby(a []string) any {
+	e := entry{text: "0"}
+	if old := s.at(a[0]); old != nil {
+		if e = *old; s.stuck {
+			return number(old)
+		}
+	}
+	was, err1 := strconv.ParseInt(e.text, 10, 64)
+	by, err2 := strconv.ParseInt(a[1], 10, 64)
+	if err1 != nil || err2 != nil {
+		return failure("ERR value is not an integer or out of range")
+	}
+	e.text = strconv.FormatInt(was+by, 10)
+	s.keys[a[0]] = &e
+	return was + by
+}
+
 func number(e *entry) int64 {
 	if e == nil {
 		return 0
@@ -156,10 +173,13 @@ func (s *store) del(a []string) any {
 }
 
 func (s *store) exists(a []string) any {
-	if s.at(a[0]) != nil {
-		return int64(1)
+	n := int64(0)
+	for _, k := range a {
+		if s.at(k) != nil {
+			n++
+		}
 	}
-	return int64(0)
+	return n
 }
 
 func (s *store) pttl(a []string) any {
