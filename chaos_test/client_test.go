@@ -184,6 +184,9 @@ func (c *client) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if c.cfg.Number <= clientCount { // nodes that were started one by one are no new set: let the first clients meet all of them
+		c.awaitVotes(t.MaxTTL + nodeTimeout/2)
+	}
 	cfg := lock.Config{TTL: t.TTL, Owner: fmt.Sprintf("client-%d", c.cfg.Number)}
 	c.locker, err = lock.New(c.c, cfg)
 	if err != nil {
@@ -191,6 +194,16 @@ func (c *client) open(ctx context.Context) (err error) {
 	}
 	c.leases, err = lease.New(c.c, cfg)
 	return err
+}
+
+// awaitVotes waits until every node votes, but no longer than patience.
+func (c *client) awaitVotes(patience time.Duration) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	silent := func(s cluster.Status) bool { return !s.Up || !s.Votes }
+	for end := time.Now().Add(patience); slices.ContainsFunc(c.c.Status(), silent) && time.Now().Before(end); {
+		<-tick.C
+	}
 }
 
 func (c *client) close() error {

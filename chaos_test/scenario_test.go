@@ -395,7 +395,7 @@ func leftovers(ctx context.Context, set nodes, t tempo, late time.Duration) (bro
 				switch {
 				case ttl < 0:
 					broken = append(broken, fmt.Sprintf("%s on node %d lives for ever", key, i))
-				case strings.HasSuffix(key, ":fence"), strings.HasSuffix(key, ":record"):
+				case strings.HasSuffix(key, ":fence"), strings.HasSuffix(key, ":record"), strings.HasSuffix(key, ":record:promise"):
 				case since > mayStay(key, t)+late:
 					broken = append(broken, fmt.Sprintf("%s is left on node %d %v after the last operation, for another %v", key, i, since, ttl))
 				default:

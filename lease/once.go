@@ -42,6 +42,8 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 	}
 	kept := false
 	if err := l.toWork(); err != nil {
+		s.unkeep(l.t)
+		l.Release(context.WithoutCancel(ctx))
 		return false, err
 	}
 	defer func() {
