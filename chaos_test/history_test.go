@@ -2,7 +2,10 @@
 
 package chaos_test
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // attempt is one try of a client to get a key, and what became of it. Times are those of now.
 type attempt struct {
@@ -135,6 +138,14 @@ func (h *history) letGo(a attempt) bool {
 		}
 	}
 	return false
+}
+
+// emptied reports whether a node forgot unseen between two moments. Of an attempt that was on its way to that node then, it
+// takes the start for the time, so tokens given before and after may be out of order.
+func (h *history) emptied(from, to int64) bool {
+	return h.Unseen != 0 && slices.ContainsFunc(h.Faults, func(f span) bool {
+		return len(f.Forgets) > 0 && f.From <= to && from <= f.To
+	})
 }
 
 // held returns the attempts that were acquired, by key.

@@ -69,7 +69,7 @@ func inOrder(h *history) (broken []string) {
 				}
 				finished = finished[1:]
 			}
-			if newest.Token >= a.Token {
+			if newest.Token >= a.Token && !h.emptied(newest.Call, a.Acquired) {
 				broken = append(broken, fmt.Sprintf("%s: %s comes after %s", key, h.describe(a), h.describe(newest)))
 			}
 		}

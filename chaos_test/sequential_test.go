@@ -27,6 +27,8 @@ type step struct {
 	token    int64
 	accepted bool
 	shared   bool // exclusion is not promised
+
+	unordered bool // nor is a token larger than those from before a node forgot unseen; direct checks look closer
 }
 
 type stepKind uint8
@@ -56,7 +58,7 @@ var model = porcupine.Model{
 		s, in := state.(keyState), input.(step)
 		switch in.kind {
 		case acquire:
-			ok := (s.holder == 0 || in.shared) && in.token > s.last
+			ok := (s.holder == 0 || in.shared) && (in.token > s.last || in.unordered)
 			s.holder, s.last = in.token, in.token
 			return ok, s
 		case end:
@@ -118,12 +120,12 @@ func (h *history) operations() []porcupine.Operation {
 			over = a.Until
 		}
 		ops = append(ops,
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true, h.letGo(a)}, Call: a.Call, Return: a.Acquired},
-			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true, h.letGo(a)}, Call: h.overFrom(a), Return: over})
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{acquire, a.Key, a.Token, true, h.letGo(a), h.emptied(h.Start, a.Acquired)}, Call: a.Call, Return: a.Acquired},
+			porcupine.Operation{ClientId: lane(a.Client, a.Worker), Input: step{end, a.Key, a.Token, true, h.letGo(a), false}, Call: h.overFrom(a), Return: over})
 	}
 	for _, a := range h.Accesses {
 		ops = append(ops, porcupine.Operation{
-			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted, false}, Call: a.At, Return: a.At,
+			ClientId: lane(a.Client, workers), Input: step{visit, a.Key, a.Token, a.Accepted, false, false}, Call: a.At, Return: a.At,
 		})
 	}
 	return ops
