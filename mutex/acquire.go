@@ -166,8 +166,8 @@ func (h *Hold) countLocked() (raise bool) {
 func (h *Hold) electLocked(votes []int64) (raise bool) {
 	m, exact := leading(votes)
 	h.token = m
-	h.raise = raiseTally{exact: exact, pending: len(votes) - exact}
-	if judge(h.r.c.Quorum(), exact, 0, h.raise.pending) == settled {
+	h.raise = raiseTally{exact: int16(exact), pending: int16(len(votes) - exact)}
+	if judge(h.r.c.Quorum(), exact, 0, len(votes)-exact) == settled {
 		h.winLocked()
 		return false
 	}
@@ -179,7 +179,7 @@ func (h *Hold) electLocked(votes []int64) (raise bool) {
 func (h *Hold) winLocked() {
 	h.deadline = cluster.Deadline(h.start, h.ttl)
 	if cluster.Passed(h.deadline, time.Now()) {
-		h.failLocked(h.notAcquiredLocked("the answers came too late", h.raise.exact+h.raise.owned))
+		h.failLocked(h.notAcquiredLocked("the answers came too late", h.raise.standing()))
 		return
 	}
 	h.tokens = h.span - 1
@@ -337,7 +337,10 @@ func badReply(op string, reply any) error {
 }
 
 // raiseTally counts the answers to a raise.
-type raiseTally struct{ exact, owned, pending int }
+type raiseTally struct{ exact, owned, pending int16 }
+
+// standing is how many nodes are known to stand behind the token.
+func (t *raiseTally) standing() int { return int(t.exact + t.owned) }
 
 // sendRaises lifts the counters that reported less than the token, on the nodes that decided.
 func (h *Hold) sendRaises() {
@@ -366,11 +369,11 @@ func (a *raiser) Receive(_ *cluster.Node, reply any, err error) {
 		if err == nil && reply == int64(1) {
 			t.owned++
 		}
-		switch judge(h.r.c.Quorum(), t.exact, t.owned, t.pending) {
+		switch judge(h.r.c.Quorum(), int(t.exact), int(t.owned), int(t.pending)) {
 		case settled:
 			h.winLocked()
 		case impossible:
-			h.failLocked(h.notAcquiredLocked("it expired on too many nodes before its token was settled", t.exact+t.owned))
+			h.failLocked(h.notAcquiredLocked("it expired on too many nodes before its token was settled", t.standing()))
 		}
 	}
 	h.mu.Unlock()

@@ -25,6 +25,8 @@ type Hold struct {
 
 	mu       sync.Mutex
 	phase    stage
+	lost     bool // a round found it over
+	raise    raiseTally
 	err      error // why it failed
 	start    time.Time
 	deadline time.Time
@@ -33,9 +35,7 @@ type Hold struct {
 	tokens   int64     // how many more tokens of the span there are after token
 	waiters  int       // processes queued, as the nodes that granted said
 	members  []member
-	raise    raiseTally
 	round    *extension // of Extend; nil while none is under way
-	lost     bool       // a round found it over
 	release  releaseTally
 }
 

@@ -10,11 +10,11 @@ import (
 
 // releaseTally counts the answers to a release. Guarded by the hold's mu.
 type releaseTally struct {
-	open  int  // nodes that have not answered
-	free  int  // nodes on which the key is certainly not ours any more
-	ours  int  // of those, how many had it until now
-	late  bool // the deadline had passed, or a round had found it over, when it began
 	done  chan struct{}
+	open  int16 // nodes that have not answered
+	free  int16 // nodes on which the key is certainly not ours any more
+	ours  int16 // of those, how many had it until now
+	late  bool  // the deadline had passed, or a round had found it over, when it began
 	ended bool
 }
 
@@ -73,10 +73,10 @@ func (h *Hold) AwaitRelease(ctx context.Context) error {
 	h.mu.Lock()
 	t := h.release
 	h.mu.Unlock()
-	switch against, quorum := t.free-t.ours, h.r.c.Quorum(); {
+	switch free, against, quorum := int(t.free), int(t.free-t.ours), h.r.c.Quorum(); {
 	case t.late:
 		return h.Lost("lost before it was released")
-	case t.free < quorum:
+	case free < quorum:
 		return h.silent("release", func(m *member) bool { return m.last().err == nil })
 	case len(h.members)-against < quorum:
 		return h.Lost("gone or taken before it was released")
@@ -87,7 +87,7 @@ func (h *Hold) AwaitRelease(ctx context.Context) error {
 // endReleaseLocked wakes Release when the answers suffice.
 func (h *Hold) endReleaseLocked() {
 	t := &h.release
-	if t.done == nil || t.ended || (t.free < h.r.c.Quorum() && t.open > 0) {
+	if t.done == nil || t.ended || (int(t.free) < h.r.c.Quorum() && t.open > 0) {
 		return
 	}
 	t.ended = true
