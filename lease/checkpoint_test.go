@@ -129,6 +129,7 @@ func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
 // frozen, and restarted empty, fewer than a quorum at a time. What was acknowledged is never gone, what is read never goes
 // backwards, and what an overtaken holder makes is refused and never seen.
 func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
 		const seed = 7
 		random := rand.New(rand.NewPCG(seed, seed))

@@ -159,7 +159,7 @@ func TestMaxHoldEndsAStuckRunAndTheNextCallRunsItAgain(t *testing.T) {
 func TestAskingForAJobThatIsDoneDoesNotProlongThat(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := newMemory(t, 3)
-		const done = time.Hour
+		const done = 10 * time.Minute
 		s, other := lease(t, nodes.open(t, &gate{}), Config{DoneTTL: done}), lease(t, nodes.open(t, &gate{}), Config{DoneTTL: done})
 		asked := make(chan error, 1)
 		ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error {

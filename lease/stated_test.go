@@ -117,6 +117,7 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 
 // All nodes are restarted without their memory, one after another, while a holder works and a leader leads.
 func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		s := lease(t, open(t, nodes, 0), Config{TTL: 4 * time.Second, RenewEvery: time.Second})
 		job, _ := resumed(t, s, "job")

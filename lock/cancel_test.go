@@ -79,6 +79,7 @@ func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
 
 // Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it.
 func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		// Attempts that are given up at once are sent faster than a node under the race detector executes them.
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 5 * time.Second}), Config{TTL: long, Backoff: hourly})
@@ -207,6 +208,7 @@ func TestALeaseThatMeetsADeadContextIsPassedOnAndNotTaken(t *testing.T) {
 }
 
 func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		late := func(err error) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/mutex"
 )
@@ -13,7 +15,8 @@ import (
 func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-		k, person := process(t, s), process(t, s)
+		brief := func() *Locker { return locker(t, open(t, s, cluster.Config{}), Config{TTL: 7 * time.Second}) }
+		k, person := brief(), brief() // the key is kept until the lease would have ended
 		holding, token := make(chan struct{}), int64(0)
 		done := do(t.Context(), k, "order:42", func(ctx context.Context) error {
 			token, _ = Token(ctx)

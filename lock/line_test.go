@@ -255,6 +255,7 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 }
 
 func TestTwoProcessesShareAKeyFairly(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		var turns [2]atomic.Int64
 		var stops []func()
@@ -278,6 +279,7 @@ func TestTwoProcessesShareAKeyFairly(t *testing.T) {
 }
 
 func TestTheNextInLineGetsItsChanceWhenALeaseIsLost(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
 		l := lock(t, k, "k")
@@ -319,6 +321,7 @@ func TestALeaseThatIsOverBeforeItIsTakenInPassesTheTurnOn(t *testing.T) {
 }
 
 func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
 		const maxTTL = 1500 * time.Millisecond
 		var lockers [8]*Locker

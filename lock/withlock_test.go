@@ -106,6 +106,7 @@ func TestAGoexitReleases(t *testing.T) {
 }
 
 func TestALossIsJoinedToFnsError(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
 		mine := errors.New("mine")
