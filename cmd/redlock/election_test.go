@@ -46,6 +46,7 @@ func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
 }
 
 func TestALossEndsARunOnce(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--once", "--ttl", "1s", "report")...)
 	p.stdout.line(t, "heedful ready")
@@ -59,6 +60,7 @@ func TestALossEndsARunOnce(t *testing.T) {
 }
 
 func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		nobody := launch(t, s.URLs(), "leader", "scheduler")
 		nobody.exit(3)
@@ -98,6 +100,7 @@ func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 }
 
 func TestThatTooFewNodesAnswerIsNotTakenForThatNobodyLeads(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Embedded(t, 3)
 	leader := launch(t, s.URLs(), "leader", "scheduler")
 	leader.exit(3)

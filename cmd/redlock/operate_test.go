@@ -73,6 +73,7 @@ func timed(t *testing.T, urls []string, code int, args ...string) (shortest time
 
 // Each command answers within a few node time-outs more than on a healthy set, and says which nodes it did not hear.
 func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Real(t, 5, redisproc.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly"))
@@ -120,6 +121,7 @@ func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
 }
 
 func TestOperatorsOutputIsForProgramsToo(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Real(t, 3, redisproc.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42")

@@ -19,6 +19,7 @@ import (
 )
 
 func TestReleaseByForceTellsTheHolder(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Real(t, 3, redisproc.Options{})
 	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "5s", "order:42")...)
 	held.stdout.line(t, "ready")

@@ -38,6 +38,7 @@ func with(command []string, flags ...string) []string {
 }
 
 func TestRunsOnTheSameKeyDoNotOverlap(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
 		const shells, each = 2, 6
 		dir := t.TempDir()
@@ -282,6 +283,7 @@ func TestASignalEndsTheWaiting(t *testing.T) {
 }
 
 func TestLossEndsTheWholeProcessGroup(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "--ttl", "1s", "key")...)
 		p.stdout.line(t, "parent ready")
@@ -383,6 +385,7 @@ func TestALossByAnotherHandIsNoticed(t *testing.T) {
 }
 
 func TestAStoppedCommandKeepsItsLock(t *testing.T) {
+	t.Parallel()
 	s := nodetest.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--ttl", "1s", "key")...)
 	var pid int
