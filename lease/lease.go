@@ -169,7 +169,7 @@ var errSettled = errors.New("settled")
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
 func (l *Lease) startRelease() error {
 	t := l.t
-	if t.heir != nil && t.minUntil.IsZero() && l.Err() == nil && t.heir.TakeOver(l) {
+	if t.heir != nil && t.minUntil().IsZero() && l.Err() == nil && t.heir.TakeOver(l) {
 		return errSettled
 	}
 	switch t.s.leave(t, l) {

@@ -19,25 +19,48 @@ import (
 //	lapsed  MaxHold was over; not renewed; released by its tenant, or given up at its deadline
 //	gone    released or lost; its lease has ended
 type tenure struct {
-	s        *Leases
-	hold     *mutex.Hold // nil while it is being acquired
-	key      string
-	owner    string
-	ttl      time.Duration
-	every    time.Duration
-	heir     Heir
-	minUntil time.Time // zero: no MinHold
+	s     *Leases
+	hold  *mutex.Hold // nil while it is being acquired
+	key   string
+	owner string
+	ttl   time.Duration
+	every time.Duration
+	heir  Heir
 
 	// Guarded by renewer.mu.
 	state     state
 	inRound   bool
-	index     int32  // in renewer.queue; -1: not in it
-	lease     *Lease // the tenant; nil when parked
-	maxUntil  time.Time
+	index     int32     // in renewer.queue; -1: not in it
+	lease     *Lease    // the tenant; nil when parked
+	bounds    *bounds   // nil: neither MinHold nor MaxHold
 	due       time.Time // when to look at it next
 	contended time.Time
 	loss      *mutex.LostError // why it was lost; nil if it was not
 	stated    *stated          // nil: no record is kept beside the key
+}
+
+// bounds is when a tenure may end at the earliest, and when its tenant ends at the latest. Most have neither: zero.
+type bounds struct{ minUntil, maxUntil time.Time }
+
+func (t *tenure) minUntil() time.Time {
+	if t.bounds == nil {
+		return time.Time{}
+	}
+	return t.bounds.minUntil
+}
+
+func (t *tenure) maxUntil() time.Time {
+	if t.bounds == nil {
+		return time.Time{}
+	}
+	return t.bounds.maxUntil
+}
+
+func (t *tenure) bind(minUntil, maxUntil time.Time) {
+	t.bounds = nil
+	if !minUntil.IsZero() || !maxUntil.IsZero() {
+		t.bounds = &bounds{minUntil, maxUntil}
+	}
 }
 
 type state uint8
@@ -116,12 +139,14 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 	}
 	t.hold = hold
 	t.lease = &Lease{t: t, token: hold.Token(), parent: p.req.Parent}
+	var minUntil, maxUntil time.Time
 	if p.req.MinHold > 0 {
-		t.minUntil = now.Add(p.req.MinHold + tick) // what is due within a tick is done now, and this must not be early
+		minUntil = now.Add(p.req.MinHold + tick) // what is due within a tick is done now, and this must not be early
 	}
 	if p.req.MaxHold > 0 {
-		t.maxUntil = now.Add(p.req.MaxHold)
+		maxUntil = now.Add(p.req.MaxHold)
 	}
+	t.bind(minUntil, maxUntil)
 	if hold.Waiters() > 0 && t.contended.IsZero() {
 		t.contended = now
 	}
@@ -150,10 +175,10 @@ func below(d time.Duration) time.Duration { return time.Duration(rand.Int63n(int
 func (r *renewer) scheduleLocked(t *tenure, now, at time.Time) {
 	at = sooner(at, now.Add(cluster.Left(t.hold.Deadline(), now)-early))
 	switch {
-	case t.state == live && !t.maxUntil.IsZero():
-		at = sooner(at, t.maxUntil)
+	case t.state == live && !t.maxUntil().IsZero():
+		at = sooner(at, t.maxUntil())
 	case t.state == parked:
-		at = sooner(at, t.minUntil)
+		at = sooner(at, t.minUntil())
 	}
 	t.due = at
 	if t.index < 0 {
@@ -236,11 +261,11 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 		case cluster.Left(deadline, now) <= early+tick:
 			r.dropLocked(t) // or it would be found again; lose ends it
 			todo = append(todo, func() { r.lose(t, "expired") })
-		case t.state == parked && !t.minUntil.After(now.Add(tick)):
+		case t.state == parked && !t.minUntil().After(now.Add(tick)):
 			r.dropLocked(t)
 			t.state = gone
 			todo = append(todo, func() { r.unpark(t) })
-		case t.state == live && !t.maxUntil.IsZero() && !t.maxUntil.After(now.Add(tick)):
+		case t.state == live && !t.maxUntil().IsZero() && !t.maxUntil().After(now.Add(tick)):
 			l := t.lease
 			t.state = lapsed
 			r.scheduleLocked(t, now, deadline)
@@ -351,7 +376,7 @@ func (r *renewer) leave(t *tenure, l *Lease) (was state) {
 		return gone
 	}
 	l.end(ErrReleased)
-	if now := time.Now(); t.state == live && t.minUntil.After(now) {
+	if now := time.Now(); t.state == live && t.minUntil().After(now) {
 		t.state, t.lease = parked, nil
 		r.scheduleLocked(t, now, t.due)
 		return parked
@@ -365,7 +390,7 @@ func (r *renewer) leave(t *tenure, l *Lease) (was state) {
 func (r *renewer) unkeep(t *tenure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	t.minUntil = time.Time{}
+	t.bind(time.Time{}, t.maxUntil())
 }
 
 func (r *renewer) handOver(l *Lease, parent context.Context, maxHold time.Duration) (*Lease, bool) {
@@ -379,10 +404,11 @@ func (r *renewer) handOver(l *Lease, parent context.Context, maxHold time.Durati
 	if !ok {
 		return nil, false
 	}
-	t.maxUntil = time.Time{}
+	var maxUntil time.Time
 	if maxHold > 0 {
-		t.maxUntil = now.Add(maxHold)
+		maxUntil = now.Add(maxHold)
 	}
+	t.bind(t.minUntil(), maxUntil)
 	t.lease = &Lease{t: t, token: token, parent: parent}
 	r.scheduleLocked(t, now, t.due)
 	l.released.Store(true)
@@ -467,7 +493,7 @@ func (r *renewer) leaveBehind(t *tenure) {
 	r.dropLocked(t)
 	t.state = gone
 	r.mu.Unlock()
-	if rest := min(time.Until(t.minUntil), r.s.c.Config().MaxTTL); rest >= t.ttl/2 {
+	if rest := min(time.Until(t.minUntil()), r.s.c.Config().MaxTTL); rest >= t.ttl/2 {
 		t.hold.Extend(rest, func(mutex.Verdict) {})
 	}
 	r.over(t, nil)

@@ -119,7 +119,7 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
-		s := lease(t, open(t, nodes, 0), Config{TTL: 4 * time.Second, RenewEvery: time.Second})
+		s := lease(t, open(t, nodes, 0), Config{TTL: 10 * time.Second, RenewEvery: time.Second})
 		job, _ := resumed(t, s, "job")
 		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
 			t.Fatal(err)
@@ -139,13 +139,13 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 			}
 			node := nodetest.Client(t, nodes, i)
 			eventually(t, "the node to be told what it has forgotten", func() bool {
+				if err := errors.Join(job.Err(), found.Err(), leader.Err()); err != nil {
+					t.Fatal(err)
+				}
 				n, _ := node.Exists(t.Context(), "{lock:job}:record", "{lock:found}:record", "{lock:election:boss}:record",
 					"lock:job", "lock:found", "lock:election:boss").Result()
 				return n == 6
 			})
-		}
-		if job.Err() != nil || found.Err() != nil || leader.Err() != nil {
-			t.Fatalf("%v, %v, %v", job.Err(), found.Err(), leader.Err())
 		}
 		next := lease(t, open(t, nodes, 0), Config{}) // to a new process the nodes are a new set
 		if now, ok, err := next.Leader(t.Context(), "boss"); !ok || err != nil || now.Token != leader.Token() {

@@ -77,19 +77,21 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 		r: r, key: key, lock: r.LockKey(key), value: r.newValue(req.Owner),
 		span: int64(req.Span), ttl: req.TTL,
 		settled: make(chan struct{}), members: make([]member, len(r.c.Nodes())),
+		ballot: &ballot{fences: make([]int64, len(r.c.Nodes()))},
 	}, nil
 }
 
 // ask sends the attempt to every node that can be asked. The time of the start is taken first, so that validity never
 // counts time that a node did not.
 func (h *Hold) ask(queue bool) {
+	start := time.Now()
 	h.mu.Lock()
-	h.start = time.Now()
+	h.ballot.start = start
 	for i := range h.members {
 		h.members[i].flying = 1
 	}
 	h.mu.Unlock()
-	cmd := h.r.acquireCommand(namesOf(h.lock), h.value, h.ttl, h.span, h.start)
+	cmd := h.r.acquireCommand(namesOf(h.lock), h.value, h.ttl, h.span, start)
 	for _, n := range h.r.c.Nodes() {
 		if h.over() {
 			(*acquirer)(h).Receive(n, nil, errUnasked)
@@ -123,10 +125,10 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 		h.landedLocked(m, Failed, err)
 	case granted:
 		h.landedLocked(m, Granted, nil)
-		m.fence = words.number
 		h.oursUntilLocked(h.ttl)
 		if h.phase == phaseVoting {
 			m.vote = n.Votes()
+			h.ballot.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)
 		}
 	default:
@@ -148,7 +150,7 @@ func (h *Hold) countLocked() (raise bool) {
 	for i := range h.members {
 		switch m := &h.members[i]; {
 		case m.result == Granted && m.vote:
-			votes = append(votes, m.fence)
+			votes = append(votes, h.ballot.fences[i])
 		case m.result == Pending:
 			open++
 		}
@@ -166,7 +168,7 @@ func (h *Hold) countLocked() (raise bool) {
 func (h *Hold) electLocked(votes []int64) (raise bool) {
 	m, exact := leading(votes)
 	h.token = m
-	h.raise = raiseTally{exact: int16(exact), pending: int16(len(votes) - exact)}
+	h.ballot.raise = raiseTally{exact: int16(exact), pending: int16(len(votes) - exact)}
 	if judge(h.r.c.Quorum(), exact, 0, len(votes)-exact) == settled {
 		h.winLocked()
 		return false
@@ -177,20 +179,20 @@ func (h *Hold) electLocked(votes []int64) (raise bool) {
 
 // winLocked makes the attempt a hold, unless its time is over already.
 func (h *Hold) winLocked() {
-	h.deadline = cluster.Deadline(h.start, h.ttl)
+	h.deadline = cluster.Deadline(h.ballot.start, h.ttl)
 	if cluster.Passed(h.deadline, time.Now()) {
-		h.failLocked(h.notAcquiredLocked("the answers came too late", h.raise.standing()))
+		h.failLocked(h.notAcquiredLocked("the answers came too late", h.ballot.raise.standing()))
 		return
 	}
 	h.tokens = h.span - 1
 	h.token -= h.tokens
-	h.phase = phaseHeld
+	h.phase, h.ballot = phaseHeld, nil
 	close(h.settled)
 }
 
 // failLocked ends the attempt. What was granted, or may be, is owed back; what is pending is decided by its answer.
 func (h *Hold) failLocked(err error) {
-	h.phase, h.err = phaseFailed, err
+	h.phase, h.err, h.ballot = phaseFailed, err, nil
 	for i := range h.members {
 		h.members[i].owes = h.members[i].mayHold()
 	}
@@ -348,7 +350,7 @@ func (h *Hold) sendRaises() {
 	for i, n := range h.r.c.Nodes() {
 		h.mu.Lock()
 		m := &h.members[i]
-		below := m.vote && m.fence < h.token && h.phase == phaseRaising
+		below := h.phase == phaseRaising && m.vote && h.ballot.fences[i] < h.token
 		token := h.token
 		h.mu.Unlock()
 		if below {
@@ -364,7 +366,7 @@ func (a *raiser) Receive(_ *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
 	h.mu.Lock()
 	if h.phase == phaseRaising {
-		t := &h.raise
+		t := &h.ballot.raise
 		t.pending--
 		if err == nil && reply == int64(1) {
 			t.owned++

@@ -170,7 +170,7 @@ func TestARaiseThatIsNotOwnedByAQuorumFails(t *testing.T) {
 			t.Fatal(err)
 		}
 		h.mu.Lock() // the answers cannot be taken in yet
-		h.start = time.Now()
+		h.ballot.start = time.Now()
 		for i := range h.members {
 			h.members[i].flying = 1
 		}

@@ -25,10 +25,9 @@ type Hold struct {
 
 	mu       sync.Mutex
 	phase    stage
-	lost     bool // a round found it over
-	raise    raiseTally
-	err      error // why it failed
-	start    time.Time
+	lost     bool    // a round found it over
+	err      error   // why it failed
+	ballot   *ballot // nil once the phase is held or failed
 	deadline time.Time
 	expiry   time.Time // when the key is gone from every node that said it is ours; it never moves back
 	token    int64     // while raising: the token that is aimed at
@@ -37,6 +36,13 @@ type Hold struct {
 	members  []member
 	round    *extension // of Extend; nil while none is under way
 	release  releaseTally
+}
+
+// ballot is what is known while the phase is voting or raising. Holds are many, and keep nothing of it.
+type ballot struct {
+	start  time.Time // before any node was asked
+	fences []int64   // of the members, as they granted
+	raise  raiseTally
 }
 
 type stage uint8
@@ -56,7 +62,6 @@ type member struct {
 	owes   bool  // is to be released as soon as nothing is in flight
 	forgot bool  // was healed, and Forgot has not said so yet
 	flying uint8 // acquires and extends whose answer is awaited: a release must not overtake them
-	fence  int64 // as granted
 	said   *said // what else it said last; nil if that is nothing
 }
 

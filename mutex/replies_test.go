@@ -153,7 +153,7 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		h.start = time.Now()
+		h.ballot.start = time.Now()
 		for i := range h.members {
 			h.members[i].flying = 1
 		}
