@@ -33,6 +33,7 @@ func (n *Node) aside(c Command, r Receiver) {
 		cmd = c.redis(true)
 		err = n.process(context.WithoutCancel(n.c.ctx), cmd)
 	}
+	n.reportError(err)
 	if lost(err) {
 		n.trip(err)
 	}

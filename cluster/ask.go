@@ -49,7 +49,11 @@ func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []a
 }
 
 func (n *Node) ask(ctx context.Context, cmd *redis.Cmd) error {
+	began := n.tel.Now()
 	err := n.process(ctx, cmd)
+	if !lost(err) || !hurried(ctx) {
+		n.reportOne(began, err)
+	}
 	switch {
 	case !lost(err):
 		return err

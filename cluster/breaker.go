@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -53,7 +54,9 @@ func (n *Node) trip(err error) {
 	if !n.c.spawn(func() { n.recover(d) }) {
 		return
 	}
-	n.c.cfg.Logger.Warn("redlock: node down", "node", n.name, "error", err)
+	n.tel.Tripped()
+	n.c.sayOf(n, slog.LevelWarn, "node down", "error", err)
+	n.c.weigh()
 }
 
 // recover probes until the node answers, then sends what it is owed and lets it be asked again.
@@ -129,7 +132,8 @@ func (n *Node) up(d *downtime) bool {
 			loaded[o.cmd.script] = true
 		}
 	}
-	n.c.cfg.Logger.Info("redlock: node back", "node", n.name, "after", time.Since(d.since).Round(time.Millisecond))
+	n.c.sayOf(n, slog.LevelInfo, "node back", "after", time.Since(d.since).Round(time.Millisecond))
+	n.c.weigh()
 	return true
 }
 

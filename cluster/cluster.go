@@ -7,16 +7,21 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
 // Cluster is a set of independent nodes. All methods may be called concurrently. It belongs to one process: what it
 // sends carries its process id.
 type Cluster struct {
 	cfg     Config
+	tel     *telemetry.Telemetry // nil: nothing is reported
+	events  events
 	nodes   []*Node
 	process string
 	epoch   time.Time
@@ -62,22 +67,26 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		cfg: cfg, process: rand.Text(), epoch: time.Now(),
 		idle: make(chan struct{}, 1), closed: make(chan struct{}), servers: map[string]*Node{},
 	}
+	if c.tel, err = telemetry.New(cfg.MeterProvider, cfg.TracerProvider, cfg.KeyAttribute); err != nil {
+		return nil, fieldError("Config.MeterProvider", "%v", err)
+	}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for i, t := range targets {
 		c.add(i, t)
 	}
+	c.watch()
 	if err := c.meet(ctx); err != nil {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
 	if len(c.nodes)%2 == 0 {
-		cfg.Logger.Warn("redlock: an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
+		c.Say(slog.LevelWarn, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
 	}
 	return c, nil
 }
 
 func (c *Cluster) add(i int, t target) {
-	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}}
+	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name)}
 	n.stream.bell = make(chan struct{}, 1)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
@@ -201,6 +210,7 @@ func (c *Cluster) Close(ctx context.Context) error {
 
 func (c *Cluster) shutdown() {
 	defer close(c.closed)
+	c.tel.Close()
 	c.drain()
 	c.spawnMu.Lock()
 	c.dead.Store(true)

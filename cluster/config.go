@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Config says which nodes make the set and how patient to be with them. Zero fields mean their defaults.
@@ -48,8 +50,21 @@ type Config struct {
 	// the nodes. What needs a quorum fails without one as ever.
 	Partial bool
 
-	// Logger gets one line per event a person must know: a node down or back, a restart seen. Default slog.Default().
+	// Logger gets one line per event a person must know: a node down or back, a restart seen, no quorum, a clock that is
+	// off, a lock lost. Of each kind it gets five within ten seconds at most, and then how many there were more; a slow
+	// handler delays nothing but lines. Default slog.Default().
 	Logger *slog.Logger
+
+	// MeterProvider and TracerProvider are where this Cluster, and what is built on it, report to through OpenTelemetry;
+	// docs/observability.md lists what. They are code that runs beside locks and must not block. Default: nil, nothing is
+	// reported, and that costs a comparison. Programs that use the global ones give otel.GetMeterProvider() and
+	// otel.GetTracerProvider().
+	MeterProvider  metric.MeterProvider
+	TracerProvider trace.TracerProvider
+
+	// KeyAttribute makes an attribute, redlock.key, of the key of a lock, for all metrics and spans that speak of one; ""
+	// leaves it out. There must be few of them, as "order" of "order:42". Default: nil, keys are told to nobody.
+	KeyAttribute func(key string) string
 }
 
 // withDefaults fills in defaults on the copy it is given.

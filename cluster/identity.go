@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -108,9 +109,12 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 		err = loadScripts(ctx, cn)
 	}
 	if restarted {
-		n.c.cfg.Logger.Warn("redlock: node restarted; it may have forgotten locks, so its vote does not count for a while",
-			"node", n.name, "for", n.c.cfg.MaxTTL)
+		n.tel.Restarted()
+		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
+			"for", n.c.cfg.MaxTTL)
+		n.c.weigh()
 	}
+	n.sayClock()
 	return err
 }
 

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
 // Node is one independent Redis. All methods may be called concurrently.
@@ -18,6 +20,7 @@ type Node struct {
 	stands bool // see target
 	client redis.UniversalClient
 	stream stream
+	tel    *telemetry.Node
 
 	down       atomic.Pointer[downtime]
 	life       atomic.Pointer[Life]

@@ -323,7 +323,8 @@ func TestAnEvenNumberOfNodesIsWarnedOf(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Embedded(t, 2)
 	var log bytes.Buffer
-	open(t, s, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	c := open(t, s, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	shut(t, c) // which waits for what is logged
 	if !strings.Contains(log.String(), "even number") {
 		t.Errorf("the log says %q", &log)
 	}

@@ -133,7 +133,9 @@ func (n *Node) exchange(calls []call, batch []redis.Cmder) []redis.Cmder {
 			batch = append(batch, cl.redis(cl.bySource))
 		}
 	}
+	began := n.tel.Now()
 	n.exec(batch)
+	n.report(began, batch)
 	n.stream.answered(calls)
 	sent := batch
 	for i := range calls {

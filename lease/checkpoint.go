@@ -87,10 +87,9 @@ func (l *Lease) orLost(err error) error {
 	if !errors.Is(err, register.ErrOvertaken) {
 		return err
 	}
-	const reason = "overtaken by a newer token"
-	l.t.s.lose(l.t, reason)
+	l.t.s.lose(l.t, overtaken)
 	if lost := l.lost(); lost != nil {
 		return lost
 	}
-	return l.t.hold.Lost(reason)
+	return l.t.hold.Lost(overtaken)
 }

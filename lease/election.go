@@ -59,7 +59,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req.Owner = candidate
 	req.Heir = election{s, name}
-	l, err := s.Await(ctx, electionKey(name), req)
+	l, err := s.reported(ctx, electionKey(name), req, s.Await)
 	if err != nil {
 		return nil, err
 	}

@@ -107,7 +107,7 @@ func (l *Lease) Err() error {
 	err := l.err
 	l.mu.Unlock()
 	if err == nil && cluster.Passed(l.t.hold.Deadline(), time.Now()) {
-		l.t.s.lose(l.t, "expired")
+		l.t.s.lose(l.t, expired)
 		l.mu.Lock()
 		err = l.err
 		l.mu.Unlock()
@@ -157,6 +157,9 @@ func (l *Lease) giveBack(ctx context.Context) error {
 		return err
 	}
 	err = l.t.hold.AwaitRelease(ctx)
+	if errors.Is(err, ErrLost) && l.lost() == nil {
+		l.t.s.reportLoss(l.t, foundLate)
+	}
 	if lost := l.lost(); lost != nil {
 		return lost // it had ended before it was released
 	}
@@ -170,6 +173,7 @@ var errSettled = errors.New("settled")
 func (l *Lease) startRelease() error {
 	t := l.t
 	if t.heir != nil && t.minUntil().IsZero() && l.Err() == nil && t.heir.TakeOver(l) {
+		t.s.reportEnd(l, "handed_over")
 		return errSettled
 	}
 	switch t.s.leave(t, l) {
@@ -179,9 +183,11 @@ func (l *Lease) startRelease() error {
 		}
 		return l.Err()
 	case parked:
+		t.s.reportEnd(l, "kept")
 		return errSettled
 	}
 	err := t.hold.StartRelease()
+	t.s.reportEnd(l, "released")
 	if t.heir != nil {
 		t.heir.Over(l)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/telemetry"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -33,6 +34,7 @@ type parent = context.Context
 // Leases acquires leases and keeps them alive: one goroutine renews them all. All methods may be called concurrently.
 type Leases struct {
 	c       *cluster.Cluster
+	tel     *telemetry.Telemetry // nil: nothing is reported
 	red     *mutex.Redlock
 	cfg     Config
 	waiting waiting
@@ -42,6 +44,7 @@ type Leases struct {
 	shut    sync.Once
 	closed  chan struct{} // closed when everything is released
 	once    sync.Once
+	unwatch func()
 
 	renewer
 }
@@ -55,10 +58,11 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 		return nil, err
 	}
 	cfg.Prefix, cfg.Owner, cfg.FenceRetention = red.Config().Prefix, red.Config().Owner, red.Config().FenceRetention
-	s := &Leases{c: c, red: red, cfg: cfg, closing: make(chan struct{}), closed: make(chan struct{})}
+	s := &Leases{c: c, tel: c.Telemetry(), red: red, cfg: cfg, closing: make(chan struct{}), closed: make(chan struct{})}
 	s.renewer.init(s)
 	s.waiting.init(s)
 	s.errands.init()
+	s.watch()
 	return s, nil
 }
 
@@ -75,7 +79,7 @@ func (s *Leases) Redlock() *mutex.Redlock { return s.red }
 // mutex.Redlock.Acquire's, or a *LostError if it was lost before it was given out. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
 // those of the lease's context.
 func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
-	l, err := s.Try(ctx, key, request(opts))
+	l, err := s.reported(ctx, key, request(opts), s.Try)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +89,7 @@ func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*L
 // Acquire waits for key until ctx ends. The error is that of TryAcquire for anything but a key that is held; when ctx
 // ends it is a *NotAcquiredError with ctx.Err() in its chain.
 func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
-	l, err := s.Await(ctx, key, request(opts))
+	l, err := s.reported(ctx, key, request(opts), s.Await)
 	if err != nil {
 		return nil, err
 	}
@@ -166,6 +170,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 		hold.GiveUp(err)
 		return nil, err
 	}
+	s.tel.Granted(p.key, hold.Waiters())
 	s.waiting.ring(s.red.LockKey(p.key)) // winning took this process out of the queues; who waits here queues again
 	return l, nil
 }
@@ -187,6 +192,7 @@ func (s *Leases) Close(ctx context.Context) error {
 			defer close(s.closed)
 			s.drain()
 			s.c.Unlisten(&s.waiting)
+			s.unwatch()
 		}()
 	})
 	select {

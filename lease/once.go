@@ -36,7 +36,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 	}
 	req := request(opts)
 	req.Parent = ctx
-	l, err := s.Await(ctx, onceKey(job), req)
+	l, err := s.reported(ctx, onceKey(job), req, s.Await)
 	if err != nil {
 		return false, err
 	}

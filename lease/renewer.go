@@ -138,7 +138,7 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 		return nil, false
 	}
 	t.hold = hold
-	t.lease = &Lease{t: t, token: hold.Token(), parent: p.req.Parent}
+	t.lease = &Lease{t: t, token: hold.Token(), parent: r.s.dated(p.req.Parent)}
 	var minUntil, maxUntil time.Time
 	if p.req.MinHold > 0 {
 		minUntil = now.Add(p.req.MinHold + tick) // what is due within a tick is done now, and this must not be early
@@ -248,7 +248,7 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 		for _, t := range slices.Clone(r.queue) {
 			if cluster.Left(t.hold.Deadline(), now) <= early+tick {
 				r.dropLocked(t)
-				todo = append(todo, func() { r.lose(t, "expired, by a clock that jumped or a machine that was suspended") })
+				todo = append(todo, func() { r.lose(t, clockJumped) })
 			} else {
 				r.scheduleLocked(t, now, now)
 			}
@@ -260,7 +260,7 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 		switch {
 		case cluster.Left(deadline, now) <= early+tick:
 			r.dropLocked(t) // or it would be found again; lose ends it
-			todo = append(todo, func() { r.lose(t, "expired") })
+			todo = append(todo, func() { r.lose(t, expired) })
 		case t.state == parked && !t.minUntil().After(now.Add(tick)):
 			r.dropLocked(t)
 			t.state = gone
@@ -269,7 +269,7 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 			l := t.lease
 			t.state = lapsed
 			r.scheduleLocked(t, now, deadline)
-			todo = append(todo, func() { l.end(t.hold.Lost("held for MaxHold")) })
+			todo = append(todo, func() { l.end(t.hold.Lost(heldTooLong)); r.s.reportLoss(t, heldTooLong) })
 		case t.state == lapsed || t.inRound: // the round that is under way has moved the deadline
 			r.scheduleLocked(t, now, deadline)
 		default:
@@ -288,7 +288,7 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 // renew begins a round for each, and sends a node all of theirs at once.
 func (r *renewer) renew(all []*tenure, box *mutex.Outbox) {
 	for _, t := range all {
-		t.hold.ExtendIn(box, t.ttl, func(v mutex.Verdict) { r.settled(t, v) })
+		t.hold.ExtendIn(box, t.ttl, r.s.observed(t, func(v mutex.Verdict) { r.settled(t, v) }))
 	}
 	box.Send()
 }
@@ -300,7 +300,7 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 		r.lose(t, t.hold.WhyOver())
 		return
 	case mutex.Late:
-		r.lose(t, "expired")
+		r.lose(t, expired)
 		return
 	}
 	r.mu.Lock()
@@ -330,6 +330,7 @@ func (r *renewer) lose(t *tenure, reason string) {
 		r.mu.Unlock()
 		return
 	}
+	overdue := t.state == lapsed // that was reported
 	t.state = gone
 	l, lost := t.lease, t.hold.Lost(reason)
 	t.loss = lost
@@ -339,6 +340,12 @@ func (r *renewer) lose(t *tenure, reason string) {
 	r.mu.Unlock()
 	t.hold.GiveUp(lost)
 	r.over(t, l)
+	if l != nil {
+		r.s.reportEnd(l, "lost")
+		if !overdue {
+			r.s.reportLoss(t, reason)
+		}
+	}
 }
 
 func (r *renewer) over(t *tenure, l *Lease) {
@@ -409,7 +416,7 @@ func (r *renewer) handOver(l *Lease, parent context.Context, maxHold time.Durati
 		maxUntil = now.Add(maxHold)
 	}
 	t.bind(t.minUntil(), maxUntil)
-	t.lease = &Lease{t: t, token: token, parent: parent}
+	t.lease = &Lease{t: t, token: token, parent: r.s.dated(parent)}
 	r.scheduleLocked(t, now, t.due)
 	l.released.Store(true)
 	l.end(ErrReleased)

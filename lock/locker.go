@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/telemetry"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -19,6 +21,7 @@ import (
 // whole process.
 type Locker struct {
 	c      *cluster.Cluster
+	tel    *telemetry.Telemetry // nil: nothing is reported
 	leases *lease.Leases
 	stats  counters
 
@@ -30,6 +33,8 @@ type Locker struct {
 	lines   map[string]*line
 	work    int           // functions running under a lock
 	idle    chan struct{} // closed when closing and work is zero
+
+	unwatch func()
 }
 
 // New makes a Locker on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
@@ -38,10 +43,12 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Locker{
-		c: c, leases: leases, lines: map[string]*line{},
+	k := &Locker{
+		c: c, tel: c.Telemetry(), leases: leases, lines: map[string]*line{},
 		shut: make(chan struct{}), closed: make(chan struct{}), idle: make(chan struct{}),
-	}, nil
+	}
+	k.watch()
+	return k, nil
 }
 
 // WithLock runs fn while holding key, on the caller's goroutine. It waits for the key until ctx ends or as long as the
@@ -59,24 +66,37 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 //
 // A release that does not reach a quorum is logged and counted: fn has succeeded, and the key expires.
 func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.Context) error, opts ...Option) error {
+	ctx, span := k.tel.Under(ctx, key)
+	defer span.End()
 	l, err := k.acquire(ctx, ctx, key, opts)
 	if err != nil {
+		if span != nil {
+			span.Failed(refusalClass(err))
+		}
 		return err
 	}
 	if !k.begin() {
 		k.release(ctx, l)
+		span.Failed("closed")
 		return fmt.Errorf("redlock: %q: %w", key, ErrClosed)
 	}
+	span.Got(l.Token())
 	defer k.end()
 	released := false
 	defer func() {
 		if !released { // fn panicked or left the goroutine
+			span.Done()
 			k.release(ctx, l)
 		}
 	}()
 	err = fn(l.Context())
 	released = true
-	if lost := k.release(ctx, l); lost != nil && !errors.Is(err, lost) {
+	span.Done()
+	lost := k.release(ctx, l)
+	if lost != nil {
+		span.Failed("lost")
+	}
+	if lost != nil && !errors.Is(err, lost) {
 		return errors.Join(err, lost)
 	}
 	return err
@@ -105,6 +125,15 @@ func (k *Locker) TryLock(ctx context.Context, key string, opts ...Option) (*leas
 
 // acquire gets the lease. Its context derives from parent.
 func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option) (*lease.Lease, error) {
+	began := k.tel.Now()
+	l, err := k.get(ctx, parent, key, opts)
+	if k.tel != nil {
+		k.tel.Waited(ctx, key, began, refusalClass(err))
+	}
+	return l, err
+}
+
+func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*lease.Lease, error) {
 	req, err := gather(opts)
 	if err := errors.Join(err, k.leases.Check(key, req.Request)); err != nil {
 		return nil, err
@@ -143,9 +172,11 @@ func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option)
 
 // tooLate is the error of a wait that was longer than the Wait option allows. Its own timer is not the caller's context.
 func tooLate(held NotAcquiredError, wait time.Duration) error {
-	held.Reason, held.Err = fmt.Sprintf("not given within %v", wait), nil
+	held.Reason, held.Err = notWithin+wait.String(), nil
 	return &held
 }
+
+const notWithin = "not given within "
 
 // refused is the error of a call that did not come to ask the nodes.
 func (k *Locker) refused(key, reason string, why error) error {
@@ -213,7 +244,7 @@ func (k *Locker) release(ctx context.Context, l *lease.Lease) error {
 		return lost
 	}
 	k.stats.releaseFailures.Add(1)
-	k.c.Config().Logger.Warn("redlock: release did not reach a quorum; the key expires", "key", l.Key(), "error", err)
+	k.c.Say(slog.LevelWarn, "release did not reach a quorum; the key expires", "key", l.Key(), "error", err)
 	return nil
 }
 
@@ -264,6 +295,7 @@ func (k *Locker) finish() {
 	k.leases.Cancel(ErrClosed)
 	<-k.idle
 	k.leases.Close(context.Background())
+	k.unwatch()
 }
 
 // Stats counts what a Locker has done since it was made.

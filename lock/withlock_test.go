@@ -225,6 +225,7 @@ func TestAReleaseThatReachesNoQuorumIsLoggedOnceAndCounted(t *testing.T) {
 		if n := k.Stats().ReleaseFailures; n != 1 {
 			t.Errorf("%d failures were counted", n)
 		}
+		c.Close(t.Context()) // which waits for what is logged
 		if n := strings.Count(log.String(), "release did not reach a quorum"); n != 1 || !strings.Contains(log.String(), "key=k") {
 			t.Errorf("it was logged %d times:\n%s", n, log.String())
 		}

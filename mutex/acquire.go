@@ -29,6 +29,16 @@ type Request struct {
 // Whatever was, or may have been, granted to an attempt that fails is given back, also after ctx has ended and after
 // Acquire has returned.
 func (r *Redlock) Acquire(ctx context.Context, key string, req Request) (*Hold, error) {
+	tel := r.c.Telemetry()
+	began := tel.Now()
+	h, err := r.attempt(ctx, key, req)
+	if tel != nil {
+		tel.Attempted(ctx, key, began, RefusalClass(err))
+	}
+	return h, err
+}
+
+func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, error) {
 	h, err := r.newHold(key, req)
 	if err != nil {
 		return nil, err
@@ -181,7 +191,7 @@ func (h *Hold) electLocked(votes []int64) (raise bool) {
 func (h *Hold) winLocked() {
 	h.deadline = cluster.Deadline(h.ballot.start, h.ttl)
 	if cluster.Passed(h.deadline, time.Now()) {
-		h.failLocked(h.notAcquiredLocked("the answers came too late", h.ballot.raise.standing()))
+		h.failLocked(h.notAcquiredLocked(tooLate, h.ballot.raise.standing()))
 		return
 	}
 	h.tokens = h.span - 1
@@ -290,6 +300,12 @@ func (h *Hold) outlookLocked() (freeIn time.Duration, split bool) {
 	return lefts[needed-1], len(h.members)-most >= quorum
 }
 
+// The reasons of attempts that failed although nobody else has the key.
+const (
+	tooLate   = "the answers came too late"
+	unsettled = "it expired on too many nodes before its token was settled"
+)
+
 // grant is a parsed reply of the acquire script.
 type grant struct {
 	number  int64 // the fence, or how many ms are left of the holder's TTL
@@ -375,7 +391,7 @@ func (a *raiser) Receive(_ *cluster.Node, reply any, err error) {
 		case settled:
 			h.winLocked()
 		case impossible:
-			h.failLocked(h.notAcquiredLocked("it expired on too many nodes before its token was settled", t.standing()))
+			h.failLocked(h.notAcquiredLocked(unsettled, t.standing()))
 		}
 	}
 	h.mu.Unlock()

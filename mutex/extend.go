@@ -19,6 +19,8 @@ const (
 	Late                     // the answers came after the old deadline
 )
 
+func (v Verdict) String() string { return [...]string{"extended", "undecided", "over", "late"}[v] }
+
 // Extend asks every node to keep the key for ttl from now on, and calls settle once, when the round is decided, on a
 // goroutine that must not be blocked (or on the caller's). A node that had lost the key is given it again; it counts
 // from the next round on, never in the round that healed it, because somebody else may have held it in between.

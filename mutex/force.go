@@ -113,6 +113,9 @@ func readForce(reply any, err error) (taken bool, left time.Duration, _ error) {
 	return false, 0, badReply("seize", reply)
 }
 
+// GoneOrTaken is the reason of a loss that nobody forced.
+const GoneOrTaken = "gone or taken on too many nodes"
+
 // WhyOver is the reason to give for a hold that a round of extension found to be over.
 func (h *Hold) WhyOver() string {
 	h.mu.Lock()
@@ -122,5 +125,5 @@ func (h *Hold) WhyOver() string {
 			return by.String()
 		}
 	}
-	return "gone or taken on too many nodes"
+	return GoneOrTaken
 }

@@ -1,0 +1,177 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// What a person must know is logged here, and nowhere else: a line each, few of a kind. The lines are written by a
+// goroutine that runs while there are some, because who has to tell of an event may serve a node's stream or keep locks
+// alive, and a handler may wait for a disk or a terminal.
+
+const (
+	sayAtMost = 5                // lines of a kind
+	sayWithin = 10 * time.Second // in this time
+)
+
+// events is the lines to be written.
+type events struct {
+	mu      sync.Mutex
+	kinds   map[kind]*saying
+	lines   []slog.Record
+	writing bool
+	gone    bool // the quorum, as of the last line about it
+	skewed  map[*Node]bool
+}
+
+// kind is a message, and the node it is about, if it is about one.
+type kind struct {
+	node    *Node
+	message string
+}
+
+// saying is how much was said of a kind.
+type saying struct {
+	since   time.Time
+	said    int
+	dropped int
+}
+
+// allow reports whether a line may be written at now, and how many were left out since the last one.
+func (s *saying) allow(now time.Time) (dropped int, ok bool) {
+	if now.Sub(s.since) >= sayWithin {
+		s.since, s.said = now, 0
+	}
+	if s.said >= sayAtMost {
+		s.dropped++
+		return 0, false
+	}
+	s.said++
+	dropped, s.dropped = s.dropped, 0
+	return dropped, true
+}
+
+// Say logs an event that a person must know, with pairs of names and values, unless there were many of its kind. It is for
+// the packages on top. It does not wait for the line to be written; Close does.
+func (c *Cluster) Say(level slog.Level, message string, args ...any) {
+	c.sayOf(nil, level, message, args...)
+}
+
+// sayOf is Say about a node.
+func (c *Cluster) sayOf(n *Node, level slog.Level, message string, args ...any) {
+	if !c.cfg.Logger.Enabled(c.ctx, level) {
+		return
+	}
+	e, now := &c.events, time.Now()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.kinds == nil {
+		e.kinds = map[kind]*saying{}
+	}
+	s := e.kinds[kind{n, message}]
+	if s == nil {
+		s = &saying{since: now}
+		e.kinds[kind{n, message}] = s
+	}
+	dropped, ok := s.allow(now)
+	if !ok {
+		return
+	}
+	line := slog.NewRecord(now, level, "redlock: "+message, 0)
+	if n != nil {
+		line.Add("node", n.name)
+	}
+	line.Add(args...)
+	if dropped > 0 {
+		line.Add("suppressed", dropped)
+	}
+	e.lines = append(e.lines, line)
+	if !e.writing {
+		e.writing = c.spawn(c.write)
+	}
+}
+
+// write writes the lines there are.
+func (c *Cluster) write() {
+	e := &c.events
+	for {
+		e.mu.Lock()
+		lines := e.lines
+		e.lines = nil
+		e.writing = len(lines) > 0
+		e.mu.Unlock()
+		if len(lines) == 0 {
+			return
+		}
+		for _, line := range lines {
+			c.cfg.Logger.Handler().Handle(context.Background(), line)
+		}
+	}
+}
+
+// weigh says so when there is no quorum any more, or again. It is called when a node went down or restarted, or is back.
+// That a quarantine is over nobody tells, so where one was in the way it looks again then.
+func (c *Cluster) weigh() {
+	if !c.cfg.Logger.Enabled(c.ctx, slog.LevelError) || c.dead.Load() {
+		return
+	}
+	spare := c.spare()
+	e := &c.events
+	e.mu.Lock()
+	was := e.gone
+	e.gone = spare < 0
+	e.mu.Unlock()
+	switch {
+	case spare < 0 && !was:
+		c.Say(slog.LevelError, "no quorum: nothing can be locked", "nodes", len(c.nodes),
+			"need", c.Quorum(), "voting", c.Quorum()+spare)
+		c.spawn(c.watchQuarantine)
+	case spare >= 0 && was:
+		c.Say(slog.LevelWarn, "a quorum again", "nodes", len(c.nodes), "need", c.Quorum(), "voting", c.Quorum()+spare)
+	}
+}
+
+// watchQuarantine looks again when the next quarantine is over, for as long as there is no quorum.
+func (c *Cluster) watchQuarantine() {
+	for {
+		next, now := time.Duration(-1), time.Now()
+		for _, n := range c.nodes {
+			if left := time.Duration(n.quarantine.Load() - c.since(now)); !n.votes(now) && (next < 0 || left < next) {
+				next = left
+			}
+		}
+		if next < 0 || !c.pause(next+time.Millisecond) {
+			return
+		}
+		c.weigh()
+		e := &c.events
+		e.mu.Lock()
+		gone := e.gone
+		e.mu.Unlock()
+		if !gone {
+			return
+		}
+	}
+}
+
+// sayClock says so when the node's clock is off, once until it is right again.
+func (n *Node) sayClock() {
+	n.mu.Lock()
+	offset := n.offset
+	n.mu.Unlock()
+	off := offset.Abs() > clockTolerance
+	e := &n.c.events
+	e.mu.Lock()
+	was := e.skewed[n]
+	if e.skewed == nil {
+		e.skewed = map[*Node]bool{}
+	}
+	e.skewed[n] = off
+	e.mu.Unlock()
+	if off && !was {
+		n.c.sayOf(n, slog.LevelWarn, "the node's clock and this machine's are apart; keep them in step with NTP",
+			"offset", offset.Round(time.Millisecond))
+	}
+}

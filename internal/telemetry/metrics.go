@@ -1,0 +1,154 @@
+package telemetry
+
+// Metric is one metric, as it is written down in docs/observability.md.
+type Metric struct {
+	Name string
+	Kind Kind
+	Unit string
+	Help string
+}
+
+// Kind is the instrument behind a metric.
+type Kind uint8
+
+const (
+	Histogram Kind = iota
+	Counter
+	Sum   // goes up and down, and adds up over everything that is observed
+	Gauge // does not add up
+)
+
+func (k Kind) String() string { return [...]string{"histogram", "counter", "sum", "gauge"}[k] }
+
+// The metrics that are recorded as things happen.
+const (
+	lockWait        = "redlock.lock.wait"
+	lockRefusals    = "redlock.lock.refusals"
+	lockAttempt     = "redlock.lock.attempt"
+	lockHold        = "redlock.lock.hold"
+	lockLosses      = "redlock.lock.losses"
+	lockRenewalLeft = "redlock.lock.renewal.left"
+	lockWaiters     = "redlock.lock.waiters"
+	nodeLatency     = "redlock.node.latency"
+	nodeErrors      = "redlock.node.errors"
+	nodeTrips       = "redlock.node.trips"
+	nodeRestarts    = "redlock.node.restarts"
+)
+
+// The metrics that are read when they are collected; see Watch.
+const (
+	LockHandOvers       = "redlock.lock.handovers"
+	LockReleaseFailures = "redlock.lock.release.failures"
+	LockQueue           = "redlock.lock.queue"
+	LockHeld            = "redlock.lock.held"
+	ClusterSpare        = "redlock.cluster.spare"
+	NodeUp              = "redlock.node.up"
+	NodeQuarantine      = "redlock.node.quarantine"
+	NodeQueue           = "redlock.node.queue"
+	NodeOwed            = "redlock.node.owed"
+	NodeClockOffset     = "redlock.node.clock.offset"
+
+	CacheHits        = "redlock.cache.hits"
+	CacheNearHits    = "redlock.cache.near.hits"
+	CacheNegative    = "redlock.cache.negative"
+	CacheStale       = "redlock.cache.stale"
+	CacheMisses      = "redlock.cache.misses"
+	CacheLoads       = "redlock.cache.loads"
+	CacheLoadErrors  = "redlock.cache.load.errors"
+	CacheLoadTime    = "redlock.cache.load.time"
+	CacheRefreshes   = "redlock.cache.refreshes"
+	CacheWaits       = "redlock.cache.waits"
+	CacheRefused     = "redlock.cache.refused"
+	CacheUnleased    = "redlock.cache.unleased"
+	CacheUndecodable = "redlock.cache.undecodable"
+	CacheTooLarge    = "redlock.cache.too_large"
+	CacheStandIns    = "redlock.cache.stand_ins"
+	CacheOwed        = "redlock.cache.owed"
+
+	SessionCreated   = "redlock.session.created"
+	SessionLoaded    = "redlock.session.loaded"
+	SessionCommitted = "redlock.session.committed"
+	SessionRenewed   = "redlock.session.renewed"
+	SessionDestroyed = "redlock.session.destroyed"
+	SessionLogouts   = "redlock.session.logouts"
+	SessionGone      = "redlock.session.gone"
+	SessionRestored  = "redlock.session.restored"
+	SessionFailures  = "redlock.session.failures"
+)
+
+// Metrics are all metrics there are.
+var Metrics = []Metric{
+	{lockWait, Histogram, "s", "From asking for a lock to having it, or to giving up."},
+	{lockRefusals, Counter, "{refusal}", "Locks that were asked for and not given."},
+	{lockAttempt, Histogram, "s", "One attempt at a key on the nodes."},
+	{lockHold, Histogram, "s", "From having a lock to its end."},
+	{lockLosses, Counter, "{loss}", "Locks that ended without being released."},
+	{lockRenewalLeft, Histogram, "1", "What was left up to the deadline when a renewal was decided, as a share of the TTL."},
+	{lockWaiters, Histogram, "{process}", "Other processes that waited for a key when it was acquired."},
+	{LockHandOvers, Counter, "{handover}", "Locks given on within a process without asking the nodes."},
+	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
+	{LockQueue, Sum, "{caller}", "Callers that stand in line for a lock in this process."},
+	{LockHeld, Sum, "{lock}", "Locks that this process holds and keeps alive."},
+
+	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},
+	{nodeLatency, Histogram, "s", "From sending a batch of commands to a node to having its answers."},
+	{nodeErrors, Counter, "{command}", "Commands that a node refused or did not answer."},
+	{NodeUp, Gauge, "1", "1 while a node is asked, 0 while it is down and probed."},
+	{nodeTrips, Counter, "{trip}", "How often a node went down."},
+	{NodeQuarantine, Gauge, "s", "How long until the votes of a node that restarted count again."},
+	{nodeRestarts, Counter, "{restart}", "Restarts of a node that may have made it forget locks."},
+	{NodeQueue, Sum, "{command}", "Commands that wait for a node's answer."},
+	{NodeOwed, Sum, "{command}", "Releases that a node is sent when it is back."},
+	{NodeClockOffset, Gauge, "s", "A node's clock minus this machine's, when it was last connected to."},
+
+	{CacheHits, Counter, "{entry}", "Entries served from a node."},
+	{CacheNearHits, Counter, "{entry}", "Entries served from this process's memory."},
+	{CacheNegative, Counter, "{entry}", "Of both: served that there is no such thing."},
+	{CacheStale, Counter, "{entry}", "Entries served after their TTL, because a load failed."},
+	{CacheMisses, Counter, "{entry}", "Entries that were not there."},
+	{CacheLoads, Counter, "{load}", "Loads that were run."},
+	{CacheLoadErrors, Counter, "{load}", "Of them: failed, other than by ErrNotFound."},
+	{CacheLoadTime, Counter, "s", "Time of all loads together."},
+	{CacheRefreshes, Counter, "{load}", "Of the loads: in the background, while an entry was served."},
+	{CacheWaits, Counter, "{wait}", "Waits for a load of another process or call."},
+	{CacheRefused, Counter, "{entry}", "Fills that were not stored, because their lease stood no longer."},
+	{CacheUnleased, Counter, "{load}", "Loads without a lease, because no node was reached or the wait was too long."},
+	{CacheUndecodable, Counter, "{entry}", "Entries that could not be decoded."},
+	{CacheTooLarge, Counter, "{entry}", "Loaded values above Config.MaxValue."},
+	{CacheStandIns, Counter, "{question}", "Questions to the node that stands in for a key's owner."},
+	{CacheOwed, Counter, "{deletion}", "Deletions that a node was not reached with at once."},
+
+	{SessionCreated, Counter, "{session}", "Sessions created."},
+	{SessionLoaded, Counter, "{session}", "Sessions loaded."},
+	{SessionCommitted, Counter, "{session}", "Commits to sessions."},
+	{SessionRenewed, Counter, "{session}", "Sessions that were given a new id."},
+	{SessionDestroyed, Counter, "{session}", "Sessions destroyed."},
+	{SessionLogouts, Counter, "{logout}", "Users logged out."},
+	{SessionGone, Counter, "{session}", "Sessions asked for that have never been or are over."},
+	{SessionRestored, Counter, "{session}", "Sessions brought back to a quorum of nodes before they were given out."},
+	{SessionFailures, Counter, "{operation}", "Operations that failed, other than because the session was gone."},
+}
+
+// watched are the metrics that are read when they are collected.
+func watched(name string) bool {
+	switch name {
+	case lockWait, lockRefusals, lockAttempt, lockHold, lockLosses, lockRenewalLeft, lockWaiters,
+		nodeLatency, nodeErrors, nodeTrips, nodeRestarts:
+		return false
+	}
+	return true
+}
+
+var (
+	// short is for steps on the nodes, from half a millisecond on.
+	short = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60}
+	// long is for work under a lock, up to a day.
+	long = []float64{.001, .01, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600}
+	// shares leave one bucket above the two thirds that are left of a TTL when renewals are in time.
+	shares = []float64{0, .05, .1, .2, .3, .4, .5, .6, .7}
+	few    = []float64{0, 1, 2, 5, 10, 20, 50, 100}
+)
+
+var buckets = map[string][]float64{
+	lockWait: short, lockAttempt: short, nodeLatency: short, lockHold: long, lockRenewalLeft: shares, lockWaiters: few,
+}

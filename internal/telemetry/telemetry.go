@@ -1,0 +1,334 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// scope names this library to the providers.
+const scope = "github.com/venta-hq/redlock"
+
+// The attributes.
+const (
+	errorType      = attribute.Key("error.type") // of the semantic conventions
+	keyAttr        = attribute.Key("redlock.key")
+	endAttr        = attribute.Key("redlock.end")
+	reasonAttr     = attribute.Key("redlock.reason")
+	verdictAttr    = attribute.Key("redlock.verdict")
+	tokenAttr      = attribute.Key("redlock.token")
+	waitAttr       = attribute.Key("redlock.wait")
+	holdAttr       = attribute.Key("redlock.hold")
+	NodeAttr       = "redlock.node.name"
+	NodesAttr      = "redlock.node.names"
+	CachePrefix    = "redlock.cache.prefix"
+	SessionsPrefix = "redlock.session.prefix"
+)
+
+// Telemetry is where what happens is reported to. All methods may be called concurrently, and of nil.
+type Telemetry struct {
+	key     func(string) string
+	tracer  trace.Tracer
+	metrics bool
+
+	hist     map[string]metric.Float64Histogram
+	counts   map[string]metric.Int64Counter
+	watch    map[string]metric.Float64Observable
+	watching metric.Registration
+
+	mu      sync.Mutex
+	sources map[*source]struct{}
+	past    map[point]float64 // what counters of sources that ended had come to
+	sets    map[attribute.Distinct]attribute.Set
+}
+
+// source is something that counts.
+type source struct {
+	attrs attribute.Set
+	read  func(see See)
+}
+
+// See takes in the value of one of the watched metrics.
+type See func(name string, value float64)
+
+// point is one time series.
+type point struct {
+	name  string
+	attrs attribute.Distinct
+}
+
+// New makes a Telemetry, nil if there is neither provider. Where key is not nil, what it makes of the key of a lock is an
+// attribute, unless that is "".
+func New(meters metric.MeterProvider, tracers trace.TracerProvider, key func(string) string) (*Telemetry, error) {
+	if meters == nil && tracers == nil {
+		return nil, nil
+	}
+	t := &Telemetry{key: key, sources: map[*source]struct{}{}, past: map[point]float64{}, sets: map[attribute.Distinct]attribute.Set{}}
+	if tracers != nil {
+		t.tracer = tracers.Tracer(scope)
+	}
+	if meters == nil {
+		return t, nil
+	}
+	return t, t.measure(meters.Meter(scope))
+}
+
+// measure makes the instruments.
+func (t *Telemetry) measure(m metric.Meter) error {
+	t.metrics = true
+	t.hist, t.counts = map[string]metric.Float64Histogram{}, map[string]metric.Int64Counter{}
+	t.watch = map[string]metric.Float64Observable{}
+	var errs []error
+	var all []metric.Observable
+	for _, d := range Metrics {
+		unit, help := metric.WithUnit(d.Unit), metric.WithDescription(d.Help)
+		var err error
+		switch {
+		case d.Kind == Histogram:
+			t.hist[d.Name], err = m.Float64Histogram(d.Name, unit, help, metric.WithExplicitBucketBoundaries(buckets[d.Name]...))
+		case !watched(d.Name):
+			t.counts[d.Name], err = m.Int64Counter(d.Name, unit, help)
+		case d.Kind == Counter:
+			t.watch[d.Name], err = m.Float64ObservableCounter(d.Name, unit, help)
+		case d.Kind == Sum:
+			t.watch[d.Name], err = m.Float64ObservableUpDownCounter(d.Name, unit, help)
+		default:
+			t.watch[d.Name], err = m.Float64ObservableGauge(d.Name, unit, help)
+		}
+		errs = append(errs, err)
+		if o := t.watch[d.Name]; o != nil {
+			all = append(all, o)
+		}
+	}
+	var err error
+	t.watching, err = m.RegisterCallback(t.collect, all...)
+	return errors.Join(append(errs, err)...)
+}
+
+// Close ends the watching of what is watched.
+func (t *Telemetry) Close() {
+	if t != nil && t.watching != nil {
+		t.watching.Unregister()
+	}
+}
+
+// Watch has read called whenever the metrics are collected, until stop is called; counters keep then what they had come
+// to. attr and value are the attribute that tells these series from others; "" if there is none. read must not block.
+func (t *Telemetry) Watch(attr, value string, read func(see See)) (stop func()) {
+	if t == nil || !t.metrics {
+		return func() {}
+	}
+	s := &source{read: read}
+	if attr != "" {
+		s.attrs = attribute.NewSet(attribute.String(attr, value))
+	} else {
+		s.attrs = *attribute.EmptySet()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sources[s] = struct{}{}
+	t.sets[s.attrs.Equivalent()] = s.attrs
+	return sync.OnceFunc(func() { t.end(s) })
+}
+
+func (t *Telemetry) end(s *source) {
+	last := map[string]float64{}
+	s.read(func(name string, v float64) { last[name] = v })
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.sources, s)
+	for name, v := range last {
+		if kindOf[name] == Counter {
+			t.past[point{name, s.attrs.Equivalent()}] += v
+		}
+	}
+}
+
+var kindOf = func() map[string]Kind {
+	all := map[string]Kind{}
+	for _, d := range Metrics {
+		all[d.Name] = d.Kind
+	}
+	return all
+}()
+
+// collect adds up what the sources say: two of them may speak of one series.
+func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
+	t.mu.Lock()
+	sources := make([]*source, 0, len(t.sources))
+	for s := range t.sources {
+		sources = append(sources, s)
+	}
+	totals, sets := maps.Clone(t.past), maps.Clone(t.sets)
+	t.mu.Unlock()
+	for _, s := range sources {
+		same := s.attrs.Equivalent()
+		s.read(func(name string, v float64) {
+			p := point{name, same}
+			if kindOf[name] == Gauge {
+				totals[p] = v
+			} else {
+				totals[p] += v
+			}
+		})
+	}
+	for p, v := range totals {
+		o.ObserveFloat64(t.watch[p.name], v, metric.WithAttributeSet(sets[p.attrs]))
+	}
+	return nil
+}
+
+// Now is when something begins whose duration is reported; the zero time if nothing is.
+func (t *Telemetry) Now() time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+func since(began time.Time) float64 { return time.Since(began).Seconds() }
+
+// label is the attribute that the program wants a key to have.
+func (t *Telemetry) label(key string) (attribute.KeyValue, bool) {
+	if t.key == nil {
+		return attribute.KeyValue{}, false
+	}
+	name := t.key(key)
+	return keyAttr.String(name), name != ""
+}
+
+// with is the option for attributes; attr is left out where value is "".
+func (t *Telemetry) with(key string, attr attribute.Key, value string) metric.MeasurementOption {
+	kv, keyed := t.label(key)
+	if !keyed {
+		return plain(attr, value)
+	}
+	if value == "" {
+		return metric.WithAttributeSet(attribute.NewSet(kv))
+	}
+	return metric.WithAttributeSet(attribute.NewSet(kv, attr.String(value)))
+}
+
+// plains keeps options, which are few, so that they are made once.
+var plains sync.Map // of attribute.KeyValue to metric.MeasurementOption
+
+var none = metric.WithAttributeSet(*attribute.EmptySet())
+
+func plain(attr attribute.Key, value string) metric.MeasurementOption {
+	if value == "" {
+		return none
+	}
+	kv := attr.String(value)
+	if o, ok := plains.Load(kv); ok {
+		return o.(metric.MeasurementOption)
+	}
+	o := metric.WithAttributeSet(attribute.NewSet(kv))
+	plains.Store(kv, o)
+	return o
+}
+
+// Waited says that somebody asked for a lock. refusal is the class of the error, "" if it was given.
+func (t *Telemetry) Waited(ctx context.Context, key string, began time.Time, refusal string) {
+	if t == nil || !t.metrics {
+		return
+	}
+	o := t.with(key, errorType, refusal)
+	t.hist[lockWait].Record(ctx, since(began), o)
+	if refusal != "" {
+		t.counts[lockRefusals].Add(ctx, 1, o)
+	}
+}
+
+// Attempted says that the nodes were asked for a lock once.
+func (t *Telemetry) Attempted(ctx context.Context, key string, began time.Time, refusal string) {
+	if t != nil && t.metrics {
+		t.hist[lockAttempt].Record(ctx, since(began), t.with(key, errorType, refusal))
+	}
+}
+
+// Granted says how many other processes waited for a lock when this one got it.
+func (t *Telemetry) Granted(key string, waiters int) {
+	if t != nil && t.metrics {
+		t.hist[lockWaiters].Record(context.Background(), float64(waiters), t.with(key, "", ""))
+	}
+}
+
+// Held says how long a lock was held, and how that ended.
+func (t *Telemetry) Held(key string, began time.Time, end string) {
+	if t != nil && t.metrics {
+		t.hist[lockHold].Record(context.Background(), since(began), t.with(key, endAttr, end))
+	}
+}
+
+// Lost says that a lock was lost.
+func (t *Telemetry) Lost(key, reason string) {
+	if t != nil && t.metrics {
+		t.counts[lockLosses].Add(context.Background(), 1, t.with(key, reasonAttr, reason))
+	}
+}
+
+// Renewed says how a renewal went, and what was left of the TTL then.
+func (t *Telemetry) Renewed(key string, left, ttl time.Duration, verdict string) {
+	if t != nil && t.metrics {
+		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, verdictAttr, verdict))
+	}
+}
+
+// Node reports what happens with one node.
+type Node struct {
+	t    *Telemetry
+	name attribute.KeyValue
+	set  metric.MeasurementOption
+}
+
+// Node is for the node of this name.
+func (t *Telemetry) Node(name string) *Node {
+	if t == nil || !t.metrics {
+		return nil
+	}
+	kv := attribute.String(NodeAttr, name)
+	return &Node{t, kv, metric.WithAttributeSet(attribute.NewSet(kv))}
+}
+
+// Now is as that of a Telemetry.
+func (n *Node) Now() time.Time {
+	if n == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// Answered says how long a node took to answer.
+func (n *Node) Answered(began time.Time) {
+	if n != nil {
+		n.t.hist[nodeLatency].Record(context.Background(), since(began), n.set)
+	}
+}
+
+// Failed says that a node refused a command or did not answer it, with an error of this class.
+func (n *Node) Failed(class string) {
+	if n != nil {
+		set := attribute.NewSet(n.name, errorType.String(class))
+		n.t.counts[nodeErrors].Add(context.Background(), 1, metric.WithAttributeSet(set))
+	}
+}
+
+// Tripped says that a node went down.
+func (n *Node) Tripped() {
+	if n != nil {
+		n.t.counts[nodeTrips].Add(context.Background(), 1, n.set)
+	}
+}
+
+// Restarted says that a node restarted and may have forgotten locks.
+func (n *Node) Restarted() {
+	if n != nil {
+		n.t.counts[nodeRestarts].Add(context.Background(), 1, n.set)
+	}
+}

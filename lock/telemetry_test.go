@@ -1,0 +1,92 @@
+package lock
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+// refused is a call that is refused within the process, on the caller's goroutine alone.
+func refused(tb testing.TB, k *Locker) func() {
+	tb.Helper()
+	held, err := k.Lock(tb.Context(), "k")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { held.Release(context.Background()) })
+	return func() {
+		if err := k.WithLock(held.Context(), "k", nothing); !errors.Is(err, ErrReentrant) {
+			tb.Fatal(err)
+		}
+	}
+}
+
+func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
+	nodes := nodetest.Embedded(t, 3)
+	off := locker(t, open(t, nodes, cluster.Config{}), Config{})
+	if off.tel != nil || off.c.Telemetry() != nil {
+		t.Fatal("something is reported without being asked for")
+	}
+	ctx, key := t.Context(), "k"
+	allocs := testing.AllocsPerRun(100, func() {
+		under, span := off.tel.Under(ctx, key)
+		began := off.tel.Now()
+		off.tel.Waited(under, key, began, "")
+		off.tel.Attempted(under, key, began, "")
+		off.tel.Granted(key, 1)
+		off.tel.Renewed(key, 1, 2, "extended")
+		off.tel.Held(key, began, "released")
+		off.tel.Lost(key, "expired")
+		off.tel.Node("a").Answered(off.tel.Node("a").Now())
+		span.Got(1)
+		span.Done()
+		span.Failed("held")
+		span.End()
+		if under != ctx || !began.IsZero() {
+			t.Fatal("something was begun")
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations where nothing is reported", allocs)
+	}
+}
+
+func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
+	k := locker(t, open(t, nodetest.Embedded(t, 3), cluster.Config{}), Config{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that it is refused at once
+	work := testing.AllocsPerRun(1000, func() { k.get(ctx, ctx, "k", nil) })
+	call := testing.AllocsPerRun(1000, func() { k.WithLock(ctx, "k", nothing) })
+	if call > work {
+		t.Errorf("%v allocations, %v without reporting", call, work)
+	}
+}
+
+// BenchmarkTelemetry is a call that is refused within the process, so that reporting it is most of it: without providers,
+// and with some that drop everything.
+func BenchmarkTelemetry(b *testing.B) {
+	for _, tt := range []struct {
+		name string
+		cfg  cluster.Config
+	}{
+		{"none", cluster.Config{}},
+		{"metrics and traces, dropped", cluster.Config{
+			MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+		}},
+	} {
+		b.Run(tt.name, func(b *testing.B) {
+			k := locker(b, open(b, nodetest.Embedded(b, 3), tt.cfg), Config{})
+			try := refused(b, k)
+			b.ReportAllocs()
+			for b.Loop() {
+				try()
+			}
+		})
+	}
+}
