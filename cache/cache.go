@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
 // Cache keeps values of one type on the nodes of a Cluster. All methods may be called concurrently.
@@ -25,12 +26,13 @@ type Cache[V any] struct {
 	count  counters
 	tagged atomic.Bool // entries with tags were seen: reads run a script
 
-	life   context.Context // ends with Close
-	cancel context.CancelFunc
-	wait   func() // for the subscription
-	mu     sync.Mutex
-	closed bool
-	wg     sync.WaitGroup // loads and waits
+	life    context.Context // ends with Close
+	cancel  context.CancelFunc
+	wait    func() // for the subscription
+	unwatch func()
+	mu      sync.Mutex
+	closed  bool
+	wg      sync.WaitGroup // loads and waits
 
 	refreshing sync.Map // keys that are loaded in the background
 }
@@ -54,6 +56,7 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	s.wait = c.Subscribe(s.life, ears[V]{s}, s.channels()...)
+	s.unwatch = c.Telemetry().Watch(telemetry.CachePrefix, cfg.Prefix, func(see telemetry.See) { s.Stats().see(see) })
 	return s, nil
 }
 
@@ -70,6 +73,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 		s.wg.Wait()
 		s.wait()
 		s.near.close()
+		s.unwatch()
 	}()
 	select {
 	case <-done:

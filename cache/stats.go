@@ -3,6 +3,8 @@ package cache
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
 // Stats counts what a Cache did since New.
@@ -39,4 +41,24 @@ func (c *counters) snapshot() Stats {
 		Refused: c.refused.Load(), Unleased: c.unleased.Load(), Undecodable: c.undecodable.Load(),
 		TooLarge: c.tooLarge.Load(), StandIns: c.standIns.Load(), Owed: c.owed.Load(),
 	}
+}
+
+// see reports s.
+func (s Stats) see(see telemetry.See) {
+	see(telemetry.CacheHits, float64(s.Hits))
+	see(telemetry.CacheNearHits, float64(s.NearHits))
+	see(telemetry.CacheNegative, float64(s.Negative))
+	see(telemetry.CacheStale, float64(s.Stale))
+	see(telemetry.CacheMisses, float64(s.Misses))
+	see(telemetry.CacheLoads, float64(s.Loads))
+	see(telemetry.CacheLoadErrors, float64(s.LoadErrors))
+	see(telemetry.CacheLoadTime, s.LoadTime.Seconds())
+	see(telemetry.CacheRefreshes, float64(s.Refreshes))
+	see(telemetry.CacheWaits, float64(s.Waits))
+	see(telemetry.CacheRefused, float64(s.Refused))
+	see(telemetry.CacheUnleased, float64(s.Unleased))
+	see(telemetry.CacheUndecodable, float64(s.Undecodable))
+	see(telemetry.CacheTooLarge, float64(s.TooLarge))
+	see(telemetry.CacheStandIns, float64(s.StandIns))
+	see(telemetry.CacheOwed, float64(s.Owed))
 }

@@ -74,7 +74,7 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	if err == nil && overwritten(made, ver, changes) {
 		ver, err = s.commit(ctx, hash(id), changes, "", made.newest(), 0)
 	}
-	if err != nil {
+	if s.tally(&s.counts.renewed, err) != nil {
 		s.dispose(hash(id), rec.deadline)
 		return err
 	}

@@ -146,7 +146,7 @@ func (ss *Session) Commit(ctx context.Context) error {
 		return nil
 	}
 	ver, err := ss.store.commit(ctx, hashed, changes, "", seen, ss.token)
-	if err != nil {
+	if ss.store.tally(&ss.store.counts.committed, err) != nil {
 		return err
 	}
 	ss.committed(ver, changes)
@@ -173,5 +173,5 @@ func (ss *Session) Destroy(ctx context.Context) error {
 	ss.mu.Lock()
 	hashed := ss.hash
 	ss.mu.Unlock()
-	return ss.store.destroy(ctx, hashed)
+	return ss.store.tally(&ss.store.counts.destroyed, ss.store.destroy(ctx, hashed))
 }

@@ -19,6 +19,7 @@ type Store struct {
 	memories  memories
 	met       atomic.Bool
 	clock     clock
+	counts    counters
 }
 
 // New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
@@ -27,9 +28,11 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	if err := cfg.validate(c); err != nil {
 		return nil, err
 	}
-	return &Store{
+	s := &Store{
 		c: c, cfg: cfg, salt: cfg.Salt, memoryKey: cfg.Prefix + "memory", memories: make(memories, len(c.Nodes())),
-	}, nil
+	}
+	s.watch()
+	return s, nil
 }
 
 // Option tweaks a session that is created.
@@ -72,7 +75,7 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 		rec.fields[name] = ver + value
 	}
 	made, err := s.put(ctx, "create", ss.hash, rec, succession{})
-	if err != nil {
+	if s.tally(&s.counts.created, err) != nil {
 		s.dispose(ss.hash, rec.deadline)
 		return nil, err
 	}
@@ -151,7 +154,8 @@ func (s *Store) userKeep() int64 { return (s.cfg.Lifetime + userSlack).Milliseco
 //	*cluster.QuorumError   too few nodes answered to tell: deny the request, and keep the cookie
 //	ctx.Err()              in the chain
 func (s *Store) Load(ctx context.Context, id string) (*Session, error) {
-	return s.load(ctx, id, s.cfg.Idle)
+	ss, err := s.load(ctx, id, s.cfg.Idle)
+	return ss, s.tally(&s.counts.loaded, err)
 }
 
 // load is Load; it leaves the idle deadline alone if idle is 0.
@@ -350,6 +354,9 @@ func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v ver
 	// Nodes that have forgotten come last: a quorum of the others would know if the user had been logged out.
 	among := r.voters(&v)
 	live, err := s.restore(ctx, op, hashed, v.live, among)
+	if err == nil {
+		s.counts.restored.Add(1)
+	}
 	for i := range r.answers {
 		if a := &r.answers[i]; err == nil && among != nil && !among[a.node] {
 			r.repair(a, &v)
@@ -422,7 +429,7 @@ func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	if !ok {
 		return nil
 	}
-	return s.destroy(ctx, hashed)
+	return s.tally(&s.counts.destroyed, s.destroy(ctx, hashed))
 }
 
 // destroy asks the nodes that have the session to bury it. Only if one had it are those that had not given a tombstone too:

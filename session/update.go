@@ -26,7 +26,7 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 		token, _ := lock.Token(ctx)
 		for {
 			rec, err := s.read(ctx, "update", hash(id), s.cfg.Idle)
-			if err != nil {
+			if s.tally(&s.counts.loaded, err) != nil {
 				return err
 			}
 			ss := &Session{store: s, id: id, hash: hash(id), rec: rec, token: token}

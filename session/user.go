@@ -142,8 +142,16 @@ func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error
 		if keep.User() != user {
 			return fieldError("keep", "it is a session of another user")
 		}
-		return keep.renew(ctx, renewal{user: user, alone: true})
+		err := keep.renew(ctx, renewal{user: user, alone: true}) // which counts its failure
+		if err == nil {
+			s.counts.logouts.Add(1)
+		}
+		return err
 	}
+	return s.tally(&s.counts.logouts, s.logout(ctx, user))
+}
+
+func (s *Store) logout(ctx context.Context, user string) error {
 	above := version("")
 	for {
 		at := s.clock.after(above)

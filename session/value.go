@@ -33,12 +33,12 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	_, err := s.commit(ctx, hashed, map[string]string{valueField: field}, end, "", 0)
 	var gone *GoneError
 	if !errors.As(err, &gone) || !gone.never || idOrHandle[:1] == handleMark {
-		return err
+		return s.tally(&s.counts.committed, err)
 	}
 	rec := s.newRecord(user, now, now.Add(s.cfg.Lifetime), until)
 	rec.fields[valueField] = rec.issue + field
 	_, err = s.put(ctx, "put", hashed, rec, succession{})
-	return err
+	return s.tally(&s.counts.created, err)
 }
 
 // Fetch returns the value that Put keeps under an id. That there is none is no error, whatever was made up for an id.
@@ -47,6 +47,7 @@ func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, er
 		return nil, false, nil
 	}
 	rec, err := s.read(ctx, "load", hash(id), 0)
+	s.tally(&s.counts.loaded, err)
 	switch {
 	case isGone(err):
 		return nil, false, nil
