@@ -144,7 +144,9 @@ func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
 }
 
 func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		t.Parallel()
 		for _, dies := range []bool{false, true} {
 			a, b := start(t, s), start(t, s)
 			must(t, a.Set(t.Context(), "k", "old"))
@@ -172,7 +174,9 @@ func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 
 // The lease is from before the outage, in which a deletion was missed.
 func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		t.Parallel()
 		a := start(t, s)
 		g := newGate()
 		got := fetching(t.Context(), a.Cache, "k", g.load)
@@ -193,7 +197,9 @@ func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 
 // The load outlasts the TTL, and its process does not notice that the owner was away: the debt has to outlast the lease.
 func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
+	t.Parallel()
 	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		t.Parallel()
 		a, bc := open(t, s), impatient(t, s)
 		cfg := cache.Config[string]{TTL: time.Millisecond, LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		loader, b := newOn(t, a, cfg), newOn(t, bc, cfg)

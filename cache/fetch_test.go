@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/embedded"
 	"github.com/venta-hq/redlock/internal/nodetest"
 )
 
@@ -148,7 +149,11 @@ func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 // followed by a deletion, and after that nobody may see less.
 func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-		const workers, rounds = 4, 1000
+		const workers = 4
+		rounds := 1000
+		if _, slow := s.(*embedded.Nodes); slow {
+			rounds = 200
+		}
 		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
 		client := nodetest.Client(t, s, 0)
 		var stale, naive atomic.Int32

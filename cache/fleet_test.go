@@ -41,8 +41,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// job is what one process of the fleet does: when it reads a line, all its goroutines fetch one key. The loads are counted
-// on node 0.
+// job is what one process of the fleet does: for every line that it reads, all its goroutines fetch the key of that name.
+// The loads are counted on node 0.
 type job struct {
 	URLs       []string
 	Goroutines int
@@ -67,22 +67,30 @@ func (j job) run() error {
 	counter := redis.NewClient(o)
 	defer counter.Close()
 	fmt.Println("ready")
-	if _, err := bufio.NewReader(os.Stdin).ReadString('\n'); err != nil {
-		return err
-	}
-	load := func(ctx context.Context) (string, error) {
-		counter.Incr(ctx, "loads")
-		if j.Hangs {
-			fmt.Println("loading")
-			select {}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		key := lines.Text()
+		load := func(ctx context.Context) (string, error) {
+			counter.Incr(ctx, "loads of "+key)
+			if j.Hangs {
+				fmt.Println("loading")
+				select {}
+			}
+			return "v", nil
 		}
-		return "v", nil
+		if err := j.fetch(ctx, s, key, load); err != nil {
+			return err
+		}
+		fmt.Println("done")
 	}
+	return s.Close(ctx)
+}
+
+func (j job) fetch(ctx context.Context, s *cache.Cache[string], key string, load cache.Loader[string]) error {
 	failed := make(chan error, j.Goroutines)
 	var wg sync.WaitGroup
 	for range j.Goroutines {
 		wg.Go(func() {
-			if v, err := s.Fetch(ctx, "key", load); v != "v" || err != nil {
+			if v, err := s.Fetch(ctx, key, load); v != "v" || err != nil {
 				failed <- fmt.Errorf("fetched %q, %w", v, err)
 			}
 		})
@@ -92,9 +100,8 @@ func (j job) run() error {
 	case err := <-failed:
 		return err
 	default:
+		return nil
 	}
-	fmt.Println("done")
-	return s.Close(ctx)
 }
 
 // worker is a running process of the fleet.
@@ -121,7 +128,6 @@ func (j job) start(t *testing.T) *worker {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
-	w.says(t, "ready")
 	return w
 }
 
@@ -132,42 +138,42 @@ func (w *worker) says(t *testing.T, want string) {
 	}
 }
 
-func (w *worker) goes(t *testing.T) {
+func (w *worker) fetches(t *testing.T, key string) {
 	t.Helper()
-	_, err := io.WriteString(w.in, "\n")
+	_, err := io.WriteString(w.in, key+"\n")
 	must(t, err)
 }
 
 func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
-	for _, dies := range []bool{false, true} {
-		t.Run(fmt.Sprintf("the loader dies=%t", dies), func(t *testing.T) {
-			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-				j := job{URLs: s.URLs(), Goroutines: 1000}
-				if _, slow := s.(*embedded.Nodes); slow {
-					j.Goroutines = 100
-				}
-				var fleet []*worker
-				for range 8 {
-					fleet = append(fleet, j.start(t))
-				}
-				want := "1"
-				if dies {
-					want = "2"
-					hangs := job{URLs: s.URLs(), Goroutines: 1, Hangs: true}.start(t)
-					hangs.goes(t)
-					hangs.says(t, "loading")
-					must(t, hangs.cmd.Process.Kill())
-				}
-				for _, w := range fleet {
-					w.goes(t)
-				}
-				for _, w := range fleet {
-					w.says(t, "done")
-				}
-				if n := nodetest.Client(t, s, 0).Get(t.Context(), "loads").Val(); n != want {
-					t.Errorf("the fleet loaded %s times, want %s", n, want)
-				}
-			})
-		})
-	}
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		t.Parallel()
+		j := job{URLs: s.URLs(), Goroutines: 1000}
+		if _, slow := s.(*embedded.Nodes); slow {
+			j.Goroutines = 100
+		}
+		var fleet []*worker
+		for range 8 {
+			fleet = append(fleet, j.start(t))
+		}
+		hangs := job{URLs: s.URLs(), Goroutines: 1, Hangs: true}.start(t)
+		for _, w := range append(fleet, hangs) {
+			w.says(t, "ready")
+		}
+		all := func(key, loads string) {
+			for _, w := range fleet {
+				w.fetches(t, key)
+			}
+			for _, w := range fleet {
+				w.says(t, "done")
+			}
+			if n := nodetest.Client(t, s, 0).Get(t.Context(), "loads of "+key).Val(); n != loads {
+				t.Errorf("%s: the fleet loaded %s times, want %s", key, n, loads)
+			}
+		}
+		all("missing", "1")
+		hangs.fetches(t, "left by the dead")
+		hangs.says(t, "loading")
+		must(t, hangs.cmd.Process.Kill())
+		all("left by the dead", "2") // once more, after the lease
+	})
 }
