@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,11 +109,29 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 	return ctx.Err()
 }
 
-// The names of things on a node. A key and its lease share a hash slot, whatever is in the key.
-func (s *Cache[V]) entryName(key string) string { return s.cfg.Prefix + "v:{" + key + "}" }
-func (s *Cache[V]) leaseName(key string) string { return s.cfg.Prefix + "l:{" + key + "}" }
+// The names of things on a node.
+func (s *Cache[V]) entryName(key string) string { return s.cfg.Prefix + "v" + braced(key) }
+func (s *Cache[V]) leaseName(key string) string { return s.cfg.Prefix + "l" + braced(key) }
 func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
 func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
+
+// braced is key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
+// letter tell the two forms apart.
+func braced(key string) string {
+	if key[0] == '}' {
+		return "}:{:" + key + "}"
+	}
+	return ":{" + key + "}"
+}
+
+// unbraced is the key of which text is the braced form.
+func unbraced(text string) string {
+	text = strings.TrimSuffix(text, "}")
+	if key, ok := strings.CutPrefix(text, "}:{:"); ok {
+		return key
+	}
+	return strings.TrimPrefix(text, ":{")
+}
 
 // drops is the channel that tells what was stored or deleted.
 func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
@@ -287,7 +306,7 @@ func (s *Cache[V]) decode(n *node, text string) held[V] {
 }
 
 // Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it
-// that is asked for the key; the error is ErrTooLarge, the codec's, or an *UnreachedError.
+// that is asked for the key; the error is ErrTooLarge or the codec's, and what was stored before stays, or an *UnreachedError.
 func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) error {
 	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {

@@ -11,12 +11,13 @@ import (
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/redisproc"
 )
 
 func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
-		for _, key := range []string{"plain", "with {a} tag", "a}b", "{}", strings.Repeat("k", 4096), "\x00\n"} {
+		for _, key := range []string{"plain", "with {a} tag", "a}b", "{}", strings.Repeat("k", 4096), "\x00\n", "}", "}b", "{", ":{b"} {
 			gives(t, b, key, "")
 			must(t, a.Set(t.Context(), key, "one"))
 			gives(t, b, key, "one")
@@ -25,7 +26,7 @@ func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
 			must(t, a.Delete(t.Context(), key))
 			gives(t, b, key, "")
 		}
-		if st := b.Stats(); st.Hits != 12 || st.Misses != 12 {
+		if st := b.Stats(); st.Hits != 20 || st.Misses != 20 {
 			t.Errorf("stats %+v", st)
 		}
 	})
@@ -36,8 +37,47 @@ func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
 	c := newCache(t, s, cache.Config[string]{})
 	must(t, c.Set(t.Context(), "a", "plain"))
 	must(t, c.Set(t.Context(), "{a}", "braces"))
+	must(t, c.Set(t.Context(), "}:{:a", "those of a key with a brace"))
+	must(t, c.Set(t.Context(), "}a", "a brace"))
 	gives(t, c, "a", "plain")
 	gives(t, c, "{a}", "braces")
+	gives(t, c, "}:{:a", "those of a key with a brace")
+	gives(t, c, "}a", "a brace")
+}
+
+// A server of a Redis Cluster runs a script only if all its keys are in one slot.
+func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
+	t.Parallel()
+	nodetest.Real(t, 1, redisproc.Options{}) // skips where there are no real nodes
+	many, err := redisproc.StartSharded(2, redisproc.Options{})
+	must(t, err)
+	t.Cleanup(many.Close)
+	cl, err := cluster.Open(t.Context(), cluster.Config{URLs: []string{many.URL()}, NodeTimeout: 5 * time.Second, Logger: quiet})
+	must(t, err)
+	t.Cleanup(func() { closes(t, cl.Close) })
+	keys := []string{"plain", "other", "}", "}{", "}b}", "{", "{}", "{}b", "{a", "a}", "{a}{b}", "a{b}c"}
+	for _, prefix := range []string{"", "{all}:", "}:", "}{all}{:"} {
+		c := newOn(t, cl, cache.Config[string]{Prefix: prefix, LeaseTTL: time.Minute, LoadTimeout: time.Minute})
+		for _, key := range keys {
+			if v, err := c.Fetch(t.Context(), key, fixed(key)); v != key || err != nil {
+				t.Errorf("prefix %q, key %q: fetched %q, %v", prefix, key, v, err)
+			}
+		}
+		got, err := c.GetMany(t.Context(), keys...)
+		if err != nil || len(got) != len(keys) {
+			t.Errorf("prefix %q: read %v, %v", prefix, got, err)
+		}
+		if st := c.Stats(); st.Unleased+st.Refused > 0 {
+			t.Errorf("prefix %q: %+v", prefix, st)
+		}
+		must(t, c.Set(t.Context(), keys[2], "set"))
+		gives(t, c, keys[2], "set")
+		must(t, c.DeleteMany(t.Context(), keys[1:]...))
+		must(t, c.Delete(t.Context(), keys[0]))
+		if got, err := c.GetMany(t.Context(), keys...); err != nil || len(got) != 0 {
+			t.Errorf("prefix %q: after the deletion %v, %v", prefix, got, err)
+		}
+	}
 }
 
 func TestValuesOfAnySizeComeBack(t *testing.T) {
@@ -52,6 +92,9 @@ func TestValuesOfAnySizeComeBack(t *testing.T) {
 		}
 		if err := c.Set(t.Context(), "k", make([]byte, 1<<20)); !errors.Is(err, cache.ErrTooLarge) { // base64 makes it more
 			t.Errorf("too large a value: %v", err)
+		}
+		if v, ok, err := c.Get(t.Context(), "k"); len(v) != 700<<10 || !ok || err != nil {
+			t.Errorf("then %d bytes, %v, %v; want what was there", len(v), ok, err)
 		}
 	})
 }
@@ -141,9 +184,9 @@ func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
 
 func TestAConfigurationErrorNamesEveryField(t *testing.T) {
 	c := open(t, nodetest.Embedded(t, 1))
-	_, err := cache.New(c, cache.Config[string]{TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
+	_, err := cache.New(c, cache.Config[string]{Prefix: "}{}:", TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
 		NegativeTTL: time.Nanosecond, LoadTimeout: -1, LeaseTTL: time.Hour, MaxValue: -1})
-	for _, field := range []string{"TTL", "SoftTTL", "StaleFor", "NegativeTTL", "LoadTimeout", "LeaseTTL", "MaxValue"} {
+	for _, field := range []string{"Prefix", "TTL", "SoftTTL", "StaleFor", "NegativeTTL", "LoadTimeout", "LeaseTTL", "MaxValue"} {
 		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config."+field+": ") {
 			t.Errorf("the error does not name %s: %v", field, err)
 		}

@@ -13,7 +13,8 @@ import (
 // Config says how entries are named, how long they live and how they are loaded. Zero fields mean their defaults. It must
 // be the same in all processes that share a Prefix.
 type Config[V any] struct {
-	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types need different ones.
+	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types need different ones. A "{" in
+	// it has to begin a hash tag, as in "{users}:", which then holds for all keys.
 	Prefix string
 
 	// TTL is how long an entry may be served, less or more 10 % at random, so that what was stored together does not
@@ -89,6 +90,9 @@ func (cfg Config[V]) validate() error {
 	}
 	if cfg.StaleFor != 0 {
 		within("Config.StaleFor", cfg.StaleFor, year, "; 0 means not at all")
+	}
+	if _, tag, ok := strings.Cut(cfg.Prefix, "{"); ok && strings.Index(tag, "}") < 1 {
+		errs = append(errs, fieldError("Config.Prefix", "%q has a \"{\" that begins no hash tag; close it, as \"{users}:\", or leave it out", cfg.Prefix))
 	}
 	if cfg.MaxValue < 1 || cfg.MaxValue > 64<<20 {
 		errs = append(errs, fieldError("Config.MaxValue", "%d is out of range; from 1 to %d bytes", cfg.MaxValue, 64<<20))

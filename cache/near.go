@@ -158,7 +158,7 @@ func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
 	case channel == s.drops() && text == "":
 		s.near.dropTagged()
 	case channel == s.drops():
-		s.near.drop(strings.TrimSuffix(strings.TrimPrefix(text, s.cfg.Prefix+"v:{"), "}"))
+		s.near.drop(unbraced(strings.TrimPrefix(text, s.cfg.Prefix+"v")))
 	default:
 		s.bells.ring(text)
 	}

@@ -28,6 +28,12 @@ func warm(t *testing.T, c *cache.Cache[string], key, want string) {
 func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		for _, key := range []string{"}", "{}", "}:{:"} {
+			must(t, b.Set(t.Context(), key, "v"))
+			warm(t, a, key, "v")
+			must(t, b.Delete(t.Context(), key))
+			eventually(t, "the message drops it", func() bool { _, ok, err := a.Get(t.Context(), key); return err == nil && !ok })
+		}
 		must(t, b.Set(t.Context(), "k", "one", cache.Tags("tag")))
 		for _, change := range []struct {
 			do   func() error
