@@ -322,6 +322,24 @@ func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
 	})
 }
 
+func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		client := nodetest.Client(t, s, 0)
+		v, err := a.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
+			return "v", errors.Join(client.Del(ctx, "cache:t:tag").Err(), client.HSet(ctx, "cache:t:tag", "no", "version").Err())
+		}, cache.Tags("tag"))
+		if v != "v" || err != nil {
+			t.Errorf("fetched %q, %v", v, err)
+		}
+		got := soon(t, "the next loads at once", fetching(t.Context(), b, "k", fixed("w")))
+		if got.v != "w" || got.err != nil || b.Stats().Waits > 0 {
+			t.Errorf("then %+v, %+v", got, b.Stats())
+		}
+	})
+}
+
 func TestAValueTooLargeToStoreIsServed(t *testing.T) {
 	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
 	for range 2 {

@@ -14,7 +14,8 @@ type attempt[V any] struct {
 	key     string
 	load    Loader[V]
 	req     request
-	nonce   string
+	nonce   string // of the newest question, which alone may be given the lease
+	lost    string // nonce of a question that was not answered, and may have been given it
 	seen    int64  // stamp of the newest entry that is not good enough
 	process string // to be woken when another's lease ends; "": nobody
 }
@@ -29,7 +30,8 @@ type lease[V any] struct {
 	left  time.Duration // of another's lease; 0: ask again at once
 }
 
-// ask asks the key's node for an entry or the lease.
+// ask asks the key's node for an entry or the lease. A question that failed may yet arrive, after a deletion even that ended
+// the lease of a later one; so that it does not give it again, each has a nonce of its own.
 func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	s := a.s
 	n, _ := s.route(a.key)
@@ -38,9 +40,10 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	}
 	l.node = n
 	l.run, l.after = n.limits()
-	args := []any{a.nonce, s.cfg.LeaseTTL.Milliseconds(), max(a.seen, l.after), l.run, a.process, s.tagPrefix(), s.cfg.lifetime().Milliseconds()}
+	args := []any{a.nonce, s.cfg.LeaseTTL.Milliseconds(), max(a.seen, l.after), l.run, a.process, s.tagPrefix(), s.cfg.lifetime().Milliseconds(), a.lost}
 	reply, err := n.run(ctx, leaseScript, s.names(a.key), appendTags(args, a.req.tags), 0)
 	if err != nil {
+		a.lost, a.nonce = a.nonce, s.nonce()
 		return l, err
 	}
 	words, _ := reply.([]any)
@@ -99,16 +102,35 @@ func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, t
 	return stored
 }
 
-// fill stores what was loaded if the lease stands. A node that was out of reach meanwhile may have missed a deletion.
+// fill stores what was loaded if the lease stands. A node that was out of reach meanwhile may have missed a deletion, also
+// while what is stored waited to be sent.
 func (a *attempt[V]) fill(ctx context.Context, l lease[V], kind string, data []byte, took time.Duration) bool {
 	n := l.node
-	if run, after := n.limits(); run != l.run || after != l.after {
+	if l.outlived() {
+		a.abandon(ctx, n)
 		return false
 	}
 	owner, _ := a.s.place.of(a.key)
-	cmd := a.s.storing(a.key, l.run, a.req, n != a.s.nodes[owner], kind, data, took, a.nonce, true)
+	standsIn := n != a.s.nodes[owner]
+	cmd := a.s.storing(a.key, l.run, a.req, standsIn, kind, data, took, a.nonce, true)
 	reply, err := n.run(ctx, cmd.script, cmd.keys, cmd.args, cmd.size)
-	return err == nil && reply == any(int64(1))
+	switch {
+	case err != nil:
+		a.abandon(ctx, n) // nobody has to wait for it, nor is it stored if it comes later
+		return false
+	case l.outlived():
+		p := newPost("delete", a.key)
+		p.drop(n, a.s.dropping(a.key), a.s.debtUntil(standsIn))
+		a.s.settle(ctx, p, func() bool { return true }) // or it is owed
+		return false
+	}
+	return reply == any(int64(1))
+}
+
+// outlived reports whether its node is no longer in the life in which it was asked.
+func (l *lease[V]) outlived() bool {
+	run, after := l.node.limits()
+	return run != l.run || after != l.after
 }
 
 // giveUp lets the lease of a failed load go, and takes what there still is if it may be served for lack of better.

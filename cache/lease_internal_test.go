@@ -1,0 +1,121 @@
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodetest"
+)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func open(t *testing.T, nodes nodetest.Set, nodeTimeout time.Duration) *Cache[string] {
+	t.Helper()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: nodeTimeout, Logger: slog.New(slog.DiscardHandler)})
+	must(t, err)
+	s, err := New(c, Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute})
+	must(t, err)
+	t.Cleanup(func() {
+		s.Close(context.Background())
+		c.Close(context.Background())
+	})
+	return s
+}
+
+func attempts(s *Cache[string]) *attempt[string] {
+	return &attempt[string]{s: s, key: "k", req: request{ttl: time.Minute}, nonce: s.nonce()}
+}
+
+// The first question failed, so it is asked again. Then comes a deletion, and then the first question after all, which was
+// only late: the load began before the deletion.
+func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		s, client := open(t, nodes, 3*time.Second), nodetest.Client(t, nodes, 0)
+		a := attempts(s)
+		first := a.nonce
+		must(t, client.Set(t.Context(), s.leaseName("k"), "in the way", 0).Err())
+		if _, err := a.ask(t.Context()); err == nil {
+			t.Fatal("the first question was answered")
+		}
+		must(t, client.Del(t.Context(), s.leaseName("k")).Err())
+		l, err := a.ask(t.Context())
+		if !l.given || err != nil {
+			t.Fatal("no lease: ", err)
+		}
+		must(t, s.Delete(t.Context(), "k"))
+		late := attempt[string]{s: s, key: "k", req: a.req, nonce: first}
+		_, err = late.ask(t.Context())
+		must(t, err)
+		if a.keep(t.Context(), l, "old", false, 0) {
+			t.Error("what was loaded before the deletion is stored")
+		}
+	})
+}
+
+// It was only the answer that was lost: who asks again need not wait for himself.
+func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		s := open(t, nodes, 3*time.Second)
+		a := attempts(s)
+		_, err := a.ask(t.Context())
+		must(t, err)
+		a.lost, a.nonce = a.nonce, s.nonce()
+		if l, err := a.ask(t.Context()); !l.given || err != nil {
+			t.Errorf("no lease: %+v, %v", l, err)
+		}
+		if l, err := attempts(s).ask(t.Context()); l.given || err != nil {
+			t.Errorf("another has the lease, too: %+v, %v", l, err)
+		}
+	})
+}
+
+// The fill waits for a connection, and is sent to a node that was lost and found meanwhile, and was not told of a deletion.
+func TestAFillThatWaitedThroughAnOutageIsNotServed(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+		t.Parallel()
+		s := open(t, nodes, 300*time.Millisecond)
+		n, a := s.nodes[0], attempts(s)
+		l, err := a.ask(t.Context())
+		if !l.given || err != nil {
+			t.Fatal("no lease: ", err)
+		}
+		n.asking.Add(few)
+		for range lanes {
+			n.lanes <- struct{}{}
+		}
+		stored := make(chan bool)
+		go func() { stored <- a.keep(context.Background(), l, "old", false, 0) }()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for ; n.asking.Load() <= few; <-tick.C {
+		}
+		nodes.Pause(0)
+		for ; n.Up(); <-tick.C {
+			n.AskScript(t.Context(), readScript, []string{"k"}, []any{0, "-", ""})
+		}
+		nodes.Resume(0)
+		for ; !n.Up() || !l.outlived(); <-tick.C {
+		}
+		for _, after := n.limits(); n.now() <= after; <-tick.C {
+		}
+		for range lanes {
+			<-n.lanes
+		}
+		if <-stored {
+			t.Error("it counts as stored")
+		}
+		n.asking.Add(-few)
+		if h, err := s.read(t.Context(), "k"); h.served() || err != nil {
+			t.Errorf("read %+v, %v", h, err)
+		}
+	})
+}
