@@ -11,14 +11,22 @@
 //
 // # What is promised
 //
-// A load that began before a Delete or Set is not stored after it. On a miss the owner gives out a lease, to one caller of
-// the fleet, who loads while the others wait to be told; what it loaded is stored only if the lease still stands, and
-// Delete and Set end it. Nor is a load given to a caller who asked after a Delete that it does not know of. So once
-// Delete has returned nil, with the owner reached, nobody gets an older value.
+// A load that began before a Delete or Set that a key's owner confirmed is not stored there after it. On a miss the owner
+// gives out a lease, to one caller of the fleet, who loads while the others wait to be told; what it loaded is stored only
+// if the lease still stands, and Delete and Set end it.
+//
+// Once the owner has confirmed a Delete, it gives nobody an older value, and a Get or Fetch that begins then and asks it
+// returns none, be it from the load of somebody who asked earlier. Older values can still come
+//   - to whoever asked before the Delete returned;
+//   - from the memories of other processes (Config.Near), until the message of the Delete has come, or, if it is lost with
+//     its connection, until that is noticed, within a second or so;
+//   - from the stand-in, to a process that takes the owner for down, if the stand-in did not confirm the Delete as well:
+//     for LeaseTTL and 10 s at most;
+//   - from load itself, if it reads what lags behind, as a replica does. Delete when loads see the change.
 //
 // Nothing is served that a node kept from before its server restarted, or from before it was out of reach of the process
-// that asks: it may have missed deletions. What it missed it is owed, by the process that deleted, and sent before
-// anything else when it is back.
+// that asks, as far as that noticed: it may have missed deletions. What it missed it is owed, by the process that deleted,
+// and sent before anything else when it is back.
 //
 // A load runs once for a miss, whatever the number of callers and processes; again if the process that loads dies, after
 // Config.LeaseTTL; and beside another if it takes longer than that. Where the nodes can not be asked callers load by
@@ -28,9 +36,15 @@
 //
 // While a key's owner can not be reached by the process that deletes, but by others, those may be served the old value,
 // until the owner is told when it is back in reach, or, if the process that owes that dies, until the entry's TTL (and
-// StaleFor) is over. Delete returns nil then if the stand-in took it, because an owner that died must not make it fail;
-// Stats.Owed counts these. A node that is a Redis Cluster, that does not tell its run_id (INFO refused), or whose
-// replica stands in for it unnoticed can come back with what had been deleted, for the same time.
+// StaleFor) is over, and a load that is under way at the owner may be stored once more, before its lease ends. Delete returns
+// nil then if the stand-in took it, because an owner that died must not make it fail; Stats.Owed counts these. A node that is a
+// Redis Cluster, that does not tell its run_id (INFO refused), or whose replica stands in for it unnoticed can come back with
+// what had been deleted, for the same time. After a Set or Delete that returned an error either may be served, the old and
+// the new.
 //
-// Clocks matter to ages only: soft, hard and stale are told by the node's clock, as far as this process knows it.
+// # Clocks
+//
+// Leases need none but the node's own. By the node's clock, as it was when this process last connected to it, are told the
+// ages of entries (soft, hard, stale), and which are from before the node was out of reach: if a node's clock is set back
+// by as much as an outage lasted, what was deleted during the outage may be served until the node is told.
 package cache

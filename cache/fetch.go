@@ -18,7 +18,10 @@ type Loader[V any] func(ctx context.Context) (V, error)
 // instead; a panic is a *PanicError. ctx ends only the waiting.
 //
 // What Fetch returns is no older than its call, as far as deletions go: had a Delete returned before, nothing that was
-// loaded before that is returned.
+// loaded before that is returned (but see the package comment on when that holds).
+//
+// All callers that one load serves are given the same value, so what it refers to (a map, a slice, a pointer) must not be
+// changed, nor by load once it has returned; with Config.Near that is so for Get as well.
 func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts ...Option) (v V, err error) {
 	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
