@@ -6,61 +6,85 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/rpc"
+	"time"
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lock"
+	"github.com/venta-hq/redlock/session"
 )
+
+// patience bounds what a request may wait for the nodes.
+const patience = 10 * time.Second
 
 // shop is one instance of the service.
 type shop struct {
-	http.ServeMux
-	c     *cluster.Cluster
-	users *cache.Cache[string]
-	locks *lock.Locker
-	db    *database
+	mux      http.ServeMux
+	c        *cluster.Cluster
+	locks    *lock.Locker
+	users    *cache.Cache[string]
+	sessions *session.Store
+	db       *rpc.Client
 }
 
-func newShop(ctx context.Context, urls []string, db *database) (s *shop, err error) {
+func newShop(ctx context.Context, urls []string, db *rpc.Client) (s *shop, err error) {
 	s = &shop{db: db}
 	if s.c, err = cluster.Open(ctx, cluster.Config{URLs: urls}); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			s.close(ctx)
+		}
+	}()
+	if s.locks, err = lock.New(s.c, lock.Config{TTL: 2 * time.Second}); err != nil {
 		return nil, err
 	}
 	if s.users, err = cache.New(s.c, cache.Config[string]{Prefix: "cache:user:"}); err != nil {
 		return nil, err
 	}
-	if s.locks, err = lock.New(s.c, lock.Config{}); err != nil {
+	if s.sessions, err = session.New(s.c, session.Config{Locker: s.locks}); err != nil {
 		return nil, err
 	}
-	s.HandleFunc("GET /user/{id}", s.getUser)
-	s.HandleFunc("PUT /user/{id}", s.putUser)
-	s.HandleFunc("POST /order/{id}", s.processOrder)
+	s.mux.HandleFunc("GET /user/{id}", s.getUser)
+	s.mux.HandleFunc("PUT /user/{id}", s.putUser)
+	s.mux.HandleFunc("GET /{$}", s.home)
+	s.mux.HandleFunc("POST /cart/{item}", s.addItem)
+	s.mux.HandleFunc("POST /login/{user}", s.login)
+	s.mux.HandleFunc("POST /logout", s.logout)
+	s.mux.HandleFunc("POST /order/{id}", s.processOrder)
 	return s, nil
 }
 
 func (s *shop) close(ctx context.Context) {
-	s.locks.Close(ctx)
-	s.users.Close(ctx)
+	if s.users != nil {
+		s.users.Close(ctx)
+	}
+	if s.locks != nil {
+		s.locks.Close(ctx)
+	}
 	s.c.Close(ctx)
 }
 
-func (s *shop) getUser(w http.ResponseWriter, r *http.Request) {
-	id := r.PathValue("id")
-	name, err := s.users.Fetch(r.Context(), id, func(ctx context.Context) (string, error) {
-		name, ok := s.db.user(id)
-		if !ok {
-			return "", cache.ErrNotFound
+// handler also refuses what other sites have a browser send, whatever cookies come with it.
+func (s *shop) handler() http.Handler {
+	return http.NewCrossOriginProtection().Handler(http.TimeoutHandler(&s.mux, patience, "try again\n"))
+}
+
+// user is a user's name, from the cache, or loaded from the database by one caller of all instances.
+func (s *shop) user(ctx context.Context, id string) (string, error) {
+	return s.users.Fetch(ctx, id, func(context.Context) (name string, err error) {
+		if err = s.db.Call("Database.User", id, &name); err == nil && name == "" {
+			err = cache.ErrNotFound
 		}
-		return name, nil
+		return name, err
 	})
-	switch {
-	case errors.Is(err, cache.ErrNotFound):
-		http.Error(w, "no such user", http.StatusNotFound)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-	default:
-		fmt.Fprintln(w, name)
-	}
+}
+
+func (s *shop) getUser(w http.ResponseWriter, r *http.Request) {
+	name, err := s.user(r.Context(), r.PathValue("id"))
+	answer(w, name, err)
 }
 
 // putUser changes the database first: a load that reads it after the deletion finds what is new, and one that read it
@@ -71,28 +95,58 @@ func (s *shop) putUser(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	s.db.setUser(r.PathValue("id"), string(name))
+	if err := s.db.Call("Database.SetUser", User{r.PathValue("id"), string(name)}, nil); err != nil {
+		answer(w, "", err)
+		return
+	}
 	if err := s.users.Delete(r.Context(), r.PathValue("id")); err != nil {
-		http.Error(w, "changed, but old values may be seen for a while: "+err.Error(), http.StatusAccepted)
+		http.Error(w, "changed, but the old name may be seen for a while: "+err.Error(), http.StatusAccepted)
 		return
 	}
 	fmt.Fprintln(w, "changed")
 }
 
+// processOrder does each step of an order under the lock on it, with the lock's token, by which the order store knows the
+// writes of a holder that came too late. An instance that dies half-way has its lock end by itself, and another one goes on.
 func (s *shop) processOrder(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	id := r.PathValue("id")
-	err := s.locks.WithLock(ctx, "order:"+id, func(ctx context.Context) error {
-		token, _ := lock.Token(ctx)
-		return s.db.process(id, token)
-	})
+	ss, err := s.session(r)
+	if err == nil && (ss == nil || ss.User() == "") {
+		http.Error(w, "log in first", http.StatusUnauthorized)
+		return
+	}
+	text := "was processed before"
+	if err == nil {
+		err = s.locks.WithLock(r.Context(), "order:"+r.PathValue("id"), func(ctx context.Context) error {
+			token, _ := lock.Token(ctx)
+			for _, step := range steps {
+				var v Verdict
+				if err := s.db.Call("Database.Write", Write{r.PathValue("id"), step, token}, &v); err != nil {
+					return err
+				}
+				switch v {
+				case stale:
+					return errors.New(string(v))
+				case taken:
+					text = "processed"
+				}
+			}
+			return nil
+		})
+	}
+	answer(w, text, err)
+}
+
+// answer tells a client what came of it. Nodes that can not be reached are no reason to log anybody out.
+func answer(w http.ResponseWriter, text string, err error) {
 	switch {
-	case errors.Is(err, errProcessed):
-		http.Error(w, err.Error(), http.StatusConflict)
-	case err != nil:
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	case err == nil:
+		fmt.Fprintln(w, text)
+	case errors.Is(err, cache.ErrNotFound):
+		http.Error(w, "no such user", http.StatusNotFound)
+	case errors.Is(err, session.ErrSessionGone):
+		http.Error(w, "logged out", http.StatusUnauthorized)
 	default:
-		fmt.Fprintln(w, "processed")
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	}
 }
