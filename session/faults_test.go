@@ -14,10 +14,10 @@ import (
 // without makes nodes miss what do does.
 func without(t testing.TB, s *Store, nodes nodetest.Set, missing []int, do func()) {
 	t.Helper()
-	down(t, s, nodes.Pause, missing...)
+	down(t, s, cutter(t, nodes), missing...)
 	do()
 	for _, i := range missing {
-		nodes.Resume(i)
+		mend(t, nodes, i)
 	}
 	up(t, s, missing...)
 }
@@ -31,7 +31,7 @@ func only(t testing.TB, s *Store, nodes nodetest.Set, left ...int) {
 	}
 	for i := range nodes.Len() {
 		if !keep[i] {
-			down(t, s, nodes.Pause, i)
+			down(t, s, cutter(t, nodes), i)
 		}
 	}
 }
@@ -39,7 +39,7 @@ func only(t testing.TB, s *Store, nodes nodetest.Set, left ...int) {
 func all(t testing.TB, s *Store, nodes nodetest.Set) {
 	t.Helper()
 	for i := range nodes.Len() {
-		nodes.Resume(i)
+		mend(t, nodes, i)
 	}
 	for i := range nodes.Len() {
 		up(t, s, i)
@@ -150,7 +150,7 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 					must(t, cl.RestoreReplace(t.Context(), "session:"+ss.hash, time.Hour, snapshot).Err())
 				}
 			}
-			down(t, s, nodes.Pause, 0, 1)
+			down(t, s, cutter(t, nodes), 0, 1)
 			forget()
 			eventually(t, "node 2 to be back", func() bool {
 				s.Load(t.Context(), newID())
@@ -274,7 +274,7 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	cl := nodetest.Client(t, nodes, 0)
 	newer := s.clock.after("") + "=2"
 	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
-	down(t, s, nodes.Pause, 2)
+	down(t, s, cutter(t, nodes), 2)
 	full := nodetest.Client(t, nodes, 1)
 	must(t, full.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
@@ -282,5 +282,4 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	}
 	must(t, full.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	has(t, load(t, s, ss.ID()), "a", 2)
-	nodes.Resume(2)
 }

@@ -4,10 +4,14 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -20,7 +24,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func open(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
 	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 15*time.Second)
-	cfg.URLs, cfg.Logger = nodes.URLs(), slog.New(slog.DiscardHandler)
+	cfg.Clients, cfg.Logger = map[string]redis.UniversalClient{}, slog.New(slog.DiscardHandler)
+	for i, url := range nodes.URLs() {
+		o, err := redis.ParseURL(url)
+		must(t, err)
+		o.Dialer = lines.dial
+		cl := redis.NewClient(o)
+		defer cl.Close() // only its options are taken
+		cfg.Clients[fmt.Sprint("node", i)] = cl
+	}
 	c, err := cluster.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -128,9 +140,58 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// down stops nodes and waits until s has noticed.
+// lines is all connections of processes to nodes, by address. Nobody has to wait until he notices that one is cut, as with
+// a frozen node.
+var lines = wires{cut: map[string]bool{}, open: map[string][]net.Conn{}}
+
+type wires struct {
+	mu   sync.Mutex
+	cut  map[string]bool
+	open map[string][]net.Conn
+}
+
+func (w *wires) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	cn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.cut[addr] {
+		return nil, errors.Join(errors.New("cut"), cn.Close())
+	}
+	w.open[addr] = append(w.open[addr], cn)
+	return cn, nil
+}
+
+// cutter cuts the lines of all processes to one of the nodes.
+func cutter(t testing.TB, nodes nodetest.Set) func(i int) {
+	return func(i int) {
+		o, err := redis.ParseURL(nodes.URLs()[i])
+		must(t, err)
+		lines.mu.Lock()
+		defer lines.mu.Unlock()
+		lines.cut[o.Addr] = true
+		for _, cn := range lines.open[o.Addr] {
+			cn.Close()
+		}
+		delete(lines.open, o.Addr)
+		t.Cleanup(func() { mend(t, nodes, i) }) // another test may get the address
+	}
+}
+
+func mend(t testing.TB, nodes nodetest.Set, i int) {
+	o, err := redis.ParseURL(nodes.URLs()[i])
+	must(t, err)
+	lines.mu.Lock()
+	defer lines.mu.Unlock()
+	delete(lines.cut, o.Addr)
+}
+
+// down stops nodes, when they have done what they were sent, and waits until s has noticed.
 func down(t testing.TB, s *Store, stop func(int), nodes ...int) {
 	t.Helper()
+	settled(t, s)
 	for _, i := range nodes {
 		stop(i)
 	}

@@ -37,6 +37,7 @@ func rules(t *testing.T) []string {
 // The rights that the package comment names are enough, and each is needed; those that package cluster can do without are
 // left to its tests.
 func TestEveryRightIsNeeded(t *testing.T) {
+	t.Parallel()
 	all := rules(t)
 	s := nodetest.Real(t, 1, redisproc.Options{})
 	if err := workout(t, s, all); err != nil {

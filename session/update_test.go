@@ -102,7 +102,7 @@ func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
 		early, late := load(t, s, ss.ID()), load(t, s, ss.ID())
 		late.token, early.token = 7, 8
 		without(t, s, nodes, []int{3, 4}, func() { set(t, early, "n", 8) })
-		down(t, s, nodes.Pause, 0, 1) // the late one meets the other's write on one node only
+		down(t, s, cutter(t, nodes), 0, 1) // the late one meets the other's write on one node only
 		must(t, late.Set("n", 7))
 		if err := late.Commit(t.Context()); !errors.Is(err, errOvertaken) {
 			t.Errorf("it ended with %v", err)
