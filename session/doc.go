@@ -35,7 +35,9 @@
 // nobody's session is lost; one that syncs it every second may forget its last second, which the others know.
 //
 // LogoutAll, after nodes have forgotten, counts on clocks of processes that are not more than the time apart that lay
-// between the log-in and it; the mark of a forgotten memory counts on Cluster's MaxTTL for the same.
+// between the log-in and it; the mark of a forgotten memory counts on Cluster's MaxTTL for the same. What the clock of a
+// node shows does not matter, and it may jump by an hour: records are kept an hour longer than the session lives, and
+// tombstones a day.
 //
 // # What is not
 //

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -94,4 +95,23 @@ func TestANodeThatForgotALogoutDoesNotBringASessionToAQuorum(t *testing.T) {
 	}
 	all(t, s, nodes)
 	gone(t, s, ss.ID())
+}
+
+// Nodes that make up for each of two sessions that the other has replaced it do not keep Destroy for ever.
+func TestDestroyFollowsNoRing(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 3)
+	s := store(t, nodes, Config{})
+	a, b := newID(), newID()
+	create(t, s, "", nil)
+	settled(t, s)
+	for i := range nodes.Len() {
+		cl := nodetest.Client(t, nodes, i)
+		for from, to := range map[string]string{a: b, b: a} {
+			must(t, cl.HSet(t.Context(), "session:"+hash(from), "x", "1", "m", nodeMemory(t, nodes, i), "to", hash(to)).Err())
+		}
+	}
+	if err := s.Destroy(t.Context(), a); err == nil || !strings.Contains(err.Error(), "renewed more than") {
+		t.Errorf("it ended with %v", err)
+	}
 }

@@ -249,10 +249,9 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 		{script: logoutScript, key: "session:epoch:ann", args: []any{s.userKeep(), s.clock.after("")}, now: time.Now()},
 	} {
 		q.write = true
-		s.memories.learn(0, lost)
 		answer := make(got, 1)
 		n := s.c.Nodes()[0]
-		s.send(n, q, s.common(q), n.MemoryID(), answer)
+		s.send(n, q, s.common(q), n.MemoryID(), lost, answer)
 		words, _ := (<-answer).([]any)
 		if len(words) != 2 || words[0] != any("memory") || words[1] == any(lost) {
 			t.Errorf("%s: %v", q.script.Name(), words)
@@ -282,4 +281,89 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	}
 	must(t, full.ConfigSet(t.Context(), "maxmemory", "0").Err())
 	has(t, load(t, s, ss.ID()), "a", 2)
+}
+
+// The end of a session is on nodes 0, 1 and 2. Node 2 forgets it in the first minute of the set, and is met again by a process
+// whose clock is half a minute behind: by the clocks it has remembered longest, and still has no say.
+func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 5)
+	s := hasty(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"a": 1})
+	without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
+	emptied(t, s, nodes, 2)
+	age(t, nodes, 2, 30*time.Second)
+	settled(t, s)
+	only(t, s, nodes, 2, 3, 4)
+	if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("read %v, %v; want no quorum: those that know have to be asked", got, err)
+	}
+	all(t, s, nodes)
+	gone(t, s, ss.ID())
+}
+
+// Processes that start at the same time meet the nodes of a new set one after another. All of these have a say all the same.
+func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 5)
+	s := hasty(t, nodes, Config{})
+	create(t, s, "ann", nil)
+	settled(t, s)
+	for i := range nodes.Len() {
+		age(t, nodes, i, time.Duration(i)*time.Second)
+	}
+	settled(t, s)
+	for _, away := range [][]int{{0, 1}, {3, 4}} {
+		down(t, s, cutter(t, nodes), away...)
+		gone(t, s, newID())
+		all(t, s, nodes)
+	}
+}
+
+// A session that was read is brought to nodes 2, 3 and 4. Meanwhile it was logged out on 0, 1 and 2, and node 2 has forgotten
+// that: it does not count for what it knew when it was read.
+func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 5)
+	s := hasty(t, nodes, Config{})
+	ss := create(t, s, "ann", data{"a": 1})
+	settled(t, s)
+	newer := s.clock.after("") + "=2"
+	must(t, nodetest.Client(t, nodes, 2).HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
+	only(t, s, nodes, 2, 3, 4)
+	now := time.Now()
+	r := &reading{s: s, hashed: ss.hash, now: now}
+	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + ss.hash, args: touch(now, 0), now: now})
+	r.p, p.take, p.enough = p, r.take, r.enough
+	must(t, p.run(t.Context()))
+	v, err := r.settle("load")
+	must(t, err)
+	all(t, s, nodes)
+	without(t, s, nodes, []int{3, 4}, func() { must(t, s.LogoutAll(t.Context(), "ann", nil)) })
+	emptied(t, s, nodes, 2)
+	only(t, s, nodes, 2, 3, 4)
+	if rec, err := s.decide(t.Context(), "load", ss.hash, r, v); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("read %v, %v", rec, err)
+	}
+	all(t, s, nodes)
+	gone(t, s, ss.ID())
+}
+
+// A process that begins while a node is frozen waits for it at no step, and what it writes gets there.
+func TestNobodyWaitsForAFrozenNodeToBeMet(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+		create(t, store(t, nodes, Config{}), "ann", nil)
+		s := store(t, nodes, Config{})
+		nodes.Pause(4)
+		ss := create(t, s, "ann", nil)
+		load(t, s, ss.ID())
+		if !s.c.Status()[4].Up {
+			t.Error("it waited until the node was down")
+		}
+		nodes.Resume(4)
+		eventually(t, "the frozen node to have the session", func() bool {
+			return nodetest.Client(t, nodes, 4).Exists(t.Context(), "session:"+ss.hash).Val() == 1
+		})
+	})
 }

@@ -2,7 +2,8 @@ package session
 
 import (
 	"context"
-	"slices"
+	"fmt"
+	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
@@ -19,41 +20,106 @@ func (m memories) of(n int) string {
 	return ""
 }
 
+func (m memories) known() (n int) {
+	for i := range m {
+		if m[i].Load() != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func (m memories) learn(n int, memory string) {
 	if m.of(n) != memory {
 		m[n].Store(&memory)
 	}
 }
 
-// elderUntil is the µs up to which a memory must have begun to be an elder's: one that has a say about sessions of
-// which nothing is known.
+// newMemory tells apart the memories that begin at one moment. It is "" where none may begin.
+func (s *Store) newMemory(q question) string {
+	switch {
+	case q.meets:
+		return ""
+	case s.founding.Load() && s.memories.known() < s.c.Quorum():
+		return founders
+	}
+	s.founding.Store(false)
+	return fmt.Sprintf("%016x", rand.Uint64())
+}
+
+// founders is what stands behind the time in memories that began when a quorum of nodes had none. They are of one age,
+// whichever processes met them first: what was before is forgotten by a quorum.
+const founders = "0000000000000000"
+
+// elder reports whether a memory of a node has a say about sessions of which nothing is known.
 //
 // If fewer than a quorum of N nodes have forgotten a session, then N/2+1 (one fewer if N is even) have remembered since
-// before it was issued, so the oldest that many, at least, have forgotten nothing of it. Nodes of a new set are all of
-// one age, because one poll met them. Nodes that this process has never heard may be the oldest. And what is older than every session has forgotten none.
-func (s *Store) elderUntil(now time.Time) int64 {
-	nodes := len(s.memories)
-	begun := make([]int64, nodes)
-	for i := range begun {
-		begun[i] = micros(s.memories.of(i))
+// before it was issued, so a node that no more than the others can be older than has forgotten nothing of it. Nodes that
+// this process has never heard may be older. And what is older than every session has forgotten none.
+func (s *Store) elder(now time.Time) func(a *answer) bool {
+	return func(a *answer) bool {
+		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
+			return true
+		}
+		older := 0
+		for i := range s.memories {
+			if i != a.node && mayBeOlder(s.memories.of(i), a.memory, s.apart()) {
+				older++
+			}
+		}
+		return older <= len(s.memories)-cluster.Quorum(len(s.memories))
 	}
-	slices.Sort(begun)
-	oldest := begun[nodes-cluster.Quorum(nodes)]
-	return max(oldest, now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro())
+}
+
+// mayBeOlder reports whether a memory may have begun before another one, as clocks may be that much apart. Those that one
+// poll met are of one age.
+func mayBeOlder(memory, than string, apart time.Duration) bool {
+	gap := micros(memory) - micros(than)
+	if len(memory) >= versionWidth && len(than) >= versionWidth {
+		a, b := memory[timeWidth:versionWidth], than[timeWidth:versionWidth]
+		if a == b && (gap == 0 || a == founders && max(gap, -gap) <= apart.Microseconds()) {
+			return false
+		}
+	}
+	return gap <= apart.Microseconds()
 }
 
 // apart is how far the clocks of processes may be from each other where a decision depends on it.
 func (s *Store) apart() time.Duration { return s.c.Config().MaxTTL }
 
-// meet finds out which memory each node has that can be reached, so that the first write reaches all of them at once. It
-// is done once; who comes meanwhile finds out for itself.
+// meet finds out, before this process asks anything else, which memories the nodes have, and whether a quorum has none. It
+// does not wait for nodes on which that does not depend.
 func (s *Store) meet(ctx context.Context) error {
-	if s.met.Swap(true) {
+	if s.met.Load() {
 		return nil
 	}
-	now := time.Now()
-	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now})
-	p.take = func(reply) error { return nil }
-	p.enough = func() bool { return false }
-	return p.run(ctx)
+	select {
+	case s.meeting <- struct{}{}:
+		defer func() { <-s.meeting }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s.met.Load() {
+		return nil
+	}
+	now, nodes, quorum := time.Now(), len(s.memories), s.c.Quorum()
+	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
+	begun, none := 0, 0
+	p.take = func(r reply) error {
+		if r.memory == "" {
+			none++
+		} else {
+			begun++
+		}
+		return nil
+	}
+	p.enough = func() bool { return begun > nodes-quorum || none >= quorum }
+	if err := p.run(ctx); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.founding.Store(none >= quorum)
+	s.met.Store(begun+none >= quorum)
+	return nil
 }

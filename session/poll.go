@@ -43,7 +43,8 @@ type question struct {
 	script *cluster.Script
 	key    string // behind the memory's
 	args   []any  // behind the common ones, and the memory of a write
-	write  bool   // it is for the memory that the node has now, and does nothing in another
+	write  bool   // it is for one memory of the node, and does nothing in another
+	meets  bool   // it begins no memory
 	size   int
 	now    time.Time
 }
@@ -65,8 +66,7 @@ type poll struct {
 	late   func(r reply)       // gets an answer that came when there were enough, without mu
 	common []any               // arguments
 	runs   []string            // what each node's memory lasted with when it was asked
-	keys   []string
-	among  map[int]bool // the nodes to ask, nil: all
+	among  map[int]string      // the nodes to ask, and the memory of each that a write is for; nil: all, as they are
 
 	mu     sync.Mutex
 	open   int
@@ -82,15 +82,13 @@ const maxAgain = 3
 func (s *Store) newPoll(q question) *poll {
 	nodes := len(s.c.Nodes())
 	return &poll{
-		s: s, q: q, open: nodes, done: make(chan struct{}), keys: []string{s.memoryKey, q.key},
-		runs: make([]string, nodes), again: make([]int, nodes),
-		common: s.common(q),
+		s: s, q: q, open: nodes, done: make(chan struct{}), runs: make([]string, nodes), again: make([]int, nodes),
 	}
 }
 
 // common is the arguments of every script behind the run of the server.
 func (s *Store) common(q question) []any {
-	return []any{s.clock.after(""), stamp(q.now.UnixMicro()), s.cfg.Prefix}
+	return []any{s.newMemory(q), stamp(q.now.UnixMicro()), s.cfg.Prefix}
 }
 
 // run asks and waits. The error has ctx.Err() in its chain.
@@ -98,11 +96,12 @@ func (p *poll) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	p.common = p.s.common(p.q)
 	if p.among != nil {
 		p.open = len(p.among)
 	}
 	for _, n := range p.s.c.Nodes() {
-		if p.among == nil || p.among[n.Index()] {
+		if _, ok := p.among[n.Index()]; ok || p.among == nil {
 			p.ask(n)
 		}
 	}
@@ -123,15 +122,19 @@ func (p *poll) ask(n *cluster.Node) {
 	p.mu.Lock()
 	p.runs[i] = run
 	p.mu.Unlock()
-	p.s.send(n, p.q, p.common, run, p)
+	memory := p.s.memories.of(i)
+	if p.among != nil {
+		memory = p.among[i]
+	}
+	p.s.send(n, p.q, p.common, run, memory, p)
 }
 
-// send asks one node, and drops the answer if r is nil.
-func (s *Store) send(n *cluster.Node, q question, common []any, run string, r cluster.Receiver) {
+// send asks one node, and drops the answer if r is nil. A write does nothing in another memory than this one.
+func (s *Store) send(n *cluster.Node, q question, common []any, run, memory string, r cluster.Receiver) {
 	args := make([]any, 0, 2+len(common)+len(q.args))
 	args = append(append(args, run), common...)
 	if q.write {
-		args = append(args, s.memories.of(n.Index()))
+		args = append(args, memory)
 	}
 	args = append(args, q.args...)
 	if q.size < aside {
@@ -145,17 +148,17 @@ func (s *Store) send(n *cluster.Node, q question, common []any, run string, r cl
 func (p *poll) Receive(n *cluster.Node, words any, err error) {
 	r, err := p.read(n, words, err)
 	p.mu.Lock()
+	if err == nil && r.status == "memory" && p.among == nil && p.again[n.Index()] < maxAgain {
+		p.again[n.Index()]++
+		p.mu.Unlock()
+		p.ask(n) // also if it is late: it is to have what the others have
+		return
+	}
 	if p.ended {
 		p.mu.Unlock()
 		if err == nil && p.late != nil {
 			p.late(r)
 		}
-		return
-	}
-	if err == nil && r.status == "memory" && p.again[n.Index()] < maxAgain {
-		p.again[n.Index()]++
-		p.mu.Unlock()
-		p.ask(n)
 		return
 	}
 	defer p.mu.Unlock()
@@ -183,7 +186,7 @@ func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
 	}
 	status, ok1 := all[0].(string)
 	memory, ok2 := all[1].(string)
-	if !ok1 || !ok2 || micros(memory) == 0 {
+	if !ok1 || !ok2 || micros(memory) == 0 && (memory != "" || !p.q.meets) {
 		return reply{}, fmt.Errorf("unexpected reply (%T)", words)
 	}
 	p.mu.Lock()
@@ -192,7 +195,9 @@ func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
 	if run != n.MemoryID() {
 		return reply{}, fmt.Errorf("it was restarted while it was asked")
 	}
-	p.s.memories.learn(n.Index(), memory)
+	if memory != "" {
+		p.s.memories.learn(n.Index(), memory)
+	}
 	return reply{n, status, memory, all[2:]}, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,9 @@ type Store struct {
 	salt      string
 	memoryKey string
 	memories  memories
+	meeting   chan struct{} // has room for the one that finds out whom to meet
 	met       atomic.Bool
+	founding  atomic.Bool // a quorum of nodes had no memory when they were met, and this process has begun none
 	clock     clock
 	counts    counters
 }
@@ -30,6 +33,7 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	}
 	s := &Store{
 		c: c, cfg: cfg, salt: cfg.Salt, memoryKey: cfg.Prefix + "memory", memories: make(memories, len(c.Nodes())),
+		meeting: make(chan struct{}, 1),
 	}
 	s.watch()
 	return s, nil
@@ -179,6 +183,9 @@ func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Sessi
 // read finds out what a quorum of nodes has of a session, and brings those that answered up to that. It returns only
 // what is on a quorum: where the answers disagree, it waits until it is.
 func (s *Store) read(ctx context.Context, op, hashed string, idle time.Duration) (*record, error) {
+	if err := s.meet(ctx); err != nil {
+		return nil, s.wrap(op, hashed, err)
+	}
 	now := time.Now()
 	r := &reading{s: s, hashed: hashed, now: now}
 	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
@@ -236,26 +243,15 @@ func (s *Store) judge(answers []answer, now time.Time) verdict {
 	return judge(answers, s.elder(now), s.apart())
 }
 
-// elder reports whether a node is one of the elders.
-func (s *Store) elder(now time.Time) func(a *answer) bool {
-	limit := int64(-1)
-	return func(a *answer) bool {
-		if limit < 0 {
-			limit = s.elderUntil(now)
-		}
-		return micros(a.memory) <= limit
-	}
-}
-
-// voters is the nodes that have a say about what was found, or all if a quorum of them has forgotten.
-func (r *reading) voters(v *verdict) map[int]bool {
+// voters is the nodes that have a say about what was found, and in which memory, or all if a quorum of them has forgotten.
+func (r *reading) voters(v *verdict) map[int]string {
 	if v.votes < r.s.c.Quorum() {
 		return nil
 	}
-	elder, voters := r.s.elder(r.now), map[int]bool{}
+	elder, voters := r.s.elder(r.now), map[int]string{}
 	for i := range r.answers {
 		if a := &r.answers[i]; a.counts(v.live, elder, r.s.apart()) {
-			voters[a.node] = true
+			voters[a.node] = a.memory
 		}
 	}
 	return voters
@@ -322,7 +318,7 @@ func (r *reading) repair(a *answer, v *verdict) {
 		return
 	}
 	n := s.c.Nodes()[a.node]
-	s.send(n, q, s.common(q), n.MemoryID(), nil)
+	s.send(n, q, s.common(q), n.MemoryID(), a.memory, nil)
 }
 
 // decide acts on a verdict. What is not on a quorum is brought there first: nobody may find it otherwise than we did.
@@ -358,15 +354,16 @@ func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v ver
 		s.counts.restored.Add(1)
 	}
 	for i := range r.answers {
-		if a := &r.answers[i]; err == nil && among != nil && !among[a.node] {
+		if a := &r.answers[i]; err == nil && among != nil && among[a.node] == "" {
 			r.repair(a, &v)
 		}
 	}
 	return live, err
 }
 
-// restore brings what was read to a quorum of these nodes, or of all if there are none.
-func (s *Store) restore(ctx context.Context, op, hashed string, live *record, among map[int]bool) (*record, error) {
+// restore brings what was read to a quorum of these nodes, or of all if there are none. One that has begun to remember anew
+// since it was read may have forgotten how the session ended meanwhile, and does not count.
+func (s *Store) restore(ctx context.Context, op, hashed string, live *record, among map[int]string) (*record, error) {
 	w := s.newWrite(s.putQuestion(hashed, live, succession{}))
 	w.among = among
 	c, failed, err := w.wait(ctx)
@@ -417,7 +414,7 @@ func (s *Store) buryQuestion(hashed, deadline string) question {
 func (s *Store) dispose(hashed, deadline string) {
 	q := s.buryQuestion(hashed, deadline)
 	for _, n := range s.c.Nodes() {
-		s.send(n, q, s.common(q), n.MemoryID(), nil)
+		s.send(n, q, s.common(q), n.MemoryID(), s.memories.of(n.Index()), nil)
 	}
 }
 
@@ -432,9 +429,24 @@ func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	return s.tally(&s.counts.destroyed, s.destroy(ctx, hashed))
 }
 
-// destroy asks the nodes that have the session to bury it. Only if one had it are those that had not given a tombstone too:
-// else whoever makes up ids could fill the nodes with them.
+// maxSuccessors bounds how many renewals of a session Destroy follows. Nodes that make up more are not followed for ever.
+const maxSuccessors = 100
+
+// destroy ends a session, and whatever has replaced it: who has the old id means the new session.
 func (s *Store) destroy(ctx context.Context, hashed string) error {
+	for range maxSuccessors {
+		next, err := s.end(ctx, hashed)
+		if next == "" || err != nil {
+			return err
+		}
+		hashed = next
+	}
+	return s.wrap("destroy", hashed, fmt.Errorf("it was renewed more than %d times", maxSuccessors))
+}
+
+// end asks the nodes that have the session to bury it, and returns the one that has replaced it. Only if one had it are
+// those that had not given a tombstone too: else whoever makes up ids could fill the nodes with them.
+func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
 	quorum := s.c.Quorum()
 	var nothing []answer
 	absent := func() int {
@@ -452,19 +464,16 @@ func (s *Store) destroy(ctx context.Context, hashed string) error {
 	c, failed, err := w.wait(ctx)
 	switch {
 	case err != nil:
-		return s.wrap("destroy", hashed, err)
+		return "", s.wrap("destroy", hashed, err)
 	case c.ok >= quorum:
 	case c.ok > 0:
 		if err := s.bury(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
-			return err
+			return "", err
 		}
 	case absent() < quorum && len(nothing) < len(s.c.Nodes()):
-		return s.noQuorum("destroy", hashed, absent(), failed)
+		return "", s.noQuorum("destroy", hashed, absent(), failed)
 	}
-	if c.next != "" { // it was replaced: who has the old id means the new session
-		return s.destroy(ctx, c.next)
-	}
-	return nil
+	return c.next, nil
 }
 
 // commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/venta-hq/redlock/lock"
 )
@@ -22,7 +23,8 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 	if !valid(id) {
 		return &GoneError{Op: "update"}
 	}
-	return s.cfg.Locker.WithLock(ctx, lockName(hash(id)), func(ctx context.Context) error {
+	name := lockName(hash(id))
+	err := s.cfg.Locker.WithLock(ctx, name, func(ctx context.Context) error {
 		token, _ := lock.Token(ctx)
 		for {
 			rec, err := s.read(ctx, "update", hash(id), s.cfg.Idle)
@@ -38,9 +40,23 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 			}
 		}
 	})
+	if err != nil && strings.Contains(err.Error(), name) {
+		return &lockError{err, name, "session:" + s.label(hash(id))}
+	}
+	return err
 }
 
-// lockName is the key of a session's lock. Locks are named in errors, so it does not tell the session.
+// lockError names the session of a lock as all errors of this package do.
+type lockError struct {
+	err         error
+	name, label string
+}
+
+func (e *lockError) Error() string { return strings.ReplaceAll(e.err.Error(), e.name, e.label) }
+
+func (e *lockError) Unwrap() error { return e.err }
+
+// lockName is the key of a session's lock. All processes have to take the same, so there is no salt in it.
 func lockName(hashed string) string {
 	sum := sha256.Sum256([]byte("redlock session lock " + hashed))
 	return "session:" + hex.EncodeToString(sum[:16])

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/lock"
 )
 
 const writers = 64
@@ -124,4 +126,20 @@ func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
 		set(t, ss, "n", 2) // which has not read that
 		has(t, load(t, ahead, ss.ID()), "n", 2)
 	})
+}
+
+// Locks are named in errors: not so that two processes with salts of their own, or who knows the id, find the session by it.
+func TestErrorsOfUpdateNameSessionsAsAllDo(t *testing.T) {
+	t.Parallel()
+	s := locking(t, nodetest.Embedded(t, 3), Config{})
+	ss := create(t, s, "ann", nil)
+	err := s.Update(t.Context(), ss.ID(), func(ctx context.Context, _ *Session) error {
+		return s.Update(ctx, ss.ID(), nil)
+	})
+	if !errors.Is(err, lock.ErrReentrant) {
+		t.Fatalf("an update in the middle of one: %v", err)
+	}
+	if strings.Contains(err.Error(), lockName(ss.hash)) || !strings.Contains(err.Error(), s.label(ss.hash)) {
+		t.Errorf("%v does not name the session by its salted hash", err)
+	}
 }

@@ -16,6 +16,9 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	if err := checkUser(user); err != nil {
 		return nil, err
 	}
+	if err := s.meet(ctx); err != nil {
+		return nil, s.wrap("list", user, err)
+	}
 	l := &listing{s: s, now: time.Now(), found: map[string][]answer{}}
 	p := s.newPoll(question{script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user}, now: l.now})
 	p.take = l.take

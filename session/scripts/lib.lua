@@ -4,15 +4,19 @@
 -- or a tombstone: m, x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told.
 -- Times are µs of clients' clocks, 16 digits; versions are such a time and 16 digits of hex. Both compare as strings.
 -- KEYS  1 memory
--- ARGV  1 run of the server, '' if it does not tell   2 version   3 now   4 prefix
+-- ARGV  1 run of the server, '' if it does not tell   2 what is to tell a memory from others that begin now, '' to begin none
+--       3 now   4 prefix
 local now, prefix = ARGV[3], ARGV[4]
 
--- The memory of this node: the version at which it began, and the run. One that is missing was lost, with all it had;
--- of another run may be what came before the last snapshot, and not what came after.
+-- The memory of this node: when it began, what tells it from others, and the run. One that is missing was lost, with all
+-- it had; of another run may be what came before the last snapshot, and not what came after.
 local memory = redis.call('GET', KEYS[1])
 if not memory or (ARGV[1] ~= '' and string.sub(memory, 33) ~= ARGV[1]) then
-  memory = ARGV[2] .. ARGV[1]
-  redis.call('SET', KEYS[1], memory)
+  memory = ''
+  if ARGV[2] ~= '' then
+    memory = ARGV[3] .. ARGV[2] .. ARGV[1]
+    redis.call('SET', KEYS[1], memory)
+  end
 end
 
 local function epoch(user) return prefix .. 'epoch:' .. user end
@@ -24,9 +28,9 @@ local function loggedOut(user)
   return redis.call('HGET', epoch(user), 'all') or ''
 end
 
--- How long after a session's deadline its record is kept, so that no node's clock ends it, and how much longer its
--- tombstone is, ms: clocks that jump by less than this do not bring back what was destroyed.
-local slack, grave = 60000, 24 * 3600000
+-- How long after a session's deadline its record is kept, and how much longer its tombstone is, ms: a node whose clock
+-- jumps by less than this does not lose the session, nor bring back what was destroyed.
+local slack, grave = 3600000, 24 * 3600000
 
 -- Keeps key until ms after deadline.
 local function expire(key, deadline, ms)

@@ -56,7 +56,7 @@ for name, value in pairs(values) do redis.call('HSET', KEYS[2], name, value) end
 expire(KEYS[2], idle, slack)
 if user ~= '' then
   redis.call('ZADD', index(user), last, ARGV[7])
-  redis.call('ZREMRANGEBYSCORE', index(user), '-inf', '(' .. now)
+  redis.call('ZREMRANGEBYSCORE', index(user), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))
   redis.call('PEXPIRE', index(user), ARGV[6])
   redis.call('HSET', epoch(user), 'top', most(top, issue))
   redis.call('PEXPIRE', epoch(user), ARGV[6])
