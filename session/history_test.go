@@ -25,6 +25,14 @@ type keeper interface {
 	logout(ctx context.Context, user, id string) error
 }
 
+// renewer is a keeper that can do more.
+type renewer interface {
+	keeper
+	renew(ctx context.Context, id string) (next string, err error)
+	logoutOthers(ctx context.Context, user, id string) (next string, err error)
+	list(ctx context.Context, user string) (map[string]int, error) // by hash
+}
+
 // life is one session in the eyes of those who use it.
 type life struct {
 	id, user string
@@ -69,6 +77,11 @@ func (h *history) look(k keeper, l *life) {
 		return
 	}
 	h.done.Add(1)
+	h.compare(l, n, ok, least, ended)
+}
+
+// compare judges what was read of a session.
+func (h *history) compare(l *life, n int, ok bool, least int, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -89,13 +102,74 @@ func (h *history) look(k keeper, l *life) {
 func (h *history) write(k keeper, l *life, n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
-	if k.write(ctx, l.id, n) != nil {
+	if err := k.write(ctx, l.id, n); err != nil {
+		h.refused(l, err)
 		return
 	}
 	h.done.Add(1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.least = max(l.least, n)
+}
+
+// refused judges an error of something that only the one who ends sessions does: none is gone before.
+func (h *history) refused(l *life, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if isGone(err) && !l.ending {
+		h.fault("a session was lost")
+		l.ended, l.ending = true, true
+	}
+}
+
+// list reads all sessions of a user, and compares as look does.
+func (h *history) list(k renewer, user string) {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	type known struct {
+		l     *life
+		least int
+		ended bool
+	}
+	var before []known
+	for _, l := range h.all() {
+		if l.user == user {
+			l.mu.Lock()
+			before = append(before, known{l, l.least, l.ended})
+			l.mu.Unlock()
+		}
+	}
+	got, err := k.list(ctx, user)
+	if err != nil {
+		return
+	}
+	h.done.Add(1)
+	for _, b := range before {
+		n, ok := got[hash(b.l.id)]
+		h.compare(b.l, n, ok, b.least, b.ended)
+	}
+}
+
+// renew has a session go on under another id, and returns it; nil if it is not known whether it does. How is what renews.
+func (h *history) renew(l *life, how func(ctx context.Context) (next string, err error)) *life {
+	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
+	defer cancel()
+	l.mu.Lock()
+	least, was := l.least, l.ending
+	l.ending = true
+	l.mu.Unlock()
+	id, err := how(ctx)
+	if isGone(err) && !was {
+		h.fault("a session was lost")
+	}
+	if err != nil {
+		return nil
+	}
+	h.done.Add(1)
+	l.mu.Lock()
+	l.ended = true
+	l.mu.Unlock()
+	return h.begin(&life{id: id, user: l.user, least: least})
 }
 
 func (h *history) end(k keeper, l *life, all bool) {
@@ -118,15 +192,19 @@ func (h *history) end(k keeper, l *life, all bool) {
 	}
 }
 
-func (h *history) born(k keeper) *life {
+func (h *history) born(k keeper) *life { return h.bornTo(k, fmt.Sprint("user", h.births.Add(1))) }
+
+func (h *history) bornTo(k keeper, user string) *life {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
-	user := fmt.Sprint("user", h.births.Add(1))
 	id, err := k.create(ctx, user)
 	if err != nil {
 		return nil
 	}
-	l := &life{id: id, user: user}
+	return h.begin(&life{id: id, user: user})
+}
+
+func (h *history) begin(l *life) *life {
 	h.mu.Lock()
 	h.lives = append(h.lives, l)
 	h.lives = h.lives[max(0, len(h.lives)-remembered):]
@@ -140,22 +218,54 @@ func (h *history) all() []*life {
 	return append([]*life(nil), h.lives...)
 }
 
-// live has one session after another: it is written to by one process and read by the others, then ended, and read again.
+// live has one session after another: it is written to by one process and read by the others, renewed on the way, then
+// ended in one of several ways, and read again.
 func (h *history) live(ctx context.Context, seat int) {
 	for turn := seat; ctx.Err() == nil; turn++ {
-		k := h.keepers[turn%len(h.keepers)]
-		other := h.keepers[(turn+1)%len(h.keepers)]
+		k := h.keepers[turn%len(h.keepers)].(renewer)
+		other := h.keepers[(turn+1)%len(h.keepers)].(renewer)
 		l := h.born(k)
+		for n := 1; l != nil && n < 6 && ctx.Err() == nil; n++ {
+			if n == 3 {
+				was := l
+				l = h.renew(l, func(ctx context.Context) (string, error) { return other.renew(ctx, was.id) })
+				h.look(k, was)
+			}
+			if l != nil {
+				h.write(k, l, n)
+				h.look(other, l)
+				h.look(k, l)
+			}
+		}
 		if l == nil {
 			continue
 		}
-		for n := 1; n < 6 && ctx.Err() == nil; n++ {
-			h.write(k, l, n)
-			h.look(other, l)
-			h.look(k, l)
-		}
-		h.end(other, l, turn%2 == 0)
+		h.list(other, l.user)
+		h.finish(k, other, l, turn/len(h.keepers))
 		h.look(k, l)
+		h.list(k, l.user)
+	}
+}
+
+// finish ends a session; of three, one by logging out all others of its user.
+func (h *history) finish(k, other renewer, l *life, turn int) {
+	if turn%3 < 2 {
+		h.end(other, l, turn%3 == 0)
+		return
+	}
+	stays := h.bornTo(other, l.user)
+	if stays == nil {
+		return
+	}
+	l.mu.Lock()
+	l.ending = true
+	l.mu.Unlock()
+	next := h.renew(stays, func(ctx context.Context) (string, error) { return k.logoutOthers(ctx, l.user, stays.id) })
+	if next != nil {
+		l.mu.Lock()
+		l.ended = true
+		l.mu.Unlock()
+		h.look(other, next)
 	}
 }
 
@@ -252,6 +362,34 @@ func (p process) destroy(ctx context.Context, id string) error { return p.Destro
 
 func (p process) logout(ctx context.Context, user, _ string) error {
 	return p.LogoutAll(ctx, user, nil)
+}
+
+func (p process) renew(ctx context.Context, id string) (string, error) {
+	ss, err := p.Load(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	err = ss.Renew(ctx)
+	return ss.ID(), err
+}
+
+func (p process) logoutOthers(ctx context.Context, user, id string) (string, error) {
+	ss, err := p.Load(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	err = p.LogoutAll(ctx, user, ss)
+	return ss.ID(), err
+}
+
+func (p process) list(ctx context.Context, user string) (map[string]int, error) {
+	all, err := p.List(ctx, user)
+	found := map[string]int{}
+	for _, ss := range all {
+		n, _, failed := Get[int](ss, "n")
+		found[ss.hash], err = n, errors.Join(err, failed)
+	}
+	return found, err
 }
 
 // naive sets and deletes keys on a quorum, and takes for an answer what most nodes of a quorum have.
