@@ -19,31 +19,63 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	if err := s.meet(ctx); err != nil {
 		return nil, s.wrap("list", user, err)
 	}
-	l := &listing{s: s, now: time.Now(), found: map[string][]answer{}}
-	p := s.newPoll(question{script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user}, now: l.now})
-	p.take = l.take
-	p.enough = func() bool { return l.votes() >= s.c.Quorum() }
-	if err := p.run(ctx); err != nil {
-		return nil, s.wrap("list", user, err)
+	var all []*Session
+	seen := map[string]bool{}
+	for from, most := stamp(0), listed; from != ""; {
+		l := &listing{s: s, now: time.Now(), found: map[string][]answer{}}
+		if err := l.ask(ctx, user, from, most); err != nil {
+			return nil, err
+		}
+		some, err := l.sessions(ctx, seen)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+		if l.next == from { // so many end at the same moment
+			most *= 2
+		}
+		from = l.next
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if l.votes() < s.c.Quorum() && len(l.nodes) < len(s.c.Nodes()) {
-		return nil, s.noQuorum("list", user, l.votes(), p.failed)
-	}
-	return l.sessions(ctx)
+	slices.SortFunc(all, func(a, b *Session) int { return strings.Compare(a.rec.born+a.hash, b.rec.born+b.hash) })
+	return all, nil
 }
 
-// listing is the answers of the nodes to one List.
+// listed is how many sessions a node is asked for at a time: it does nothing else meanwhile.
+const listed = 100
+
+// listing is the answers of the nodes to one part of a List.
 type listing struct {
 	s     *Store
 	now   time.Time
 	nodes []answer            // what each node said, without a record
 	found map[string][]answer // by session
+	next  string              // the absolute deadline up to which all nodes have told what they have; "" if they have told all
+}
+
+func (l *listing) ask(ctx context.Context, user, from string, most int) error {
+	s := l.s
+	p := s.newPoll(question{
+		script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user, from, most}, now: l.now,
+	})
+	p.take = l.take
+	p.enough = func() bool { return l.votes() >= s.c.Quorum() }
+	if err := p.run(ctx); err != nil {
+		return s.wrap("list", user, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.votes() < s.c.Quorum() && len(l.nodes) < len(s.c.Nodes()) {
+		return s.noQuorum("list", user, l.votes(), p.failed)
+	}
+	return nil
 }
 
 func (l *listing) take(r reply) error {
-	if r.status != "ok" || len(r.rest) != 2 {
+	if r.status != "ok" || len(r.rest) != 3 {
+		return errForeign
+	}
+	last := r.word(2)
+	if last != "" && !isTime(last, timeWidth) {
 		return errForeign
 	}
 	all, ok := r.rest[1].([]any)
@@ -62,6 +94,9 @@ func (l *listing) take(r reply) error {
 		}
 	}
 	l.nodes = append(l.nodes, a)
+	if last != "" && (l.next == "" || last < l.next) {
+		l.next = last
+	}
 	return nil
 }
 
@@ -71,11 +106,18 @@ func (l *listing) votes() int {
 	return v.votes
 }
 
-// sessions makes out which of those found there are. What a quorum does not agree on at once is loaded.
-func (l *listing) sessions(ctx context.Context) ([]*Session, error) {
+// sessions makes out which of those found there are, and have not been seen. What a quorum does not agree on at once is loaded.
+func (l *listing) sessions(ctx context.Context, seen map[string]bool) ([]*Session, error) {
 	var all []*Session
 	var open []string
 	for hashed, answers := range l.found {
+		if l.next != "" {
+			answers = slices.DeleteFunc(answers, func(a answer) bool { return a.record.deadline >= l.next })
+		}
+		if len(answers) == 0 || seen[hashed] {
+			continue
+		}
+		seen[hashed] = true
 		v := l.s.judge(answers, l.now)
 		have := 0
 		for _, a := range answers {
@@ -91,9 +133,7 @@ func (l *listing) sessions(ctx context.Context) ([]*Session, error) {
 		}
 	}
 	loaded, err := l.s.readAll(ctx, open)
-	all = append(all, loaded...)
-	slices.SortFunc(all, func(a, b *Session) int { return strings.Compare(a.rec.born+a.hash, b.rec.born+b.hash) })
-	return all, err
+	return append(all, loaded...), err
 }
 
 // readers is how many sessions are loaded at a time.

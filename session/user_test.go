@@ -2,8 +2,11 @@ package session
 
 import (
 	"errors"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
 )
@@ -171,4 +174,49 @@ func TestADestroyThatComesBesideARenewalWins(t *testing.T) {
 		t.Errorf("it left %d sessions, %v", len(list), err)
 	}
 	all(t, s, nodes)
+}
+
+// Nodes are asked for a hundred sessions at a time, also where all of them end at the same moment.
+func TestALongListIsReadInParts(t *testing.T) {
+	t.Parallel()
+	nodes := nodetest.Embedded(t, 3)
+	s := store(t, nodes, Config{})
+	const n = listed + listed/2
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() { create(t, s, "ann", data{"i": i}) })
+	}
+	wg.Wait()
+	list := func() (scripts int64) {
+		t.Helper()
+		settled(t, s)
+		before := nodes.Commands(0)["evalsha"]
+		list, err := s.List(t.Context(), "ann")
+		must(t, err)
+		seen := map[int]bool{}
+		for _, ss := range list {
+			i, _, err := Get[int](ss, "i")
+			must(t, err)
+			seen[i] = true
+		}
+		if len(list) != n || len(seen) != n {
+			t.Errorf("%d sessions, %d different ones; want %d", len(list), len(seen), n)
+		}
+		settled(t, s)
+		return nodes.Commands(0)["evalsha"] - before - 1 // that of settled
+	}
+	if scripts := list(); scripts != 2 {
+		t.Errorf("it took %d scripts on each node", scripts)
+	}
+	end := time.Now().Add(time.Hour).UnixMicro()
+	for i := range nodes.Len() {
+		cl := nodetest.Client(t, nodes, i)
+		for _, hashed := range cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val() {
+			must(t, cl.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed}).Err())
+			must(t, cl.HSet(t.Context(), "session:"+hashed, "e", stamp(end)).Err())
+		}
+	}
+	if scripts := list(); scripts != 3 { // for 100 from the beginning, and 100 and 200 from that moment on
+		t.Errorf("it took %d scripts on each node", scripts)
+	}
 }

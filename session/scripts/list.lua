@@ -1,9 +1,13 @@
+-- A part of a user's sessions, by their absolute deadlines.
 -- KEYS  2 index of a user
--- ARGV  5 user
--- Reply {'ok', memory, logged out, {hash, record, …}}
+-- ARGV  5 user   6 the deadline to begin with   7 how many at most
+-- Reply {'ok', memory, logged out, {hash, record, …}, deadline of the last one if there may be more, or ''}
+local part = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[6], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[7])
 local all = {}
-for _, hash in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
-  all[#all + 1] = hash
-  all[#all + 1] = pack(read(prefix .. hash))
+for k = 1, #part, 2 do
+  all[k] = part[k]
+  all[k + 1] = pack(read(prefix .. part[k]))
 end
-return {'ok', memory, loggedOut(ARGV[5]), all}
+local last = ''
+if #part == 2 * tonumber(ARGV[7]) then last = string.format('%016.0f', tonumber(part[#part])) end
+return {'ok', memory, loggedOut(ARGV[5]), all, last}
