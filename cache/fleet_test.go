@@ -56,7 +56,7 @@ func (j job) run() error {
 	if err != nil {
 		return err
 	}
-	s, err := cache.New(c, cache.Config[string]{LeaseTTL: 2 * time.Second, LoadTimeout: 2 * time.Minute})
+	s, err := cache.New(c, cache.Config[string]{LeaseTTL: 5 * time.Second, LoadTimeout: 2 * time.Minute})
 	if err != nil {
 		return err
 	}
