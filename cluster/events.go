@@ -18,12 +18,13 @@ const (
 
 // events is the lines to be written.
 type events struct {
-	mu      sync.Mutex
-	kinds   map[kind]*saying
-	lines   []slog.Record
-	writing bool
-	gone    bool // the quorum, as of the last line about it
-	skewed  map[*Node]bool
+	mu       sync.Mutex
+	kinds    map[kind]*saying
+	lines    []slog.Record
+	writing  bool
+	gone     bool // the quorum, as of the last line about it
+	watching bool // for ends of quarantines
+	skewed   map[*Node]bool
 }
 
 // kind is a message, and the node it is about, if it is about one.
@@ -112,7 +113,7 @@ func (c *Cluster) write() {
 }
 
 // weigh says so when there is no quorum any more, or again. It is called when a node went down or restarted, or is back.
-// That a quarantine is over nobody tells, so where one was in the way it looks again then.
+// That a quarantine is over nobody tells, so where one is in the way it looks again then.
 func (c *Cluster) weigh() {
 	if !c.cfg.Logger.Enabled(c.ctx, slog.LevelError) || c.dead.Load() {
 		return
@@ -122,37 +123,42 @@ func (c *Cluster) weigh() {
 	e.mu.Lock()
 	was := e.gone
 	e.gone = spare < 0
+	if e.gone && !e.watching && c.nextVote() >= 0 {
+		e.watching = c.spawn(c.awaitVotes)
+	}
 	e.mu.Unlock()
+	with := []any{"nodes", len(c.nodes), "need", c.Quorum(), "voting", c.Quorum() + spare}
 	switch {
 	case spare < 0 && !was:
-		c.Say(slog.LevelError, "no quorum: nothing can be locked", "nodes", len(c.nodes),
-			"need", c.Quorum(), "voting", c.Quorum()+spare)
-		c.spawn(c.watchQuarantine)
+		c.Say(slog.LevelError, "no quorum: nothing can be locked", with...)
 	case spare >= 0 && was:
-		c.Say(slog.LevelWarn, "a quorum again", "nodes", len(c.nodes), "need", c.Quorum(), "voting", c.Quorum()+spare)
+		c.Say(slog.LevelWarn, "a quorum again", with...)
 	}
 }
 
-// watchQuarantine looks again when the next quarantine is over, for as long as there is no quorum.
-func (c *Cluster) watchQuarantine() {
-	for {
-		next, now := time.Duration(-1), time.Now()
-		for _, n := range c.nodes {
-			if left := time.Duration(n.quarantine.Load() - c.since(now)); !n.votes(now) && (next < 0 || left < next) {
-				next = left
-			}
+// nextVote is how long until the next node's quarantine is over; negative if none is in one.
+func (c *Cluster) nextVote() time.Duration {
+	next, now := time.Duration(-1), time.Now()
+	for _, n := range c.nodes {
+		if left := time.Duration(n.quarantine.Load() - c.since(now)); !n.votes(now) && (next < 0 || left < next) {
+			next = left
 		}
+	}
+	return next
+}
+
+// awaitVotes weighs again whenever a quarantine is over, until none is.
+func (c *Cluster) awaitVotes() {
+	e := &c.events
+	for {
+		e.mu.Lock()
+		next := c.nextVote()
+		e.watching = next >= 0
+		e.mu.Unlock()
 		if next < 0 || !c.pause(next+time.Millisecond) {
 			return
 		}
 		c.weigh()
-		e := &c.events
-		e.mu.Lock()
-		gone := e.gone
-		e.mu.Unlock()
-		if !gone {
-			return
-		}
 	}
 }
 

@@ -3,7 +3,11 @@ package lock
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
@@ -65,6 +69,23 @@ func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
 	call := testing.AllocsPerRun(1000, func() { k.WithLock(ctx, "k", nothing) })
 	if call > work {
 		t.Errorf("%v allocations, %v without reporting", call, work)
+	}
+}
+
+func TestALossIsLogged(t *testing.T) {
+	var log syncBuffer
+	c := open(t, nodetest.Embedded(t, 3), cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	k := locker(t, c, Config{})
+	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error { <-ctx.Done(); return nil }, MaxHold(time.Millisecond))
+	var lost *LostError
+	if !errors.As(err, &lost) {
+		t.Fatal(err)
+	}
+	k.Close(t.Context())
+	c.Close(t.Context()) // which waits for what is logged
+	want := fmt.Sprintf(`level=ERROR msg="redlock: lock lost" key=k token=%d reason="held for MaxHold"`, lost.Token)
+	if got := log.String(); strings.Count(got, "lost") != 1 || !strings.Contains(got, want) {
+		t.Errorf("the log is\n%s\nwant one line with\n%s", got, want)
 	}
 }
 
