@@ -6,7 +6,7 @@ STATICCHECK  = $(GO) tool -modfile=tools/go.mod staticcheck
 PLATFORMS    = linux darwin windows
 
 # Modules of their own, so that what they need stays out of the library's go.mod.
-BESIDE       = contrib/gocron contrib/scs benchmarks
+BESIDE       = contrib/gocron contrib/scs benchmarks docs/tests
 
 # -count=1: results of a run without redis-server must not be taken from the
 # cache for one with it; go test does not see that a program was installed.
@@ -79,7 +79,7 @@ bench: ## against other lock libraries, and 100,000 leases held for a minute; a 
 	@$(GO) -C benchmarks run .
 	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
 
-setup: ## install redis-server and libfaketime where they are missing and can be installed
+setup: ## install what the tests can use where it is missing and can be installed: redis-server and more
 	@$(stage) "setup" sh scripts/setup.sh
 
 clean: ## remove what builds and tests left behind

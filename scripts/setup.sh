@@ -1,11 +1,15 @@
 #!/bin/sh
-# Makes redis-server available to the tests, and libfaketime, which gives their
-# nodes clocks that jump, where that is possible without asking anybody. It
-# never fails: without redis-server the tests run on embedded nodes only,
-# without libfaketime some chaos scenarios are left out, and this script says so.
+# Makes available to the tests what they can use, where that is possible without
+# asking anybody. It never fails, and says what is left out without it:
 #
-#   scripts/setup.sh                    what `make setup` runs
-#   scripts/setup.sh install PACKAGE    the part that needs root; called by the above
+#   redis-server      without it the tests run on embedded nodes only
+#   libfaketime       gives nodes clocks that jump, in some chaos scenarios
+#   tmux, zsh, fish   for the tests of the command line in a terminal
+#   prometheus        for those of the alert rules and the dashboard; unpacked into
+#                     bin (100 MB), because the package would bring a service
+#
+#   scripts/setup.sh                     what `make setup` runs
+#   scripts/setup.sh install PACKAGE…    the part that needs root; called by the above
 set -eu
 
 have() {
@@ -85,17 +89,18 @@ install() {
 	forbid_service_starts
 	quietly timeout 60 apt-get update -qq || echo "trying with the package lists that are there"
 	# $options is several words.
-	quietly timeout 120 apt-get install $options "$1" --download-only || return 1
-	quietly apt-get install $options "$1"
+	quietly timeout 120 apt-get install $options "$@" --download-only || return 1
+	quietly apt-get install $options "$@"
 }
 
 if [ "${1:-}" = install ]; then
-	install "$2" || exit 1
-	[ "$2" != redis-server ] || retire_service >/dev/null 2>&1 || true
+	shift
+	install "$@" || exit 1
+	[ "$1" != redis-server ] || retire_service >/dev/null 2>&1 || true
 	exit 0
 fi
 
-# get installs a package if this script may. It fails if it may not, or can not.
+# get installs packages if this script may. It fails if it may not, or can not.
 get() {
 	have apt-get || return 1
 	if [ "$(id -u)" = 0 ]; then
@@ -105,9 +110,31 @@ get() {
 	else
 		return 1
 	fi
-	echo "$1 is missing, installing it with apt-get"
-	$as_root sh "$0" install "$1"
+	echo "missing, installing with apt-get: $*"
+	$as_root sh "$0" install "$@"
 }
+
+# missing_of prints those of the given programs that there are not.
+missing_of() {
+	for program in "$@"; do
+		have "$program" || printf '%s ' "$program"
+	done
+}
+
+# unpack_prometheus takes its programs out of the package, which needs no root and installs nothing.
+unpack_prometheus() (
+	have apt-get && have dpkg-deb || return 1
+	bin=$(cd "$(dirname "$0")/.." && pwd)/bin
+	dir=$(mktemp -d)
+	trap 'rm -rf "$dir"' EXIT
+	trap 'exit 1' HUP INT TERM
+	cd "$dir"
+	echo "prometheus is missing, unpacking it into bin"
+	quietly timeout 30 apt-get download -qq prometheus || return 1
+	quietly dpkg-deb --extract prometheus_*.deb . || return 1
+	mkdir -p "$bin"
+	mv usr/bin/prometheus usr/bin/promtool "$bin"
+)
 
 if ! have redis-server; then
 	get redis-server && have redis-server || embedded_only "$(how_to_install)"
@@ -117,4 +144,13 @@ if faketime_is_missing; then
 	get libfaketime && have_faketime ||
 		echo "libfaketime is missing and could not be installed from here: no clocks of nodes that jump in the tests." \
 			"To get it: sudo apt-get install libfaketime"
+fi
+# Several words, or none.
+shells=$(missing_of tmux zsh fish)
+if [ -n "$shells" ]; then
+	get $shells || echo "could not be installed from here: $shells- tests of the command line that need them are left out"
+fi
+if ! { have prometheus && have promtool || [ -x "$(dirname "$0")/../bin/promtool" ]; }; then
+	unpack_prometheus ||
+		echo "prometheus is missing and could not be unpacked from here: the alert rules and the dashboard are not tried on one"
 fi

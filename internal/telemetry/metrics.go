@@ -93,7 +93,7 @@ var Metrics = []Metric{
 	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},
 	{nodeLatency, Histogram, "s", "From sending a batch of commands to a node to having its answers."},
 	{nodeErrors, Counter, "{command}", "Commands that a node refused or did not answer."},
-	{NodeUp, Gauge, "1", "1 while a node is asked, 0 while it is down and probed."},
+	{NodeUp, Gauge, "{node}", "1 while a node is asked, 0 while it is down and probed."},
 	{nodeTrips, Counter, "{trip}", "How often a node went down."},
 	{NodeQuarantine, Gauge, "s", "How long until the votes of a node that restarted count again."},
 	{nodeRestarts, Counter, "{restart}", "Restarts of a node that may have made it forget locks."},
