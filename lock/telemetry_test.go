@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/lease"
 )
 
 // refused is a call that is refused within the process, on the caller's goroutine alone.
@@ -86,6 +88,66 @@ func TestALossIsLogged(t *testing.T) {
 	want := fmt.Sprintf(`level=ERROR msg="redlock: lock lost" key=k token=%d reason="held for MaxHold"`, lost.Token)
 	if got := log.String(); strings.Count(got, "lost") != 1 || !strings.Contains(got, want) {
 		t.Errorf("the log is\n%s\nwant one line with\n%s", got, want)
+	}
+}
+
+// What a program is called back for is called with no mutex held: each call uses the Locker and the lease it is about.
+func TestNothingIsReportedUnderAMutex(t *testing.T) {
+	var k *Locker
+	var held atomic.Pointer[lease.Lease]
+	var calls atomic.Int64
+	c := open(t, nodetest.Embedded(t, 3), cluster.Config{
+		NodeTimeout: 500 * time.Millisecond, MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+		KeyAttribute: func(string) string {
+			k.mu.Lock()
+			calls.Add(1)
+			k.mu.Unlock()
+			if l := held.Load(); l != nil {
+				l.Contended()
+				l.Deadline()
+				l.Context()
+			}
+			return ""
+		},
+	})
+	k = locker(t, c, Config{TTL: 2 * time.Second})
+	take := func(ctx context.Context) { l, _ := lease.FromContext(ctx); held.Store(l) }
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		first := make(chan struct{})
+		go k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+			take(ctx)
+			close(first)
+			eventually(t, "the other waits", func() bool { return k.Stats().Waits == 1 })
+			return nil
+		})
+		<-first
+		k.WithLock(t.Context(), "k", func(ctx context.Context) error { // by a hand-over
+			take(ctx)
+			before := calls.Load()
+			eventually(t, "it is renewed", func() bool { return calls.Load() > before })
+			return k.WithLock(ctx, "k", nothing)
+		})
+		k.WithLock(t.Context(), "k", func(ctx context.Context) error { take(ctx); <-ctx.Done(); return nil }, MaxHold(time.Millisecond))
+		k.WithLock(t.Context(), "k", func(ctx context.Context) error { // lost at its next renewal
+			take(ctx)
+			seen, err := k.Inspect(ctx, "k")
+			if err == nil {
+				_, err = k.ForceRelease(ctx, seen, "")
+			}
+			if err != nil {
+				t.Error(err)
+				return nil
+			}
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		panic("it waits for a mutex that is held") // and so would the clean-up
 	}
 }
 

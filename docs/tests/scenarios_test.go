@@ -12,10 +12,10 @@ import (
 	"github.com/venta-hq/redlock/session"
 )
 
-// patient is a node's time-out that no busy machine exceeds, brief one that is waited for.
 const (
-	patient = 5 * time.Second
-	brief   = 300 * time.Millisecond
+	patient  = 5 * time.Second         // a node's time-out that no busy machine exceeds
+	brief    = time.Second             // one that is waited for
+	fleeting = 3500 * time.Millisecond // a TTL that is waited for
 )
 
 // scenarios provoke what is measured. Each has nodes and metrics of its own.
@@ -112,7 +112,7 @@ func await(t *testing.T, what string, cond func() bool) {
 func losses(t *testing.T, s *scrapes) {
 	r := newRig(t, s, 3)
 	c := r.open(true, brief)
-	k := r.locker(c, 1500*time.Millisecond)
+	k := r.locker(c, fleeting)
 	ctx := t.Context()
 	var lost *lock.LostError
 	wantLost := func(err error) {
@@ -163,7 +163,7 @@ func losses(t *testing.T, s *scrapes) {
 
 func expiry(t *testing.T, s *scrapes) {
 	r := newRig(t, s, 3)
-	k := r.locker(r.open(true, brief), 1500*time.Millisecond)
+	k := r.locker(r.open(true, brief), fleeting)
 	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
 		r.has("redlock_lock_renewal_left{redlock_verdict=extended}", 1)
 		for i := range 3 {
