@@ -26,6 +26,7 @@ type Config[V any] struct {
 	SoftTTL time.Duration
 
 	// StaleFor is how long after its TTL an entry may still be served when the load for a new one failed. 0: not at all.
+	// The node that has it must answer; one that stands in for another has what it was given since, for 10 s in all.
 	StaleFor time.Duration
 
 	// NegativeTTL is how long it is kept that there is no such thing, as a load says with ErrNotFound. Default 10 s; at

@@ -86,6 +86,37 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 	})
 }
 
+// What a lost node has can not be served, however long it may be stale; what its stand-in has can.
+func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		a := start(t, s)
+		boom := errors.New("boom")
+		fails := func(context.Context) (string, error) { return "", boom }
+		must(t, a.Set(t.Context(), "k", "lost"))
+		owner := ownerOf(t, s, "k")
+		s.Stop(owner)
+		if v, err := a.Fetch(t.Context(), "k", fails); v != "" || !errors.Is(err, boom) {
+			t.Errorf("nobody has it: %q, %v", v, err)
+		}
+		must(t, a.Set(t.Context(), "k", "kept", cache.TTL(time.Millisecond)))
+		eventually(t, "it has expired", func() bool { _, ok, err := a.Get(t.Context(), "k"); return !ok && err == nil })
+		if v, err := a.Fetch(t.Context(), "k", fails); v != "kept" || err != nil {
+			t.Errorf("for a failed load: %q, %v", v, err)
+		}
+		if n := a.Stats().Stale; n != 1 {
+			t.Errorf("%d stale values served", n)
+		}
+		second := standInOf(t, s, "k", owner)
+		if ttl := nodetest.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
+			t.Errorf("it stays there for %v", ttl)
+		}
+		must(t, a.Delete(t.Context(), "k"))
+		if v, err := a.Fetch(t.Context(), "k", fails); v != "" || !errors.Is(err, boom) {
+			t.Errorf("after it was deleted: %q, %v", v, err)
+		}
+	})
+}
+
 // standInOf is the other node than gone that a key's entry is on.
 func standInOf(t *testing.T, s nodetest.Set, key string, gone int) int {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -47,16 +48,24 @@ type job struct {
 	URLs       []string
 	Goroutines int
 	Hangs      bool // its load never ends
+
+	// Watched are two keys of one node. With them it is a value that it reads, and that both keys have; it says when it has
+	// that in memory, and when both are gone. The second is deleted after the first.
+	Watched []string
 }
 
 func (j job) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	c, err := cluster.Open(ctx, cluster.Config{URLs: j.URLs, NodeTimeout: 10 * time.Second, Logger: quiet})
+	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: 5 * time.Second, LoadTimeout: 2 * time.Minute}, 10*time.Second
+	if j.Watched != nil {
+		cfg, nodeTimeout = withNear, 500*time.Millisecond
+	}
+	c, err := cluster.Open(ctx, cluster.Config{URLs: j.URLs, NodeTimeout: nodeTimeout, Logger: quiet})
 	if err != nil {
 		return err
 	}
-	s, err := cache.New(c, cache.Config[string]{LeaseTTL: 5 * time.Second, LoadTimeout: 2 * time.Minute})
+	s, err := cache.New(c, cfg)
 	if err != nil {
 		return err
 	}
@@ -68,6 +77,12 @@ func (j job) run() error {
 	defer counter.Close()
 	fmt.Println("ready")
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		if j.Watched != nil {
+			if err := j.watch(ctx, s, lines.Text()); err != nil {
+				return err
+			}
+			continue
+		}
 		key := lines.Text()
 		load := func(ctx context.Context) (string, error) {
 			counter.Incr(ctx, "loads of "+key)
@@ -104,6 +119,38 @@ func (j job) fetch(ctx context.Context, s *cache.Cache[string], key string, load
 	}
 }
 
+// watch fails if it is given the first key's value when the second is gone, of whose deletion memory hears later. Nodes may
+// tell of it before memory hears of the first, so that counts only where the second was in memory as well.
+func (j job) watch(ctx context.Context, s *cache.Cache[string], value string) error {
+	get := func(key string) (v string, near bool, err error) {
+		before := s.Stats().NearHits
+		v, _, err = s.Get(ctx, key)
+		return v, s.Stats().NearHits > before, err
+	}
+	for _, key := range j.Watched {
+		for near := false; !near && ctx.Err() == nil; {
+			_, near, _ = get(key)
+		}
+	}
+	fmt.Println("in memory")
+	ctx, cancel := context.WithTimeout(ctx, patience) // less than they could stay there
+	defer cancel()
+	for remembered := false; ctx.Err() == nil; {
+		second, near, err := get(j.Watched[1])
+		first, _, ferr := get(j.Watched[0])
+		switch {
+		case err != nil || ferr != nil || second != "":
+		case first == "":
+			fmt.Println("gone")
+			return nil
+		case remembered && first == value:
+			return errors.New("what was deleted is served")
+		}
+		remembered = near
+	}
+	return ctx.Err()
+}
+
 // worker is a running process of the fleet.
 type worker struct {
 	cmd *exec.Cmd
@@ -138,9 +185,9 @@ func (w *worker) says(t *testing.T, want string) {
 	}
 }
 
-func (w *worker) fetches(t *testing.T, key string) {
+func (w *worker) reads(t *testing.T, line string) {
 	t.Helper()
-	_, err := io.WriteString(w.in, key+"\n")
+	_, err := io.WriteString(w.in, line+"\n")
 	must(t, err)
 }
 
@@ -161,7 +208,7 @@ func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
 		}
 		all := func(key, loads string) {
 			for _, w := range fleet {
-				w.fetches(t, key)
+				w.reads(t, key)
 			}
 			for _, w := range fleet {
 				w.says(t, "done")
@@ -171,7 +218,7 @@ func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
 			}
 		}
 		all("missing", "1")
-		hangs.fetches(t, "left by the dead")
+		hangs.reads(t, "left by the dead")
 		hangs.says(t, "loading")
 		must(t, hangs.cmd.Process.Kill())
 		all("left by the dead", "2") // once more, after the lease

@@ -46,7 +46,7 @@ type near[V any] struct {
 // nearNode is what is known of the messages of one node.
 type nearNode struct {
 	gaps  atomic.Uint64 // grows when messages may have been missed
-	heard atomic.Int64  // up to when all have been, as time since born; 0: never
+	heard atomic.Int64  // up to when all have been, as time since born; 0: none is sure to come
 	node  *node
 }
 
@@ -164,9 +164,12 @@ func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
 	}
 }
 
+// Gap has nothing be kept until the node is heard of again: what it says while the subscription is broken may be deleted
+// without a message.
 func (e ears[V]) Gap(n *cluster.Node) {
 	e.s.bells.ringAll() // what they wait for may be over
 	if m := e.s.near; m != nil {
+		m.nodes[n.Index()].heard.Store(0)
 		m.nodes[n.Index()].gaps.Add(1)
 	}
 }

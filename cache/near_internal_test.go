@@ -56,6 +56,26 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 	}
 }
 
+// While messages do not come, a node may delete what it has just told.
+func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
+	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	e, n := ears[string]{&Cache[string]{near: m}}, m.nodes[0].node.Node
+	for _, sign := range []bool{true, false, true} {
+		e.Gap(n)
+		if sign {
+			e.Heard(n, time.Now())
+		}
+		m.put("k", 0, m.begin("k", 0), "v", &entry{}, time.Minute)
+		if _, _, ok := m.get("k"); ok != sign {
+			t.Errorf("heard of since: %v, served: %v", sign, ok)
+		}
+	}
+}
+
 func BenchmarkNearHit(b *testing.B) {
 	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, oneNode())
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/internal/nodetest"
 )
@@ -183,13 +185,103 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 				must(t, s.Restart(owner, false)) // every connection breaks
 				eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
 			} else {
-				nodetest.Client(t, s, owner).ClientKillByFilter(t.Context(), "TYPE", "pubsub") // on a real server
+				mend := deafens(t, nodetest.Client(t, s, owner))
 				must(t, b.Delete(t.Context(), "k"))
+				mend()
 			}
 			eventually(t, "the old value is gone", func() bool {
 				_, ok, err := a.Get(t.Context(), "k")
 				return err == nil && !ok
 			})
+		}
+	})
+}
+
+// deafens breaks every connection of a real server on which messages come, until mend is called, so that some are lost.
+func deafens(t *testing.T, server *redis.Client) (mend func()) {
+	kill := func() error { return server.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err() }
+	if kill() != nil {
+		return func() {} // an embedded one
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				kill()
+			}
+		}
+	})
+	return func() { close(stop); wg.Wait() }
+}
+
+// keepsSetting sets keys until enough is called: to a process what was stored shortly after it found the node again is none.
+func keepsSetting(c *cache.Cache[string], value string, keys ...string) (enough func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		until(ctx, func() bool {
+			for _, key := range keys {
+				c.Set(context.Background(), key, value)
+			}
+			return false
+		})
+	})
+	return func() { stop(); wg.Wait() }
+}
+
+// In processes of their own, which read all the time, and whose connections break in some rounds just then. No clock says how
+// long a message may take: two keys of the same nodes are deleted, and who has heard of the second has heard of the first.
+func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
+	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+		cl := open(t, s)
+		a := newOn(t, cl, cache.Config[string]{TTL: time.Hour})
+		const first = "first"
+		must(t, a.Set(t.Context(), first, "v"))
+		owner := ownerOf(t, s, first)
+		second := ""
+		for i := 0; second == ""; i++ {
+			key := fmt.Sprint("second", i)
+			must(t, a.Set(t.Context(), key, "v"))
+			if ownerOf(t, s, key) == owner {
+				second = key
+			}
+		}
+		var fleet []*worker
+		for range 3 {
+			fleet = append(fleet, job{URLs: s.URLs(), Watched: []string{first, second}}.start(t))
+		}
+		for _, w := range fleet {
+			w.says(t, "ready")
+		}
+		for round := range 6 {
+			value := fmt.Sprint("v", round)
+			eventually(t, "the owner is up", func() bool { return cl.Status()[owner].Up })
+			enough := keepsSetting(a, value, first, second)
+			for _, w := range fleet {
+				w.reads(t, value)
+			}
+			for _, w := range fleet {
+				w.says(t, "in memory")
+			}
+			enough()
+			mend := func() {}
+			switch round % 3 {
+			case 1:
+				mend = deafens(t, nodetest.Client(t, s, owner))
+			case 2:
+				must(t, s.Restart(owner, false)) // every connection breaks
+			}
+			for _, key := range []string{first, second} {
+				eventually(t, "it is deleted", func() bool { return a.Delete(t.Context(), key) == nil })
+			}
+			mend()
+			for _, w := range fleet {
+				w.says(t, "gone")
+			}
 		}
 	})
 }
