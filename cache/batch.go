@@ -17,10 +17,13 @@ import (
 // returned also with an error, which says which nodes could not be asked.
 func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, error) {
 	found := make(map[string]V, len(keys))
-	all, err := s.readMany(ctx, s.nearMany(keys, found))
-	near := len(found)
-	s.takeMany(all, found)
-	s.count.misses.Add(int64(len(all) - (len(found) - near)))
+	keys = s.nearMany(keys, found)
+	all, err := s.readMany(ctx, keys)
+	for i := range all {
+		if !s.takeOne(keys[i], &all[i], found) && all[i].node != nil {
+			s.count.misses.Add(1)
+		}
+	}
 	return found, err
 }
 
@@ -39,33 +42,34 @@ func (s *Cache[V]) nearMany(keys []string, values map[string]V) (left []string) 
 	return left
 }
 
-// takeMany counts what was found and may be served, and puts it into values. What is known not to exist it keeps in all only.
-func (s *Cache[V]) takeMany(all map[string]held[V], values map[string]V) {
-	for key, h := range all {
-		if !h.served() {
-			continue
-		}
-		if v, ok, _ := h.take(&s.count); ok {
-			values[key] = v
-		}
+// takeOne counts what was found and may be served, and puts it into values, unless it is known not to exist. It reports
+// false where nothing was found.
+func (s *Cache[V]) takeOne(key string, h *held[V], values map[string]V) bool {
+	if !h.served() {
+		return false
 	}
+	if v, ok, _ := h.take(&s.count); ok {
+		values[key] = v
+	}
+	return true
 }
 
-// readMany asks for the keys, and once more for those whose node failed just now.
-func (s *Cache[V]) readMany(ctx context.Context, keys []string) (map[string]held[V], error) {
-	for _, key := range keys {
+// readMany asks for the keys, and once more for those whose node failed just now. What it returns is in their order, and
+// without a node where none answered.
+func (s *Cache[V]) readMany(ctx context.Context, keys []string) ([]held[V], error) {
+	todo := make([]int, len(keys))
+	for i, key := range keys {
 		if err := s.check(ctx, key); err != nil {
 			return nil, err
 		}
+		todo[i] = i
 	}
-	all := make(map[string]held[V], len(keys))
+	all := make([]held[V], len(keys))
 	var failed error
 	for range 2 {
-		var left []string
-		if left, failed = s.readRound(ctx, keys, all); failed == nil || ctx.Err() != nil {
+		if todo, failed = s.readRound(ctx, keys, todo, all); failed == nil || ctx.Err() != nil {
 			break
 		}
-		keys = left
 	}
 	if failed != nil {
 		failed = fmt.Errorf("redlock: get many: %w", failed)
@@ -73,29 +77,32 @@ func (s *Cache[V]) readMany(ctx context.Context, keys []string) (map[string]held
 	return all, failed
 }
 
-// readRound asks each node for its keys, and puts what they have into all. It returns the keys of nodes that failed.
-func (s *Cache[V]) readRound(ctx context.Context, keys []string, all map[string]held[V]) (left []string, failed error) {
-	shares := map[*node][]string{}
-	for _, key := range keys {
-		n, _ := s.route(key)
+// readRound asks each node for those of the keys that are its, by their indexes, and puts what they have into all. It
+// returns the indexes of keys whose nodes failed.
+func (s *Cache[V]) readRound(ctx context.Context, keys []string, todo []int, all []held[V]) (left []int, failed error) {
+	shares := make([][]int, len(s.nodes))
+	for _, i := range todo {
+		n, _ := s.route(keys[i])
 		if n == nil {
-			left, failed = append(left, key), cluster.ErrNodeDown
+			left, failed = append(left, i), cluster.ErrNodeDown
 			continue
 		}
-		shares[n] = append(shares[n], key)
+		if shares[n.Index()] == nil {
+			shares[n.Index()] = make([]int, 0, len(todo))
+		}
+		shares[n.Index()] = append(shares[n.Index()], i)
 	}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for n, share := range shares {
+	for at, share := range shares {
+		if len(share) == 0 {
+			continue
+		}
 		wg.Go(func() {
-			found, err := s.readShare(ctx, n, share)
-			mu.Lock()
-			defer mu.Unlock()
-			if err != nil {
-				left, failed = append(left, share...), errors.Join(failed, &cluster.NodeError{Node: n.Name(), Err: err})
-			}
-			for i, h := range found {
-				all[share[i]] = h
+			if err := s.readShare(ctx, s.nodes[at], keys, share, all); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				left, failed = append(left, share...), errors.Join(failed, &cluster.NodeError{Node: s.nodes[at].Name(), Err: err})
 			}
 		})
 	}
@@ -103,56 +110,59 @@ func (s *Cache[V]) readRound(ctx context.Context, keys []string, all map[string]
 	return left, failed
 }
 
-// readShare reads the entries of keys on n, in their order.
-func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string) ([]held[V], error) {
-	found := make([]held[V], len(keys))
+// readShare reads the entries of a share of the keys on n.
+func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share []int, all []held[V]) error {
 	if n.Sharded() { // its servers each have their own keys
-		for i, key := range keys {
-			text, there, err := s.readAt(ctx, n, key)
+		for _, i := range share {
+			text, there, err := s.readAt(ctx, n, keys[i])
 			if err != nil {
-				return nil, err
+				return err
 			}
-			found[i] = s.judge(n, text, there)
+			s.judge(n, text, there, &all[i])
 		}
-		return found, nil
+		return nil
 	}
-	tickets := make([]ticket, len(keys))
-	for i, key := range keys {
-		tickets[i] = s.near.begin(key, n.Index())
+	var tickets []ticket
+	if s.near != nil {
+		for _, i := range share {
+			tickets = append(tickets, s.near.begin(keys[i], n.Index()))
+		}
 	}
 	scripted := s.tagged.Load()
-	list, err := s.listAt(ctx, n, keys, scripted)
+	list, err := s.listAt(ctx, n, keys, share, scripted)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	for i, item := range list {
-		text, there, err := n.text(item, nil)
+	for j, i := range share {
+		text, there, err := n.text(list[j], nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		found[i] = s.judge(n, text, there)
-		if found[i].entry.tagged && !scripted {
+		s.judge(n, text, there, &all[i])
+		if all[i].entry.tagged && !scripted {
 			s.tagged.Store(true)
-			return s.readShare(ctx, n, keys)
+			return s.readShare(ctx, n, keys, share, all)
 		}
-		s.bring(keys[i], tickets[i], found[i])
+		if tickets != nil {
+			s.bring(keys[i], tickets[j], &all[i])
+		}
 	}
-	return found, nil
+	return nil
 }
 
 // judge is decode for what may not be there.
-func (s *Cache[V]) judge(n *node, text string, there bool) held[V] {
-	if !there {
-		return held[V]{node: n}
+func (s *Cache[V]) judge(n *node, text string, there bool, h *held[V]) {
+	*h = held[V]{node: n}
+	if there {
+		s.decode(n, text, h)
 	}
-	return s.decode(n, text)
 }
 
 // listAt asks n for entries with one MGET, or where tags are in use with one script.
-func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string, scripted bool) (list []any, err error) {
-	names := make([]string, len(keys))
-	for i, key := range keys {
-		names[i] = s.entryName(key)
+func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string, share []int, scripted bool) (list []any, err error) {
+	names := make([]string, len(share))
+	for j, i := range share {
+		names[j] = s.entryName(keys[i])
 	}
 	if scripted {
 		run, after := n.limits()
@@ -160,7 +170,7 @@ func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string, scripted 
 	} else {
 		list, err = n.list(n.getMany(ctx, names))
 	}
-	if err == nil && len(list) != len(keys) {
+	if err == nil && len(list) != len(share) {
 		err = unexpected(list)
 	}
 	return list, err
@@ -249,13 +259,12 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	if err != nil && (all == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	s.takeMany(all, b.values)
-	var missing []string
+	var missing []lack
 	asked := map[string]bool{}
-	for _, key := range keys {
-		if h := all[key]; !h.served() && !asked[key] {
+	for i, key := range keys {
+		if !s.takeOne(key, &all[i], b.values) && !asked[key] {
 			asked[key] = true
-			missing = append(missing, key)
+			missing = append(missing, lack{key, all[i].entry.stamp})
 		}
 	}
 	if len(missing) == 0 {
@@ -263,7 +272,7 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	}
 	s.count.misses.Add(int64(len(missing)))
 	done := make(chan error, 1)
-	if !s.spawn(func() { done <- b.fetch(context.WithoutCancel(ctx), missing, all) }) {
+	if !s.spawn(func() { done <- b.fetch(context.WithoutCancel(ctx), missing) }) {
 		return nil, ErrClosed
 	}
 	select {
@@ -272,6 +281,12 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	case <-ctx.Done():
 		return nil, fmt.Errorf("redlock: fetch many: %w", ctx.Err())
 	}
+}
+
+// lack is a key for which there is nothing to serve.
+type lack struct {
+	key  string
+	seen int64 // stamp of an entry that was not good enough
 }
 
 // batch is one FetchMany.
@@ -298,35 +313,33 @@ func (b *batch[V]) got(key string, v V, err error) {
 
 // fetch loads together what it gets leases for, and only then waits for what others load, so that no two calls wait for
 // each other.
-func (b *batch[V]) fetch(ctx context.Context, missing []string, all map[string]held[V]) error {
+func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 	var mu sync.Mutex
-	mine, others := map[string]mandate[V]{}, []string(nil)
-	b.each(missing, func(key string) {
-		h := all[key]
-		a := &attempt[V]{s: b.s, key: key, req: b.req, nonce: b.s.nonce(), seen: h.entry.stamp}
+	mine, others := map[string]mandate[V]{}, []lack(nil)
+	each(missing, func(m lack) {
+		a := &attempt[V]{s: b.s, key: m.key, req: b.req, nonce: b.s.nonce(), seen: m.seen}
 		l, err := a.ask(ctx)
 		mu.Lock()
 		defer mu.Unlock()
 		switch {
 		case err == nil && l.given:
-			mine[key] = mandate[V]{a, l}
+			mine[m.key] = mandate[V]{a, l}
 		case err == nil && l.held.served():
 			v, _, err := l.held.take(&b.s.count)
-			b.got(key, v, err)
+			b.got(m.key, v, err)
 		default:
-			others = append(others, key)
+			others = append(others, m)
 		}
 	})
 	if len(mine) > 0 {
 		b.loadMine(ctx, mine)
 	}
-	b.each(others, func(key string) {
-		h := all[key]
-		v, err := b.s.miss(ctx, key, func(ctx context.Context) (v V, err error) {
-			found, err := b.load(ctx, []string{key})
-			return pick(found, key, err)
-		}, b.req, h.entry.stamp)
-		b.got(key, v, err)
+	each(others, func(m lack) {
+		v, err := b.s.miss(ctx, m.key, func(ctx context.Context) (v V, err error) {
+			found, err := b.load(ctx, []string{m.key})
+			return pick(found, m.key, err)
+		}, b.req, m.seen)
+		b.got(m.key, v, err)
 	})
 	return errors.Join(b.errs...)
 }
@@ -350,7 +363,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 		b.errs = append(b.errs, err)
 		b.mu.Unlock()
 	}
-	b.each(keys, func(key string) {
+	each(keys, func(key string) {
 		m := mine[key]
 		v, verr := pick(found, key, err)
 		if verr != nil && !errors.Is(verr, ErrNotFound) {
@@ -373,11 +386,11 @@ func pick[V any](found map[string]V, key string, err error) (V, error) {
 	return v, err
 }
 
-// each runs fn for all keys at once, so that what they send shares the way.
-func (b *batch[V]) each(keys []string, fn func(key string)) {
+// each runs fn for all at once, so that what they send shares the way.
+func each[T any](all []T, fn func(T)) {
 	var wg sync.WaitGroup
-	for _, key := range keys {
-		wg.Go(func() { fn(key) })
+	for _, one := range all {
+		wg.Go(func() { fn(one) })
 	}
 	wg.Wait()
 }

@@ -31,6 +31,9 @@ func TestBatchesAskEachNodeOnce(t *testing.T) {
 		if err != nil || len(got) != 50 || got["k7"] != "vk7" {
 			t.Fatalf("%d found, %v", len(got), err)
 		}
+		if st := c.Stats(); st.Hits != 50 || st.Misses != 50 {
+			t.Errorf("stats %+v", st)
+		}
 		for i := range s.Len() {
 			if n := s.Commands(i)["mget"]; n != 1 {
 				t.Errorf("node %d was asked %d times", i, n)

@@ -110,23 +110,23 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 }
 
 // The names of things on a node.
-func (s *Cache[V]) entryName(key string) string { return s.cfg.Prefix + "v" + braced(key) }
-func (s *Cache[V]) leaseName(key string) string { return s.cfg.Prefix + "l" + braced(key) }
+func (s *Cache[V]) entryName(key string) string { return braced(s.cfg.Prefix, "v", key) }
+func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l", key) }
 func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
 func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
 
-// braced is key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
+// braced has key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
 // letter tell the two forms apart.
-func braced(key string) string {
+func braced(prefix, letter, key string) string {
 	if key[0] == '}' {
-		return "}:{:" + key + "}"
+		return prefix + letter + "}:{:" + key + "}"
 	}
-	return ":{" + key + "}"
+	return prefix + letter + ":{" + key + "}"
 }
 
-// unbraced is the key of which text is the braced form.
-func unbraced(text string) string {
-	text = strings.TrimSuffix(text, "}")
+// unbraced is the key of a name that braced made.
+func unbraced(prefix, letter, name string) string {
+	text := strings.TrimSuffix(strings.TrimPrefix(name, prefix+letter), "}")
 	if key, ok := strings.CutPrefix(text, "}:{:"); ok {
 		return key
 	}
@@ -205,7 +205,7 @@ func (s *Cache[V]) nearest(key string) (v V, ok bool, err error) {
 }
 
 // bring keeps in memory what the owner of a key has answered.
-func (s *Cache[V]) bring(key string, t ticket, h held[V]) {
+func (s *Cache[V]) bring(key string, t ticket, h *held[V]) {
 	owner, _ := s.place.of(key)
 	if s.near == nil || !h.served() || h.node != s.nodes[owner] {
 		return
@@ -251,8 +251,8 @@ func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) 
 		text, found, err = s.readAt(ctx, n, key)
 		switch {
 		case err == nil && found:
-			h = s.decode(n, text)
-			s.bring(key, t, h)
+			s.decode(n, text, &h)
+			s.bring(key, t, &h)
 			return h, nil
 		case err == nil:
 			return held[V]{node: n}, nil
@@ -283,26 +283,26 @@ func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string
 	return "", false, err
 }
 
-// decode reads an entry that n gave. What can not be read, or was stored in another life of the node, is none.
-func (s *Cache[V]) decode(n *node, text string) held[V] {
-	h := held[V]{node: n}
+// decode reads an entry that n gave, into h, which is as it was made. What can not be read, or was stored in another life of
+// the node, is none.
+func (s *Cache[V]) decode(n *node, text string, h *held[V]) {
+	h.node = n
 	e, ok := parseEntry(text)
 	if !ok {
 		s.count.undecodable.Add(1)
-		return h
+		return
 	}
 	h.entry = e
 	if run, after := n.limits(); e.stamp <= after || run != "-" && e.run != run {
-		return h
+		return
 	}
 	if !e.negative {
 		if err := sound(func() error { return s.cfg.Codec.Decode(bytes(e.data), &h.value) }); err != nil {
 			s.count.undecodable.Add(1)
-			return h
+			return
 		}
 	}
 	h.found, h.expired = true, e.expired(n.now())
-	return h
 }
 
 // Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it

@@ -1,7 +1,6 @@
 package cache
 
 import (
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -158,7 +157,7 @@ func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
 	case channel == s.drops() && text == "":
 		s.near.dropTagged()
 	case channel == s.drops():
-		s.near.drop(unbraced(strings.TrimPrefix(text, s.cfg.Prefix+"v")))
+		s.near.drop(unbraced(s.cfg.Prefix, "v", text))
 	default:
 		s.bells.ring(text)
 	}
