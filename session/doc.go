@@ -55,6 +55,6 @@
 //	ACL SETUSER redlock reset on >password
 //		~session:*
 //		+ping +evalsha +eval +time +get +set +del +pexpire
-//		+hset +hget +hmget +hgetall +hexists +zadd +zrem +zrangebyscore +zremrangebyscore
+//		+hset +hget +hmget +hgetall +zadd +zrem +zrangebyscore +zremrangebyscore
 //		+info +config|get +script|exists +script|load
 package session

@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -56,6 +57,13 @@ func emptied(t testing.TB, s *Store, nodes nodetest.Set, i int) {
 	})
 }
 
+// remembers reports whether a node has a session that was written whole in its memory of now, or how it ended.
+func remembers(t testing.TB, nodes nodetest.Set, i int, hashed string) bool {
+	r := nodetest.Client(t, nodes, i).HGetAll(t.Context(), "session:"+hashed).Val()
+	now := nodeMemory(t, nodes, i)
+	return r["x"] != "" || now != "" && strings.HasPrefix(r["h"], now[:versionWidth])
+}
+
 func nodeMemory(t testing.TB, nodes nodetest.Set, i int) string {
 	return nodetest.Client(t, nodes, i).Get(t.Context(), "session:memory").Val()
 }
@@ -63,7 +71,7 @@ func nodeMemory(t testing.TB, nodes nodetest.Set, i int) string {
 func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-		s := hasty(t, nodes, Config{})
+		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1, "b": 1})
 		without(t, s, nodes, []int{0, 1}, func() { set(t, ss, "a", 2) })
 		without(t, s, nodes, []int{3, 4}, func() { set(t, ss, "b", 2) })
@@ -84,7 +92,7 @@ func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-		s := hasty(t, nodes, Config{})
+		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1})
 		without(t, s, nodes, []int{0, 1}, func() { must(t, ss.Destroy(t.Context())) })
 		only(t, s, nodes, 0, 1, 2) // two still have it
@@ -101,7 +109,7 @@ func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
 func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-		s := hasty(t, nodes, Config{})
+		s := store(t, nodes, Config{})
 		kept, ended := create(t, s, "ann", data{"a": 1}), create(t, s, "ann", nil)
 		out := create(t, s, "bob", nil)
 		must(t, ended.Destroy(t.Context()))
@@ -113,7 +121,7 @@ func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
 			gone(t, s, out.ID())
 			eventually(t, "the node to be rebuilt", func() bool {
 				load(t, s, kept.ID())
-				return nodetest.Client(t, nodes, i).HGet(t.Context(), "session:"+kept.hash, "m").Val() == nodeMemory(t, nodes, i)
+				return remembers(t, nodes, i, kept.hash)
 			})
 		}
 		has(t, load(t, s, kept.ID()), "a", 1)
@@ -132,8 +140,9 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 			} else {
 				nodes = nodetest.Real(t, 5, redisproc.Options{Persist: how == "emptied"})
 			}
-			s := hasty(t, nodes, Config{})
+			s := store(t, nodes, Config{})
 			ss := create(t, s, "ann", data{"a": 1})
+			eventually(t, "the node to have the session", func() bool { return remembers(t, nodes, 2, ss.hash) })
 			snapshot := nodetest.Client(t, nodes, 2).Dump(t.Context(), "session:"+ss.hash).Val()
 			memory := nodeMemory(t, nodes, 2)
 			without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
@@ -180,8 +189,11 @@ func age(t testing.TB, nodes nodetest.Set, i int, by time.Duration) {
 	old := stamp(micros(memory)-by.Microseconds()) + memory[timeWidth:]
 	must(t, cl.Set(ctx, "session:memory", old, 0).Err())
 	for _, key := range nodetest.Keys(t, nodes, i) {
-		if cl.Type(ctx, key).Val() == "hash" && cl.HGet(ctx, key, "m").Val() == memory {
-			must(t, cl.HSet(ctx, key, "m", old).Err())
+		if cl.Type(ctx, key).Val() != "hash" {
+			continue
+		}
+		if h := cl.HGet(ctx, key, "h").Val(); strings.HasPrefix(h, memory[:versionWidth]) {
+			must(t, cl.HSet(ctx, key, "h", old[:versionWidth]+h[versionWidth:]).Err())
 		}
 	}
 }
@@ -191,7 +203,7 @@ func age(t testing.TB, nodes nodetest.Set, i int, by time.Duration) {
 func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Embedded(t, 5)
-	s := hasty(t, nodes, Config{})
+	s := store(t, nodes, Config{})
 	settled(t, s)
 	for i := range nodes.Len() {
 		age(t, nodes, i, time.Duration(10-i)*time.Hour) // the elders are 0, 1 and 2
@@ -211,7 +223,7 @@ func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
 func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
-		s := hasty(t, nodes, Config{})
+		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1})
 		for i := range nodes.Len() {
 			must(t, nodes.Restart(i, false))
@@ -221,7 +233,7 @@ func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
 			})
 			has(t, load(t, s, ss.ID()), "a", 1)
 		}
-		has(t, load(t, hasty(t, nodes, Config{}), ss.ID()), "a", 1)
+		has(t, load(t, store(t, nodes, Config{}), ss.ID()), "a", 1)
 	})
 }
 
@@ -241,8 +253,10 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 	nodes := nodetest.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
-	must(t, nodetest.Client(t, nodes, 0).FlushAll(t.Context()).Err())
+	eventually(t, "the node to have the session", func() bool { return remembers(t, nodes, 0, ss.hash) })
+	settled(t, s)
 	lost := s.memories.of(0)
+	must(t, nodetest.Client(t, nodes, 0).FlushAll(t.Context()).Err())
 	for _, q := range []question{
 		s.putQuestion(ss.hash, ss.rec, succession{}), s.buryQuestion(ss.hash, ss.rec.deadline),
 		s.commitQuestion(ss.hash, s.clock.after(""), map[string]string{"a": "=2"}, ""),
@@ -267,7 +281,7 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Real(t, 3, redisproc.Options{Persist: true})
-	s := hasty(t, nodes, Config{})
+	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
 	cl := nodetest.Client(t, nodes, 0)
@@ -288,7 +302,7 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Embedded(t, 5)
-	s := hasty(t, nodes, Config{})
+	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
 	emptied(t, s, nodes, 2)
@@ -306,7 +320,7 @@ func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
 func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Embedded(t, 5)
-	s := hasty(t, nodes, Config{})
+	s := store(t, nodes, Config{})
 	create(t, s, "ann", nil)
 	settled(t, s)
 	for i := range nodes.Len() {
@@ -325,7 +339,7 @@ func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Embedded(t, 5)
-	s := hasty(t, nodes, Config{})
+	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
 	newer := s.clock.after("") + "=2"

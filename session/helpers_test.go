@@ -52,9 +52,9 @@ func store(t testing.TB, nodes nodetest.Set, cfg Config) *Store {
 }
 
 // hasty is a process that soon takes a node for down.
-func hasty(t testing.TB, nodes nodetest.Set, cfg Config) *Store {
+func hasty(t testing.TB, nodes nodetest.Set) *Store {
 	t.Helper()
-	s, err := New(open(t, nodes, cluster.Config{NodeTimeout: time.Second}), cfg)
+	s, err := New(open(t, nodes, cluster.Config{NodeTimeout: time.Second}), Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

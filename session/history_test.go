@@ -475,16 +475,14 @@ var lasting = redisproc.Options{Persist: true, Args: []string{"--appendfsync", "
 func TestHistoriesUnderFaults(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Real(t, 5, lasting)
-	a, b := hasty(t, nodes, Config{}), hasty(t, nodes, Config{})
+	a, b := hasty(t, nodes), hasty(t, nodes)
 	h := &history{keepers: []keeper{process{a}, process{b}}}
 	back := func(i int) { up(t, a, i); up(t, b, i) }
 	suffer(t, nodes, h, back, func(i int) {
-		cl := nodetest.Client(t, nodes, i)
 		for _, l := range h.all() { // only then may the next one forget
 			eventually(t, "the node to have the session again", func() bool {
 				a.Load(t.Context(), l.id)
-				have, now := cl.HGet(t.Context(), "session:"+hash(l.id), "m").Val(), nodeMemory(t, nodes, i)
-				return have == now && now != ""
+				return remembers(t, nodes, i, hash(l.id))
 			})
 		}
 	})
@@ -559,7 +557,7 @@ func TestTheJudgeCatchesANaiveStore(t *testing.T) {
 			t.Errorf("the naive store: %d times %s, want once", h.faults[what], what)
 		}
 	}
-	a := hasty(t, nodes, Config{})
+	a := store(t, nodes, Config{})
 	h = &history{keepers: []keeper{process{a}}}
 	byHand(t, nodes, h, func(i int) { up(t, a, i) }, func(l *life) {
 		for i := range nodes.Len() {

@@ -2,7 +2,6 @@ package session
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -44,7 +43,7 @@ func (s *Store) newMemory(q question) string {
 		return founders
 	}
 	s.founding.Store(false)
-	return fmt.Sprintf("%016x", rand.Uint64())
+	return padded(rand.Uint64(), 16)
 }
 
 // founders is what stands behind the time in memories that began when a quorum of nodes had none. They are of one age,

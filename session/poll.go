@@ -49,6 +49,9 @@ type question struct {
 	now    time.Time
 }
 
+// asked is what was known of a node when it was asked: what its memory lasts with, and for which one a write is.
+type asked struct{ run, memory string }
+
 // reply is what one node answered: the status, and what the script says behind its memory.
 type reply struct {
 	node   *cluster.Node
@@ -65,7 +68,7 @@ type poll struct {
 	take   func(r reply) error // takes in an answer, under mu
 	late   func(r reply)       // gets an answer that came when there were enough, without mu
 	common []any               // arguments
-	runs   []string            // what each node's memory lasted with when it was asked
+	asked  []asked             // by node
 	among  map[int]string      // the nodes to ask, and the memory of each that a write is for; nil: all, as they are
 
 	mu     sync.Mutex
@@ -82,7 +85,7 @@ const maxAgain = 3
 func (s *Store) newPoll(q question) *poll {
 	nodes := len(s.c.Nodes())
 	return &poll{
-		s: s, q: q, open: nodes, done: make(chan struct{}), runs: make([]string, nodes), again: make([]int, nodes),
+		s: s, q: q, open: nodes, done: make(chan struct{}), asked: make([]asked, nodes), again: make([]int, nodes),
 	}
 }
 
@@ -119,13 +122,13 @@ func (p *poll) run(ctx context.Context) error {
 func (p *poll) ask(n *cluster.Node) {
 	i := n.Index()
 	run := n.MemoryID()
-	p.mu.Lock()
-	p.runs[i] = run
-	p.mu.Unlock()
 	memory := p.s.memories.of(i)
 	if p.among != nil {
 		memory = p.among[i]
 	}
+	p.mu.Lock()
+	p.asked[i] = asked{run, memory}
+	p.mu.Unlock()
 	p.s.send(n, p.q, p.common, run, memory, p)
 }
 
@@ -148,10 +151,10 @@ func (s *Store) send(n *cluster.Node, q question, common []any, run, memory stri
 func (p *poll) Receive(n *cluster.Node, words any, err error) {
 	r, err := p.read(n, words, err)
 	p.mu.Lock()
-	if err == nil && r.status == "memory" && p.among == nil && p.again[n.Index()] < maxAgain {
+	if err == nil && r.status == "memory" && p.mayAskAgain(n) {
 		p.again[n.Index()]++
 		p.mu.Unlock()
-		p.ask(n) // also if it is late: it is to have what the others have
+		p.ask(n)
 		return
 	}
 	if p.ended {
@@ -175,6 +178,13 @@ func (p *poll) Receive(n *cluster.Node, words any, err error) {
 	}
 }
 
+// mayAskAgain reports whether a node may be asked for the memory that it has instead of the one it was asked for. When there
+// were enough answers, only one of which nothing was known: another has forgotten what happened since.
+func (p *poll) mayAskAgain(n *cluster.Node) bool {
+	i := n.Index()
+	return p.among == nil && p.again[i] < maxAgain && (!p.ended || p.asked[i].memory == "")
+}
+
 // read takes a reply apart. What a server answered that was another when it was asked says nothing.
 func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
 	if err != nil {
@@ -190,7 +200,7 @@ func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
 		return reply{}, fmt.Errorf("unexpected reply (%T)", words)
 	}
 	p.mu.Lock()
-	run := p.runs[n.Index()]
+	run := p.asked[n.Index()].run
 	p.mu.Unlock()
 	if run != n.MemoryID() {
 		return reply{}, fmt.Errorf("it was restarted while it was asked")

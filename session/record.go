@@ -3,7 +3,6 @@ package session
 import (
 	"errors"
 	"maps"
-	"strings"
 )
 
 // record is what a node has of a session, or what several nodes have together. It is not changed once it is made.
@@ -28,28 +27,67 @@ const (
 
 var errForeign = errors.New("a record that is not one of ours")
 
-// headWidth is the width of what stands before the user in a packed record.
-const headWidth = 1 + timeWidth + versionWidth + 2*timeWidth
+// headWidth is the width of what stands before the user in a record's head, which is described with the scripts.
+const headWidth = versionWidth + timeWidth + versionWidth + 2*timeWidth
 
-// parseRecord reads a record as scripts pack it; nil where there is none. Whatever does not look like one that this package
-// has written is an error.
-func parseRecord(reply any) (*record, error) {
+// parseRecord reads a record of a node with this memory; nil where there is none. Whatever does not look like one that this
+// package has written is an error. With a record in before that has the same fields, these are shared.
+func parseRecord(reply any, memory string, before *record) (*record, error) {
 	words, ok := reply.([]any)
-	if !ok || len(words) > 0 && len(words)%2 == 0 {
+	if !ok || len(words)%2 != 0 {
 		return nil, errForeign
 	}
 	if len(words) == 0 {
 		return nil, nil
 	}
-	head, _ := words[0].(string)
-	if strings.HasPrefix(head, "x") {
-		return parseTombstone(head[1:])
+	r := &record{}
+	headed, fields := false, 0
+	for i := 0; i < len(words); i += 2 {
+		name, _ := words[i].(string)
+		value, _ := words[i+1].(string)
+		switch {
+		case name == "h":
+			headed = r.parseHead(value, memory)
+		case name == "x":
+			r.gone = true
+		case name == "to":
+			r.to = value
+		case name == "until":
+			r.until = value
+		case len(name) > 1 && name[0] == 'f' && isField(name[1:], value):
+			fields++
+			if before != nil && before.fields[name[1:]] != value {
+				before = nil
+			}
+		default:
+			return nil, errForeign
+		}
 	}
-	if len(head) < headWidth || head[0] != '+' && head[0] != '-' {
+	switch {
+	case r.gone && fields == 0 && !headed && (r.to == "" || valid(r.to) && isTime(r.until, timeWidth)):
+		return r, nil
+	case r.gone || !headed || r.to != "" || r.until != "":
 		return nil, errForeign
+	case before != nil && !before.gone && len(before.fields) == fields:
+		r.fields = before.fields
+		return r, nil
 	}
-	r := &record{whole: head[0] == '+', user: head[headWidth:], fields: make(map[string]string, len(words)/2)}
-	at := 1
+	r.fields = make(map[string]string, fields)
+	for i := 0; i < len(words); i += 2 {
+		if name := words[i].(string); name != "h" {
+			r.fields[name[1:]] = words[i+1].(string)
+		}
+	}
+	return r, nil
+}
+
+// parseHead reports whether head looks like one.
+func (r *record) parseHead(head, memory string) bool {
+	if len(head) < headWidth {
+		return false
+	}
+	r.whole = len(memory) >= versionWidth && head[:versionWidth] == memory[:versionWidth]
+	at := versionWidth
 	for _, part := range []*string{&r.born, &r.issue, &r.deadline, &r.idle} {
 		width := timeWidth
 		if part == &r.issue {
@@ -58,30 +96,11 @@ func parseRecord(reply any) (*record, error) {
 		*part = head[at : at+width]
 		at += width
 		if micros(*part) == 0 {
-			return nil, errForeign
+			return false
 		}
 	}
-	for i := 1; i < len(words); i += 2 {
-		name, _ := words[i].(string)
-		value, _ := words[i+1].(string)
-		if !isField(name, value) {
-			return nil, errForeign
-		}
-		r.fields[name] = value
-	}
-	return r, nil
-}
-
-func parseTombstone(s string) (*record, error) {
-	r := &record{gone: true}
-	if s == "" {
-		return r, nil
-	}
-	if len(s) != timeWidth+idWidth || !valid(s[timeWidth:]) {
-		return nil, errForeign
-	}
-	r.until, r.to = s[:timeWidth], s[timeWidth:]
-	return r, nil
+	r.user = head[at:]
+	return true
 }
 
 func isField(name, value string) bool {
@@ -104,11 +123,16 @@ func (r *record) newest() version {
 // merge is what two live records of one session are together: the last writer of each field, and deadlines as they were
 // set last.
 func merge(a, b *record) *record {
+	same := sameFields(a.fields, b.fields)
+	if same && a.born <= b.born && a.issue >= b.issue &&
+		a.deadline <= b.deadline && a.idle >= b.idle && a.idle <= a.deadline {
+		return a
+	}
 	m := &record{
 		born: min(a.born, b.born), issue: max(a.issue, b.issue), user: a.user,
 		deadline: min(a.deadline, b.deadline), idle: max(a.idle, b.idle),
 	}
-	if m.fields = a.fields; !sameFields(a.fields, b.fields) {
+	if m.fields = a.fields; !same {
 		m.fields = maps.Clone(a.fields)
 		for name, value := range b.fields {
 			if have := m.fields[name]; have == "" || have[:versionWidth] < value[:versionWidth] {

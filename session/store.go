@@ -222,18 +222,22 @@ type reading struct {
 }
 
 func (r *reading) take(re reply) error {
-	a, err := parseAnswer(re)
+	var before *record
+	if len(r.answers) > 0 {
+		before = r.answers[len(r.answers)-1].record
+	}
+	a, err := parseAnswer(re, before)
 	if err == nil {
 		r.answers = append(r.answers, a)
 	}
 	return err
 }
 
-func parseAnswer(re reply) (answer, error) {
+func parseAnswer(re reply, before *record) (answer, error) {
 	if re.status != "ok" || len(re.rest) != 2 {
 		return answer{}, errForeign
 	}
-	rec, err := parseRecord(re.rest[1])
+	rec, err := parseRecord(re.rest[1], re.memory, before)
 	return answer{re.node.Index(), re.memory, re.word(0), rec}, err
 }
 
@@ -294,7 +298,7 @@ func (r *reading) have(v *verdict) (n int) {
 
 // late brings a node up that answered when the others had decided.
 func (r *reading) late(re reply) {
-	a, err := parseAnswer(re)
+	a, err := parseAnswer(re, nil)
 	r.p.mu.Lock()
 	v := r.settled
 	r.p.mu.Unlock()

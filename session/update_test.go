@@ -99,7 +99,7 @@ func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
 func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-		s := hasty(t, nodes, Config{})
+		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"n": 0})
 		early, late := load(t, s, ss.ID()), load(t, s, ss.ID())
 		late.token, early.token = 7, 8

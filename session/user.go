@@ -85,7 +85,7 @@ func (l *listing) take(r reply) error {
 	a := answer{node: r.node.Index(), memory: r.memory, epoch: r.word(0)}
 	for i := 0; i < len(all); i += 2 {
 		hashed, ok := all[i].(string)
-		rec, err := parseRecord(all[i+1])
+		rec, err := parseRecord(all[i+1], r.memory, nil)
 		if !ok || !valid(hashed) || err != nil {
 			return errForeign
 		}

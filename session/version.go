@@ -1,7 +1,6 @@
 package session
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"sync/atomic"
@@ -21,7 +20,15 @@ const (
 const lastMicros = 9_000_000_000_000_000
 
 // stamp is a moment in the form that scripts compare. What lies before 1970 is the first one.
-func stamp(micros int64) string { return fmt.Sprintf("%016d", max(micros, 1)) }
+func stamp(micros int64) string { return padded(uint64(max(micros, 1)), 10) }
+
+// padded is n in 16 digits.
+func padded(n uint64, base int) string {
+	const zeros = "0000000000000000"
+	var b [timeWidth]byte
+	digits := strconv.AppendUint(b[:0], n, base)
+	return zeros[min(len(digits), timeWidth):] + string(digits)
+}
 
 // isTime reports whether s is a stamp, or a version, by its width.
 func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
@@ -49,7 +56,7 @@ func (c *clock) after(seen version) version {
 		last := c.last.Load()
 		now := max(time.Now().UnixMicro(), last+1)
 		if c.last.CompareAndSwap(last, now) {
-			return stamp(max(now, micros(seen)+1)) + fmt.Sprintf("%016x", rand.Uint64())
+			return stamp(max(now, micros(seen)+1)) + padded(rand.Uint64(), 16)
 		}
 	}
 }
@@ -57,5 +64,5 @@ func (c *clock) after(seen version) version {
 // next is the version above seen of who holds the lock with this token. Of two who have seen the same, the one with the
 // larger token has the larger version, whenever they write.
 func next(seen version, token int64) version {
-	return stamp(micros(seen)+1) + fmt.Sprintf("%016x", token)
+	return stamp(micros(seen)+1) + padded(uint64(token), 16)
 }

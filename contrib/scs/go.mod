@@ -3,7 +3,6 @@ module github.com/venta-hq/redlock/contrib/scs
 go 1.26.0
 
 require (
-	github.com/alexedwards/scs/goredisstore v0.0.0-20250212122300-421ef1d8611c
 	github.com/alexedwards/scs/v2 v2.9.0
 	github.com/venta-hq/redlock v0.0.0
 	go.uber.org/goleak v1.3.0

@@ -1,23 +1,33 @@
 -- What all scripts of this package share. A record is a hash
---   m  the memory under which it was written whole   b  born     v  version of its issue (see the epoch)
---   u  user   e  absolute deadline   i  idle deadline            f<name>  32 of version, '=' or '-', value
--- or a tombstone: m, x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told.
+--   h  its head: 32 of the memory under which it was written whole, 16 born, 32 version of its issue (see the epoch), 16
+--      absolute deadline, 16 idle deadline, and the user
+--   f<name>  32 of version, '=' or '-', value
+-- or a tombstone: x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told.
 -- Times are µs of clients' clocks, 16 digits; versions are such a time and 16 digits of hex. Both compare as strings.
 -- KEYS  1 memory
 -- ARGV  1 run of the server, '' if it does not tell   2 what is to tell a memory from others that begin now, '' to begin none
 --       3 now   4 prefix
-local now, prefix = ARGV[3], ARGV[4]
+local now, prefix, sub = ARGV[3], ARGV[4], string.sub
 
 -- The memory of this node: when it began, what tells it from others, and the run. One that is missing was lost, with all
 -- it had; of another run may be what came before the last snapshot, and not what came after.
 local memory = redis.call('GET', KEYS[1])
-if not memory or (ARGV[1] ~= '' and string.sub(memory, 33) ~= ARGV[1]) then
+if not memory or (ARGV[1] ~= '' and sub(memory, 33) ~= ARGV[1]) then
   memory = ''
   if ARGV[2] ~= '' then
     memory = ARGV[3] .. ARGV[2] .. ARGV[1]
     redis.call('SET', KEYS[1], memory)
   end
 end
+
+-- What is in a head.
+local function mark(h) return sub(h, 1, 32) end
+local function born(h) return sub(h, 33, 48) end
+local function issue(h) return sub(h, 49, 80) end
+local function deadline(h) return sub(h, 81, 96) end
+local function idle(h) return sub(h, 97, 112) end
+local function user(h) return sub(h, 113) end
+local function idleUntil(h, to) return sub(h, 1, 96) .. to .. user(h) end
 
 local function epoch(user) return prefix .. 'epoch:' .. user end
 local function index(user) return prefix .. 'user:' .. user end
@@ -41,33 +51,7 @@ end
 -- Puts a tombstone in the place of a session of this user.
 local function bury(key, user, hash, deadline)
   redis.call('DEL', key)
-  redis.call('HSET', key, 'x', '1', 'm', memory)
+  redis.call('HSET', key, 'x', '1')
   expire(key, deadline, grave)
-  if user and user ~= '' then redis.call('ZREM', index(user), hash) end
-end
-
--- What is under key: its hash without the fields of the session, and these as a list for pack.
-local function read(key)
-  local r = redis.call('HGETALL', key)
-  local h, fields = {}, {}
-  for k = 1, #r, 2 do
-    if string.sub(r[k], 1, 1) ~= 'f' then
-      h[r[k]] = r[k + 1]
-    else
-      if #fields == 0 then fields[1] = '' end
-      fields[#fields + 1] = string.sub(r[k], 2)
-      fields[#fields + 1] = r[k + 1]
-    end
-  end
-  return h, fields
-end
-
--- A record as replies have it: {} for none, {'x' .. until .. to} for a tombstone, and
--- {'+' | '-' .. born .. issue .. absolute deadline .. idle deadline .. user, name, value, …}, with '+' if it was written
--- whole under this memory.
-local function pack(h, fields)
-  if h.x then return {'x' .. (h['until'] or '') .. (h.to or '')} end
-  if next(h) == nil and #fields == 0 then return {} end
-  fields[1] = (h.m == memory and '+' or '-') .. h.b .. h.v .. h.e .. h.i .. h.u
-  return fields
+  if user ~= '' then redis.call('ZREM', index(user), hash) end
 end

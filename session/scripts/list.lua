@@ -6,7 +6,7 @@ local part = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[6], '+inf', 'WITHSCORES',
 local all = {}
 for k = 1, #part, 2 do
   all[k] = part[k]
-  all[k + 1] = pack(read(prefix .. part[k]))
+  all[k + 1] = redis.call('HGETALL', prefix .. part[k])
 end
 local last = ''
 if #part == 2 * tonumber(ARGV[7]) then last = string.format('%016.0f', tonumber(part[#part])) end

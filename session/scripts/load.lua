@@ -1,13 +1,22 @@
 -- KEYS  2 record
 -- ARGV  5 idle deadline to set, '' to leave it   6 set it where it is earlier than this
 -- Reply {'ok', memory, logged out, record}
-local h, fields = read(KEYS[2])
-if h.i and ARGV[5] ~= '' and h.i < ARGV[6] and h.i >= now then
-  local idle = ARGV[5] < h.e and ARGV[5] or h.e
-  if idle > h.i then
-    h.i = idle
-    redis.call('HSET', KEYS[2], 'i', idle)
-    expire(KEYS[2], idle, slack)
+local r = redis.call('HGETALL', KEYS[2])
+local at
+for k = 1, #r, 2 do
+  if r[k] == 'h' then
+    at = k + 1
+    break
   end
 end
-return {'ok', memory, loggedOut(h.u or ''), pack(h, fields)}
+if not at then return {'ok', memory, '', r} end
+local h = r[at]
+if ARGV[5] ~= '' and idle(h) < ARGV[6] and idle(h) >= now then
+  local to = ARGV[5] < deadline(h) and ARGV[5] or deadline(h)
+  if to > idle(h) then
+    r[at] = idleUntil(h, to)
+    redis.call('HSET', KEYS[2], 'h', r[at])
+    expire(KEYS[2], to, slack)
+  end
+end
+return {'ok', memory, loggedOut(user(h)), r}

@@ -7,19 +7,21 @@
 -- {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
 -- or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
-if redis.call('HEXISTS', KEYS[2], 'x') == 1 then return {'gone', memory} end
 
 local values = {}
 local function newer(name, value)
-  if string.sub(values[name] or '', 1, 32) < string.sub(value, 1, 32) then values[name] = value end
+  if sub(values[name] or '', 1, 32) < sub(value, 1, 32) then values[name] = value end
 end
+-- Takes in the fields of a record, and returns the rest of it.
 local function take(key)
-  local r = redis.call('HGETALL', key)
+  local r, rest = redis.call('HGETALL', key), {}
   for k = 1, #r, 2 do
-    if string.sub(r[k], 1, 1) == 'f' then newer(r[k], r[k + 1]) end
+    if sub(r[k], 1, 1) == 'f' then newer(r[k], r[k + 1]) else rest[r[k]] = r[k + 1] end
   end
+  return rest
 end
-take(KEYS[2])
+local mine = take(KEYS[2])
+if mine.x then return {'gone', memory} end
 local given = {}
 for k = 16, #ARGV, 2 do
   given['f' .. ARGV[k]] = ARGV[k + 1]
@@ -29,47 +31,58 @@ end
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 local o = {}
 if replaced then
-  o = redis.call('HMGET', old, 'x', 'to', 'u', 'v', 'e', 'm')
-  if o[1] and o[2] ~= ARGV[7] then return {'gone', memory} end
+  o = take(old)
+  if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
   -- Who lacks it does not know whether it was ended, nor what else is in it.
-  if not o[1] and o[6] ~= memory then return {'absent', memory} end
-  if o[4] and loggedOut(o[3]) > o[4] then return {'gone', memory} end
-  take(old)
+  if not o.x and (not o.h or mark(o.h) ~= mark(memory)) then return {'absent', memory} end
+  if o.h and loggedOut(user(o.h)) > issue(o.h) then return {'gone', memory} end
 end
 
-local function least(a, b) if a and a < b then return a end return b end
-local function most(a, b) if a and a > b then return a end return b end
-local h = redis.call('HMGET', KEYS[2], 'b', 'v', 'e', 'i')
-local born, issue, last, user = least(h[1], ARGV[11]), most(h[2], ARGV[12]), least(h[3], ARGV[14]), ARGV[13]
-local idle = least(most(h[4], ARGV[15]), last)
-local out = loggedOut(user)
-if out > issue then return {'newer', memory, out} end
-local top = user ~= '' and redis.call('HGET', epoch(user), 'top')
-if ARGV[10] ~= '' then
-  local last = most(top, out)
-  if last > ARGV[10] then return {'newer', memory, last} end
-  redis.call('HSET', epoch(user), 'all', ARGV[10])
+local first, from, last, to, who = ARGV[11], ARGV[12], ARGV[14], ARGV[15], ARGV[13]
+if mine.h then
+  if born(mine.h) < first then first = born(mine.h) end
+  if issue(mine.h) > from then from = issue(mine.h) end
+  if deadline(mine.h) < last then last = deadline(mine.h) end
+  if idle(mine.h) > to then to = idle(mine.h) end
+end
+if to > last then to = last end
+local top = from
+if who ~= '' then
+  local e = redis.call('HMGET', epoch(who), 'all', 'top')
+  local out = e[1] or ''
+  if out > from then return {'newer', memory, out} end
+  local newest = e[2] and e[2] > out and e[2] or out
+  if newest > from then top = newest end
+  if ARGV[10] ~= '' then
+    if newest > ARGV[10] then return {'newer', memory, newest} end
+    redis.call('HSET', epoch(who), 'all', ARGV[10])
+  end
 end
 
-redis.call('HSET', KEYS[2], 'm', memory, 'b', born, 'v', issue, 'u', user, 'e', last, 'i', idle)
-for name, value in pairs(values) do redis.call('HSET', KEYS[2], name, value) end
-expire(KEYS[2], idle, slack)
-if user ~= '' then
-  redis.call('ZADD', index(user), last, ARGV[7])
-  redis.call('ZREMRANGEBYSCORE', index(user), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))
-  redis.call('PEXPIRE', index(user), ARGV[6])
-  redis.call('HSET', epoch(user), 'top', most(top, issue))
-  redis.call('PEXPIRE', epoch(user), ARGV[6])
+-- As few commands as Lua has room for arguments.
+local set = {'h', mark(memory) .. first .. from .. last .. to .. who}
+for name, value in pairs(values) do
+  set[#set + 1] = name
+  set[#set + 1] = value
 end
-if replaced and not o[1] then
-  bury(old, o[3], ARGV[8], o[5] or last)
+for k = 1, #set, 1000 do redis.call('HSET', KEYS[2], unpack(set, k, math.min(k + 999, #set))) end
+expire(KEYS[2], to, slack)
+if who ~= '' then
+  redis.call('ZADD', index(who), last, ARGV[7])
+  redis.call('ZREMRANGEBYSCORE', index(who), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))
+  redis.call('PEXPIRE', index(who), ARGV[6])
+  redis.call('HSET', epoch(who), 'top', top)
+  redis.call('PEXPIRE', epoch(who), ARGV[6])
+end
+if replaced and not o.x then
+  bury(old, user(o.h), ARGV[8], deadline(o.h))
   redis.call('HSET', old, 'to', ARGV[7], 'until', ARGV[9])
 end
 local more = {}
 if replaced then
   for name, value in pairs(values) do
     if given[name] ~= value then
-      more[#more + 1] = string.sub(name, 2)
+      more[#more + 1] = sub(name, 2)
       more[#more + 1] = value
     end
   end
