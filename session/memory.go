@@ -30,7 +30,8 @@ func (m memories) known() (n int) {
 
 func (m memories) learn(n int, memory string) {
 	if m.of(n) != memory {
-		m[n].Store(&memory)
+		known := memory // on the heap only here
+		m[n].Store(&known)
 	}
 }
 
