@@ -1,6 +1,7 @@
 package session
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -321,6 +322,11 @@ func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 	t.Parallel()
 	nodes := nodetest.Embedded(t, 5)
 	s := store(t, nodes, Config{})
+	dead, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Create(dead, "ann", nil); !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 	create(t, s, "ann", nil)
 	settled(t, s)
 	for i := range nodes.Len() {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -280,6 +281,8 @@ func (c *count) take(r reply) error {
 			return errForeign
 		}
 		c.newest = max(c.newest, r.word(0))
+	case "memory":
+		return errForgot
 	default:
 		return fmt.Errorf("unexpected answer %q", r.status)
 	}
@@ -306,6 +309,9 @@ func (c *count) takeMore(r reply) error {
 	}
 	return nil
 }
+
+// errForgot is why a node did not do what it was asked to.
+var errForgot = errors.New("it has forgotten what it knew, and remembers anew")
 
 func (s *Store) noQuorum(op, hashed string, got int, failed []cluster.NodeError) error {
 	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: got, Nodes: failed}

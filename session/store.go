@@ -414,11 +414,15 @@ func (s *Store) buryQuestion(hashed, deadline string) question {
 	return question{script: buryScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
 }
 
-// dispose buries what a failed attempt may have left, and has no owner, without waiting for it.
+// dispose buries what a failed attempt may have left, and has no owner, without waiting for it. A node of whose memory nothing
+// is known has written nothing.
 func (s *Store) dispose(hashed, deadline string) {
 	q := s.buryQuestion(hashed, deadline)
+	common := s.common(q)
 	for _, n := range s.c.Nodes() {
-		s.send(n, q, s.common(q), n.MemoryID(), s.memories.of(n.Index()), nil)
+		if memory := s.memories.of(n.Index()); memory != "" {
+			s.send(n, q, common, n.MemoryID(), memory, nil)
+		}
 	}
 }
 

@@ -22,8 +22,8 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	var all []*Session
 	seen := map[string]bool{}
 	for from, most := stamp(0), listed; from != ""; {
-		l := &listing{s: s, now: time.Now(), found: map[string][]answer{}}
-		if err := l.ask(ctx, user, from, most); err != nil {
+		l := &listing{s: s, now: time.Now(), from: from, most: most, found: map[string][]answer{}}
+		if err := l.ask(ctx, user); err != nil {
 			return nil, err
 		}
 		some, err := l.sessions(ctx, seen)
@@ -47,15 +47,17 @@ const listed = 100
 type listing struct {
 	s     *Store
 	now   time.Time
+	from  string              // the absolute deadline to begin with
+	most  int                 // how many sessions each node tells
 	nodes []answer            // what each node said, without a record
 	found map[string][]answer // by session
 	next  string              // the absolute deadline up to which all nodes have told what they have; "" if they have told all
 }
 
-func (l *listing) ask(ctx context.Context, user, from string, most int) error {
+func (l *listing) ask(ctx context.Context, user string) error {
 	s := l.s
 	p := s.newPoll(question{
-		script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user, from, most}, now: l.now,
+		script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user, l.from, l.most}, now: l.now,
 	})
 	p.take = l.take
 	p.enough = func() bool { return l.votes() >= s.c.Quorum() }
@@ -75,11 +77,8 @@ func (l *listing) take(r reply) error {
 		return errForeign
 	}
 	last := r.word(2)
-	if last != "" && !isTime(last, timeWidth) {
-		return errForeign
-	}
 	all, ok := r.rest[1].([]any)
-	if !ok || len(all)%2 != 0 {
+	if !ok || len(all)%2 != 0 || last != "" && (!isTime(last, timeWidth) || last < l.from || len(all) < 2*l.most) {
 		return errForeign
 	}
 	a := answer{node: r.node.Index(), memory: r.memory, epoch: r.word(0)}
