@@ -18,6 +18,7 @@ type facts struct {
 	uptime      time.Duration // whole seconds
 	now         time.Time     // the server's clock, TIME
 	replica     bool
+	loading     bool   // reads its files, and does not say meanwhile that it keeps an append-only file
 	aof         bool   // keeps an append-only file
 	fsync       string // when it syncs it: "always", "everysec" or "no"; "" where it does not say
 	fsyncAlways bool   // it syncs it before it answers
@@ -31,6 +32,9 @@ func (f facts) boot() time.Time { return f.now.Add(-f.uptime) }
 
 // errReplica is why a replica is never connected to: it refuses writes, and what it holds may roll back.
 var errReplica = errors.New("is a replica (role:slave); list the independent masters")
+
+// errLoading is why a server is not connected to yet: it does nothing, and says of itself what is not so.
+var errLoading = errors.New("is loading its data")
 
 // asker is the part of a connection or client that askFacts needs.
 type asker interface {
@@ -80,6 +84,8 @@ func parseInfo(text string) facts {
 			}
 		case "role":
 			f.replica = value == "slave"
+		case "loading":
+			f.loading = value == "1"
 		case "aof_enabled":
 			f.aof = value == "1"
 		case "redis_version":
@@ -99,8 +105,11 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	if err != nil {
 		return err
 	}
-	if f.replica {
+	switch {
+	case f.replica:
 		return errReplica
+	case f.loading:
+		return errLoading
 	}
 	// A server that tells nothing of itself may want a password, and closes the connection of who asks for much without.
 	unknown := f.runID != "" && !n.knows(f.runID)

@@ -1,7 +1,11 @@
 package cluster
 
 import (
+	"errors"
+	"fmt"
 	"testing"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/internal/redisproc"
@@ -35,5 +39,36 @@ func TestMemoryIDChangesWithTheRunUnlessFilesAreKept(t *testing.T) {
 				t.Errorf("it is %q, and was %q", n.MemoryID(), before)
 			}
 		})
+	}
+}
+
+// A server that reads its append-only file says meanwhile that it keeps none.
+func TestANodeThatIsLoadingIsNotTakenForOneWithoutFiles(t *testing.T) {
+	s := nodetest.Real(t, 1, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "no", "--key-load-delay", "100"}})
+	c := open(t, s)
+	n, cl := c.Nodes()[0], nodetest.Client(t, s, 0)
+	const keys = 5000 // half a second
+	if _, err := cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+		for i := range keys {
+			p.Set(t.Context(), fmt.Sprint(i), "x", 0)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(0)
+	run(t, n, setScript, []string{"k"}, "v")
+	restarted := make(chan error, 1)
+	go func() { restarted <- s.Restart(0, false) }()
+	eventually(t, "the node is back, or says that it is loading", func() bool {
+		st := c.Status()[0]
+		return st.Up || errors.Is(st.Err, errLoading)
+	})
+	if err := <-restarted; err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the node is back", func() bool { return run(t, n, setScript, []string{"k"}, "v").err == nil })
+	if got := n.MemoryID(); got != "aof" {
+		t.Errorf("its memory lasts with %q", got)
 	}
 }

@@ -276,8 +276,8 @@ func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
 }
 
 func TestWhatInfoSaysIsRead(t *testing.T) {
-	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
-	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
+	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\nloading:1\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
+	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, loading: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, text := range []string{"", "run_id", "uptime_in_seconds:-1\r\nnonsense\r\n:::", "uptime_in_seconds:x"} {
