@@ -224,6 +224,7 @@ func (r reply) word(i int) string {
 // count is the outcome of a write: how many nodes said what.
 type count struct {
 	ok, gone, absent int
+	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
 	deadline         string            // of a session that was buried
 	next             string            // the session that has replaced it
@@ -276,6 +277,9 @@ func (c *count) take(r reply) error {
 		c.gone++
 	case "absent":
 		c.absent++
+	case "none":
+		c.absent++
+		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})
 	case "newer":
 		if !isTime(r.word(0), versionWidth) {
 			return errForeign

@@ -456,19 +456,8 @@ func (s *Store) destroy(ctx context.Context, hashed string) error {
 // those that had not given a tombstone too: else whoever makes up ids could fill the nodes with them.
 func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
 	quorum := s.c.Quorum()
-	var nothing []answer
-	absent := func() int {
-		v := s.judge(nothing, time.Now())
-		return v.votes
-	}
 	w := s.newWrite(s.buryQuestion(hashed, ""))
-	w.take = func(r reply) error {
-		if r.status == "absent" {
-			nothing = append(nothing, answer{node: r.node.Index(), memory: r.memory})
-		}
-		return w.count.take(r)
-	}
-	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok == 0 && absent() >= quorum }
+	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok == 0 && s.never(w.count.none) >= quorum }
 	c, failed, err := w.wait(ctx)
 	switch {
 	case err != nil:
@@ -478,10 +467,16 @@ func (s *Store) end(ctx context.Context, hashed string) (next string, err error)
 		if err := s.bury(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
 			return "", err
 		}
-	case absent() < quorum && len(nothing) < len(s.c.Nodes()):
-		return "", s.noQuorum("destroy", hashed, absent(), failed)
+	case s.never(c.none) < quorum && len(c.none) < len(s.c.Nodes()):
+		return "", s.noQuorum("destroy", hashed, s.never(c.none), failed)
 	}
 	return c.next, nil
+}
+
+// never is how many of those who have nothing of a session can say that it is not.
+func (s *Store) never(none []answer) int {
+	v := s.judge(none, time.Now())
+	return v.votes
 }
 
 // commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
@@ -506,6 +501,10 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 			return "", errOvertaken
 		case c.newest != "":
 			seen = max(seen, c.newest)
+		case s.never(c.none) >= s.c.Quorum():
+			gone := s.gone(op, hashed)
+			gone.never = true
+			return "", gone
 		case c.absent > 0 && try < maxTries: // some nodes have to be brought up first
 			try++
 			if _, err := s.read(ctx, op, hashed, 0); err != nil {

@@ -60,6 +60,14 @@ func TestEachStepIsOneRoundTrip(t *testing.T) {
 		return n
 	}
 	var ss *Session
+	put := newID()
+	settled(t, s)
+	before := asked()
+	must(t, s.Put(t.Context(), put, "bob", nil, time.Now().Add(time.Hour)))
+	settled(t, s)
+	if n := asked() - before - 10; n != 2*5 { // that there is none, and making it
+		t.Errorf("a first put took %d scripts on 5 nodes", n)
+	}
 	for _, step := range []struct {
 		name string
 		do   func() error
@@ -72,6 +80,8 @@ func TestEachStepIsOneRoundTrip(t *testing.T) {
 		{"log out, and keep one", func() error { return s.LogoutAll(t.Context(), "ann", ss) }},
 		{"log out", func() error { return s.LogoutAll(t.Context(), "ann", nil) }},
 		{"destroy", func() error { return ss.Destroy(t.Context()) }},
+		{"put again", func() error { return s.Put(t.Context(), put, "bob", nil, time.Now().Add(time.Hour)) }},
+		{"fetch", func() error { _, _, err := s.Fetch(t.Context(), put); return err }},
 	} {
 		settled(t, s)
 		before := asked()

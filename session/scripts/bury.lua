@@ -1,11 +1,11 @@
 -- KEYS  2 record
 -- ARGV  5 memory   6 hash   7 absolute deadline of a session that is not here, '' to leave alone what is not here
--- Reply {'ok', memory, absolute deadline or '', successor or ''}, {'absent', memory}, or {'memory', memory}
+-- Reply {'ok', memory, absolute deadline or '', successor or ''}, {'none', memory}, or {'memory', memory}
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r = redis.call('HMGET', KEYS[2], 'x', 'h', 'to')
 local h = r[2]
 if r[1] then return {'ok', memory, '', r[3] or ''} end
-if not h and ARGV[7] == '' then return {'absent', memory} end
+if not h and ARGV[7] == '' then return {'none', memory} end
 local last = h and deadline(h) or ARGV[7]
 bury(KEYS[2], h and user(h) or '', ARGV[6], last)
 return {'ok', memory, last, ''}

@@ -1,12 +1,13 @@
 -- Writes fields of a session that is here, all or none.
 -- KEYS  2 record
 -- ARGV  5 memory   6 idle deadline to set if it is later, or ''   7… name, value
--- Reply {'ok' | 'gone' | 'absent', memory}, {'memory', memory}, or {'newer', memory, version}: a field here is newer.
+-- Reply {'ok' | 'gone' | 'absent' | 'none', memory}, {'memory', memory}, or {'newer', memory, version}: a field here is newer.
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r = redis.call('HMGET', KEYS[2], 'x', 'h')
 local h = r[2]
 if r[1] then return {'gone', memory} end
-if not h or mark(h) ~= mark(memory) or idle(h) < now then return {'absent', memory} end
+if not h then return {'none', memory} end
+if mark(h) ~= mark(memory) or idle(h) < now then return {'absent', memory} end
 if loggedOut(user(h)) > issue(h) then return {'gone', memory} end
 local newest = ''
 for k = 7, #ARGV, 2 do
