@@ -146,7 +146,7 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(20 * time.Second):
 		panic("it waits for a mutex that is held") // and so would the clean-up
 	}
 }
