@@ -79,6 +79,15 @@ func locks(t *testing.T, s *scrapes) {
 	r.must(<-got)
 	r.has("redlock_lock_waiters:sum", 1)
 
+	// Two others have a node each.
+	for i, holder := range []string{"one", "two"} {
+		r.must(r.client(i).Set(ctx, "lock:split", holder, time.Minute).Err())
+	}
+	if _, err := k.TryLock(ctx, "split"); !errors.Is(err, lock.ErrNotAcquired) {
+		t.Errorf("held by two: %v", err)
+	}
+	r.has("redlock_lock_attempt_seconds{error_type=split}", 1, true)
+
 	// Kept for its MinHold.
 	l, err = k.Lock(ctx, "daily", lock.MinHold(time.Minute))
 	r.must(err)
