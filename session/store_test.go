@@ -151,6 +151,7 @@ func TestBothDeadlinesHold(t *testing.T) {
 	}
 	const deadline, idle = headWidth - 2*timeWidth, headWidth - timeWidth
 	shift := func(at int, by time.Duration) { // as if that much more time had gone
+		settled(t, s)
 		for i := range nodes.Len() {
 			cl, key := nodetest.Client(t, nodes, i), "session:"+ss.hash
 			h := cl.HGet(t.Context(), key, "h").Val()
@@ -268,6 +269,7 @@ func TestForeignDataIsNoSession(t *testing.T) {
 	nodes := nodetest.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
+	settled(t, s)
 	for i, fields := range [][]any{{"a", "b"}, {"h", "x", "fa", "short"}, {"x", "1", "until", "1", "fa", "short"}} {
 		cl, key := nodetest.Client(t, nodes, i), "session:"+ss.hash
 		must(t, cl.Del(t.Context(), key).Err())
