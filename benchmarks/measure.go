@@ -60,7 +60,7 @@ type traffic struct {
 // drive has workers lock and unlock as fast as they can. Shared keys are timed from asking to having, others from asking
 // to having given back.
 func drive(l locker, t traffic) sample {
-	ctx, cancel := context.WithTimeout(context.Background(), t.For+time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), t.For+20*time.Second)
 	defer cancel()
 	parts := make([]sample, t.Workers)
 	var before, after runtime.MemStats
