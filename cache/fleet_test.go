@@ -49,16 +49,16 @@ type job struct {
 	Goroutines int
 	Hangs      bool // its load never ends
 
-	// Watched are two keys of one node. With them it is a value that it reads, and that both keys have; it says when it has
-	// that in memory, and when both are gone. The second is deleted after the first.
-	Watched []string
+	// Watched is a key. With it the process reads, in turn, the value that the key has, and a line when it has been deleted; it
+	// says when it has the value in memory, and when it is gone.
+	Watched string
 }
 
 func (j job) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: 5 * time.Second, LoadTimeout: 2 * time.Minute}, 10*time.Second
-	if j.Watched != nil {
+	if j.Watched != "" {
 		cfg, nodeTimeout = withNear, 500*time.Millisecond
 	}
 	c, err := cluster.Open(ctx, cluster.Config{URLs: j.URLs, NodeTimeout: nodeTimeout, Logger: quiet})
@@ -76,13 +76,11 @@ func (j job) run() error {
 	counter := redis.NewClient(o)
 	defer counter.Close()
 	fmt.Println("ready")
-	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		if j.Watched != nil {
-			if err := j.watch(ctx, s, lines.Text()); err != nil {
-				return err
-			}
-			continue
-		}
+	lines := bufio.NewScanner(os.Stdin)
+	if j.Watched != "" {
+		return errors.Join(j.watch(ctx, s, lines), s.Close(ctx))
+	}
+	for lines.Scan() {
 		key := lines.Text()
 		load := func(ctx context.Context) (string, error) {
 			counter.Incr(ctx, "loads of "+key)
@@ -119,34 +117,37 @@ func (j job) fetch(ctx context.Context, s *cache.Cache[string], key string, load
 	}
 }
 
-// watch fails if it is given the first key's value when the second is gone, of whose deletion memory hears later. Nodes may
-// tell of it before memory hears of the first, so that counts only where the second was in memory as well.
-func (j job) watch(ctx context.Context, s *cache.Cache[string], value string) error {
-	get := func(key string) (v string, near bool, err error) {
-		before := s.Stats().NearHits
-		v, _, err = s.Get(ctx, key)
-		return v, s.Stats().NearHits > before, err
-	}
-	for _, key := range j.Watched {
-		for near := false; !near && ctx.Err() == nil; {
-			_, near, _ = get(key)
+// watch reads the key all the time, and fails if it is given what was deleted although all messages have been heard since.
+func (j job) watch(ctx context.Context, s *cache.Cache[string], lines *bufio.Scanner) error {
+	for lines.Scan() {
+		value := lines.Text()
+		for before := s.Stats().NearHits; s.Stats().NearHits == before && ctx.Err() == nil; {
+			s.Get(ctx, j.Watched)
 		}
-	}
-	fmt.Println("in memory")
-	ctx, cancel := context.WithTimeout(ctx, patience) // less than they could stay there
-	defer cancel()
-	for remembered := false; ctx.Err() == nil; {
-		second, near, err := get(j.Watched[1])
-		first, _, ferr := get(j.Watched[0])
-		switch {
-		case err != nil || ferr != nil || second != "":
-		case first == "":
+		fmt.Println("in memory")
+		deleted := make(chan time.Time, 1)
+		go func() {
+			lines.Scan()
+			deleted <- time.Now()
+		}()
+		var at time.Time
+		for ctx.Err() == nil {
+			select {
+			case at = <-deleted:
+			default:
+			}
+			heard := !at.IsZero() && !s.Heard(0).Before(at)
+			v, _, err := s.Get(ctx, j.Watched)
+			if heard && v == value {
+				return errors.New("what was deleted is served")
+			}
+			if heard && err == nil {
+				break
+			}
+		}
+		if ctx.Err() == nil {
 			fmt.Println("gone")
-			return nil
-		case remembered && first == value:
-			return errors.New("what was deleted is served")
 		}
-		remembered = near
 	}
 	return ctx.Err()
 }
