@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	// span is how many tokens each acquisition owns, and so how often a hold can be handed over.
-	span = mutex.MaxSpan
-	// sharing is how long a hold goes on being handed over in this process once another process waits for the key.
-	sharing = 50 * time.Millisecond
+	// leastSpan is how many tokens an acquisition owns, and so how often its hold can be handed over, at the least.
+	leastSpan = 64
+	// sharing is how long a hold goes on being handed over in this process once another process waits for the key. To
+	// change the process takes the nodes two round trips.
+	sharing = 10 * time.Millisecond
 )
 
 // line is who in this process has a key or wants it. Nobody asks the nodes while another in the process has it, and
@@ -30,6 +31,8 @@ type line struct {
 	asking  bool
 	held    bool
 	over    bool      // the lease that is being acquired ended before it was taken in
+	used    int       // tokens of the span that is held
+	span    int       // of the next acquisition
 	waiting list.List // of *spot
 }
 
@@ -47,7 +50,7 @@ func (k *Locker) join(key string, parent context.Context, req lease.Request, wai
 	defer k.mu.Unlock()
 	ln = k.lines[key]
 	if ln == nil {
-		ln = &line{k: k, key: key}
+		ln = &line{k: k, key: key, span: leastSpan}
 		k.lines[key] = ln
 	}
 	if !ln.asking && !ln.held {
@@ -85,7 +88,7 @@ func (ln *line) asked(l *lease.Lease) {
 	defer ln.k.mu.Unlock()
 	ln.asking = false
 	if l != nil && !ln.over {
-		ln.held = true
+		ln.held, ln.used = true, 1
 		return
 	}
 	ln.over = false
@@ -94,6 +97,9 @@ func (ln *line) asked(l *lease.Lease) {
 
 // nextLocked lets the next in line ask, or forgets the line. Nobody may have the key or be asking.
 func (ln *line) nextLocked() {
+	if ln.held {
+		ln.span = spanAfter(ln.used)
+	}
 	ln.asking, ln.held = false, false
 	front := ln.waiting.Front()
 	if front == nil {
@@ -105,6 +111,11 @@ func (ln *line) nextLocked() {
 	ln.asking = true
 	ln.waiting.Remove(front).(*spot).turn <- nil
 }
+
+// spanAfter is the span that follows one of which so many tokens were used: the hotter a key, the less it costs the nodes.
+// A counter on the nodes must not outrun the clock that it starts from where it is new, so not much more is owned than was
+// used.
+func spanAfter(used int) int { return min(max(leastSpan, 2*used), mutex.MaxSpan) }
 
 // TakeOver implements lease.Heir: who releases gives the lease to the next in line, and the nodes are not asked, as
 // long as the others wait no longer than is fair.
@@ -124,6 +135,7 @@ func (ln *line) TakeOver(l *lease.Lease) bool {
 		return false
 	}
 	ln.k.stats.handOvers.Add(1)
+	ln.used++
 	ln.waiting.Remove(front)
 	sp.turn <- next
 	return true

@@ -118,7 +118,7 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 		l := lock(t, k, "k")
 		var tokens []int64 // guarded by the lock
 		var wg sync.WaitGroup
-		for range span - 1 {
+		for range leastSpan - 1 {
 			wg.Go(func() {
 				err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
 					token, _ := Token(ctx)
@@ -130,7 +130,7 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 				}
 			})
 		}
-		inLine(t, k, "k", span-1)
+		inLine(t, k, "k", leastSpan-1)
 		before := quiet(t, nodes)
 		release(t, l)
 		wg.Wait()
@@ -143,13 +143,21 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 		if n := quiet(t, nodes) - before; n > int64(nodes.Len()) {
 			t.Errorf("the nodes were sent %d commands", n)
 		}
-		if n := k.Stats().HandOvers; n != span-1 {
+		if n := k.Stats().HandOvers; n != leastSpan-1 {
 			t.Errorf("%d hand-overs were counted", n)
 		}
 	})
 }
 
-func TestASpanThatIsUsedUpIsFollowedByANewOne(t *testing.T) {
+func TestTheNextSpanIsTwiceWhatWasUsedOfTheLast(t *testing.T) {
+	for used, want := range map[int]int{1: 64, 32: 64, 33: 66, 64: 128, 4095: 8190, 4096: 8192, 8192: 8192} {
+		if got := spanAfter(used); got != want {
+			t.Errorf("after %d tokens a span of %d, want %d", used, got, want)
+		}
+	}
+}
+
+func TestASpanThatIsUsedUpIsFollowedByALargerOne(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		k := patient(t, nodes)
 		mailbox(t, k)
@@ -157,7 +165,8 @@ func TestASpanThatIsUsedUpIsFollowedByANewOne(t *testing.T) {
 		quiet(t, nodes)
 		last := lock(t, k, "k")
 		next := make(chan *lease.Lease, 1)
-		for i := range 2*span + 5 {
+		const second = 2 * leastSpan
+		for i := range leastSpan + second + 5 {
 			go func() {
 				l, err := k.Lock(t.Context(), "k")
 				if err != nil {
@@ -170,7 +179,7 @@ func TestASpanThatIsUsedUpIsFollowedByANewOne(t *testing.T) {
 			release(t, last)
 			l := receive(t, "the lock", next)
 			handed := k.Stats().HandOvers > handOvers
-			if l.Token() <= last.Token() || handed != (i%span != span-1) || handed && l.Token() != last.Token()+1 {
+			if l.Token() <= last.Token() || handed != (i != leastSpan-1 && i != leastSpan+second-1) || handed && l.Token() != last.Token()+1 {
 				t.Fatalf("%d: after token %d came %d, handed over: %t", i, last.Token(), l.Token(), handed)
 			}
 			last = l
@@ -245,7 +254,7 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 			if err := other.WithLock(t.Context(), "k", nothing); err != nil {
 				t.Fatal(err)
 			}
-			if n := turns.Load() - from; n > span/2 {
+			if n := turns.Load() - from; n > leastSpan/2 {
 				t.Errorf("it waited for %d turns of %v of the other process", n, work)
 			} else {
 				t.Logf("it waited for %d turns of %v", n, work)

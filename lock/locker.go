@@ -145,8 +145,7 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 		return nil, k.refused(key, "the context had ended before", ctx.Err())
 	}
 	cfg := k.leases.Config()
-	req.TTL, req.Owner, req.Span = cmp.Or(req.TTL, cfg.TTL), cmp.Or(req.Owner, cfg.Owner), span
-	req.Parent = parent
+	req.TTL, req.Owner, req.Parent = cmp.Or(req.TTL, cfg.TTL), cmp.Or(req.Owner, cfg.Owner), parent
 
 	wctx, cancel := ctx, context.CancelFunc(func() {})
 	if req.limited && req.wait > 0 {
@@ -199,6 +198,7 @@ func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lea
 			return l, err
 		}
 	}
+	req.Span = ln.span // which nobody changes while the head asks
 	l, err := k.ask(ctx, key, req.Request, wait)
 	ln.asked(l)
 	return l, err

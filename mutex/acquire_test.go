@@ -658,7 +658,7 @@ func TestConfigurationErrorsNameEveryField(t *testing.T) {
 			{try("k", Request{Owner: strings.Repeat("x", MaxOwnerLen+1)}), []string{"Owner"}},
 			{try("k", Request{Span: -1}), []string{"Request.Span"}},
 			{try("k", Request{Span: MaxSpan + 1}), []string{"Request.Span"}},
-			{try("", Request{TTL: 1, Owner: "\x00", Span: 99}), []string{"key", "TTL", "Owner", "Request.Span"}},
+			{try("", Request{TTL: 1, Owner: "\x00", Span: MaxSpan + 1}), []string{"key", "TTL", "Owner", "Request.Span"}},
 			{make(Config{TTL: time.Hour}), []string{"Config.TTL"}},
 			{make(Config{FenceRetention: time.Minute}), []string{"Config.FenceRetention"}},
 			{make(Config{HandOver: 2 * time.Second}), []string{"Config.HandOver"}},

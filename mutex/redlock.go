@@ -38,7 +38,7 @@ const (
 	// MaxOwnerLen is the longest owner label, in bytes.
 	MaxOwnerLen = 128
 	// MaxSpan is how many tokens one acquisition can own.
-	MaxSpan = 64
+	MaxSpan = 8192
 	// minTTL is far above the precision of a node's clock and of Margin.
 	minTTL = 10 * time.Millisecond
 
