@@ -75,8 +75,8 @@ sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
 mutants: ## deliberate faults, each of which a named test must notice; about four minutes
 	@$(GO) run ./internal/mutants
 
-bench: ## against other lock libraries, and 100,000 leases held for a minute; a quarter of an hour
-	@$(GO) -C benchmarks run .
+bench: ## against other lock libraries, into docs/performance.md, and 100,000 leases held for a minute; half an hour
+	@$(GO) -C benchmarks run . --write ../docs
 	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
 
 setup: ## install what the tests can use where it is missing and can be installed: redis-server and more
