@@ -31,35 +31,42 @@ type cacheRig struct {
 	near    *cache.Cache[string]
 }
 
-func newCacheRig(b *testing.B, servers int) *cacheRig {
+// newServers starts servers, with a client of each as go-redis makes them, and a Cluster of all.
+func newServers(b *testing.B, n int) (clients []*redis.Client, c *cluster.Cluster) {
 	b.Helper()
-	s, err := redisproc.Start(servers, redisproc.Options{})
+	s, err := redisproc.Start(n, redisproc.Options{})
 	if err != nil {
 		b.Skip(err)
 	}
 	b.Cleanup(s.Close)
-	r := &cacheRig{}
 	for _, u := range s.URLs() {
 		o, err := redis.ParseURL(u)
 		if err != nil {
 			b.Fatal(err)
 		}
-		c := redis.NewClient(o)
-		b.Cleanup(func() { c.Close() })
-		r.clients = append(r.clients, c)
+		client := redis.NewClient(o)
+		b.Cleanup(func() { client.Close() })
+		clients = append(clients, client)
 	}
 	ctx := context.Background()
-	c, err := cluster.Open(ctx, cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	c, err = cluster.Open(ctx, cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { c.Close(ctx) })
-	r.cluster = c
+	return clients, c
+}
+
+func newCacheRig(b *testing.B, servers int) *cacheRig {
+	b.Helper()
+	var err error
+	ctx, r := context.Background(), &cacheRig{}
+	r.clients, r.cluster = newServers(b, servers)
 	for _, at := range []struct {
 		to   **cache.Cache[string]
 		near *cache.Near
 	}{{&r.ours, nil}, {&r.near, &cache.Near{TTL: 30 * time.Second}}} {
-		if *at.to, err = cache.New(c, cache.Config[string]{TTL: time.Hour, Near: at.near}); err != nil {
+		if *at.to, err = cache.New(r.cluster, cache.Config[string]{TTL: time.Hour, Near: at.near}); err != nil {
 			b.Fatal(err)
 		}
 		b.Cleanup(func() { (*at.to).Close(ctx) })

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"testing"
 	"time"
@@ -16,8 +15,6 @@ import (
 	"github.com/alexedwards/scs/goredisstore"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/redisproc"
 	"github.com/venta-hq/redlock/session"
 )
 
@@ -30,32 +27,12 @@ type sessionRig struct {
 
 func newSessionRig(b *testing.B) *sessionRig {
 	b.Helper()
-	s, err := redisproc.Start(nodeCount, redisproc.Options{})
-	if err != nil {
-		b.Skip(err)
-	}
-	b.Cleanup(s.Close)
-	r := &sessionRig{}
-	for _, u := range s.URLs() {
-		o, err := redis.ParseURL(u)
-		if err != nil {
-			b.Fatal(err)
-		}
-		c := redis.NewClient(o)
-		b.Cleanup(func() { c.Close() })
-		r.clients = append(r.clients, c)
-	}
-	r.scs = goredisstore.New(r.clients[0])
-	ctx := context.Background()
-	c, err := cluster.Open(ctx, cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	clients, c := newServers(b, nodeCount)
+	ours, err := session.New(c, session.Config{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { c.Close(ctx) })
-	if r.ours, err = session.New(c, session.Config{}); err != nil {
-		b.Fatal(err)
-	}
-	return r
+	return &sessionRig{clients, ours, goredisstore.New(clients[0])}
 }
 
 // onAll does the same on every server at once, by plain go-redis: no less can be asked of five nodes.

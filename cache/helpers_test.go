@@ -62,16 +62,7 @@ func closes(t testing.TB, close func(context.Context) error) {
 	}
 }
 
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !cond(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal("never: ", what)
-		}
-	}
-}
+var eventually = nodetest.Eventually
 
 // soon waits for an event.
 func soon[T any](t testing.TB, what string, event <-chan T) T {

@@ -16,6 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/venta-hq/redlock/internal/redisproc"
 )
 
@@ -218,17 +220,12 @@ func (p processes) CutTail(i int, part float64) error {
 
 // awaitAnswer waits until the server at addr answers.
 func awaitAnswer(addr string) error {
-	deadline := time.Now().Add(nodeTimeout)
-	for {
-		_, err := serverVersion(addr)
-		if err == nil {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("no answer from %s within %v: %w", addr, nodeTimeout, err)
-		}
-		time.Sleep(5 * time.Millisecond)
+	soon := backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMultiplier(1), backoff.WithMaxElapsedTime(nodeTimeout))
+	if err := backoff.Retry(func() error { _, err := serverVersion(addr); return err }, soon); err != nil {
+		return fmt.Errorf("no answer from %s within %v: %w", addr, nodeTimeout, err)
 	}
+	return nil
 }
 
 // serverVersion asks the server at addr for its version.

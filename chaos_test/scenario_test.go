@@ -380,10 +380,12 @@ func hash(text string) uint64 {
 	return h.Sum64()
 }
 
-// leftovers waits until nothing is left on the nodes but fence counters and records, which are kept on purpose, and says what is there for longer than it may be
-// when the last operation is over now.
+// leftovers waits until nothing is left on the nodes but fence counters and records, which are kept on purpose, and says
+// what is there for longer than it may be when the last operation is over now.
 func leftovers(ctx context.Context, set nodes, t tempo, late time.Duration) (broken []string) {
-	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for start := time.Now(); ; <-again.C {
 		left := 0
 		for i, addr := range set.Addrs() {
 			since := time.Since(start)

@@ -85,6 +85,16 @@ func (s stuck) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// fall stops node i, and waits until it is known to be down.
+func fall(t *testing.T, s nodetest.Set, c *Cluster, i int) {
+	t.Helper()
+	s.Stop(i)
+	eventually(t, "the node to be down", func() bool {
+		run(t, c.Nodes()[i], pingScript, nil)
+		return !c.Nodes()[i].Up()
+	})
+}
+
 func TestALogThatIsStuckDelaysNoCommand(t *testing.T) {
 	t.Parallel()
 	s := nodetest.Embedded(t, 3)
@@ -92,11 +102,7 @@ func TestALogThatIsStuckDelaysNoCommand(t *testing.T) {
 	c := open(t, s, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(stuck{gate: gate}, nil)) })
 	open := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(open) // before the Cluster is closed, which waits for the lines
-	s.Stop(0)
-	eventually(t, "the node to be down", func() bool {
-		run(t, c.Nodes()[0], pingScript, nil)
-		return !c.Nodes()[0].Up()
-	})
+	fall(t, s, c, 0)
 	if err := s.Restart(0, false); err != nil {
 		t.Fatal(err)
 	}
@@ -111,19 +117,12 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 	s := nodetest.Embedded(t, 3)
 	var log logged
 	c := open(t, s, func(cfg *Config) { cfg.Logger = log.logger() })
-	fall := func(i int) {
-		s.Stop(i)
-		eventually(t, "the node to be down", func() bool {
-			run(t, c.Nodes()[i], pingScript, nil)
-			return !c.Nodes()[i].Up()
-		})
-	}
-	fall(0)
+	fall(t, s, c, 0)
 	if strings.Contains(log.String(), "quorum") {
 		t.Errorf("two of three are a quorum:\n%s", log.String())
 	}
-	fall(1)
-	fall(2)
+	fall(t, s, c, 1)
+	fall(t, s, c, 2)
 	eventually(t, "the line", func() bool { return strings.Contains(log.String(), "no quorum") })
 	// All are back, and none votes.
 	for i := range 3 {
@@ -151,11 +150,7 @@ func TestTheEndOfAQuarantineIsLookedFor(t *testing.T) {
 	s := nodetest.Embedded(t, 1)
 	var log logged
 	c := open(t, s, shortTTL, func(cfg *Config) { cfg.Logger = log.logger() })
-	s.Stop(0)
-	eventually(t, "the node to be down", func() bool {
-		run(t, c.Nodes()[0], pingScript, nil)
-		return !c.Nodes()[0].Up()
-	})
+	fall(t, s, c, 0)
 	if err := s.Restart(0, false); err != nil {
 		t.Fatal(err)
 	}

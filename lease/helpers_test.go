@@ -45,20 +45,7 @@ func lease(t testing.TB, c *cluster.Cluster, cfg Config) *Leases {
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
 
-// eventually waits until cond is true.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	over := time.After(patience)
-	look := time.NewTicker(time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-over:
-			t.Fatalf("in vain: waited %v for %s", patience, what)
-		}
-	}
-}
+var eventually = nodetest.Eventually
 
 // receive waits for ch.
 func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {

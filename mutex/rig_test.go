@@ -261,21 +261,7 @@ func (r *rig) snapshot(i int) string {
 // patience bounds every wait of the tests. Nothing is expected to take it.
 const patience = 20 * time.Second
 
-// eventually polls cond.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
-}
+var eventually = nodetest.Eventually
 
 // passed waits until at is over.
 func passed(at time.Time) { <-time.After(time.Until(at) + time.Millisecond) }

@@ -48,16 +48,7 @@ func resumes(t *testing.T, c *cluster.Cluster, token int64, data string) {
 	}
 }
 
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal("never: ", what)
-		}
-	}
-}
+var eventually = nodetest.Eventually
 
 func up(c *cluster.Cluster, i int) func() bool { return func() bool { return c.Status()[i].Up } }
 

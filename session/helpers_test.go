@@ -126,19 +126,7 @@ func gone(t testing.TB, s *Store, id string) {
 	}
 }
 
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	over := time.After(20 * time.Second)
-	look := time.NewTicker(2 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-over:
-			t.Fatal("in vain: waited for ", what)
-		}
-	}
-}
+var eventually = nodetest.Eventually
 
 // lines is all connections of processes to nodes, by address. Nobody has to wait until he notices that one is cut, as with
 // a frozen node.

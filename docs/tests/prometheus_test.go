@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/nodetest"
 )
 
 // program finds a program of Prometheus: where programs are, or where scripts/setup.sh unpacks it. Without it the test is
@@ -64,7 +66,7 @@ func checkScrape(t *testing.T, s *scrapes) {
 	}
 
 	var up struct{ Result []json.RawMessage }
-	await(t, "all scenarios to be scraped twice, which rates need", func() bool {
+	nodetest.Eventually(t, "all scenarios to be scraped twice, which rates need", func() bool {
 		query(t, base, "count_over_time(up[1m]) >= 2 and up == 1", &up)
 		return len(up.Result) == len(s.text)
 	})
@@ -124,7 +126,7 @@ func startPrometheus(t *testing.T, path, target string, s *scrapes) string {
 		}
 	})
 	base := "http://" + addr
-	await(t, "Prometheus to be ready", func() bool {
+	nodetest.Eventually(t, "Prometheus to be ready", func() bool {
 		select {
 		case <-ended:
 			t.Fatal("it ended: ", log.String())

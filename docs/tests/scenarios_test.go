@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/internal/nodetest"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/session"
@@ -100,21 +101,7 @@ func locks(t *testing.T, s *scrapes) {
 func queued(r *rig, queue string, want int64) {
 	for i := range r.nodes.Len() {
 		c := r.client(i)
-		await(r.T, "a process to wait", func() bool { return c.ZCard(r.Context(), queue).Val() == want })
-	}
-}
-
-func await(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	over := time.After(20 * time.Second)
-	look := time.NewTicker(2 * time.Millisecond)
-	defer look.Stop()
-	for !cond() {
-		select {
-		case <-look.C:
-		case <-over:
-			t.Fatal("in vain: waited for ", what)
-		}
+		nodetest.Eventually(r.T, "a process to wait", func() bool { return c.ZCard(r.Context(), queue).Val() == want })
 	}
 }
 
@@ -264,7 +251,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_misses_total", 1)
 	mine("redlock_cache_loads_total", 1)
 	mine("redlock_cache_load_time_seconds_total", 0)
-	await(t, "the entry in memory", func() bool {
+	nodetest.Eventually(t, "the entry in memory", func() bool {
 		fetch("7", ann)
 		v, _ := r.value("redlock_cache_near_hits_total")
 		return v > 0
@@ -280,7 +267,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_refused_total", 1)
 
 	fetch("old", ann, cache.TTL(time.Millisecond), cache.SoftTTL(time.Millisecond))
-	await(t, "an entry to be stale", func() bool {
+	nodetest.Eventually(t, "an entry to be stale", func() bool {
 		fetch("old", func(context.Context) (string, error) { return "", errBroken })
 		v, _ := r.value("redlock_cache_stale_total")
 		return v > 0
@@ -289,7 +276,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_load_errors_total", 1)
 
 	fetch("soft", ann, cache.SoftTTL(time.Millisecond))
-	await(t, "a refresh", func() bool {
+	nodetest.Eventually(t, "a refresh", func() bool {
 		fetch("soft", ann, cache.SoftTTL(time.Millisecond))
 		v, _ := r.value("redlock_cache_refreshes_total")
 		return v > 0
@@ -308,7 +295,7 @@ func caches(t *testing.T, s *scrapes) {
 	}()
 	fetch("slow", func(context.Context) (string, error) {
 		close(begun)
-		await(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
+		nodetest.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
 		return "Bob", nil
 	})
 	r.must(<-waited)
@@ -371,11 +358,11 @@ func sessions(t *testing.T, s *scrapes) {
 	// A node that was frozen lacks the commit; it and one other make a quorum later, with the third frozen.
 	freeze := func(i int) {
 		r.nodes.Pause(i)
-		await(t, "a node to be down", func() bool { store.Load(ctx, a.ID()); return !c.Status()[i].Up })
+		nodetest.Eventually(t, "a node to be down", func() bool { store.Load(ctx, a.ID()); return !c.Status()[i].Up })
 	}
 	thaw := func(i int) {
 		r.nodes.Resume(i)
-		await(t, "a node to be back", func() bool { return c.Status()[i].Up })
+		nodetest.Eventually(t, "a node to be back", func() bool { return c.Status()[i].Up })
 	}
 	freeze(0)
 	r.must(a.Set("n", 1))

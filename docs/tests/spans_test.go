@@ -177,7 +177,7 @@ func handOver(r *rig, k *lock.Locker, key string) {
 	go func() {
 		done <- k.WithLock(r.Context(), key, func(context.Context) error {
 			close(inside)
-			await(r.T, "the other to wait", func() bool { return k.Stats().Waits == 1 })
+			nodetest.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits == 1 })
 			return nil
 		})
 	}()
