@@ -13,8 +13,9 @@ BESIDE       = contrib/gocron contrib/scs benchmarks docs/tests
 # -p 1: packages that start servers and stop them take each other's time.
 TEST_FLAGS   = -count=1 -p 1 -timeout 12m
 
-# Most tests wait for a time-out or a TTL most of the time.
-BESIDE_EACH  = -parallel 4
+# Most tests wait for a time-out or a TTL most of the time, so more of them than
+# there are processors can run beside each other.
+PARALLEL     = -parallel 4
 
 # Empty where the race detector cannot be built (no C compiler).
 RACE         = $$($(GO) list -race runtime >/dev/null 2>&1 && echo -race)
@@ -101,7 +102,7 @@ build:
 race-tests:
 	@race=$(RACE); \
 	[ -n "$$race" ] || echo "WITHOUT the race detector: it needs a C compiler"; \
-	$(GO) test $$race $(TEST_FLAGS) $(BESIDE_EACH) $$($(GO) list ./... | grep -v /chaos_test$$) && \
+	$(GO) test $$race $(TEST_FLAGS) $(PARALLEL) $$($(GO) list ./... | grep -v /chaos_test$$) && \
 	for m in $(BESIDE); do $(GO) -C $$m test $$race $(TEST_FLAGS) ./... || exit; done
 
 beside-check:

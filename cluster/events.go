@@ -24,7 +24,6 @@ type events struct {
 	writing  bool
 	gone     bool // the quorum, as of the last line about it
 	watching bool // for ends of quarantines
-	skewed   map[*Node]bool
 }
 
 // kind is a message, and the node it is about, if it is about one.
@@ -165,17 +164,10 @@ func (c *Cluster) awaitVotes() {
 // sayClock says so when the node's clock is off, once until it is right again.
 func (n *Node) sayClock() {
 	n.mu.Lock()
-	offset := n.offset
+	offset, was := n.offset, n.skewed
+	n.skewed = offset.Abs() > clockTolerance
+	off := n.skewed
 	n.mu.Unlock()
-	off := offset.Abs() > clockTolerance
-	e := &n.c.events
-	e.mu.Lock()
-	was := e.skewed[n]
-	if e.skewed == nil {
-		e.skewed = map[*Node]bool{}
-	}
-	e.skewed[n] = off
-	e.mu.Unlock()
 	if off && !was {
 		n.c.sayOf(n, slog.LevelWarn, "the node's clock and this machine's are apart; keep them in step with NTP",
 			"offset", offset.Round(time.Millisecond))

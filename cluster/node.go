@@ -35,6 +35,7 @@ type Node struct {
 	facts  facts
 	runIDs map[string]bool
 	offset time.Duration // its clock minus ours, when it was last connected to
+	skewed bool          // it was said that its clock is off
 	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
 	debts  []debt
 
