@@ -62,39 +62,68 @@ func (s *Script) Name() string { return s.name }
 type Command struct {
 	script *Script // nil for a plain command
 	words  []any   // as Redis takes them, for EVALSHA
+	last   [2]any  // what stands in the place of the last words, as many as are not nil
 }
 
 // wordsBefore is how many words come before the keys.
 const wordsBefore = 3
 
-// Command is s with keys and arguments.
+// Command is s with keys and arguments. It refers to keys, which must not be changed afterwards; arguments may be pointers
+// to strings and integers, which must not be either.
 func (s *Script) Command(keys []string, args ...any) Command {
 	words := make([]any, 0, wordsBefore+len(keys)+len(args))
-	words = append(words, "evalsha", s.hash, len(keys))
-	for _, k := range keys {
-		words = append(words, k)
+	words = append(words, "evalsha", &s.hash, len(keys))
+	for i := range keys {
+		words = append(words, &keys[i]) // go-redis takes pointers, and they are not allocated
 	}
-	return Command{s, append(words, args...)}
+	return Command{script: s, words: append(words, args...)}
 }
 
-// With is the command with other last arguments.
-func (c Command) With(last ...any) Command {
-	words := slices.Clone(c.words)
-	copy(words[len(words)-len(last):], last)
-	return Command{c.script, words}
+// With is the command with another last argument.
+func (c Command) With(last any) Command {
+	c.last = [2]any{last}
+	return c
+}
+
+// WithTwo is the command with other last arguments.
+func (c Command) WithTwo(last, veryLast any) Command {
+	c.last = [2]any{last, veryLast}
+	return c
 }
 
 // redis is the command as go-redis takes it: with the script's hash, or its source for a server that does not have it.
 func (c Command) redis(bySource bool) *redis.Cmd {
-	if c.script == nil {
-		return redis.NewCmd(context.Background(), c.words...)
-	}
-	words := c.words
-	if bySource {
-		words = slices.Clone(words)
-		words[0], words[1] = "eval", c.script.src
-	}
-	cmd := redis.NewCmd(context.Background(), words...)
-	cmd.SetFirstKeyPos(wordsBefore) // where a Redis Cluster finds the key that places the command
+	cmd := new(redis.Cmd)
+	c.fill(cmd, nil, bySource)
 	return cmd
+}
+
+// fill makes cmd the command as go-redis takes it. Words of this command alone are put behind those in room, which is
+// returned.
+func (c Command) fill(cmd *redis.Cmd, room []any, bySource bool) []any {
+	words := c.words
+	if bySource || c.last[0] != nil {
+		begin := len(room)
+		room = append(room, words...)
+		words = room[begin:len(room):len(room)]
+		c.finish(words)
+	}
+	if bySource {
+		words[0], words[1] = "eval", &c.script.src
+	}
+	*cmd = *redis.NewCmd(context.Background(), words...)
+	if c.script != nil {
+		cmd.SetFirstKeyPos(wordsBefore) // where a Redis Cluster finds the key that places the command
+	}
+	return room
+}
+
+// finish puts the last words into their places.
+func (c Command) finish(words []any) {
+	switch end := len(words); {
+	case c.last[1] != nil:
+		words[end-2], words[end-1] = c.last[0], c.last[1]
+	case c.last[0] != nil:
+		words[end-1] = c.last[0]
+	}
 }

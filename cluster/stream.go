@@ -116,39 +116,64 @@ func (s *stream) answered(calls []call) {
 // serve is the node's one goroutine that sends commands and takes in answers. Every batch ends by itself, because dialing,
 // writing and reading are bounded by NodeTimeout.
 func (n *Node) serve() {
-	var batch []redis.Cmder // kept to be used again
+	var b batch
 	for calls := range n.stream.all {
 		for some := range slices.Chunk(calls, maxBatch) {
-			batch = n.exchange(some, batch)
+			n.exchange(some, &b)
+			b.clear()
 		}
 	}
 }
 
-// exchange sends calls as one batch, and delivers their answers. What waited for a node that went down meanwhile is not
-// sent. The batch it returns is empty.
-func (n *Node) exchange(calls []call, batch []redis.Cmder) []redis.Cmder {
+// batch is commands as go-redis takes them, in memory that is used again.
+type batch struct {
+	cmds  []redis.Cmder // of made
+	made  []*redis.Cmd
+	words []any // of the commands that do not share theirs with other nodes
+}
+
+func (b *batch) add(cl *call) {
+	if len(b.cmds) == len(b.made) {
+		b.made = append(b.made, new(redis.Cmd))
+	}
+	cmd := b.made[len(b.cmds)]
+	b.words = cl.fill(cmd, b.words, cl.bySource)
+	b.cmds = append(b.cmds, cmd)
+}
+
+// clear forgets the commands, and what they refer to.
+func (b *batch) clear() {
+	for _, cmd := range b.made[:len(b.cmds)] {
+		*cmd = redis.Cmd{}
+	}
+	clear(b.cmds)
+	clear(b.words)
+	b.cmds, b.words = b.cmds[:0], b.words[:0]
+}
+
+// exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
+// down meanwhile is not sent.
+func (n *Node) exchange(calls []call, b *batch) {
 	down := n.down.Load()
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {
-			batch = append(batch, cl.redis(cl.bySource))
+			b.add(cl)
 		}
 	}
 	began := n.tel.Now()
-	n.exec(batch)
-	n.report(began, batch)
+	n.exec(b.cmds)
+	n.report(began, b.cmds)
 	n.stream.answered(calls)
-	sent := batch
+	sent := b.made
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {
-			n.finish(cl, sent[0].(*redis.Cmd))
+			n.finish(cl, sent[0])
 			sent = sent[1:]
 		} else {
 			deliver(cl.receiver, n, nil, n.refusal(down))
 			n.c.end()
 		}
 	}
-	clear(batch)
-	return batch[:0]
 }
 
 // exec fills in the answers to batch.

@@ -101,13 +101,13 @@ func (h *Hold) ask(queue bool) {
 		h.members[i].flying = 1
 	}
 	h.mu.Unlock()
-	cmd := h.r.acquireCommand(namesOf(h.lock), h.value, h.ttl, h.span, start)
+	cmd := h.acquireCommand(start)
 	for _, n := range h.r.c.Nodes() {
 		if h.over() {
 			(*acquirer)(h).Receive(n, nil, errUnasked)
 			continue
 		}
-		n.Send(cmd.With(n.BootFloor(), oneIf(queue && n.Listening())), (*acquirer)(h))
+		n.Send(cmd.WithTwo(n.BootFloor(), oneIf(queue && n.Listening())), (*acquirer)(h))
 	}
 }
 

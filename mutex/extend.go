@@ -77,10 +77,10 @@ func (h *Hold) extend(box *Outbox, e *extension) bool {
 		e.settle(Undecided)
 		return true
 	}
-	keys, args := []string{h.lock}, []any{h.value, millis(e.ttl)}
+	cmd := extendScript.Command([]string{h.lock}, &h.value, millis(e.ttl))
 	for i, n := range h.r.c.Nodes() {
 		if ask[i] {
-			box.add(n, letter{keys, args, e})
+			box.add(n, letter{cmd, e})
 		}
 	}
 	return true

@@ -98,6 +98,9 @@ func (m *member) mayHold() bool {
 // Key is the caller's key.
 func (h *Hold) Key() string { return h.key }
 
+// LockKey is the name of the key on the nodes.
+func (h *Hold) LockKey() string { return h.lock }
+
 // Value is the identity of this acquisition. Who knows it can release it.
 func (h *Hold) Value() string { return h.value }
 
@@ -144,17 +147,24 @@ func (h *Hold) Deadline() time.Time {
 // Waiters is how many other processes were queued for the key when it was granted.
 func (h *Hold) Waiters() int { return h.waiters }
 
-// RefusedBy is the nodes that had refused when the hold was won. This process may be queued there still.
-func (h *Hold) RefusedBy() []*cluster.Node {
+// StandsIn is the nodes in whose queues this process may stand although it has won: those that refused, and those whose
+// answer is still awaited, if any refused now or before.
+func (h *Hold) StandsIn(before bool) []*cluster.Node {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var nodes []*cluster.Node
+	var stale, pending []*cluster.Node
 	for i, n := range h.r.c.Nodes() {
-		if h.members[i].result == Refused {
-			nodes = append(nodes, n)
+		switch h.members[i].result {
+		case Refused:
+			stale = append(stale, n)
+		case Pending:
+			pending = append(pending, n)
 		}
 	}
-	return nodes
+	if before || len(stale) > 0 {
+		stale = append(stale, pending...)
+	}
+	return stale
 }
 
 // Answers is what each node said last.
@@ -209,7 +219,7 @@ func (h *Hold) flush() {
 // releaseCommand is the release script for this hold.
 func (h *Hold) releaseCommand() cluster.Command {
 	keys := namesOf(h.lock)
-	return releaseScript.Command(keys[:], h.value, millis(h.r.cfg.HandOver), "")
+	return releaseScript.Command(keys[:], &h.value, &h.r.words.handOver, "")
 }
 
 // releaseOn is a release, or a leave, as n needs it.

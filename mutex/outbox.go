@@ -10,9 +10,8 @@ type Outbox struct {
 }
 
 type letter struct {
-	keys []string
-	args []any
-	to   *extension
+	cmd cluster.Command
+	to  *extension
 }
 
 func (o *Outbox) add(n *cluster.Node, l letter) {
@@ -27,7 +26,7 @@ func (o *Outbox) add(n *cluster.Node, l letter) {
 func (o *Outbox) Send() {
 	for i, n := range o.nodes {
 		for _, l := range o.mail[i] {
-			n.Run(extendScript, l.keys, l.args, l.to)
+			n.Send(l.cmd, l.to)
 		}
 		clear(o.mail[i])
 		o.mail[i] = o.mail[i][:0]

@@ -103,8 +103,15 @@ func CheckKey(key string) error {
 // released one step at a time. It renews nothing by itself and never waits for a key to come free; packages lease and
 // lock do. All methods may be called concurrently.
 type Redlock struct {
-	c   *cluster.Cluster
-	cfg Config
+	c     *cluster.Cluster
+	cfg   Config
+	words words
+}
+
+// words are arguments of scripts that are always the same.
+type words struct {
+	process                     string
+	retention, maxTTL, handOver int64 // ms
 }
 
 // NewRedlock checks cfg. The error matches cluster.ErrConfig and names every bad field.
@@ -113,7 +120,9 @@ func NewRedlock(c *cluster.Cluster, cfg Config) (*Redlock, error) {
 	if err := cfg.validate(c.Config().MaxTTL); err != nil {
 		return nil, err
 	}
-	return &Redlock{c: c, cfg: cfg}, nil
+	return &Redlock{c: c, cfg: cfg, words: words{
+		process: c.Process(), retention: millis(cfg.FenceRetention), maxTTL: millis(c.Config().MaxTTL), handOver: millis(cfg.HandOver),
+	}}, nil
 }
 
 // Cluster is the set of nodes.
@@ -136,7 +145,7 @@ func (r *Redlock) leave(keys names, nodes []*cluster.Node) {
 	if len(nodes) == 0 {
 		nodes = r.c.Nodes()
 	}
-	cmd := leaveScript.Command(keys[:], r.c.Process(), millis(r.cfg.HandOver), "")
+	cmd := leaveScript.Command(keys[:], &r.words.process, &r.words.handOver, "")
 	for _, n := range nodes {
 		if n.Listening() { // nothing is queued where nothing could be heard
 			n.Send(releaseOn(n, cmd), nil)

@@ -43,10 +43,11 @@ var (
 	inspectScript = cluster.NewScript("inspect", inspectSource)
 )
 
-// acquireCommand is the acquire script for an attempt that started at start, but for what differs from node to node.
-func (r *Redlock) acquireCommand(keys names, value string, ttl time.Duration, span int64, start time.Time) cluster.Command {
-	return acquireScript.Command(keys[:], value, millis(ttl), span, start.UnixMicro(), r.c.Process(),
-		millis(r.cfg.FenceRetention), millis(r.c.Config().MaxTTL), 0, "")
+// acquireCommand is the acquire script for this attempt, which started at start, but for what differs from node to node.
+func (h *Hold) acquireCommand(start time.Time) cluster.Command {
+	keys, words := namesOf(h.lock), &h.r.words
+	return acquireScript.Command(keys[:], &h.value, millis(h.ttl), &h.span, start.UnixMicro(), &words.process,
+		&words.retention, &words.maxTTL, 0, "")
 }
 
 // names are the Redis keys of one lock, in the order in which the scripts take them: the lock itself, its fence
