@@ -31,7 +31,7 @@ type Lease struct {
 }
 
 // Key is the caller's key.
-func (l *Lease) Key() string { return l.t.key }
+func (l *Lease) Key() string { return l.t.key() }
 
 // Token is the fencing token: pass it to the storage that the work writes to, and let that refuse smaller ones. It is
 // larger than the token of every earlier holder of this key.
@@ -75,9 +75,8 @@ func FromContext(ctx context.Context) (l *Lease, ok bool) {
 // Holds reports whether ctx comes from under a lease on key, of these or other Leases on the same Cluster, that still
 // stands. Who waited for the key then would wait for ever.
 func (s *Leases) Holds(ctx context.Context, key string) bool {
-	lock := s.red.LockKey(key)
 	for l, ok := FromContext(ctx); ok; l, ok = FromContext(l.parent) {
-		if l.t.s.c == s.c && l.t.s.red.LockKey(l.t.key) == lock && l.Err() == nil {
+		if l.t.s.c == s.c && l.t.hold.LockKey() == s.red.LockKey(key) && l.Err() == nil {
 			return true
 		}
 	}

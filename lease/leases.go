@@ -118,33 +118,40 @@ func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, erro
 // Check is the error with which Try and Await would refuse the request without asking the nodes: one that matches
 // cluster.ErrConfig, or ErrClosed.
 func (s *Leases) Check(key string, req Request) error {
-	_, err := s.plan(context.Background(), key, req)
+	_, err := s.check(key, &req)
 	return err
+}
+
+// check is Check, and fills in what the request leaves open and says how often it is to be renewed.
+func (s *Leases) check(key string, req *Request) (every time.Duration, err error) {
+	req.TTL, req.Owner = cmp.Or(req.TTL, s.cfg.TTL), cmp.Or(req.Owner, s.cfg.Owner)
+	every, err = s.cfg.pace("TTL", req.TTL, s.c.Config().NodeTimeout)
+	if maxTTL := s.c.Config().MaxTTL; req.TTL > maxTTL {
+		err = fieldError("TTL", "%v is out of range; at most the Cluster's MaxTTL, %v", req.TTL, maxTTL)
+	}
+	if err := errors.Join(mutex.CheckKey(key), err, req.check()); err != nil {
+		return 0, err
+	}
+	return every, s.err(key)
 }
 
 // plan is a checked request.
 type plan struct {
 	key   string
+	lock  string // the key on the nodes
 	req   Request
 	every time.Duration
 }
 
 func (s *Leases) plan(ctx context.Context, key string, req Request) (plan, error) {
-	if req.TTL == 0 {
-		req.TTL = s.cfg.TTL
+	every, err := s.check(key, &req)
+	if err != nil {
+		return plan{}, err
 	}
-	req.Owner = cmp.Or(req.Owner, s.cfg.Owner)
 	if req.Parent == nil {
 		req.Parent = context.WithoutCancel(ctx)
 	}
-	every, err := s.cfg.pace("TTL", req.TTL, s.c.Config().NodeTimeout)
-	if maxTTL := s.c.Config().MaxTTL; req.TTL > maxTTL {
-		err = fieldError("TTL", "%v is out of range; at most the Cluster's MaxTTL, %v", req.TTL, maxTTL)
-	}
-	if err := errors.Join(mutex.CheckKey(key), err, req.check()); err != nil {
-		return plan{}, err
-	}
-	return plan{key, req, every}, s.err(key)
+	return plan{key, s.red.LockKey(key), req, every}, nil
 }
 
 func (s *Leases) err(key string) error {
@@ -171,7 +178,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 		return nil, err
 	}
 	s.tel.Granted(p.key, hold.Waiters())
-	s.waiting.ring(s.red.LockKey(p.key)) // winning took this process out of the queues; who waits here queues again
+	s.waiting.ring(p.lock) // winning took this process out of the queues; who waits here queues again
 	return l, nil
 }
 

@@ -21,7 +21,7 @@ import (
 type tenure struct {
 	s     *Leases
 	hold  *mutex.Hold // nil while it is being acquired
-	key   string
+	lock  string      // the key on the nodes
 	owner string
 	ttl   time.Duration
 	every time.Duration
@@ -41,6 +41,8 @@ type tenure struct {
 
 // bounds is when a tenure may end at the earliest, and when its tenant ends at the latest. Most have neither: zero.
 type bounds struct{ minUntil, maxUntil time.Time }
+
+func (t *tenure) key() string { return t.lock[len(t.s.cfg.Prefix):] }
 
 func (t *tenure) minUntil() time.Time {
 	if t.bounds == nil {
@@ -94,6 +96,7 @@ type renewer struct {
 	running bool
 	closing bool               // there are no new tenures and no new tenants
 	queue   queue              // by due
+	next    time.Time          // when run looks at it next, unless it is told to before
 	spans   map[string]*tenure // by lock key: those that can be handed over, or are being acquired for that
 }
 
@@ -105,7 +108,7 @@ func (r *renewer) init(s *Leases) {
 // expect prepares a tenure for a hold that is about to be acquired, because another process may begin to wait for it
 // before its last answer is in. What that process says before our mailbox stands is not heard, so it is taken as said.
 func (r *renewer) expect(p plan) *tenure {
-	t := &tenure{s: r.s, key: p.key, owner: p.req.Owner, ttl: p.req.TTL, every: p.every, heir: p.req.Heir, index: -1}
+	t := &tenure{s: r.s, lock: p.lock, owner: p.req.Owner, ttl: p.req.TTL, every: p.every, heir: p.req.Heir, index: -1}
 	if p.req.Span <= 1 {
 		return t
 	}
@@ -114,8 +117,8 @@ func (r *renewer) expect(p plan) *tenure {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if lock := r.s.red.LockKey(p.key); r.spans[lock] == nil {
-		r.spans[lock] = t
+	if r.spans[p.lock] == nil {
+		r.spans[p.lock] = t
 	}
 	return t
 }
@@ -137,7 +140,7 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 		r.dropLocked(t)
 		return nil, false
 	}
-	t.hold = hold
+	t.hold, t.lock = hold, hold.LockKey() // the same, and one of them need not be kept
 	t.lease = &Lease{t: t, token: hold.Token(), parent: r.s.dated(p.req.Parent)}
 	var minUntil, maxUntil time.Time
 	if p.req.MinHold > 0 {
@@ -155,7 +158,7 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 		r.wg.Go(r.run)
 	}
 	if p.req.Span > 1 {
-		r.spans[r.s.red.LockKey(p.key)] = t
+		r.spans[t.lock] = t
 	}
 	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
 	return t.lease, true
@@ -186,7 +189,8 @@ func (r *renewer) scheduleLocked(t *tenure, now, at time.Time) {
 	} else {
 		heap.Fix(&r.queue, int(t.index))
 	}
-	if t.index == 0 {
+	if at.Before(r.next) {
+		r.next = at
 		r.ring()
 	}
 }
@@ -202,8 +206,8 @@ func (r *renewer) dropLocked(t *tenure) {
 	if t.index >= 0 {
 		heap.Remove(&r.queue, int(t.index))
 	}
-	if lock := r.s.red.LockKey(t.key); r.spans[lock] == t {
-		delete(r.spans, lock)
+	if r.spans[t.lock] == t {
+		delete(r.spans, t.lock)
 	}
 }
 
@@ -230,18 +234,18 @@ func (r *renewer) run() {
 		now := time.Now()
 		drift := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
 		last = now
-		todo, renew, wait := r.due(now, drift.Abs() > clockJump)
+		todo, renew, next := r.due(now, drift.Abs() > clockJump)
 		for _, act := range todo {
 			act()
 		}
 		r.renew(renew, &box)
-		timer.Reset(wait)
+		timer.Reset(time.Until(next))
 	}
 }
 
 // due works out what has to be done now, to be done without the mutex, and when to look again. When the clocks have
 // drifted apart, what has survived that is renewed at once.
-func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenure, wait time.Duration) {
+func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenure, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if drifted {
@@ -278,11 +282,11 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 			renew = append(renew, t)
 		}
 	}
-	wait = time.Hour
+	r.next = now.Add(time.Hour)
 	if len(r.queue) > 0 {
-		wait = min(time.Until(r.queue[0].due), clockWatch)
+		r.next = sooner(r.queue[0].due, now.Add(clockWatch))
 	}
-	return todo, renew, wait
+	return todo, renew, r.next
 }
 
 // renew begins a round for each, and sends a node all of theirs at once.

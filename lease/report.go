@@ -66,14 +66,14 @@ type datedParent struct {
 // reportEnd says how long a lease was held. It is called once for each, without a mutex.
 func (s *Leases) reportEnd(l *Lease, how string) {
 	if p, ok := l.parent.(datedParent); ok {
-		s.tel.Held(l.t.key, p.since, how)
+		s.tel.Held(l.t.key(), p.since, how)
 	}
 }
 
 // reportLoss says that a lease was lost. It is called without a mutex.
 func (s *Leases) reportLoss(t *tenure, reason string) {
-	s.tel.Lost(t.key, reasonClass(reason))
-	s.c.Say(slog.LevelError, "lock lost", "key", t.key, "token", t.hold.Token(), "reason", reason)
+	s.tel.Lost(t.key(), reasonClass(reason))
+	s.c.Say(slog.LevelError, "lock lost", "key", t.key(), "token", t.hold.Token(), "reason", reason)
 }
 
 // observed is settle, with how close to the deadline it was called reported.
@@ -83,7 +83,7 @@ func (s *Leases) observed(t *tenure, settle func(mutex.Verdict)) func(mutex.Verd
 	}
 	deadline := t.hold.Deadline()
 	return func(v mutex.Verdict) {
-		s.tel.Renewed(t.key, cluster.Left(deadline, time.Now()), t.ttl, v.String())
+		s.tel.Renewed(t.key(), cluster.Left(deadline, time.Now()), t.ttl, v.String())
 		settle(v)
 	}
 }

@@ -44,7 +44,7 @@ func (s *Leases) restate(t *tenure, st *stated) {
 	st.owed = nil
 	st.mu.Unlock()
 	if len(nodes) > 0 {
-		register.Tell(nodes, s.recordOf(t.key), record, s.cfg.CheckpointTTL, st)
+		register.Tell(nodes, s.recordOf(t.key()), record, s.cfg.CheckpointTTL, st)
 	}
 }
 

@@ -3,6 +3,7 @@ package lease
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ type waiting struct {
 	s     *Leases
 	hears atomic.Bool // it is a listener of the mailbox
 	mu    sync.Mutex
-	at    map[string]map[*waiter]struct{} // by lock key
+	at    map[string][]*waiter // by lock key
 }
 
 // waiter is one wait. Its bell rings when it should look again.
@@ -27,17 +28,14 @@ type waiter struct {
 	refused bool // an attempt of this wait was
 }
 
-func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string]map[*waiter]struct{}{} }
+func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string][]*waiter{} }
 
 func (w *waiting) join(lock string) *waiter {
 	me := &waiter{bell: make(chan struct{}, 1)}
 	w.s.c.Attend(lock)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.at[lock] == nil {
-		w.at[lock] = map[*waiter]struct{}{}
-	}
-	w.at[lock][me] = struct{}{}
+	w.at[lock] = append(w.at[lock], me)
 	return me
 }
 
@@ -45,8 +43,10 @@ func (w *waiting) join(lock string) *waiter {
 // also in other Leases.
 func (w *waiting) part(lock string, me *waiter, leave func()) {
 	w.mu.Lock()
-	delete(w.at[lock], me)
-	if len(w.at[lock]) == 0 {
+	all := w.at[lock]
+	if all = slices.Delete(all, slices.Index(all, me), slices.Index(all, me)+1); len(all) > 0 {
+		w.at[lock] = all
+	} else {
 		delete(w.at, lock)
 	}
 	w.mu.Unlock()
@@ -57,7 +57,7 @@ func (w *waiting) part(lock string, me *waiter, leave func()) {
 func (w *waiting) ring(lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for me := range w.at[lock] {
+	for _, me := range w.at[lock] {
 		me.ring()
 	}
 	return len(w.at[lock]) > 0
@@ -99,7 +99,7 @@ func (w *waiting) Gap(*cluster.Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, all := range w.at {
-		for me := range all {
+		for _, me := range all {
 			me.ring()
 		}
 	}
@@ -124,35 +124,16 @@ func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, er
 	if err != nil {
 		return nil, err
 	}
-	lock := s.red.LockKey(key)
-	me := s.waiting.join(lock)
+	me := s.waiting.join(p.lock)
 	l, err := s.wait(ctx, me, p)
-	s.waiting.part(lock, me, func() {
+	s.waiting.part(p.lock, me, func() {
 		if err != nil {
-			s.red.LeaveLock(lock)
-		} else if stale := s.standing(l.t.hold, me.refused); len(stale) > 0 {
-			s.red.LeaveLock(lock, stale...)
+			s.red.LeaveLock(p.lock)
+		} else if stale := l.t.hold.StandsIn(me.refused); len(stale) > 0 {
+			s.red.LeaveLock(p.lock, stale...)
 		}
 	})
 	return l, err
-}
-
-// standing is the nodes in whose queues this process may stand although it has won: those that refused, and, if any did
-// during the wait, those whose answer is still awaited.
-func (s *Leases) standing(won *mutex.Hold, refused bool) []*cluster.Node {
-	var stale, pending []*cluster.Node
-	for i, a := range won.Answers() {
-		switch n := s.c.Nodes()[i]; a.Result {
-		case mutex.Refused:
-			stale = append(stale, n)
-		case mutex.Pending:
-			pending = append(pending, n)
-		}
-	}
-	if refused || len(stale) > 0 {
-		stale = append(stale, pending...)
-	}
-	return stale
 }
 
 // listening reports whether the mailbox stands somewhere and its messages reach these Leases, so that a first attempt can
@@ -171,8 +152,9 @@ func (s *Leases) listening() bool {
 
 // wait looks at the key until it gets it, ctx ends, or the policy has had enough.
 func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
-	held := &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
-	policy, splits, queued := s.cfg.Backoff(), 0, s.listening()
+	var held *NotAcquiredError
+	var policy backoff.BackOff // from the first refusal on
+	splits, queued := 0, s.listening()
 	for {
 		began := time.Now()
 		l, err := s.attempt(ctx, p, queued)
@@ -180,10 +162,14 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		switch {
 		case err == nil:
 			return l, nil
-		case ctx.Err() != nil:
-			return nil, gaveUp(held, ctx.Err())
-		case !errors.As(err, &held):
+		case errors.As(err, &held):
+		case ctx.Err() == nil:
 			return nil, err
+		case held == nil:
+			held = &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
+		}
+		if ctx.Err() != nil {
+			return nil, gaveUp(held, ctx.Err())
 		}
 		me.refused = true
 		if !queued { // nobody could wake us: look once more when they can
@@ -196,6 +182,9 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 			}
 			queued = true
 			continue
+		}
+		if policy == nil {
+			policy = s.cfg.Backoff()
 		}
 		limit := policy.NextBackOff()
 		if limit == backoff.Stop {
