@@ -201,7 +201,21 @@ func (n *node) ready(pid int) error {
 func (n *node) stop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.writeLocked()
 	n.stopLocked()
+}
+
+// writeLocked has the server write down what it has answered, as far as it still answers. While a sync of its append-only
+// file is under way, a server that syncs every second puts off the writes behind it for up to two seconds, and a kill would
+// lose them.
+func (n *node) writeLocked() {
+	if n.proc == nil || n.paused || n.closed || !n.opts.Persist {
+		return
+	}
+	if c, err := dial(n); err == nil {
+		defer c.close()
+		_, _ = c.do("CONFIG", "SET", "appendfsync", "always") // it writes before it answers, from then on
+	}
 }
 
 func (n *node) stopLocked() {
@@ -219,6 +233,9 @@ func (n *node) restart(lose bool) error {
 	}
 	if !lose && !n.opts.Persist {
 		return errors.New("it keeps nothing: start the nodes with Options.Persist, or restart with lose")
+	}
+	if !lose {
+		n.writeLocked()
 	}
 	n.stopLocked()
 	if lose {
