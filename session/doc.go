@@ -33,7 +33,7 @@
 // snapshot, is recognised by a mark in the memory itself. It has no say about sessions older than that until they are written
 // to it again from the others, which every Load does that it answers. Where no node knows a session, those have a say that
 // have remembered longest. Nodes that keep an append-only file can be restarted one after the other, and
-// nobody's session is lost; one that syncs it every second may forget its last second, which the others know.
+// nobody's session is lost; one that syncs it every second may forget its last two seconds, which the others know.
 //
 // LogoutAll, after nodes have forgotten, counts on clocks of processes that are not more than the time apart that lay
 // between the log-in and it; the mark of a forgotten memory counts on Cluster's MaxTTL for the same. What the clock of a
