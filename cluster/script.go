@@ -85,9 +85,9 @@ func (c Command) With(last any) Command {
 	return c
 }
 
-// WithTwo is the command with other last arguments.
-func (c Command) WithTwo(last, veryLast any) Command {
-	c.last = [2]any{last, veryLast}
+// WithTwo is the command with other last two arguments.
+func (c Command) WithTwo(lastButOne, last any) Command {
+	c.last = [2]any{lastButOne, last}
 	return c
 }
 
