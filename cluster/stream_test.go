@@ -49,6 +49,36 @@ func TestANodeExecutesInTheOrderOfRun(t *testing.T) {
 	})
 }
 
+func TestCommandsThatAreSentTogetherKeepTheirOwnWords(t *testing.T) {
+	t.Parallel()
+	both := NewScript("both", `return ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]`)
+	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+		n := open(t, s).Nodes()[0]
+		const runs = 2 * maxBatch
+		for range 2 { // by source, as far as they are on their way before the script is known, and then by hash
+			r := &recorder{}
+			cmd, wants := both.Command([]string{"k"}, "a", "b", "c"), make([]string, runs)
+			for i := range runs {
+				own, want := cmd, "a b c"
+				switch i % 3 {
+				case 1:
+					own, want = cmd.With(i), fmt.Sprint("a b ", i)
+				case 2:
+					own, want = cmd.WithTwo(i, -i), fmt.Sprint("a ", i, " ", -i)
+				}
+				wants[i] = want
+				n.Send(own, r.at(i))
+			}
+			eventually(t, "all are answered", func() bool { return r.count() == runs })
+			for i, all := range r.answers {
+				if len(all) != 1 || all[0].err != nil || all[0].reply != wants[i] {
+					t.Fatalf("command %d was answered %v; want %q", i, all, wants[i])
+				}
+			}
+		}
+	})
+}
+
 func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
