@@ -106,7 +106,7 @@ func FuzzAnyMessageIsAHintAtMost(f *testing.F) {
 		if ok && string("qw"[map[bool]int{true: 1}[m.Turn]])+m.Lock != text {
 			t.Errorf("ParseMessage(%q) = %+v", text, m)
 		}
-		claimed := s.waiting.Message(nil, text)
+		claimed := s.waiting.Message(s.c.Nodes()[0], text)
 		rung := len(me.bell) > 0
 		if rung {
 			<-me.bell

@@ -22,10 +22,14 @@ type waiting struct {
 	at    map[string][]*waiter // by lock key
 }
 
-// waiter is one wait. Its bell rings when it should look again.
+// waiter is one wait. Its bell rings when there is news for it.
 type waiter struct {
 	bell    chan struct{}
 	refused bool // an attempt of this wait was
+
+	// Since the last attempt began; guarded by waiting.mu.
+	look  bool   // it should look again, whatever the nodes say
+	turns []bool // by node: it said that this process's turn has come
 }
 
 func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string][]*waiter{} }
@@ -58,9 +62,28 @@ func (w *waiting) ring(lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, me := range w.at[lock] {
+		me.lookLocked()
+	}
+	return len(w.at[lock]) > 0
+}
+
+// turn tells everybody who waits for lock that n says it is this process's turn, and reports whether there was anybody.
+func (w *waiting) turn(n *cluster.Node, lock string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, me := range w.at[lock] {
+		if me.turns == nil {
+			me.turns = make([]bool, len(w.s.c.Nodes()))
+		}
+		me.turns[n.Index()] = true
 		me.ring()
 	}
 	return len(w.at[lock]) > 0
+}
+
+func (me *waiter) lookLocked() {
+	me.look = true
+	me.ring()
 }
 
 func (me *waiter) ring() {
@@ -70,14 +93,42 @@ func (me *waiter) ring() {
 	}
 }
 
+// looks forgets the news that came before an attempt.
+func (w *waiting) looks(me *waiter) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	me.look = false
+	clear(me.turns)
+	select {
+	case <-me.bell:
+	default:
+	}
+}
+
+// missing is how many nodes more have to say that it is me's turn before it should look.
+func (w *waiting) missing(me *waiter) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if me.look {
+		return 0
+	}
+	missing := w.s.c.Quorum()
+	for _, turn := range me.turns {
+		if turn {
+			missing--
+		}
+	}
+	return max(missing, 0)
+}
+
 // Message implements cluster.Listener.
-func (w *waiting) Message(_ *cluster.Node, text string) (claimed bool) {
+func (w *waiting) Message(n *cluster.Node, text string) (claimed bool) {
 	m, ok := mutex.ParseMessage(text)
 	switch {
 	case !ok:
 		return false
 	case m.Turn:
-		return w.ring(m.Lock)
+		return w.turn(n, m.Lock)
 	}
 	w.s.contend(m.Lock)
 	return true
@@ -100,7 +151,7 @@ func (w *waiting) Gap(*cluster.Node) {
 	defer w.mu.Unlock()
 	for _, all := range w.at {
 		for _, me := range all {
-			me.ring()
+			me.lookLocked()
 		}
 	}
 }
@@ -115,8 +166,9 @@ func (s *Leases) Listen() (opened <-chan struct{}) {
 
 // Await is Acquire with the options as a Request.
 //
-// While it waits, this process stands in a queue for the key on each node; who releases the key wakes the first in it.
-// Behind the wake runs a timer, for holders that crash: it fires when the holder's key expires, at the latest.
+// While it waits, this process stands in a queue for the key on each node; who releases the key wakes the first in it, on
+// each node that had granted it. When a quorum has said so, the key can be had. Behind the wakes runs a timer, for holders that
+// crash: it fires when the holder's key expires, at the latest.
 func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, error) {
 	s.errands.begin()
 	defer s.errands.end()
@@ -156,6 +208,7 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 	var policy backoff.BackOff // from the first refusal on
 	splits, queued := 0, s.listening()
 	for {
+		s.waiting.looks(me)
 		began := time.Now()
 		l, err := s.attempt(ctx, p, queued)
 		took := time.Since(began)
@@ -195,7 +248,7 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		} else {
 			splits = 0
 		}
-		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), held)
+		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), took, held)
 		if err != nil {
 			return nil, err
 		}
@@ -206,19 +259,38 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 }
 
 // sleep waits for d, or less if me is rung. The error says that the wait for the key is over.
-func (s *Leases) sleep(ctx context.Context, me *waiter, d time.Duration, held *NotAcquiredError) (rung bool, err error) {
+func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, held *NotAcquiredError) (rung bool, err error) {
+	end := time.Now().Add(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return false, nil
-	case <-me.bell:
-		return true, nil
-	case <-ctx.Done():
-		return false, gaveUp(held, ctx.Err())
-	case <-s.closing:
-		return false, s.err(held.Key)
+	for {
+		select {
+		case <-timer.C:
+			return rung, nil
+		case <-me.bell:
+			missing := s.waiting.missing(me)
+			if missing == 0 {
+				return true, nil
+			}
+			now := time.Now()
+			if at := now.Add(grace(missing, took, s.red.Config().HandOver)); at.Before(end) {
+				end = at
+				timer.Reset(end.Sub(now))
+			}
+			rung = true
+		case <-ctx.Done():
+			return false, gaveUp(held, ctx.Err())
+		case <-s.closing:
+			return false, s.err(held.Key)
+		}
 	}
+}
+
+// grace is how long a waiter whom some nodes have woken waits for so many missing ones of a quorum, which mostly follow at
+// once: the release is on its way to them. Who looks before it is there gets in the way of others, in vain. Where the nodes
+// do not agree on whose turn it is, who was woken by more of them comes first. The key is kept for handOver where it was woken.
+func grace(missing int, took, handOver time.Duration) time.Duration {
+	return min(time.Duration(missing)*(time.Millisecond+took), handOver/2)
 }
 
 // nextLook is when to look again if nobody wakes us: just after a quorum could be free, with jitter so that processes

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -284,6 +285,52 @@ func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A wake travels beside the release of the other nodes. Who looks before that is there is refused, and stands in the way.
+func TestAWaiterLooksWhenAQuorumSaysThatItIsItsTurn(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 5)
+		s := lease(t, nodes.open(t, &gate{}), Config{TTL: long, Backoff: hourly})
+		<-s.Listen()
+		waiting := func() <-chan result {
+			for _, n := range nodes {
+				n.Set("lock:job", "somebody")
+			}
+			w := await(t.Context(), s, "job", Request{})
+			synctest.Wait()
+			for _, n := range nodes { // nobody is told
+				n.Del("lock:job")
+			}
+			return w
+		}
+		wake := func(i int) {
+			s.waiting.Message(s.c.Nodes()[i], "wlock:job")
+			synctest.Wait()
+		}
+
+		start, w := time.Now(), waiting()
+		wake(0)
+		wake(3)
+		wake(3)
+		if len(w) > 0 {
+			t.Fatal("it looked when two nodes of five had woken it")
+		}
+		wake(4)
+		if len(w) == 0 || time.Since(start) != 0 {
+			t.Fatal("it did not look at once when a quorum had woken it")
+		}
+		release(t, given(t, w))
+
+		// The others may have been lost.
+		start, w = time.Now(), waiting()
+		wake(1)
+		r := <-w
+		if took := r.at.Sub(start); r.err != nil || took <= 0 || took > 10*time.Millisecond {
+			t.Errorf("it looked %v after one node had woken it: %v", took, r.err)
+		}
+		release(t, r.l)
+	})
 }
 
 func TestAfterAGapInItsMailboxEveryWaiterLooksAgain(t *testing.T) {
