@@ -5,7 +5,12 @@ import "sync"
 // attendance is who in this process waits for what: the nodes know the process only, whoever in it waits.
 type attendance struct {
 	mu sync.Mutex
-	at map[string]int // by name
+	at map[string]attended // by name
+}
+
+type attended struct {
+	n     int
+	stood bool // the nodes may know that the process waits
 }
 
 // Attend notes that somebody in this process waits for name, until Depart.
@@ -14,20 +19,29 @@ func (c *Cluster) Attend(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.at == nil {
-		a.at = map[string]int{}
+		a.at = map[string]attended{}
 	}
-	a.at[name]++
+	was := a.at[name]
+	was.n++
+	a.at[name] = was
 }
 
-// Depart ends what Attend noted, and calls leave if nobody else in this process waits for name. leave must only send: whoever
-// attends from now on waits for that, so that what they send comes behind it.
-func (c *Cluster) Depart(name string, leave func()) {
+// Depart ends what Attend noted; stood says that the nodes may have heard of it. It calls leave if nobody else in this process
+// waits for name and the nodes may know of the process, by whoever departed since it began to wait. leave must only send:
+// whoever attends from now on waits for that, so that what they send comes behind it.
+func (c *Cluster) Depart(name string, stood bool, leave func()) {
 	a := &c.attending
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.at[name]--
-	if a.at[name] == 0 {
-		delete(a.at, name)
+	was := a.at[name]
+	was.n--
+	was.stood = was.stood || stood
+	if was.n > 0 {
+		a.at[name] = was
+		return
+	}
+	delete(a.at, name)
+	if was.stood {
 		leave()
 	}
 }
@@ -37,7 +51,7 @@ func (c *Cluster) Unattended(name string, leave func()) bool {
 	a := &c.attending
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.at[name] > 0 {
+	if a.at[name].n > 0 {
 		return false
 	}
 	leave()

@@ -37,7 +37,7 @@ func Rights(prefix string) []Right {
 		{Rule: "+pttl", For: "refusing a lock that is held"},
 		{Rule: "+zadd", For: "queueing"},
 		{Rule: "+zcard", For: "acquiring what others wait for"},
-		{Rule: "+zrange", For: "releasing what others wait for"},
+		{Rule: "+zrange", For: "acquiring and releasing what others wait for"},
 		{Rule: "+zrem", For: "leaving the queue"},
 		{Rule: "+hset", For: "records: checkpoints, leaders, jobs that are done"},
 		{Rule: "+hmget", For: "reading records"},

@@ -178,7 +178,6 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 		return nil, err
 	}
 	s.tel.Granted(p.key, hold.Waiters())
-	s.waiting.ring(p.lock) // winning took this process out of the queues; who waits here queues again
 	return l, nil
 }
 

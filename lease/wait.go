@@ -44,8 +44,8 @@ func (w *waiting) join(lock string) *waiter {
 }
 
 // part ends a wait. leave takes this process out of the nodes' queues; it is called when nobody else in it waits for the lock,
-// also in other Leases.
-func (w *waiting) part(lock string, me *waiter, leave func()) {
+// also in other Leases, and one of those who did may stand there.
+func (w *waiting) part(lock string, me *waiter, stands bool, leave func()) {
 	w.mu.Lock()
 	all := w.at[lock]
 	if all = slices.Delete(all, slices.Index(all, me), slices.Index(all, me)+1); len(all) > 0 {
@@ -54,7 +54,7 @@ func (w *waiting) part(lock string, me *waiter, leave func()) {
 		delete(w.at, lock)
 	}
 	w.mu.Unlock()
-	w.s.c.Depart(lock, leave)
+	w.s.c.Depart(lock, stands, leave)
 }
 
 // ring makes everybody who waits for lock look again, and reports whether there was anybody.
@@ -178,11 +178,11 @@ func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, er
 	}
 	me := s.waiting.join(p.lock)
 	l, err := s.wait(ctx, me, p)
-	s.waiting.part(p.lock, me, func() {
+	s.waiting.part(p.lock, me, err != nil || me.refused || l.t.hold.WasRefused(), func() {
 		if err != nil {
 			s.red.LeaveLock(p.lock)
-		} else if stale := l.t.hold.StandsIn(me.refused); len(stale) > 0 {
-			s.red.LeaveLock(p.lock, stale...)
+		} else {
+			s.red.StepOut(p.lock)
 		}
 	})
 	return l, err

@@ -287,6 +287,41 @@ func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
 	}
 }
 
+// Looking in vain costs no place in any queue, also where a node grants the key to an attempt that the others refuse.
+func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		clients := nodeClients(t, nodes)
+		hold := func(c *redis.Client) {
+			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, c := range clients {
+			hold(c)
+		}
+		first, second := patient(t, nodes), patient(t, nodes)
+		await(t.Context(), first, "job", Request{})
+		eventually(t, "the first to stand in the queues", queues(t, clients, "job", 1))
+		await(t.Context(), second, "job", Request{})
+		eventually(t, "the second to stand in the queues", queues(t, clients, "job", 2))
+		queue := func(c *redis.Client) []string { return c.ZRange(t.Context(), "{lock:job}:queue", 0, -1).Val() }
+		for i, c := range clients {
+			before := queue(c)
+			if err := c.Del(t.Context(), "lock:job").Err(); err != nil { // nobody is told
+				t.Fatal(err)
+			}
+			eventually(t, "the node to have granted the key", func() bool {
+				first.waiting.ring("lock:job")
+				return c.Exists(t.Context(), "{lock:job}:fence").Val() == 1
+			})
+			if after := queue(c); !slices.Equal(after, before) {
+				t.Errorf("node %d: the queue %v became %v", i, before, after)
+			}
+			hold(c)
+		}
+	})
+}
+
 // A wake travels beside the release of the other nodes. Who looks before that is there is refused, and stands in the way.
 func TestAWaiterLooksWhenAQuorumSaysThatItIsItsTurn(t *testing.T) {
 	virtually(t, func(t *testing.T) {
@@ -330,6 +365,24 @@ func TestAWaiterLooksWhenAQuorumSaysThatItIsItsTurn(t *testing.T) {
 			t.Errorf("it looked %v after one node had woken it: %v", took, r.err)
 		}
 		release(t, r.l)
+	})
+}
+
+// Each wait in a process may have put it into the queues, also one that has ended.
+func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		s, clients := patient(t, nodes), nodeClients(t, nodes)
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		first := await(t.Context(), s, "job", Request{})
+		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
+		last := s.waiting.join("lock:job") // it is about to make its first attempt, and will not be refused
+		release(t, l)
+		release(t, given(t, first))
+		if !queues(t, clients, "job", 1)() {
+			t.Error("the process has left the queues, and waits")
+		}
+		s.waiting.part("lock:job", last, false, func() { s.red.StepOut("lock:job") })
+		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
 	})
 }
 

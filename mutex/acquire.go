@@ -14,8 +14,9 @@ import (
 type Request struct {
 	TTL   time.Duration
 	Owner string
-	Span  int  // tokens to own, 1 to MaxSpan; 0 means 1
-	Queue bool // stand in line for the key on each node that refuses and can send this process a message
+	Span  int // tokens to own, 1 to MaxSpan; 0 means 1
+	// Queue: stand in line for the key, on each node that refuses and can send this process a message, until Leave or StepOut.
+	Queue bool
 }
 
 // Acquire makes one attempt on all nodes at once and returns as soon as a quorum granted the key, or no longer can. It

@@ -1,6 +1,7 @@
 package mutex
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -144,27 +145,15 @@ func (h *Hold) Deadline() time.Time {
 	return h.deadline
 }
 
-// Waiters is how many other processes were queued for the key when it was granted.
+// Waiters is how many other processes were queued for the key when it was granted; one more where this process was queued
+// too, and won before its turn.
 func (h *Hold) Waiters() int { return h.waiters }
 
-// StandsIn is the nodes in whose queues this process may stand although it has won: those that refused, and those whose
-// answer is still awaited, if any refused now or before.
-func (h *Hold) StandsIn(before bool) []*cluster.Node {
+// WasRefused reports whether a node had refused when the hold was won. This process may be queued there.
+func (h *Hold) WasRefused() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	var stale, pending []*cluster.Node
-	for i, n := range h.r.c.Nodes() {
-		switch h.members[i].result {
-		case Refused:
-			stale = append(stale, n)
-		case Pending:
-			pending = append(pending, n)
-		}
-	}
-	if before || len(stale) > 0 {
-		stale = append(stale, pending...)
-	}
-	return stale
+	return slices.ContainsFunc(h.members, func(m member) bool { return m.result == Refused })
 }
 
 // Answers is what each node said last.

@@ -136,16 +136,22 @@ func (r *Redlock) LockKey(key string) string { return r.cfg.Prefix + key }
 
 // Leave takes this process out of the queue for key, on the given nodes or, without any, on all, and passes its turn on.
 // It does not wait for the answers.
-func (r *Redlock) Leave(key string, nodes ...*cluster.Node) { r.leave(namesOf(r.LockKey(key)), nodes) }
+func (r *Redlock) Leave(key string, nodes ...*cluster.Node) { r.LeaveLock(r.LockKey(key), nodes...) }
 
 // LeaveLock is Leave by the lock's name on the nodes.
-func (r *Redlock) LeaveLock(lock string, nodes ...*cluster.Node) { r.leave(namesOf(lock), nodes) }
-
-func (r *Redlock) leave(keys names, nodes []*cluster.Node) {
+func (r *Redlock) LeaveLock(lock string, nodes ...*cluster.Node) {
 	if len(nodes) == 0 {
 		nodes = r.c.Nodes()
 	}
-	cmd := leaveScript.Command(keys[:], &r.words.process, &r.words.handOver, "")
+	r.leave(lock, nodes, &r.words.handOver)
+}
+
+// StepOut is LeaveLock on all nodes for a process that has won the lock: its turn is taken, so nobody is woken.
+func (r *Redlock) StepOut(lock string) { r.leave(lock, r.c.Nodes(), new(int64)) }
+
+func (r *Redlock) leave(lock string, nodes []*cluster.Node, reserve *int64) {
+	keys := namesOf(lock)
+	cmd := leaveScript.Command(keys[:], &r.words.process, reserve, "")
 	for _, n := range nodes {
 		if n.Listening() { // nothing is queued where nothing could be heard
 			n.Send(releaseOn(n, cmd), nil)

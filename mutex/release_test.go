@@ -251,7 +251,9 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 			t.Errorf("who passes by: %v", err)
 		}
 		won := acquireEverywhere(t, waiter, "k", Request{})
+		waiter.StepOut("lock:k")
 		_ = won.Release(ctx)
+		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
 		for i := range 3 {
 			if keys := nodeKeys(r, i, "{lock:k}:*"); !slices.Equal(keys, []string{"{lock:k}:fence"}) {
 				t.Errorf("node %d keeps %v", i, keys)

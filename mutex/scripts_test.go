@@ -98,6 +98,11 @@ func (b *bench) leave(process string) any {
 	return b.must(b.run(wakeSource+leaveSource, 4, process, scriptReserve, ""))
 }
 
+func (b *bench) stepOut(process string) any {
+	b.t.Helper()
+	return b.must(b.run(wakeSource+leaveSource, 4, process, 0, ""))
+}
+
 func (b *bench) raise(value string, to int64) any {
 	b.t.Helper()
 	return b.must(b.run(raiseSource, 2, value, to, scriptRetention))
@@ -247,11 +252,82 @@ func TestGrantTellsHowManyOthersWait(t *testing.T) {
 			b.refuse(ask{value: p + "/2/", process: p, queue: true})
 		}
 		b.clients[0].Del(context.Background(), b.keys[0])
-		if _, waiters := b.grant(ask{value: "R/3/", process: "R"}); waiters != 2 {
-			t.Errorf("%d wait, want 2", waiters)
+		if _, waiters := b.grant(ask{value: "Q/3/", process: "Q"}); waiters != 2 {
+			t.Errorf("%d wait, want R and S", waiters)
 		}
-		if got := b.queue(); !slices.Equal(got, []string{"Q", "S"}) {
-			t.Errorf("queue = %v, want [Q S]", got)
+		b.leave("Q")
+		b.clients[0].Del(context.Background(), b.keys[0])
+		if _, waiters := b.grant(ask{value: "T/1/", process: "T"}); waiters != 2 {
+			t.Errorf("%d wait, want R and S", waiters)
+		}
+		b.leave("R")
+		b.clients[0].Del(context.Background(), b.keys[0])
+		if _, waiters := b.grant(ask{value: "S/3/", process: "S"}); waiters != 0 {
+			t.Errorf("%d others wait, and S is the last", waiters)
+		}
+	})
+}
+
+// An attempt that is granted the key here may fail by the other nodes, and waits on.
+func TestWhoIsGrantedTheKeyKeepsItsPlaceUntilItLeaves(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q", "R")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"Q", "R"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		b.release("P/1/me")
+		receive(t, "Q's wake", heard)
+		b.grant(ask{value: "Q/2/", process: "Q"})
+		if got := b.queue(); !slices.Equal(got, []string{"Q", "R"}) {
+			t.Errorf("queue = %v, want [Q R]", got)
+		}
+		b.stepOut("Q")
+		if got := b.queue(); !slices.Equal(got, []string{"R"}) || b.get(0, b.keys[3]) != "" {
+			t.Errorf("queue = %v, kept for %q", got, b.get(0, b.keys[3]))
+		}
+	})
+}
+
+// The holder's own place in the queue, which it is about to leave or another in its process keeps, is nobody else's.
+func TestTheHolderHearsOfTheFirstOtherThatWaits(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q", "R", "S")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		b.refuse(ask{value: "Q/1/", process: "Q", queue: true})
+		b.release("P/1/me")
+		receive(t, "Q's wake", heard)
+		b.grant(ask{value: "Q/2/", process: "Q"})
+		b.refuse(ask{value: "R/1/", process: "R", queue: true})
+		if got := receive(t, "the news", heard); got != "Q qlock:k" {
+			t.Errorf("heard %q", got)
+		}
+		b.refuse(ask{value: "S/1/", process: "S", queue: true})
+		b.release("Q/2/")
+		if got := receive(t, "a wake", heard); got != "Q wlock:k" { // and no second q before it
+			t.Errorf("heard %q", got)
+		}
+	})
+}
+
+// What an attempt that was outvoted gives back, and a place in the queue that a winner leaves, are no reason to wake anybody.
+func TestNobodyIsWokenWithNothingToReserve(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q", "R")
+		b.grant(ask{value: "P/1/me", process: "P"})
+		for _, p := range []string{"Q", "R"} {
+			b.refuse(ask{value: p + "/1/", process: p, queue: true})
+		}
+		if reply := b.must(b.run(wakeSource+releaseSource, 4, "P/1/me", 0, "")); reply != int64(1) || b.get(0, b.keys[0]) != "" {
+			t.Errorf("release = %v", reply)
+		}
+		b.stepOut("Q")
+		if got := b.queue(); !slices.Equal(got, []string{"R"}) || b.get(0, b.keys[3]) != "" {
+			t.Errorf("queue = %v, kept for %q", got, b.get(0, b.keys[3]))
+		}
+		b.clients[0].Publish(t.Context(), cluster.Channel("Q"), "end")
+		if got := receive(t, "the end", heard); got != "Q end" {
+			t.Errorf("heard %q", got)
 		}
 	})
 }
@@ -335,7 +411,7 @@ func TestReleaseWakesTheFirstLivingWaiterAndKeepsTheKeyForIt(t *testing.T) {
 			t.Errorf("heard %q", got)
 		}
 		if got := b.queue(); !slices.Equal(got, []string{"Q", "R"}) {
-			t.Errorf("queue = %v; the dead are dropped, the woken stays until it wins", got)
+			t.Errorf("queue = %v; the dead are dropped, the woken stays until it leaves", got)
 		}
 		if got := b.pttl(b.keys[3]); b.get(0, b.keys[3]) != "Q" || got <= 0 || got > scriptReserve*time.Millisecond {
 			t.Errorf("kept for %q, for %v", b.get(0, b.keys[3]), got)
@@ -352,9 +428,6 @@ func TestReleaseWakesTheFirstLivingWaiterAndKeepsTheKeyForIt(t *testing.T) {
 		}
 		if got := b.get(0, b.keys[3]); got != "" {
 			t.Errorf("it is still kept for %q", got)
-		}
-		if got := b.queue(); !slices.Equal(got, []string{"R"}) {
-			t.Errorf("queue = %v, want [R]", got)
 		}
 	})
 }

@@ -1,30 +1,33 @@
--- Grants the key to a value, or says who has it and queues the process that asks.
+-- Grants the key to a value, or says who has it and queues the process that asks. It keeps its place until it leaves: what
+-- this node grants may be an attempt that fails by the others.
 -- KEYS  lock, fence, queue, next
 -- ARGV  1 value, 2 ttl ms, 3 span, 4 floor µs (the client's clock), 5 process, 6 retention of the fence ms, 7 max ttl ms,
 --       8 boot µs (0: not known), 9 '1' to be queued on refusal
--- Reply {1, fence, processes queued} granted; {0, ms until it may be free (-1: not known), holder's value} refused.
+-- Reply {1, fence, other processes queued} granted; {0, ms until it may be free (-1: not known), holder's value} refused.
 -- What can fail comes first, before anything is written. Mostly there is neither holder nor company.
 local waiters, reserved = 0, false
 if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
+  local function others(process) -- that wait; one more where process does, and others came before it
+    return redis.call('ZCARD', KEYS[3]) - (redis.call('ZRANGE', KEYS[3], '0', '0')[1] == process and 1 or 0)
+  end
   local holder = redis.call('GET', KEYS[1])
   local fence = holder == ARGV[1] and tonumber(redis.call('GET', KEYS[2]))
-  waiters = redis.call('ZCARD', KEYS[3])
-  if fence then return {1, fence, waiters} end -- delivered again
+  if fence then return {1, fence, others(ARGV[5])} end -- delivered again
   reserved = redis.call('GET', KEYS[4])
 
   if (holder and holder ~= ARGV[1]) or (not holder and reserved and reserved ~= ARGV[5]) then
     local left = redis.call('PTTL', holder and KEYS[1] or KEYS[4])
     if ARGV[9] == '1' then
+      local process = holder and string.match(holder, '^([^/]+)/')
+      local first = process and others(process) == 0
       local time = redis.call('TIME')
       redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
       redis.call('PEXPIRE', KEYS[3], ARGV[7])
-      local process = holder and string.match(holder, '^([^/]+)/')
-      if waiters == 0 and process then
-        redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1])
-      end
+      if first then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
     end
     return {0, left, holder or ''}
   end
+  waiters = others(ARGV[5])
 end
 
 local fence = redis.call('INCRBY', KEYS[2], ARGV[3])
@@ -44,5 +47,4 @@ else
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if reserved then redis.call('DEL', KEYS[4]) end
-if waiters > 0 then waiters = waiters - redis.call('ZREM', KEYS[3], ARGV[5]) end
 return {1, fence, waiters}
