@@ -170,7 +170,9 @@ func (h *Hold) countLocked() (raise bool) {
 	case len(votes) >= quorum:
 		return h.electLocked(votes)
 	case len(votes)+open < quorum:
-		h.failLocked(h.refusalLocked(len(votes)))
+		err := h.refusalLocked(len(votes))
+		_, h.outvoted = err.(*NotAcquiredError)
+		h.failLocked(err)
 	}
 	return false
 }

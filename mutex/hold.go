@@ -27,6 +27,7 @@ type Hold struct {
 	mu       sync.Mutex
 	phase    stage
 	lost     bool    // a round found it over
+	outvoted bool    // it failed because others have the key
 	err      error   // why it failed
 	ballot   *ballot // nil once the phase is held or failed
 	deadline time.Time
@@ -205,10 +206,15 @@ func (h *Hold) flush() {
 	}
 }
 
-// releaseCommand is the release script for this hold.
+// releaseCommand is the release script for this hold. What an attempt has that others have outvoted is no reason to wake
+// anybody: it is too little for those that wait as well. Whoever comes to look at it would be outvoted in turn, wake the next,
+// and so on.
 func (h *Hold) releaseCommand() cluster.Command {
-	keys := namesOf(h.lock)
-	return releaseScript.Command(keys[:], &h.value, &h.r.words.handOver, "")
+	keys, reserve := namesOf(h.lock), &h.r.words.handOver
+	if h.outvoted {
+		reserve = new(int64)
+	}
+	return releaseScript.Command(keys[:], &h.value, reserve, "")
 }
 
 // releaseOn is a release, or a leave, as n needs it.
