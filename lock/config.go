@@ -68,6 +68,9 @@ func MaxHold(d time.Duration) Option { return option(func(r *request) { r.MaxHol
 func Owner(label string) Option { return option(func(r *request) { r.Owner = label }) }
 
 func gather(opts []Option) (request, error) {
+	if len(opts) == 0 {
+		return request{}, nil // without making one on the heap
+	}
 	var r request
 	for _, o := range opts {
 		o.apply(&r)

@@ -60,7 +60,18 @@ func (k *Locker) join(key string, parent context.Context, req lease.Request, wai
 	if !wait {
 		return ln, nil, false
 	}
-	return ln, ln.waiting.PushBack(&spot{turn: make(chan *lease.Lease, 1), parent: parent, req: req}), true
+	sp, _ := k.spots.Get().(*spot)
+	if sp == nil {
+		sp = &spot{turn: make(chan *lease.Lease, 1)}
+	}
+	sp.parent, sp.req = parent, req
+	return ln, ln.waiting.PushBack(sp), true
+}
+
+// clear takes back a place that its caller has left, or from which it was called.
+func (k *Locker) clear(sp *spot) {
+	sp.parent, sp.req = nil, lease.Request{}
+	k.spots.Put(sp)
 }
 
 // leave gives up a place in line. What the place was given meanwhile is passed on.

@@ -31,6 +31,7 @@ type Locker struct {
 	mu      sync.Mutex
 	closing bool
 	lines   map[string]*line
+	spots   sync.Pool // of *spot: on a hot key each call needs one, and what is thrown away is collected while all wait
 	work    int           // functions running under a lock
 	idle    chan struct{} // closed when closing and work is zero
 
@@ -206,8 +207,10 @@ func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lea
 
 // await waits at a place in line. Neither a lease nor an error means that it is our turn to ask.
 func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, error) {
+	sp := at.Value.(*spot)
+	defer ln.k.clear(sp)
 	select {
-	case l := <-at.Value.(*spot).turn:
+	case l := <-sp.turn:
 		if l != nil && ctx.Err() != nil {
 			l.Release(ctx) // which does not wait
 			return nil, ln.gaveUp(ctx.Err())
@@ -236,11 +239,11 @@ func (k *Locker) ask(ctx context.Context, key string, req lease.Request, wait bo
 // release gives the lock back after its work, and returns the loss if it was lost.
 func (k *Locker) release(ctx context.Context, l *lease.Lease) error {
 	err := l.Release(context.WithoutCancel(ctx))
-	var lost *LostError
-	switch {
-	case err == nil || errors.Is(err, ErrReleased):
+	if err == nil || errors.Is(err, ErrReleased) {
 		return nil
-	case errors.As(err, &lost):
+	}
+	var lost *LostError
+	if errors.As(err, &lost) {
 		return lost
 	}
 	k.stats.releaseFailures.Add(1)
