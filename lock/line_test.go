@@ -150,7 +150,7 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 }
 
 func TestTheNextSpanIsTwiceWhatWasUsedOfTheLast(t *testing.T) {
-	for used, want := range map[int]int{1: 64, 32: 64, 33: 66, 64: 128, 4095: 8190, 4096: 8192, 8192: 8192} {
+	for used, want := range map[int]int{1: 64, 32: 64, 33: 66, 64: 128, 32767: 65534, 32768: 65536, 65536: 65536} {
 		if got := spanAfter(used); got != want {
 			t.Errorf("after %d tokens a span of %d, want %d", used, got, want)
 		}
