@@ -81,6 +81,7 @@ func (s *Cache[V]) readMany(ctx context.Context, keys []string) ([]held[V], erro
 // returns the indexes of keys whose nodes failed.
 func (s *Cache[V]) readRound(ctx context.Context, keys []string, todo []int, all []held[V]) (left []int, failed error) {
 	shares := make([][]int, len(s.nodes))
+	var asked []*node
 	for _, i := range todo {
 		n, _ := s.route(keys[i])
 		if n == nil {
@@ -89,24 +90,19 @@ func (s *Cache[V]) readRound(ctx context.Context, keys []string, todo []int, all
 		}
 		if shares[n.Index()] == nil {
 			shares[n.Index()] = make([]int, 0, len(todo))
+			asked = append(asked, n)
 		}
 		shares[n.Index()] = append(shares[n.Index()], i)
 	}
 	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for at, share := range shares {
-		if len(share) == 0 {
-			continue
+	each(asked, func(n *node) {
+		share := shares[n.Index()]
+		if err := s.readShare(ctx, n, keys, share, all); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			left, failed = append(left, share...), errors.Join(failed, &cluster.NodeError{Node: n.Name(), Err: err})
 		}
-		wg.Go(func() {
-			if err := s.readShare(ctx, s.nodes[at], keys, share, all); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				left, failed = append(left, share...), errors.Join(failed, &cluster.NodeError{Node: s.nodes[at].Name(), Err: err})
-			}
-		})
-	}
-	wg.Wait()
+	})
 	return left, failed
 }
 
@@ -118,7 +114,7 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 			if err != nil {
 				return err
 			}
-			s.judge(n, text, there, &all[i])
+			s.judge(n.sight(), text, there, &all[i])
 		}
 		return nil
 	}
@@ -133,12 +129,13 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 	if err != nil {
 		return err
 	}
+	at := n.sight()
 	for j, i := range share {
 		text, there, err := n.text(list[j], nil)
 		if err != nil {
 			return err
 		}
-		s.judge(n, text, there, &all[i])
+		s.judge(at, text, there, &all[i])
 		if all[i].entry.tagged && !scripted {
 			s.tagged.Store(true)
 			return s.readShare(ctx, n, keys, share, all)
@@ -151,10 +148,10 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 }
 
 // judge is decode for what may not be there.
-func (s *Cache[V]) judge(n *node, text string, there bool, h *held[V]) {
-	*h = held[V]{node: n}
+func (s *Cache[V]) judge(at sight, text string, there bool, h *held[V]) {
+	*h = held[V]{node: at.node}
 	if there {
-		s.decode(n, text, h)
+		s.decode(at, text, h)
 	}
 }
 
@@ -386,11 +383,15 @@ func pick[V any](found map[string]V, key string, err error) (V, error) {
 	return v, err
 }
 
-// each runs fn for all at once, so that what they send shares the way.
+// each runs fn for all at once, so that what they send shares the way. The last needs no goroutine of its own.
 func each[T any](all []T, fn func(T)) {
 	var wg sync.WaitGroup
-	for _, one := range all {
-		wg.Go(func() { fn(one) })
+	for i, one := range all {
+		if i == len(all)-1 {
+			fn(one)
+		} else {
+			wg.Go(func() { fn(one) })
+		}
 	}
 	wg.Wait()
 }

@@ -251,7 +251,7 @@ func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) 
 		text, found, err = s.readAt(ctx, n, key)
 		switch {
 		case err == nil && found:
-			s.decode(n, text, &h)
+			s.decode(n.sight(), text, &h)
 			s.bring(key, t, &h)
 			return h, nil
 		case err == nil:
@@ -283,26 +283,26 @@ func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string
 	return "", false, err
 }
 
-// decode reads an entry that n gave, into h, which is as it was made. What can not be read, or was stored in another life of
-// the node, is none.
-func (s *Cache[V]) decode(n *node, text string, h *held[V]) {
-	h.node = n
+// decode reads an entry that a node gave, into h, which is as it was made. What can not be read, or was stored in another
+// life of the node, is none.
+func (s *Cache[V]) decode(at sight, text string, h *held[V]) {
+	h.node = at.node
 	e, ok := parseEntry(text)
 	if !ok {
 		s.count.undecodable.Add(1)
 		return
 	}
 	h.entry = e
-	if run, after := n.limits(); e.stamp <= after || run != "-" && e.run != run {
+	if e.stamp <= at.after || at.run != "-" && e.run != at.run {
 		return
 	}
 	if !e.negative {
-		if err := sound(func() error { return s.cfg.Codec.Decode(bytes(e.data), &h.value) }); err != nil {
+		if err := sound(func() error { return s.cfg.Codec.Decode(owned(e.data), &h.value) }); err != nil {
 			s.count.undecodable.Add(1)
 			return
 		}
 	}
-	h.found, h.expired = true, e.expired(n.now())
+	h.found, h.expired = true, e.expired(at.now)
 }
 
 // Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"math"
-	"strconv"
 	"strings"
 	"time"
 	"unsafe"
@@ -20,31 +19,60 @@ type entry struct {
 
 // parseEntry reads an entry. ok is false for whatever a store script has not written.
 func parseEntry(text string) (e entry, ok bool) {
-	facts, rest, _ := strings.Cut(text, "\n")
-	var words [7]string
-	for i := range words {
-		words[i], facts, _ = strings.Cut(facts, " ")
+	r := reader{text, true}
+	kind := r.word()
+	stamp, soft, hard, delta := r.number(' '), r.millis(), r.millis(), r.millis()
+	run, tags := r.word(), r.number('\n')
+	for i := int64(0); i < tags && r.ok; i++ {
+		_, r.left, r.ok = strings.Cut(r.left, "\n")
 	}
-	var n [5]int64
-	for i, w := range []string{words[1], words[2], words[3], words[4], words[6]} {
-		v, err := strconv.ParseInt(w, 10, 64)
-		if err != nil || v < 0 || v > math.MaxInt64/int64(time.Millisecond) && i > 0 {
-			return e, false
-		}
-		n[i] = v
-	}
-	if facts != "" || words[0] != "v" && words[0] != "n" {
+	if !r.ok || kind != "v" && kind != "n" {
 		return e, false
 	}
-	for range n[4] {
-		if _, rest, ok = strings.Cut(rest, "\n"); !ok {
-			return e, false
+	return entry{stamp, soft, hard, delta, run, kind == "n", tags > 0, r.left}, true
+}
+
+// reader is what of an entry is not read yet.
+type reader struct {
+	left string
+	ok   bool // what was read was as it should be
+}
+
+// word reads up to a space.
+func (r *reader) word() string {
+	for i := range len(r.left) {
+		if c := r.left[i]; c <= ' ' {
+			w := r.left[:i]
+			r.left = r.left[i+1:]
+			r.ok = r.ok && c == ' '
+			return w
 		}
 	}
-	return entry{
-		stamp: n[0], soft: time.Duration(n[1]) * time.Millisecond, hard: time.Duration(n[2]) * time.Millisecond,
-		delta: time.Duration(n[3]) * time.Millisecond, run: words[5], negative: words[0] == "n", tagged: n[4] > 0, data: rest,
-	}, true
+	r.ok = false
+	return ""
+}
+
+// number reads one, and end, which has to come behind it.
+func (r *reader) number(end byte) (n int64) {
+	for i := range len(r.left) {
+		switch c := r.left[i]; {
+		case '0' <= c && c <= '9' && n < math.MaxInt64/10:
+			n = n*10 + int64(c-'0')
+			continue
+		case c == end && i > 0:
+			r.left = r.left[i+1:]
+			return n
+		}
+		break
+	}
+	r.ok = false
+	return 0
+}
+
+func (r *reader) millis() time.Duration {
+	n := r.number(' ')
+	r.ok = r.ok && n <= math.MaxInt64/int64(time.Millisecond)
+	return time.Duration(n) * time.Millisecond
 }
 
 // age is how old the entry is at now, µs of the node's clock.
@@ -66,5 +94,5 @@ func (e *entry) due(now int64, chance float64) bool {
 	return e.age(now)+early >= end
 }
 
-// bytes is s without a copy. It was read from a socket for this entry alone.
-func bytes(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
+// owned is s without a copy. It was read from a socket for this entry alone.
+func owned(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

@@ -16,6 +16,21 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
+func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
+	if e, ok := parseEntry("n 922337203685477579 9223372036854 0 0 - 0\n"); !ok || e.soft != 9223372036854*time.Millisecond {
+		t.Errorf("the largest numbers are read as %+v, %v", e, ok)
+	}
+	for _, text := range []string{
+		"", "v", "v 1 2 3 4 r 0", "v 1 2 3 4 r\n", "v 1 2 3 4 r 0 0\n", "v 1 2 3 4  r 0\n", "v  1 2 3 4 r 0\n", "v  2 3 4 r 0\n", "V 1 2 3 4 r 0\n", " 1 2 3 4 r 0\n",
+		"v 1 2 3 4 r\n0 0\n", "v\n1 2 3 4 r 0\n", "v 1\n2 3 4 r 0\n", "v 1 2 3 4 r 1\n", "v 1 2 3 4 r 2\na\n", "v 1 2 3 4 r -1\n", "v 1 2 3 4 r\t0\n",
+		"v -1 2 3 4 r 0\n", "v 1 2. 3 4 r 0\n", "v 1 2 3 x r 0\n", "v 1 9223372036855 3 4 r 0\n", "v 99223372036854775807 2 3 4 r 0\n",
+	} {
+		if e, ok := parseEntry(text); ok {
+			t.Errorf("%q is read as %+v", text, e)
+		}
+	}
+}
+
 func FuzzParseEntry(f *testing.F) {
 	f.Add("v 1764039000123456 1000 2000 30 abc 1\nx a\ndata")
 	f.Add("n 1 0 0 0 - 0\n")

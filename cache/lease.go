@@ -52,7 +52,7 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 		l.given = words[0] == any(int64(1))
 	case len(words) == 2 && words[0] == any(int64(2)):
 		text, _ := words[1].(string)
-		s.decode(n, text, &l.held)
+		s.decode(n.sight(), text, &l.held)
 		if !l.held.served() {
 			a.seen = max(a.seen, l.held.entry.stamp)
 		}
@@ -153,7 +153,7 @@ func (a *attempt[V]) abandon(ctx context.Context, n *node) (h held[V]) {
 	run, after := n.limits()
 	reply, err := n.run(ctx, abandonScript, a.s.names(a.key), []any{a.nonce, after, run, a.s.tagPrefix()}, 0)
 	if text, found, err := n.text(reply, err); err == nil && found {
-		a.s.decode(n, text, &h)
+		a.s.decode(n.sight(), text, &h)
 	}
 	return h
 }

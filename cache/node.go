@@ -53,6 +53,18 @@ func (n *node) limits() (run string, after int64) {
 // now is the node's clock, in µs.
 func (n *node) now() int64 { return time.Now().Add(n.Life().Offset).UnixMicro() }
 
+// sight is what entries are judged by that a node gave: its limits, and its clock, as they were when the answer came.
+type sight struct {
+	node       *node
+	run        string
+	after, now int64
+}
+
+func (n *node) sight() sight {
+	run, after := n.limits()
+	return sight{n, run, after, n.now()}
+}
+
 // get reads one entry.
 func (n *node) get(ctx context.Context, name string) (text string, found bool, err error) {
 	cmd := redis.NewCmd(ctx, "get", name)
