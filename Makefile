@@ -73,7 +73,7 @@ SEEDS        = 10000
 sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
 	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
 
-mutants: ## deliberate faults, each of which a named test must notice; about four minutes
+mutants: ## deliberate faults, each of which a named test must notice; a quarter of an hour
 	@$(GO) run ./internal/mutants
 
 bench: ## against other lock libraries, into docs/performance.md, and 100,000 leases held for a minute; half an hour
