@@ -31,7 +31,7 @@ type Locker struct {
 	mu      sync.Mutex
 	closing bool
 	lines   map[string]*line
-	spots   sync.Pool // of *spot: on a hot key each call needs one, and what is thrown away is collected while all wait
+	spots   sync.Pool     // of *spot: on a hot key each call needs one, and what is thrown away is collected while all wait
 	work    int           // functions running under a lock
 	idle    chan struct{} // closed when closing and work is zero
 
