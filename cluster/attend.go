@@ -26,10 +26,10 @@ func (c *Cluster) Attend(name string) {
 	a.at[name] = was
 }
 
-// Depart ends what Attend noted; stood says that the nodes may have heard of it. It calls leave if nobody else in this process
-// waits for name and the nodes may know of the process, by whoever departed since it began to wait. leave must only send:
-// whoever attends from now on waits for that, so that what they send comes behind it.
-func (c *Cluster) Depart(name string, stood bool, leave func()) {
+// Depart ends what Attend noted; stood says that the nodes may have heard of it. It calls leave, which is told whether others
+// in this process still wait for name; if none does, only where the nodes may know of the process, by whoever departed since it
+// began to wait. leave must only send: whoever attends from now on waits for that, so that what they send comes behind it.
+func (c *Cluster) Depart(name string, stood bool, leave func(others bool)) {
 	a := &c.attending
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -38,11 +38,22 @@ func (c *Cluster) Depart(name string, stood bool, leave func()) {
 	was.stood = was.stood || stood
 	if was.n > 0 {
 		a.at[name] = was
+		leave(true)
 		return
 	}
 	delete(a.at, name)
 	if was.stood {
-		leave()
+		leave(false)
+	}
+}
+
+// Attended calls fn, as Depart calls leave, if somebody in this process waits for name.
+func (c *Cluster) Attended(name string, fn func()) {
+	a := &c.attending
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.at[name].n > 0 {
+		fn()
 	}
 }
 

@@ -112,7 +112,11 @@ func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, erro
 	if err != nil {
 		return nil, err
 	}
-	return s.attempt(ctx, p, false)
+	l, err := s.attempt(ctx, p, false)
+	if err == nil { // who waits in this process should not come before those of others because of that
+		s.c.Attended(p.lock, func() { l.t.hold.StepOut(true) })
+	}
+	return l, err
 }
 
 // Check is the error with which Try and Await would refuse the request without asking the nodes: one that matches

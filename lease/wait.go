@@ -43,12 +43,11 @@ func (w *waiting) join(lock string) *waiter {
 	return me
 }
 
-// part ends a wait. leave takes this process out of the nodes' queues; it is called when nobody else in it waits for the lock,
-// also in other Leases, and one of those who did may stand there.
-func (w *waiting) part(lock string, me *waiter, stands bool, leave func()) {
+// part ends a wait. leave takes this process out of the nodes' queues; it is told whether others in it, also in other Leases,
+// wait for the lock, and not called if none does and none of those who did may stand there.
+func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others bool)) {
 	w.mu.Lock()
-	all := w.at[lock]
-	if all = slices.Delete(all, slices.Index(all, me), slices.Index(all, me)+1); len(all) > 0 {
+	if all := slices.DeleteFunc(w.at[lock], func(x *waiter) bool { return x == me }); len(all) > 0 {
 		w.at[lock] = all
 	} else {
 		delete(w.at, lock)
@@ -178,11 +177,12 @@ func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, er
 	}
 	me := s.waiting.join(p.lock)
 	l, err := s.wait(ctx, me, p)
-	s.waiting.part(p.lock, me, err != nil || me.refused || l.t.hold.WasRefused(), func() {
-		if err != nil {
+	s.waiting.part(p.lock, me, err != nil || me.refused || l.t.hold.WasRefused(), func(others bool) {
+		switch {
+		case err == nil:
+			l.t.hold.StepOut(others)
+		case !others:
 			s.red.LeaveLock(p.lock)
-		} else {
-			s.red.StepOut(p.lock)
 		}
 	})
 	return l, err
@@ -207,10 +207,14 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 	var held *NotAcquiredError
 	var policy backoff.BackOff // from the first refusal on
 	splits, queued := 0, s.listening()
+	look, began := p, time.Time{}
 	for {
 		s.waiting.looks(me)
-		began := time.Now()
-		l, err := s.attempt(ctx, p, queued)
+		if !began.IsZero() {
+			look.req.Span = spanSince(p.req.Span, time.Since(began))
+		}
+		began = time.Now()
+		l, err := s.attempt(ctx, look, queued)
 		took := time.Since(began)
 		switch {
 		case err == nil:
@@ -305,6 +309,14 @@ func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) tim
 		d = held.FreeIn + time.Millisecond + below(4*time.Millisecond)
 	}
 	return min(d, limit)
+}
+
+// spanSince is how many tokens another look may ask for so long after the one before. What a node grants in vain raises its
+// counter as well, and that must not outrun the clock, which it starts from where it is new, however often and by however many
+// processes the key is looked at.
+func spanSince(span int, since time.Duration) int {
+	const few, perToken = 64, 8 * time.Microsecond
+	return min(span, max(few, int(since/perToken)))
 }
 
 // gaveUp is the error of a wait that ended without success.

@@ -251,7 +251,7 @@ func TestWhoWinsAgainstAMinorityLeavesTheQueuesOfTheNodesThatRefused(t *testing.
 	})
 }
 
-func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
+func TestWhoStillWaitsInAProcessThatWonKeepsAPlaceInTheQueues(t *testing.T) {
 	for name, win := range map[string]func(context.Context, *Leases, ...Option) (*Lease, error){
 		"Acquire": func(ctx context.Context, s *Leases, opts ...Option) (*Lease, error) {
 			return s.Acquire(ctx, "job", opts...)
@@ -279,7 +279,9 @@ func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the waiter to stand in the queues again", queues(t, clients, "job", 1))
+				if !queues(t, clients, "job", 1)() {
+					t.Error("the process has left the queues, and waits")
+				}
 				release(t, l)
 				given(t, waiter)
 			})
@@ -287,37 +289,130 @@ func TestWhoStillWaitsInAProcessThatWonQueuesAgain(t *testing.T) {
 	}
 }
 
-// Looking in vain costs no place in any queue, also where a node grants the key to an attempt that the others refuse.
-func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
+// A process that has won goes behind the others, although others in it wait all the time.
+func TestAProcessInWhichManyWaitStarvesNoOther(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		clients := nodeClients(t, nodes)
-		hold := func(c *redis.Client) {
+		s, other := patient(t, nodes), patient(t, nodes)
+		l := acquire(t, patient(t, nodes), "job", Request{})
+		mine := make(chan result, 64) // more than there are
+		waits := func() {
+			go func() {
+				l, err := s.Await(t.Context(), "job", Request{})
+				mine <- result{l: l, err: err}
+			}()
+		}
+		waits()
+		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
+		waits()
+		theirs := await(t.Context(), other, "job", Request{})
+		eventually(t, "both processes to stand in the queues", queues(t, clients, "job", 2))
+		release(t, l)
+		for turns := 0; ; turns++ {
+			select {
+			case r := <-theirs:
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				return
+			case r := <-mine:
+				if r.err != nil {
+					t.Fatal(r.err)
+				}
+				if turns == 20 {
+					t.Fatal("a process had twenty turns while another waited")
+				}
+				waits()
+				release(t, r.l)
+			}
+		}
+	})
+}
+
+// So it does when one wins who does not wait.
+func TestWhoComesByStarvesNoOtherProcess(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		clients := nodeClients(t, nodes)
+		for _, c := range clients {
 			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, c := range clients {
-			hold(c)
-		}
-		first, second := patient(t, nodes), patient(t, nodes)
-		await(t.Context(), first, "job", Request{})
-		eventually(t, "the first to stand in the queues", queues(t, clients, "job", 1))
-		await(t.Context(), second, "job", Request{})
-		eventually(t, "the second to stand in the queues", queues(t, clients, "job", 2))
-		queue := func(c *redis.Client) []string { return c.ZRange(t.Context(), "{lock:job}:queue", 0, -1).Val() }
-		for i, c := range clients {
-			before := queue(c)
-			if err := c.Del(t.Context(), "lock:job").Err(); err != nil { // nobody is told
+		s, other := patient(t, nodes), patient(t, nodes)
+		mine := await(t.Context(), s, "job", Request{})
+		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
+		theirs := await(t.Context(), other, "job", Request{})
+		eventually(t, "both processes to stand in every queue", func() bool {
+			return !slices.ContainsFunc(queued(t, clients, "job"), func(n int64) bool { return n != 2 })
+		})
+		for _, c := range clients { // nobody is told
+			if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the node to have granted the key", func() bool {
-				first.waiting.ring("lock:job")
-				return c.Exists(t.Context(), "{lock:job}:fence").Val() == 1
+		}
+		l, err := s.TryAcquire(t.Context(), "job")
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the other to be first wherever it stands", func() bool {
+			return !slices.ContainsFunc(clients, func(c *redis.Client) bool {
+				queue := c.ZRange(t.Context(), "{lock:job}:queue", 0, -1).Val()
+				return slices.Index(queue, other.Cluster().Process()) > 0
 			})
-			if after := queue(c); !slices.Equal(after, before) {
-				t.Errorf("node %d: the queue %v became %v", i, before, after)
+		})
+		release(t, l)
+		for range 2 {
+			select {
+			case r := <-mine:
+				release(t, r.l)
+			case r := <-theirs:
+				release(t, r.l)
 			}
-			hold(c)
+		}
+	})
+}
+
+func TestAnotherLookAsksForNoMoreTokensThanTheClockAllows(t *testing.T) {
+	for _, c := range []struct {
+		span  int
+		since time.Duration
+		want  int
+	}{
+		{0, 0, 0}, {1, time.Hour, 1}, {64, 0, 64}, {65536, 0, 64}, {65536, time.Millisecond, 125},
+		{65536, 50 * time.Millisecond, 6250}, {65536, time.Hour, 65536},
+	} {
+		if got := spanSince(c.span, c.since); got != c.want {
+			t.Errorf("spanSince(%d, %v) = %d, want %d", c.span, c.since, got, c.want)
+		}
+	}
+}
+
+// Looking in vain costs no place in any queue, also where a node grants the key to an attempt that the others refuse.
+func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
+	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+		clients := nodeClients(t, nodes)
+		for _, c := range clients {
+			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := clients[2]
+		queue := func() []string { return c.ZRange(t.Context(), "{lock:job}:queue", 0, -1).Val() }
+		first, second := patient(t, nodes), patient(t, nodes)
+		await(t.Context(), first, "job", Request{})
+		eventually(t, "the first to stand in the queue", func() bool { return len(queue()) == 1 })
+		await(t.Context(), second, "job", Request{})
+		eventually(t, "the second to stand in the queue", func() bool { return len(queue()) == 2 })
+		before := queue()
+		if err := c.Del(t.Context(), "lock:job").Err(); err != nil { // nobody is told
+			t.Fatal(err)
+		}
+		eventually(t, "the node to have granted the key", func() bool {
+			first.waiting.ring("lock:job")
+			return c.Exists(t.Context(), "{lock:job}:fence").Val() == 1
+		})
+		if after := queue(); !slices.Equal(after, before) {
+			t.Errorf("the queue %v became %v", before, after)
 		}
 	})
 }
@@ -377,11 +472,12 @@ func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
 		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
 		last := s.waiting.join("lock:job") // it is about to make its first attempt, and will not be refused
 		release(t, l)
-		release(t, given(t, first))
+		won := given(t, first)
+		release(t, won)
 		if !queues(t, clients, "job", 1)() {
 			t.Error("the process has left the queues, and waits")
 		}
-		s.waiting.part("lock:job", last, false, func() { s.red.StepOut("lock:job") })
+		s.waiting.part("lock:job", last, false, won.t.hold.StepOut)
 		eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
 	})
 }
@@ -505,6 +601,9 @@ func TestTheTurnOfAProcessInWhichNobodyWaitsIsPassedOn(t *testing.T) {
 		receive(t, "the mailbox", absent.Listen())
 		l := acquire(t, s, "job", Request{})
 		clients := nodeClients(t, nodes)
+		eventually(t, "every node to have granted the key", func() bool { // or it is not released there
+			return !slices.ContainsFunc(clients, func(c *redis.Client) bool { return c.Get(t.Context(), "lock:job").Err() != nil })
+		})
 		for _, c := range clients { // it stands in the queues, first, but nobody in it waits
 			z := redis.Z{Score: 1, Member: absent.Cluster().Process()}
 			if err := c.ZAdd(t.Context(), "{lock:job}:queue", z).Err(); err != nil {

@@ -15,8 +15,8 @@
 // returns, fails, or panics, and a context that has ended never gets one.
 //
 // A lock that is released while others of the same process wait is handed over within the process, with the next
-// fencing token, without asking the nodes: 64 times at first, then twice as often as the last time, up to 8,191 times; for at
-// most 10 ms once another process is known to wait; and not when less than half the TTL is left.
+// fencing token, without asking the nodes: 63 times at first, then twice as often as the last time, up to 65,535 times; for
+// at most 10 ms once another process is known to wait; and not when less than half the TTL is left.
 //
 // # What is not
 //

@@ -125,7 +125,7 @@ func (ln *line) nextLocked() {
 
 // spanAfter is the span that follows one of which so many tokens were used: the hotter a key, the less it costs the nodes.
 // A counter on the nodes must not outrun the clock that it starts from where it is new, so not much more is owned than was
-// used.
+// used; who looks again after a refusal asks for less (see package lease).
 func spanAfter(used int) int { return min(max(leastSpan, 2*used), mutex.MaxSpan) }
 
 // TakeOver implements lease.Heir: who releases gives the lease to the next in line, and the nodes are not asked, as

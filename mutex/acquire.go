@@ -15,7 +15,8 @@ type Request struct {
 	TTL   time.Duration
 	Owner string
 	Span  int // tokens to own, 1 to MaxSpan; 0 means 1
-	// Queue: stand in line for the key, on each node that refuses and can send this process a message, until Leave or StepOut.
+	// Queue: stand in line for the key, on each node that refuses and can send this process a message, until Leave or
+	// Hold.StepOut.
 	Queue bool
 }
 
@@ -170,9 +171,8 @@ func (h *Hold) countLocked() (raise bool) {
 	case len(votes) >= quorum:
 		return h.electLocked(votes)
 	case len(votes)+open < quorum:
-		err := h.refusalLocked(len(votes))
-		_, h.outvoted = err.(*NotAcquiredError)
-		h.failLocked(err)
+		h.failLocked(h.refusalLocked(len(votes)))
+		h.outvoted = h.outvotedLocked()
 	}
 	return false
 }

@@ -787,19 +787,29 @@ func TestNoErrorShowsAValue(t *testing.T) {
 // What an attempt had on a minority is too little for those that wait as well. Whoever was woken would fail too, and wake the
 // next. What was given up may have been a quorum.
 func TestAnAttemptThatIsOutvotedWakesNobody(t *testing.T) {
-	for name, want := range map[string]string{"outvoted": "end", "given up": "wlock:k"} {
+	for name, c := range map[string]struct {
+		nodes, held int // by somebody else, from the first on
+		givenUp     bool
+		want        string
+	}{
+		"outvoted":                      {3, 2, false, "end"},
+		"given up":                      {3, 0, true, "wlock:k"},
+		"it had what others would need": {2, 1, false, "wlock:k"},
+		"outvoted by two of four":       {4, 2, false, "wlock:k"},
+		"outvoted by three of five":     {5, 3, false, "end"},
+	} {
 		t.Run(name, func(t *testing.T) {
-			onNodes(t, 3, func(t *testing.T, r *rig) {
-				if name == "outvoted" {
-					r.set(0, "lock:k", "somebody", time.Minute)
-					r.set(1, "lock:k", "somebody", time.Minute)
+			onNodes(t, c.nodes, func(t *testing.T, r *rig) {
+				for i := range c.held {
+					r.set(i, "lock:k", "somebody", time.Minute)
 				}
+				last := c.nodes - 1
 				waiter := r.open()
 				mail := &letters{came: make(chan string, 100)}
 				receive(t, "the mailbox", waiter.Listen(mail))
 				defer waiter.Unlisten(mail)
 				z := redis.Z{Score: 1, Member: waiter.Process()}
-				if err := r.clients[2].ZAdd(t.Context(), "{lock:k}:queue", z).Err(); err != nil {
+				if err := r.clients[last].ZAdd(t.Context(), "{lock:k}:queue", z).Err(); err != nil {
 					t.Fatal(err)
 				}
 				h, err := r.redlock(nil, Config{}).newHold("k", Request{})
@@ -808,15 +818,15 @@ func TestAnAttemptThatIsOutvotedWakesNobody(t *testing.T) {
 				}
 				h.ask(false)
 				eventually(t, "all nodes have answered", h.landed)
-				if name == "given up" {
+				if c.givenUp {
 					h.GiveUp(context.Canceled)
 				}
-				eventually(t, "what it had is given back", func() bool { return r.get(2, "lock:k") == "" })
-				if err := r.clients[2].Publish(t.Context(), cluster.Channel(waiter.Process()), "end").Err(); err != nil {
+				eventually(t, "what it had is given back", func() bool { return r.get(last, "lock:k") == "" })
+				if err := r.clients[last].Publish(t.Context(), cluster.Channel(waiter.Process()), "end").Err(); err != nil {
 					t.Fatal(err)
 				}
-				if got := receive(t, "a message", mail.came); got != want {
-					t.Errorf("the waiter is sent %q first, want %q", got, want)
+				if got := receive(t, "a message", mail.came); got != c.want {
+					t.Errorf("the waiter is sent %q first, want %q", got, c.want)
 				}
 			})
 		})

@@ -1,6 +1,7 @@
 package mutex
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +28,7 @@ type Hold struct {
 	mu       sync.Mutex
 	phase    stage
 	lost     bool    // a round found it over
-	outvoted bool    // it failed because others have the key
+	outvoted bool    // it failed, and what it had is no quorum's loss
 	err      error   // why it failed
 	ballot   *ballot // nil once the phase is held or failed
 	deadline time.Time
@@ -200,21 +201,48 @@ func (h *Hold) flush() {
 	if len(due) == 0 {
 		return
 	}
-	cmd := h.releaseCommand()
+	cmd := h.releaseCommand(&h.value)
 	for _, n := range due {
 		n.Send(releaseOn(n, cmd), (*releaser)(h))
 	}
 }
 
-// releaseCommand is the release script for this hold. What an attempt has that others have outvoted is no reason to wake
-// anybody: it is too little for those that wait as well. Whoever comes to look at it would be outvoted in turn, wake the next,
-// and so on.
-func (h *Hold) releaseCommand() cluster.Command {
+// outvotedLocked reports whether an attempt that was refused has so few nodes that a quorum can be had without them. Then who
+// was refused by them knows that the votes were split, and looks again without being woken. To wake somebody for so little is
+// of no use: who comes to look at it is outvoted in turn, wakes the next, and so on.
+func (h *Hold) outvotedLocked() bool {
+	var refused *NotAcquiredError
+	if !errors.As(h.err, &refused) {
+		return false
+	}
+	others := 0
+	for i := range h.members {
+		if !h.members[i].mayHold() {
+			others++
+		}
+	}
+	return others >= h.r.c.Quorum()
+}
+
+// releaseCommand is the release script for this hold, whose value is given: what is kept for long should not keep the hold.
+func (h *Hold) releaseCommand(value *string) cluster.Command {
 	keys, reserve := namesOf(h.lock), &h.r.words.handOver
 	if h.outvoted {
 		reserve = new(int64)
 	}
-	return releaseScript.Command(keys[:], &h.value, reserve, "")
+	return releaseScript.Command(keys[:], value, reserve, "")
+}
+
+// StepOut takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
+// to their end: its turn is taken. It does not wait for the answers.
+func (h *Hold) StepOut(others bool) {
+	h.r.leave(h.lock, h.r.c.Nodes(), others, new(int64))
+	h.mu.Lock()
+	over := h.phase != phaseHeld
+	h.mu.Unlock()
+	if over { // before it stepped out, maybe, and the release has given the turn to this process once more
+		h.r.leave(h.lock, h.r.c.Nodes(), others, &h.r.words.handOver)
+	}
 }
 
 // releaseOn is a release, or a leave, as n needs it.

@@ -143,15 +143,14 @@ func (r *Redlock) LeaveLock(lock string, nodes ...*cluster.Node) {
 	if len(nodes) == 0 {
 		nodes = r.c.Nodes()
 	}
-	r.leave(lock, nodes, &r.words.handOver)
+	r.leave(lock, nodes, false, &r.words.handOver)
 }
 
-// StepOut is LeaveLock on all nodes for a process that has won the lock: its turn is taken, so nobody is woken.
-func (r *Redlock) StepOut(lock string) { r.leave(lock, r.c.Nodes(), new(int64)) }
-
-func (r *Redlock) leave(lock string, nodes []*cluster.Node, reserve *int64) {
+// leave takes this process out of the queue for lock on the given nodes, or puts it to the end, and passes its turn on for
+// reserve, or to nobody if that is 0.
+func (r *Redlock) leave(lock string, nodes []*cluster.Node, toEnd bool, reserve *int64) {
 	keys := namesOf(lock)
-	cmd := leaveScript.Command(keys[:], &r.words.process, reserve, "")
+	cmd := leaveScript.Command(keys[:], &r.words.process, reserve, oneIf(toEnd), "")
 	for _, n := range nodes {
 		if n.Listening() { // nothing is queued where nothing could be heard
 			n.Send(releaseOn(n, cmd), nil)

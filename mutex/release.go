@@ -131,6 +131,7 @@ func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
 	h.endReleaseLocked()
 	h.mu.Unlock()
 	if err != nil {
-		n.Owe(releaseOn(n, h.releaseCommand()), until)
+		value := h.value
+		n.Owe(releaseOn(n, h.releaseCommand(&value)), until)
 	}
 }

@@ -251,7 +251,7 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 			t.Errorf("who passes by: %v", err)
 		}
 		won := acquireEverywhere(t, waiter, "k", Request{})
-		waiter.StepOut("lock:k")
+		won.StepOut(false)
 		_ = won.Release(ctx)
 		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
 		for i := range 3 {
@@ -259,6 +259,31 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 				t.Errorf("node %d keeps %v", i, keys)
 			}
 		}
+		// Who steps out of the queues after it has released, and was given the turn again by that, passes it on.
+		next := r.redlock(nil, Config{})
+		after := &letters{came: make(chan string, 100)}
+		receive(t, "the mailbox", next.Cluster().Listen(after))
+		defer next.Cluster().Unlisten(after)
+		h = acquireEverywhere(t, holder, "k", Request{})
+		for _, who := range []*Redlock{waiter, next} {
+			w, _ = who.newHold("k", Request{})
+			w.ask(true)
+			eventually(t, "all nodes have refused and queued", w.landed)
+		}
+		_ = h.Release(ctx)
+		won = acquireEverywhere(t, waiter, "k", Request{})
+		if err := won.Release(ctx); err != nil {
+			t.Fatal(err)
+		}
+		won.StepOut(false)
+		for range 3 {
+			if m, ok := ParseMessage(receive(t, "the next is woken", after.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
+				t.Errorf("message %+v", m)
+			}
+		}
+		next.Leave("k")
+		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
+		eventually(t, "nobody's turn is it", func() bool { return len(r.having("{lock:k}:next")) == 0 })
 		// Who queued and gives up leaves the queues.
 		h = acquireEverywhere(t, holder, "k", Request{})
 		w, _ = waiter.newHold("k", Request{})

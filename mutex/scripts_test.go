@@ -95,12 +95,12 @@ func (b *bench) release(value string) any {
 
 func (b *bench) leave(process string) any {
 	b.t.Helper()
-	return b.must(b.run(wakeSource+leaveSource, 4, process, scriptReserve, ""))
+	return b.must(b.run(wakeSource+leaveSource, 4, process, scriptReserve, "", ""))
 }
 
 func (b *bench) stepOut(process string) any {
 	b.t.Helper()
-	return b.must(b.run(wakeSource+leaveSource, 4, process, 0, ""))
+	return b.must(b.run(wakeSource+leaveSource, 4, process, 0, "", ""))
 }
 
 func (b *bench) raise(value string, to int64) any {

@@ -107,9 +107,9 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 	case 4:
 		return "raise", all[:2], []string{value, number(floor, 2000), hour}
 	case 5, 6, 7:
-		return "release", all, []string{value, hour, oneOf("", "1")}
+		return "release", all, []string{value, oneOf("0", hour), oneOf("", "1")}
 	case 8:
-		return "leave", all, []string{process, hour, oneOf("", "1")}
+		return "leave", all, []string{process, oneOf("0", hour), oneOf("", "1"), oneOf("", "1")}
 	case 9:
 		token := number(floor, 2000)
 		return "write", []string{part("record"), part("record:promise")}, []string{token, number(0, 3), token, oneOf("", "1"), oneOf("", "data", "\x00\r\n\xff"), hour}

@@ -211,11 +211,19 @@ func (s *store) time([]string) any {
 	return []any{strconv.FormatInt(us/1e6, 10), strconv.FormatInt(us%1e6, 10)}
 }
 
-// zadd knows one form, the one in use: ZADD key NX score member.
+// zadd knows the forms in use: ZADD key NX score member, and the same with XX.
 func (s *store) zadd(a []string) any {
 	score, err := strconv.ParseFloat(a[2], 64)
-	if err != nil || len(a) != 4 || !strings.EqualFold(a[1], "nx") {
+	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {
 		return failure("ERR syntax error")
+	}
+	if a[1] == "XX" {
+		if e := s.at(a[0]); e != nil {
+			if _, there := e.scores[a[3]]; there {
+				e.scores[a[3]] = score
+			}
+		}
+		return int64(0)
 	}
 	e := s.ensure(a[0])
 	if _, there := e.scores[a[3]]; there {
