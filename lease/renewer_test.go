@@ -62,7 +62,7 @@ func TestTwoThousandLeasesAreRenewedWithoutAGoroutineForEach(t *testing.T) {
 func TestRenewalsThatAreDueTogetherShareWrites(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
-		const n = 1500 // so many that they are due together also where it takes a second to acquire them
+		const n = 600 // so many that they are due together also where it takes a while to acquire them
 		counted := &gate{}
 		s := lease(t, openThrough(t, nodes, counted, time.Second), Config{RenewEvery: time.Second})
 		all := many(t, s, n)
