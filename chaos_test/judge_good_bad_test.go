@@ -204,6 +204,35 @@ func TestTheSequentialModelSeesFaults(t *testing.T) {
 	}
 }
 
+// A client that is stopped while it asks, and was given the key just before, knows of that when it has lost it; also when it takes
+// its time to say so.
+func TestALeaseThatWasLostBeforeItsHolderKnewOfItHasASequentialExplanation(t *testing.T) {
+	const ms = 1e6
+	late := attempt{Client: 1, Op: 1, Way: "lease", Key: "k", Call: 1000 * ms, Acquired: 2100 * ms, Token: 5, Until: 2101 * ms, Return: 2102 * ms, Lost: true}
+	h := &history{
+		TTL: 1000 * ms,
+		Attempts: []attempt{late, {
+			Client: 2, Op: 1, Way: "WithLock", Key: "k", Call: 1900 * ms, Acquired: 2010 * ms, Token: 9, Until: 2020 * ms, Return: 2021 * ms,
+		}},
+		Stalls: []stall{{Client: 1, From: 1001 * ms, To: 2050 * ms}},
+	}
+	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+		t.Error(verdict)
+	}
+	for name, spoil := range map[string]func(a *attempt){
+		"it was not lost":           func(a *attempt) { a.Lost = false },
+		"it asked after it stopped": func(a *attempt) { a.Call = 2051 * ms },
+	} {
+		h.Attempts[0] = late
+		if spoil(&h.Attempts[0]); h.Attempts[0].Acquired-h.Stalls[0].To <= grace {
+			t.Fatal("the stall is excused in any case")
+		}
+		if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
+			t.Errorf("%s: there is a sequential explanation", name)
+		}
+	}
+}
+
 // Where a node forgets and nobody can see it, two may have a key at one time, and tokens from before and after may be out of
 // order; everything else is judged as ever.
 func TestWhereANodeForgetsUnseenOnlyExclusionAndOrderAreLetGo(t *testing.T) {

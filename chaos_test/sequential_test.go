@@ -132,11 +132,13 @@ func (h *history) operations() []porcupine.Operation {
 }
 
 // overFrom is the earliest time at which the key of a may have become another's: not before its holder gave it up, except in a time
-// in which the holder did not run.
+// in which the holder did not run. Who did not run while it asked may have been given the key before, and lost it, by the time it
+// knows of either.
 func (h *history) overFrom(a attempt) int64 {
 	from := a.Until
 	for _, s := range h.Stalls {
-		if s.Client == a.Client && s.From <= a.Until && s.To+grace >= a.Acquired {
+		held := s.To+grace >= a.Acquired || a.Lost && s.To >= a.Call
+		if s.Client == a.Client && s.From <= a.Until && held {
 			from = min(from, s.From)
 		}
 	}
