@@ -23,6 +23,9 @@
 // after its run_id changed, however its servers sync: the one that stands in was told what it knows with delay. A server
 // that does not tell its uptime votes; Check says so.
 //
+// A process that opens when all nodes have restarted less than MaxTTL ago can not tell them from a new set, also if one of them
+// has forgotten what it granted: let MaxTTL pass while the nodes are restarted one after another.
+//
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
 //
