@@ -146,6 +146,26 @@ func queued(t testing.TB, clients []*redis.Client, key string) []int64 {
 	return all
 }
 
+// taken has somebody else have key on every node.
+func taken(t testing.TB, clients []*redis.Client, key string) {
+	t.Helper()
+	for _, c := range clients {
+		if err := c.Set(t.Context(), "lock:"+key, "somebody", long).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// vanish takes key away on every node, and nobody is told.
+func vanish(t testing.TB, clients []*redis.Client, key string) {
+	t.Helper()
+	for _, c := range clients {
+		if err := c.Del(t.Context(), "lock:"+key).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // queues reports whether n processes wait on a quorum of nodes, and no more on any; with n zero on all. A node that was
 // not needed any more to refuse an attempt queues nobody.
 func queues(t testing.TB, clients []*redis.Client, key string, n int64) func() bool {

@@ -263,18 +263,10 @@ func TestWhoStillWaitsInAProcessThatWonKeepsAPlaceInTheQueues(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 				s, clients := patient(t, nodes), nodeClients(t, nodes)
-				for _, c := range clients {
-					if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
-						t.Fatal(err)
-					}
-				}
+				taken(t, clients, "job")
 				waiter := await(t.Context(), s, "job", Request{})
 				eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
-				for _, c := range clients { // nobody is told
-					if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
-						t.Fatal(err)
-					}
-				}
+				vanish(t, clients, "job")
 				l, err := win(t.Context(), s)
 				if err != nil {
 					t.Fatal(err)
@@ -333,11 +325,7 @@ func TestAProcessInWhichManyWaitStarvesNoOther(t *testing.T) {
 func TestWhoComesByStarvesNoOtherProcess(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		clients := nodeClients(t, nodes)
-		for _, c := range clients {
-			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		taken(t, clients, "job")
 		s, other := patient(t, nodes), patient(t, nodes)
 		mine := await(t.Context(), s, "job", Request{})
 		eventually(t, "the process to stand in the queues", queues(t, clients, "job", 1))
@@ -345,11 +333,7 @@ func TestWhoComesByStarvesNoOtherProcess(t *testing.T) {
 		eventually(t, "both processes to stand in every queue", func() bool {
 			return !slices.ContainsFunc(queued(t, clients, "job"), func(n int64) bool { return n != 2 })
 		})
-		for _, c := range clients { // nobody is told
-			if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		vanish(t, clients, "job")
 		l, err := s.TryAcquire(t.Context(), "job")
 		if err != nil {
 			t.Fatal(err)
@@ -391,11 +375,7 @@ func TestAnotherLookAsksForNoMoreTokensThanTheClockAllows(t *testing.T) {
 func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		clients := nodeClients(t, nodes)
-		for _, c := range clients {
-			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		taken(t, clients, "job")
 		c := clients[2]
 		queue := func() []string { return c.ZRange(t.Context(), "{lock:job}:queue", 0, -1).Val() }
 		first, second := patient(t, nodes), patient(t, nodes)
@@ -485,18 +465,10 @@ func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
 func TestAfterAGapInItsMailboxEveryWaiterLooksAgain(t *testing.T) {
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
 		s, clients := patient(t, nodes), nodeClients(t, nodes)
-		for _, c := range clients {
-			if err := c.Set(t.Context(), "lock:job", "somebody", long).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		taken(t, clients, "job")
 		waiter := await(t.Context(), s, "job", Request{})
 		eventually(t, "the waiter to stand in the queues", queues(t, clients, "job", 1))
-		for _, c := range clients { // nobody is told
-			if err := c.Del(t.Context(), "lock:job").Err(); err != nil {
-				t.Fatal(err)
-			}
-		}
+		vanish(t, clients, "job")
 		if err := nodes.Restart(0, false); err != nil { // which breaks the subscription
 			t.Fatal(err)
 		}

@@ -88,6 +88,17 @@ func (b *bench) refuse(a ask) (holder string, left int64) {
 	return words[2].(string), words[1].(int64)
 }
 
+// awaited has P/1/me have the key, and these processes wait for it. What they hear comes out of the channel.
+func (b *bench) awaited(processes ...string) (heard <-chan string) {
+	b.t.Helper()
+	heard = b.hear(processes...)
+	b.grant(ask{value: "P/1/me", process: "P"})
+	for _, p := range processes {
+		b.refuse(ask{value: p + "/1/", process: p, queue: true})
+	}
+	return heard
+}
+
 func (b *bench) release(value string) any {
 	b.t.Helper()
 	return b.must(b.run(wakeSource+releaseSource, 4, value, scriptReserve, ""))
@@ -271,11 +282,7 @@ func TestGrantTellsHowManyOthersWait(t *testing.T) {
 // An attempt that is granted the key here may fail by the other nodes, and waits on.
 func TestWhoIsGrantedTheKeyKeepsItsPlaceUntilItLeaves(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
-		heard := b.hear("Q", "R")
-		b.grant(ask{value: "P/1/me", process: "P"})
-		for _, p := range []string{"Q", "R"} {
-			b.refuse(ask{value: p + "/1/", process: p, queue: true})
-		}
+		heard := b.awaited("Q", "R")
 		b.release("P/1/me")
 		receive(t, "Q's wake", heard)
 		b.grant(ask{value: "Q/2/", process: "Q"})
@@ -313,11 +320,7 @@ func TestTheHolderHearsOfTheFirstOtherThatWaits(t *testing.T) {
 // What an attempt that was outvoted gives back, and a place in the queue that a winner leaves, are no reason to wake anybody.
 func TestNobodyIsWokenWithNothingToReserve(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
-		heard := b.hear("Q", "R")
-		b.grant(ask{value: "P/1/me", process: "P"})
-		for _, p := range []string{"Q", "R"} {
-			b.refuse(ask{value: p + "/1/", process: p, queue: true})
-		}
+		heard := b.awaited("Q", "R")
 		if reply := b.must(b.run(wakeSource+releaseSource, 4, "P/1/me", 0, "")); reply != int64(1) || b.get(0, b.keys[0]) != "" {
 			t.Errorf("release = %v", reply)
 		}
@@ -479,11 +482,7 @@ func TestLeavePassesTheTurnOn(t *testing.T) {
 // A process that is slow to pass its turn on does so when the key is not kept for it any more.
 func TestLeavePassesOnATurnThatIsOver(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
-		heard := b.hear("Q", "R")
-		b.grant(ask{value: "P/1/me", process: "P"})
-		for _, p := range []string{"Q", "R"} {
-			b.refuse(ask{value: p + "/1/", process: p, queue: true})
-		}
+		heard := b.awaited("Q", "R")
 		b.release("P/1/me")
 		receive(t, "Q's wake", heard)
 		if err := b.clients[0].Del(t.Context(), b.keys[3]).Err(); err != nil { // as if its time were over
