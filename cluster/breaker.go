@@ -94,6 +94,9 @@ func (n *Node) probe(ctx context.Context) error {
 		return err
 	}
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
+	if err == nil {
+		n.c.found(ctx)
+	}
 	return err
 }
 
@@ -101,15 +104,21 @@ func (n *Node) probe(ctx context.Context) error {
 // was first met later on would be taken for one that stands in for another.
 func (n *Node) meetServers(ctx context.Context) error {
 	client, ok := n.client.(*redis.ClusterClient)
-	if !ok || n.met.Load() {
+	switch {
+	case !ok:
 		return nil
+	case n.met.Load():
+		return n.mark(ctx, client)
 	}
 	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error { return server.Ping(ctx).Err() })
+	if err == nil {
+		err = n.mark(ctx, client)
+	}
 	if err == nil && n.met.CompareAndSwap(false, true) && n.fresh.Load() {
 		n.mu.Lock()
 		until := n.youngUntil
 		n.mu.Unlock()
-		n.c.metYoung(n.c.since(time.Now()), until)
+		n.c.metYoung(until)
 	}
 	return err
 }

@@ -37,14 +37,15 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	newSet atomic.Bool // all nodes are freshly started: a set that was just made has forgotten nothing
+	founding atomic.Bool // it is being found out whether the set is new
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
 	mu         sync.Mutex
 	servers    map[string]*Node // by run_id
 	young      int              // nodes that were freshly started when first met
-	youngUntil int64            // when the first of them is so no longer
+	youngUntil int64            // when the first of them may be so no longer
+	settled    bool             // it is known whether the set is new
 
 	mail      mailbox
 	attending attendance
@@ -79,6 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
+	c.weigh()
 	if len(c.nodes)%2 == 0 {
 		c.Say(slog.LevelWarn, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
 	}
@@ -283,19 +285,6 @@ func (c *Cluster) pause(d time.Duration) bool {
 
 // since is now as nanoseconds of monotonic time, for atomics.
 func (c *Cluster) since(now time.Time) int64 { return int64(now.Sub(c.epoch)) }
-
-// metYoung counts a node that was freshly started when this process first met it, and stays so up to until. They are a
-// new set only if all are at one time: a node that is met when the others have long had a past may have had one too.
-func (c *Cluster) metYoung(now, until int64) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.young == 0 || until < c.youngUntil {
-		c.youngUntil = until
-	}
-	if c.young++; c.young == len(c.nodes) && now < c.youngUntil {
-		c.newSet.Store(true)
-	}
-}
 
 // claim gives the server with this run_id to n unless another node has it, and returns whose it is.
 func (c *Cluster) claim(runID string, n *Node) *Node {

@@ -18,13 +18,16 @@
 // A node that crashes may forget the locks it granted. On every new connection, before the first command, the node's
 // run_id and uptime are read; a node that restarted less than MaxTTL ago does not vote until then, when all that it can
 // have forgotten has expired. It still takes grants and renewals meanwhile. Nodes that sync an append-only file on every
-// write vote at once, and so do the nodes of a set that is new: all of them started less than MaxTTL before this process
-// met them, and none was seen restarting by it. A node that fails over (Sentinel, Redis Cluster) does not vote for MaxTTL
-// after its run_id changed, however its servers sync: the one that stands in was told what it knows with delay. A server
-// that does not tell its uptime votes; Check says so.
+// write vote at once. A node that fails over (Sentinel, Redis Cluster) does not vote for MaxTTL after its run_id changed,
+// however its servers sync: the one that stands in was told what it knows with delay. A server that does not tell its
+// uptime votes; Check says so.
 //
-// A process that opens when all nodes have restarted less than MaxTTL ago can not tell them from a new set, also if one of them
-// has forgotten what it granted: let MaxTTL pass while the nodes are restarted one after another.
+// The nodes of a set that is new vote at once too. A set is new if all of its nodes started less than MaxTTL ago and none
+// remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that it was founded
+// in this run, and those that open later let the nodes vote of which that is still true. The key does not expire.
+// Nodes that have all restarted, with their memory or but one of them with it, are not a new set: they are locked again
+// after MaxTTL, or at once with appendfsync always. Nor is it one when a node was missing while it was made, or when the
+// key could not be written.
 //
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
@@ -35,12 +38,13 @@
 // says for each rule what it is for; with the default prefix "lock:" they are together
 //
 //	ACL SETUSER redlock reset on >password
-//		~lock:* ~{lock:* &redlock:wake:* &redlock:election:lock:*
+//		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
 //		+ping +evalsha +eval +subscribe +publish +time +get +set +incrby +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //
-// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
+// Only a node that is a Redis Cluster needs +cluster|slots. ~redlock:mark and those of the last line are optional: without
+// the first the nodes of a new set do not vote before they have run for MaxTTL, and Check says so; without +info the node
 // always votes, also when it has just forgotten locks, and Check says so; without +config|get a node with appendfsync
 // always does not vote for MaxTTL after a restart, and Check says so; without the others a script is sent when it is
 // first needed.

@@ -27,6 +27,10 @@ type facts struct {
 	evicts      string // the eviction policy, "" where the server does not say
 }
 
+// uptimeError is by how much less than what a server says it may have run, or more: it subtracts whole seconds, the later of
+// which it read up to a tenth of a second ago.
+const uptimeError = 1100 * time.Millisecond
+
 // boot is when the server process started, by its own clock, to the second.
 func (f facts) boot() time.Time { return f.now.Add(-f.uptime) }
 
@@ -117,6 +121,9 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	if err == nil && unknown {
 		err = loadScripts(ctx, cn)
 	}
+	if err == nil && !n.many { // of several servers one has the mark: see meetServers
+		err = n.mark(ctx, cn)
+	}
 	if restarted {
 		n.tel.Restarted()
 		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
@@ -161,6 +168,7 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		}
 	}
 	n.runIDs[f.runID] = true
+	n.founded.Store(false)
 
 	// A server that stands in for another has forgotten what the other knew, however old it is itself. Where several
 	// servers stand behind one node, one that is first met later on is taken for such a one.
@@ -187,7 +195,6 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 	switch {
 	// One that syncs since this start may have forgotten before. And what a stand-in was never told it can not have synced.
 	case !first && !(f.fsyncAlways && before.fsyncAlways && !n.stands):
-		n.restarted.Store(true)
 		n.quarantine.Store(n.c.since(now) + int64(maxTTL))
 		return true, nil
 	case first:
@@ -196,11 +203,11 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		}
 		fresh := young > 0 && (alone || n.fresh.Load())
 		n.fresh.Store(fresh)
-		if until := n.c.since(now) + int64(young); alone || until < n.youngUntil {
+		if until := n.c.since(now) + int64(young-2*uptimeError); alone || until < n.youngUntil {
 			n.youngUntil = until
 		}
 		if fresh && !n.many {
-			n.c.metYoung(n.c.since(now), n.youngUntil)
+			n.c.metYoung(n.youngUntil)
 		}
 	}
 	return false, nil
@@ -216,7 +223,7 @@ func (e *sameServerError) Error() string {
 // votes reports whether a grant of this node counts at now.
 func (n *Node) votes(now time.Time) bool {
 	until := n.quarantine.Load()
-	return until == 0 || n.c.since(now) >= until || (!n.restarted.Load() && n.c.newSet.Load())
+	return until == 0 || n.c.since(now) >= until || n.founded.Load()
 }
 
 // BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: its last

@@ -26,7 +26,7 @@ type Node struct {
 	life       atomic.Pointer[Life]
 	boot       atomic.Int64 // see BootFloor
 	quarantine atomic.Int64 // c.since time until which the node does not vote; 0: it votes
-	restarted  atomic.Bool  // a restart was seen by this process
+	founded    atomic.Bool  // its present run has forgotten no grant: see markKey
 	subscribed atomic.Bool  // the mailbox is open here
 	met        atomic.Bool  // of a Redis Cluster: every server behind it was met
 	fresh      atomic.Bool  // of a Redis Cluster: every server met so far was freshly started
@@ -39,7 +39,9 @@ type Node struct {
 	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
 	debts  []debt
 
-	youngUntil int64 // c.since time at which the oldest server that was met first is not freshly started any more
+	marked     string // the runs in which it was marked last
+	unmarked   error  // why it could not be marked
+	youngUntil int64  // c.since time from which the oldest server that was met first may be MaxTTL old
 	pace       *backoff.ExponentialBackOff
 	lastUp     time.Time
 }

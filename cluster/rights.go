@@ -20,6 +20,7 @@ func Rights(prefix string) []Right {
 	return []Right{
 		{Rule: "~" + p + "*", For: "the locks, and what belongs to one that has a hash tag"},
 		{Rule: "~{" + p + "*", For: "what belongs to a lock: fence counter, queue, record"},
+		{Rule: "~" + markKey, Optional: true, For: "seeing that the set is new. Without it the nodes of a new set do not vote before they have run for MaxTTL"},
 		{Rule: "&redlock:wake:*", For: "waking the next process that waits"},
 		{Rule: "&redlock:election:" + p + "*", For: "hearing of a new leader"},
 		{Rule: "+ping", For: "finding a node that was down"},

@@ -50,11 +50,11 @@
 //
 // # Rights
 //
-// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line);
+// A user of the servers for sessions with the default prefix needs these rights (see package cluster for redlock:mark and the last line);
 // Update needs those of locks besides:
 //
 //	ACL SETUSER redlock reset on >password
-//		~session:*
+//		~session:* ~redlock:mark
 //		+ping +evalsha +eval +time +get +set +del +pexpire
 //		+hset +hget +hmget +hgetall +zadd +zrem +zrangebyscore +zremrangebyscore
 //		+info +config|get +script|exists +script|load

@@ -26,7 +26,8 @@ var scenarios = map[string]func(t *testing.T, s *scrapes){
 
 func locks(t *testing.T, s *scrapes) {
 	r := newRig(t, s, 3)
-	k := r.locker(r.open(true, patient), 20*time.Second)
+	c := r.open(true, patient)
+	k := r.locker(c, 20*time.Second)
 	other := r.locker(r.open(false, patient), 20*time.Second)
 	ctx := t.Context()
 	err := k.WithLock(ctx, "k", func(ctx context.Context) error {
@@ -45,6 +46,7 @@ func locks(t *testing.T, s *scrapes) {
 	r.has("redlock_lock_held", 0, true)
 
 	// Two in line in this process: one gets it by a hand-over.
+	r.listen(c)
 	inside, done := make(chan struct{}), make(chan error, 2)
 	first := func(context.Context) error { close(inside); r.has("redlock_lock_queue", 1, true); return nil }
 	go func() { done <- k.WithLock(ctx, "hot", first) }()

@@ -151,6 +151,7 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
 	r := newRig(t, s, 3)
 	c := r.open(true, patient)
+	r.listen(c)
 	var all []*lock.Locker
 	for _, key := range []string{"a", "b"} {
 		k := r.locker(c, 20*time.Second)

@@ -25,6 +25,7 @@ import (
 var needs = map[string]string{
 	"~lock:*":                  "lock",
 	"~{lock:*":                 "lock",
+	"~redlock:mark":            "check",
 	"&redlock:wake:*":          "wake",
 	"&redlock:election:lock:*": "observe",
 	"+ping":                    "open",
@@ -33,8 +34,8 @@ var needs = map[string]string{
 	"+subscribe":               "wake",
 	"+publish":                 "wake",
 	"+time":                    "check",
-	"+get":                     "lock",
-	"+set":                     "lock",
+	"+get":                     "check",
+	"+set":                     "check",
 	"+incrby":                  "lock",
 	"+del":                     "lock",
 	"+exists":                  "lock",

@@ -44,6 +44,15 @@ func (c *client) halt() bool {
 	return true
 }
 
+// end has the client's process end, and the next one begin.
+func (c *client) end() {
+	c.w.log("client %d's process ends", c.index)
+	c.mu.Lock()
+	end := c.endLife
+	c.mu.Unlock()
+	end()
+}
+
 func (c *client) goOn() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

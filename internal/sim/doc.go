@@ -11,7 +11,8 @@
 // The faults: packets that are slow, or so late that their sender has given up on them; packets that never arrive, and
 // with them everything behind them on their connection; commands that a node gets a second time, up to two seconds later;
 // nodes that crash and come back with their memory, with an old snapshot or with none; nodes that freeze and then execute
-// what they were sent; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
+// what they were sent; sets of which all nodes restart, one of them without its memory, just before a process meets them
+// for the first time; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
 // clients that stand still, their network and their work, and then go on as if nothing had been; processes that end, by
 // Close, and start anew; contexts that are cancelled at any moment.
 //
@@ -32,9 +33,9 @@
 // # What is not
 //
 // A process cannot be stopped between two of its instructions: the library's own timers run while its network and its
-// work stand still. Never do all nodes forget within one quarantine: they would be taken for a new set. Redis itself is not
-// here: the commands are those the scripts use, and a test makes the same random calls of the scripts on a node and on a real
-// server, if there is one; real servers under faults are for the chaos tests. A subscription is made in no time,
+// work stand still. Never do all nodes forget within one quarantine, nor a quorum of a new set. Redis itself is not
+// here: the commands are those the scripts use, and a test makes the same random calls of the scripts on a node and on a
+// real server, if there is one; real servers under faults are for the chaos tests. A subscription is made in no time,
 // because go-redis holds a mutex meanwhile. Virtual time cannot show what is slow.
 //
 // # The same again

@@ -19,6 +19,7 @@ var faults = []fault{
 	{"cut", 4, cut},
 	{"standstill", 2, standstill},
 	{"process ends", 1, endProcess},
+	{"rolling restart", 1, roll},
 }
 
 // hurt inflicts faults until the world's time for it is over, and ends them all.
@@ -60,16 +61,13 @@ func (w *world) inflict(rng *rand.Rand, under *sync.WaitGroup) {
 	}
 }
 
-// mayForget reports whether some node has not forgotten within one quarantine if n does: a set of which all nodes have just
-// started is taken for a new one, which votes at once. Of one that is new nothing may have been forgotten.
+// mayForget reports whether enough nodes have not forgotten within one quarantine if n does. One of them that remembers
+// shows that the set is not new; but of a set that is new, a quorum must remember what was granted at once.
 func (w *world) mayForget(n *node) bool {
 	if w.sabotage.hiddenRestarts {
 		return true
 	}
-	window := 2*maxTTL + 4*time.Second
-	if w.plan.age == 0 && time.Since(w.start) < window {
-		return false
-	}
+	const window = 2*maxTTL + 4*time.Second
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	others := 0
@@ -78,7 +76,11 @@ func (w *world) mayForget(n *node) bool {
 			others++
 		}
 	}
-	return others < len(w.nodes)-1
+	most := len(w.nodes) - 1
+	if w.plan.age == 0 && time.Since(w.start) < window {
+		most = (len(w.nodes) - 1) / 2
+	}
+	return others < most
 }
 
 func (w *world) forget(n *node, at time.Time) {
@@ -109,6 +111,32 @@ func crash(w *world, rng *rand.Rand) func() {
 		}
 		w.log("node %d is back", n.index)
 	}
+}
+
+// roll restarts all nodes, each in a moment, one of them without its memory, and has a process begin that has met none of
+// them before.
+func roll(w *world, rng *rand.Rand) func() {
+	client := w.clients[rng.IntN(len(w.clients))]
+	forgetful := w.nodes[rng.IntN(len(w.nodes))]
+	forgets := w.plan.forgets && !forgetful.aof && w.mayForget(forgetful)
+	for _, i := range rng.Perm(len(w.nodes)) {
+		n, m := w.nodes[i], kept
+		if n == forgetful && forgets {
+			m = lost
+		}
+		if !n.isUp() {
+			continue
+		}
+		w.log("node %d restarts, its memory %s", i, m)
+		if m == lost {
+			w.forget(n, time.Now())
+		}
+		n.crash()
+		n.restart(m)
+		time.Sleep(time.Duration(1 + rng.Int64N(int64(nodeTimeout))))
+	}
+	client.end()
+	return func() {}
 }
 
 func freeze(w *world, rng *rand.Rand) func() {
@@ -169,10 +197,6 @@ func standstill(w *world, rng *rand.Rand) func() {
 
 func endProcess(w *world, rng *rand.Rand) func() {
 	c := w.clients[rng.IntN(len(w.clients))]
-	w.log("client %d's process ends", c.index)
-	c.mu.Lock()
-	end := c.endLife
-	c.mu.Unlock()
-	end()
+	c.end()
 	return func() {}
 }

@@ -68,10 +68,10 @@ func (s *store) ensure(key string) *entry {
 	return e
 }
 
-// locks are the lock keys that live; what carries a hash tag is a companion of one.
+// locks are the lock keys that live.
 func (s *store) locks() (all []string) {
 	for _, k := range slices.Sorted(maps.Keys(s.keys)) {
-		if s.at(k) != nil && !strings.HasPrefix(k, "{") {
+		if s.at(k) != nil && strings.HasPrefix(k, "lock:") {
 			all = append(all, k)
 		}
 	}
@@ -120,6 +120,10 @@ func (s *store) set(a []string) any {
 			return failure("ERR invalid expire time in 'set' command")
 		}
 		e.expires = s.now.UnixMilli() + ms
+	} else if len(a) == 3 && strings.EqualFold(a[2], "nx") {
+		if s.at(a[0]) != nil {
+			return nil
+		}
 	} else if len(a) != 2 {
 		return failure("ERR syntax error")
 	}
