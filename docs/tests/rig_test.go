@@ -72,24 +72,6 @@ func (r *rig) locker(c *cluster.Cluster, ttl time.Duration) *lock.Locker {
 	return k
 }
 
-// listen opens the mailbox of a Cluster. Whoever can not hear whether another process waits soon stops handing over.
-func (r *rig) listen(c *cluster.Cluster) {
-	r.Helper()
-	select {
-	case <-c.Listen(deafEar{}):
-		c.Unlisten(deafEar{})
-	case <-r.Context().Done():
-		r.Fatal(context.Cause(r.Context()))
-	}
-}
-
-// deafEar is a listener that no message concerns.
-type deafEar struct{}
-
-func (deafEar) Message(*cluster.Node, string) bool { return false }
-func (deafEar) Unclaimed(*cluster.Node, string)    {}
-func (deafEar) Gap(*cluster.Node)                  {}
-
 func (r *rig) must(err error) {
 	r.Helper()
 	if err != nil {

@@ -26,8 +26,7 @@ var scenarios = map[string]func(t *testing.T, s *scrapes){
 
 func locks(t *testing.T, s *scrapes) {
 	r := newRig(t, s, 3)
-	c := r.open(true, patient)
-	k := r.locker(c, 20*time.Second)
+	k := r.locker(r.open(true, patient), 20*time.Second)
 	other := r.locker(r.open(false, patient), 20*time.Second)
 	ctx := t.Context()
 	err := k.WithLock(ctx, "k", func(ctx context.Context) error {
@@ -44,19 +43,6 @@ func locks(t *testing.T, s *scrapes) {
 	r.has("redlock_lock_attempt_seconds{error_type=}", 2, true)
 	r.has("redlock_lock_hold_seconds{redlock_end=released}", 2, true)
 	r.has("redlock_lock_held", 0, true)
-
-	// Two in line in this process: one gets it by a hand-over.
-	r.listen(c)
-	inside, done := make(chan struct{}), make(chan error, 2)
-	first := func(context.Context) error { close(inside); r.has("redlock_lock_queue", 1, true); return nil }
-	go func() { done <- k.WithLock(ctx, "hot", first) }()
-	<-inside
-	go func() { done <- k.WithLock(ctx, "hot", func(context.Context) error { return nil }) }()
-	r.must(<-done)
-	r.must(<-done)
-	r.has("redlock_lock_handovers_total", 1, true)
-	r.has("redlock_lock_hold_seconds{redlock_end=handed_over}", 1, true)
-	r.has("redlock_lock_queue", 0, true)
 
 	// Another process has it; a third waits when this one gets it.
 	l, err := other.Lock(ctx, "far")
@@ -81,6 +67,12 @@ func locks(t *testing.T, s *scrapes) {
 	r.must(<-got)
 	r.must(<-got)
 	r.has("redlock_lock_waiters:sum", 1)
+
+	// Two in line in this process: one gets it by a hand-over.
+	handOver(r, k, "hot", func() { r.has("redlock_lock_queue", 1, true) })
+	r.has("redlock_lock_handovers_total", 1, true)
+	r.has("redlock_lock_hold_seconds{redlock_end=handed_over}", 1, true)
+	r.has("redlock_lock_queue", 0, true)
 
 	// Two others have a node each.
 	for i, holder := range []string{"one", "two"} {

@@ -151,19 +151,18 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
 	r := newRig(t, s, 3)
 	c := r.open(true, patient)
-	r.listen(c)
 	var all []*lock.Locker
 	for _, key := range []string{"a", "b"} {
 		k := r.locker(c, 20*time.Second)
 		all = append(all, k)
-		handOver(r, k, key)
+		handOver(r, k, key, func() {})
 	}
 	r.has("redlock_lock_handovers_total", 2, true)
 	for _, k := range all {
 		r.must(k.Close(t.Context()))
 	}
 	r.has("redlock_lock_handovers_total", 2, true)
-	handOver(r, r.locker(c, 20*time.Second), "c")
+	handOver(r, r.locker(c, 20*time.Second), "c", func() {})
 	r.has("redlock_lock_handovers_total", 3, true)
 	r.must(c.Close(t.Context()))
 	if text := r.text("redlock_lock_handovers"); text != "" {
@@ -171,19 +170,26 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	}
 }
 
-// handOver has one caller give the lock to another.
-func handOver(r *rig, k *lock.Locker, key string) {
+// handOver has one caller give the lock to another, once. It is given back to the nodes instead while this process can not
+// hear yet whether others wait for it, if the first holds it for long then; so it is tried until it is given on.
+func handOver(r *rig, k *lock.Locker, key string, holding func()) {
 	r.Helper()
-	inside, done := make(chan struct{}), make(chan error, 2)
-	go func() {
-		done <- k.WithLock(r.Context(), key, func(context.Context) error {
-			close(inside)
-			nodetest.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits == 1 })
-			return nil
-		})
-	}()
-	<-inside
-	go func() { done <- k.WithLock(r.Context(), key, func(context.Context) error { return nil }) }()
-	r.must(<-done)
-	r.must(<-done)
+	before := k.Stats().HandOvers
+	nodetest.Eventually(r.T, "a hand-over", func() bool {
+		inside, done := make(chan struct{}), make(chan error, 2)
+		go func() {
+			done <- k.WithLock(r.Context(), key, func(context.Context) error {
+				waits := k.Stats().Waits
+				close(inside)
+				nodetest.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
+				holding()
+				return nil
+			})
+		}()
+		<-inside
+		go func() { done <- k.WithLock(r.Context(), key, func(context.Context) error { return nil }) }()
+		r.must(<-done)
+		r.must(<-done)
+		return k.Stats().HandOvers > before
+	})
 }
