@@ -41,7 +41,7 @@
 //   - no error comes back that a fault does not explain
 //   - when the faults are over, every client gets every key once more
 //   - one TTL after the last operation no lock is left on any node, one MaxTTL after it nothing but fence counters
-//     and records, and nothing ever lives for ever
+//     and records, and nothing ever lives for ever but the mark that every node has
 //   - all of it together has a sequential explanation (porcupine); running out of time counts as none
 //   - clients did acquire, also while faults lasted
 //
