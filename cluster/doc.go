@@ -25,9 +25,9 @@
 // The nodes of a set that is new vote at once too. A set is new if all of its nodes started less than MaxTTL ago and none
 // remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that it was founded
 // in this run, and those that open later let the nodes vote of which that is still true. The key does not expire.
-// Nodes that have all restarted, with their memory or but one of them with it, are not a new set: they are locked again
-// after MaxTTL, or at once with appendfsync always. Nor is it one when a node was missing while it was made, or when the
-// key could not be written.
+// Nodes that have all restarted are not a new set if one of them remembers: they vote again after MaxTTL, or at once with
+// appendfsync always. While a node of a new set is missing, or the key can not be written, its nodes do not vote before
+// they have run for MaxTTL either.
 //
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
