@@ -15,7 +15,7 @@ func Rights(prefix string) []cluster.Right {
 	p := globEscape.Replace(prefix)
 	return []cluster.Right{
 		{Rule: "~" + p + "*", For: "entries, leases and tags"},
-		{Rule: "~redlock:mark", Optional: true, For: "Cluster.Check, and who takes locks on the same Cluster"},
+		{Rule: "~redlock:mark", For: "every Cluster: see its package"},
 		{Rule: "&redlock:cache:wake:*", For: "telling who waits that a load has ended"},
 		{Rule: "&redlock:cache:drop:" + p, For: "telling memories what was stored or deleted"},
 		{Rule: "+ping", For: "finding a node that was down"},

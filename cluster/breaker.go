@@ -95,7 +95,7 @@ func (n *Node) probe(ctx context.Context) error {
 	}
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
-		n.c.found(ctx)
+		n.c.found()
 	}
 	return err
 }

@@ -97,13 +97,6 @@ func (n *Node) check(ctx context.Context) []Finding {
 	} else if !n.Votes() {
 		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
 	}
-	n.mu.Lock()
-	unmarked := n.unmarked
-	n.mu.Unlock()
-	if unmarked != nil {
-		add(Note, "can not be marked ("+unmarked.Error()+"), so in a new set it does not vote before it has run for MaxTTL",
-			"allow to this user ~"+markKey+", +get and +set")
-	}
 	if f.evicts != "" && f.evicts != "noeviction" {
 		add(Danger, "evicts keys when its memory is full (maxmemory-policy "+f.evicts+")", "CONFIG SET maxmemory-policy noeviction")
 	}

@@ -37,7 +37,8 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	founding atomic.Bool // it is being found out whether the set is new
+	founding atomic.Bool   // it is being, or was, found out whether the set is new
+	settled  chan struct{} // closed when that is known, or will not be
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
@@ -45,7 +46,6 @@ type Cluster struct {
 	servers    map[string]*Node // by run_id
 	young      int              // nodes that were freshly started when first met
 	youngUntil int64            // when the first of them may be so no longer
-	settled    bool             // it is known whether the set is new
 
 	mail      mailbox
 	attending attendance
@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, process: rand.Text(), epoch: time.Now(),
-		idle: make(chan struct{}, 1), closed: make(chan struct{}), servers: map[string]*Node{},
+		idle: make(chan struct{}, 1), closed: make(chan struct{}), settled: make(chan struct{}), servers: map[string]*Node{},
 	}
 	if c.tel, err = telemetry.New(cfg.MeterProvider, cfg.TracerProvider, cfg.KeyAttribute); err != nil {
 		return nil, fieldError("Config.MeterProvider", "%v", err)
@@ -80,6 +80,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
+	c.awaitFounding(ctx)
 	c.weigh()
 	if len(c.nodes)%2 == 0 {
 		c.Say(slog.LevelWarn, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
@@ -165,7 +166,7 @@ func misconfigured(err error) bool {
 	if errors.As(err, &op) && op.Op == "remote error" { // crypto/tls: the server refused the handshake
 		return true
 	}
-	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "ERR invalid password", "ERR DB index", "ERR AUTH"} {
+	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "WRONGTYPE", "ERR invalid password", "ERR DB index", "ERR AUTH"} {
 		if saidBy(err, word) {
 			return true
 		}

@@ -35,7 +35,7 @@ type Config struct {
 	Clients map[string]redis.UniversalClient
 
 	// MaxTTL is the longest TTL that may be asked for, and how long a restarted node that may have forgotten grants
-	// does not vote. Default 60 s, at least 1 s. All processes on the same nodes should have the same.
+	// does not vote. Default 60 s, at least 1 s. All processes on the same nodes must have the same.
 	MaxTTL time.Duration
 
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a

@@ -22,12 +22,11 @@
 // however its servers sync: the one that stands in was told what it knows with delay. A server that does not tell its
 // uptime votes; Check says so.
 //
-// The nodes of a set that is new vote at once too. A set is new if all of its nodes started less than MaxTTL ago and none
-// remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that it was founded
-// in this run, and those that open later let the nodes vote of which that is still true. The key does not expire.
-// Nodes that have all restarted are not a new set if one of them remembers: they vote again after MaxTTL, or at once with
-// appendfsync always. While a node of a new set is missing, or the key can not be written, its nodes do not vote before
-// they have run for MaxTTL either.
+// The nodes of a set that is new vote at once too. It is new if all of its nodes are for certain younger than MaxTTL and
+// none remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that they were
+// founded together in these runs, and those that open later let the nodes vote of which that is still true. The key does
+// not expire. Nodes that have all restarted are not a new set if one of them remembers: they vote again after MaxTTL.
+// While a node of a new set is missing, or some but not all sync every write, the others wait until they have run for MaxTTL.
 //
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
@@ -43,8 +42,7 @@
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //
-// Only a node that is a Redis Cluster needs +cluster|slots. ~redlock:mark and those of the last line are optional: without
-// the first the nodes of a new set do not vote before they have run for MaxTTL, and Check says so; without +info the node
+// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
 // always votes, also when it has just forgotten locks, and Check says so; without +config|get a node with appendfsync
 // always does not vote for MaxTTL after a restart, and Check says so; without the others a script is sent when it is
 // first needed.

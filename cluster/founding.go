@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,67 +14,113 @@ import (
 )
 
 // The nodes of a set that was just made vote at once: nothing was ever granted on them. Their ages alone do not show that:
-// nodes that have all restarted lately are as young, and one of them may have forgotten a grant. So every node is marked
-// with the run_ids of its servers, in a key that it keeps for as long as it keeps anything:
+// nodes that have all restarted lately are as young, and one of them may have forgotten a grant. So every node has a mark, a
+// key that it keeps for as long as it keeps anything, with run_ids of servers:
 //
-//	met <runs>      by whoever comes to a node that has no mark, before anything else is asked of it;
-//	founded <runs>  on all nodes, by a process that has met them all, and then found them young and no mark on any but that
-//	                they were met in this run.
+//	met <run>           by whoever comes to a node without one, before anything else is asked of it;
+//	founded <run> ...   on all nodes, by a process that has met them all, and then found them all young and none with
+//	                    another mark than that it was met in this run.
 //
-// Nothing is granted before the set is founded or a node has run for MaxTTL. So at the moment at which a process finds what
-// lets it found the set, there has been no grant yet, and a server that runs on since has forgotten none: it votes for
-// everyone who finds it founded in its present run. A mark of another run has outlived a restart: such a set is not
-// new, nor is one of which some nodes were founded and others only met. Their nodes vote when they have run for MaxTTL.
-// That holds for as long as one node remembers.
+// No process counts a grant that it asked for before the set was founded and before the node was MaxTTL old. So when a process
+// finds what lets it found the set, there has been no grant of this set yet, and a server that runs on since has forgotten
+// none: it votes for whoever finds it founded together with a quorum of the others, which tells this set from another one
+// that it is in as well. Any other mark of another run has outlived a restart, and shows that the set is not new.
+// So it is known as long as one node remembers.
 
 // markKey is the key of a node's mark. It stands outside every prefix, for it is the same whatever the locks are called.
 const markKey = "redlock:mark"
+
+// errUnmarked stands beside the reason: of an error with one reason go-redis shows that alone.
+var errUnmarked = errors.New("can not be marked")
 
 const (
 	met     = "met "
 	founded = "founded "
 )
 
-// runsLocked names the servers behind the node as far as this process met them.
-func (n *Node) runsLocked() string { return strings.Join(slices.Sorted(maps.Keys(n.runIDs)), ",") }
+// runLocked names the server behind the node; the servers, of a Redis Cluster. It is "" as long as none was met that
+// tells.
+func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(n.runIDs)), ",") }
 
-func (n *Node) runs() string {
+// mark reads the node's mark, and makes one if there is none. A server that has none and takes none is not asked for locks:
+// nothing would show later on that it has granted some.
+func (n *Node) mark(ctx context.Context, via redis.Cmdable) error {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.runsLocked()
-}
-
-// mark marks the node as met, once in each run, unless it has a mark. A server that refuses is asked again on the next
-// connection; only a connection that does not work is an error.
-func (n *Node) mark(ctx context.Context, via asker) error {
-	n.mu.Lock()
-	runs, done := n.runsLocked(), n.marked
+	run, done := n.runLocked(), n.marked
 	n.mu.Unlock()
-	if runs == "" || runs == done {
+	if done {
 		return nil
 	}
-	var put, got *redis.Cmd
-	_, err := via.Pipelined(ctx, func(p redis.Pipeliner) error {
-		put = p.Do(ctx, "set", markKey, met+runs, "nx")
-		got = p.Do(ctx, "get", markKey)
-		return nil
-	})
-	if err != nil && !answered(err) {
-		return err
-	}
-	text, err := got.Text()
-	if put.Err() != nil && !errors.Is(put.Err(), redis.Nil) { // nil: it has a mark
-		err = put.Err()
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.unmarked = err; err == nil && n.runsLocked() == runs {
-		n.marked = runs
-		if text == founded+runs {
-			n.founded.Store(true)
+	text, err := via.Get(ctx, markKey).Result()
+	if errors.Is(err, redis.Nil) {
+		if err = via.SetArgs(ctx, markKey, met+run, redis.SetArgs{Mode: "NX"}).Err(); err == nil || errors.Is(err, redis.Nil) {
+			text, err = via.Get(ctx, markKey).Result()
 		}
 	}
+	switch {
+	case saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
+		return nil
+	case saidBy(err, "NOPERM"):
+		return fmt.Errorf("%w: %w; this user needs ~%s +get +set", errUnmarked, err, markKey)
+	case err != nil && answered(err):
+		return fmt.Errorf("%w: %s: %w", errUnmarked, markKey, err)
+	case err != nil:
+		return err
+	}
+	n.learnMark(run, text)
+	n.c.reckon()
 	return nil
+}
+
+func (n *Node) learnMark(run, text string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.runLocked() == run {
+		n.marked, n.markText = true, text
+	}
+}
+
+// marks are the runs and the marks of all nodes, as far as they are known.
+func (c *Cluster) marks() (runs, marks []string) {
+	for _, n := range c.nodes {
+		n.mu.Lock()
+		runs, marks = append(runs, n.runLocked()), append(marks, n.markText)
+		n.mu.Unlock()
+	}
+	return runs, marks
+}
+
+// reckon has the nodes vote at once that were founded, and run since.
+func (c *Cluster) reckon() {
+	runs, marks := c.marks()
+	for i, n := range c.nodes {
+		if stands(marks[i], runs[i], runs) {
+			n.stand(runs[i])
+		}
+	}
+}
+
+// stands reports whether a node with this mark, in this run, was founded in it with a quorum of the nodes of a set that have
+// these runs.
+func stands(mark, run string, runs []string) bool {
+	text, ok := strings.CutPrefix(mark, founded)
+	names, there := strings.Fields(text), 0
+	for _, r := range runs {
+		if slices.Contains(names, r) {
+			there++
+		}
+	}
+	return ok && slices.Contains(names, run) && len(names) == len(runs) && there >= Quorum(len(runs))
+}
+
+// stand has the node vote for as long as this is its run. One that this process has seen in another run never does: it may
+// have been told by a server that stood in for it what it is to know.
+func (n *Node) stand(run string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.runLocked() == run && !n.changed {
+		n.founded.Store(true)
+	}
 }
 
 // standing is what the marks of all nodes say of the set.
@@ -81,19 +128,24 @@ type standing int
 
 const (
 	unfounded    standing = iota // it is new
-	beingFounded                 // some nodes are founded: a process is at it, or the others have restarted since
+	beingFounded                 // some nodes are founded and the others will be, unless the process that is at it has ended
 	isFounded                    // all are
 	established                  // it is not new
 )
 
-// standingOf reads the marks of nodes that run as runs says.
+// foundingOf is the mark of nodes that are founded in these runs. It is the same in whatever order a process has them.
+func foundingOf(runs []string) string {
+	return founded + strings.Join(slices.Sorted(slices.Values(runs)), " ")
+}
+
+// standingOf reads the marks of nodes in these runs.
 func standingOf(marks, runs []string) standing {
-	got := 0
+	got, founding := 0, foundingOf(runs)
 	for i, mark := range marks {
 		switch mark {
-		case founded + runs[i]:
+		case founding:
 			got++
-		case "", met + runs[i]:
+		case met + runs[i]:
 		default:
 			return established
 		}
@@ -107,90 +159,87 @@ func standingOf(marks, runs []string) standing {
 	return beingFounded
 }
 
-// found has the nodes vote at once if the set is new, or was founded and they run since. Every probe that reached a node ends
-// with it; all but the one of the last node find that others are still to be met.
-func (c *Cluster) found(ctx context.Context) {
-	if !c.allYoung(time.Now()) || !c.founding.CompareAndSwap(false, true) {
-		return
+// found has it found out whether the set is new, once all nodes were met and are young.
+func (c *Cluster) found() {
+	if c.allYoung(time.Now()) && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
+		close(c.settled)
 	}
-	defer c.founding.Store(false)
-	runs := make([]string, len(c.nodes))
-	for i, n := range c.nodes {
-		runs[i] = n.runs()
-	}
-	isNew, done := false, false
-	for pace := newPace(); ; {
-		if !isNew { // once it is, it stays so: there was no grant when this process had met these servers
-			isNew, done = c.look(ctx, runs)
+}
+
+// beFounded founds the set if it is new. It ends when that is done, or can not be any more.
+func (c *Cluster) beFounded() {
+	defer close(c.settled)
+	runs, _ := c.marks()
+	isNew := false // there was no grant when this process had met these servers, so it stays so
+	for pace := newPace(); c.allYoung(time.Now()); {
+		if !isNew && c.readMarks(runs) == nil {
+			_, marks := c.marks()
+			switch standingOf(marks, runs) {
+			case unfounded:
+				isNew = true
+			case isFounded, established:
+				return
+			}
 		}
-		if isNew {
-			done = c.inscribe(ctx, runs)
-		}
-		if done {
-			c.settle()
+		if isNew && c.inscribe(runs) == nil {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if !c.pause(pace.NextBackOff()) {
 			return
-		case <-time.After(pace.NextBackOff()):
 		}
 	}
 }
 
-// look reads the marks. It reports whether the set is new, or else whether looking again would not change anything: where
-// some nodes are founded and others only met, a process may be writing.
-func (c *Cluster) look(ctx context.Context, runs []string) (isNew, done bool) {
-	if !c.allYoung(time.Now()) {
-		return false, true
-	}
-	marks, err := c.onAll(ctx, func(int) []any { return []any{"get", markKey} })
-	if err != nil {
-		return false, answered(err)
-	}
-	for i, n := range c.nodes {
-		if marks[i] == founded+runs[i] {
-			n.stand(runs[i])
+// readMarks reads the marks of all nodes again.
+func (c *Cluster) readMarks(runs []string) error {
+	err := c.onAll(func(ctx context.Context, n *Node) error {
+		text, err := n.client.Get(ctx, markKey).Result()
+		if err == nil || errors.Is(err, redis.Nil) {
+			n.learnMark(runs[n.index], text)
+			return nil
 		}
-	}
-	is := standingOf(marks, runs)
-	return is == unfounded, is == isFounded || is == established
+		return err
+	})
+	c.reckon()
+	return err
 }
 
-// inscribe writes on all nodes that they were founded, and has them vote. It reports whether it succeeded, or never will.
-func (c *Cluster) inscribe(ctx context.Context, runs []string) (done bool) {
-	_, err := c.onAll(ctx, func(i int) []any { return []any{"set", markKey, founded + runs[i]} })
+// inscribe writes on all nodes that they are founded.
+func (c *Cluster) inscribe(runs []string) error {
+	text := foundingOf(runs)
+	err := c.onAll(func(ctx context.Context, n *Node) error { return n.client.Set(ctx, markKey, text, 0).Err() })
 	if err == nil {
 		for i, n := range c.nodes {
-			n.stand(runs[i])
+			n.learnMark(runs[i], text)
 		}
+		c.reckon()
 	}
-	return answered(err)
+	return err
 }
 
-// stand has the node vote for as long as it runs as runs says.
-func (n *Node) stand(runs string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.runsLocked() == runs {
-		n.founded.Store(true)
-	}
-}
-
-// onAll runs a command on all nodes. A reply that is nil is "".
-func (c *Cluster) onAll(ctx context.Context, command func(i int) []any) ([]string, error) {
-	replies, errs := make([]string, len(c.nodes)), make([]error, len(c.nodes))
+// onAll asks all nodes at once.
+func (c *Cluster) onAll(ask func(ctx context.Context, n *Node) error) error {
+	errs := make([]error, len(c.nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.nodes {
-		wg.Go(func() {
-			replies[i], errs[i] = n.client.Do(ctx, command(i)...).Text()
-			if errors.Is(errs[i], redis.Nil) {
-				errs[i] = nil
-			}
-		})
+		wg.Go(func() { errs[i] = ask(c.ctx, n) })
 	}
 	wg.Wait()
-	return replies, errors.Join(errs...)
+	return errors.Join(errs...)
+}
+
+// awaitFounding waits until it is known whether the set is new, if that is being found out, but not for long.
+func (c *Cluster) awaitFounding(ctx context.Context) {
+	if !c.founding.Load() {
+		return
+	}
+	patience := time.NewTimer(2 * c.cfg.NodeTimeout)
+	defer patience.Stop()
+	select {
+	case <-c.settled:
+	case <-patience.C:
+	case <-ctx.Done():
+	}
 }
 
 // metYoung counts a node that was freshly started when this process first met it, and stays so up to until. The set may be
@@ -204,16 +253,8 @@ func (c *Cluster) metYoung(until int64) {
 	c.young++
 }
 
-// allYoung reports whether it is to be found out whether the set is new.
 func (c *Cluster) allYoung(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.settled && c.young == len(c.nodes) && c.since(now) < c.youngUntil
-}
-
-// settle ends the finding out.
-func (c *Cluster) settle() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.settled = true
+	return c.young == len(c.nodes) && c.since(now) < c.youngUntil
 }

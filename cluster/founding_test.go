@@ -23,34 +23,46 @@ func again(t *testing.T, s nodetest.Set, i int, lose bool) {
 	eventually(t, "it answers again", func() bool { return client.Ping(t.Context()).Err() == nil })
 }
 
-// Every process that opens a set for the first time, or a set of which some have restarted, has to come to the same as one
-// that was there all along.
+// alone opens the set of one node that a node of s is to whoever knows it only.
+func alone(t *testing.T, s nodetest.Set, i int) {
+	t.Helper()
+	c, err := tryOpen(t, Config{URLs: s.URLs()[i : i+1], NodeTimeout: 2 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it votes in the set of one", c.Nodes()[0].Votes)
+}
+
 func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 	t.Parallel()
-	type restart struct {
-		node int
-		lose bool
+	forgets := func(i int) func(*testing.T, nodetest.Set) {
+		return func(t *testing.T, s nodetest.Set) { again(t, s, i, true) }
 	}
+	remembers := func(i int) func(*testing.T, nodetest.Set) {
+		return func(t *testing.T, s nodetest.Set) { again(t, s, i, false) }
+	}
+	type steps []func(*testing.T, nodetest.Set)
 	for _, tt := range []struct {
-		name     string
-		restarts []restart
-		want     []bool
+		name  string
+		steps steps
+		want  []bool
 	}{
 		{"none restarted", nil, []bool{true, true, true}},
-		{"one forgot", []restart{{1, true}}, []bool{true, false, true}},
-		{"one restarted with its memory", []restart{{1, false}}, []bool{true, false, true}},
-		{"a quorum forgot", []restart{{1, true}, {0, true}}, []bool{false, false, true}},
-		{"all restarted with their memory", []restart{{0, false}, {1, false}, {2, false}}, []bool{false, false, false}},
-		{"all restarted, and one forgot", []restart{{0, false}, {1, true}, {2, false}}, []bool{false, false, false}},
-		{"all restarted, and one did not forget", []restart{{0, true}, {1, true}, {2, false}}, []bool{false, false, false}},
-		{"all forgot, so they are a new set", []restart{{0, true}, {1, true}, {2, true}}, []bool{true, true, true}},
+		{"one forgot", steps{forgets(1)}, []bool{true, false, true}},
+		{"one restarted with its memory", steps{remembers(1)}, []bool{true, false, true}},
+		{"one forgot, and is another set for somebody", steps{forgets(1), func(t *testing.T, s nodetest.Set) { alone(t, s, 1) }}, []bool{true, false, true}},
+		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, false}},
+		{"all restarted with their memory", steps{remembers(0), remembers(1), remembers(2)}, []bool{false, false, false}},
+		{"all restarted, and one forgot", steps{remembers(0), forgets(1), remembers(2)}, []bool{false, false, false}},
+		{"all restarted, and one did not forget", steps{forgets(0), forgets(1), remembers(2)}, []bool{false, false, false}},
+		{"all forgot, so they are a new set", steps{forgets(0), forgets(1), forgets(2)}, []bool{true, true, true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 				open(t, s)
-				for _, r := range tt.restarts {
-					again(t, s, r.node, r.lose)
+				for _, step := range tt.steps {
+					step(t, s)
 				}
 				for range 2 { // what the first one writes must not change what the second one finds
 					if got := votes(open(t, s)); !slices.Equal(got, tt.want) {
@@ -62,14 +74,13 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 	}
 }
 
-// A node that was met for the first time may have been met by others, whom it granted something, before it forgot that.
-func TestANodeThatWasMissingWhenTheSetWasMadeDoesNotFoundIt(t *testing.T) {
+func TestASetIsFoundedWhenItsLastNodeIsMet(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
 		s.Stop(2)
 		c := open(t, s, impatient)
-		if got, want := votes(c), []bool{false, false, true}; !slices.Equal(got[:2], want[:2]) {
-			t.Errorf("before all were met votes are %v, want %v", got, want)
+		if got := votes(c); got[0] || got[1] {
+			t.Errorf("before all were met votes are %v", got)
 		}
 		again(t, s, 2, true)
 		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
@@ -101,21 +112,11 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-		c := open(t, s, impatient, func(cfg *Config) { cfg.Partial = true })
-		empty(t, s)
-		c.settled = false
-		for _, n := range c.nodes {
-			n.founded.Store(false)
-		}
-		runs := []string{c.nodes[0].runs(), "an earlier run", c.nodes[2].runs()}
-		if isNew, done := c.look(t.Context(), runs); !isNew || done {
-			t.Errorf("nodes without marks: new %t, done %t", isNew, done)
-		}
-		if !c.inscribe(t.Context(), runs) {
-			t.Error("it was not written")
-		}
-		if got, want := votes(c), []bool{true, false, true}; !slices.Equal(got, want) {
-			t.Errorf("votes are %v, want %v", got, want)
+		c := open(t, s)
+		runs, _ := c.marks()
+		runs[1] = "earlier"
+		if err := c.inscribe(runs); err != nil {
+			t.Fatal(err)
 		}
 		if got, want := votes(open(t, s)), []bool{true, false, true}; !slices.Equal(got, want) {
 			t.Errorf("for who opens later votes are %v, want %v", got, want)
@@ -123,32 +124,43 @@ func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
 	})
 }
 
-// empty empties the nodes.
-func empty(t *testing.T, s nodetest.Set) {
-	t.Helper()
-	for i := range s.Len() {
-		if err := nodetest.Client(t, s, i).FlushAll(t.Context()).Err(); err != nil {
+// What is written under way is read again, and what nobody finishes is not waited for for long.
+func TestASetThatIsBeingFoundedVotesWhenThatIsDone(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		first := open(t, s)
+		runs, _ := first.marks()
+		for i, text := range []string{foundingOf(runs), met + runs[1], met + runs[2]} {
+			if err := nodetest.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c := open(t, s, impatient)
+		if got, want := votes(c), []bool{true, false, false}; !slices.Equal(got, want) {
+			t.Errorf("votes are %v, want %v", got, want)
+		}
+		if err := first.inscribe(runs); err != nil {
 			t.Fatal(err)
 		}
-	}
+		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
+	})
 }
 
 func TestWhatMarksSayOfASet(t *testing.T) {
-	runs := []string{"a", "b"}
+	runs := []string{"b", "a"}
 	for _, tt := range []struct {
 		marks [2]string
 		want  standing
 	}{
-		{[2]string{"", ""}, unfounded},
-		{[2]string{met + "a", met + "b"}, unfounded},
-		{[2]string{met + "a", ""}, unfounded},
-		{[2]string{met + "a", met + "B"}, established},
-		{[2]string{met + "a", founded + "B"}, established},
-		{[2]string{founded + "a", founded + "B"}, established},
-		{[2]string{founded + "a", met + "b"}, beingFounded},
-		{[2]string{"", founded + "b"}, beingFounded},
-		{[2]string{founded + "a", founded + "b"}, isFounded},
-		{[2]string{"whatever", "b"}, established},
+		{[2]string{"met b", "met a"}, unfounded},
+		{[2]string{"met b", "met A"}, established},
+		{[2]string{"met b", ""}, established},
+		{[2]string{"met b", "met "}, established},
+		{[2]string{"met b", "founded b"}, established},
+		{[2]string{"founded A b", "met a"}, established},
+		{[2]string{"founded a b", "met a"}, beingFounded},
+		{[2]string{"founded a b", "founded a b"}, isFounded},
+		{[2]string{"whatever", "a"}, established},
 	} {
 		if got := standingOf(tt.marks[:], runs); got != tt.want {
 			t.Errorf("%q: %v, want %v", tt.marks, got, tt.want)
@@ -156,30 +168,82 @@ func TestWhatMarksSayOfASet(t *testing.T) {
 	}
 }
 
-// Where the mark can not be read or written nothing is known, and who knows nothing waits.
-func TestASetThatCanNotBeMarkedIsNotNew(t *testing.T) {
+func TestWhichMarksLetANodeVote(t *testing.T) {
+	for mark, want := range map[string]bool{
+		"founded a b c": true, "founded a b x": true, "founded a x y": false, "founded x b c": false,
+		"founded a b": false, "founded a b c d": false, "met a": false, "": false, "founded": false,
+	} {
+		if got := stands(mark, "a", []string{"a", "b", "c"}); got != want {
+			t.Errorf("%q: %t, want %t", mark, got, want)
+		}
+		if stands(mark, "", []string{"", "b", "c"}) {
+			t.Errorf("%q lets a node vote that was not met", mark)
+		}
+	}
+}
+
+// A master that was demoted has been told by the other what it knows, and its run is the same when it is master again.
+func TestANodeThatComesBackToARunIsNotFounded(t *testing.T) {
+	now := time.Now()
+	c := bareCluster(now, 1)
+	n := c.nodes[0]
+	for i, run := range []string{"a", "b", "a"} {
+		if _, err := n.learn(facts{runID: run, now: now}, now, now); err != nil {
+			t.Fatal(err)
+		}
+		n.learnMark(run, "founded a")
+		c.reckon()
+		if got, want := n.votes(now), i == 0; got != want {
+			t.Errorf("after %d fail-overs it votes: %t", i, got)
+		}
+	}
+}
+
+// Without a mark nothing would show that a set that has restarted is not new.
+func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(t *testing.T, admin *redis.Client) error{
-		"the user may not": func(t *testing.T, admin *redis.Client) error {
+	for name, tt := range map[string]struct {
+		spoil func(t *testing.T, admin *redis.Client) error
+		want  string
+	}{
+		"the user may not": {func(t *testing.T, admin *redis.Client) error {
 			return admin.Do(t.Context(), "acl", "setuser", "default", "resetkeys", "~lock:*").Err()
-		},
-		"it is another's key": func(t *testing.T, admin *redis.Client) error {
+		}, "this user needs ~redlock:mark +get +set"},
+		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
 			return admin.RPush(t.Context(), markKey, "x").Err()
-		},
+		}, "can not be marked: redlock:mark: WRONGTYPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := nodetest.Real(t, 3, redisproc.Options{})
-			if err := spoil(t, nodetest.Client(t, s, 1)); err != nil {
+			if err := tt.spoil(t, nodetest.Client(t, s, 1)); err != nil {
 				t.Fatal(err)
 			}
-			c := open(t, s)
-			if got, want := votes(c), []bool{false, false, false}; !slices.Equal(got, want) {
-				t.Errorf("votes are %v, want %v", got, want)
-			}
-			if got, want := findings(c.Check(t.Context())), "node "+c.Nodes()[1].Name()+": can not be marked ("; strings.Count(got, want) != 1 || strings.Count(got, "can not be marked") != 1 {
-				t.Errorf("Check says\n%s\nwant it to say %q once", got, want)
+			if _, err := tryOpen(t, Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second}); err == nil ||
+				!strings.Contains(err.Error(), tt.want) || strings.Count(err.Error(), "node ") != 1 {
+				t.Errorf("%v, want it to say %q of one node", err, tt.want)
 			}
 		})
+	}
+}
+
+// One to whom a server does not tell its run takes locks on it as well.
+func TestAMarkIsMadeByWhoIsNotToldOfRestarts(t *testing.T) {
+	t.Parallel()
+	s := nodetest.Real(t, 1, redisproc.Options{})
+	admin := nodetest.Client(t, s, 0)
+	may := func(rule string) {
+		t.Helper()
+		if err := admin.Do(t.Context(), "acl", "setuser", "default", rule).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	may("-info")
+	if !open(t, s).Nodes()[0].Votes() {
+		t.Error("a server that does not tell its uptime does not vote")
+	}
+	may("+info")
+	if open(t, s).Nodes()[0].Votes() {
+		t.Error("a node on which locks may have been granted is taken for a new one")
 	}
 }

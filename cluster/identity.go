@@ -18,6 +18,7 @@ type facts struct {
 	uptime      time.Duration // whole seconds
 	now         time.Time     // the server's clock, TIME
 	replica     bool
+	sentinel    bool   // not a node, but one of those who say where it is
 	loading     bool   // reads its files, and does not say meanwhile that it keeps an append-only file
 	aof         bool   // keeps an append-only file
 	fsync       string // when it syncs it: "always", "everysec" or "no"; "" where it does not say
@@ -86,6 +87,8 @@ func parseInfo(text string) facts {
 			if s, err := strconv.ParseInt(value, 10, 32); err == nil && s >= 0 {
 				f.uptime = time.Duration(s) * time.Second
 			}
+		case "redis_mode":
+			f.sentinel = value == "sentinel"
 		case "role":
 			f.replica = value == "slave"
 		case "loading":
@@ -110,6 +113,8 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 		return err
 	}
 	switch {
+	case f.sentinel:
+		return nil
 	case f.replica:
 		return errReplica
 	case f.loading:
@@ -169,6 +174,7 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 	}
 	n.runIDs[f.runID] = true
 	n.founded.Store(false)
+	n.marked, n.markText, n.changed = false, "", n.changed || !first
 
 	// A server that stands in for another has forgotten what the other knew, however old it is itself. Where several
 	// servers stand behind one node, one that is first met later on is taken for such a one.
@@ -201,9 +207,10 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		if young > 0 && !f.fsyncAlways {
 			n.quarantine.Store(max(n.quarantine.Load(), n.c.since(now)+int64(young)))
 		}
-		fresh := young > 0 && (alone || n.fresh.Load())
+		// What votes in any case may have granted something before the set is founded.
+		fresh := young > 0 && !f.fsyncAlways && (alone || n.fresh.Load())
 		n.fresh.Store(fresh)
-		if until := n.c.since(now) + int64(young-2*uptimeError); alone || until < n.youngUntil {
+		if until := n.c.since(asked) + int64(young-2*uptimeError); alone || until < n.youngUntil {
 			n.youngUntil = until
 		}
 		if fresh && !n.many {

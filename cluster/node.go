@@ -26,7 +26,7 @@ type Node struct {
 	life       atomic.Pointer[Life]
 	boot       atomic.Int64 // see BootFloor
 	quarantine atomic.Int64 // c.since time until which the node does not vote; 0: it votes
-	founded    atomic.Bool  // its present run has forgotten no grant: see markKey
+	founded    atomic.Bool  // its present run has forgotten no grant: see mark
 	subscribed atomic.Bool  // the mailbox is open here
 	met        atomic.Bool  // of a Redis Cluster: every server behind it was met
 	fresh      atomic.Bool  // of a Redis Cluster: every server met so far was freshly started
@@ -39,9 +39,10 @@ type Node struct {
 	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
 	debts  []debt
 
-	marked     string // the runs in which it was marked last
-	unmarked   error  // why it could not be marked
-	youngUntil int64  // c.since time from which the oldest server that was met first may be MaxTTL old
+	changed    bool // its server was seen to restart, or to be another than before
+	marked     bool // it has a mark, whoever made it, in its present run
+	markText   string
+	youngUntil int64 // c.since time from which the oldest server that was met first may be MaxTTL old
 	pace       *backoff.ExponentialBackOff
 	lastUp     time.Time
 }
@@ -57,7 +58,7 @@ func (n *Node) Sharded() bool { return n.many }
 
 // Votes reports whether a grant of this node counts now. A node that restarted and may have forgotten grants does not
 // vote for MaxTTL; it is asked all the same.
-func (n *Node) Votes() bool { return n.votes(time.Now()) }
+func (n *Node) Votes() bool { return n.quarantine.Load() == 0 || n.votes(time.Now()) }
 
 // Listening reports whether this process's mailbox is open on the node, so that a message sent there would arrive.
 func (n *Node) Listening() bool { return n.subscribed.Load() && n.down.Load() == nil }

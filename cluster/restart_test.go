@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,15 +19,11 @@ func votes(c *Cluster) (all []bool) {
 	return all
 }
 
-func TestASetThatIsAllYoungVotesAndARestartedNodeDoesNot(t *testing.T) {
+func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-		c := open(t, s, func(cfg *Config) { cfg.MaxTTL, cfg.NodeTimeout = 5*time.Second, 300*time.Millisecond })
-		for i, v := range votes(c) {
-			if !v {
-				t.Errorf("node %d of a new set does not vote", i)
-			}
-		}
+		c := open(t, s, shortTTL)
+		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
 		n := c.Nodes()[1]
 		began := time.Now()
 		if err := s.Restart(1, true); err != nil {
@@ -222,6 +219,7 @@ func TestWhoVotesWhen(t *testing.T) {
 		{"until MaxTTL after its start", []step{{0, 2, id("c", young)}}, 55 * time.Second, [3]bool{true, true, false}},
 		{"and to the second", []step{{0, 2, id("c", young)}}, 56 * time.Second, [3]bool{true, true, true}},
 		{"all young vote once they are founded", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {0, 2, id("c", young)}}, 0, [3]bool{true, true, true}},
+		{"but where one votes in any case they are not", []step{{0, 0, id("a", young)}, {0, 1, synced(id("b", 0))}, {0, 2, id("c", young)}}, 0, [3]bool{false, true, false}},
 		{"a young one that is met when the others have a past does not", []step{{0, 0, id("a", young)}, {0, 1, id("b", young)}, {10 * time.Minute, 2, id("c", 0)}}, 0, [3]bool{true, true, false}},
 		{"nor when the first may have one", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {56*time.Second - 2*uptimeError, 2, id("c", 0)}}, 0, [3]bool{false, false, false}},
 		{"but just before", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {56*time.Second - 2*uptimeError - 1, 2, id("c", 0)}}, 0, [3]bool{true, true, true}},
@@ -245,10 +243,11 @@ func TestWhoVotesWhen(t *testing.T) {
 					t.Fatal(err)
 				}
 				if c.allYoung(now) {
-					for _, n := range c.nodes {
-						n.stand(n.runs())
+					runs, _ := c.marks()
+					for i, n := range c.nodes {
+						n.learnMark(runs[i], foundingOf(runs))
 					}
-					c.settle()
+					c.reckon()
 				}
 			}
 			now = now.Add(tt.then)
@@ -282,8 +281,8 @@ func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
 }
 
 func TestWhatInfoSaysIsRead(t *testing.T) {
-	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\nloading:1\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
-	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, loading: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
+	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nredis_mode:sentinel\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\nloading:1\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
+	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, sentinel: true, loading: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, text := range []string{"", "run_id", "uptime_in_seconds:-1\r\nnonsense\r\n:::", "uptime_in_seconds:x"} {

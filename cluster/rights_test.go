@@ -59,10 +59,7 @@ func TestCheckSaysThatConfigGetIsRefused(t *testing.T) {
 	}
 	c := open(t, s)
 	got := c.Check(t.Context())
-	if want := "note: node " + c.Nodes()[1].Name() + ": does not tell appendfsync (CONFIG GET refused)"; len(got) != 1 || !strings.HasPrefix(got[0].String(), want) {
-		t.Errorf("Check says\n%s\nwant only %s", findings(got), want)
-	}
-	if !c.Nodes()[1].Votes() {
-		t.Error("a node of a new set does not vote")
+	if want := "note: node " + c.Nodes()[1].Name() + ": does not tell appendfsync (CONFIG GET refused)"; strings.Count(findings(got), want) != 1 {
+		t.Errorf("Check says\n%s\nwant it to say %s", findings(got), want)
 	}
 }

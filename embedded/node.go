@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 )
@@ -61,7 +63,7 @@ func (n *node) restart(lose bool) error {
 	if lose {
 		n.data = newData()
 	}
-	l, err := net.Listen("tcp", n.addr)
+	l, err := listenAgain(n.addr)
 	if err != nil {
 		return fmt.Errorf("%w; stop what listens there, then restart again", err)
 	}
@@ -71,6 +73,17 @@ func (n *node) restart(lose bool) error {
 	}
 	n.proc = proc
 	return nil
+}
+
+// listenAgain listens on an address that was listened on just now. A process that this one is starting meanwhile has a copy
+// of the old listener until it executes its own program.
+func listenAgain(addr string) (net.Listener, error) {
+	for patience := time.Now().Add(500 * time.Millisecond); ; time.Sleep(time.Millisecond) {
+		l, err := net.Listen("tcp", addr)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(patience) {
+			return l, err
+		}
+	}
 }
 
 func (n *node) pause() {

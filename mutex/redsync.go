@@ -160,6 +160,7 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	}
 	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
 	f.begin()
+	able := cn.n.Votes() // a grant that was asked for before does not count later: see package cluster
 	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), "",
 		millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL), cn.n.BootFloor(), ""}, f)
 	reply, err := cn.await(f.oneAnswer)
@@ -167,7 +168,7 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	switch {
 	case granted && cn.ctx.Err() != nil:
 		return false, cn.ctx.Err()
-	case granted && !cn.n.Votes():
+	case granted && !(able && cn.n.Votes()):
 		return false, errQuarantine
 	}
 	return granted, err

@@ -50,7 +50,7 @@
 //
 // # Rights
 //
-// A user of the servers for sessions with the default prefix needs these rights (see package cluster for redlock:mark and the last line);
+// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line);
 // Update needs those of locks besides:
 //
 //	ACL SETUSER redlock reset on >password

@@ -45,7 +45,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 	}
 	for i, rule := range all {
 		switch rule {
-		case "~redlock:mark", "+info", "+config|get", "+script|exists", "+script|load":
+		case "+info", "+config|get", "+script|exists", "+script|load":
 			continue
 		case "+time", "+ping": // of package cluster: seeing restarts, finding a node that was down
 			continue
