@@ -16,7 +16,7 @@ type doctorCmd struct{ viewFlags }
 
 func (doctorCmd) Help() string {
 	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts. ` +
-		`It changes nothing. What it finds is
+		`It changes nothing, but for the mark that every node has. What it finds is
 
   danger   it can lose a lock, or keeps every program from opening these nodes
   warning  it costs availability, or comes near to costing a lock
