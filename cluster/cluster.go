@@ -45,7 +45,7 @@ type Cluster struct {
 	mu         sync.Mutex
 	servers    map[string]*Node // by run_id
 	young      int              // nodes that were freshly started when first met
-	youngUntil int64            // when the first of them may be so no longer
+	youngUntil time.Time        // when the first of them may be so no longer
 
 	mail      mailbox
 	attending attendance

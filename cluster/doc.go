@@ -25,8 +25,12 @@
 // The nodes of a set that is new vote at once too. It is new if all of its nodes are for certain younger than MaxTTL and
 // none remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that they were
 // founded together in these runs, and those that open later let the nodes vote of which that is still true. The key does
-// not expire. Nodes that have all restarted are not a new set if one of them remembers: they vote again after MaxTTL.
-// While a node of a new set is missing, or some but not all sync every write, the others wait until they have run for MaxTTL.
+// not expire. Nodes that have all restarted are not a new set if one of them remembers, or a process runs on that knew them:
+// they vote again after MaxTTL. While a node of a new set is missing, or some but not all sync every write, the others wait
+// until they have run for MaxTTL.
+//
+// So let MaxTTL pass while nodes that keep nothing on disk are restarted one after another, or while a node is replaced that
+// is in several sets: when all of them have forgotten and nobody runs who knew them, they are a new set.
 //
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
@@ -43,8 +47,8 @@
 //		+info +config|get +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
-// always votes, also when it has just forgotten locks, and Check says so; without +config|get a node with appendfsync
-// always does not vote for MaxTTL after a restart, and Check says so; without the others a script is sent when it is
+// always votes, also when it has just forgotten locks or others take the set for a new one, and Check says so; without +config|get a node with appendfsync
+// always does not vote for MaxTTL after a restart or in a new set, and Check says so; without the others a script is sent when it is
 // first needed.
 //
 // # Credentials

@@ -18,14 +18,16 @@ import (
 // key that it keeps for as long as it keeps anything, with run_ids of servers:
 //
 //	met <run>           by whoever comes to a node without one, before anything else is asked of it;
+//	met again <run>     by one who knew it in an earlier run;
 //	founded <run> ...   on all nodes, by a process that has met them all, and then found them all young and none with
-//	                    another mark than that it was met in this run.
+//	                    another mark than that it was met in this run, or founded in these.
 //
-// No process counts a grant that it asked for before the set was founded and before the node was MaxTTL old. So when a process
-// finds what lets it found the set, there has been no grant of this set yet, and a server that runs on since has forgotten
-// none: it votes for whoever finds it founded together with a quorum of the others, which tells this set from another one
-// that it is in as well. Any other mark of another run has outlived a restart, and shows that the set is not new.
-// So it is known as long as one node remembers.
+// A grant that was asked for before the set was founded and before the node was MaxTTL old counts for nobody who can tell how
+// old it is, but on a node that syncs every write, and a set with such a node is not founded. So when a process finds what lets
+// it found the set, there has been no grant of this set yet, and a server that runs on since has forgotten none: it votes for
+// whoever finds it founded together with a quorum of the others. The quorum tells this set from others that it is in as
+// well. Any other mark of another run has outlived a restart, and shows that the set is not new. So that is known as long as
+// one node remembers, or somebody who knew them.
 
 // markKey is the key of a node's mark. It stands outside every prefix, for it is the same whatever the locks are called.
 const markKey = "redlock:mark"
@@ -34,8 +36,9 @@ const markKey = "redlock:mark"
 var errUnmarked = errors.New("can not be marked")
 
 const (
-	met     = "met "
-	founded = "founded "
+	met      = "met "
+	metAgain = "met again "
+	founded  = "founded "
 )
 
 // runLocked names the server behind the node; the servers, of a Redis Cluster. It is "" as long as none was met that
@@ -46,14 +49,17 @@ func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(
 // nothing would show later on that it has granted some.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable) error {
 	n.mu.Lock()
-	run, done := n.runLocked(), n.marked
+	run, done, word := n.runLocked(), n.marked, met
+	if n.changed {
+		word = metAgain
+	}
 	n.mu.Unlock()
 	if done {
 		return nil
 	}
 	text, err := via.Get(ctx, markKey).Result()
 	if errors.Is(err, redis.Nil) {
-		if err = via.SetArgs(ctx, markKey, met+run, redis.SetArgs{Mode: "NX"}).Err(); err == nil || errors.Is(err, redis.Nil) {
+		if err = via.SetArgs(ctx, markKey, word+run, redis.SetArgs{Mode: "NX"}).Err(); err == nil || errors.Is(err, redis.Nil) {
 			text, err = via.Get(ctx, markKey).Result()
 		}
 	}
@@ -127,10 +133,9 @@ func (n *Node) stand(run string) {
 type standing int
 
 const (
-	unfounded    standing = iota // it is new
-	beingFounded                 // some nodes are founded and the others will be, unless the process that is at it has ended
-	isFounded                    // all are
-	established                  // it is not new
+	unfounded   standing = iota // it is new, and not all nodes are founded yet
+	isFounded                   // all are
+	established                 // it is not new
 )
 
 // foundingOf is the mark of nodes that are founded in these runs. It is the same in whatever order a process has them.
@@ -150,13 +155,10 @@ func standingOf(marks, runs []string) standing {
 			return established
 		}
 	}
-	switch got {
-	case 0:
-		return unfounded
-	case len(marks):
+	if got == len(marks) {
 		return isFounded
 	}
-	return beingFounded
+	return unfounded
 }
 
 // found has it found out whether the set is new, once all nodes were met and are young.
@@ -168,6 +170,7 @@ func (c *Cluster) found() {
 
 // beFounded founds the set if it is new. It ends when that is done, or can not be any more.
 func (c *Cluster) beFounded() {
+	defer c.weigh()
 	defer close(c.settled)
 	runs, _ := c.marks()
 	isNew := false // there was no grant when this process had met these servers, so it stays so
@@ -244,17 +247,18 @@ func (c *Cluster) awaitFounding(ctx context.Context) {
 
 // metYoung counts a node that was freshly started when this process first met it, and stays so up to until. The set may be
 // new only if all are at one time: a node that is met when the others have long had a past may have had one too.
-func (c *Cluster) metYoung(until int64) {
+func (c *Cluster) metYoung(until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.young == 0 || until < c.youngUntil {
+	if c.young == 0 || until.Before(c.youngUntil) {
 		c.youngUntil = until
 	}
 	c.young++
 }
 
+// allYoung reports whether all nodes are met, and for certain younger than MaxTTL, also if this machine was suspended.
 func (c *Cluster) allYoung(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.young == len(c.nodes) && c.since(now) < c.youngUntil
+	return c.young == len(c.nodes) && !Passed(c.youngUntil, now)
 }

@@ -60,7 +60,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-				open(t, s)
+				shut(t, open(t, s))
 				for _, step := range tt.steps {
 					step(t, s)
 				}
@@ -124,25 +124,41 @@ func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
 	})
 }
 
-// What is written under way is read again, and what nobody finishes is not waited for for long.
-func TestASetThatIsBeingFoundedVotesWhenThatIsDone(t *testing.T) {
+func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
-		first := open(t, s)
-		runs, _ := first.marks()
+		runs, _ := open(t, s).marks()
 		for i, text := range []string{foundingOf(runs), met + runs[1], met + runs[2]} {
 			if err := nodetest.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		c := open(t, s, impatient)
-		if got, want := votes(c), []bool{true, false, false}; !slices.Equal(got, want) {
-			t.Errorf("votes are %v, want %v", got, want)
+		for range 2 {
+			if got := votes(open(t, s)); slices.Contains(got, false) {
+				t.Errorf("votes are %v", got)
+			}
 		}
-		if err := first.inscribe(runs); err != nil {
-			t.Fatal(err)
+	})
+}
+
+// A process that runs on remembers what the nodes have forgotten.
+func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
+	t.Parallel()
+	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+		c := open(t, s)
+		for i := range s.Len() {
+			again(t, s, i, true)
 		}
-		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
+		for i, n := range c.Nodes() {
+			client := nodetest.Client(t, s, i)
+			eventually(t, "it is marked again", func() bool {
+				run(t, n, pingScript, nil)
+				return strings.HasPrefix(client.Get(t.Context(), markKey).Val(), metAgain)
+			})
+		}
+		if got := votes(open(t, s)); slices.Contains(got, true) {
+			t.Errorf("votes are %v", got)
+		}
 	})
 }
 
@@ -158,7 +174,8 @@ func TestWhatMarksSayOfASet(t *testing.T) {
 		{[2]string{"met b", "met "}, established},
 		{[2]string{"met b", "founded b"}, established},
 		{[2]string{"founded A b", "met a"}, established},
-		{[2]string{"founded a b", "met a"}, beingFounded},
+		{[2]string{"founded a b", "met a"}, unfounded},
+		{[2]string{"met b", "met again a"}, established},
 		{[2]string{"founded a b", "founded a b"}, isFounded},
 		{[2]string{"whatever", "a"}, established},
 	} {

@@ -126,8 +126,12 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	if err == nil && unknown {
 		err = loadScripts(ctx, cn)
 	}
-	if err == nil && !n.many { // of several servers one has the mark: see meetServers
+	switch {
+	case err != nil:
+	case !n.many:
 		err = n.mark(ctx, cn)
+	case unknown && n.met.Load(): // the mark is on one of the servers, and may have been on the one that this one follows
+		n.c.spawn(func() { _ = n.probe(n.c.ctx) })
 	}
 	if restarted {
 		n.tel.Restarted()
@@ -207,10 +211,10 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		if young > 0 && !f.fsyncAlways {
 			n.quarantine.Store(max(n.quarantine.Load(), n.c.since(now)+int64(young)))
 		}
-		// What votes in any case may have granted something before the set is founded.
-		fresh := young > 0 && !f.fsyncAlways && (alone || n.fresh.Load())
+		// What votes for others in any case may have granted something before the set is founded.
+		fresh := young > 0 && !f.fsyncAlways && !f.fsyncHidden && (alone || n.fresh.Load())
 		n.fresh.Store(fresh)
-		if until := n.c.since(asked) + int64(young-2*uptimeError); alone || until < n.youngUntil {
+		if until := asked.Add(young - 2*uptimeError - Margin(maxTTL)); alone || until.Before(n.youngUntil) {
 			n.youngUntil = until
 		}
 		if fresh && !n.many {

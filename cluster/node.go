@@ -42,7 +42,7 @@ type Node struct {
 	changed    bool // its server was seen to restart, or to be another than before
 	marked     bool // it has a mark, whoever made it, in its present run
 	markText   string
-	youngUntil int64 // c.since time from which the oldest server that was met first may be MaxTTL old
+	youngUntil time.Time // from when on the oldest server that was met first may be MaxTTL old
 	pace       *backoff.ExponentialBackOff
 	lastUp     time.Time
 }
