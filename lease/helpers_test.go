@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -20,10 +21,13 @@ var quiet = slog.New(slog.DiscardHandler)
 // run tests are slow at times.
 func open(t testing.TB, nodes nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
-	if nodeTimeout == 0 {
-		nodeTimeout = time.Second
-	}
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
+	return openWith(t, nodes, cluster.Config{NodeTimeout: nodeTimeout})
+}
+
+func openWith(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster {
+	t.Helper()
+	cfg.URLs, cfg.NodeTimeout, cfg.Logger = nodes.URLs(), cmp.Or(cfg.NodeTimeout, time.Second), quiet
+	c, err := cluster.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,10 +3,12 @@ package lease
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodetest"
 )
 
@@ -119,7 +121,8 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 	t.Parallel()
 	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
-		s := lease(t, open(t, nodes, 0), Config{TTL: 10 * time.Second, RenewEvery: time.Second})
+		const ttl = 10 * time.Second
+		s := lease(t, openWith(t, nodes, cluster.Config{MaxTTL: ttl}), Config{TTL: ttl, RenewEvery: time.Second})
 		job, _ := resumed(t, s, "job")
 		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
 			t.Fatal(err)
@@ -164,7 +167,8 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 				})
 			}
 		}
-		next := lease(t, open(t, nodes, 0), Config{}) // to a new process the nodes are a new set
+		c := openWith(t, nodes, cluster.Config{MaxTTL: ttl})
+		next := lease(t, c, Config{TTL: ttl})
 		if now, ok, err := next.Leader(t.Context(), "boss"); !ok || err != nil || now.Token != leader.Token() {
 			t.Errorf("%+v leads, %v", now, err)
 		}
@@ -173,6 +177,9 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 				t.Error(err)
 			}
 		}
+		eventually(t, "the nodes to vote for a process that has not met them before", func() bool {
+			return !slices.ContainsFunc(c.Nodes(), func(n *cluster.Node) bool { return !n.Votes() })
+		})
 		for key, want := range map[string]string{"job": "half", "found": "before"} {
 			if _, data := resumed(t, next, key); data != want {
 				t.Errorf("the next lease on %s finds %q", key, data)
