@@ -184,7 +184,7 @@ func (c *client) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.cfg.Number <= clientCount { // nodes that were started one by one are no new set: let the first clients meet all of them
+	if c.cfg.Number <= clientCount { // let the first clients meet all nodes
 		c.awaitVotes(t.MaxTTL + nodeTimeout/2)
 	}
 	cfg := lock.Config{TTL: t.TTL, Owner: fmt.Sprintf("client-%d", c.cfg.Number)}

@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"hash/fnv"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 const (
@@ -314,6 +317,20 @@ func keptDir(t *testing.T) string {
 	return dir
 }
 
+// found opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were started first
+// are too old to be for certain, and they would have to wait.
+func found(ctx context.Context, addrs []string) error {
+	urls := make([]string, len(addrs))
+	for i, addr := range addrs {
+		urls[i] = "redis://" + addr
+	}
+	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	return c.Close(ctx)
+}
+
 // play runs nodes, clients and faults, and writes down what happened. It returns what broke beside that, and err if the run
 // itself did.
 func (sc scenario) play(ctx context.Context, h *history) (broken []string, logs string, err error) {
@@ -326,6 +343,9 @@ func (sc scenario) play(ctx context.Context, h *history) (broken []string, logs 
 		return nil, "", err
 	}
 	defer func() { err = errors.Join(err, set.Close()) }()
+	if err := found(ctx, set.Addrs()); err != nil {
+		return nil, "", err
+	}
 	net, err := newNetwork(clientCount, set.Addrs())
 	if err != nil {
 		return nil, "", err
