@@ -91,11 +91,15 @@ func TestMinHoldKeepsAFastRunFromBeingFollowed(t *testing.T) {
 	}
 	eventually(t, "it is forgotten that the job is done", func() bool { _, ok, err := s.Outcome(t.Context(), "job"); return err == nil && !ok })
 	other := lease(t, open(t, nodes, 0), Config{})
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if ran, err := other.RunOnce(ctx, "job", func(context.Context) error { t.Error("it ran"); return nil }); ran || !errors.Is(err, ErrNotAcquired) {
-		t.Errorf("got %v, %v", ran, err)
-	}
+	eventually(t, "the other to be refused", func() bool { // one node may forget it a moment after a quorum
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		ran, err := other.RunOnce(ctx, "job", func(context.Context) error { t.Error("it ran"); return nil })
+		if ran || err != nil && !errors.Is(err, ErrNotAcquired) {
+			t.Fatalf("got %v, %v", ran, err)
+		}
+		return err != nil
+	})
 }
 
 func TestCloseWaitsForARunAndForWhatIsKeptOfIt(t *testing.T) {
