@@ -47,9 +47,9 @@
 //		+info +config|get +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
-// always votes, also when it has just forgotten locks or others take the set for a new one, and Check says so; without +config|get a node with appendfsync
-// always does not vote for MaxTTL after a restart or in a new set, and Check says so; without the others a script is sent when it is
-// first needed.
+// always votes, also when it has just forgotten locks or others take the set for a new one, and Check says so; without
+// +config|get a node with appendfsync always does not vote for MaxTTL after a restart or in a new set, and Check says so;
+// without the others a script is sent when it is first needed.
 //
 // # Credentials
 //

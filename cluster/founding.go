@@ -82,7 +82,7 @@ func (n *Node) learnMark(run, text string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.runLocked() == run {
-		n.marked, n.markText = true, text
+		n.marked, n.markText = text != "", text
 	}
 }
 

@@ -45,7 +45,8 @@ func Rights(prefix string) []Right {
 		{Rule: "+cluster|slots", For: "a node that is a Redis Cluster: finding its servers"},
 		{Rule: "+info", Optional: true, For: "seeing restarts. Without it the node always votes, also when it has just forgotten locks, " +
 			"a replica and a server that is listed twice are not refused, and Check can not judge it"},
-		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for MaxTTL after a restart, nor does one with an append-only file in a new set"},
+		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for MaxTTL after a restart, " +
+			"nor does one with an append-only file in a new set"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed, " +
 			"and a release that comes late then lets others wait"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},

@@ -42,6 +42,5 @@
 //
 // The same seed gives the same trace, in one process and with one processor: randomness of the library comes from
 // sources that a test seeds. What the runtime itself leaves open, which of two goroutines goes first at one instant, is
-// why every delay differs. A busy machine that takes the processor away at the wrong moment can still change a trace; it is
-// the same again when the seed is played once more.
+// why every delay differs.
 package sim
