@@ -104,7 +104,8 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 			at(h, 3, 1).Found = version{}
 			h.Faults = append(h.Faults, span{From: 73, To: 600, Forgets: []int{0, 1}}, span{From: 5, To: 71, Forgets: []int{2}})
 		}},
-		{"acknowledged after a newer token", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept = true }},
+		{"acknowledged after a newer lease", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept, h.Deposits[2].Call = true, 621 }},
+		{"acknowledged after a newer lock, and lost", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept = true }},
 		{"a checkpoint that nobody made", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found.N = 7 }},
 		{"a checkpoint made later", "checkpoints were made, and in time", func(h *history) { h.Deposits[1].Call = 621 }},
 		{"a checkpoint of one's own", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found = version{20, 1} }},
@@ -288,6 +289,9 @@ func TestWhatForgettingAndFaultsExplainIsLetGo(t *testing.T) {
 		"a checkpoint after one node forgot unseen": func(h *history) {
 			h.Attempts[6].Found, h.Fragile = version{}, 1
 			h.Faults = append(h.Faults, span{From: 100, To: 600, Forgets: []int{4}})
+		},
+		"a checkpoint after a newer lock that looked for none": func(h *history) {
+			h.Deposits[2].Kept, h.Attempts[6].Found = true, version{10, 3}
 		},
 		"a leader under faults": func(h *history) {
 			h.Sightings[5].Token = 0

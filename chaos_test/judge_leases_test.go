@@ -50,13 +50,14 @@ type landmark struct {
 }
 
 // remembered finds leases that began with an older checkpoint than they should have: older than one that was acknowledged, or
-// than one that a lease before found. Where so many nodes forgot that no quorum knows it any more, it may be gone.
+// than one that a lease before found. Where so many nodes forgot that no quorum knows it any more, it may be gone. And it finds
+// those that were acknowledged after a newer lease had looked for them; a newer lock that never looks ends nobody's writing.
 func remembered(h *history) (broken []string) {
 	deposits := h.deposits()
 	for key, resumed := range h.resumed() {
 		var marks []landmark
 		for _, d := range deposits[key] {
-			if by, overtaken := h.overtaker(d); d.Kept && !overtaken {
+			if by, overtaken := overtaker(resumed, d); d.Kept && !overtaken {
 				marks = append(marks, landmark{d.version, d.Call, "was acknowledged"})
 			} else if d.Kept && h.forgot(by.Call, d.Call) == 0 {
 				broken = append(broken, fmt.Sprintf("%s: the checkpoint %v was acknowledged, asked for at %s, after %s",
@@ -93,10 +94,10 @@ func firstCleared(all []deposit, from version, a attempt) (first version) {
 	return first
 }
 
-// overtaker is who had the key with a newer token before d was asked for.
-func (h *history) overtaker(d deposit) (by attempt, ok bool) {
-	for _, a := range h.Attempts {
-		if a.Key == d.Key && a.Acquired != 0 && a.Token > d.Token && a.Acquired < d.Call {
+// overtaker is one of these, all of d's key, that had it with a newer token before d was asked for.
+func overtaker(resumed []attempt, d deposit) (by attempt, ok bool) {
+	for _, a := range resumed {
+		if a.Token > d.Token && a.Acquired < d.Call {
 			return a, true
 		}
 	}
