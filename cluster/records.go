@@ -12,8 +12,9 @@ const bornTogether = 2 * time.Second
 // that was written to it, was kept for at most retention, and has not been forgotten by a quorum.
 //
 // A node that keeps an append-only file does, unless a server of it may stand in for another, which told it what it pleased;
-// and so does one that has run for longer than retention. Of the others it is the older ones: if fewer than a quorum of N nodes have forgotten a record, then N/2+1 (one fewer if N is even)
-// have run since before it was written, so the oldest that many, at least, have forgotten nothing of the kind.
+// and so does one that has run for longer than retention. Of the others it is the older ones: if fewer than a quorum of N nodes
+// have forgotten a record, then N/2+1 (one fewer if N is even) have run since before it was written, so the oldest that many, at
+// least, have forgotten nothing of the kind.
 func (n *Node) Remembers(retention time.Duration) bool {
 	f, born := n.age()
 	if f.aof && !n.stands || f.runID == "" { // a node that does not tell its uptime is taken to remember

@@ -55,7 +55,8 @@ func TestKeysThatAreTakenAwayAreNoticedAtOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
-				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 20 * time.Second, RenewEvery: nodeTimeout})
+				ttl := 2 * patience // so that what was not given back has not expired either
+				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: ttl, RenewEvery: nodeTimeout})
 				l := acquire(t, s, "job", Request{})
 				clients := nodeClients(t, nodes)
 				for lost, tries := false, 0; !lost; tries++ {

@@ -127,8 +127,8 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 	return r, !r.Deleted, nil
 }
 
-// newest asks the nodes for what they have, and, if token is not 0, for their promise to it. A quorum of nodes that have a say decides, and everybody's answers if there
-// are not so many: then a quorum has forgotten, and what is left is the best there is.
+// newest asks the nodes for what they have, and, if token is not 0, for their promise to it. A quorum of nodes that have a say
+// decides, and everybody's answers if there are not so many: then a quorum has forgotten, and what is left is the best there is.
 func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (Record, bool, error) {
 	var best Record // with known and votes guarded by the poll: answers may come after ctx has ended
 	known, votes, quorum := false, 0, c.Quorum()
