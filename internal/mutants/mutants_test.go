@@ -1,14 +1,26 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"go/ast"
+	"go/build"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 )
 
-// A fault whose lines were changed, or whose test was renamed, is noticed here and not only when the faults are tried.
+// A fault whose lines were changed, that does not compile any more, or whose test was renamed, is noticed here and not only
+// when the faults are tried.
 func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
 	root, err := moduleRoot(t.Context())
 	if err != nil {
@@ -22,14 +34,119 @@ func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
 		t.Errorf("only %d faults were read", len(all))
 	}
 	b := bench{root: root, scratch: t.TempDir()}
+	c := newCompiler(t, root)
 	for _, m := range all {
-		if _, err := b.overlay("x", m.edits); err != nil {
+		overlay, err := b.overlay("x", m.edits)
+		if err == nil {
+			err = c.compile(overlay, m.edits)
+		}
+		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
 		}
 		for _, test := range m.tests {
 			if !declared(t, filepath.Join(root, test.pkg), test.name) {
 				t.Errorf("%s: %s has no %s", m.name, test.pkg, test.name)
 			}
+		}
+	}
+}
+
+// compiler checks the types of changed packages, which takes a hundredth of the time of a build.
+type compiler struct {
+	root  string
+	files *token.FileSet
+	types types.Config
+}
+
+func newCompiler(t *testing.T, root string) *compiler {
+	t.Helper()
+	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./...")
+	list.Dir = root
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("%v: %v", list, err)
+	}
+	compiled := map[string]string{}
+	for line := range strings.Lines(string(out)) {
+		pkg, file, _ := strings.Cut(strings.TrimSpace(line), " ")
+		compiled[pkg] = file
+	}
+	open := func(pkg string) (io.ReadCloser, error) {
+		if compiled[pkg] == "" {
+			return nil, fmt.Errorf("%s was not compiled", pkg)
+		}
+		return os.Open(compiled[pkg])
+	}
+	files := token.NewFileSet()
+	return &compiler{root, files, types.Config{Importer: importer.ForCompiler(files, "gc", open)}}
+}
+
+// compile checks the packages of some edits with the files of an overlay.
+func (c *compiler) compile(overlay string, edits []edit) error {
+	data, err := os.ReadFile(overlay)
+	if err != nil {
+		return err
+	}
+	var changed struct{ Replace map[string]string }
+	if err := json.Unmarshal(data, &changed); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, e := range edits {
+		if dir := path.Dir(e.file); path.Ext(e.file) == ".go" && !seen[dir] {
+			seen[dir] = true
+			if err := c.check(filepath.Join(c.root, filepath.FromSlash(dir)), changed.Replace); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *compiler) check(dir string, replace map[string]string) error {
+	pkg, err := build.ImportDir(dir, 0)
+	if err != nil {
+		return err
+	}
+	var parsed []*ast.File
+	for _, name := range pkg.GoFiles {
+		name = filepath.Join(dir, name)
+		if other := replace[name]; other != "" {
+			name = other
+		}
+		file, err := parser.ParseFile(c.files, name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return fmt.Errorf("does not compile: %w", err)
+		}
+		parsed = append(parsed, file)
+	}
+	if _, err := c.types.Check(pkg.Name, c.files, parsed, nil); err != nil {
+		return fmt.Errorf("does not compile: %w", err)
+	}
+	return nil
+}
+
+func TestWhatDoesNotCompileIsSeen(t *testing.T) {
+	root, err := moduleRoot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, file := newCompiler(t, root), edit{file: "register/doc.go"}
+	for text, want := range map[string]bool{
+		"package register\n": true, "package register\nfunc f() { x := 1 }\n": false, "package register\nfunc {": false,
+	} {
+		b := bench{root: root, scratch: t.TempDir()}
+		raw, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file.file)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		file.old, file.new = string(raw), text
+		overlay, err := b.overlay("x", []edit{file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.compile(overlay, []edit{file}); (err == nil) != want {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
