@@ -99,9 +99,11 @@ gofmt:
 build:
 	@$(GO) vet ./...
 
+# The list compiles everything on all processors, which -p 1 would do on one.
 race-tests:
 	@race=$(RACE); \
 	[ -n "$$race" ] || echo "WITHOUT the race detector: it needs a C compiler"; \
+	for m in . $(BESIDE); do $(GO) -C $$m list $$race -export -test -deps ./... >/dev/null || exit; done; \
 	$(GO) test $$race $(TEST_FLAGS) $(PARALLEL) $$($(GO) list ./... | grep -v /chaos_test$$) && \
 	for m in $(BESIDE); do $(GO) -C $$m test $$race $(TEST_FLAGS) ./... || exit; done
 
