@@ -23,6 +23,8 @@ import (
 
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
+
+	"github.com/venta-hq/redlock/internal/ports"
 )
 
 // Labels of every container. A container belongs to the process that made it, and may be removed by others when that
@@ -205,24 +207,19 @@ func (s *containers) run(i int) (*container, error) {
 	const tries = 5
 	var errs []error
 	for range tries {
-		c, err := s.runOn(i, randomPort())
+		l, port, err := ports.Take()
+		if err != nil {
+			return nil, err
+		}
+		_ = l.Close() // nothing was accepted on it
+		c, err := s.runOn(i, port)
 		if err == nil {
 			return c, nil
 		}
+		ports.Give(port)
 		errs = append(errs, err)
 	}
 	return nil, errors.Join(errs...)
-}
-
-// randomPort is a port below those which systems give to outgoing connections, so that it stays free over a restart.
-func randomPort() int {
-	for {
-		port := 10000 + rand.IntN(10000)
-		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			_ = l.Close()
-			return port
-		}
-	}
 }
 
 func (s *containers) runOn(i, port int) (*container, error) {
@@ -333,7 +330,11 @@ func (s *containers) Close() error {
 	var wg sync.WaitGroup
 	for i, c := range s.all {
 		if c != nil {
-			wg.Go(func() { errs[i] = s.e.remove(s.id(i)) })
+			wg.Go(func() {
+				if errs[i] = s.e.remove(s.id(i)); errs[i] == nil {
+					ports.Give(c.port)
+				}
+			})
 		}
 	}
 	wg.Wait()

@@ -16,6 +16,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/venta-hq/redlock/internal/ports"
 )
 
 func start(t *testing.T, n int) *Nodes {
@@ -599,30 +601,70 @@ func TestStartFaults(t *testing.T) {
 	}
 }
 
-func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
-	occupied, err := listenFree()
+func addressThatWasFree(t *testing.T) string {
+	t.Helper()
+	l, port, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = occupied.Close() }()
-	free, err := listenFree()
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = free.Close()
+	defer ports.Give(port)
+	defer func() { _ = l.Close() }()
+	return l.Addr().String()
+}
 
-	_, err = StartAt(free.Addr().String(), occupied.Addr().String())
+func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
+	occupied, port, err := ports.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ports.Give(port)
+	defer func() { _ = occupied.Close() }()
+	free := addressThatWasFree(t)
+
+	_, err = StartAt(free, occupied.Addr().String())
 	if err == nil || !strings.Contains(err.Error(), "addrs[1]") || !strings.Contains(err.Error(), occupied.Addr().String()) {
 		t.Fatalf("StartAt = %v, want an error that names addrs[1]", err)
 	}
-	s, err := StartAt(free.Addr().String())
+	s, err := StartAt(free)
 	if err != nil {
 		t.Fatalf("the first address was not given back: %v", err)
 	}
 	defer s.Close()
-	if want := "redis://" + free.Addr().String(); s.URLs()[0] != want {
+	if want := "redis://" + free; s.URLs()[0] != want {
 		t.Errorf("URL = %s, want %s", s.URLs()[0], want)
 	}
+}
+
+// Others in this process that look for a free port may come by at any moment, as here all of them do.
+func TestTheAddressOfAStoppedNodeIsGivenToNobodyElse(t *testing.T) {
+	s := start(t, 2)
+	named, err := StartAt(addressThatWasFree(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer named.Close()
+	mine := map[int]bool{s.nodes[0].port: true, named.nodes[0].port: true}
+	s.Stop(0)
+	named.Stop(0)
+	for range 1 << 16 {
+		l, port, err := ports.Take()
+		if err != nil {
+			break
+		}
+		_ = l.Close()
+		defer ports.Give(port)
+		if mine[port] {
+			t.Errorf("port %d was given out, and its node may be started again", port)
+		}
+	}
+	s.Close()
+	s.Close()
+	l, port, err := ports.Take()
+	if err != nil || port != s.nodes[0].port && port != s.nodes[1].port {
+		t.Fatalf("Take = %d, %v, want the port of a node that is closed", port, err)
+	}
+	defer ports.Give(port)
+	_ = l.Close()
 }
 
 func TestRestartFailsWhenTheAddressIsTaken(t *testing.T) {

@@ -9,12 +9,15 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+
+	"github.com/venta-hq/redlock/internal/ports"
 )
 
 // node is one Redis node: an address, and at any time at most one process that
 // serves it. Here, a process is what a restart replaces.
 type node struct {
 	addr string
+	port int // taken until the node is closed, also while it is stopped
 
 	// mu makes each operation on the node one step, waiting for goroutines
 	// included. No command ever takes it.
@@ -25,7 +28,7 @@ type node struct {
 }
 
 func newNode(l net.Listener) (*node, error) {
-	n := &node{addr: l.Addr().String(), data: newData()}
+	n := &node{addr: l.Addr().String(), port: listenerPort(l), data: newData()}
 	proc, err := startProcess(l, n.data)
 	if err != nil {
 		return nil, err
@@ -115,6 +118,9 @@ func (n *node) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.stopLocked()
+	if !n.closed {
+		ports.Give(n.port)
+	}
 	n.closed = true
 	n.data = nil
 }

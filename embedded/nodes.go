@@ -3,9 +3,10 @@ package embedded
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"strconv"
+
+	"github.com/venta-hq/redlock/internal/ports"
 )
 
 // Nodes is a set of Redis nodes that run in this process, started by [Start]
@@ -23,7 +24,7 @@ func Start(n int) (*Nodes, error) {
 	}
 	listeners := make([]net.Listener, 0, n)
 	for range n {
-		l, err := listenFree()
+		l, _, err := ports.Take()
 		if err != nil {
 			closeAll(listeners)
 			return nil, fmt.Errorf("embedded: no free port for node %d of %d: %w; ask for fewer nodes, or name the addresses with StartAt", len(listeners), n, err)
@@ -47,6 +48,7 @@ func StartAt(addrs ...string) (*Nodes, error) {
 			closeAll(listeners)
 			return nil, fmt.Errorf("embedded: addrs[%d] %q: %w; stop what listens there, or name another port", i, addr, err)
 		}
+		ports.Keep(listenerPort(l))
 		listeners = append(listeners, l)
 	}
 	return serve(listeners)
@@ -88,28 +90,14 @@ func checkAddr(addr string) error {
 	return nil
 }
 
-// listenFree listens on a free port of 127.0.0.1, one below the range from
-// which systems take ports for outgoing connections. From that range the port
-// of a stopped node could become the local port of somebody's connection, even
-// of a client that dials this very node and so would connect to itself.
-func listenFree() (net.Listener, error) {
-	const lowest, ports, tries = 20000, 10000, 100
-	var err error
-	for range tries {
-		var l net.Listener
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(ports))))
-		if err == nil {
-			return l, nil
-		}
-	}
-	return nil, err
-}
-
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
 		_ = l.Close() // nothing was accepted on it
+		ports.Give(listenerPort(l))
 	}
 }
+
+func listenerPort(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // serve makes a node of each listener.
 func serve(listeners []net.Listener) (*Nodes, error) {

@@ -37,7 +37,7 @@ func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	}
 	inLine(t, k, "k", 999)
 	queued(t, nodes, "k", 1)
-	asked := commands(nodes)
+	asked := quiet(t, nodes)            // the third node may be told later than the others
 	with := min(busy(), busy(), busy()) // what else the machine does to this process only adds
 	asked = commands(nodes) - asked
 	t.Logf("in a second %v without and %v with 1,000 waiters, which sent %d commands", without, with, asked)

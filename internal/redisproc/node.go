@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -14,6 +13,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/ports"
 )
 
 const (
@@ -53,37 +54,19 @@ func newNode(path, dir string, o Options, index int, sentinel string) (*node, er
 		n.env = o.Env(index)
 	}
 	for try := 1; ; try++ {
-		port, err := freePort()
+		l, port, err := ports.Take()
 		if err != nil {
 			return nil, err
 		}
 		n.port = port
-		err = n.start()
-		if err == nil {
+		if err = errors.Join(l.Close(), n.start()); err == nil {
 			return n, nil
 		}
+		ports.Give(port)
 		if try == startTries || !errors.Is(err, errPortTaken) {
 			return nil, err
 		}
 	}
-}
-
-// freePort returns a free port of 127.0.0.1 below the range from which systems
-// take ports for outgoing connections. From that range the port of a stopped
-// node could become the local port of somebody's connection, and the node
-// could not be restarted.
-func freePort() (int, error) {
-	const lowest, ports, tries = 10000, 10000, 100
-	var err error
-	for range tries {
-		port := lowest + rand.IntN(ports)
-		var l net.Listener
-		l, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, fmt.Errorf("no free port: %w", err)
 }
 
 func (n *node) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(n.port)) }
@@ -322,5 +305,8 @@ func (n *node) close() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.stopLocked()
+	if !n.closed {
+		ports.Give(n.port)
+	}
 	n.closed = true
 }
