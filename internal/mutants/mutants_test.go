@@ -51,7 +51,7 @@ func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
 	}
 }
 
-// compiler checks the types of changed packages, which takes a hundredth of the time of a build.
+// compiler checks the types of changed packages, without building them.
 type compiler struct {
 	root  string
 	files *token.FileSet
