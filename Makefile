@@ -36,7 +36,7 @@ help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 test: setup check ## the gate: setup, check, then all tests with the race detector
-	@$(stage) "simulation, without the race detector, which makes its schedules random" $(GO) test $(TEST_FLAGS) ./internal/sim
+	@$(stage) "simulation, without the race detector, which makes its schedules random" $(GO) test $(TEST_FLAGS) ./internal/test/sim
 	@$(stage) "faults on real nodes, without the race detector, under which clients miss time-outs" $(GO) test $(TEST_FLAGS) ./chaos_test
 	@$(stage) "all other tests, race detector, every backend there is" $(MAKE) -s race-tests
 	@$(MAKE) -s backends
@@ -71,10 +71,10 @@ chaos: ## faults on real nodes at random seeds, for DURATION=30m, and a table of
 SEEDS        = 10000
 
 sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
-	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
+	@$(stage) "simulation of $(SEEDS) seeds" $(GO) test ./internal/test/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
 
 mutants: ## deliberate faults, each of which a named test must notice; a quarter of an hour
-	@$(GO) run ./internal/mutants
+	@$(GO) run ./internal/test/mutation
 
 bench: ## against other lock libraries, into docs/performance.md, and 100,000 leases held for a minute; half an hour
 	@$(GO) -C benchmarks run . --write ../docs

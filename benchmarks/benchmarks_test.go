@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestJudgeFindsOverlapsAndTokensThatDoNotGrow(t *testing.T) {
@@ -51,7 +51,7 @@ func TestFiguresOfASample(t *testing.T) {
 
 // Every workload, for a moment, by this module alone: it keeps its orders, and nothing fails.
 func TestTheWorkloadsRun(t *testing.T) {
-	if _, err := redisproc.Available(); err != nil {
+	if _, err := redisserver.Available(); err != nil {
 		t.Skip(err)
 	}
 	b, end, err := start(200 * time.Millisecond)

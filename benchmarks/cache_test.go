@@ -23,7 +23,7 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // cacheRig is one server, or several, with everything that is compared on it.
@@ -37,7 +37,7 @@ type cacheRig struct {
 // newServers starts servers, with a client of each as go-redis makes them, and a Cluster of all.
 func newServers(b *testing.B, n int) (clients []*redis.Client, c *cluster.Cluster) {
 	b.Helper()
-	s, err := redisproc.Start(n, redisproc.Options{})
+	s, err := redisserver.Start(n, redisserver.Options{})
 	if err != nil {
 		b.Skip(err)
 	}

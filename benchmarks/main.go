@@ -12,7 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 type flags struct {
@@ -95,7 +95,7 @@ func (f *flags) run() error {
 
 // start starts the nodes.
 func start(duration time.Duration) (b *bench, end func(), err error) {
-	nodes, err := redisproc.Start(nodeCount, redisproc.Options{})
+	nodes, err := redisserver.Start(nodeCount, redisserver.Options{})
 	if err != nil {
 		return nil, nil, err
 	}

@@ -17,7 +17,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // silent drops what go-redis logs.
@@ -94,8 +94,8 @@ func machine() string {
 		}
 	}
 	server := "redis-server"
-	if path, err := redisproc.Available(); err == nil {
-		if version, err := redisproc.Version(path); err == nil {
+	if path, err := redisserver.Available(); err == nil {
+		if version, err := redisserver.Version(path); err == nil {
 			server += " " + version
 		}
 	}

@@ -12,14 +12,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 const nodeCount = 5
 
 // bench is one run of the program.
 type bench struct {
-	nodes    *redisproc.Nodes
+	nodes    *redisserver.Nodes
 	clients  []*redis.Client // beside the libraries, to look at what is on the nodes
 	duration time.Duration   // of a turn
 	serial   int             // for keys that nobody has used

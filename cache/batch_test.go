@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func keysUpTo(n int) (keys []string) {
@@ -21,7 +21,7 @@ func keysUpTo(n int) (keys []string) {
 }
 
 func TestBatchesAskEachNodeOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
 		keys := keysUpTo(100)
 		for _, key := range keys[:50] {
@@ -47,7 +47,7 @@ func TestBatchesAskEachNodeOnce(t *testing.T) {
 }
 
 func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		cfg := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute, NegativeTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		keys := keysUpTo(20)
@@ -95,7 +95,7 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 }
 
 func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
 		got, err := c.FetchMany(t.Context(), []string{"a", "b"}, func(_ context.Context, keys []string) (map[string]string, error) {
 			clear(keys)
@@ -108,7 +108,7 @@ func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
 }
 
 func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for i := range 30 {
 			tags := []string{"all", fmt.Sprint("mod ", i%3)}
@@ -143,7 +143,7 @@ func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
 }
 
 func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for round := range 2 { // in the second the tag has been used again meanwhile
 			key := fmt.Sprint(round)
@@ -169,16 +169,16 @@ func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
 
 // A tag whose version was lost takes its entries with it.
 func TestALostTagIsADeletedTag(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		must(t, c.Set(t.Context(), "k", "v", cache.Tags("tag")))
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		if ttl := client.PTTL(t.Context(), "cache:t:tag").Val(); ttl < time.Hour {
 			t.Errorf("a tag lives for %v", ttl)
 		}
 		must(t, client.Del(t.Context(), "cache:t:tag").Err())
 		gives(t, c, "k", "")
-		keys := nodetest.Keys(t, s, 0)
+		keys := harness.Keys(t, s, 0)
 		if !slices.Equal(keys, []string{"cache:v:{k}"}) {
 			t.Errorf("keys %q", keys)
 		}

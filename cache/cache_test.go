@@ -10,12 +10,12 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for _, key := range []string{"plain", "with {a} tag", "a}b", "{}", strings.Repeat("k", 4096), "\x00\n", "}", "}b", "{", ":{b"} {
 			gives(t, b, key, "")
@@ -33,7 +33,7 @@ func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
 }
 
 func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	c := newCache(t, s, cache.Config[string]{})
 	must(t, c.Set(t.Context(), "a", "plain"))
 	must(t, c.Set(t.Context(), "{a}", "braces"))
@@ -48,8 +48,8 @@ func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
 // A server of a Redis Cluster runs a script only if all its keys are in one slot.
 func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
 	t.Parallel()
-	nodetest.Real(t, 1, redisproc.Options{}) // skips where there are no real nodes
-	many, err := redisproc.StartSharded(2, redisproc.Options{})
+	harness.Real(t, 1, redisserver.Options{}) // skips where there are no real nodes
+	many, err := redisserver.StartSharded(2, redisserver.Options{})
 	must(t, err)
 	t.Cleanup(many.Close)
 	cl, err := cluster.Open(t.Context(), cluster.Config{URLs: []string{many.URL()}, NodeTimeout: 5 * time.Second, Logger: quiet})
@@ -81,7 +81,7 @@ func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
 }
 
 func TestValuesOfAnySizeComeBack(t *testing.T) {
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		c := newOf(t, s, cache.Config[[]byte]{MaxValue: 1 << 20})
 		for _, size := range []int{0, 1, 16 << 10, 700 << 10} {
 			want := []byte(strings.Repeat("\n", size))
@@ -100,7 +100,7 @@ func TestValuesOfAnySizeComeBack(t *testing.T) {
 }
 
 func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newOf(t, s, cache.Config[int]{})
 		text := newCache(t, s, cache.Config[string]{})
 		must(t, text.Set(t.Context(), "k", "no number"))
@@ -112,7 +112,7 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 			t.Errorf("fetched %v, %v", v, err)
 		}
 		for _, junk := range []string{"", "junk", "v 1 2 3\n", "v 1 2 3 4 - 9\n", "\n\n", "v 99999999999999999999 0 1 0 - 0\nx"} {
-			must(t, nodetest.Client(t, s, 0).Set(t.Context(), "cache:v:{j}", junk, time.Minute).Err())
+			must(t, harness.Client(t, s, 0).Set(t.Context(), "cache:v:{j}", junk, time.Minute).Err())
 			if _, ok, err := c.Get(t.Context(), "j"); ok || err != nil {
 				t.Errorf("junk %q: %v, %v", junk, ok, err)
 			}
@@ -128,9 +128,9 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 
 // What the nodes' scripts take for an entry, but Go does not, must not be asked for for ever.
 func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		for name, start := range map[string]string{"kind": "x ", "stamp": "v 999999"} {
 			must(t, c.Set(t.Context(), name, "old"))
 			text := client.Get(t.Context(), "cache:v:{"+name+"}").Val()
@@ -162,7 +162,7 @@ func (v *shy) UnmarshalText(data []byte) error {
 
 // It may run on a goroutine of the Cache, where nobody could catch it.
 func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newOf(t, s, cache.Config[shy]{})
 		for _, text := range []string{"unwritable", "unreadable"} {
 			for range 2 {
@@ -183,7 +183,7 @@ func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
 }
 
 func TestAConfigurationErrorNamesEveryField(t *testing.T) {
-	c := open(t, nodetest.Embedded(t, 1))
+	c := open(t, harness.Embedded(t, 1))
 	_, err := cache.New(c, cache.Config[string]{Prefix: "}{}:", TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
 		NegativeTTL: time.Nanosecond, LoadTimeout: -1, LeaseTTL: time.Hour, MaxValue: -1})
 	for _, field := range []string{"Prefix", "TTL", "SoftTTL", "StaleFor", "NegativeTTL", "LoadTimeout", "LeaseTTL", "MaxValue"} {
@@ -194,7 +194,7 @@ func TestAConfigurationErrorNamesEveryField(t *testing.T) {
 }
 
 func TestABadCallIsRefused(t *testing.T) {
-	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{TTL: time.Minute})
+	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{TTL: time.Minute})
 	for i, err := range []error{
 		c.Set(t.Context(), "", "v"),
 		c.Set(t.Context(), strings.Repeat("k", 1<<20), "v"),
@@ -213,7 +213,7 @@ func TestABadCallIsRefused(t *testing.T) {
 }
 
 func TestADeadContextGetsNothing(t *testing.T) {
-	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	must(t, c.Set(t.Context(), "k", "v"))
 	ctx, cancel := context_(t)
 	cancel()
@@ -228,7 +228,7 @@ func TestADeadContextGetsNothing(t *testing.T) {
 }
 
 func TestAClosedCacheRefuses(t *testing.T) {
-	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	closes(t, c.Close)
 	_, _, err := c.Get(t.Context(), "k")
 	_, ferr := c.Fetch(t.Context(), "k", fixed("w"))
@@ -240,14 +240,14 @@ func TestAClosedCacheRefuses(t *testing.T) {
 }
 
 func TestAnEntryEndsWithItsTTL(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
 		must(t, c.Set(t.Context(), "k", "v", cache.TTL(50*time.Millisecond)))
 		eventually(t, "it is gone", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
 		for i := range 100 {
 			must(t, c.Set(t.Context(), fmt.Sprint(i), "v", cache.TTL(100*time.Second)))
 		}
-		client, seen := nodetest.Client(t, s, 0), map[time.Duration]bool{}
+		client, seen := harness.Client(t, s, 0), map[time.Duration]bool{}
 		for i := range 100 {
 			ttl := client.PTTL(t.Context(), fmt.Sprintf("cache:v:{%d}", i)).Val()
 			if ttl < 80*time.Second || ttl > 110*time.Second {

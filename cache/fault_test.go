@@ -9,14 +9,14 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // ownerOf is the node that a key's entry is on.
-func ownerOf(t *testing.T, s nodetest.Set, key string) int {
+func ownerOf(t *testing.T, s harness.Set, key string) int {
 	t.Helper()
 	for i := range s.Len() {
-		if slices.Contains(nodetest.Keys(t, s, i), "cache:v:{"+key+"}") {
+		if slices.Contains(harness.Keys(t, s, i), "cache:v:{"+key+"}") {
 			return i
 		}
 	}
@@ -30,7 +30,7 @@ type process struct {
 	c *cluster.Cluster
 }
 
-func start(t *testing.T, s nodetest.Set) process {
+func start(t *testing.T, s harness.Set) process {
 	t.Helper()
 	c := impatient(t, s)
 	return process{newOn(t, c, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour, LoadTimeout: time.Minute, LeaseTTL: time.Minute}), c}
@@ -58,7 +58,7 @@ func neverGives(t *testing.T, i int, key, old string, all ...process) {
 }
 
 func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		for _, lose := range []bool{true, false} {
 			a, b := start(t, s), start(t, s)
 			must(t, a.Set(t.Context(), "k", "old"))
@@ -71,7 +71,7 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 				t.Errorf("in the other process: %q, %v", v, err)
 			}
 			second := standInOf(t, s, "k", owner)
-			if ttl := nodetest.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
+			if ttl := harness.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
 				t.Errorf("it stays there for %v", ttl)
 			}
 			must(t, a.Delete(t.Context(), "k"))
@@ -88,7 +88,7 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 
 // What a lost node has can not be served, however long it may be stale; what its stand-in has can.
 func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a := start(t, s)
 		boom := errors.New("boom")
 		fails := func(context.Context) (string, error) { return "", boom }
@@ -107,7 +107,7 @@ func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
 			t.Errorf("%d stale values served", n)
 		}
 		second := standInOf(t, s, "k", owner)
-		if ttl := nodetest.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
+		if ttl := harness.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
 			t.Errorf("it stays there for %v", ttl)
 		}
 		must(t, a.Delete(t.Context(), "k"))
@@ -118,10 +118,10 @@ func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
 }
 
 // standInOf is the other node than gone that a key's entry is on.
-func standInOf(t *testing.T, s nodetest.Set, key string, gone int) int {
+func standInOf(t *testing.T, s harness.Set, key string, gone int) int {
 	t.Helper()
 	for i := range s.Len() {
-		if i != gone && slices.Contains(nodetest.Keys(t, s, i), "cache:v:{"+key+"}") {
+		if i != gone && slices.Contains(harness.Keys(t, s, i), "cache:v:{"+key+"}") {
 			return i
 		}
 	}
@@ -131,7 +131,7 @@ func standInOf(t *testing.T, s nodetest.Set, key string, gone int) int {
 
 // A process that still sees the owner down must not be served what its stand-in kept.
 func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a := start(t, s)
 		for name, change := range map[string]func() error{
 			"set":         func() error { return a.Set(t.Context(), "k", "set") },
@@ -148,7 +148,7 @@ func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
 			must(t, s.Restart(owner, true))
 			eventually(t, "the owner is back", func() bool { return a.up(owner) })
 			must(t, change())
-			if keys := nodetest.Keys(t, s, second); len(keys) != 0 {
+			if keys := harness.Keys(t, s, second); len(keys) != 0 {
 				t.Errorf("%s: the stand-in still has %q", name, keys)
 			}
 		}
@@ -156,14 +156,14 @@ func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
 }
 
 func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		a := start(t, s)
 		must(t, a.Set(t.Context(), "k", "old"))
 		s.Stop(0)
 		closes(t, a.Close) // and nobody is left who owes it anything
 		must(t, s.Restart(0, false))
 		b := start(t, s)
-		if keys := nodetest.Keys(t, s, 0); len(keys) != 1 {
+		if keys := harness.Keys(t, s, 0); len(keys) != 1 {
 			t.Fatalf("the node came back with %q", keys)
 		}
 		gives(t, b.Cache, "k", "")
@@ -176,7 +176,7 @@ func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
 
 func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		for _, dies := range []bool{false, true} {
 			a, b := start(t, s), start(t, s)
@@ -194,7 +194,7 @@ func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 			} else {
 				s.Resume(owner)
 				neverGives(t, owner, "k", "old", a, b)
-				client := nodetest.Client(t, s, owner)
+				client := harness.Client(t, s, owner)
 				if n := client.Exists(t.Context(), "cache:v:{k}").Val(); n != 0 {
 					t.Error("it was not paid what it was owed")
 				}
@@ -206,7 +206,7 @@ func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 // The lease is from before the outage, in which a deletion was missed.
 func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		a := start(t, s)
 		g := newGate()
@@ -229,7 +229,7 @@ func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 // The load outlasts the TTL, and its process does not notice that the owner was away: the debt has to outlast the lease.
 func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		a, bc := open(t, s), impatient(t, s)
 		cfg := cache.Config[string]{TTL: time.Millisecond, LoadTimeout: time.Minute, LeaseTTL: time.Minute}
@@ -238,7 +238,7 @@ func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 		got := fetching(t.Context(), loader, "k", g.load)
 		soon(t, "the load began", g.began)
 		owner := slices.IndexFunc([]int{0, 1}, func(i int) bool {
-			return slices.Contains(nodetest.Keys(t, s, i), "cache:l:{k}")
+			return slices.Contains(harness.Keys(t, s, i), "cache:l:{k}")
 		})
 		s.Pause(owner)
 		eventually(t, "it is noticed", func() bool { b.Get(t.Context(), "k"); return !bc.Status()[owner].Up })
@@ -254,7 +254,7 @@ func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 }
 
 func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		a := start(t, s)
 		must(t, a.Set(t.Context(), "k", "old"))
 		for i := range s.Len() {

@@ -13,7 +13,7 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/embedded"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 type cx = context.Context
@@ -23,7 +23,7 @@ func context_(t *testing.T) (context.Context, context.CancelFunc) {
 }
 
 func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		var caches []*cache.Cache[string]
 		for range 4 {
 			caches = append(caches, newCache(t, s, cache.Config[string]{}))
@@ -54,7 +54,7 @@ func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
 
 // Somebody else's load is heard of, not found by looking again: the timer behind it is set to a minute.
 func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		g := newGate()
@@ -72,7 +72,7 @@ func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
 }
 
 func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for _, end := range []struct {
 			name string
@@ -102,7 +102,7 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 
 // Caches on one Cluster must not take each other's leases, nor bring each other's deleted tags back.
 func TestCachesOfOneClusterAreToldApart(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		cl := open(t, s)
 		a, b := newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
 		before, after := newGate(), newGate()
@@ -128,7 +128,7 @@ func TestCachesOfOneClusterAreToldApart(t *testing.T) {
 
 // A caller who joins a load that began before a deletion must not be given what it gives.
 func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		first := fetching(t.Context(), a, "k", g.load)
@@ -148,14 +148,14 @@ func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 // The heart of it, with a cache as one writes it by hand beside it: values only grow in the source, each change is
 // followed by a deletion, and after that nobody may see less.
 func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		const workers = 4
 		rounds := 1000
 		if _, slow := s.(*embedded.Nodes); slow {
 			rounds = 200
 		}
 		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		var stale, naive atomic.Int32
 		delay := func() { time.Sleep(rand.N(300 * time.Microsecond)) }
 		round := func(key string) {
@@ -217,9 +217,9 @@ func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
 // The interleaving that the rounds above look for, made to happen: the load has read its source, and is told to go on when
 // the value was deleted.
 func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		read, deleted := make(chan struct{}), make(chan struct{})
 		load := func(context.Context) (int64, error) {
 			close(read)
@@ -250,7 +250,7 @@ func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
 }
 
 func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))
@@ -276,7 +276,7 @@ func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
 }
 
 func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute})
 		boom := errors.New("boom")
 		for name, load := range map[string]cache.Loader[string]{
@@ -305,7 +305,7 @@ func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
 }
 
 func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		cfg := cache.Config[string]{LeaseTTL: 30 * time.Millisecond}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		g := newGate()
@@ -323,10 +323,10 @@ func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
 }
 
 func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		v, err := a.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
 			return "v", errors.Join(client.Del(ctx, "cache:t:tag").Err(), client.HSet(ctx, "cache:t:tag", "no", "version").Err())
 		}, cache.Tags("tag"))
@@ -341,7 +341,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 }
 
 func TestAValueTooLargeToStoreIsServed(t *testing.T) {
-	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
+	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
 	for range 2 {
 		if v, err := c.Fetch(t.Context(), "k", fixed("large")); v != "large" || err != nil {
 			t.Errorf("got %q, %v", v, err)
@@ -353,7 +353,7 @@ func TestAValueTooLargeToStoreIsServed(t *testing.T) {
 }
 
 func TestCloseEndsALoad(t *testing.T) {
-	c := newCache(t, nodetest.Embedded(t, 1), cache.Config[string]{})
+	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	g := newGate()
 	got := fetching(t.Context(), c, "k", g.load)
 	soon(t, "the load began", g.began)

@@ -21,7 +21,7 @@ import (
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/embedded"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 const workerVariable = "REDLOCK_CACHE_WORKER"
@@ -193,7 +193,7 @@ func (w *worker) reads(t *testing.T, line string) {
 }
 
 func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		j := job{URLs: s.URLs(), Goroutines: 1000}
 		if _, slow := s.(*embedded.Nodes); slow {
@@ -214,7 +214,7 @@ func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
 			for _, w := range fleet {
 				w.says(t, "done")
 			}
-			if n := nodetest.Client(t, s, 0).Get(t.Context(), "loads of "+key).Val(); n != loads {
+			if n := harness.Client(t, s, 0).Get(t.Context(), "loads of "+key).Val(); n != loads {
 				t.Errorf("%s: the fleet loaded %s times, want %s", key, n, loads)
 			}
 		}

@@ -9,11 +9,11 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		cfg := cache.Config[string]{TTL: time.Hour}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		must(t, a.Set(t.Context(), "k", "old", cache.SoftTTL(time.Millisecond)))
@@ -44,7 +44,7 @@ func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
 }
 
 func TestARefreshThatADeleteOvertookIsNotStored(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		must(t, c.Set(t.Context(), "k", "old", cache.SoftTTL(time.Millisecond)))
 		g := newGate()
@@ -60,7 +60,7 @@ func TestARefreshThatADeleteOvertookIsNotStored(t *testing.T) {
 }
 
 func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, NegativeTTL: 200 * time.Millisecond})
 		var loads atomic.Int32
 		load := func(context.Context) (string, error) {
@@ -86,7 +86,7 @@ func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
 }
 
 func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour})
 		strict := newCache(t, s, cache.Config[string]{TTL: time.Hour, Prefix: "strict:"})
 		boom := errors.New("boom")
@@ -122,7 +122,7 @@ func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
 
 // A deletion that comes while the load fails counts.
 func TestNothingDeletedIsServedForAFailedLoad(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour})
 		must(t, c.Set(t.Context(), "k", "old", cache.TTL(time.Millisecond)))
 		eventually(t, "it has expired", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })

@@ -8,7 +8,7 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // patience is how long a test waits for what should happen soon.
@@ -16,14 +16,14 @@ const patience = 20 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func open(t testing.TB, s nodetest.Set) *cluster.Cluster { return openWith(t, s, 3*time.Second) }
+func open(t testing.TB, s harness.Set) *cluster.Cluster { return openWith(t, s, 3*time.Second) }
 
 // impatient opens a Cluster for a test in which a node falls silent.
-func impatient(t testing.TB, s nodetest.Set) *cluster.Cluster {
+func impatient(t testing.TB, s harness.Set) *cluster.Cluster {
 	return openWith(t, s, 400*time.Millisecond)
 }
 
-func openWith(t testing.TB, s nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
+func openWith(t testing.TB, s harness.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
 	if err != nil {
@@ -34,12 +34,12 @@ func openWith(t testing.TB, s nodetest.Set, nodeTimeout time.Duration) *cluster.
 }
 
 // newCache makes a Cache of strings in a process of its own.
-func newCache(t testing.TB, s nodetest.Set, cfg cache.Config[string]) *cache.Cache[string] {
+func newCache(t testing.TB, s harness.Set, cfg cache.Config[string]) *cache.Cache[string] {
 	t.Helper()
 	return newOn(t, open(t, s), cfg)
 }
 
-func newOf[V any](t testing.TB, s nodetest.Set, cfg cache.Config[V]) *cache.Cache[V] {
+func newOf[V any](t testing.TB, s harness.Set, cfg cache.Config[V]) *cache.Cache[V] {
 	t.Helper()
 	return newOn(t, open(t, s), cfg)
 }
@@ -62,7 +62,7 @@ func closes(t testing.TB, close func(context.Context) error) {
 	}
 }
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 // soon waits for an event.
 func soon[T any](t testing.TB, what string, event <-chan T) T {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func must(t *testing.T, err error) {
@@ -17,7 +17,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-func open(t *testing.T, nodes nodetest.Set, nodeTimeout time.Duration) *Cache[string] {
+func open(t *testing.T, nodes harness.Set, nodeTimeout time.Duration) *Cache[string] {
 	t.Helper()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: nodeTimeout, Logger: slog.New(slog.DiscardHandler)})
 	must(t, err)
@@ -37,8 +37,8 @@ func attempts(s *Cache[string]) *attempt[string] {
 // The first question failed, so it is asked again. Then comes a deletion, and then the first question after all, which was
 // only late: the load began before the deletion.
 func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
-		s, client := open(t, nodes, 3*time.Second), nodetest.Client(t, nodes, 0)
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
 		a := attempts(s)
 		first := a.nonce
 		must(t, client.Set(t.Context(), s.leaseName("k"), "in the way", 0).Err())
@@ -62,7 +62,7 @@ func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
 
 // It was only the answer that was lost: who asks again need not wait for himself.
 func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		s := open(t, nodes, 3*time.Second)
 		a := attempts(s)
 		_, err := a.ask(t.Context())
@@ -80,7 +80,7 @@ func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
 // The fill waits for a connection, and is sent to a node that was lost and found meanwhile, and was not told of a deletion.
 func TestAFillThatWaitedThroughAnOutageIsNotServed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
 		s := open(t, nodes, 300*time.Millisecond)
 		n, a := s.nodes[0], attempts(s)

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cache"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 var withNear = cache.Config[string]{TTL: time.Hour, Near: &cache.Near{TTL: 30 * time.Second}}
@@ -28,7 +28,7 @@ func warm(t *testing.T, c *cache.Cache[string], key, want string) {
 }
 
 func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		for _, key := range []string{"}", "{}", "}:{:"} {
 			must(t, b.Set(t.Context(), key, "v"))
@@ -74,7 +74,7 @@ func changes(t *testing.T, c *cache.Cache[string]) map[string]func() error {
 
 // Whenever the message comes: here it never does.
 func TestOwnChangesAreSeenAtOnce(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, withNear)
 		c.Mute()
 		for name, change := range changes(t, c) {
@@ -104,7 +104,7 @@ func (o *overtaken) Decode(data []byte, v *string) error {
 }
 
 func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		codec := &overtaken{}
 		cfg := withNear
 		cfg.Codec = codec
@@ -140,7 +140,7 @@ func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
 
 // Values only grow, and each change is announced. What memory serves never goes back, and ends with the newest.
 func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newOf(t, s, cache.Config[int]{Near: &cache.Near{TTL: 30 * time.Second}}), newOf(t, s, cache.Config[int]{})
 		const keys, rounds = 4, 10
 		var done atomic.Bool
@@ -175,7 +175,7 @@ func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
 
 // A message that was lost with its connection must not leave the old value for as long as memory would keep it.
 func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		for i := range 5 {
 			must(t, b.Set(t.Context(), "k", "old"))
@@ -185,7 +185,7 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 				must(t, s.Restart(owner, false)) // every connection breaks
 				eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
 			} else {
-				mend := deafens(t, nodetest.Client(t, s, owner))
+				mend := deafens(t, harness.Client(t, s, owner))
 				must(t, b.Delete(t.Context(), "k"))
 				mend()
 			}
@@ -231,7 +231,7 @@ func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 // In processes of their own, which read all the time, and whose connections break in some rounds just then. No clock of the
 // test's says how long a message may take: memory itself knows up to when it has heard all.
 func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		cl := open(t, s)
 		a := newOn(t, cl, cache.Config[string]{TTL: time.Hour})
 		var fleet []*worker
@@ -259,7 +259,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 			mend := func() {}
 			switch event {
 			case "deaf":
-				mend = deafens(t, nodetest.Client(t, s, 0))
+				mend = deafens(t, harness.Client(t, s, 0))
 			case "restart":
 				must(t, s.Restart(0, false)) // every connection breaks
 			}
@@ -273,7 +273,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 
 func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		a := newOn(t, impatient(t, s), withNear)
 		must(t, a.Set(t.Context(), "k", "v"))
@@ -290,7 +290,7 @@ func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
 // An outage in which deletions may have been missed, but no message of the node, which sent none.
 func TestMemoryFromBeforeAnOutageIsNotServed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		cl := impatient(t, s)
 		a := newOn(t, cl, withNear)

@@ -12,14 +12,14 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // restricted opens a Cluster of one server as a user with these rules.
-func restricted(t *testing.T, rules []string) (nodetest.Set, *cluster.Cluster, error) {
+func restricted(t *testing.T, rules []string) (harness.Set, *cluster.Cluster, error) {
 	t.Helper()
-	s := nodetest.Real(t, 1, redisproc.Options{Args: append([]string{"--user", "cache", "reset", "on", ">secret"}, rules...)})
+	s := harness.Real(t, 1, redisserver.Options{Args: append([]string{"--user", "cache", "reset", "on", ">secret"}, rules...)})
 	u, err := url.Parse(s.URLs()[0])
 	must(t, err)
 	u.User = url.UserPassword("cache", "secret")
@@ -31,10 +31,10 @@ func restricted(t *testing.T, rules []string) (nodetest.Set, *cluster.Cluster, e
 }
 
 // workout does everything there is, for as long as patience at most, and returns the first thing that went wrong.
-func workout(t *testing.T, s nodetest.Set, cl *cluster.Cluster, patience time.Duration) error {
+func workout(t *testing.T, s harness.Set, cl *cluster.Cluster, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	must(t, nodetest.Client(t, s, 0).ScriptFlush(t.Context()).Err())
+	must(t, harness.Client(t, s, 0).ScriptFlush(t.Context()).Err())
 	a, b := newOn(t, cl, cache.Config[string]{Near: &cache.Near{}}), newOn(t, cl, cache.Config[string]{})
 	for _, step := range []func() error{
 		func() error { return a.Set(ctx, "k", "v") },

@@ -80,6 +80,6 @@
 // cgo). What a lease makes of a wall clock and a monotonic clock that part is tested in package lease, in
 // TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue and its neighbours.
 //
-// Nodes that are a Sentinel-managed pair or a Redis Cluster, TLS, and users with few rights are tested in internal/kinds.
+// Nodes that are a Sentinel-managed pair or a Redis Cluster, TLS, and users with few rights are tested in internal/test/topology.
 // Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.
 package chaos

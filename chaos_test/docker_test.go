@@ -24,7 +24,7 @@ import (
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
 
-	"github.com/venta-hq/redlock/internal/ports"
+	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
 // Labels of every container. A container belongs to the process that made it, and may be removed by others when that

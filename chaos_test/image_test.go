@@ -21,7 +21,7 @@ import (
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // localImage is the name of images made from a machine's own redis-server. Their tag is a hash of what is in them.
@@ -64,7 +64,7 @@ func ensureNamedImage(pool *dockertest.Pool, name string) (repository, tag strin
 // rootfsOfServer is a tar of the machine's redis-server with the loader and the libraries it needs, the same for the
 // same files.
 func rootfsOfServer() ([]byte, error) {
-	path, err := redisproc.Available()
+	path, err := redisserver.Available()
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // clocks are the clocks that nodes read through libfaketime, each from a file in a directory of its own.
@@ -79,7 +79,7 @@ func faketime() (lib, libc string, err error) {
 	if lib == "" {
 		return "", "", errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
 	}
-	server, err := redisproc.Available()
+	server, err := redisserver.Available()
 	if err != nil {
 		return "", "", err
 	}

@@ -18,7 +18,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // nodeTimeout bounds every step of starting a node and of looking at it.
@@ -152,11 +152,11 @@ func chooseBackend() (*backend, error) {
 
 // processBackend runs nodes as child processes, for the reason that there is.
 func processBackend(why string) (*backend, error) {
-	path, err := redisproc.Available()
+	path, err := redisserver.Available()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s; %w", errNoNodes, why, err)
 	}
-	version, err := redisproc.Version(path)
+	version, err := redisserver.Version(path)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func processBackend(why string) (*backend, error) {
 }
 
 func startProcesses(n int, k nodeKind) (nodes, error) {
-	o := redisproc.Options{Persist: k.memory != nothing}
+	o := redisserver.Options{Persist: k.memory != nothing}
 	if o.Persist {
 		o.Args = []string{"--appendfsync", string(k.memory)}
 	}
@@ -178,7 +178,7 @@ func startProcesses(n int, k nodeKind) (nodes, error) {
 	if k.clocks != nil {
 		o.Env = func(i int) []string { return c.env(c.file(i)) }
 	}
-	s, err := redisproc.Start(n, o)
+	s, err := redisserver.Start(n, o)
 	if err != nil {
 		return nil, errors.Join(err, c.remove())
 	}
@@ -187,7 +187,7 @@ func startProcesses(n int, k nodeKind) (nodes, error) {
 
 // processes are nodes that are child processes.
 type processes struct {
-	set  *redisproc.Nodes
+	set  *redisserver.Nodes
 	keep bool
 	clocks
 }

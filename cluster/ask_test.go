@@ -9,17 +9,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestAskWaitsOnTheCallersGoroutine(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s, impatient).Nodes()[0]
 		cmd := redis.NewCmd(t.Context(), "set", "key", "value")
 		if err := n.Ask(t.Context(), cmd); err != nil || cmd.Val() != "OK" {
 			t.Fatalf("SET: %v, %v", cmd.Val(), err)
 		}
-		if err := nodetest.Client(t, s, 0).ScriptFlush(t.Context()).Err(); err != nil {
+		if err := harness.Client(t, s, 0).ScriptFlush(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		v, err := n.AskScript(t.Context(), NewScript("test ask", "return redis.call('GET', KEYS[1])"), []string{"key"}, nil)
@@ -39,7 +39,7 @@ type receive func(*Node, any, error)
 func (f receive) Receive(n *Node, reply any, err error) { f(n, reply, err) }
 
 func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 500 * time.Millisecond }).Nodes()[0]
 		s.Pause(0)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
@@ -66,7 +66,7 @@ func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
 }
 
 func TestARestartBeginsANewLife(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s, impatient).Nodes()[0]
 		before := n.Life()
 		if before.RunID == "" || !before.Back.IsZero() {
@@ -115,13 +115,13 @@ func (e *ear) heardSince(t time.Time) bool {
 }
 
 func TestASubscriberHearsOfMessagesAndOfGaps(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, impatient)
 		e := &ear{}
 		defer c.Subscribe(t.Context(), e, "one", "two")()
 		publish := func(text string) {
 			for _, channel := range []string{"one", "two"} {
-				if err := nodetest.Client(t, s, 0).Publish(t.Context(), channel, text).Err(); err != nil {
+				if err := harness.Client(t, s, 0).Publish(t.Context(), channel, text).Err(); err != nil {
 					t.Fatal(err)
 				}
 			}

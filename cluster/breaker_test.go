@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // takeDown has c notice that node i does not answer.
@@ -27,14 +27,14 @@ func comesBack(t *testing.T, c *Cluster, i int) {
 func TestASilentNodeIsDownUntilItAnswersAgain(t *testing.T) {
 	t.Parallel()
 	for name, hurt := range map[string]struct {
-		hurt func(s nodetest.Set)
-		mend func(s nodetest.Set) error
+		hurt func(s harness.Set)
+		mend func(s harness.Set) error
 	}{
-		"paused":  {func(s nodetest.Set) { s.Pause(0) }, func(s nodetest.Set) error { s.Resume(0); return nil }},
-		"stopped": {func(s nodetest.Set) { s.Stop(0) }, func(s nodetest.Set) error { return s.Restart(0, false) }},
+		"paused":  {func(s harness.Set) { s.Pause(0) }, func(s harness.Set) error { s.Resume(0); return nil }},
+		"stopped": {func(s harness.Set) { s.Stop(0) }, func(s harness.Set) error { return s.Restart(0, false) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+			harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 				c := open(t, s, impatient)
 				n := c.Nodes()[0]
 				run(t, n, pushScript, []string{"list"}, "before")
@@ -63,7 +63,7 @@ func TestASilentNodeIsDownUntilItAnswersAgain(t *testing.T) {
 				if a := run(t, n, pushScript, []string{"list"}, "after"); a.err != nil {
 					t.Errorf("a node that is back: %v", a)
 				}
-				for _, v := range nodetest.Client(t, s, 0).LRange(t.Context(), "list", 0, -1).Val() {
+				for _, v := range harness.Client(t, s, 0).LRange(t.Context(), "list", 0, -1).Val() {
 					if v == "down" {
 						t.Error("a command was sent to a node that was down")
 					}
@@ -75,7 +75,7 @@ func TestASilentNodeIsDownUntilItAnswersAgain(t *testing.T) {
 
 func TestOtherNodesDoNotWaitForASilentOne(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
 		s.Pause(0)
 		o := newOnce()
@@ -95,10 +95,10 @@ func TestOtherNodesDoNotWaitForASilentOne(t *testing.T) {
 
 func TestWhatIsOwedArrivesBeforeAnythingNew(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		n := c.Nodes()[0]
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		list := func() []string { return client.LRange(t.Context(), "list", 0, -1).Val() }
 		for range 3 {
 			client.Del(t.Context(), "list")
@@ -156,12 +156,12 @@ func TestWhatIsOwedArrivesBeforeAnythingNew(t *testing.T) {
 
 func TestWhatIsOwedToANodeThatAnswersIsSentAtOnce(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	c := open(t, s)
 	c.Nodes()[0].Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
 	c.Nodes()[0].Owe(setScript.Command([]string{"late"}, "v"), time.Now())
 	run(t, c.Nodes()[0], pingScript, nil)
-	if keys := nodetest.Keys(t, s, 0); len(keys) != 1 || keys[0] != "k" {
+	if keys := harness.Keys(t, s, 0); len(keys) != 1 || keys[0] != "k" {
 		t.Errorf("keys are %v", keys)
 	}
 }
@@ -169,11 +169,11 @@ func TestWhatIsOwedToANodeThatAnswersIsSentAtOnce(t *testing.T) {
 // A debt that fails on its way is owed again, also when the node was found again before its failure is known.
 func TestADebtThatFailsIsStillOwed(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	c := open(t, s)
 	n := c.Nodes()[0]
 	paid := func(key string) func() bool {
-		return func() bool { return nodetest.Client(t, s, 0).Exists(t.Context(), key).Val() == 1 }
+		return func() bool { return harness.Client(t, s, 0).Exists(t.Context(), key).Val() == 1 }
 	}
 	for key, err := range map[string]error{
 		"connection": errors.New("connection reset"), "timeout": redis.ErrPoolTimeout, "loading": loading{}, "down": &downError{loading{}},
@@ -202,7 +202,7 @@ func (wrongType) RedisError()   {}
 
 func TestDebtsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	c := open(t, s)
 	n := c.Nodes()[0]
 	s.Stop(0)
@@ -218,7 +218,7 @@ func TestDebtsAreBounded(t *testing.T) {
 }
 
 func TestANodeThatFailsWhileItIsPaidStaysDown(t *testing.T) {
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	n := open(t, s).Nodes()[0]
 	d := &downtime{err: errors.New("x"), since: time.Now()}
 	n.down.Store(d)
@@ -232,22 +232,22 @@ func TestANodeThatFailsWhileItIsPaidStaysDown(t *testing.T) {
 		t.Error("it stays down")
 	}
 	run(t, n, pingScript, nil)
-	if keys := nodetest.Keys(t, s, 0); len(keys) != 1 {
+	if keys := harness.Keys(t, s, 0); len(keys) != 1 {
 		t.Errorf("keys are %v, want the one that was owed", keys)
 	}
 }
 
 func TestABusyServerIsDownUntilItIsFree(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 1, realOptions())
+	s := harness.Real(t, 1, realOptions())
 	c := open(t, s)
 	n := c.Nodes()[0]
-	client := nodetest.Client(t, s, 0)
+	client := harness.Client(t, s, 0)
 	for _, setting := range []string{"busy-reply-threshold", "lua-time-limit"} {
 		client.ConfigSet(t.Context(), setting, "1") // its name differs between versions
 	}
 	spinning := make(chan error, 1)
-	spinner := nodetest.Client(t, s, 0)
+	spinner := harness.Client(t, s, 0)
 	go func() { spinning <- spinner.Eval(t.Context(), `while true do end`, nil).Err() }()
 	eventually(t, "the server is busy", func() bool {
 		err := client.Ping(t.Context()).Err()
@@ -280,9 +280,9 @@ func TestProbesOfANodeThatStaysAwayGrowRarer(t *testing.T) {
 
 // The same, closely watched: somebody looks without pause for the moment at which the node may be asked.
 func TestANodeIsNotAskedBeforeEveryDebtIsOnItsWay(t *testing.T) {
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second }).Nodes()[0]
-	client := nodetest.Client(t, s, 0)
+	client := harness.Client(t, s, 0)
 	for round := range 2 {
 		d := &downtime{err: errors.New("x"), since: time.Now()}
 		n.down.Store(d)
@@ -323,7 +323,7 @@ func TestANodeIsNotAskedBeforeEveryDebtIsOnItsWay(t *testing.T) {
 
 func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		// A node that is slow is down, and what it is owed then is lost with the Cluster.
 		c := open(t, s, func(cfg *Config) { cfg.MaxQueued, cfg.NodeTimeout = 64, 10*time.Second })
 		if a := run(t, c.Nodes()[0], pushScript, []string{"list"}, "first"); a.err != nil { // loads the script
@@ -334,7 +334,7 @@ func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
 			c.Nodes()[0].Owe(pushScript.Command([]string{"list"}, i), time.Time{})
 		}
 		shut(t, c)
-		if got, err := nodetest.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {
+		if got, err := harness.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {
 			t.Errorf("%d of %d arrived, %v", got-1, owed, err)
 		}
 	})

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func findings(all []Finding) string {
@@ -24,7 +24,7 @@ func TestCheckSpeaksOfTheSizeOfTheSet(t *testing.T) {
 		3: "",
 		4: "warning: set: 4 nodes tolerate no more failures than 3; use an odd number",
 	} {
-		c := open(t, nodetest.Embedded(t, n))
+		c := open(t, harness.Embedded(t, n))
 		var got []Finding
 		for _, f := range c.Check(t.Context()) {
 			if f.Node == "" {
@@ -39,7 +39,7 @@ func TestCheckSpeaksOfTheSizeOfTheSet(t *testing.T) {
 
 func TestCheckOfGoodNodesSaysOnlyWhatTheyMayForget(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		got := open(t, s).Check(t.Context())
 		if len(got) != 3 {
 			t.Fatalf("Check says\n%s", findings(got))
@@ -55,7 +55,7 @@ func TestCheckOfGoodNodesSaysOnlyWhatTheyMayForget(t *testing.T) {
 
 func TestCheckFindsNothingOnNodesThatSync(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
+	s := harness.Real(t, 3, redisserver.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
 	if got := open(t, s).Check(t.Context()); len(got) != 0 {
 		t.Errorf("Check says\n%s", findings(got))
 	}
@@ -63,9 +63,9 @@ func TestCheckFindsNothingOnNodesThatSync(t *testing.T) {
 
 func TestCheckFindsWhatEndangersLocks(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+	s := harness.Real(t, 3, redisserver.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
 	c := open(t, s)
-	restricted := nodetest.Client(t, s, 1)
+	restricted := harness.Client(t, s, 1)
 	s.Stop(2)
 	got := c.Check(t.Context())
 	for i, want := range []string{"danger: node " + c.Nodes()[0].Name() + ": evicts keys when its memory is full (maxmemory-policy allkeys-lru)",
@@ -84,7 +84,7 @@ func TestCheckFindsWhatEndangersLocks(t *testing.T) {
 
 func TestCheckSaysWhoDoesNotVote(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		if err := s.Restart(1, true); err != nil {
 			t.Fatal(err)

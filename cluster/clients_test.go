@@ -11,13 +11,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestGivenClientsAreCopiedAndLeftAlone(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		var hooked atomic.Int32
 		clients := map[string]redis.UniversalClient{}
 		before := map[string]redis.Options{}
@@ -68,7 +68,7 @@ func TestGivenClientsAreCopiedAndLeftAlone(t *testing.T) {
 
 func TestAGivenHookThatFailsKeepsTheNodeFromBeingUsed(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	o, err := redis.ParseURL(s.URLs()[0])
 	if err != nil {
 		t.Fatal(err)
@@ -105,9 +105,9 @@ func TestClientsThatCannotBeUsedAreRefused(t *testing.T) {
 // A Redis Cluster of two servers is one node.
 func TestARedisClusterIsANode(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 2, redisproc.Options{Args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}})
+	s := harness.Real(t, 2, redisserver.Options{Args: []string{"--cluster-enabled", "yes", "--cluster-node-timeout", "1000"}})
 	ctx := t.Context()
-	one, two := nodetest.Client(t, s, 0), nodetest.Client(t, s, 1)
+	one, two := harness.Client(t, s, 0), harness.Client(t, s, 1)
 	for i, err := range []error{
 		one.ClusterAddSlotsRange(ctx, 0, 8191).Err(), two.ClusterAddSlotsRange(ctx, 8192, 16383).Err(),
 		two.Do(ctx, "cluster", "set-config-epoch", 2).Err(),

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // logged is what a Cluster logged, without the times.
@@ -57,7 +57,7 @@ func TestFewLinesOfAKindAreLogged(t *testing.T) {
 func TestLinesOfOneKindDoNotSilenceAnother(t *testing.T) {
 	t.Parallel()
 	var log logged
-	c := open(t, nodetest.Embedded(t, 3), func(cfg *Config) { cfg.Logger = log.logger() })
+	c := open(t, harness.Embedded(t, 3), func(cfg *Config) { cfg.Logger = log.logger() })
 	for i := range 2 * sayAtMost {
 		c.Say(slog.LevelWarn, "one", "i", i)
 		c.sayOf(c.Nodes()[0], slog.LevelWarn, "one", "i", i)
@@ -86,7 +86,7 @@ func (s stuck) Write(p []byte) (int, error) {
 }
 
 // fall stops node i, and waits until it is known to be down.
-func fall(t *testing.T, s nodetest.Set, c *Cluster, i int) {
+func fall(t *testing.T, s harness.Set, c *Cluster, i int) {
 	t.Helper()
 	s.Stop(i)
 	eventually(t, "the node to be down", func() bool {
@@ -97,7 +97,7 @@ func fall(t *testing.T, s nodetest.Set, c *Cluster, i int) {
 
 func TestALogThatIsStuckDelaysNoCommand(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	gate := make(chan struct{})
 	c := open(t, s, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(stuck{gate: gate}, nil)) })
 	open := sync.OnceFunc(func() { close(gate) })
@@ -114,7 +114,7 @@ func TestALogThatIsStuckDelaysNoCommand(t *testing.T) {
 
 func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	var log logged
 	c := open(t, s, func(cfg *Config) { cfg.Logger = log.logger() })
 	fall(t, s, c, 0)
@@ -147,7 +147,7 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 
 func TestTheEndOfAQuarantineIsLookedFor(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	var log logged
 	c := open(t, s, shortTTL, func(cfg *Config) { cfg.Logger = log.logger() })
 	fall(t, s, c, 0)
@@ -159,7 +159,7 @@ func TestTheEndOfAQuarantineIsLookedFor(t *testing.T) {
 
 func TestAClockThatIsOffIsLoggedUntilItIsRight(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	var log logged
 	c := open(t, s, func(cfg *Config) { cfg.Logger = log.logger() })
 	n := c.Nodes()[0]

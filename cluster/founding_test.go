@@ -9,22 +9,22 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // again restarts a node, and waits until it answers.
-func again(t *testing.T, s nodetest.Set, i int, lose bool) {
+func again(t *testing.T, s harness.Set, i int, lose bool) {
 	t.Helper()
 	if err := s.Restart(i, lose); err != nil {
 		t.Fatal(err)
 	}
-	client := nodetest.Client(t, s, i)
+	client := harness.Client(t, s, i)
 	eventually(t, "it answers again", func() bool { return client.Ping(t.Context()).Err() == nil })
 }
 
 // alone opens the set of one node that a node of s is to whoever knows it only.
-func alone(t *testing.T, s nodetest.Set, i int) {
+func alone(t *testing.T, s harness.Set, i int) {
 	t.Helper()
 	c, err := tryOpen(t, Config{URLs: s.URLs()[i : i+1], NodeTimeout: 2 * time.Second})
 	if err != nil {
@@ -35,13 +35,13 @@ func alone(t *testing.T, s nodetest.Set, i int) {
 
 func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 	t.Parallel()
-	forgets := func(i int) func(*testing.T, nodetest.Set) {
-		return func(t *testing.T, s nodetest.Set) { again(t, s, i, true) }
+	forgets := func(i int) func(*testing.T, harness.Set) {
+		return func(t *testing.T, s harness.Set) { again(t, s, i, true) }
 	}
-	remembers := func(i int) func(*testing.T, nodetest.Set) {
-		return func(t *testing.T, s nodetest.Set) { again(t, s, i, false) }
+	remembers := func(i int) func(*testing.T, harness.Set) {
+		return func(t *testing.T, s harness.Set) { again(t, s, i, false) }
 	}
-	type steps []func(*testing.T, nodetest.Set)
+	type steps []func(*testing.T, harness.Set)
 	for _, tt := range []struct {
 		name  string
 		steps steps
@@ -50,7 +50,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 		{"none restarted", nil, []bool{true, true, true}},
 		{"one forgot", steps{forgets(1)}, []bool{true, false, true}},
 		{"one restarted with its memory", steps{remembers(1)}, []bool{true, false, true}},
-		{"one forgot, and is another set for somebody", steps{forgets(1), func(t *testing.T, s nodetest.Set) { alone(t, s, 1) }}, []bool{true, false, true}},
+		{"one forgot, and is another set for somebody", steps{forgets(1), func(t *testing.T, s harness.Set) { alone(t, s, 1) }}, []bool{true, false, true}},
 		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, false}},
 		{"all restarted with their memory", steps{remembers(0), remembers(1), remembers(2)}, []bool{false, false, false}},
 		{"all restarted, and one forgot", steps{remembers(0), forgets(1), remembers(2)}, []bool{false, false, false}},
@@ -59,7 +59,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+			harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 				shut(t, open(t, s))
 				for _, step := range tt.steps {
 					step(t, s)
@@ -76,7 +76,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 
 func TestASetIsFoundedWhenItsLastNodeIsMet(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		s.Stop(2)
 		c := open(t, s, impatient)
 		if got := votes(c); got[0] || got[1] {
@@ -92,7 +92,7 @@ func TestASetIsFoundedWhenItsLastNodeIsMet(t *testing.T) {
 
 func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -111,7 +111,7 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 // Between the reading of the marks and the writing a node may restart.
 func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		runs, _ := c.marks()
 		runs[1] = "earlier"
@@ -126,10 +126,10 @@ func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
 
 func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		runs, _ := open(t, s).marks()
 		for i, text := range []string{foundingOf(runs), met + runs[1], met + runs[2]} {
-			if err := nodetest.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
+			if err := harness.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -144,13 +144,13 @@ func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 // A process that runs on remembers what the nodes have forgotten.
 func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		for i := range s.Len() {
 			again(t, s, i, true)
 		}
 		for i, n := range c.Nodes() {
-			client := nodetest.Client(t, s, i)
+			client := harness.Client(t, s, i)
 			eventually(t, "it is marked again", func() bool {
 				run(t, n, pingScript, nil)
 				return strings.HasPrefix(client.Get(t.Context(), markKey).Val(), metAgain)
@@ -232,8 +232,8 @@ func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := nodetest.Real(t, 3, redisproc.Options{})
-			if err := tt.spoil(t, nodetest.Client(t, s, 1)); err != nil {
+			s := harness.Real(t, 3, redisserver.Options{})
+			if err := tt.spoil(t, harness.Client(t, s, 1)); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := tryOpen(t, Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second}); err == nil ||
@@ -247,8 +247,8 @@ func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 // One to whom a server does not tell its run takes locks on it as well.
 func TestAMarkIsMadeByWhoIsNotToldOfRestarts(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 1, redisproc.Options{})
-	admin := nodetest.Client(t, s, 0)
+	s := harness.Real(t, 1, redisserver.Options{})
+	admin := harness.Client(t, s, 0)
 	may := func(rule string) {
 		t.Helper()
 		if err := admin.Do(t.Context(), "acl", "setuser", "default", rule).Err(); err != nil {

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // patience is how long a test waits for what should happen soon.
@@ -56,7 +56,7 @@ func tryOpen(t testing.TB, cfg Config) (*Cluster, error) {
 	return c, err
 }
 
-func open(t testing.TB, s nodetest.Set, tweaks ...func(*Config)) *Cluster {
+func open(t testing.TB, s harness.Set, tweaks ...func(*Config)) *Cluster {
 	t.Helper()
 	cfg := Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second}
 	for _, tweak := range tweaks {

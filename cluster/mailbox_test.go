@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // listener notes what it gets.
@@ -53,9 +53,9 @@ func (l *listener) has(n note) bool {
 	return slices.Contains(messages, n)
 }
 
-func tell(t *testing.T, s nodetest.Set, c *Cluster, i int, text string) int64 {
+func tell(t *testing.T, s harness.Set, c *Cluster, i int, text string) int64 {
 	t.Helper()
-	got, err := nodetest.Client(t, s, i).Publish(t.Context(), Channel(c.Process()), text).Result()
+	got, err := harness.Client(t, s, i).Publish(t.Context(), Channel(c.Process()), text).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func tell(t *testing.T, s nodetest.Set, c *Cluster, i int, text string) int64 {
 
 func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c, other := open(t, s), open(t, s)
 		l, stranger := &listener{claims: func(string) bool { return true }}, &listener{}
 		for _, n := range c.Nodes() {
@@ -95,7 +95,7 @@ func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
 
 func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	c := open(t, s)
 	claimer := &listener{claims: func(text string) bool { return text == "mine" }}
 	all := []*listener{claimer, {}, {}}
@@ -144,7 +144,7 @@ func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
 
 func TestAReconnectedMailboxSaysThatThereWasAGap(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		l := &listener{}
 		soon(t, "the mailbox opened", c.Listen(l))
@@ -173,11 +173,11 @@ func TestAReconnectedMailboxSaysThatThereWasAGap(t *testing.T) {
 
 func TestAKilledSubscriptionIsAGap(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 1, realOptions())
+	s := harness.Real(t, 1, realOptions())
 	c := open(t, s)
 	l := &listener{}
 	soon(t, "the mailbox opened", c.Listen(l))
-	if err := nodetest.Client(t, s, 0).ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
+	if err := harness.Client(t, s, 0).ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "there is a gap", func() bool { _, _, gaps := l.got(); return len(gaps) > 0 })
@@ -191,12 +191,12 @@ func TestAKilledSubscriptionIsAGap(t *testing.T) {
 
 func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
 	t.Parallel()
-	for name, hurt := range map[string]func(s nodetest.Set, i int){
-		"stopped": nodetest.Set.Stop,
-		"paused":  nodetest.Set.Pause,
+	for name, hurt := range map[string]func(s harness.Set, i int){
+		"stopped": harness.Set.Stop,
+		"paused":  harness.Set.Pause,
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+			harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 				hurt(s, 2)
 				c := open(t, s, impatient)
 				l := &listener{}
@@ -221,7 +221,7 @@ func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
 
 func TestTheMailboxDoesNotWaitForANodeThatIsKnownToBeDown(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	s.Stop(2)
 	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = patience }) // the mailbox would wait for twice that
 	soon(t, "the mailbox opened", c.Listen(&listener{}))
@@ -232,7 +232,7 @@ func TestTheMailboxDoesNotWaitForANodeThatIsKnownToBeDown(t *testing.T) {
 
 func TestListenEndsWhenTheClusterCloses(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second; cfg.MaxTTL = time.Minute })
 	s.Pause(2)
 	opened := c.Listen(&listener{})

@@ -7,19 +7,19 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestMemoryIDChangesWithTheRunUnlessFilesAreKept(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		set  func(t *testing.T) nodetest.Set
+		set  func(t *testing.T) harness.Set
 		same bool
 	}{
-		{"embedded", func(t *testing.T) nodetest.Set { return nodetest.Embedded(t, 1) }, false},
-		{"no files", func(t *testing.T) nodetest.Set { return nodetest.Real(t, 1, redisproc.Options{}) }, false},
-		{"append-only file", func(t *testing.T) nodetest.Set { return nodetest.Real(t, 1, redisproc.Options{Persist: true}) }, true},
+		{"embedded", func(t *testing.T) harness.Set { return harness.Embedded(t, 1) }, false},
+		{"no files", func(t *testing.T) harness.Set { return harness.Real(t, 1, redisserver.Options{}) }, false},
+		{"append-only file", func(t *testing.T) harness.Set { return harness.Real(t, 1, redisserver.Options{Persist: true}) }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := tt.set(t)
@@ -44,9 +44,9 @@ func TestMemoryIDChangesWithTheRunUnlessFilesAreKept(t *testing.T) {
 
 // A server that reads its append-only file says meanwhile that it keeps none.
 func TestANodeThatIsLoadingIsNotTakenForOneWithoutFiles(t *testing.T) {
-	s := nodetest.Real(t, 1, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "no", "--key-load-delay", "100"}})
+	s := harness.Real(t, 1, redisserver.Options{Persist: true, Args: []string{"--appendfsync", "no", "--key-load-delay", "100"}})
 	c := open(t, s)
-	n, cl := c.Nodes()[0], nodetest.Client(t, s, 0)
+	n, cl := c.Nodes()[0], harness.Client(t, s, 0)
 	const keys = 5000 // half a second
 	if _, err := cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
 		for i := range keys {

@@ -20,11 +20,11 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-func realOptions() redisproc.Options { return redisproc.Options{} }
+func realOptions() redisserver.Options { return redisserver.Options{} }
 
 // cannotOpen checks that cfg is refused because of the configuration, in words that contain each of want.
 func cannotOpen(t *testing.T, cfg Config, want ...string) {
@@ -64,7 +64,7 @@ func hostOf(t *testing.T, raw string) string {
 }
 
 func TestTheSameServerUnderTwoNamesIsRefused(t *testing.T) {
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		leaksNothing(t)
 		alias := strings.Replace(s.URLs()[0], "127.0.0.1", "localhost", 1)
 		cannotOpen(t, Config{URLs: []string{s.URLs()[0], s.URLs()[1], alias}},
@@ -74,11 +74,11 @@ func TestTheSameServerUnderTwoNamesIsRefused(t *testing.T) {
 }
 
 func TestAReplicaIsRefused(t *testing.T) {
-	master := nodetest.Real(t, 1, realOptions())
+	master := harness.Real(t, 1, realOptions())
 	leaksNothing(t)
 	host, port, _ := net.SplitHostPort(hostOf(t, master.URLs()[0]))
-	replica := nodetest.Real(t, 1, redisproc.Options{Args: []string{"--replicaof", host, port}})
-	other := nodetest.Real(t, 1, realOptions())
+	replica := harness.Real(t, 1, redisserver.Options{Args: []string{"--replicaof", host, port}})
+	other := harness.Real(t, 1, realOptions())
 	cannotOpen(t, Config{URLs: []string{master.URLs()[0], replica.URLs()[0], other.URLs()[0]}},
 		"node "+hostOf(t, replica.URLs()[0])+": is a replica")
 }
@@ -88,7 +88,7 @@ func TestARefusedPasswordIsNamedWithoutThePassword(t *testing.T) {
 	for range 20 { // a server without a password closes the connection of who sends it a command of more than ten words
 		NewScript("one of many", "return '"+rand.Text()+"'")
 	}
-	s := nodetest.Real(t, 1, redisproc.Options{Password: right})
+	s := harness.Real(t, 1, redisserver.Options{Password: right})
 	leaksNothing(t)
 	host := hostOf(t, s.URLs()[0])
 	for name, user := range map[string]*url.Userinfo{
@@ -116,8 +116,8 @@ func TestARefusedPasswordIsNamedWithoutThePassword(t *testing.T) {
 }
 
 func TestAUserWhoMayNotPingIsNamed(t *testing.T) {
-	s := nodetest.Real(t, 1, realOptions())
-	if err := nodetest.Client(t, s, 0).Do(t.Context(), "acl", "setuser", "app", "on", ">pw", "~*", "+@all", "-ping").Err(); err != nil {
+	s := harness.Real(t, 1, realOptions())
+	if err := harness.Client(t, s, 0).Do(t.Context(), "acl", "setuser", "app", "on", ">pw", "~*", "+@all", "-ping").Err(); err != nil {
 		t.Fatal(err)
 	}
 	u := url.URL{Scheme: "redis", User: url.UserPassword("app", "pw"), Host: hostOf(t, s.URLs()[0])}
@@ -125,15 +125,15 @@ func TestAUserWhoMayNotPingIsNamed(t *testing.T) {
 }
 
 func TestADatabaseThatDoesNotExistIsNamed(t *testing.T) {
-	s := nodetest.Real(t, 1, realOptions())
+	s := harness.Real(t, 1, realOptions())
 	cannotOpen(t, Config{URLs: []string{s.URLs()[0] + "/99"}}, "DB index", hostOf(t, s.URLs()[0])+"/99")
 }
 
 func TestAMinorityThatCannotBeReachedDoesNotHinderOpen(t *testing.T) {
-	for name, hurt := range map[string]func(s nodetest.Set, i int){"stopped": nodetest.Set.Stop, "paused": nodetest.Set.Pause} {
+	for name, hurt := range map[string]func(s harness.Set, i int){"stopped": harness.Set.Stop, "paused": harness.Set.Pause} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+			harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 				hurt(s, 1)
 				c := open(t, s, impatient)
 				if c.Quorum() != 2 || len(c.Nodes()) != 3 {
@@ -158,7 +158,7 @@ func TestAMinorityThatCannotBeReachedDoesNotHinderOpen(t *testing.T) {
 }
 
 func TestWithoutAQuorumOpenNamesEveryNode(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		leaksNothing(t)
 		s.Stop(0)
 		s.Pause(2)
@@ -196,7 +196,7 @@ func TestWithoutAQuorumOpenNamesEveryNode(t *testing.T) {
 }
 
 func TestOpenWithoutAQuorumDoesNotBlameTheCallersContext(t *testing.T) {
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	s.Stop(0)
 	_, err := Open(t.Context(), Config{URLs: s.URLs(), NodeTimeout: 10 * time.Millisecond, Logger: quiet})
 	if !errors.Is(err, ErrNoQuorum) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
@@ -205,7 +205,7 @@ func TestOpenWithoutAQuorumDoesNotBlameTheCallersContext(t *testing.T) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	leaksNothing(t)
 	s.Stop(1)
 	s.Stop(2)
@@ -262,7 +262,7 @@ func (reply) RedisError()     {}
 // A probe that is cut short says only that the time is over; what was wrong with the node was known before.
 func TestOpenKeepsTheReasonWhyANodeFailed(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	reason := errors.New("the first reason")
@@ -289,7 +289,7 @@ func TestOpenKeepsTheReasonWhyANodeFailed(t *testing.T) {
 
 func TestOpenWaitsForAQuorumThatComesUp(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	s.Stop(0)
 	opened := make(chan error, 1)
 	go func() {
@@ -306,7 +306,7 @@ func TestOpenWaitsForAQuorumThatComesUp(t *testing.T) {
 
 func TestTheContextOfOpenIsNotTheClusters(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := Open(ctx, Config{URLs: s.URLs(), Logger: quiet})
 	if err != nil {
@@ -321,7 +321,7 @@ func TestTheContextOfOpenIsNotTheClusters(t *testing.T) {
 
 func TestAnEvenNumberOfNodesIsWarnedOf(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 2)
+	s := harness.Embedded(t, 2)
 	var log bytes.Buffer
 	c := open(t, s, func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	shut(t, c) // which waits for what is logged
@@ -332,7 +332,7 @@ func TestAnEvenNumberOfNodesIsWarnedOf(t *testing.T) {
 
 func TestEveryClusterIsAProcessOfItsOwn(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	a, b := open(t, s), open(t, s)
 	if a.Process() == "" || a.Process() == b.Process() || Channel(a.Process()) == Channel(b.Process()) {
 		t.Errorf("processes %q and %q", a.Process(), b.Process())

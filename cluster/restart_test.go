@@ -8,8 +8,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func votes(c *Cluster) (all []bool) {
@@ -21,7 +21,7 @@ func votes(c *Cluster) (all []bool) {
 
 func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s, shortTTL)
 		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
 		n := c.Nodes()[1]
@@ -49,7 +49,7 @@ func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 // The answer to a first command after a restart must not count, even if nobody noticed the restart before.
 func TestARestartIsKnownBeforeTheFirstAnswer(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 2 * time.Second }) // MaxTTL is a minute
 		n := c.Nodes()[0]
 		if err := s.Restart(0, true); err != nil {
@@ -84,10 +84,10 @@ func (v voter) Receive(n *Node, reply any, err error) {
 }
 
 // grown waits until the nodes of s are older than a MaxTTL of one second, as servers count: in whole seconds.
-func grown(t *testing.T, s nodetest.Set) {
+func grown(t *testing.T, s harness.Set) {
 	t.Helper()
 	for i := range s.Len() {
-		client := nodetest.Client(t, s, i)
+		client := harness.Client(t, s, i)
 		eventually(t, "the node is old", func() bool {
 			f, err := askFacts(t.Context(), client)
 			if err != nil {
@@ -100,7 +100,7 @@ func grown(t *testing.T, s nodetest.Set) {
 
 func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		grown(t, s)
 		began := time.Now()
 		if err := s.Restart(2, true); err != nil {
@@ -119,7 +119,7 @@ func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
 
 func TestANodeThatSyncsEveryWriteVotesAtOnce(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
+	s := harness.Real(t, 3, redisserver.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
 	c := open(t, s)
 	if err := s.Restart(1, false); err != nil {
 		t.Fatal(err)
@@ -171,10 +171,10 @@ func TestAStandInDoesNotVoteHoweverItSyncs(t *testing.T) {
 
 func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 2, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		n := c.Nodes()[0]
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		clock := func() int64 { return client.Time(t.Context()).Val().UnixMicro() }
 		maxTTL := c.Config().MaxTTL.Microseconds()
 		first := n.BootFloor()

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // The package comment quotes the rule, in the order of Rights.
@@ -30,8 +30,8 @@ func TestAPrefixIsNoPattern(t *testing.T) {
 	if got, want := Rights(`a*b?[\`)[1].Rule, `~{a\*b\?\[\\*`; got != want {
 		t.Errorf("the rule is %s, want %s", got, want)
 	}
-	s := nodetest.Real(t, 1, redisproc.Options{})
-	admin := nodetest.Client(t, s, 0)
+	s := harness.Real(t, 1, redisserver.Options{})
+	admin := harness.Client(t, s, 0)
 	args := []any{"acl", "setuser", "redlock", "reset", "on", "nopass"}
 	for rule := range strings.FieldsSeq(ACL(`a*b[c]:`, false)) {
 		args = append(args, rule)
@@ -53,8 +53,8 @@ func TestAPrefixIsNoPattern(t *testing.T) {
 // A node that does not say how it syncs is taken for one that may forget.
 func TestCheckSaysThatConfigGetIsRefused(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
-	if err := nodetest.Client(t, s, 1).Do(t.Context(), "acl", "setuser", "default", "-config|get").Err(); err != nil {
+	s := harness.Real(t, 3, redisserver.Options{Persist: true, Args: []string{"--appendfsync", "always"}})
+	if err := harness.Client(t, s, 1).Do(t.Context(), "acl", "setuser", "default", "-config|get").Err(); err != nil {
 		t.Fatal(err)
 	}
 	c := open(t, s)

@@ -3,12 +3,12 @@ package cluster
 import (
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // A node has all scripts before it is asked anything, also after it has restarted, so that nothing is sent twice.
 func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		registry.mu.Lock()
 		var hashes []string
 		for _, s := range registry.all {
@@ -22,7 +22,7 @@ func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
 		}
 		defer c.Close(t.Context())
 		loaded := func() bool {
-			there, err := nodetest.Client(t, nodes, 0).ScriptExists(t.Context(), hashes...).Result()
+			there, err := harness.Client(t, nodes, 0).ScriptExists(t.Context(), hashes...).Result()
 			if err != nil {
 				return false
 			}

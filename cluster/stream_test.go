@@ -16,12 +16,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestANodeExecutesInTheOrderOfRun(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		n := c.Nodes()[0]
 		if a := run(t, n, pushScript, []string{"list"}, "first"); a.err != nil { // loads the script
@@ -37,7 +37,7 @@ func TestANodeExecutesInTheOrderOfRun(t *testing.T) {
 		if !slices.IsSorted(r.order) {
 			t.Error("answers came in another order")
 		}
-		got, err := nodetest.Client(t, s, 0).LRange(t.Context(), "list", 1, -1).Result()
+		got, err := harness.Client(t, s, 0).LRange(t.Context(), "list", 1, -1).Result()
 		if err != nil || len(got) != runs {
 			t.Fatalf("LRANGE gave %d, %v", len(got), err)
 		}
@@ -52,7 +52,7 @@ func TestANodeExecutesInTheOrderOfRun(t *testing.T) {
 func TestCommandsThatAreSentTogetherKeepTheirOwnWords(t *testing.T) {
 	t.Parallel()
 	both := NewScript("both", `return ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]`)
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
 		const runs = 2 * maxBatch
 		for range 2 { // by source, as far as they are on their way before the script is known, and then by hash
@@ -81,10 +81,10 @@ func TestCommandsThatAreSentTogetherKeepTheirOwnWords(t *testing.T) {
 
 func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		n := c.Nodes()[0]
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		for range 2 {
 			const runs = 50
 			r := &recorder{}
@@ -121,7 +121,7 @@ func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 
 func TestTheServersOwnErrorIsTheAnswer(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
 		bad := NewScript("bad", `return redis.error_reply('MYERR no')`)
 		for range 2 {
@@ -138,7 +138,7 @@ func TestTheServersOwnErrorIsTheAnswer(t *testing.T) {
 
 func TestAReceiverMayRunFromReceive(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
 		const depth = 20
 		done := make(chan struct{})
@@ -158,7 +158,7 @@ func TestAReceiverMayRunFromReceive(t *testing.T) {
 
 func TestWhatIsAboveMaxQueuedFailsAsUnsent(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, func(cfg *Config) { cfg.MaxQueued = 64; cfg.NodeTimeout = 10 * time.Second })
 		n := c.Nodes()[0]
 		run(t, n, pushScript, []string{"list"}, "x")
@@ -189,7 +189,7 @@ func TestWhatIsAboveMaxQueuedFailsAsUnsent(t *testing.T) {
 
 func TestEveryRunIsAnsweredOnceWhileItsNodeComesAndGoes(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, impatient)
 		n := c.Nodes()[0]
 		r := &recorder{}
@@ -238,7 +238,7 @@ func TestEveryRunIsAnsweredOnceWhileItsNodeComesAndGoes(t *testing.T) {
 
 func TestCloseWaitsForWhatWasSentAndWhatItsAnswersSent(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
 		n := c.Nodes()[0]
 		run(t, n, pushScript, []string{"list"}, "x")
@@ -277,7 +277,7 @@ func TestCloseWaitsForWhatWasSentAndWhatItsAnswersSent(t *testing.T) {
 		s.Resume(0)
 		wg.Wait()
 		r.eachOnce(t, chains*length, func(a answer) bool { return a.err == nil })
-		if got := nodetest.Client(t, s, 0).LLen(t.Context(), "list").Val(); got != chains*length+1 {
+		if got := harness.Client(t, s, 0).LLen(t.Context(), "list").Val(); got != chains*length+1 {
 			t.Errorf("%d were executed, want %d", got, chains*length+1)
 		}
 	})
@@ -285,7 +285,7 @@ func TestCloseWaitsForWhatWasSentAndWhatItsAnswersSent(t *testing.T) {
 
 func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 2)
+	s := harness.Embedded(t, 2)
 	c := open(t, s)
 	n, downed := c.Nodes()[0], c.Nodes()[1]
 	s.Stop(1)
@@ -320,7 +320,7 @@ func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 // Commands that begin while Close ends must be answered too: executed or refused, not forgotten.
 func TestARunThatMeetsCloseIsAnswered(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	for round := range 10 {
 		c := open(t, s)
 		n := c.Nodes()[0]
@@ -344,7 +344,7 @@ func TestARunThatMeetsCloseIsAnswered(t *testing.T) {
 
 func TestRunAsideIsOneCommandAndCountsForClose(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
 		n := c.Nodes()[0]
 		o := newOnce()
@@ -399,7 +399,7 @@ func TestCommandsNameTheirScriptByHashAndKeys(t *testing.T) {
 
 // The same at the one moment that matters: Close has seen that no answer is awaited, and has not yet refused new commands.
 func TestARunBetweenTheLastAnswerAndTheEndIsWaitedFor(t *testing.T) {
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
 	n := c.Nodes()[0]
 	dead, cancel := context.WithCancel(t.Context())
@@ -436,7 +436,7 @@ func TestARunBetweenTheLastAnswerAndTheEndIsWaitedFor(t *testing.T) {
 // What waits behind a batch that has timed out never left, and its answer says so; what was under way may have been executed.
 func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := open(t, s, impatient)
 		n := c.Nodes()[0]
 		run(t, n, pushScript, []string{"list"}, "loads the script")
@@ -463,7 +463,7 @@ func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 				t.Errorf("of what was behind it is said: %v", err)
 			}
 		}
-		if got := nodetest.Client(t, s, 0).LRange(t.Context(), "list", 0, -1).Val(); slices.Contains(got, "behind") {
+		if got := harness.Client(t, s, 0).LRange(t.Context(), "list", 0, -1).Val(); slices.Contains(got, "behind") {
 			t.Errorf("the node has executed %q", got)
 		}
 	})
@@ -472,7 +472,7 @@ func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 // A reply of a length that makes go-redis panic costs a node, not the process.
 func TestAnAbsurdReplyTakesTheNodeDown(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 1)
+	s := harness.Embedded(t, 1)
 	for name, ask := range map[string]func(*Node, Receiver){
 		"stream": func(n *Node, r Receiver) { n.Run(pingScript, nil, nil, r) },
 		"aside":  func(n *Node, r Receiver) { n.RunAside(pingScript, nil, nil, r) },

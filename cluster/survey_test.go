@@ -7,15 +7,15 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestScanFindsWhatBeginsWithThePrefix(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 1, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
-		client := nodetest.Client(t, s, 0)
+		client := harness.Client(t, s, 0)
 		const many = scanCount + 7
 		pipe := client.Pipeline()
 		pipe.Set(t.Context(), "ab*:", "x", 0) // what the prefix would match as a pattern
@@ -44,8 +44,8 @@ func TestScanFindsWhatBeginsWithThePrefix(t *testing.T) {
 
 func TestScanLooksAtEveryServerOfARedisCluster(t *testing.T) {
 	t.Parallel()
-	nodetest.Real(t, 1, redisproc.Options{}) // skips where there is none
-	s, err := redisproc.StartSharded(3, redisproc.Options{})
+	harness.Real(t, 1, redisserver.Options{}) // skips where there is none
+	s, err := redisserver.StartSharded(3, redisserver.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestScanLooksAtEveryServerOfARedisCluster(t *testing.T) {
 // A set without a quorum can be looked at, by who asks for that.
 func TestAPartialSetIsOpenedAndSurveyed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		s.Stop(0)
 		s.Pause(2)
 		cfg := Config{URLs: s.URLs(), Partial: true}
@@ -104,12 +104,12 @@ func TestAPartialSetIsOpenedAndSurveyed(t *testing.T) {
 
 func TestASurveySaysHowANodeKeepsWhatItIsTold(t *testing.T) {
 	t.Parallel()
-	for want, o := range map[string]redisproc.Options{
+	for want, o := range map[string]redisserver.Options{
 		"none":     {},
 		"everysec": {Persist: true},
 		"always":   {Persist: true, Args: []string{"--appendfsync", "always"}},
 	} {
-		r := open(t, nodetest.Real(t, 1, o)).Survey(t.Context())[0]
+		r := open(t, harness.Real(t, 1, o)).Survey(t.Context())[0]
 		if r.Persistence != want || !r.Up || r.Version == "" || r.ClockOffset.Abs() > clockTolerance {
 			t.Errorf("a node that has %s: %+v", want, r)
 		}
@@ -119,10 +119,10 @@ func TestASurveySaysHowANodeKeepsWhatItIsTold(t *testing.T) {
 // Who looks for what is wrong is shown also what keeps every program from opening the set.
 func TestAPartialSetShowsTheReplicaInIt(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 2, redisproc.Options{})
+	s := harness.Real(t, 2, redisserver.Options{})
 	master := hostOf(t, s.URLs()[0])
 	host, port, _ := strings.Cut(master, ":")
-	if err := nodetest.Client(t, s, 1).Do(t.Context(), "replicaof", host, port).Err(); err != nil {
+	if err := harness.Client(t, s, 1).Do(t.Context(), "replicaof", host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := tryOpen(t, Config{URLs: s.URLs()}); err == nil {

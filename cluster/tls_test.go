@@ -20,8 +20,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // authority is a CA of the test's own.
@@ -69,7 +69,7 @@ func (a *authority) roots() *x509.CertPool {
 }
 
 // issue makes a server's certificate for ip, good until notAfter.
-func (a *authority) issue(t *testing.T, name, ip string, notAfter time.Time) *redisproc.TLS {
+func (a *authority) issue(t *testing.T, name, ip string, notAfter time.Time) *redisserver.TLS {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -87,7 +87,7 @@ func (a *authority) issue(t *testing.T, name, ip string, notAfter time.Time) *re
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &redisproc.TLS{
+	return &redisserver.TLS{
 		CertFile: a.write(t, name+".pem", "CERTIFICATE", der),
 		KeyFile:  a.write(t, name+"-key.pem", "PRIVATE KEY", keyDER),
 		CAFile:   filepath.Join(a.dir, "ca.pem"),
@@ -105,11 +105,11 @@ func (a *authority) tlsClient(t *testing.T, address string) redis.UniversalClien
 func TestACertificateThatDoesNotVerifyIsNamed(t *testing.T) {
 	a := newAuthority(t)
 	hour := time.Now().Add(time.Hour)
-	good := nodetest.Real(t, 1, redisproc.Options{TLS: a.issue(t, "good", "127.0.0.1", hour)})
-	old := nodetest.Real(t, 1, redisproc.Options{TLS: a.issue(t, "old", "127.0.0.1", time.Now().Add(-time.Hour))})
-	elsewhere := nodetest.Real(t, 1, redisproc.Options{TLS: a.issue(t, "elsewhere", "10.1.2.3", hour)})
-	strict := nodetest.Real(t, 1, redisproc.Options{TLS: a.issue(t, "strict", "127.0.0.1", hour), Args: []string{"--tls-auth-clients", "yes"}})
-	plain := nodetest.Real(t, 1, realOptions())
+	good := harness.Real(t, 1, redisserver.Options{TLS: a.issue(t, "good", "127.0.0.1", hour)})
+	old := harness.Real(t, 1, redisserver.Options{TLS: a.issue(t, "old", "127.0.0.1", time.Now().Add(-time.Hour))})
+	elsewhere := harness.Real(t, 1, redisserver.Options{TLS: a.issue(t, "elsewhere", "10.1.2.3", hour)})
+	strict := harness.Real(t, 1, redisserver.Options{TLS: a.issue(t, "strict", "127.0.0.1", hour), Args: []string{"--tls-auth-clients", "yes"}})
+	plain := harness.Real(t, 1, realOptions())
 	leaksNothing(t)
 
 	t.Run("by an unknown authority", func(t *testing.T) {

@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestANodeIsReachedThroughASocketOfTheFileSystem(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s")
-	nodetest.Real(t, 1, redisproc.Options{Args: []string{"--unixsocket", path}})
+	harness.Real(t, 1, redisserver.Options{Args: []string{"--unixsocket", path}})
 	c, err := tryOpen(t, Config{URLs: []string{"unix://" + path + "?db=1"}})
 	if err != nil {
 		t.Fatal(err)

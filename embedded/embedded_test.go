@@ -17,7 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
-	"github.com/venta-hq/redlock/internal/ports"
+	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
 func start(t *testing.T, n int) *Nodes {

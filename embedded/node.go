@@ -10,7 +10,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
-	"github.com/venta-hq/redlock/internal/ports"
+	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
 // node is one Redis node: an address, and at any time at most one process that

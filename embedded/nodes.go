@@ -6,7 +6,7 @@ import (
 	"net"
 	"strconv"
 
-	"github.com/venta-hq/redlock/internal/ports"
+	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
 // Nodes is a set of Redis nodes that run in this process, started by [Start]

@@ -22,8 +22,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // How many leases, and for how long they are held. Set by REDLOCK_BENCH_LEASES and REDLOCK_BENCH_HOLD.
@@ -47,7 +47,7 @@ const benchTTL = 30 * time.Second
 // for each over redsync. Run it with -benchtime 1x.
 func BenchmarkHold(b *testing.B) {
 	hold := func(b *testing.B, acquire func(s *Leases, key string) (*Lease, error)) {
-		s := nodetest.Real(b, 5, redisproc.Options{})
+		s := harness.Real(b, 5, redisserver.Options{})
 		c, err := cluster.Open(b.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second})
 		if err != nil {
 			b.Fatal(err)
@@ -87,7 +87,7 @@ func BenchmarkHold(b *testing.B) {
 		})
 	})
 	b.Run("redsync with a goroutine each", func(b *testing.B) {
-		s := nodetest.Real(b, 5, redisproc.Options{})
+		s := harness.Real(b, 5, redisserver.Options{})
 		var pools []redsyncredis.Pool
 		for _, url := range s.URLs() {
 			o, err := redis.ParseURL(url)
@@ -133,7 +133,7 @@ func BenchmarkHold(b *testing.B) {
 }
 
 // measure acquires n leases, holds them, and reports what each costs.
-func measure(b *testing.B, s nodetest.Set, n int, hold time.Duration, acquire func(i int) error, lost func() int) {
+func measure(b *testing.B, s harness.Set, n int, hold time.Duration, acquire func(i int) error, lost func() int) {
 	heap, goroutines := heapInUse(), runtime.NumGoroutine()
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -162,8 +162,8 @@ func measure(b *testing.B, s nodetest.Set, n int, hold time.Duration, acquire fu
 }
 
 // readsOf is how often a node has read from its connections.
-func readsOf(b *testing.B, s nodetest.Set) int64 {
-	info, err := nodetest.Client(b, s, 0).Info(b.Context(), "stats").Result()
+func readsOf(b *testing.B, s harness.Set) int64 {
+	info, err := harness.Client(b, s, 0).Info(b.Context(), "stats").Result()
 	if err != nil {
 		b.Fatal(err)
 	}

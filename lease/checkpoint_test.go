@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/register"
 )
 
@@ -30,7 +30,7 @@ func resumed(t *testing.T, s *Leases, key string) (*Lease, string) {
 }
 
 func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		first, data := resumed(t, a, "job")
 		if data != "" {
@@ -66,7 +66,7 @@ func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
 }
 
 func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		old, _ := resumed(t, a, "job")
 		if err := old.Checkpoint(t.Context(), []byte("good")); err != nil {
@@ -99,7 +99,7 @@ func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
 // Who overtook has the promise of a quorum, and fails before it has written: a checkpoint that was refused has reached a
 // node, and the next lease goes on from it. No lease that was given out has seen anything newer or older since.
 func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		l, _ := resumed(t, s, "job")
 		if err := l.Checkpoint(t.Context(), []byte("good")); err != nil {
@@ -130,7 +130,7 @@ func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
 // backwards, and what an overtaken holder makes is refused and never seen.
 func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		const seed = 7
 		random := rand.New(rand.NewPCG(seed, seed))
 		processes := []*Leases{lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})}
@@ -186,7 +186,7 @@ func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
 }
 
 // hurt does something to a node. The returned function undoes it, and waits until everybody has seen that.
-func hurt(t *testing.T, nodes nodetest.Set, processes []*Leases, round int) (heal func()) {
+func hurt(t *testing.T, nodes harness.Set, processes []*Leases, round int) (heal func()) {
 	i := round % nodes.Len()
 	back := func() {
 		for _, s := range processes {
@@ -210,7 +210,7 @@ func hurt(t *testing.T, nodes nodetest.Set, processes []*Leases, round int) (hea
 }
 
 func TestACheckpointThatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := lease(t, open(t, nodes, 0), Config{MaxCheckpoint: 10})
 	l, _ := resumed(t, s, "job")
 	if err := l.Checkpoint(t.Context(), []byte(strings.Repeat("x", 11))); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "11 bytes; at most Config.MaxCheckpoint, 10") {
@@ -236,7 +236,7 @@ func TestACheckpointThatCannotBeIsAnErrorThatSaysWhy(t *testing.T) {
 }
 
 func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := lease(t, open(t, nodes, 0), Config{})
 	for _, node := range nodeClients(t, nodes) {
 		if err := node.Set(t.Context(), "{lock:job}:record", "not a record", 0).Err(); err != nil {
@@ -255,7 +255,7 @@ func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
 
 // Between the grant and the reading of the checkpoint, somebody else got a newer token.
 func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		overtake := func(l *Lease) {
 			if _, _, err := register.Resume(t.Context(), s.c, s.recordOf(l.Key()), l.Token()+1, time.Hour); err != nil {
@@ -281,7 +281,7 @@ func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
 // Somebody who waits for a key may be granted it on nodes that lost it, fewer than a quorum, again and again. That raises
 // their fence counters above the holder's token, and must not end the holder's work.
 func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		l, _ := resumed(t, s, "job")
 		clients := nodeClients(t, nodes)
@@ -309,7 +309,7 @@ func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
 }
 
 func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 3*time.Second), Config{})
 		l, _ := resumed(t, s, "job")
 		var wg sync.WaitGroup
@@ -339,7 +339,7 @@ func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
 }
 
 func TestAKeyIsNotKeptForMinHoldIfItsCheckpointCannotBeRead(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		for _, node := range nodeClients(t, nodes) {
 			if err := node.Set(t.Context(), "{lock:job}:record", "not a record", 0).Err(); err != nil {

@@ -12,11 +12,11 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestOneLeadsAndTheOthersKnowWho(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		if leader, ok, err := b.Leader(t.Context(), "boss"); ok || err != nil {
 			t.Fatalf("before the election %+v leads (%v)", leader, err)
@@ -39,7 +39,7 @@ func TestOneLeadsAndTheOthersKnowWho(t *testing.T) {
 }
 
 func TestResigningWaitsForTheWorkAndThenHandsOverAtOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{TTL: 30 * time.Second}), lease(t, open(t, nodes, 0), Config{TTL: 30 * time.Second})
 		old, err := a.Campaign(t.Context(), "boss", "anna")
 		if err != nil {
@@ -93,7 +93,7 @@ func TestResigningWaitsForTheWorkAndThenHandsOverAtOnce(t *testing.T) {
 }
 
 func TestAnObserverSeesEverySettledLeaderInTokenOrder(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		watcher := lease(t, open(t, nodes, 0), Config{})
 		ctx, cancel := context.WithCancel(t.Context())
 		leaders, err := watcher.Observe(ctx, "boss")
@@ -236,7 +236,7 @@ func TestTwoLeadersNeverOverlapInTheOrderOfTokens(t *testing.T) {
 }
 
 func TestElectionsWithoutNamesAreRefused(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	if _, err := s.Campaign(t.Context(), "", "anna"); !errors.Is(err, cluster.ErrConfig) {
 		t.Errorf("Campaign without a name: %v", err)
 	}
@@ -258,7 +258,7 @@ func TestElectionsWithoutNamesAreRefused(t *testing.T) {
 }
 
 func TestNegativeDurationsAreRefused(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	for field, o := range map[string]Option{"TTL": TTL(-time.Second), "MinHold": MinHold(-time.Second), "MaxHold": MaxHold(-time.Second)} {
 		_, campaign := s.Campaign(t.Context(), "boss", "anna", o)
 		_, once := s.RunOnce(t.Context(), "job", func(context.Context) error { t.Error("it runs"); return nil }, o)
@@ -276,7 +276,7 @@ func TestNegativeDurationsAreRefused(t *testing.T) {
 }
 
 func TestBelowAQuorumNobodyIsSaidToLead(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := lease(t, open(t, nodes, 0), Config{})
 	if _, err := s.Campaign(t.Context(), "boss", "anna"); err != nil {
 		t.Fatal(err)

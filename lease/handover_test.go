@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // handOver is a HandOver that has to succeed.
@@ -20,10 +20,10 @@ func handOver(t *testing.T, l *Lease) *Lease {
 }
 
 func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		l := acquire(t, s, "job", Request{Span: 64})
-		client := nodetest.Client(t, nodes, 0)
+		client := harness.Client(t, nodes, 0)
 		var value string
 		eventually(t, "the slowest node to have granted", func() bool {
 			value = client.Get(t.Context(), "lock:job").Val()
@@ -63,7 +63,7 @@ func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
 
 func TestALeaseThatWasHandedOverIsRenewed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), steady)
 		lives(t, handOver(t, acquire(t, s, "job", Request{Span: 2})))
 	})
@@ -99,7 +99,7 @@ func TestNothingIsHandedOverWithLessThanHalfOfTheTTLLeft(t *testing.T) {
 }
 
 func TestOnlyALeaseThatStandsIsHandedOver(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	refused := func(what string, l *Lease) {
 		t.Helper()
 		if _, ok := l.HandOver(t.Context(), 0); ok {
@@ -151,7 +151,7 @@ func TestMaxHoldCountsFromTheHandOver(t *testing.T) {
 }
 
 func TestAHandOverThatMeetsAReleaseHappensOrDoesNot(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	for range 300 {
 		l := acquire(t, s, "job", Request{Span: 2})
 		released := make(chan error, 1)
@@ -178,7 +178,7 @@ func (h heir) TakeOver(l *Lease) bool { return h.takeOver(l) }
 func (h heir) Over(l *Lease)          { h.over <- l }
 
 func TestTheHeirIsAskedAtTheReleaseAndToldTheEndOnce(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	var next *Lease
 	h := heir{over: make(chan *Lease, 8)}
 	h.takeOver = func(l *Lease) (ok bool) {

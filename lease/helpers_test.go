@@ -12,19 +12,19 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
 
 // open opens a process's view of the nodes. A zero NodeTimeout means one second: machines that
 // run tests are slow at times.
-func open(t testing.TB, nodes nodetest.Set, nodeTimeout time.Duration) *cluster.Cluster {
+func open(t testing.TB, nodes harness.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
 	return openWith(t, nodes, cluster.Config{NodeTimeout: nodeTimeout})
 }
 
-func openWith(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster {
+func openWith(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
 	cfg.URLs, cfg.NodeTimeout, cfg.Logger = nodes.URLs(), cmp.Or(cfg.NodeTimeout, time.Second), quiet
 	c, err := cluster.Open(t.Context(), cfg)
@@ -49,7 +49,7 @@ func lease(t testing.TB, c *cluster.Cluster, cfg Config) *Leases {
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 // receive waits for ch.
 func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
@@ -95,7 +95,7 @@ func (c *gated) Write(b []byte) (int, error) {
 }
 
 // openThrough is open with all connections through g.
-func openThrough(t testing.TB, nodes nodetest.Set, g *gate, nodeTimeout time.Duration) *cluster.Cluster {
+func openThrough(t testing.TB, nodes harness.Set, g *gate, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
 	clients := map[string]redis.UniversalClient{}
 	for _, url := range nodes.URLs() {
@@ -128,10 +128,10 @@ func acquire(t testing.TB, s *Leases, key string, req Request) *Lease {
 }
 
 // nodeClients are plain clients of all nodes.
-func nodeClients(t testing.TB, nodes nodetest.Set) []*redis.Client {
+func nodeClients(t testing.TB, nodes harness.Set) []*redis.Client {
 	all := make([]*redis.Client, nodes.Len())
 	for i := range all {
-		all[i] = nodetest.Client(t, nodes, i)
+		all[i] = harness.Client(t, nodes, i)
 	}
 	return all
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestMinHoldKeepsTheKeyAfterTheReleaseAndNoLonger(t *testing.T) {
@@ -71,7 +71,7 @@ func TestAfterMinHoldAReleaseIsAtOnce(t *testing.T) {
 
 func TestMinHoldOnNodes(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		const minHold = 600 * time.Millisecond
 		s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: short})
 		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: short})
@@ -144,7 +144,7 @@ func TestAKeyHeldForMaxHoldAndNotReleasedExpires(t *testing.T) {
 
 func TestMaxHoldOnNodes(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: short})
 		l := acquire(t, s, "job", Request{MaxHold: short / 2})
 		receive(t, "MaxHold to end the lease", l.Done())

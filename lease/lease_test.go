@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -39,7 +39,7 @@ func lives(t *testing.T, l *Lease) {
 
 func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
 		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
 		l := acquire(t, s, "job", Request{Owner: "me"})
@@ -70,7 +70,7 @@ func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
 
 func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
 		nodes.Stop(0)
 		nodes.Stop(3)
@@ -80,13 +80,13 @@ func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
 
 func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
-		value := nodetest.Client(t, nodes, 1).Get(t.Context(), "lock:job").Val()
+		value := harness.Client(t, nodes, 1).Get(t.Context(), "lock:job").Val()
 		if err := nodes.Restart(0, true); err != nil {
 			t.Fatal(err)
 		}
-		healed := nodetest.Client(t, nodes, 0)
+		healed := harness.Client(t, nodes, 0)
 		eventually(t, "the node to be healed", func() bool {
 			return healed.Get(t.Context(), "lock:job").Val() == value
 		})
@@ -97,7 +97,7 @@ func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 }
 
 func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -113,7 +113,7 @@ func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
 }
 
 func TestAReleaseThatNoQuorumAnswersSaysSo(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
 		nodes.Stop(0)
 		nodes.Stop(1)
@@ -125,7 +125,7 @@ func TestAReleaseThatNoQuorumAnswersSaysSo(t *testing.T) {
 }
 
 func TestADeadContextGetsNoLease(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	s := lease(t, open(t, nodes, 0), Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -135,14 +135,14 @@ func TestADeadContextGetsNoLease(t *testing.T) {
 	if _, err := s.Acquire(ctx, "free"); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
 		t.Errorf("Acquire: %v", err)
 	}
-	if keys := nodetest.Keys(t, nodes, 0); len(keys) != 0 {
+	if keys := harness.Keys(t, nodes, 0); len(keys) != 0 {
 		t.Errorf("it left %q", keys)
 	}
 }
 
 func TestTheLeaseOutlivesTheContextItWasAcquiredUnderAndHasItsValues(t *testing.T) {
 	type name struct{}
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), name{}, "value"))
 	l, err := s.TryAcquire(ctx, "job")
 	if err != nil {
@@ -158,7 +158,7 @@ func TestTheLeaseOutlivesTheContextItWasAcquiredUnderAndHasItsValues(t *testing.
 }
 
 func TestTheEndOfTheParentEndsTheContextAndNotTheLease(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	parent, cancel := context.WithCancelCause(t.Context())
 	l := acquire(t, s, "job", Request{Parent: parent})
 	why := errors.New("the caller went away")
@@ -175,7 +175,7 @@ func TestTheEndOfTheParentEndsTheContextAndNotTheLease(t *testing.T) {
 }
 
 func TestAContextThatIsFirstAskedForAfterTheEndHasEnded(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	l := acquire(t, s, "job", Request{})
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -186,7 +186,7 @@ func TestAContextThatIsFirstAskedForAfterTheEndHasEnded(t *testing.T) {
 }
 
 func TestEveryBadFieldIsNamed(t *testing.T) {
-	c := open(t, nodetest.Embedded(t, 1), 0)
+	c := open(t, harness.Embedded(t, 1), 0)
 	_, err := New(c, Config{TTL: 2 * time.Minute, Owner: "two\nlines", FenceRetention: time.Second})
 	for _, field := range []string{"Config.TTL", "Config.Owner", "Config.FenceRetention"} {
 		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), field) {
@@ -204,7 +204,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 }
 
 func TestEveryBadOptionIsNamedAndNothingIsAsked(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	s := lease(t, open(t, nodes, 0), Config{})
 	before := nodes.Commands(0)["evalsha"]
 	for _, test := range []struct {
@@ -245,7 +245,7 @@ func (b both) apply(r *Request) {
 }
 
 func TestDoneIsClosedWhenTheLeaseOrItsParentEnds(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 3), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 3), 0), Config{})
 	for name, contextToo := range map[string]bool{"alone": false, "beside its context": true} {
 		l := acquire(t, s, name, Request{})
 		if contextToo {

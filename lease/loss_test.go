@@ -10,14 +10,14 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestALeaseWhoseQuorumIsGoneIsLostWithWhatEachNodeSaid(t *testing.T) {
 	t.Parallel()
-	for name, hurt := range map[string]func(nodetest.Set, int){"Paused": nodetest.Set.Pause, "Stopped": nodetest.Set.Stop} {
+	for name, hurt := range map[string]func(harness.Set, int){"Paused": harness.Set.Pause, "Stopped": harness.Set.Stop} {
 		t.Run(name, func(t *testing.T) {
-			nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+			harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: short})
 				l := acquire(t, s, "job", Request{})
 				for i := range 3 {
@@ -54,7 +54,7 @@ func TestKeysThatAreTakenAwayAreNoticedAtOnce(t *testing.T) {
 		"GivenToSomebody": func(ctx context.Context, c *redis.Client) error { return c.Set(ctx, "lock:job", "x", time.Hour).Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+			harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 				ttl := 2 * patience // so that what was not given back has not expired either
 				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: ttl, RenewEvery: nodeTimeout})
 				l := acquire(t, s, "job", Request{})
@@ -122,7 +122,7 @@ func neglect(l *Lease) {
 
 func TestALeaseEndsBeforeAnotherGetsItsKey(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		cable := &gate{}
 		s := lease(t, openThrough(t, nodes, cable, nodeTimeout), Config{TTL: 2 * time.Second})
 		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * time.Second})
@@ -143,7 +143,7 @@ func TestALeaseEndsBeforeAnotherGetsItsKey(t *testing.T) {
 }
 
 func TestAReleaseThatMeetsTheLossOfItsLeaseReturns(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	s := lease(t, open(t, nodes, 0), Config{})
 	for i := range 300 {
 		l := acquire(t, s, fmt.Sprint("job", i), Request{})
@@ -160,7 +160,7 @@ func TestAReleaseThatMeetsTheLossOfItsLeaseReturns(t *testing.T) {
 // Nobody can see that a tenure is gone before its lease has ended, or a release would have nothing to return and nothing
 // to wait for.
 func TestALostLeaseHasEndedWhenItsTenureIsSeenToBeGone(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	l := acquire(t, s, "job", Request{})
 	l.mu.Lock() // so that it cannot end
 	lost := make(chan bool)

@@ -9,11 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestAJobRunsToSuccessOnceOverAllProcesses(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		var runs, said atomic.Int64
 		var wg sync.WaitGroup
 		for range 3 {
@@ -52,7 +52,7 @@ func TestAJobRunsToSuccessOnceOverAllProcesses(t *testing.T) {
 }
 
 func TestAFailedRunIsRetriedByTheNextCallerAtOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		bad := errors.New("bad")
 		if ran, err := a.RunOnce(t.Context(), "job", func(context.Context) error { return bad }, MinHold(time.Hour)); !ran || err != bad {
@@ -68,7 +68,7 @@ func TestAFailedRunIsRetriedByTheNextCallerAtOnce(t *testing.T) {
 }
 
 func TestAPanickingRunIsGivenBack(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := lease(t, open(t, nodes, 0), Config{})
 	func() {
 		defer func() {
@@ -84,7 +84,7 @@ func TestAPanickingRunIsGivenBack(t *testing.T) {
 }
 
 func TestMinHoldKeepsAFastRunFromBeingFollowed(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := lease(t, open(t, nodes, 0), Config{DoneTTL: time.Second})
 	if ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error { return nil }, MinHold(time.Hour)); !ran || err != nil {
 		t.Fatal(ran, err)

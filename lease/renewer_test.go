@@ -11,8 +11,8 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -41,7 +41,7 @@ func many(t *testing.T, s *Leases, n int) []*Lease {
 }
 
 func TestTwoThousandLeasesAreRenewedWithoutAGoroutineForEach(t *testing.T) {
-	nodes := nodetest.Real(t, 3, redisproc.Options{}) // an embedded node pays for each key with each command
+	nodes := harness.Real(t, 3, redisserver.Options{}) // an embedded node pays for each key with each command
 	s := lease(t, open(t, nodes, 0), Config{TTL: 5 * time.Second, RenewEvery: time.Second})
 	acquire(t, s, "first", Request{})
 	before := runtime.NumGoroutine()
@@ -100,7 +100,7 @@ func suspended(t *testing.T, now time.Time, d time.Duration) time.Time {
 }
 
 func TestALeaseThatExpiredWhileTheMachineSleptIsLostWhenItWakes(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	l := acquire(t, s, "job", Request{})
 	young := acquire(t, s, "young", Request{TTL: time.Minute})
 	woken := suspended(t, time.Now(), l.TTL())
@@ -118,7 +118,7 @@ func TestALeaseThatExpiredWhileTheMachineSleptIsLostWhenItWakes(t *testing.T) {
 }
 
 func TestALeaseThatOutlivesTheSleepOfItsMachineIsRenewedAtOnceAndEndsByTheWallClock(t *testing.T) {
-	nodes, cable := nodetest.Embedded(t, 1), &gate{}
+	nodes, cable := harness.Embedded(t, 1), &gate{}
 	s := lease(t, openThrough(t, nodes, cable, nodeTimeout), Config{})
 	l := acquire(t, s, "job", Request{})
 	deadline := l.Deadline()
@@ -141,7 +141,7 @@ func TestALeaseThatOutlivesTheSleepOfItsMachineIsRenewedAtOnceAndEndsByTheWallCl
 }
 
 func TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue(t *testing.T) {
-	s := lease(t, open(t, nodetest.Embedded(t, 1), 0), Config{})
+	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	for i, now := range []func(l *Lease) time.Time{
 		func(l *Lease) time.Time { return l.Deadline().Add(-early) },
 		func(l *Lease) time.Time { return suspended(t, l.Deadline().Add(-l.TTL()/2), l.TTL()) },
@@ -159,7 +159,7 @@ func TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue(t *testing.T) {
 
 func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), steady)
 		other := lease(t, open(t, nodes, nodeTimeout), steady)
 		l := acquire(t, s, "job", Request{})
@@ -188,7 +188,7 @@ func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
 }
 
 func TestALeaseThatIsGrantedWhileItsLeasesAreCancelledIsGivenBack(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		p, err := s.plan(t.Context(), "job", Request{})
 		if err != nil {
@@ -199,13 +199,13 @@ func TestALeaseThatIsGrantedWhileItsLeasesAreCancelledIsGivenBack(t *testing.T) 
 			t.Errorf("acquired: %v", err)
 		}
 		eventually(t, "the key to be given back", func() bool {
-			return nodetest.Client(t, nodes, 0).Exists(t.Context(), "lock:job").Val() == 0
+			return harness.Client(t, nodes, 0).Exists(t.Context(), "lock:job").Val() == 0
 		})
 	})
 }
 
 func TestCloseReleasesEverythingAndMayBeCalledByMany(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		all := many(t, s, 20)
 		var wg sync.WaitGroup
@@ -233,7 +233,7 @@ func TestCloseReleasesEverythingAndMayBeCalledByMany(t *testing.T) {
 }
 
 func TestTheContextOfCloseBoundsOnlyTheWaiting(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 250*time.Millisecond), Config{})
 		l := acquire(t, s, "job", Request{})
 		for i := range 3 {

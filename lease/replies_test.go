@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -46,7 +46,7 @@ func answer(shape uint8, left, token int64, value, said string) (reply any, err 
 // Nobody is said to lead unless a quorum has the value that the newest statement names, and nobody is said not to lead by
 // nodes that do not answer the question.
 func FuzzHostileRepliesMakeNoLeader(f *testing.F) {
-	c := open(f, nodetest.Embedded(f, 3), 0)
+	c := open(f, harness.Embedded(f, 3), 0)
 	said, err := json.Marshal(statement{"web-7", 1, "v"})
 	if err != nil {
 		f.Fatal(err)
@@ -96,7 +96,7 @@ func FuzzHostileRepliesMakeNoLeader(f *testing.F) {
 
 // What comes over the mailbox is anybody's: it rings somebody's bell or is ignored.
 func FuzzAnyMessageIsAHintAtMost(f *testing.F) {
-	s := lease(f, open(f, nodetest.Embedded(f, 1), 0), Config{})
+	s := lease(f, open(f, harness.Embedded(f, 1), 0), Config{})
 	for _, text := range []string{"", "w", "q", "wlock:k", "qlock:k", "xlock:k", "\x00", "w\xff{", "wlock:other"} {
 		f.Add(text)
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestWhatALeaseStatesIsKeptForAsLongAsItStands(t *testing.T) {
@@ -120,7 +120,7 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 // All nodes are restarted without their memory, one after another, while a holder works and a leader leads.
 func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		const ttl = 10 * time.Second
 		s := lease(t, openWith(t, nodes, cluster.Config{MaxTTL: ttl}), Config{TTL: ttl, RenewEvery: time.Second})
 		job, _ := resumed(t, s, "job")
@@ -138,14 +138,14 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 		}
 		keys := []string{"lock:job", "lock:found", "lock:election:boss"}
 		for i := range nodes.Len() { // a lease that stands on a bare quorum survives no node that forgets
-			node := nodetest.Client(t, nodes, i)
+			node := harness.Client(t, nodes, i)
 			eventually(t, "the node to have all keys", func() bool { return node.Exists(t.Context(), keys...).Val() == 3 })
 		}
 		for i := range nodes.Len() {
 			if err := nodes.Restart(i, true); err != nil {
 				t.Fatal(err)
 			}
-			node := nodetest.Client(t, nodes, i)
+			node := harness.Client(t, nodes, i)
 			stand := func() {
 				t.Helper()
 				if err := errors.Join(job.Err(), found.Err(), leader.Err()); err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -21,7 +21,7 @@ import (
 const long = 30 * time.Second
 
 // patient is a process whose waiters are woken or wait for the TTL.
-func patient(t *testing.T, nodes nodetest.Set) *Leases {
+func patient(t *testing.T, nodes harness.Set) *Leases {
 	return lease(t, open(t, nodes, 2*time.Second), Config{TTL: long, Backoff: hourly})
 }
 
@@ -47,7 +47,7 @@ func given(t *testing.T, ch <-chan result) *Lease {
 }
 
 func TestAReleaseInOneProcessWakesTheWaiterInAnother(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := patient(t, nodes), patient(t, nodes)
 		clients := nodeClients(t, nodes)
 		l := acquire(t, s, "job", Request{})
@@ -64,7 +64,7 @@ func TestAReleaseInOneProcessWakesTheWaiterInAnother(t *testing.T) {
 }
 
 func TestWaitersOfOtherProcessesAreServedInTurn(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, patient(t, nodes), "job", Request{})
 		clients := nodeClients(t, nodes)
 		var waiters []<-chan result
@@ -86,7 +86,7 @@ func TestWaitersOfOtherProcessesAreServedInTurn(t *testing.T) {
 
 // The mailbox belongs to the process; that one Leases has opened it does not make another hear.
 func TestEveryLeasesOfAProcessIsWoken(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, 2*time.Second)
 		first := lease(t, c, Config{TTL: long, Backoff: hourly})
 		receive(t, "the mailbox", first.Listen())
@@ -101,7 +101,7 @@ func TestEveryLeasesOfAProcessIsWoken(t *testing.T) {
 
 func TestTheKeyOfACrashedProcessIsTakenWhenItExpires(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		crashed := open(t, nodes, nodeTimeout)
 		s, err := New(crashed, Config{TTL: short})
 		if err != nil {
@@ -134,7 +134,7 @@ func TestTheKeyOfACrashedProcessIsTakenWhenItExpires(t *testing.T) {
 }
 
 func TestACancelledWaiterLeavesEveryQueueAndTheNextIsWoken(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, patient(t, nodes), "job", Request{})
 		clients := nodeClients(t, nodes)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -155,7 +155,7 @@ func TestACancelledWaiterLeavesEveryQueueAndTheNextIsWoken(t *testing.T) {
 
 // The nodes know the process: it stays in their queues as long as any Leases on its Cluster wait.
 func TestWhoGivesUpLeavesTheQueuesToTheOtherLeasesOfItsProcess(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, patient(t, nodes), "job", Request{})
 		clients := nodeClients(t, nodes)
 		one := patient(t, nodes)
@@ -183,7 +183,7 @@ func TestWhoGivesUpLeavesTheQueuesToTheOtherLeasesOfItsProcess(t *testing.T) {
 
 // The cancellation meets the wake: the key may be kept for a process that does not want it any more.
 func TestAWakeThatMeetsACancelledWaiterGoesToTheNext(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, quitter, other := patient(t, nodes), patient(t, nodes), patient(t, nodes)
 		clients := nodeClients(t, nodes)
 		for i := range 30 {
@@ -230,7 +230,7 @@ func TestAWaiterWhoseFirstLookIsCutShortLeavesNoTrace(t *testing.T) {
 }
 
 func TestWhoWinsAgainstAMinorityLeavesTheQueuesOfTheNodesThatRefused(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, clients := patient(t, nodes), nodeClients(t, nodes)
 		for i := range 10 {
 			key := fmt.Sprint("job", i)
@@ -261,7 +261,7 @@ func TestWhoStillWaitsInAProcessThatWonKeepsAPlaceInTheQueues(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+			harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 				s, clients := patient(t, nodes), nodeClients(t, nodes)
 				taken(t, clients, "job")
 				waiter := await(t.Context(), s, "job", Request{})
@@ -283,7 +283,7 @@ func TestWhoStillWaitsInAProcessThatWonKeepsAPlaceInTheQueues(t *testing.T) {
 
 // A process that has won goes behind the others, although others in it wait all the time.
 func TestAProcessInWhichManyWaitStarvesNoOther(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		clients := nodeClients(t, nodes)
 		s, other := patient(t, nodes), patient(t, nodes)
 		l := acquire(t, patient(t, nodes), "job", Request{})
@@ -323,7 +323,7 @@ func TestAProcessInWhichManyWaitStarvesNoOther(t *testing.T) {
 
 // So it does when one wins who does not wait.
 func TestWhoComesByStarvesNoOtherProcess(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		clients := nodeClients(t, nodes)
 		taken(t, clients, "job")
 		s, other := patient(t, nodes), patient(t, nodes)
@@ -373,7 +373,7 @@ func TestAnotherLookAsksForNoMoreTokensThanTheClockAllows(t *testing.T) {
 
 // Looking in vain costs no place in any queue, also where a node grants the key to an attempt that the others refuse.
 func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		clients := nodeClients(t, nodes)
 		taken(t, clients, "job")
 		c := clients[2]
@@ -445,7 +445,7 @@ func TestAWaiterLooksWhenAQuorumSaysThatItIsItsTurn(t *testing.T) {
 
 // Each wait in a process may have put it into the queues, also one that has ended.
 func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, clients := patient(t, nodes), nodeClients(t, nodes)
 		l := acquire(t, patient(t, nodes), "job", Request{})
 		first := await(t.Context(), s, "job", Request{})
@@ -463,7 +463,7 @@ func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
 }
 
 func TestAfterAGapInItsMailboxEveryWaiterLooksAgain(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, clients := patient(t, nodes), nodeClients(t, nodes)
 		taken(t, clients, "job")
 		waiter := await(t.Context(), s, "job", Request{})
@@ -477,7 +477,7 @@ func TestAfterAGapInItsMailboxEveryWaiterLooksAgain(t *testing.T) {
 }
 
 func TestTheWaitEndsWhenItsPolicyStops(t *testing.T) {
-	nodetest.Each(t, 1, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		acquire(t, patient(t, nodes), "job", Request{})
 		looks := 0
 		s := lease(t, open(t, nodes, 0), Config{Backoff: func() backoff.BackOff {
@@ -533,7 +533,7 @@ func (p *everyMinute) NextBackOff() time.Duration { p.looks.Add(1); return time.
 func (p *everyMinute) Reset()                     {}
 
 func TestAWaitEndsAtOnceWhenTheLeasesAreClosed(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		acquire(t, patient(t, nodes), "job", Request{})
 		s, clients := patient(t, nodes), nodeClients(t, nodes)
 		waiter := await(t.Context(), s, "job", Request{})
@@ -555,7 +555,7 @@ func TestAWaitEndsAtOnceWhenTheLeasesAreClosed(t *testing.T) {
 }
 
 func TestAWaitEndsWhenTheQuorumIsGone(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		acquire(t, patient(t, nodes), "job", Request{})
 		s := lease(t, open(t, nodes, nodeTimeout), Config{})
 		waiter := await(t.Context(), s, "job", Request{})
@@ -568,7 +568,7 @@ func TestAWaitEndsWhenTheQuorumIsGone(t *testing.T) {
 }
 
 func TestTheTurnOfAProcessInWhichNobodyWaitsIsPassedOn(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, absent, other := patient(t, nodes), patient(t, nodes), patient(t, nodes)
 		receive(t, "the mailbox", absent.Listen())
 		l := acquire(t, s, "job", Request{})
@@ -591,7 +591,7 @@ func TestTheTurnOfAProcessInWhichNobodyWaitsIsPassedOn(t *testing.T) {
 }
 
 func TestAHolderHearsThatAnotherProcessBeganToWait(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := patient(t, nodes), patient(t, nodes)
 		receive(t, "the mailbox", s.Listen())
 		l := acquire(t, s, "job", Request{Span: 2})
@@ -607,7 +607,7 @@ func TestAHolderHearsThatAnotherProcessBeganToWait(t *testing.T) {
 }
 
 func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
-	s := patient(t, nodetest.Embedded(t, 1))
+	s := patient(t, harness.Embedded(t, 1))
 	receive(t, "the mailbox", s.Listen())
 	p, err := s.plan(t.Context(), "job", Request{Span: 2})
 	if err != nil {
@@ -636,7 +636,7 @@ func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
 }
 
 func TestALeaseAcquiredBeforeTheMailboxStoodIsTakenForContended(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := patient(t, nodes)
 		if l := acquire(t, s, "early", Request{Span: 2}); l.Contended().IsZero() {
 			t.Error("the lease would be handed on whoever else waits")

@@ -9,12 +9,12 @@ import (
 	"testing"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lease"
 )
 
-func benchLocker(b *testing.B, s nodetest.Set) *Locker {
+func benchLocker(b *testing.B, s harness.Set) *Locker {
 	b.Helper()
 	c, err := cluster.Open(b.Context(), cluster.Config{URLs: s.URLs()})
 	if err != nil {
@@ -32,8 +32,8 @@ func benchLocker(b *testing.B, s nodetest.Set) *Locker {
 }
 
 func onBoth(b *testing.B, fn func(b *testing.B, k *Locker)) {
-	b.Run("embedded", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Embedded(b, 5))) })
-	b.Run("redis", func(b *testing.B) { fn(b, benchLocker(b, nodetest.Real(b, 5, redisproc.Options{}))) })
+	b.Run("embedded", func(b *testing.B) { fn(b, benchLocker(b, harness.Embedded(b, 5))) })
+	b.Run("redis", func(b *testing.B) { fn(b, benchLocker(b, harness.Real(b, 5, redisserver.Options{}))) })
 }
 
 // BenchmarkAlone is one caller that locks and unlocks on five nodes.
@@ -86,7 +86,7 @@ func BenchmarkHandOver(b *testing.B) {
 // BenchmarkMemory reports the heap that a held lock and a waiter take. Run it with -benchtime 1x.
 func BenchmarkMemory(b *testing.B) {
 	const many = 10_000
-	k := benchLocker(b, nodetest.Real(b, 5, redisproc.Options{}))
+	k := benchLocker(b, harness.Real(b, 5, redisserver.Options{}))
 	b.Run("held", func(b *testing.B) {
 		held := make([]*lease.Lease, many)
 		before := heapInUse()

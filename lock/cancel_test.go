@@ -13,12 +13,12 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
 
 func TestADeadContextDoesNotGetAFreeLock(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -33,7 +33,7 @@ func TestADeadContextDoesNotGetAFreeLock(t *testing.T) {
 }
 
 func TestACancelledWaiterLeavesTheLineAndNothingElse(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		l := lock(t, k, "k")
 		ctx, cancel := context.WithCancel(t.Context())
@@ -55,7 +55,7 @@ func TestACancelledWaiterLeavesTheLineAndNothingElse(t *testing.T) {
 }
 
 func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		warm(t, k, other)
 		l := lock(t, other, "k")
@@ -80,7 +80,7 @@ func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
 // Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it.
 func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		// Attempts that are given up at once are sent faster than a node under the race detector executes them.
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 5 * time.Second}), Config{TTL: long, Backoff: hourly})
 		mailbox(t, k)
@@ -121,7 +121,7 @@ func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
 }
 
 func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	k := patient(t, nodes)
 	for i := range 300 {
 		key := fmt.Sprint("k", i%7)
@@ -145,7 +145,7 @@ func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
 
 // What the place in line was given before its owner saw that its context had ended goes to the next.
 func TestAPlaceThatIsLeftPassesOnWhatItWasGiven(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 1))
+	k := process(t, harness.Embedded(t, 1))
 	mailbox(t, k)
 	dead, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -184,7 +184,7 @@ func TestAPlaceThatIsLeftPassesOnWhatItWasGiven(t *testing.T) {
 }
 
 func TestALeaseThatMeetsADeadContextIsPassedOnAndNotTaken(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 1))
+	k := process(t, harness.Embedded(t, 1))
 	mailbox(t, k)
 	dead, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -209,7 +209,7 @@ func TestALeaseThatMeetsADeadContextIsPassedOnAndNotTaken(t *testing.T) {
 
 func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		late := func(err error) {
 			t.Helper()
@@ -245,7 +245,7 @@ func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
 }
 
 func TestWaitIsNotBlamedForWhatEndedBeforeIt(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	l := lock(t, process(t, nodes), "k")
 	k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }})
 	err := k.WithLock(t.Context(), "k", nothing, Wait(time.Hour))
@@ -256,7 +256,7 @@ func TestWaitIsNotBlamedForWhatEndedBeforeIt(t *testing.T) {
 }
 
 func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
 		nodes.Stop(0)
 		nodes.Stop(1)
@@ -267,7 +267,7 @@ func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
 }
 
 func TestNoWaitAsksOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		refused := func(opts ...Option) {
 			t.Helper()
@@ -303,7 +303,7 @@ func TestNoWaitAsksOnce(t *testing.T) {
 }
 
 func TestLockIsNotEndedByTheContextItWasTakenUnder(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 1))
+	k := process(t, harness.Embedded(t, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	l, err := k.Lock(ctx, "k")
 	if err != nil {
@@ -317,7 +317,7 @@ func TestLockIsNotEndedByTheContextItWasTakenUnder(t *testing.T) {
 }
 
 func TestFnsContextEndsWithItsCallers(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	why := errors.New("the caller had enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -333,7 +333,7 @@ func TestFnsContextEndsWithItsCallers(t *testing.T) {
 }
 
 func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		started, finish := make(chan context.Context, 2), make(chan bool)
 		work := func(ctx context.Context) error {
@@ -399,7 +399,7 @@ func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
 }
 
 func TestNoWorkBeginsAfterClose(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 1))
+	k := process(t, harness.Embedded(t, 1))
 	if err := k.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -409,7 +409,7 @@ func TestNoWorkBeginsAfterClose(t *testing.T) {
 }
 
 func TestALockThatIsGivenWhileItsLockerClosesIsGivenBack(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	c := open(t, nodes, cluster.Config{})
 	other := patient(t, nodes)
 	for range 30 {

@@ -11,14 +11,14 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
 
 var discard = slog.New(slog.DiscardHandler)
 
 // open opens a process's view of the nodes, patient with them: machines that run tests are slow at times.
-func open(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster {
+func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
 	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 2*time.Second)
 	cfg.URLs = nodes.URLs()
@@ -48,13 +48,13 @@ func locker(t testing.TB, c *cluster.Cluster, cfg Config) *Locker {
 }
 
 // process is a process of its own: a cluster and its Locker.
-func process(t testing.TB, nodes nodetest.Set) *Locker {
+func process(t testing.TB, nodes harness.Set) *Locker {
 	t.Helper()
 	return locker(t, open(t, nodes, cluster.Config{}), Config{})
 }
 
 // patient is a process whose waiters are woken, or wait for a TTL that no test waits for.
-func patient(t testing.TB, nodes nodetest.Set) *Locker {
+func patient(t testing.TB, nodes harness.Set) *Locker {
 	t.Helper()
 	return locker(t, open(t, nodes, cluster.Config{}), Config{TTL: long, Backoff: hourly})
 }
@@ -75,7 +75,7 @@ func noLines(t testing.TB, k *Locker) {
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 // receive waits for ch.
 func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
@@ -100,12 +100,12 @@ func inLine(t testing.TB, k *Locker, key string, n int) {
 }
 
 // queued waits until n processes stand in the queues for key of a quorum of nodes.
-func queued(t testing.TB, nodes nodetest.Set, key string, n int64) {
+func queued(t testing.TB, nodes harness.Set, key string, n int64) {
 	t.Helper()
 	eventually(t, "the processes to queue", func() bool {
 		full := 0
 		for i := range nodes.Len() {
-			if nodetest.Client(t, nodes, i).ZCard(t.Context(), "{lock:"+key+"}:queue").Val() == n {
+			if harness.Client(t, nodes, i).ZCard(t.Context(), "{lock:"+key+"}:queue").Val() == n {
 				full++
 			}
 		}
@@ -148,7 +148,7 @@ func release(t testing.TB, l *lease.Lease) {
 }
 
 // free makes sure that key can be had at once, by another process too.
-func free(t testing.TB, nodes nodetest.Set, key string) {
+func free(t testing.TB, nodes harness.Set, key string) {
 	t.Helper()
 	k := process(t, nodes)
 	eventually(t, "the key to be free", func() bool {
@@ -161,7 +161,7 @@ func free(t testing.TB, nodes nodetest.Set, key string) {
 }
 
 // commands is how many scripts all nodes have run.
-func commands(nodes nodetest.Set) (n int64) {
+func commands(nodes harness.Set) (n int64) {
 	for i := range nodes.Len() {
 		c := nodes.Commands(i)
 		n += c["evalsha"] + c["eval"]
@@ -170,7 +170,7 @@ func commands(nodes nodetest.Set) (n int64) {
 }
 
 // quiet waits until the nodes are sent nothing any more, and returns how many scripts they have run.
-func quiet(t testing.TB, nodes nodetest.Set) int64 {
+func quiet(t testing.TB, nodes harness.Set) int64 {
 	t.Helper()
 	last, same := commands(nodes), 0
 	eventually(t, "the nodes to be left alone", func() bool {

@@ -10,11 +10,11 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	holder := locker(t, open(t, nodes, cluster.Config{}), Config{TTL: long})
 	l := lock(t, holder, "k")
 	k := patient(t, nodes)

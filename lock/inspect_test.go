@@ -8,13 +8,13 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/mutex"
 )
 
 func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		brief := func() *Locker { return locker(t, open(t, s, cluster.Config{}), Config{TTL: 7 * time.Second}) }
 		k, person := brief(), brief() // the key is kept until the lease would have ended
 		holding, token := make(chan struct{}), int64(0)
@@ -50,7 +50,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 
 func TestAForcedReleaseNowWakesWhoWaits(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		k, waiter, person := patient(t, s), patient(t, s), process(t, s)
 		warm(t, k, waiter)
 		l := lock(t, k, "k")

@@ -7,12 +7,12 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // What a Locker runs ends with it, while its Cluster lives on.
 func TestALockerThatIsClosedLeavesNoGoroutine(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, cluster.Config{})
 		use := func() {
 			k, err := New(c, Config{TTL: long})

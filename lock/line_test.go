@@ -13,7 +13,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -23,7 +23,7 @@ func median(all []time.Duration) time.Duration {
 }
 
 func TestWaitersOfOneProcessAreServedInTheOrderOfAsking(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
 		const n = 150 // more than two spans
 		l := lock(t, k, "k")
@@ -59,7 +59,7 @@ func TestWaitersOfOneProcessAreServedInTheOrderOfAsking(t *testing.T) {
 func rapid() backoff.BackOff { return backoff.NewConstantBackOff(20 * time.Millisecond) }
 
 func TestAThousandWaitersCostTheNodesWhatOneCosts(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		holder := process(t, nodes)
 		l := lock(t, holder, "k")
 		cost := func(n int) (asked, looks int64) {
@@ -110,7 +110,7 @@ type looker struct {
 func (l *looker) NextBackOff() time.Duration { l.n.Add(1); return l.BackOff.NextBackOff() }
 
 func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		mailbox(t, k)
 		release(t, lock(t, k, "k")) // the nodes know the scripts from now on
@@ -158,7 +158,7 @@ func TestTheNextSpanIsTwiceWhatWasUsedOfTheLast(t *testing.T) {
 }
 
 func TestASpanThatIsUsedUpIsFollowedByALargerOne(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		mailbox(t, k)
 		release(t, lock(t, k, "k")) // the nodes know the scripts from now on
@@ -189,7 +189,7 @@ func TestASpanThatIsUsedUpIsFollowedByALargerOne(t *testing.T) {
 }
 
 func TestOnlyWhatIsAlikeIsHandedOver(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 3))
+	k := process(t, harness.Embedded(t, 3))
 	mailbox(t, k)
 	for name, test := range map[string]struct {
 		opts   []Option
@@ -238,7 +238,7 @@ func crowd(t *testing.T, k *Locker, key string, n int, fn func(context.Context) 
 }
 
 func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		var turns atomic.Int64
 		const work = 10 * time.Millisecond
@@ -265,7 +265,7 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 
 func TestTwoProcessesShareAKeyFairly(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		var turns [2]atomic.Int64
 		var stops []func()
 		for i := range turns {
@@ -289,13 +289,13 @@ func TestTwoProcessesShareAKeyFairly(t *testing.T) {
 
 func TestTheNextInLineGetsItsChanceWhenALeaseIsLost(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
 		l := lock(t, k, "k")
 		waiter := do(t.Context(), k, "k", nothing)
 		inLine(t, k, "k", 1)
 		for i := range nodes.Len() {
-			nodetest.Client(t, nodes, i).Del(t.Context(), "lock:k")
+			harness.Client(t, nodes, i).Del(t.Context(), "lock:k")
 		}
 		receive(t, "the loss", l.Done())
 		if err := receive(t, "the next", waiter); err != nil {
@@ -306,7 +306,7 @@ func TestTheNextInLineGetsItsChanceWhenALeaseIsLost(t *testing.T) {
 }
 
 func TestALeaseThatIsOverBeforeItIsTakenInPassesTheTurnOn(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	k := process(t, nodes)
 	ln, at, ok := k.join("k", t.Context(), lease.Request{}, true)
 	if !ok || at != nil {
@@ -331,7 +331,7 @@ func TestALeaseThatIsOverBeforeItIsTakenInPassesTheTurnOn(t *testing.T) {
 
 func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		const maxTTL = 1500 * time.Millisecond
 		var lockers [8]*Locker
 		for i := range lockers {
@@ -405,7 +405,7 @@ func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
 // The lock stands on three nodes. One of them forgets it, and two never had it: together they are a quorum, but they have
 // all just restarted.
 func TestNodesThatForgotALockDoNotGiveItAgain(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		const ttl = 15 * time.Second // the first renewal is far away
 		cfg := cluster.Config{MaxTTL: ttl}
 		holder := locker(t, open(t, nodes, cfg), Config{TTL: ttl})
@@ -439,7 +439,7 @@ func pause(ctx context.Context, d time.Duration) {
 }
 
 func TestManyKeysDoNotMeet(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 3))
+	k := process(t, harness.Embedded(t, 3))
 	var wg sync.WaitGroup
 	for i := range 20 {
 		wg.Go(func() {

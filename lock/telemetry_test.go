@@ -14,7 +14,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -34,7 +34,7 @@ func refused(tb testing.TB, k *Locker) func() {
 }
 
 func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	off := locker(t, open(t, nodes, cluster.Config{}), Config{})
 	if off.tel != nil || off.c.Telemetry() != nil {
 		t.Fatal("something is reported without being asked for")
@@ -64,7 +64,7 @@ func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
 }
 
 func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
-	k := locker(t, open(t, nodetest.Embedded(t, 3), cluster.Config{}), Config{})
+	k := locker(t, open(t, harness.Embedded(t, 3), cluster.Config{}), Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that it is refused at once
 	work := testing.AllocsPerRun(1000, func() { k.get(ctx, ctx, "k", nil) })
@@ -76,7 +76,7 @@ func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
 
 func TestALossIsLogged(t *testing.T) {
 	var log syncBuffer
-	c := open(t, nodetest.Embedded(t, 3), cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	c := open(t, harness.Embedded(t, 3), cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	k := locker(t, c, Config{})
 	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error { <-ctx.Done(); return nil }, MaxHold(time.Millisecond))
 	var lost *LostError
@@ -96,7 +96,7 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 	var k *Locker
 	var held atomic.Pointer[lease.Lease]
 	var calls atomic.Int64
-	c := open(t, nodetest.Embedded(t, 3), cluster.Config{
+	c := open(t, harness.Embedded(t, 3), cluster.Config{
 		NodeTimeout: 500 * time.Millisecond, MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
 		KeyAttribute: func(string) string {
 			k.mu.Lock()
@@ -164,7 +164,7 @@ func BenchmarkTelemetry(b *testing.B) {
 		}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
-			k := locker(b, open(b, nodetest.Embedded(b, 3), tt.cfg), Config{})
+			k := locker(b, open(b, harness.Embedded(b, 3), tt.cfg), Config{})
 			try := refused(b, k)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -12,12 +12,12 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
 
 func TestFnsErrorComesBackUnchanged(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	mine := &cluster.NodeError{Node: "mine", Err: errors.New("failed")}
 	if err := k.WithLock(t.Context(), "k", func(context.Context) error { return mine }); err != error(mine) {
@@ -27,7 +27,7 @@ func TestFnsErrorComesBackUnchanged(t *testing.T) {
 }
 
 func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 3))
+	k := process(t, harness.Embedded(t, 3))
 	if token, ok := Token(t.Context()); ok || token != 0 {
 		t.Errorf("without a lock the token is %d, %t", token, ok)
 	}
@@ -54,7 +54,7 @@ func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
 }
 
 func TestDoGivesTheResult(t *testing.T) {
-	k := process(t, nodetest.Embedded(t, 1))
+	k := process(t, harness.Embedded(t, 1))
 	failed := errors.New("failed")
 	n, err := Do(t.Context(), k, "k", func(ctx context.Context) (int, error) { return 42, failed })
 	if n != 42 || err != failed {
@@ -69,7 +69,7 @@ func TestDoGivesTheResult(t *testing.T) {
 }
 
 func TestAPanicReleasesAndGoesOn(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
 		var ctx context.Context
 		func() {
@@ -91,7 +91,7 @@ func TestAPanicReleasesAndGoesOn(t *testing.T) {
 }
 
 func TestAGoexitReleases(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	gone := make(chan bool)
 	go func() {
@@ -107,7 +107,7 @@ func TestAGoexitReleases(t *testing.T) {
 
 func TestALossIsJoinedToFnsError(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
 		mine := errors.New("mine")
 		for _, test := range []struct {
@@ -124,7 +124,7 @@ func TestALossIsJoinedToFnsError(t *testing.T) {
 				got := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
 					token, _ = Token(ctx)
 					for i := range nodes.Len() {
-						nodetest.Client(t, nodes, i).Del(ctx, "lock:k")
+						harness.Client(t, nodes, i).Del(ctx, "lock:k")
 					}
 					receive(t, "the loss", ctx.Done())
 					return test.fn(ctx)
@@ -143,7 +143,7 @@ func TestALossIsJoinedToFnsError(t *testing.T) {
 }
 
 func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	k, other := process(t, nodes), process(t, nodes)
 	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
 		receive(t, "MaxHold", ctx.Done())
@@ -167,7 +167,7 @@ func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
 }
 
 func TestReentryIsRefusedAtOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, cluster.Config{})
 		k, twin := locker(t, c, Config{}), locker(t, c, Config{})
 		var inside context.Context
@@ -210,7 +210,7 @@ func TestReentryIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestAReleaseThatReachesNoQuorumIsLoggedOnceAndCounted(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		var log syncBuffer
 		c := open(t, nodes, cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		k := locker(t, c, Config{})
@@ -251,7 +251,7 @@ func (b *syncBuffer) String() string {
 }
 
 func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
-	nodes := nodetest.Embedded(t, 1)
+	nodes := harness.Embedded(t, 1)
 	k := process(t, nodes)
 	l := lock(t, k, "k") // who would be waited for
 	for field, opt := range map[string]Option{
@@ -277,10 +277,10 @@ func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
 // One node is another's, one frozen: whether the third makes a quorum hangs on the frozen one. It is not waited for, because
 // it is known to be silent.
 func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		const nodeTimeout = time.Second
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
-		if err := nodetest.Client(t, nodes, 0).Set(t.Context(), "lock:k", "somebody's", time.Minute).Err(); err != nil {
+		if err := harness.Client(t, nodes, 0).Set(t.Context(), "lock:k", "somebody's", time.Minute).Err(); err != nil {
 			t.Fatal(err)
 		}
 		nodes.Pause(2)
@@ -305,7 +305,7 @@ func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
 }
 
 func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		const nodeTimeout = time.Second
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
 		measure := func() time.Duration {

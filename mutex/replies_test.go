@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // hostile makes a reply out of what a fuzzer gives: something that a broken node, a proxy, or another service at the
@@ -137,7 +137,7 @@ func TestAKeyThatExpiredWhileTheNodeAnsweredIsFreeNow(t *testing.T) {
 
 // Whatever the nodes answer to whatever step: nothing panics, the attempt ends, and it is won only if a quorum granted.
 func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
-	s := nodetest.Embedded(f, 3)
+	s := harness.Embedded(f, 3)
 	c, err := cluster.Open(f.Context(), cluster.Config{URLs: s.URLs()})
 	if err != nil {
 		f.Fatal(err)

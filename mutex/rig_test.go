@@ -14,12 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // rig is a set of nodes, with a plain client for each, to look at them and to meddle.
 type rig struct {
-	nodetest.Set
+	harness.Set
 	t       *testing.T
 	clients []*redis.Client
 }
@@ -34,10 +34,10 @@ func onNodes(t *testing.T, n int, fn func(t *testing.T, r *rig)) {
 // onNodesAlone is onNodes for tests that use all the processors there are.
 func onNodesAlone(t *testing.T, n int, fn func(t *testing.T, r *rig)) {
 	t.Helper()
-	nodetest.Each(t, n, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, n, func(t *testing.T, s harness.Set) {
 		r := &rig{Set: s, t: t}
 		for i := range n {
-			r.clients = append(r.clients, nodetest.Client(t, s, i))
+			r.clients = append(r.clients, harness.Client(t, s, i))
 		}
 		fn(t, r)
 	})
@@ -261,7 +261,7 @@ func (r *rig) snapshot(i int) string {
 // patience bounds every wait of the tests. Nothing is expected to take it.
 const patience = 20 * time.Second
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 // passed waits until at is over.
 func passed(at time.Time) { <-time.After(time.Until(at) + time.Millisecond) }

@@ -13,7 +13,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/embedded"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/register"
 )
 
@@ -23,7 +23,7 @@ const ttl = time.Hour
 
 var key = register.Key{Name: "job", Record: "{job}:record"}
 
-func open(t *testing.T, s nodetest.Set) *cluster.Cluster {
+func open(t *testing.T, s harness.Set) *cluster.Cluster {
 	t.Helper()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 300 * time.Millisecond, MaxTTL: time.Second})
 	if err != nil {
@@ -48,12 +48,12 @@ func resumes(t *testing.T, c *cluster.Cluster, token int64, data string) {
 	}
 }
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 func up(c *cluster.Cluster, i int) func() bool { return func() bool { return c.Status()[i].Up } }
 
 func TestTheNextWriterFindsTheNewestAndKeepsItsOrigin(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		resumes(t, c, 10, "")
 		for i, data := range []string{"one", "two", "three"} {
@@ -73,7 +73,7 @@ func TestTheNextWriterFindsTheNewestAndKeepsItsOrigin(t *testing.T) {
 }
 
 func TestAnOvertakenWriterChangesNothingThatIsSeen(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		if err := write(t, c, 10, 1, "old"); err != nil {
 			t.Fatal(err)
@@ -105,10 +105,10 @@ func TestAnOvertakenWriterChangesNothingThatIsSeen(t *testing.T) {
 }
 
 func TestAPromiseToANewerWriterRefusesTheOlder(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		for i := range s.Len() { // as a Resume leaves it that ended before it wrote
-			if err := nodetest.Client(t, s, i).Set(t.Context(), key.Record+":promise", 11, 0).Err(); err != nil {
+			if err := harness.Client(t, s, i).Set(t.Context(), key.Record+":promise", 11, 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -129,11 +129,11 @@ func TestAPromiseToANewerWriterRefusesTheOlder(t *testing.T) {
 }
 
 func TestAPromiseOutlivesTheRecordThatIsWrittenBehindIt(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		resumes(t, c, 10, "")
 		for i := range s.Len() {
-			node := nodetest.Client(t, s, i)
+			node := harness.Client(t, s, i)
 			eventually(t, "the slower nodes have it", func() bool { return node.Exists(t.Context(), key.Record).Val() == 1 })
 			if promise, record := node.PTTL(t.Context(), key.Record+":promise").Val(), node.PTTL(t.Context(), key.Record).Val(); promise <= record {
 				t.Errorf("node %d keeps the promise for %v and the record for %v", i, promise, record)
@@ -143,7 +143,7 @@ func TestAPromiseOutlivesTheRecordThatIsWrittenBehindIt(t *testing.T) {
 }
 
 func TestARecordSurvivesNodesThatForgetOneAfterAnother(t *testing.T) {
-	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		if err := write(t, c, 10, 1, "kept"); err != nil {
 			t.Fatal(err)
@@ -164,7 +164,7 @@ func TestARecordSurvivesNodesThatForgetOneAfterAnother(t *testing.T) {
 
 func TestANodeThatMayHaveForgottenHasNoSay(t *testing.T) {
 	began := time.Now()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	c := open(t, s)
 	// Only nodes 0 and 1 have the record; 0 is then restarted empty, and 1, the only one that knows, is away.
 	s.Stop(2)
@@ -196,7 +196,7 @@ func TestANodeThatMayHaveForgottenHasNoSay(t *testing.T) {
 }
 
 func TestBelowAQuorumNothingIsKeptOrRead(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	c := open(t, s)
 	s.Stop(0)
 	s.Stop(1)
@@ -217,7 +217,7 @@ func TestBelowAQuorumNothingIsKeptOrRead(t *testing.T) {
 }
 
 func TestADeletionIsNotUndoneByAnOlderWrite(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		if err := write(t, c, 10, 1, "x"); err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestADeletionIsNotUndoneByAnOlderWrite(t *testing.T) {
 }
 
 func TestAWriteDeliveredTwiceChangesNothing(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		for range 2 {
 			if err := write(t, c, 10, 1, "x"); err != nil {
@@ -245,7 +245,7 @@ func TestAWriteDeliveredTwiceChangesNothing(t *testing.T) {
 }
 
 func TestALargeRecordGoesBesideTheStream(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
@@ -261,7 +261,7 @@ func TestALargeRecordGoesBesideTheStream(t *testing.T) {
 
 // Answers that come while and after the caller gives up are nobody's: the race detector sees who touches them.
 func TestAContextThatEndsWhileNodesAnswerIsInTheChain(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		if err := write(t, c, 10, 1, "x"); err != nil {
 			t.Fatal(err)
@@ -286,10 +286,10 @@ func TestAContextThatEndsWhileNodesAnswerIsInTheChain(t *testing.T) {
 
 // What is no record of ours is an error of the node, not a record and not a panic.
 func TestForeignDataIsNoRecord(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	c := open(t, s)
 	for i, fields := range [][]any{{"token", "ten"}, {"token", "10"}, {"token", "10", "seq", "x", "origin", "1", "deleted", "", "data", ""}} {
-		cl := nodetest.Client(t, s, i)
+		cl := harness.Client(t, s, i)
 		if err := cl.HSet(t.Context(), key.Record, fields...).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -300,7 +300,7 @@ func TestForeignDataIsNoRecord(t *testing.T) {
 }
 
 func TestDataIsKeptByteForByte(t *testing.T) {
-	c := open(t, nodetest.Embedded(t, 3))
+	c := open(t, harness.Embedded(t, 3))
 	var all bytes.Buffer
 	for b := range 256 {
 		all.WriteByte(byte(b))
@@ -332,7 +332,7 @@ func Example() {
 // A write that a minority has taken lives for its whole TTL. That there is none has to be remembered for as long, or the write
 // would be found by somebody after it was not found.
 func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		const long = 7 * 24 * time.Hour
 		if _, ok, err := register.Resume(t.Context(), c, key, 10, long); ok || err != nil {
@@ -340,7 +340,7 @@ func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
 		}
 		remember := 0
 		for i := range s.Len() {
-			if nodetest.Client(t, s, i).PTTL(t.Context(), key.Record).Val() > long-time.Hour {
+			if harness.Client(t, s, i).PTTL(t.Context(), key.Record).Val() > long-time.Hour {
 				remember++
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // A node that missed the renewal has a tombstone without a successor: the others still tell where the session went.
@@ -25,7 +25,7 @@ func TestATombstoneThatTellsTheSuccessorCountsForTheGrace(t *testing.T) {
 // What one node says that can not be is not written to the others.
 func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	s := store(t, nodetest.Embedded(t, 3), Config{})
+	s := store(t, harness.Embedded(t, 3), Config{})
 	huge := strings.Repeat("9", timeWidth) + strings.Repeat("f", versionWidth-timeWidth)
 	for _, made := range [][]any{
 		{"newer", huge}, {"newer", huge + "0"}, {"newer", "x"}, {"newer", 7}, {"newer"},
@@ -60,7 +60,7 @@ func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
 // is behind, commits to it.
 func TestPutAllowsForClocksThatAreApart(t *testing.T) {
 	t.Parallel()
-	s := store(t, nodetest.Embedded(t, 3), Config{Lifetime: time.Hour})
+	s := store(t, harness.Embedded(t, 3), Config{Lifetime: time.Hour})
 	id := newID()
 	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Now().Add(time.Hour+30*time.Second)))
 	if v, ok, err := s.Fetch(context.Background(), id); string(v) != "a" || !ok || err != nil {
@@ -75,7 +75,7 @@ func TestPutAllowsForClocksThatAreApart(t *testing.T) {
 
 func TestPutUntilLongAgoIsOverAndNoForeignRecord(t *testing.T) {
 	t.Parallel()
-	s := store(t, nodetest.Embedded(t, 3), Config{})
+	s := store(t, harness.Embedded(t, 3), Config{})
 	id := newID()
 	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Time{}))
 	if v, ok, err := s.Fetch(t.Context(), id); ok || err != nil {

@@ -6,13 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // The end of a session is on nodes 0, 1 and 2, and node 2 forgets it. Node 2 can not say whether there is something to renew.
 func TestANodeThatForgotATombstoneDoesNotRenew(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	without(t, s, nodes, []int{3, 4}, func() { must(t, s.Destroy(t.Context(), ss.ID())) })
@@ -27,7 +27,7 @@ func TestANodeThatForgotATombstoneDoesNotRenew(t *testing.T) {
 // A log-out is on nodes 0, 1 and 2, and the session on 2, 3 and 4: no quorum without node 2 may renew it.
 func TestASessionThatWasLoggedOutWhereItIsNotIsNotRenewed(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	settled(t, s)
 	var ss *Session
@@ -43,7 +43,7 @@ func TestASessionThatWasLoggedOutWhereItIsNotIsNotRenewed(t *testing.T) {
 // Two of the nodes that took a renewal lack a field that another process has committed.
 func TestARenewalCarriesAlongWhatOthersHaveCommitted(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	other := load(t, s, ss.ID())
@@ -58,7 +58,7 @@ func TestARenewalCarriesAlongWhatOthersHaveCommitted(t *testing.T) {
 // What was set and is written by a renewal counts, also over what a process with a clock ahead has committed.
 func TestARenewalWritesWhatWasSetWhateverClocksSay(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
 	ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
 	ss := create(t, s, "ann", data{"n": 0})
@@ -73,7 +73,7 @@ func TestARenewalWritesWhatWasSetWhateverClocksSay(t *testing.T) {
 // not tell that nobody has logged it out.
 func TestANodeThatForgotALogoutDoesNotBringASessionToAQuorum(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	settled(t, s)
 	var ss *Session
@@ -100,11 +100,11 @@ func TestANodeThatForgotALogoutDoesNotBringASessionToAQuorum(t *testing.T) {
 // Nodes that make up for each of two sessions that the other has replaced it do not keep Destroy for ever.
 func TestDestroyFollowsNoRing(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	a, b := newID(), newID()
 	for i := range nodes.Len() {
-		cl := nodetest.Client(t, nodes, i)
+		cl := harness.Client(t, nodes, i)
 		for from, to := range map[string]string{a: b, b: a} {
 			must(t, cl.HSet(t.Context(), "session:"+hash(from), "x", "1", "to", hash(to)).Err())
 		}

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // without makes nodes miss what do does.
-func without(t testing.TB, s *Store, nodes nodetest.Set, missing []int, do func()) {
+func without(t testing.TB, s *Store, nodes harness.Set, missing []int, do func()) {
 	t.Helper()
 	down(t, s, cutter(t, nodes), missing...)
 	do()
@@ -25,7 +25,7 @@ func without(t testing.TB, s *Store, nodes nodetest.Set, missing []int, do func(
 }
 
 // only makes s ask these nodes alone, and those that are young do not count among them for that.
-func only(t testing.TB, s *Store, nodes nodetest.Set, left ...int) {
+func only(t testing.TB, s *Store, nodes harness.Set, left ...int) {
 	t.Helper()
 	keep := map[int]bool{}
 	for _, i := range left {
@@ -38,7 +38,7 @@ func only(t testing.TB, s *Store, nodes nodetest.Set, left ...int) {
 	}
 }
 
-func all(t testing.TB, s *Store, nodes nodetest.Set) {
+func all(t testing.TB, s *Store, nodes harness.Set) {
 	t.Helper()
 	for i := range nodes.Len() {
 		mend(t, nodes, i)
@@ -48,7 +48,7 @@ func all(t testing.TB, s *Store, nodes nodetest.Set) {
 	}
 }
 
-func emptied(t testing.TB, s *Store, nodes nodetest.Set, i int) {
+func emptied(t testing.TB, s *Store, nodes harness.Set, i int) {
 	t.Helper()
 	must(t, nodes.Restart(i, true))
 	eventually(t, "the restart to be seen", func() bool {
@@ -59,19 +59,19 @@ func emptied(t testing.TB, s *Store, nodes nodetest.Set, i int) {
 }
 
 // remembers reports whether a node has a session that was written whole in its memory of now, or how it ended.
-func remembers(t testing.TB, nodes nodetest.Set, i int, hashed string) bool {
-	r := nodetest.Client(t, nodes, i).HGetAll(t.Context(), "session:"+hashed).Val()
+func remembers(t testing.TB, nodes harness.Set, i int, hashed string) bool {
+	r := harness.Client(t, nodes, i).HGetAll(t.Context(), "session:"+hashed).Val()
 	now := nodeMemory(t, nodes, i)
 	return r["x"] != "" || now != "" && strings.HasPrefix(r["h"], now[:versionWidth])
 }
 
-func nodeMemory(t testing.TB, nodes nodetest.Set, i int) string {
-	return nodetest.Client(t, nodes, i).Get(t.Context(), "session:memory").Val()
+func nodeMemory(t testing.TB, nodes harness.Set, i int) string {
+	return harness.Client(t, nodes, i).Get(t.Context(), "session:memory").Val()
 }
 
 func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1, "b": 1})
 		without(t, s, nodes, []int{0, 1}, func() { set(t, ss, "a", 2) })
@@ -81,7 +81,7 @@ func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 		has(t, both, "a", 2)
 		has(t, both, "b", 2)
 		for _, i := range []int{1, 2, 3} {
-			have := nodetest.Client(t, nodes, i).HGetAll(t.Context(), "session:"+ss.hash).Val()
+			have := harness.Client(t, nodes, i).HGetAll(t.Context(), "session:"+ss.hash).Val()
 			if got := fmt.Sprint(have["fa"][versionWidth:], have["fb"][versionWidth:]); got != "=2 =2" && got != "=2=2" {
 				t.Errorf("node %d has %s", i, got)
 			}
@@ -92,7 +92,7 @@ func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 
 func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1})
 		without(t, s, nodes, []int{0, 1}, func() { must(t, ss.Destroy(t.Context())) })
@@ -109,7 +109,7 @@ func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
 // Nodes that forget one after another, each rebuilt by a read before the next, lose nobody's session and forget no end of one.
 func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		kept, ended := create(t, s, "ann", data{"a": 1}), create(t, s, "ann", nil)
 		out := create(t, s, "bob", nil)
@@ -135,16 +135,16 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"restarted empty", "emptied", "with the snapshot from before"} {
 		t.Run(how, func(t *testing.T) {
-			var nodes nodetest.Set
+			var nodes harness.Set
 			if how == "restarted empty" {
-				nodes = nodetest.Embedded(t, 5)
+				nodes = harness.Embedded(t, 5)
 			} else {
-				nodes = nodetest.Real(t, 5, redisproc.Options{Persist: how == "emptied"})
+				nodes = harness.Real(t, 5, redisserver.Options{Persist: how == "emptied"})
 			}
 			s := store(t, nodes, Config{})
 			ss := create(t, s, "ann", data{"a": 1})
 			eventually(t, "the node to have the session", func() bool { return remembers(t, nodes, 2, ss.hash) })
-			snapshot := nodetest.Client(t, nodes, 2).Dump(t.Context(), "session:"+ss.hash).Val()
+			snapshot := harness.Client(t, nodes, 2).Dump(t.Context(), "session:"+ss.hash).Val()
 			memory := nodeMemory(t, nodes, 2)
 			without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
 			forget := func() {
@@ -152,10 +152,10 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 				case "restarted empty":
 					must(t, nodes.Restart(2, true))
 				case "emptied":
-					must(t, nodetest.Client(t, nodes, 2).FlushAll(t.Context()).Err())
+					must(t, harness.Client(t, nodes, 2).FlushAll(t.Context()).Err())
 				default:
 					must(t, nodes.Restart(2, true))
-					cl := nodetest.Client(t, nodes, 2)
+					cl := harness.Client(t, nodes, 2)
 					must(t, cl.Set(t.Context(), "session:memory", memory, 0).Err())
 					must(t, cl.RestoreReplace(t.Context(), "session:"+ss.hash, time.Hour, snapshot).Err())
 				}
@@ -183,13 +183,13 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 }
 
 // age makes a node's memory, and what it has of sessions under it, begin earlier.
-func age(t testing.TB, nodes nodetest.Set, i int, by time.Duration) {
+func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 	t.Helper()
-	cl, ctx := nodetest.Client(t, nodes, i), t.Context()
+	cl, ctx := harness.Client(t, nodes, i), t.Context()
 	memory := nodeMemory(t, nodes, i)
 	old := stamp(micros(memory)-by.Microseconds()) + memory[timeWidth:]
 	must(t, cl.Set(ctx, "session:memory", old, 0).Err())
-	for _, key := range nodetest.Keys(t, nodes, i) {
+	for _, key := range harness.Keys(t, nodes, i) {
 		if cl.Type(ctx, key).Val() != "hash" {
 			continue
 		}
@@ -203,7 +203,7 @@ func age(t testing.TB, nodes nodetest.Set, i int, by time.Duration) {
 // began before can: it only missed it.
 func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	settled(t, s)
 	for i := range nodes.Len() {
@@ -223,7 +223,7 @@ func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
 
 func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1})
 		for i := range nodes.Len() {
@@ -251,13 +251,13 @@ func (g got) Receive(_ *cluster.Node, reply any, err error) {
 // What was sent to a node for a memory that it has lost since does nothing there: what it was based on may have been ended.
 func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	eventually(t, "the node to have the session", func() bool { return remembers(t, nodes, 0, ss.hash) })
 	settled(t, s)
 	lost := s.memories.of(0)
-	must(t, nodetest.Client(t, nodes, 0).FlushAll(t.Context()).Err())
+	must(t, harness.Client(t, nodes, 0).FlushAll(t.Context()).Err())
 	for _, q := range []question{
 		s.putQuestion(ss.hash, ss.rec, succession{}), s.buryQuestion(ss.hash, ss.rec.deadline),
 		s.commitQuestion(ss.hash, s.clock.after(""), map[string]string{"a": "=2"}, ""),
@@ -272,7 +272,7 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 			t.Errorf("%s: %v", q.script.Name(), words)
 		}
 	}
-	if keys := nodetest.Keys(t, nodes, 0); len(keys) != 1 || keys[0] != "session:memory" {
+	if keys := harness.Keys(t, nodes, 0); len(keys) != 1 || keys[0] != "session:memory" {
 		t.Errorf("the node has %q", keys)
 	}
 	load(t, s, ss.ID())
@@ -281,15 +281,15 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 // What was read on one node, and can not be brought to a quorum, is not returned: the next read might not find it.
 func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Real(t, 3, redisproc.Options{Persist: true})
+	nodes := harness.Real(t, 3, redisserver.Options{Persist: true})
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
-	cl := nodetest.Client(t, nodes, 0)
+	cl := harness.Client(t, nodes, 0)
 	newer := s.clock.after("") + "=2"
 	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
 	down(t, s, cutter(t, nodes), 2)
-	full := nodetest.Client(t, nodes, 1)
+	full := harness.Client(t, nodes, 1)
 	must(t, full.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
 		t.Errorf("read %v, %v", got, err)
@@ -302,7 +302,7 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 // whose clock is half a minute behind: by the clocks it has remembered longest, and still has no say.
 func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	without(t, s, nodes, []int{3, 4}, func() { must(t, ss.Destroy(t.Context())) })
@@ -320,7 +320,7 @@ func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
 // Processes that start at the same time meet the nodes of a new set one after another. All of these have a say all the same.
 func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	dead, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -344,12 +344,12 @@ func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 // that: it does not count for what it knew when it was read.
 func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
 	newer := s.clock.after("") + "=2"
-	must(t, nodetest.Client(t, nodes, 2).HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
+	must(t, harness.Client(t, nodes, 2).HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
 	only(t, s, nodes, 2, 3, 4)
 	now := time.Now()
 	r := &reading{s: s, hashed: ss.hash, now: now}
@@ -372,7 +372,7 @@ func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 // A process that begins while a node is frozen waits for it at no step, and what it writes gets there.
 func TestNobodyWaitsForAFrozenNodeToBeMet(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		create(t, store(t, nodes, Config{}), "ann", nil)
 		s := store(t, nodes, Config{})
 		nodes.Pause(4)
@@ -383,7 +383,7 @@ func TestNobodyWaitsForAFrozenNodeToBeMet(t *testing.T) {
 		}
 		nodes.Resume(4)
 		eventually(t, "the frozen node to have the session", func() bool {
-			return nodetest.Client(t, nodes, 4).Exists(t.Context(), "session:"+ss.hash).Val() == 1
+			return harness.Client(t, nodes, 4).Exists(t.Context(), "session:"+ss.hash).Val() == 1
 		})
 	})
 }

@@ -15,13 +15,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func open(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster {
+func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
 	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 15*time.Second)
 	cfg.Clients, cfg.Logger = map[string]redis.UniversalClient{}, slog.New(slog.DiscardHandler)
@@ -42,7 +42,7 @@ func open(t testing.TB, nodes nodetest.Set, cfg cluster.Config) *cluster.Cluster
 }
 
 // store is a process of its own.
-func store(t testing.TB, nodes nodetest.Set, cfg Config) *Store {
+func store(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	t.Helper()
 	s, err := New(open(t, nodes, cluster.Config{}), cfg)
 	if err != nil {
@@ -52,7 +52,7 @@ func store(t testing.TB, nodes nodetest.Set, cfg Config) *Store {
 }
 
 // hasty is a process that soon takes a node for down.
-func hasty(t testing.TB, nodes nodetest.Set) *Store {
+func hasty(t testing.TB, nodes harness.Set) *Store {
 	t.Helper()
 	s, err := New(open(t, nodes, cluster.Config{NodeTimeout: time.Second}), Config{})
 	if err != nil {
@@ -62,7 +62,7 @@ func hasty(t testing.TB, nodes nodetest.Set) *Store {
 }
 
 // locking is a process with locks.
-func locking(t testing.TB, nodes nodetest.Set, cfg Config) *Store {
+func locking(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	t.Helper()
 	c := open(t, nodes, cluster.Config{})
 	k, err := lock.New(c, lock.Config{TTL: 50 * time.Second})
@@ -126,7 +126,7 @@ func gone(t testing.TB, s *Store, id string) {
 	}
 }
 
-var eventually = nodetest.Eventually
+var eventually = harness.Eventually
 
 // lines is all connections of processes to nodes, by address. Nobody has to wait until he notices that one is cut, as with
 // a frozen node.
@@ -153,7 +153,7 @@ func (w *wires) dial(ctx context.Context, network, addr string) (net.Conn, error
 }
 
 // cutter cuts the lines of all processes to one of the nodes.
-func cutter(t testing.TB, nodes nodetest.Set) func(i int) {
+func cutter(t testing.TB, nodes harness.Set) func(i int) {
 	return func(i int) {
 		o, err := redis.ParseURL(nodes.URLs()[i])
 		must(t, err)
@@ -168,7 +168,7 @@ func cutter(t testing.TB, nodes nodetest.Set) func(i int) {
 	}
 }
 
-func mend(t testing.TB, nodes nodetest.Set, i int) {
+func mend(t testing.TB, nodes harness.Set, i int) {
 	o, err := redis.ParseURL(nodes.URLs()[i])
 	must(t, err)
 	lines.mu.Lock()

@@ -12,8 +12,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // keeper is something that keeps sessions, each with one number that its only writer counts up.
@@ -291,7 +291,7 @@ const seats, perFault = 4, 40
 
 // suffer runs a history while nodes are stopped, frozen, and restarted empty in turn. back waits until a node is asked
 // again, and rebuilt until one that was emptied has back what the others know.
-func suffer(t *testing.T, nodes nodetest.Set, h *history, back, rebuilt func(node int)) {
+func suffer(t *testing.T, nodes harness.Set, h *history, back, rebuilt func(node int)) {
 	t.Helper()
 	h.faults = map[string]int{}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -395,10 +395,10 @@ func (p process) list(ctx context.Context, user string) (map[string]int, error) 
 // naive sets and deletes keys on a quorum, and takes for an answer what most nodes of a quorum have.
 type naive struct{ clients []*redis.Client }
 
-func newNaive(t *testing.T, nodes nodetest.Set) naive {
+func newNaive(t *testing.T, nodes harness.Set) naive {
 	var k naive
 	for i := range nodes.Len() {
-		k.clients = append(k.clients, nodetest.Client(t, nodes, i))
+		k.clients = append(k.clients, harness.Client(t, nodes, i))
 	}
 	return k
 }
@@ -468,13 +468,13 @@ func (k naive) logout(ctx context.Context, _, id string) error { return k.destro
 
 // lasting is nodes that have in their files whatever they have answered. One that syncs every second puts off even the
 // writing while it does so, and two that forget their last second at once are more than is promised for.
-var lasting = redisproc.Options{Persist: true, Args: []string{"--appendfsync", "no"}}
+var lasting = redisserver.Options{Persist: true, Args: []string{"--appendfsync", "no"}}
 
 // Nodes are stopped, frozen and emptied, two at a time, and nothing that was acknowledged is lost, comes back or goes
 // backwards.
 func TestHistoriesUnderFaults(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Real(t, 5, lasting)
+	nodes := harness.Real(t, 5, lasting)
 	a, b := hasty(t, nodes), hasty(t, nodes)
 	h := &history{keepers: []keeper{process{a}, process{b}}}
 	back := func(i int) { up(t, a, i); up(t, b, i) }
@@ -495,7 +495,7 @@ func TestHistoriesUnderFaults(t *testing.T) {
 // byHand is three lives in which each of the things that can be wrong happens to whoever asks any three nodes and
 // believes what most of them say: two nodes miss an operation, and two others are away when the session is read.
 // settled waits until all nodes know a life.
-func byHand(t *testing.T, nodes nodetest.Set, h *history, back func(node int), settled func(l *life)) {
+func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), settled func(l *life)) {
 	t.Helper()
 	h.faults = map[string]int{}
 	k := h.keepers[0]
@@ -546,7 +546,7 @@ func byHand(t *testing.T, nodes nodetest.Set, h *history, back func(node int), s
 // show nothing.
 func TestTheJudgeCatchesANaiveStore(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Real(t, 5, lasting)
+	nodes := harness.Real(t, 5, lasting)
 	set := newNaive(t, nodes)
 	h := &history{keepers: []keeper{set}}
 	byHand(t, nodes, h, func(i int) {
@@ -561,7 +561,7 @@ func TestTheJudgeCatchesANaiveStore(t *testing.T) {
 	h = &history{keepers: []keeper{process{a}}}
 	byHand(t, nodes, h, func(i int) { up(t, a, i) }, func(l *life) {
 		for i := range nodes.Len() {
-			cl := nodetest.Client(t, nodes, i)
+			cl := harness.Client(t, nodes, i)
 			eventually(t, "the node to have the session", func() bool {
 				return cl.Exists(t.Context(), "session:"+hash(l.id)).Val() == 1
 			})

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // rules is what the package comment says that a user needs.
@@ -39,7 +39,7 @@ func rules(t *testing.T) []string {
 func TestEveryRightIsNeeded(t *testing.T) {
 	t.Parallel()
 	all := rules(t)
-	s := nodetest.Real(t, 1, redisproc.Options{})
+	s := harness.Real(t, 1, redisserver.Options{})
 	if err := workout(t, s, all); err != nil {
 		t.Errorf("with all of them: %v", err)
 	}
@@ -59,10 +59,10 @@ func TestEveryRightIsNeeded(t *testing.T) {
 }
 
 // workout does everything there is, as a user with these rights.
-func workout(t *testing.T, s nodetest.Set, rules []string) error {
+func workout(t *testing.T, s harness.Set, rules []string) error {
 	t.Helper()
 	ctx := t.Context()
-	admin := nodetest.Client(t, s, 0)
+	admin := harness.Client(t, s, 0)
 	args := []any{"acl", "setuser", "redlock", "reset", "on", "nopass"}
 	for _, r := range rules {
 		args = append(args, r)

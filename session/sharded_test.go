@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestANodeThatIsARedisClusterIsRefused(t *testing.T) {
 	t.Parallel()
-	nodetest.Real(t, 1, redisproc.Options{}) // skips where there are no real nodes
-	many, err := redisproc.StartSharded(3, redisproc.Options{})
+	harness.Real(t, 1, redisserver.Options{}) // skips where there are no real nodes
+	many, err := redisserver.StartSharded(3, redisserver.Options{})
 	must(t, err)
 	t.Cleanup(many.Close)
 	c, err := cluster.Open(t.Context(), cluster.Config{

@@ -4,12 +4,12 @@ import (
 	"context"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestStatsCountWhatWasDone(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := locking(t, nodes, Config{})
 	ctx := t.Context()
 	a, b := create(t, s, "u", nil), create(t, s, "u", nil)

@@ -9,12 +9,12 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestASessionIsReadFromEveryProcessUntilItIsDestroyed(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := store(t, nodes, Config{}), store(t, nodes, Config{})
 		made := create(t, a, "ann", data{"cart": 3})
 		if len(made.ID()) != idWidth || made.User() != "ann" {
@@ -49,7 +49,7 @@ func TestASessionIsReadFromEveryProcessUntilItIsDestroyed(t *testing.T) {
 // The steps of a usual life cost each node one script each.
 func TestEachStepIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	create(t, s, "warm", nil) // the first finds out which memory each node has
 	settled(t, s)
@@ -107,7 +107,7 @@ func settled(t testing.TB, s *Store) {
 
 func TestNothingThatAClientMakesUpIsASession(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", nil)
 		id := ss.ID()
@@ -125,7 +125,7 @@ func TestNothingThatAClientMakesUpIsASession(t *testing.T) {
 		}
 		load(t, s, id)
 		for i := range nodes.Len() {
-			for _, key := range nodetest.Keys(t, nodes, i) {
+			for _, key := range harness.Keys(t, nodes, i) {
 				if want := []string{"session:memory", "session:" + hash(id), "session:user:ann", "session:epoch:ann"}; !slices.Contains(want, key) {
 					t.Errorf("node %d has %q", i, key)
 				}
@@ -139,7 +139,7 @@ func TestNothingThatAClientMakesUpIsASession(t *testing.T) {
 
 func TestBothDeadlinesHold(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{Idle: time.Hour, Lifetime: 2 * time.Hour})
 	ss := create(t, s, "ann", nil)
 	if idle, deadline := time.Until(ss.IdleDeadline()), time.Until(ss.Deadline()); idle > time.Hour || idle < 59*time.Minute ||
@@ -153,7 +153,7 @@ func TestBothDeadlinesHold(t *testing.T) {
 	shift := func(at int, by time.Duration) { // as if that much more time had gone
 		settled(t, s)
 		for i := range nodes.Len() {
-			cl, key := nodetest.Client(t, nodes, i), "session:"+ss.hash
+			cl, key := harness.Client(t, nodes, i), "session:"+ss.hash
 			h := cl.HGet(t.Context(), key, "h").Val()
 			h = h[:at] + stamp(time.Now().Add(by).UnixMicro()) + h[at+timeWidth:]
 			must(t, cl.HSet(t.Context(), key, "h", h).Err())
@@ -183,7 +183,7 @@ func TestBothDeadlinesHold(t *testing.T) {
 
 func TestBadInputIsNamed(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	c := open(t, nodes, cluster.Config{})
 	_, err := New(c, Config{Lifetime: -1, Idle: 2 * maxLifetime, MaxSize: -1, Prefix: strings.Repeat("x", 300)})
 	for _, field := range []string{"Config.Lifetime", "Config.Idle", "Config.MaxSize", "Config.Prefix"} {
@@ -227,7 +227,7 @@ func TestBadInputIsNamed(t *testing.T) {
 
 func TestBelowAQuorumItFailsClosedAndNamesNoSession(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	down(t, s, nodes.Stop, 0, 1)
@@ -266,12 +266,12 @@ func TestBelowAQuorumItFailsClosedAndNamesNoSession(t *testing.T) {
 // A node that has something else under a session's key fails like one that does not answer.
 func TestForeignDataIsNoSession(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
 	for i, fields := range [][]any{{"a", "b"}, {"h", "x", "fa", "short"}, {"x", "1", "until", "1", "fa", "short"}} {
-		cl, key := nodetest.Client(t, nodes, i), "session:"+ss.hash
+		cl, key := harness.Client(t, nodes, i), "session:"+ss.hash
 		must(t, cl.Del(t.Context(), key).Err())
 		must(t, cl.HSet(t.Context(), key, fields...).Err())
 	}

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -17,7 +17,7 @@ const writers = 64
 
 func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		stores := []*Store{store(t, nodes, Config{}), store(t, nodes, Config{})}
 		id := create(t, stores[0], "ann", nil).ID()
 		var wg sync.WaitGroup
@@ -49,7 +49,7 @@ func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
 
 func TestConcurrentUpdatesOfOneFieldLoseNothing(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		stores := []*Store{locking(t, nodes, Config{}), locking(t, nodes, Config{})}
 		id := create(t, stores[0], "ann", data{"n": 0}).ID()
 		var wg sync.WaitGroup
@@ -72,7 +72,7 @@ func TestConcurrentUpdatesOfOneFieldLoseNothing(t *testing.T) {
 // A commit without Update in the middle of one is not lost either: the update is done over.
 func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := locking(t, nodes, Config{})
 	ss := create(t, s, "ann", data{"n": 0})
 	runs := 0
@@ -98,7 +98,7 @@ func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
 // The writes of who lost the lock, read the same, and goes on late, do not come before those of the next.
 func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"n": 0})
 		early, late := load(t, s, ss.ID()), load(t, s, ss.ID())
@@ -118,7 +118,7 @@ func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
 // A clock that is behind does not make an acknowledged write vanish.
 func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
 		ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
 		ss := create(t, s, "ann", data{"n": 0})
@@ -131,7 +131,7 @@ func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
 // Locks are named in errors: not so that two processes with salts of their own, or who knows the id, find the session by it.
 func TestErrorsOfUpdateNameSessionsAsAllDo(t *testing.T) {
 	t.Parallel()
-	s := locking(t, nodetest.Embedded(t, 3), Config{})
+	s := locking(t, harness.Embedded(t, 3), Config{})
 	ss := create(t, s, "ann", nil)
 	err := s.Update(t.Context(), ss.ID(), func(ctx context.Context, _ *Session) error {
 		return s.Update(ctx, ss.ID(), nil)

@@ -8,12 +8,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestListNamesTheSessionsOfAUserWithoutTheirIDs(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		first := create(t, s, "ann", data{"on": "phone"})
 		create(t, s, "bob", nil)
@@ -43,7 +43,7 @@ func TestListNamesTheSessionsOfAUserWithoutTheirIDs(t *testing.T) {
 
 func TestLogoutAllEndsWhatWasAndNotWhatComes(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		before, bob := create(t, s, "ann", nil), create(t, s, "bob", nil)
 		without(t, s, nodes, []int{0, 1}, func() { must(t, s.LogoutAll(t.Context(), "ann", nil)) })
@@ -65,7 +65,7 @@ func TestLogoutAllEndsWhatWasAndNotWhatComes(t *testing.T) {
 
 func TestLogoutAllButOne(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		a, b := create(t, s, "ann", data{"at": "a"}), create(t, s, "ann", nil)
 		idA := a.ID()
@@ -87,7 +87,7 @@ func TestLogoutAllButOne(t *testing.T) {
 // Whatever the clocks of the processes say, the order of log-in and log-out is that in which they happened.
 func TestLogoutAllOrdersByWhatHappenedAndNotByClocks(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
 	ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
 	early := create(t, ahead, "ann", nil) // an hour later than the log-out, by the clocks
@@ -105,7 +105,7 @@ func TestLogoutAllOrdersByWhatHappenedAndNotByClocks(t *testing.T) {
 
 func TestRenewMovesTheSessionToANewID(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
 		ss := create(t, s, "", data{"cart": 1})
 		other := load(t, s, ss.ID())
@@ -139,7 +139,7 @@ func TestRenewMovesTheSessionToANewID(t *testing.T) {
 
 func TestWithinTheGraceTheOldIDLeadsToTheNewSession(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, nodes nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := locking(t, nodes, Config{})
 		ss := create(t, s, "ann", data{"a": 1})
 		old := ss.ID()
@@ -161,7 +161,7 @@ func TestWithinTheGraceTheOldIDLeadsToTheNewSession(t *testing.T) {
 
 func TestADestroyThatComesBesideARenewalWins(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 5)
+	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	ss := create(t, s, "ann", nil)
 	stale := load(t, s, ss.ID())
@@ -179,7 +179,7 @@ func TestADestroyThatComesBesideARenewalWins(t *testing.T) {
 // Nodes are asked for a hundred sessions at a time, also where all of them end at the same moment.
 func TestALongListIsReadInParts(t *testing.T) {
 	t.Parallel()
-	nodes := nodetest.Embedded(t, 3)
+	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
 	const n = listed + listed/2
 	var wg sync.WaitGroup
@@ -210,7 +210,7 @@ func TestALongListIsReadInParts(t *testing.T) {
 	}
 	end := time.Now().Add(time.Hour).UnixMicro()
 	for i := range nodes.Len() {
-		cl := nodetest.Client(t, nodes, i)
+		cl := harness.Client(t, nodes, i)
 		for _, hashed := range cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val() {
 			must(t, cl.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed}).Err())
 			h := cl.HGet(t.Context(), "session:"+hashed, "h").Val()

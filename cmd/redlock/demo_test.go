@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestDemoEndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
@@ -21,7 +21,7 @@ func TestDemoEndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
 
 func TestDemoLeavesGivenNodesAlone(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	demo := launch(t, nil, "demo", "--duration", "6s", "--nodes", strings.Join(s.URLs(), ","))
 	demo.exit(0)
 	checkDemo(t, demo, "left alone")

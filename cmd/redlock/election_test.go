@@ -8,11 +8,11 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestACommandRunsToSuccessOnce(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		ran := filepath.Join(t.TempDir(), "ran")
 		fail := launch(t, s.URLs(), "run", "--once", "report", "--", "sh", "-c", "echo failed; exit 3")
 		fail.exit(3)
@@ -35,7 +35,7 @@ func TestACommandRunsToSuccessOnce(t *testing.T) {
 }
 
 func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	first := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "--once", "--owner", "the first", "report")...)
 	first.stdout.line(t, "stubborn ready")
 	impatient := launch(t, s.URLs(), "run", "--once", "--wait", "100ms", "-E", "9", "report", "--", "echo", "never")
@@ -47,7 +47,7 @@ func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
 
 func TestALossEndsARunOnce(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--once", "--ttl", "1s", "report")...)
 	p.stdout.line(t, "heedful ready")
 	for i := range s.Len() {
@@ -61,7 +61,7 @@ func TestALossEndsARunOnce(t *testing.T) {
 
 func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		nobody := launch(t, s.URLs(), "leader", "scheduler")
 		nobody.exit(3)
 		if got := nobody.stdout.String(); got != "nobody leads\n" {
@@ -101,7 +101,7 @@ func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 
 func TestThatTooFewNodesAnswerIsNotTakenForThatNobodyLeads(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	leader := launch(t, s.URLs(), "leader", "scheduler")
 	leader.exit(3)
 	s.Stop(0)

@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -74,7 +74,7 @@ func timed(t *testing.T, urls []string, code int, args ...string) (shortest time
 // Each command answers within a few node time-outs more than on a healthy set, and says which nodes it did not hear.
 func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 5, redisproc.Options{})
+	s := harness.Real(t, 5, redisserver.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly"))
 	if err != nil {
@@ -122,7 +122,7 @@ func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
 
 func TestOperatorsOutputIsForProgramsToo(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{})
+	s := harness.Real(t, 3, redisserver.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42")
 	if err != nil {
@@ -162,7 +162,7 @@ func TestOperatorsOutputIsForProgramsToo(t *testing.T) {
 }
 
 func TestDoctorFailsOnWhatCanLoseLocks(t *testing.T) {
-	s := nodetest.Real(t, 3, redisproc.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
+	s := harness.Real(t, 3, redisserver.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
 	p := operate(t, s.URLs(), 1, "doctor")
 	for _, want := range []string{"danger   nodes " + strings.Join(names(s.URLs()), ", "), "mend: CONFIG SET maxmemory-policy noeviction",
 		"3 dangers: locks on these nodes are not safe."} {
@@ -173,7 +173,7 @@ func TestDoctorFailsOnWhatCanLoseLocks(t *testing.T) {
 }
 
 func TestReleaseByForceAtOnce(t *testing.T) {
-	s := nodetest.Real(t, 3, redisproc.Options{})
+	s := harness.Real(t, 3, redisserver.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42")
 	if err != nil {

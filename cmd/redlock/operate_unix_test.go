@@ -13,14 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
 )
 
 func TestReleaseByForceTellsTheHolder(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{})
+	s := harness.Real(t, 3, redisserver.Options{})
 	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "5s", "order:42")...)
 	held.stdout.line(t, "ready")
 	p := operate(t, s.URLs(), 1, "release", "--force", "order:42") // nobody answers
@@ -97,7 +97,7 @@ func (m *tmux) shows(texts ...string) string {
 }
 
 func TestTopPaintsWhatHappens(t *testing.T) {
-	s := nodetest.Real(t, 3, redisproc.Options{})
+	s := harness.Real(t, 3, redisserver.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly"))
 	if err != nil {

@@ -3,11 +3,11 @@ package main
 import (
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestTheCommandDiesWithRedlock(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "key")...)
 	p.stdout.line(t, "stubborn ready")
 	if err := p.cmd.Process.Kill(); err != nil {

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -39,7 +39,7 @@ func with(command []string, flags ...string) []string {
 
 func TestRunsOnTheSameKeyDoNotOverlap(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		const shells, each = 2, 6
 		dir := t.TempDir()
 		script := fmt.Sprintf(`cd %q
@@ -86,7 +86,7 @@ func read(t *testing.T, dir, name string) string {
 }
 
 func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		file := filepath.Join(t.TempDir(), "order")
 		first := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", `echo "in $REDLOCK_TOKEN"; cat; echo first >>"$0"`, file)
 		first.stdout.line(t, "in ")
@@ -111,7 +111,7 @@ func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
 }
 
 func TestRunsExitCodes(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	locker := newLocker(t, s.URLs())
 	if _, err := locker.TryLock(t.Context(), "taken"); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestRunSaysHowToGetNodes(t *testing.T) {
 
 func TestRunWithoutAQuorum(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	s.Stop(0)
 	s.Stop(2)
 	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
@@ -197,7 +197,7 @@ func TestRunWithoutAQuorum(t *testing.T) {
 
 func TestRunNeverShowsAPassword(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Real(t, 3, redisproc.Options{Password: "right"})
+	s := harness.Real(t, 3, redisserver.Options{Password: "right"})
 	const wrong = "s3cr3t-w0rd"
 	bad := make([]string, s.Len())
 	for i, u := range s.URLs() {
@@ -224,7 +224,7 @@ func TestRunNeverShowsAPassword(t *testing.T) {
 }
 
 func TestSignalsPassThrough(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "key")...)
 	p.stdout.line(t, "parent ready")
 	p.stdout.line(t, "heedful ready")
@@ -243,7 +243,7 @@ func TestSignalsPassThrough(t *testing.T) {
 
 // nohup redlock run … outlives its terminal, and so does the command.
 func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	signal.Ignore(syscall.SIGHUP) // which a child takes over
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "key")...)
 	signal.Reset(syscall.SIGHUP)
@@ -261,7 +261,7 @@ func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
 }
 
 func TestASignalEndsTheWaiting(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "key")
 	if err != nil {
 		t.Fatal(err)
@@ -284,7 +284,7 @@ func TestASignalEndsTheWaiting(t *testing.T) {
 
 func TestLossEndsTheWholeProcessGroup(t *testing.T) {
 	t.Parallel()
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "--ttl", "1s", "key")...)
 		p.stdout.line(t, "parent ready")
 		p.stdout.line(t, "heedful ready")
@@ -307,7 +307,7 @@ func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
 	for _, who := range [][]string{{"stubborn"}, {"parent", "stubborn"}, {"leaver", "stubborn"}} {
 		t.Run(strings.Join(who, " "), func(t *testing.T) {
 			t.Parallel()
-			s := nodetest.Embedded(t, 3)
+			s := harness.Embedded(t, 3)
 			p := launch(t, s.URLs(), with(testCommand(t, who...), "--ttl", "1s", "--grace", "200ms", "key")...)
 			p.stdout.line(t, "stubborn ready")
 			for i := range s.Len() {
@@ -325,7 +325,7 @@ func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
 // and the command has been told before. The margin for that is 1 % of the TTL; a machine that is so busy that redlock
 // does not run for longer can miss it, so a miss is tried again.
 func TestTheCommandIsToldBeforeAnybodyElseHasTheKey(t *testing.T) {
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		const tries = 4
 		for try := 1; ; try++ {
@@ -342,7 +342,7 @@ func TestTheCommandIsToldBeforeAnybodyElseHasTheKey(t *testing.T) {
 }
 
 // toldLate has the network break, and returns how long after another got the key the command was told.
-func toldLate(t *testing.T, s nodetest.Set, key string) time.Duration {
+func toldLate(t *testing.T, s harness.Set, key string) time.Duration {
 	t.Helper()
 	var near []string
 	var wires []*wire
@@ -373,11 +373,11 @@ func toldLate(t *testing.T, s nodetest.Set, key string) time.Duration {
 }
 
 func TestALossByAnotherHandIsNoticed(t *testing.T) {
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", "echo ready; cat; exit 0")
 	p.stdout.line(t, "ready")
 	for i := range s.Len() {
-		if err := nodetest.Client(t, s, i).Del(t.Context(), "lock:key").Err(); err != nil {
+		if err := harness.Client(t, s, i).Del(t.Context(), "lock:key").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -386,7 +386,7 @@ func TestALossByAnotherHandIsNoticed(t *testing.T) {
 
 func TestAStoppedCommandKeepsItsLock(t *testing.T) {
 	t.Parallel()
-	s := nodetest.Embedded(t, 3)
+	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--ttl", "1s", "key")...)
 	var pid int
 	if _, err := fmt.Sscanf(p.stdout.line(t, "heedful ready"), "heedful ready %d", &pid); err != nil {

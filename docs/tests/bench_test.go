@@ -9,15 +9,15 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
-	"github.com/venta-hq/redlock/internal/redisproc"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
 )
 
 // BenchmarkWithLock is one caller that locks and unlocks on five redis-server: with nothing reported, with metrics, and
 // with spans as well, each sampled.
 func BenchmarkWithLock(b *testing.B) {
-	nodes := nodetest.Real(b, 5, redisproc.Options{})
+	nodes := harness.Real(b, 5, redisserver.Options{})
 	quiet := slog.New(slog.DiscardHandler)
 	meters := metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))
 	for _, tt := range []struct {

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // program finds a program of Prometheus: where programs are, or where scripts/setup.sh unpacks it. Without it the test is
@@ -66,7 +66,7 @@ func checkScrape(t *testing.T, s *scrapes) {
 	}
 
 	var up struct{ Result []json.RawMessage }
-	nodetest.Eventually(t, "all scenarios to be scraped twice, which rates need", func() bool {
+	harness.Eventually(t, "all scenarios to be scraped twice, which rates need", func() bool {
 		query(t, base, "count_over_time(up[1m]) >= 2 and up == 1", &up)
 		return len(up.Result) == len(s.text)
 	})
@@ -126,7 +126,7 @@ func startPrometheus(t *testing.T, path, target string, s *scrapes) string {
 		}
 	})
 	base := "http://" + addr
-	nodetest.Eventually(t, "Prometheus to be ready", func() bool {
+	harness.Eventually(t, "Prometheus to be ready", func() bool {
 		select {
 		case <-ended:
 			t.Fatal("it ended: ", log.String())

@@ -17,7 +17,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 // rig is embedded nodes, and a program whose metrics and spans can be read.
 type rig struct {
 	*testing.T
-	nodes    nodetest.Set
+	nodes    harness.Set
 	registry *prometheus.Registry
 	meters   *metric.MeterProvider
 	key      func(string) string
@@ -38,7 +38,7 @@ type rig struct {
 
 func newRig(t *testing.T, s *scrapes, nodes int) *rig {
 	t.Helper()
-	r := &rig{T: t, nodes: nodetest.Embedded(t, nodes), registry: prometheus.NewRegistry(), scrapes: s}
+	r := &rig{T: t, nodes: harness.Embedded(t, nodes), registry: prometheus.NewRegistry(), scrapes: s}
 	reader, err := exporter.New(exporter.WithRegisterer(r.registry))
 	if err != nil {
 		t.Fatal(err)
@@ -161,7 +161,7 @@ func (r *rig) text(prefix string) string {
 	return b.String()
 }
 
-func (r *rig) client(i int) *redis.Client { return nodetest.Client(r.T, r.nodes, i) }
+func (r *rig) client(i int) *redis.Client { return harness.Client(r.T, r.nodes, i) }
 
 // of is a series of node i.
 func (r *rig) of(c *cluster.Cluster, metric string, i int, more ...string) string {

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/session"
@@ -95,7 +95,7 @@ func locks(t *testing.T, s *scrapes) {
 func queued(r *rig, queue string, want int64) {
 	for i := range r.nodes.Len() {
 		c := r.client(i)
-		nodetest.Eventually(r.T, "a process to wait", func() bool { return c.ZCard(r.Context(), queue).Val() == want })
+		harness.Eventually(r.T, "a process to wait", func() bool { return c.ZCard(r.Context(), queue).Val() == want })
 	}
 }
 
@@ -245,7 +245,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_misses_total", 1)
 	mine("redlock_cache_loads_total", 1)
 	mine("redlock_cache_load_time_seconds_total", 0)
-	nodetest.Eventually(t, "the entry in memory", func() bool {
+	harness.Eventually(t, "the entry in memory", func() bool {
 		fetch("7", ann)
 		v, _ := r.value("redlock_cache_near_hits_total")
 		return v > 0
@@ -261,7 +261,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_refused_total", 1)
 
 	fetch("old", ann, cache.TTL(time.Millisecond), cache.SoftTTL(time.Millisecond))
-	nodetest.Eventually(t, "an entry to be stale", func() bool {
+	harness.Eventually(t, "an entry to be stale", func() bool {
 		fetch("old", func(context.Context) (string, error) { return "", errBroken })
 		v, _ := r.value("redlock_cache_stale_total")
 		return v > 0
@@ -270,7 +270,7 @@ func caches(t *testing.T, s *scrapes) {
 	mine("redlock_cache_load_errors_total", 1)
 
 	fetch("soft", ann, cache.SoftTTL(time.Millisecond))
-	nodetest.Eventually(t, "a refresh", func() bool {
+	harness.Eventually(t, "a refresh", func() bool {
 		fetch("soft", ann, cache.SoftTTL(time.Millisecond))
 		v, _ := r.value("redlock_cache_refreshes_total")
 		return v > 0
@@ -289,7 +289,7 @@ func caches(t *testing.T, s *scrapes) {
 	}()
 	fetch("slow", func(context.Context) (string, error) {
 		close(begun)
-		nodetest.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
+		harness.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
 		return "Bob", nil
 	})
 	r.must(<-waited)
@@ -352,11 +352,11 @@ func sessions(t *testing.T, s *scrapes) {
 	// A node that was frozen lacks the commit; it and one other make a quorum later, with the third frozen.
 	freeze := func(i int) {
 		r.nodes.Pause(i)
-		nodetest.Eventually(t, "a node to be down", func() bool { store.Load(ctx, a.ID()); return !c.Status()[i].Up })
+		harness.Eventually(t, "a node to be down", func() bool { store.Load(ctx, a.ID()); return !c.Status()[i].Up })
 	}
 	thaw := func(i int) {
 		r.nodes.Resume(i)
-		nodetest.Eventually(t, "a node to be back", func() bool { return c.Status()[i].Up })
+		harness.Eventually(t, "a node to be back", func() bool { return c.Status()[i].Up })
 	}
 	freeze(0)
 	r.must(a.Set("n", 1))

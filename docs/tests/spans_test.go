@@ -15,7 +15,7 @@ import (
 	api "go.opentelemetry.io/otel/trace"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -24,7 +24,7 @@ func traced(t *testing.T, key func(string) string) (*lock.Locker, *tracetest.Spa
 	t.Helper()
 	spans := tracetest.NewSpanRecorder()
 	c, err := cluster.Open(t.Context(), cluster.Config{
-		URLs: nodetest.Embedded(t, 3).URLs(), NodeTimeout: patient, Logger: slog.New(slog.DiscardHandler),
+		URLs: harness.Embedded(t, 3).URLs(), NodeTimeout: patient, Logger: slog.New(slog.DiscardHandler),
 		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans)), KeyAttribute: key,
 	})
 	if err != nil {
@@ -175,13 +175,13 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 func handOver(r *rig, k *lock.Locker, key string, holding func()) {
 	r.Helper()
 	before := k.Stats().HandOvers
-	nodetest.Eventually(r.T, "a hand-over", func() bool {
+	harness.Eventually(r.T, "a hand-over", func() bool {
 		inside, done := make(chan struct{}), make(chan error, 2)
 		go func() {
 			done <- k.WithLock(r.Context(), key, func(context.Context) error {
 				waits := k.Stats().Waits
 				close(inside)
-				nodetest.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
+				harness.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
 				holding()
 				return nil
 			})

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // A job whose worker is killed half-way is finished by another, and no item is done twice.
@@ -17,7 +17,7 @@ func TestAKilledJobIsFinishedByAnotherProcess(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", job, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	nodetest.Each(t, 5, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		cmd := exec.Command(job)
 		cmd.Env = append(os.Environ(), nodesAt+"="+strings.Join(s.URLs(), ","))
 		out, err := cmd.CombinedOutput()

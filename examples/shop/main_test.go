@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/nodetest"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // Two processes side by side answer as one would; one is killed in the middle of an order, which the other finishes, and no
@@ -17,7 +17,7 @@ func TestTwoInstancesAnswerAsOneAndOneGoesOnAlone(t *testing.T) {
 	if out, err := exec.Command("go", "build", "-o", shop, ".").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	nodetest.Each(t, 3, func(t *testing.T, s nodetest.Set) {
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		cmd := exec.Command(shop)
 		cmd.Env = append(os.Environ(), nodesAt+"="+strings.Join(s.URLs(), ","))

@@ -1,9 +1,0 @@
-//go:build !unix
-
-package redisproc
-
-func (p *process) freeze() {
-	panic("redisproc: Pause is not supported on this system: it has no SIGSTOP; pause nodes of package embedded")
-}
-
-func (p *process) thaw() {} // nothing is ever frozen

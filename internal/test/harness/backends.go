@@ -1,0 +1,83 @@
+package harness
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+)
+
+const (
+	variable     = "REDLOCK_TEST_BACKENDS"
+	nameEmbedded = "embedded"
+	nameRedis    = "redis"
+)
+
+// choice says which backends tests are to run on.
+type choice struct {
+	variable        string // the environment variable's value
+	explicit        bool   // the variable is set: what it names must be there
+	embedded, redis bool
+}
+
+// choose reads the choice from the environment. Without one it is everything.
+func choose() (choice, error) { return parse(os.Getenv(variable)) }
+
+func parse(value string) (choice, error) {
+	if value == "" {
+		return choice{embedded: true, redis: true}, nil
+	}
+	c := choice{variable: value, explicit: true}
+	for name := range strings.SplitSeq(value, ",") {
+		switch strings.TrimSpace(name) {
+		case nameEmbedded:
+			c.embedded = true
+		case nameRedis:
+			c.redis = true
+		default:
+			return choice{}, fmt.Errorf("%s is %q: %q is no backend, name %s or %s or both, separated by a comma",
+				variable, value, name, nameEmbedded, nameRedis)
+		}
+	}
+	return c, nil
+}
+
+// Backends says in one line which backends tests run on, and why.
+func Backends() string {
+	c, err := choose()
+	if err != nil {
+		return "no nodes: " + err.Error()
+	}
+	return c.describe(realServer())
+}
+
+// describe says what the choice comes to with the real server that is there,
+// or the error why there is none.
+func (c choice) describe(server string, err error) string {
+	const inProcess = "embedded nodes (miniredis)"
+	switch {
+	case c.embedded && c.redis && err == nil:
+		return inProcess + " and " + server
+	case c.redis && err == nil:
+		return server + " only: " + variable + "=" + c.variable
+	case c.redis && c.explicit:
+		return fmt.Sprintf("tests fail: %s=%s, but %v", variable, c.variable, err)
+	case c.redis:
+		return "embedded nodes only: redis-server is not installed"
+	}
+	return "embedded nodes only: " + variable + "=" + c.variable
+}
+
+// realServer names the redis-server that tests run.
+func realServer() (string, error) {
+	path, err := redisserver.Available()
+	if err != nil {
+		return "", err
+	}
+	version, err := redisserver.Version(path)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("redis-server %s at %s", version, path), nil
+}

@@ -1,0 +1,56 @@
+package harness
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// Client returns a plain client of node i, closed at the end of the test, to
+// look at what is on the node. It never sends a command twice. It does not check
+// the certificate of a node that speaks TLS.
+func Client(t testing.TB, s Set, i int) *redis.Client {
+	t.Helper()
+	o, err := redis.ParseURL(s.URLs()[i])
+	if err != nil {
+		t.Fatalf("the URL of node %d: %v", i, err)
+	}
+	o.MaxRetries = -1
+	o.DialerRetries = 1
+	o.DisableIdentity = true
+	o.ContextTimeoutEnabled = true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if o.TLSConfig != nil {
+		o.TLSConfig.InsecureSkipVerify = true
+	}
+	c := redis.NewClient(o)
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Errorf("close the client of node %d: %v", i, err)
+		}
+	})
+	return c
+}
+
+// mark is the key that package cluster keeps on every node for good.
+const mark = "redlock:mark"
+
+// Keys returns the keys on node i, sorted, without the mark that every node has.
+func Keys(t testing.TB, s Set, i int) []string {
+	t.Helper()
+	c := Client(t, s, i)
+	keys := []string{}
+	it := c.Scan(t.Context(), 0, "*", 1000).Iterator()
+	for it.Next(t.Context()) {
+		if it.Val() != mark {
+			keys = append(keys, it.Val())
+		}
+	}
+	if err := it.Err(); err != nil {
+		t.Fatalf("SCAN on node %d: %v", i, err)
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys) // SCAN may give a key twice
+}

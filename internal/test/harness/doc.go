@@ -1,0 +1,19 @@
+// Package harness is the conformance harness of this module's tests: it runs a
+// test on every kind of node there is, with one interface to hurt them.
+//
+//	func TestSurvivesALostNode(t *testing.T) {
+//		harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+//			c := open(t, s.URLs())
+//			s.Stop(0)
+//			…
+//		})
+//	}
+//
+// The kinds, called backends, are "embedded" (package embedded, always there)
+// and "redis" (redis-server processes, where redis-server is installed). The
+// environment variable REDLOCK_TEST_BACKENDS, a list such as "embedded,redis",
+// says which must be used; then a missing one is a failure and not a skip.
+//
+// What the backends do differently: on "redis" [Set.Commands] also counts the
+// commands within scripts, and gives nothing for a paused node.
+package harness

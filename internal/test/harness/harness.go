@@ -1,0 +1,93 @@
+package harness
+
+import (
+	"testing"
+
+	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+)
+
+// Set is a set of independent nodes that a test can hurt. Its methods panic if
+// a node's index is not in the range 0 to Len()-1.
+type Set interface {
+	// URLs returns the nodes' addresses in the order of their indexes.
+	URLs() []string
+	Len() int
+	// Stop kills node i.
+	Stop(i int)
+	// Restart starts node i again on its address, whatever state it is in,
+	// with a new run_id, and without its data if lose is true.
+	Restart(i int, lose bool) error
+	// Pause freezes node i until Resume: it accepts connections and takes
+	// commands, but executes nothing. What it took it executes after Resume,
+	// also for clients that have gone away.
+	Pause(i int)
+	Resume(i int)
+	// Commands returns how often node i executed each command since it last
+	// started, by the names of INFO commandstats.
+	Commands(i int) map[string]int64
+	// Close stops the nodes. It can be called more than once.
+	Close()
+}
+
+var (
+	_ Set = (*embedded.Nodes)(nil)
+	_ Set = (*redisserver.Nodes)(nil)
+)
+
+// Each runs fn as one subtest for each backend, on a fresh set of n nodes that
+// is closed after the subtest. All of them can be restarted with their data.
+func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
+	t.Helper()
+	c := mustChoose(t)
+	if c.embedded {
+		t.Run(nameEmbedded, func(t *testing.T) { fn(t, Embedded(t, n)) })
+	}
+	if c.redis {
+		t.Run(nameRedis, func(t *testing.T) { fn(t, Real(t, n, redisserver.Options{Persist: true})) })
+	}
+}
+
+// Embedded starts n embedded nodes, closed at the end of the test. It does so
+// whatever REDLOCK_TEST_BACKENDS says.
+func Embedded(t testing.TB, n int) Set {
+	t.Helper()
+	s, err := embedded.Start(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+// Real starts n redis-server processes, closed at the end of the test. It skips
+// the test if they are not to be used, or if redis-server is not installed and
+// REDLOCK_TEST_BACKENDS does not ask for it.
+func Real(t testing.TB, n int, o redisserver.Options) Set {
+	t.Helper()
+	c := mustChoose(t)
+	if !c.redis {
+		t.Skipf("%s excludes real nodes: it is %q", variable, c.variable)
+	}
+	if _, err := redisserver.Available(); err != nil {
+		if c.explicit {
+			t.Fatalf("%s asks for real nodes: %v", variable, err)
+		}
+		t.Skipf("no real nodes: %v", err)
+	}
+	s, err := redisserver.Start(n, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func mustChoose(t testing.TB) choice {
+	t.Helper()
+	c, err := choose()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

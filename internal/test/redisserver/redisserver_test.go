@@ -1,0 +1,252 @@
+package redisserver
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func start(t *testing.T, n int, o Options) *Nodes {
+	t.Helper()
+	if _, err := Available(); err != nil {
+		t.Skip(err)
+	}
+	s, err := Start(n, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
+	t.Helper()
+	o, err := redis.ParseURL(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if roots != nil {
+		o.TLSConfig = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+	}
+	o.MaxRetries, o.DialerRetries, o.DisableIdentity = -1, 1, true
+	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	c := redis.NewClient(o)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func TestVersion(t *testing.T) {
+	path, err := Available()
+	if err != nil {
+		t.Skip(err)
+	}
+	if v, err := Version(path); err != nil || strings.Count(v, ".") != 2 {
+		t.Errorf("Version = %q, %v, want something like 7.0.15", v, err)
+	}
+}
+
+func TestAvailableSaysWhatToDo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	if _, err := Available(); err == nil || !strings.Contains(err.Error(), "install") {
+		t.Errorf("Available = %v, want an error that says what to install", err)
+	}
+	if _, err := Start(1, Options{}); err == nil {
+		t.Error("Start succeeded without a redis-server")
+	}
+}
+
+func TestNodesWithoutPersistenceRestartEmptyOnly(t *testing.T) {
+	s := start(t, 1, Options{})
+	c := client(t, s.URLs()[0], nil)
+	if err := c.Set(t.Context(), "key", "value", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Restart(0, false); err == nil || !strings.Contains(err.Error(), "Persist") {
+		t.Errorf("Restart = %v, want an error that names Options.Persist", err)
+	}
+	if got := c.Get(t.Context(), "key").Val(); got != "value" {
+		t.Errorf("GET = %q: the refused restart hurt the node", got)
+	}
+	if err := s.Restart(0, true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client(t, s.URLs()[0], nil).DBSize(t.Context()).Result(); err != nil || n != 0 {
+		t.Errorf("DBSIZE = %d, %v, want 0", n, err)
+	}
+}
+
+func TestPersistentNodesKeepTheirDataOverAKill(t *testing.T) {
+	s := start(t, 2, Options{Persist: true})
+	c := client(t, s.URLs()[1], nil)
+	if err := c.Set(t.Context(), "key", "value", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(1)
+	if err := s.Restart(1, false); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := client(t, s.URLs()[1], nil).Get(t.Context(), "key").Result(); got != "value" {
+		t.Errorf("GET = %q, %v after a restart that keeps the data", got, err)
+	}
+	if err := s.Restart(1, true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client(t, s.URLs()[1], nil).DBSize(t.Context()).Result(); err != nil || n != 0 {
+		t.Errorf("DBSIZE = %d, %v after a restart that loses the data, want 0", n, err)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	const password = "p@ss:w/ rd"
+	s := start(t, 1, Options{Password: password})
+	if err := client(t, s.URLs()[0], nil).Ping(t.Context()).Err(); err != nil {
+		t.Errorf("with the password: %v", err)
+	}
+	_, host, _ := strings.Cut(s.URLs()[0], "@")
+	if err := client(t, "redis://"+host, nil).Ping(t.Context()).Err(); err == nil {
+		t.Error("a node with a password answers a client without")
+	}
+	if got := s.Commands(0); got["auth"] != 0 {
+		t.Errorf("Commands = %v, want without this package's AUTH", got)
+	}
+}
+
+func TestTLS(t *testing.T) {
+	files, roots := certificate(t)
+	s := start(t, 1, Options{TLS: files, Password: "secret"})
+	url := s.URLs()[0]
+	if !strings.HasPrefix(url, "rediss://:secret@127.0.0.1:") {
+		t.Errorf("URL = %s", url)
+	}
+	if err := client(t, url, roots).Ping(t.Context()).Err(); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := client(t, strings.Replace(url, "rediss", "redis", 1), nil).Ping(ctx).Err(); err == nil {
+		t.Error("a TLS node answers without TLS")
+	}
+	if err := s.Restart(0, true); err != nil {
+		t.Error(err)
+	}
+}
+
+// certificate makes a certificate for 127.0.0.1 that is its own authority.
+func certificate(t *testing.T) (*TLS, *x509.CertPool) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyBytes, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	certFile := write("cert.pem", "CERTIFICATE", cert)
+	roots := x509.NewCertPool()
+	pemBytes, err := os.ReadFile(certFile)
+	if err != nil || !roots.AppendCertsFromPEM(pemBytes) {
+		t.Fatalf("no certificate in %s: %v", certFile, err)
+	}
+	return &TLS{CertFile: certFile, KeyFile: write("key.pem", "PRIVATE KEY", keyBytes), CAFile: certFile}, roots
+}
+
+func TestArgsReachTheServer(t *testing.T) {
+	s := start(t, 1, Options{Args: []string{"--maxmemory", "123456789"}})
+	got, err := client(t, s.URLs()[0], nil).ConfigGet(t.Context(), "maxmemory").Result()
+	if err != nil || got["maxmemory"] != "123456789" {
+		t.Errorf("maxmemory = %v, %v", got, err)
+	}
+}
+
+func TestStartFaults(t *testing.T) {
+	_, err := Start(0, Options{TLS: &TLS{CertFile: "no-such.pem"}})
+	if err == nil {
+		t.Fatal("Start succeeded")
+	}
+	for _, want := range []string{"n is 0", `CertFile "no-such.pem"`, "KeyFile", "CAFile"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("error %q does not say %q", err, want)
+		}
+	}
+	if _, err := Available(); err != nil {
+		t.Skip(err)
+	}
+	_, err = Start(1, Options{Args: []string{"--no-such-option", "1"}})
+	if err == nil || !strings.Contains(err.Error(), "no-such-option") {
+		t.Errorf("Start = %v, want the server's own words", err)
+	}
+}
+
+// A server that answers on the port is not taken for the one that was started.
+func TestPortTakenByAnotherServerIsTold(t *testing.T) {
+	a, b := start(t, 1, Options{}), start(t, 1, Options{})
+	a.Stop(0)
+	a.nodes[0].port = b.nodes[0].port
+	if err := a.Restart(0, true); !errors.Is(err, errPortTaken) {
+		t.Errorf("Restart = %v, want errPortTaken", err)
+	}
+}
+
+func TestCloseRemovesEverything(t *testing.T) {
+	s := start(t, 2, Options{Persist: true})
+	pids := []int{s.nodes[0].proc.pid, s.nodes[1].proc.pid}
+	s.Pause(0)
+	s.Close()
+	s.Close()
+	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the directory is still there: %v", err)
+	}
+	for _, pid := range pids {
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
+			t.Errorf("process %d is still there", pid)
+		}
+	}
+}
+
+func TestIndexOutOfRangePanics(t *testing.T) {
+	s := start(t, 1, Options{})
+	defer func() {
+		if got := fmt.Sprint(recover()); !strings.Contains(got, "the set has 1 nodes") {
+			t.Errorf("panic = %q", got)
+		}
+	}()
+	s.Stop(1)
+}

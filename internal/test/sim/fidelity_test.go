@@ -1,0 +1,155 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+)
+
+// The library's scripts, by what calls them.
+var libraryScripts = map[string][]string{
+	"acquire":  {"../../mutex/scripts/acquire.lua"},
+	"extend":   {"../../mutex/scripts/extend.lua"},
+	"raise":    {"../../mutex/scripts/raise.lua"},
+	"release":  {"../../mutex/scripts/wake.lua", "../../mutex/scripts/release.lua"},
+	"leave":    {"../../mutex/scripts/wake.lua", "../../mutex/scripts/leave.lua"},
+	"write":    {"../../register/scripts/write.lua"},
+	"read":     {"../../register/scripts/read.lua"},
+	"promise":  {"../../register/scripts/promise.lua"},
+	"leader":   {"../../lease/scripts/leader.lua"},
+	"announce": {"../../lease/scripts/announce.lua"},
+}
+
+// TestNodesAnswerAsRedisDoes makes the same random calls of the library's scripts on a node's memory and on a real server.
+func TestNodesAnswerAsRedisDoes(t *testing.T) {
+	if _, err := redisserver.Available(); err != nil {
+		t.Skip(err)
+	}
+	nodes, err := redisserver.Start(1, redisserver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nodes.Close()
+	server := redis.NewClient(&redis.Options{
+		Addr: strings.TrimPrefix(nodes.URLs()[0], "redis://"), Protocol: 2, DisableIdentity: true, MaxRetries: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer server.Close()
+	listener := listenerOf("p0") // the only process that listens
+	sub := server.Subscribe(t.Context(), listener)
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s := newStore()
+	s.unordered = func(string) {}
+	s.publish = func(channel, _ string) int {
+		if channel == listener {
+			return 1
+		}
+		return 0
+	}
+	source := map[string]string{}
+	for name, files := range libraryScripts {
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			source[name] += string(text)
+		}
+	}
+
+	floor := time.Now().Add(30 * time.Second).UnixMicro()
+	seed := rand.Uint64()
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for i := range 5000 {
+		name, keys, args := drawCall(rng, floor)
+		s.now = time.Now()
+		words := append(append([]string{strconv.Itoa(len(keys))}, keys...), args...)
+		ours := asText(runScript(s, source[name], words), nil)
+		reply, err := server.Eval(t.Context(), source[name], keys, args).Result()
+		theirs := asText(reply, err)
+		if ours != theirs {
+			t.Fatalf("seed %d, call %d: %s %q %q: a node answers %s, Redis %s", seed, i, name, keys, args, ours, theirs)
+		}
+	}
+}
+
+const anHour = 3_600_000 // ms: no key of a call expires while the test lasts, and no remaining time is taken for a number
+
+// drawCall draws a call on one of two locks. The floor is ahead of all clocks, so that a counter depends on none.
+func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
+	oneOf := func(all ...string) string { return all[rng.IntN(len(all))] }
+	number := func(from int64, n int) string { return strconv.FormatInt(from+int64(rng.IntN(n)), 10) }
+	lock := oneOf("lock:a", "lock:b")
+	part := func(what string) string { return "{" + lock + "}:" + what }
+	value, process := oneOf("p0/1", "p1/2", "p2/3"), oneOf("p0", "p1", "p2")
+	all := []string{lock, part("fence"), part("queue"), part("next")}
+	hour := strconv.Itoa(anHour)
+	switch rng.IntN(13) {
+	case 0, 1, 2:
+		return "acquire", all, []string{
+			value, hour, number(1, 64), strconv.FormatInt(floor, 10), process, hour, hour, oneOf("0", "1"), oneOf("", "1"),
+		}
+	case 3:
+		return "extend", all[:1], []string{value, hour}
+	case 4:
+		return "raise", all[:2], []string{value, number(floor, 2000), hour}
+	case 5, 6, 7:
+		return "release", all, []string{value, oneOf("0", hour), oneOf("", "1")}
+	case 8:
+		return "leave", all, []string{process, oneOf("0", hour), oneOf("", "1"), oneOf("", "1")}
+	case 9:
+		token := number(floor, 2000)
+		return "write", []string{part("record"), part("record:promise")}, []string{token, number(0, 3), token, oneOf("", "1"), oneOf("", "data", "\x00\r\n\xff"), hour}
+	case 10:
+		return "read", []string{part("record")}, nil
+	case 11:
+		return "promise", []string{part("record"), part("record:promise")}, []string{number(floor, 2000), hour}
+	}
+	if rng.IntN(2) == 0 {
+		return "announce", []string{lock}, []string{oneOf(listenerOf("p0"), listenerOf("p1"))}
+	}
+	return "leader", []string{lock, part("record")}, nil
+}
+
+func listenerOf(process string) string { return "redlock:wake:" + process }
+
+// asText is a reply as text: errors without what they say, remaining times without how much has gone by.
+func asText(v any, err error) string {
+	switch v := v.(type) {
+	case failure:
+		return "an error"
+	case int64:
+		if v > anHour-anHour/10 && v <= anHour {
+			return "an hour"
+		}
+		return strconv.FormatInt(v, 10)
+	case string:
+		return strconv.Quote(v)
+	case []any:
+		var all []string
+		for _, x := range v {
+			all = append(all, asText(x, nil))
+		}
+		return "{" + strings.Join(all, ", ") + "}"
+	}
+	switch {
+	case err == nil || errors.Is(err, redis.Nil):
+		return fmt.Sprint(v)
+	case redis.HasErrorPrefix(err, "ERR"):
+		return "an error"
+	}
+	return err.Error()
+}

@@ -1,0 +1,139 @@
+package topology
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+)
+
+// authority is a certificate authority of the test's own.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	der  []byte
+}
+
+func newAuthority(t *testing.T, name string) *authority {
+	t.Helper()
+	a := &authority{key: newKey(t)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	var err error
+	if a.der, err = x509.CreateCertificate(rand.Reader, template, template, &a.key.PublicKey, a.key); err != nil {
+		t.Fatal(err)
+	}
+	if a.cert, err = x509.ParseCertificate(a.der); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func newKey(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// issue makes a certificate for one usage.
+func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate {
+	t.Helper()
+	key := newKey(t)
+	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "a test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{usage, x509.ExtKeyUsageClientAuth},
+	}, a.cert, &key.PublicKey, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// files writes a server's certificate to where redis-server reads it.
+func (a *authority) files(t *testing.T) *redisserver.TLS {
+	t.Helper()
+	cert := a.issue(t, x509.ExtKeyUsageServerAuth)
+	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return &redisserver.TLS{
+		CertFile: write("cert.pem", "CERTIFICATE", cert.Certificate[0]), KeyFile: write("key.pem", "PRIVATE KEY", key),
+		CAFile: write("ca.pem", "CERTIFICATE", a.der),
+	}
+}
+
+// options are those of a client that trusts a and shows these certificates.
+func (a *authority) options(raw string, certs ...tls.Certificate) *redis.Options {
+	roots := x509.NewCertPool()
+	roots.AddCert(a.cert)
+	return &redis.Options{
+		Addr:      strings.TrimPrefix(raw, "rediss://"),
+		TLSConfig: &tls.Config{RootCAs: roots, Certificates: certs},
+	}
+}
+
+// secured is a set of nodes that demand certificates of clients.
+type secured struct {
+	harness.Set
+	authority *authority
+}
+
+// needTLS skips the test where redis-server was built without TLS.
+func needTLS(t *testing.T) {
+	t.Helper()
+	needReal(t)
+	s, err := redisserver.Start(1, redisserver.Options{TLS: newAuthority(t, "probe").files(t)})
+	switch {
+	case err == nil:
+		s.Close()
+	case strings.Contains(err.Error(), "tls-port"):
+		t.Skipf("this redis-server is built without TLS: %v", err)
+	default:
+		t.Fatal(err)
+	}
+}
+
+func startTLS(t *testing.T) (*fleet, *secured) {
+	t.Helper()
+	needTLS(t)
+	a := newAuthority(t, "test CA")
+	s := harness.Real(t, nodeCount, redisserver.Options{Persist: true, TLS: a.files(t), Args: []string{"--tls-auth-clients", "yes"}})
+	f := &fleet{}
+	f.config.Clients = map[string]redis.UniversalClient{}
+	for i, u := range s.URLs() {
+		c := adminOf(t, a.options(u, a.issue(t, x509.ExtKeyUsageClientAuth)))
+		f.config.Clients[string(rune('a'+i))] = c
+		f.admins = append(f.admins, c)
+	}
+	return f, &secured{s, a}
+}

@@ -1,0 +1,355 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/go-redsync/redsync/v4"
+
+	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// deaf is for waiters that come to a key by nothing but a message: they look again after an hour, or when it expires.
+func deaf(cfg lease.Config) lease.Config {
+	cfg.Backoff = func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }
+	return cfg
+}
+
+// longTTL is a TTL that no test waits for; what comes much sooner did not come by a timer.
+const longTTL = 50 * time.Second
+
+// record keeps what a resource saw.
+type record struct {
+	mu     sync.Mutex
+	inside atomic.Int32
+	tokens []int64
+	faults []string
+}
+
+// visit is one piece of work on the resource, under a lock.
+func (r *record) visit(ctx context.Context) error {
+	if n := r.inside.Add(1); n != 1 {
+		r.fault(fmt.Sprintf("%d are inside at once", n))
+	}
+	token, ok := lock.Token(ctx)
+	r.mu.Lock()
+	if last := len(r.tokens) - 1; !ok || last >= 0 && token <= r.tokens[last] {
+		r.faults = append(r.faults, fmt.Sprintf("token %d came after %v", token, r.tokens[max(0, last):]))
+	}
+	r.tokens = append(r.tokens, token)
+	r.mu.Unlock()
+	r.inside.Add(-1)
+	return nil
+}
+
+func (r *record) fault(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.faults = append(r.faults, text)
+}
+
+func (r *record) judge(t *testing.T, visits int) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.faults {
+		t.Error(f)
+	}
+	if len(r.tokens) != visits {
+		t.Errorf("%d visits, want %d", len(r.tokens), visits)
+	}
+}
+
+// properties are what holds on every kind of node. They run at the same time on one set, each with keys of its own.
+var properties = []struct {
+	name string
+	test func(t *testing.T, f *fleet)
+}{
+	{"OneAtATimeWithGrowingTokens", oneAtATimeWithGrowingTokens},
+	{"AReleaseWakesAnotherProcess", aReleaseWakesAnotherProcess},
+	{"ALeaseLivesOverManyTTLs", aLeaseLivesOverManyTTLs},
+	{"TheNextHolderResumesFromTheCheckpoint", theNextHolderResumesFromTheCheckpoint},
+	{"AnElectionPassesOn", anElectionPassesOn},
+	{"RedsyncAndLocksExcludeEachOther", redsyncAndLocksExcludeEachOther},
+	{"ACancelledAttemptLeavesNoKey", aCancelledAttemptLeavesNoKey},
+}
+
+func TestEveryKind(t *testing.T) {
+	t.Parallel()
+	for _, k := range kinds {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			f := k.start(t)
+			for _, p := range properties {
+				t.Run(p.name, func(t *testing.T) {
+					t.Parallel()
+					p.test(t, f)
+				})
+			}
+		})
+	}
+}
+
+func oneAtATimeWithGrowingTokens(t *testing.T, f *fleet) {
+	const processes, goroutines, times = 3, 2, 6
+	keys := []string{"hot", "order:{7}:a", "two words"} // of several hash slots
+	seen := map[string]*record{}
+	for _, key := range keys {
+		seen[key] = &record{}
+	}
+	var wg sync.WaitGroup
+	for range processes {
+		_, _, k := f.process(t, lease.Config{})
+		for range goroutines {
+			wg.Go(func() {
+				for i := range times * len(keys) {
+					key := keys[i%len(keys)]
+					if err := k.WithLock(t.Context(), key, seen[key].visit, lock.Wait(patience)); err != nil {
+						t.Errorf("%s: %v", key, err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for _, key := range keys {
+		seen[key].judge(t, processes*goroutines*times)
+	}
+	for _, key := range keys {
+		f.free(t, key)
+	}
+}
+
+// Nothing but a message brings the waiter to the key soon: by itself it looks again when the key would have expired.
+func aReleaseWakesAnotherProcess(t *testing.T, f *fleet) {
+	_, _, holder := f.process(t, lease.Config{})
+	_, _, waiter := f.process(t, deaf(lease.Config{}))
+	for _, key := range []string{"a", "b", "c"} { // whose slots are on different servers of a Redis Cluster
+		held, err := holder.Lock(t.Context(), key, lock.TTL(longTTL))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(chan error, 1)
+		var token int64
+		go func() {
+			got <- waiter.WithLock(t.Context(), key, func(ctx context.Context) error {
+				token, _ = lock.Token(ctx)
+				return nil
+			}, lock.Wait(patience))
+		}()
+		eventually(t, "the waiter to queue on a quorum", func() bool { return len(f.keys(t, "{lock:"+key+"}:queue")) >= 2 })
+		if err := held.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		released := time.Now()
+		if err := receive(t, "the waiter", got); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(released); took > longTTL/4 {
+			t.Errorf("%s: %v after the release: nothing woke it", key, took)
+		}
+		if token <= held.Token() {
+			t.Errorf("%s: token %d came after %d", key, token, held.Token())
+		}
+	}
+}
+
+func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
+	// More than three NodeTimeouts is the shortest TTL there is.
+	_, leases, _ := f.process(t, lease.Config{TTL: 3*nodeTimeout + time.Millisecond})
+	_, others, _ := f.process(t, lease.Config{})
+	l, err := leases.Acquire(t.Context(), "long")
+	if err != nil {
+		t.Fatal(err)
+	}
+	until := l.Deadline().Add(2 * l.TTL())
+	eventually(t, "the lease to be renewed for another two TTLs", func() bool {
+		if err := l.Err(); err != nil {
+			t.Fatal(err)
+		}
+		return l.Deadline().After(until)
+	})
+	if other, err := others.TryAcquire(t.Context(), "long"); !errors.Is(err, lease.ErrNotAcquired) {
+		t.Errorf("another process got %v, %v", other, err)
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func theNextHolderResumesFromTheCheckpoint(t *testing.T, f *fleet) {
+	_, first, _ := f.process(t, lease.Config{})
+	_, second, _ := f.process(t, lease.Config{})
+	l, err := first.Acquire(t.Context(), "job:{x}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := make([]byte, 20<<10) // goes beside the stream
+	for i, data := range [][]byte{[]byte("1"), big} {
+		if err := l.Checkpoint(t.Context(), data); err != nil {
+			t.Fatal(i, err)
+		}
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	next, err := second.Acquire(t.Context(), "job:{x}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, token, ok := next.LastCheckpoint()
+	if !ok || len(data) != len(big) || token != l.Token() || next.Token() <= token {
+		t.Errorf("token %d found %d bytes of token %d, %t; want %d of token %d", next.Token(), len(data), token, ok, len(big), l.Token())
+	}
+	if err := l.Checkpoint(t.Context(), []byte("late")); err == nil {
+		t.Error("the old holder's checkpoint was kept")
+	}
+	if err := next.ClearCheckpoint(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := next.Release(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func anElectionPassesOn(t *testing.T, f *fleet) {
+	_, one, _ := f.process(t, lease.Config{})
+	_, two, _ := f.process(t, lease.Config{})
+	_, spectator, _ := f.process(t, lease.Config{})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	leaders, err := spectator.Observe(ctx, "scheduler")
+	if err != nil {
+		t.Fatal(err)
+	}
+	leads := func(candidate string) (seen lease.Leader) {
+		t.Helper()
+		for seen.Candidate != candidate {
+			var ok bool
+			if seen, ok = <-leaders; !ok {
+				t.Fatalf("%s was not seen to lead within %v", candidate, patience)
+			}
+		}
+		return seen
+	}
+	first, err := one.Campaign(ctx, "scheduler", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seen := leads("one"); seen.Token != first.Token() {
+		t.Errorf("seen with token %d, want %d", seen.Token, first.Token())
+	}
+	elected := make(chan *lease.Lease, 1)
+	go func() {
+		l, err := two.Campaign(ctx, "scheduler", "two")
+		if err != nil {
+			t.Error(err)
+		}
+		elected <- l
+	}()
+	if err := first.Release(ctx); err != nil {
+		t.Fatal(err)
+	}
+	second := receive(t, "the second candidate", elected)
+	if second == nil {
+		return
+	}
+	if seen := leads("two"); seen.Token != second.Token() || seen.Token <= first.Token() {
+		t.Errorf("seen with token %d, elected with %d after %d", seen.Token, second.Token(), first.Token())
+	}
+	if err := second.Release(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func redsyncAndLocksExcludeEachOther(t *testing.T, f *fleet) {
+	c, _, _ := f.process(t, lease.Config{})
+	_, leases, k := f.process(t, lease.Config{})
+	m := mutex.Redsync(c).NewMutex("lock:shared", redsync.WithTries(1), redsync.WithExpiry(10*time.Second))
+	if err := m.LockContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := k.TryLock(t.Context(), "shared"); !errors.Is(err, lock.ErrNotAcquired) {
+		t.Errorf("redsync has it, and so has %v, %v", l, err)
+	}
+	if ok, err := m.ExtendContext(t.Context()); !ok || err != nil {
+		t.Errorf("extend: %t, %v", ok, err)
+	}
+	if ok, err := m.UnlockContext(t.Context()); !ok || err != nil {
+		t.Errorf("unlock: %t, %v", ok, err)
+	}
+	l, err := leases.Acquire(t.Context(), "shared")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.LockContext(t.Context()); err == nil {
+		t.Error("redsync got what is held")
+	}
+	if err := l.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.WithLock(t.Context(), "shared", func(ctx context.Context) error {
+		if token, _ := lock.Token(ctx); token <= l.Token() {
+			t.Errorf("token %d came after %d", token, l.Token())
+		}
+		return nil
+	}, lock.Wait(patience)); err != nil {
+		t.Error(err)
+	}
+}
+
+func aCancelledAttemptLeavesNoKey(t *testing.T, f *fleet) {
+	_, _, k := f.process(t, lease.Config{})
+	_, _, other := f.process(t, lease.Config{})
+	// Cancelled while it is under way: at once, and while somebody has the key.
+	for i := range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() {
+			done <- k.WithLock(ctx, "free", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		}()
+		if i%2 == 1 {
+			time.AfterFunc(time.Duration(i)*100*time.Microsecond, cancel)
+		} else {
+			cancel()
+		}
+		if err := receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
+			t.Errorf("%v, want context.Canceled in its chain", err)
+		}
+		cancel()
+	}
+	held, err := other.Lock(t.Context(), "held")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- k.WithLock(ctx, "held", func(context.Context) error { return nil }) }()
+	eventually(t, "it to queue on a quorum", func() bool { return len(f.keys(t, "{lock:held}:queue")) >= 2 })
+	cancel()
+	if err := receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want context.Canceled in its chain", err)
+	}
+	if err := held.Release(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"free", "held"} {
+		l, err := other.Lock(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	f.free(t, "free")
+	f.free(t, "held")
+}

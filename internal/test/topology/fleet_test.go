@@ -1,0 +1,264 @@
+package topology
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
+)
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(silence{}) // it tells of every dial in vain
+	goleak.VerifyTestMain(m)
+}
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+const (
+	// patience is how long a test waits for what should happen soon.
+	patience = 60 * time.Second
+	// nodeCount is how many nodes a set has.
+	nodeCount = 3
+	// nodeTimeout leaves room for many processes on few processors.
+	nodeTimeout = 1900 * time.Millisecond
+)
+
+// fleet is a set of nodes of one kind.
+type fleet struct {
+	config cluster.Config  // how a process reaches the nodes
+	admins []*redis.Client // of every server that takes commands, with all rights
+}
+
+// kinds are the kinds of node, and how to start a set of each.
+var kinds = []struct {
+	name  string
+	start func(t *testing.T) *fleet
+}{
+	{"Sentinel", func(t *testing.T) *fleet { f, _ := startPairs(t); return f }},
+	{"RedisCluster", func(t *testing.T) *fleet { f, _ := startSharded(t, redisserver.Options{}); return f }},
+	{"TLS", func(t *testing.T) *fleet { f, _ := startTLS(t); return f }},
+	{"ACL", startRestricted},
+}
+
+// needReal skips the test where real nodes are not there or not wanted.
+func needReal(t *testing.T) {
+	t.Helper()
+	harness.Real(t, 1, redisserver.Options{}).Close()
+}
+
+// together starts one node after another's start has begun, for they mostly wait.
+func together[T any](t *testing.T, n int, start func() (T, error)) []T {
+	t.Helper()
+	nodes, errs := make([]T, n), make(chan error, n)
+	for i := range n {
+		go func() {
+			var err error
+			nodes[i], err = start()
+			errs <- err
+		}()
+	}
+	var failed error
+	for range n {
+		if err := <-errs; err != nil {
+			failed = err
+		}
+	}
+	if failed != nil {
+		t.Fatal(failed)
+	}
+	return nodes
+}
+
+func startPairs(t *testing.T) (*fleet, []*redisserver.Pair) {
+	t.Helper()
+	needReal(t)
+	f := &fleet{}
+	pairs := together(t, nodeCount, func() (*redisserver.Pair, error) {
+		p, err := redisserver.StartPair()
+		if err == nil {
+			t.Cleanup(p.Close)
+		}
+		return p, err
+	})
+	for _, p := range pairs {
+		f.config.URLs = append(f.config.URLs, p.URL())
+		f.admins = append(f.admins, client(t, p.Servers()[0]))
+	}
+	return f, pairs
+}
+
+func startSharded(t *testing.T, o redisserver.Options) (*fleet, []*redisserver.Sharded) {
+	t.Helper()
+	needReal(t)
+	f := &fleet{}
+	all := together(t, nodeCount, func() (*redisserver.Sharded, error) {
+		s, err := redisserver.StartSharded(3, o)
+		if err == nil {
+			t.Cleanup(s.Close)
+		}
+		return s, err
+	})
+	for _, s := range all {
+		f.config.URLs = append(f.config.URLs, s.URL())
+		for _, u := range s.URLs() {
+			f.admins = append(f.admins, client(t, u))
+		}
+	}
+	return f, all
+}
+
+// user is who the processes connect as on restricted nodes.
+const user, password = "redlock", "let-me-in"
+
+// asUser makes a server know the user, with these rules of ACL SETUSER.
+func asUser(rules []string) []string {
+	return append([]string{"--user", user, "reset", "on", ">" + password}, rules...)
+}
+
+// withUser is a server's URL with the user's name and password.
+func withUser(t *testing.T, raw string) string {
+	t.Helper()
+	u, err := url.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.User = url.UserPassword(user, password)
+	return u.String()
+}
+
+func startRestricted(t *testing.T) *fleet {
+	t.Helper()
+	s := harness.Real(t, nodeCount, redisserver.Options{Args: asUser(strings.Fields(cluster.ACL("", true)))})
+	f := &fleet{}
+	for _, u := range s.URLs() {
+		f.config.URLs = append(f.config.URLs, withUser(t, u))
+		f.admins = append(f.admins, client(t, u))
+	}
+	return f
+}
+
+// client is a client with all rights of the server at raw.
+func client(t *testing.T, raw string) *redis.Client {
+	t.Helper()
+	o, err := redis.ParseURL(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return adminOf(t, o)
+}
+
+func adminOf(t *testing.T, o *redis.Options) *redis.Client {
+	t.Helper()
+	c := redis.NewClient(o)
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// process opens what one process has on the nodes, and waits until all of them vote.
+func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *lease.Leases, *lock.Locker) {
+	t.Helper()
+	conf := f.config
+	conf.NodeTimeout, conf.Logger = nodeTimeout, slog.New(slog.DiscardHandler)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	c, err := cluster.Open(ctx, conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, c.Close) })
+	eventually(t, "all nodes to be up and vote", func() bool {
+		for _, s := range c.Status() {
+			if !s.Up || !s.Votes {
+				return false
+			}
+		}
+		return true
+	})
+	leases, err := lease.New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, leases.Close) })
+	locker, err := lock.New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closes(t, locker.Close) })
+	return c, leases, locker
+}
+
+func closes(t *testing.T, close func(context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// keys are the keys on all servers that match a pattern.
+func (f *fleet) keys(t *testing.T, pattern string) []string {
+	t.Helper()
+	var all []string
+	for _, c := range f.admins {
+		keys, err := c.Keys(t.Context(), pattern).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, keys...)
+	}
+	return all
+}
+
+// free waits until no server has the lock on key any more, and checks that what else there is of it goes by itself: a
+// place in a queue of a node that was not reached lives for MaxTTL.
+func (f *fleet) free(t *testing.T, key string) {
+	t.Helper()
+	eventually(t, "the lock on "+key+" to be gone", func() bool { return len(f.keys(t, "lock:"+key)) == 0 })
+	for _, c := range f.admins {
+		for _, left := range c.Keys(t.Context(), "*lock:"+key+"*").Val() {
+			if ttl := c.PTTL(t.Context(), left).Val(); ttl == -1 {
+				t.Errorf("%s lives for ever", left)
+			}
+		}
+	}
+}
+
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	deadline := time.NewTimer(patience)
+	defer deadline.Stop()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	for !cond() {
+		select {
+		case <-deadline.C:
+			t.Fatalf("waited %v in vain for %s", patience, what)
+		case <-poll.C:
+		}
+	}
+}
+
+// receive waits for ch.
+func receive[T any](t *testing.T, what string, ch <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-ch:
+	case <-time.After(patience):
+		t.Fatalf("waited %v in vain for %s", patience, what)
+	}
+	return v
+}

@@ -1,0 +1,357 @@
+package topology
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-redsync/redsync/v4"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// needs says of each right, under the default prefix, which step of workout fails without it.
+var needs = map[string]string{
+	"~lock:*":                  "lock",
+	"~{lock:*":                 "lock",
+	"~redlock:mark":            "open",
+	"&redlock:wake:*":          "wake",
+	"&redlock:election:lock:*": "observe",
+	"+ping":                    "open",
+	"+evalsha":                 "lock",
+	"+eval":                    "lock on a server that lost its scripts",
+	"+subscribe":               "wake",
+	"+publish":                 "wake",
+	"+time":                    "check",
+	"+get":                     "open",
+	"+set":                     "open",
+	"+incrby":                  "lock",
+	"+del":                     "lock",
+	"+exists":                  "lock",
+	"+pexpire":                 "extend",
+	"+pttl":                    "refuse",
+	"+zadd":                    "wake",
+	"+zcard":                   "wake",
+	"+zrange":                  "wake",
+	"+zrem":                    "pass on a turn",
+	"+hset":                    "checkpoint",
+	"+hmget":                   "checkpoint",
+	"+cluster|slots":           "open",
+	"+info":                    "check",
+	"+config|get":              "check",
+	"+script|exists":           "load scripts ahead",
+	"+script|load":             "load scripts ahead",
+}
+
+// The rule of cluster.Rights is enough for everything, and none of it can be left out.
+func TestEveryRightIsNeeded(t *testing.T) {
+	t.Parallel()
+	needReal(t)
+	all := strings.Fields(cluster.ACL("", false))
+	for rule := range needs {
+		if !slices.Contains(all, rule) {
+			t.Errorf("%s is not among the rights", rule)
+		}
+	}
+	t.Run("with all of them", func(t *testing.T) {
+		t.Parallel()
+		for _, many := range []bool{false, true} {
+			if step, err := newGym(t, all, many).workout(patience); err != nil {
+				t.Errorf("on a Redis Cluster: %t; %s: %v", many, step, err)
+			}
+		}
+	})
+	t.Run("without the optional ones", func(t *testing.T) {
+		t.Parallel()
+		g := newGym(t, strings.Fields(cluster.ACL("", true)), false)
+		g.lenient = true
+		if step, err := g.workout(patience); err != nil {
+			t.Errorf("%s: %v", step, err)
+		}
+	})
+	for i, rule := range all {
+		t.Run("without "+rule, func(t *testing.T) {
+			t.Parallel()
+			g := newGym(t, slices.Delete(slices.Clone(all), i, i+1), rule == "+cluster|slots")
+			step, err := g.workout(4 * time.Second)
+			if err == nil || step != needs[rule] {
+				t.Errorf("it fails at the step %q, want %q: %v", step, needs[rule], err)
+			}
+			t.Logf("%s: %v", step, err)
+		})
+	}
+}
+
+// gym is one node, with a restricted user, on which each step of what the packages do is taken.
+type gym struct {
+	t       *testing.T
+	url     string
+	admin   *redis.Client
+	lenient bool // do not ask for what the optional rights are for
+}
+
+func newGym(t *testing.T, rules []string, many bool) *gym {
+	t.Helper()
+	o := redisserver.Options{Persist: true, Args: append([]string{"--appendfsync", "always"}, asUser(rules)...)}
+	if many {
+		s, err := redisserver.StartSharded(1, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Close)
+		return &gym{t: t, url: withUser(t, s.URL()), admin: client(t, s.URLs()[0])}
+	}
+	s := harness.Real(t, 1, o)
+	return &gym{t: t, url: withUser(t, s.URLs()[0]), admin: client(t, s.URLs()[0])}
+}
+
+func (g *gym) open(ctx context.Context) (*cluster.Cluster, error) {
+	c, err := cluster.Open(ctx, cluster.Config{URLs: []string{g.url}, NodeTimeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		g.t.Cleanup(func() { closes(g.t, c.Close) })
+	}
+	return c, err
+}
+
+// workout takes every step there is, for at most patience each. It ends at the first that fails, and says which.
+func (g *gym) workout(patience time.Duration) (step string, err error) {
+	var c, other *cluster.Cluster
+	var leases, others *lease.Leases
+	for _, s := range []struct {
+		name string
+		take func(ctx context.Context) error
+	}{
+		{"open", func(ctx context.Context) (err error) {
+			if c, err = g.open(ctx); err == nil {
+				other, err = g.open(ctx)
+			}
+			return err
+		}},
+		{"check", func(ctx context.Context) error { return g.check(ctx, c) }},
+		{"load scripts ahead", func(ctx context.Context) error { return g.loaded(ctx) }},
+		{"lock", func(ctx context.Context) (err error) {
+			leases, others = g.leases(c), g.leases(other)
+			for _, key := range []string{"plain", "with {a} tag"} {
+				l, err := leases.Try(ctx, key, lease.Request{})
+				if err == nil {
+					err = l.Release(ctx)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		}},
+		{"extend", func(ctx context.Context) error {
+			m := mutex.New(c, "by hand", mutex.Config{})
+			return errors.Join(m.TryLock(ctx), m.Extend(ctx), m.Unlock(ctx))
+		}},
+		{"refuse", func(ctx context.Context) error {
+			m := mutex.New(c, "refused", mutex.Config{})
+			if err := m.TryLock(ctx); err != nil {
+				return err
+			}
+			if _, err := others.Try(ctx, "refused", lease.Request{}); !errors.Is(err, lease.ErrNotAcquired) {
+				return fmt.Errorf("not refused: %w", err)
+			}
+			return m.Unlock(ctx)
+		}},
+		{"wake", func(ctx context.Context) error { return g.wake(ctx, leases, others) }},
+		{"pass on a turn", func(ctx context.Context) error { return g.passOn(ctx, c) }},
+		{"checkpoint", func(ctx context.Context) error { return g.checkpoint(ctx, leases, others) }},
+		{"observe", func(ctx context.Context) error { return g.observe(ctx, leases, others) }},
+		{"lock on a server that lost its scripts", func(ctx context.Context) error {
+			if err := g.admin.ScriptFlush(ctx).Err(); err != nil {
+				return err
+			}
+			l, err := leases.Try(ctx, "flushed", lease.Request{})
+			if err != nil {
+				return err
+			}
+			return l.Release(ctx)
+		}},
+		{"redsync", func(ctx context.Context) error {
+			m := mutex.Redsync(c).NewMutex("lock:sync", redsync.WithTries(1))
+			if err := m.LockContext(ctx); err != nil {
+				return err
+			}
+			_, extend := m.ExtendContext(ctx)
+			_, unlock := m.UnlockContext(ctx)
+			return errors.Join(extend, unlock)
+		}},
+	} {
+		ctx, cancel := context.WithTimeout(g.t.Context(), patience)
+		err := s.take(ctx)
+		cancel()
+		if err != nil {
+			return s.name, err
+		}
+	}
+	return "", nil
+}
+
+// leases never look at a key again by themselves.
+func (g *gym) leases(c *cluster.Cluster) *lease.Leases {
+	s, err := lease.New(c, deaf(lease.Config{TTL: longTTL}))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { closes(g.t, s.Close) })
+	return s
+}
+
+// check is what Check says of the node that sensible rights would mend.
+func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
+	for _, f := range c.Check(ctx) {
+		if f.Node != "" && strings.Contains(f.Mend, "this user") {
+			if g.lenient {
+				continue
+			}
+			return errors.New(f.String())
+		}
+	}
+	return nil
+}
+
+func (g *gym) loaded(ctx context.Context) error {
+	text, err := g.admin.Info(ctx, "memory").Result()
+	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:0\r\n") {
+		return errors.New("no script was loaded before it was needed")
+	}
+	return err
+}
+
+func (g *gym) wake(ctx context.Context, leases, others *lease.Leases) error {
+	l, err := leases.Try(ctx, "woken", lease.Request{})
+	if err != nil {
+		return err
+	}
+	got := make(chan error, 1)
+	go func() {
+		next, err := others.Await(ctx, "woken", lease.Request{})
+		if err == nil {
+			err = next.Release(ctx)
+		}
+		got <- err
+	}()
+	for queued := int64(0); queued == 0 && ctx.Err() == nil && len(got) == 0; {
+		queued, _ = g.admin.ZCard(ctx, "{lock:woken}:queue").Result()
+	}
+	return errors.Join(l.Release(context.WithoutCancel(ctx)), <-got)
+}
+
+// passOn leaves a queue in which another process stands, after the turn was given to this one.
+func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
+	sub := g.admin.Subscribe(ctx, cluster.Channel("another"))
+	defer sub.Close()
+	if _, err := sub.Receive(ctx); err != nil {
+		return err
+	}
+	red, err := mutex.NewRedlock(c, mutex.Config{})
+	if err != nil {
+		return err
+	}
+	select { // who does not listen stands in no queue
+	case <-c.Listen(deafEar{}):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err = errors.Join(g.admin.ZAdd(ctx, "{lock:left}:queue", redis.Z{Score: 1, Member: "another"}).Err(),
+		g.admin.Set(ctx, "{lock:left}:next", c.Process(), time.Minute).Err())
+	if err != nil {
+		return err
+	}
+	red.Leave("left")
+	_, err = sub.ReceiveMessage(ctx)
+	return err
+}
+
+// deafEar is a listener that no message concerns.
+type deafEar struct{}
+
+func (deafEar) Message(*cluster.Node, string) bool { return false }
+func (deafEar) Unclaimed(*cluster.Node, string)    {}
+func (deafEar) Gap(*cluster.Node)                  {}
+
+func (g *gym) checkpoint(ctx context.Context, leases, others *lease.Leases) error {
+	l, err := leases.TryAcquire(ctx, "job")
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(l.Checkpoint(ctx, []byte("half")), l.Release(ctx)); err != nil {
+		return err
+	}
+	next, err := others.TryAcquire(ctx, "job")
+	if err != nil {
+		return err
+	}
+	if data, _, ok := next.LastCheckpoint(); string(data) != "half" || !ok {
+		return fmt.Errorf("found the checkpoint %q, %t", data, ok)
+	}
+	return next.Release(ctx)
+}
+
+func (g *gym) observe(ctx context.Context, leases, others *lease.Leases) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	leaders, err := others.Observe(ctx, "chief")
+	if err != nil {
+		return err
+	}
+	if first := <-leaders; first.Candidate != "" { // from here on a message has to tell
+		return fmt.Errorf("%q leads", first.Candidate)
+	}
+	l, err := leases.Campaign(ctx, "chief", "one")
+	if err != nil {
+		return err
+	}
+	defer l.Release(context.WithoutCancel(ctx))
+	for seen := range leaders {
+		if seen.Candidate == "one" {
+			return nil
+		}
+	}
+	return errors.New("the leader was not heard of")
+}
+
+// A right that is taken away while processes run is named by the nodes that took it.
+func TestARightTakenAwayIsNamed(t *testing.T) {
+	t.Parallel()
+	f := startRestricted(t)
+	c, _, k := f.process(t, lease.Config{})
+	work := func(context.Context) error { return nil }
+	if err := f.admins[0].Do(t.Context(), "acl", "setuser", user, "-set").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.WithLock(t.Context(), "a", work, lock.Wait(patience)); err != nil {
+		t.Errorf("with one node of three that refuses: %v", err)
+	}
+	if err := f.admins[1].Do(t.Context(), "acl", "setuser", user, "-set").Err(); err != nil {
+		t.Fatal(err)
+	}
+	err := k.WithLock(t.Context(), "a", work, lock.NoWait()) // versions word the refusal within a script differently
+	for _, want := range []string{"user", "node " + c.Nodes()[0].Name(), "node " + c.Nodes()[1].Name()} {
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), password) {
+			t.Errorf("with two: %v, want an error that says %q", err, want)
+		}
+	}
+	for _, admin := range f.admins[:2] {
+		if err := admin.Do(t.Context(), "acl", "setuser", user, "+set").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := k.WithLock(t.Context(), "a", work, lock.Wait(patience)); err != nil {
+		t.Errorf("with none: %v", err)
+	}
+}
