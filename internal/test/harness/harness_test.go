@@ -12,10 +12,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { Main(m) }
 
 func TestBackends(t *testing.T) { t.Log(Backends()) }
 
@@ -75,21 +74,6 @@ func field(t *testing.T, c *redis.Client, section, name string) string {
 	}
 	t.Fatalf("INFO %s has no %s: %q", section, name, text)
 	return ""
-}
-
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	deadline := time.NewTimer(10 * time.Second)
-	defer deadline.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("after 10 s not yet: %s", what)
-		}
-	}
 }
 
 func TestRestart(t *testing.T) {
@@ -164,7 +148,7 @@ func TestFrozenNodeExecutesWhatItTook(t *testing.T) {
 		}
 		s.Resume(0)
 		s.Resume(0)
-		eventually(t, "the command of the client that gave up is executed", func() bool {
+		Eventually(t, "the command of the client that gave up is executed", func() bool {
 			return c.Get(t.Context(), "key").Val() == "value"
 		})
 	})
@@ -193,7 +177,7 @@ func TestFrozenNodeKeepsTheOrderOfPipelines(t *testing.T) {
 		}
 		s.Resume(0)
 		c := Client(t, s, 0)
-		eventually(t, "all is executed", func() bool { return c.LLen(t.Context(), "list").Val() == clients*each })
+		Eventually(t, "all is executed", func() bool { return c.LLen(t.Context(), "list").Val() == clients*each })
 		last := map[byte]string{}
 		for _, v := range c.LRange(t.Context(), "list", 0, -1).Val() {
 			if v <= last[v[0]] {

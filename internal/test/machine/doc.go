@@ -1,0 +1,16 @@
+// Package machine measures how slow the machine is while tests run, so that a
+// test can tell progress that was missed because nothing ran from progress
+// that was missed although everything did.
+//
+//	meter := machine.Start()
+//	defer meter.Stop()
+//	began := time.Now()
+//	…
+//	if r := meter.Since(began); r.Slow() {
+//		t.Skipf("%s: %s", machine.Inconclusive, r)
+//	}
+//
+// It watches two things: how late the timers of this process fire, and, on
+// Linux, how long the threads of this process waited for a processor while they
+// could have run. Safety is never excused by either.
+package machine

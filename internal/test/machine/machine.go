@@ -1,0 +1,144 @@
+package machine
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Inconclusive begins the message of every test that is skipped because the
+// machine was too slow to judge it.
+const Inconclusive = "inconclusive: the machine was too slow to judge"
+
+const (
+	tick    = 10 * time.Millisecond
+	kept    = 30 * time.Second // of samples
+	samples = int(kept / tick)
+)
+
+// The limits of [Report.Slow]. On an idle machine with two processors timers
+// are late by 1 to 3 ms, and by up to 30 ms beside the project's own tests.
+const (
+	worstLate    = 100 * time.Millisecond
+	shareLate    = 0.10
+	shareStarved = 0.50
+)
+
+// Meter watches the machine from [Start] to [Meter.Stop]. Its methods may be
+// called by several goroutines at once.
+type Meter struct {
+	stop    chan struct{}
+	stopped chan struct{}
+
+	mu   sync.Mutex
+	ring [samples]sample
+	next int
+}
+
+// sample is one tick: when it fired, how late, and the scheduler's counts then.
+type sample struct {
+	at   time.Time
+	late time.Duration
+	used usage
+}
+
+// usage is how long the threads of this process ran and waited to run.
+type usage struct{ ran, waited time.Duration }
+
+// Start starts a meter.
+func Start() *Meter {
+	m := &Meter{stop: make(chan struct{}), stopped: make(chan struct{})}
+	m.add(sample{at: time.Now(), used: used()})
+	go m.run()
+	return m
+}
+
+// Stop ends the meter and waits until it has ended.
+func (m *Meter) Stop() {
+	close(m.stop)
+	<-m.stopped
+}
+
+func (m *Meter) run() {
+	defer close(m.stopped)
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for n := 0; ; n++ {
+		due := time.Now().Add(tick)
+		timer.Reset(tick)
+		select {
+		case <-timer.C:
+		case <-m.stop:
+			return
+		}
+		now := time.Now()
+		s := sample{at: now, late: max(0, now.Sub(due))}
+		if n%10 == 0 { // reading it costs a file for each thread
+			s.used = used()
+		}
+		m.add(s)
+	}
+}
+
+func (m *Meter) add(s sample) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ring[m.next%samples] = s
+	m.next++
+}
+
+// Report is what a meter saw in a window of time.
+type Report struct {
+	Window  time.Duration // how much of the time asked for was seen
+	Worst   time.Duration // how late a timer fired at worst
+	Late    time.Duration // the sum of all lateness
+	Starved float64       // the share of the time in which threads could run that they waited
+}
+
+// Since reports what happened from a time on, of which it remembers the last
+// 30 s. A timer that is late just now counts.
+func (m *Meter) Since(from time.Time) Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	r := Report{}
+	var first, last usage
+	newest := time.Time{}
+	for i := max(0, m.next-samples); i < m.next; i++ {
+		s := m.ring[i%samples]
+		newest = s.at
+		if s.at.Before(from) {
+			continue
+		}
+		if r.Window == 0 {
+			r.Window = now.Sub(s.at) + tick + s.late
+		}
+		r.Worst, r.Late = max(r.Worst, s.late), r.Late+s.late
+		if s.used != (usage{}) {
+			if first == (usage{}) {
+				first = s.used
+			}
+			last = s.used
+		}
+	}
+	if overdue := now.Sub(newest) - tick; overdue > 0 {
+		r.Worst, r.Late = max(r.Worst, overdue), r.Late+overdue
+	}
+	ran, waited := last.ran-first.ran, last.waited-first.waited
+	if ran+waited > 0 {
+		r.Starved = float64(waited) / float64(ran+waited)
+	}
+	return r
+}
+
+// Slow reports whether progress that was missed in the window may be the
+// machine's doing.
+func (r Report) Slow() bool {
+	return r.Worst > worstLate || r.Starved > shareStarved ||
+		r.Window > 0 && float64(r.Late) > shareLate*float64(r.Window)
+}
+
+func (r Report) String() string {
+	return fmt.Sprintf("within %v timers were late by up to %v, %v in all, and threads waited %.0f %% of the time that they could run",
+		r.Window.Round(time.Millisecond), r.Worst.Round(time.Millisecond), r.Late.Round(time.Millisecond), 100*r.Starved)
+}

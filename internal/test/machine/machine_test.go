@@ -1,0 +1,79 @@
+package machine
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestReport_SlowByEachOfItsLimits(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		r    Report
+		want bool
+	}{
+		{"idle", Report{Window: time.Second, Worst: 3 * time.Millisecond, Late: 50 * time.Millisecond, Starved: 0.1}, false},
+		{"nothing seen", Report{}, false},
+		{"one late timer", Report{Window: time.Minute, Worst: 101 * time.Millisecond, Late: 101 * time.Millisecond}, true},
+		{"many late timers", Report{Window: time.Second, Worst: 20 * time.Millisecond, Late: 101 * time.Millisecond}, true},
+		{"starved threads", Report{Window: time.Second, Starved: 0.51}, true},
+	} {
+		if got := tt.r.Slow(); got != tt.want {
+			t.Errorf("%s: slow is %t, want %t", tt.name, got, tt.want)
+		}
+	}
+}
+
+// The window holds only what came after its beginning.
+func TestMeter_SinceLooksAtTheWindowOnly(t *testing.T) {
+	m := &Meter{}
+	now := time.Now()
+	m.add(sample{at: now.Add(-10 * time.Second), late: time.Second})
+	m.add(sample{at: now.Add(-20 * time.Millisecond), late: 5 * time.Millisecond})
+	m.add(sample{at: now, late: 7 * time.Millisecond})
+	if r := m.Since(now.Add(-time.Second)); r.Worst >= time.Second || r.Late < 12*time.Millisecond {
+		t.Errorf("of the last second: %s", r)
+	}
+	if r := m.Since(now.Add(-time.Minute)); r.Worst < time.Second {
+		t.Errorf("of the last minute: %s", r)
+	}
+}
+
+// A process whose threads all compute at once on few processors starves.
+func TestMeter_SeesStarvation(t *testing.T) {
+	if used() == (usage{}) {
+		t.Skip("this system does not say how long threads wait")
+	}
+	procs := runtime.NumCPU()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * procs))
+	m := Start()
+	defer m.Stop()
+	began := time.Now()
+	done := make(chan struct{})
+	for range 4 * procs {
+		go func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+			}
+		}()
+	}
+	defer close(done)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		r := m.Since(began)
+		if r.Starved > shareStarved {
+			if !r.Slow() || !strings.Contains(r.String(), "threads waited") {
+				t.Errorf("starved and not slow: %s", r)
+			}
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d threads on %d processors: %s", 4*procs, procs, r)
+		}
+		runtime.Gosched()
+	}
+}
