@@ -1,16 +1,21 @@
 #!/bin/sh
-# Makes available to the tests what they can use, where that is possible without
-# asking anybody. It never fails, and says what is left out without it:
+# Installs what the tests can use and this machine lacks, as root on Debian and
+# Ubuntu. Elsewhere it prints the one command that would. It never uses sudo,
+# and never fails because something is missing: the tests leave out what needs
+# it, and say so.
 #
-#   redis-server      without it the tests run on embedded nodes only
-#   libfaketime       gives nodes clocks that jump, in some chaos scenarios
-#   tmux, zsh, fish   for the tests of the command line in a terminal
-#   prometheus        for those of the alert rules and the dashboard; unpacked into
-#                     bin (100 MB), because the package would bring a service
+#   scripts/setup.sh test   for `make test`:
+#     redis-server      without it the tests run on embedded nodes only
+#   scripts/setup.sh gate   for `make gate`, besides:
+#     libfaketime       gives nodes clocks that jump, in some chaos scenarios
+#     tmux, zsh, fish   for the tests of the command line in a terminal
+#     prometheus        for those of the alert rules and the dashboard; unpacked
+#                       into bin (100 MB), because the package brings a service
 #
-#   scripts/setup.sh                     what `make setup` runs
-#   scripts/setup.sh install PACKAGE…    the part that needs root; called by the above
+# REDLOCK_TEST_SERVER, if it is set, is the server to use in place of
+# redis-server.
 set -eu
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 have() {
 	command -v "$1" >/dev/null 2>&1
@@ -28,22 +33,6 @@ have_faketime() {
 # Only Linux programs can be given another clock in this way.
 faketime_is_missing() {
 	[ "$(uname -s)" = Linux ] && ! have_faketime
-}
-
-embedded_only() {
-	echo "$1"
-	echo "Until then tests run on embedded nodes only."
-	exit 0
-}
-
-how_to_install() {
-	cat <<'EOF'
-redis-server is missing and could not be installed from here. To get it:
-  Debian, Ubuntu   sudo apt-get install redis-server
-  Fedora           sudo dnf install /usr/bin/redis-server
-  Alpine           sudo apk add redis
-  macOS            brew install redis
-EOF
 }
 
 # quietly runs a command and shows what it printed only if it fails.
@@ -78,11 +67,10 @@ retire_service() {
 	update-rc.d redis-server disable
 }
 
-# install downloads under a time limit, so that a machine without a
-# network loses little time, and unpacks without one: interrupting dpkg would
-# leave a half-installed package.
+# install downloads under a time limit, so that a machine without a network
+# loses little time, and unpacks without one: interrupting dpkg would leave a
+# half-installed package.
 install() {
-	PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 	export DEBIAN_FRONTEND=noninteractive
 	options='-y -qq --no-install-recommends -o DPkg::Lock::Timeout=60'
 
@@ -93,35 +81,40 @@ install() {
 	quietly apt-get install $options "$@"
 }
 
-if [ "${1:-}" = install ]; then
-	shift
-	install "$@" || exit 1
-	[ "$1" != redis-server ] || retire_service >/dev/null 2>&1 || true
-	exit 0
-fi
-
-# get installs packages if this script may. It fails if it may not, or can not.
+# get installs packages if this script may, or prints the command that would.
 get() {
-	have apt-get || return 1
-	if [ "$(id -u)" = 0 ]; then
-		as_root=
-	elif have sudo && sudo -n true 2>/dev/null; then
-		as_root='sudo -n'
-	else
-		return 1
+	if have apt-get && [ "$(id -u)" = 0 ]; then
+		echo "installing with apt-get: $*"
+		(install "$@") && return 0
 	fi
-	echo "missing, installing with apt-get: $*"
-	$as_root sh "$0" install "$@"
+	echo "missing: $*. To get it: $(command_for "$@")"
+	return 1
 }
 
-# missing_of prints those of the given programs that there are not.
+# command_for prints the command that installs packages here.
+command_for() {
+	if have apt-get; then
+		echo "sudo apt-get install $*"
+	elif have dnf; then
+		echo "sudo dnf install $*"
+	elif have apk; then
+		echo "sudo apk add $*"
+	elif have brew; then
+		echo "brew install $*"
+	else
+		echo "the package manager of this system"
+	fi
+}
+
+# missing_of prints those of the given programs that are missing.
 missing_of() {
 	for program in "$@"; do
 		have "$program" || printf '%s ' "$program"
 	done
 }
 
-# unpack_prometheus takes its programs out of the package, which needs no root and installs nothing.
+# unpack_prometheus takes the programs out of the package, which needs no root
+# and installs nothing.
 unpack_prometheus() (
 	have apt-get && have dpkg-deb || return 1
 	bin=$(cd "$(dirname "$0")/.." && pwd)/bin
@@ -130,27 +123,57 @@ unpack_prometheus() (
 	trap 'exit 1' HUP INT TERM
 	cd "$dir"
 	echo "prometheus is missing, unpacking it into bin"
-	quietly timeout 30 apt-get download -qq prometheus || return 1
+	[ "$(id -u)" != 0 ] || quietly timeout 60 apt-get update -qq || true
+	quietly timeout 60 apt-get download -qq prometheus || return 1
 	quietly dpkg-deb --extract prometheus_*.deb . || return 1
 	mkdir -p "$bin"
 	mv usr/bin/prometheus usr/bin/promtool "$bin"
 )
 
-if ! have redis-server; then
-	get redis-server && have redis-server || embedded_only "$(how_to_install)"
-fi
-redis-server --version
-if faketime_is_missing; then
-	get libfaketime && have_faketime ||
-		echo "libfaketime is missing and could not be installed from here: no clocks of nodes that jump in the tests." \
-			"To get it: sudo apt-get install libfaketime"
-fi
-# Several words, or none.
-shells=$(missing_of tmux zsh fish)
-if [ -n "$shells" ]; then
-	get $shells || echo "could not be installed from here: $shells- tests of the command line that need them are left out"
-fi
-if ! { have prometheus && have promtool || [ -x "$(dirname "$0")/../bin/promtool" ]; }; then
-	unpack_prometheus ||
-		echo "prometheus is missing and could not be unpacked from here: the alert rules and the dashboard are not tried on one"
-fi
+for_test() {
+	if [ -n "${REDLOCK_TEST_SERVER:-}" ]; then
+		[ -x "$REDLOCK_TEST_SERVER" ] || {
+			echo "REDLOCK_TEST_SERVER: $REDLOCK_TEST_SERVER is not a program that can be run; name a redis-server or valkey-server"
+			exit 1
+		}
+		return 0
+	fi
+	have redis-server && return 0
+	package=redis-server
+	have apt-get || package=redis
+	if ! get "$package"; then
+		echo "Until then the tests run on embedded nodes only."
+		return 0
+	fi
+	retire_service >/dev/null 2>&1 || true
+}
+
+for_gate() {
+	if faketime_is_missing; then
+		get libfaketime || true
+	fi
+	# Several words, or none.
+	shells=$(missing_of tmux zsh fish)
+	if [ -n "$shells" ]; then
+		# shellcheck disable=SC2086
+		get $shells || true
+	fi
+	if ! { have prometheus && have promtool || [ -x "$(dirname "$0")/../bin/promtool" ]; }; then
+		unpack_prometheus ||
+			echo "prometheus is missing and could not be unpacked: the alert rules and the dashboard are not tried on one"
+	fi
+}
+
+case "${1:-}" in
+test)
+	for_test
+	;;
+gate)
+	for_test
+	for_gate
+	;;
+*)
+	echo "usage: scripts/setup.sh test|gate" >&2
+	exit 2
+	;;
+esac

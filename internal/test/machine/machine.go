@@ -30,9 +30,10 @@ type Meter struct {
 	stop    chan struct{}
 	stopped chan struct{}
 
-	mu   sync.Mutex
-	ring [samples]sample
-	next int
+	mu    sync.Mutex
+	ring  [samples]sample
+	next  int
+	worst time.Duration
 }
 
 // sample is one tick: when it fired, how late, and the scheduler's counts then.
@@ -85,6 +86,14 @@ func (m *Meter) add(s sample) {
 	defer m.mu.Unlock()
 	m.ring[m.next%samples] = s
 	m.next++
+	m.worst = max(m.worst, s.late)
+}
+
+// Worst returns how late a timer fired at worst since [Start].
+func (m *Meter) Worst() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.worst
 }
 
 // Report is what a meter saw in a window of time.

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/test/machine"
+)
+
+// shown is how many lines of a failure a person sees at once.
+const shown = 40
+
+// test names a test and what it printed.
+type test struct {
+	pkg, name string
+	took      time.Duration
+	said      string
+}
+
+// pattern is the argument of -run that selects the test.
+func (t test) pattern() string {
+	parts := strings.Split(t.name, "/")
+	for i, part := range parts {
+		parts[i] = "^" + regexp.QuoteMeta(part) + "$"
+	}
+	return strings.Join(parts, "/")
+}
+
+// short is how a person calls the test.
+func (t test) short() string {
+	return strings.TrimPrefix(strings.TrimPrefix(t.pkg, "github.com/venta-hq/redlock"), "/") + " " + t.name
+}
+
+type failedTest struct {
+	test
+	output []string
+}
+
+// results are what go test said.
+type results struct {
+	passed       int
+	failed       []failedTest
+	skipped      []test
+	inconclusive []test
+	timed        []test // tests without subtests, that passed
+	nodes        string // what the tests of all packages ran on
+}
+
+func (r *results) add(o results) {
+	r.passed += o.passed
+	r.failed = append(r.failed, o.failed...)
+	r.skipped = append(r.skipped, o.skipped...)
+	r.inconclusive = append(r.inconclusive, o.inconclusive...)
+	r.timed = append(r.timed, o.timed...)
+	r.nodes = cmp.Or(r.nodes, o.nodes)
+}
+
+// failure shows the failed tests: of each what it reported, first of all what
+// breaks a promise.
+func (r results) failure() string {
+	var b strings.Builder
+	for _, f := range r.failed {
+		name := "FAIL"
+		if f.pkg != "" {
+			name = "FAIL " + f.short()
+		}
+		fmt.Fprintln(&b, strings.TrimSpace(name))
+		lines := f.worthReading()
+		for _, line := range lines[:min(len(lines), shown)] {
+			fmt.Fprintln(&b, "  "+line)
+		}
+		if n := len(lines) - shown; n > 0 {
+			fmt.Fprintf(&b, "  and %d lines more\n", n)
+		}
+		if f.name != "" {
+			fmt.Fprintf(&b, "  again: go test -count=1 -run '%s' ./%s\n", f.pattern(), strings.TrimPrefix(strings.TrimPrefix(f.pkg, "github.com/venta-hq/redlock"), "/"))
+		}
+	}
+	return b.String()
+}
+
+var reportLine = regexp.MustCompile(`^\s+[\w.-]+\.go:\d+: `)
+
+// reported are the lines that the test itself reported.
+func (f failedTest) reported() (lines []string) {
+	inside := false
+	for _, line := range f.output {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case reportLine.MatchString(line):
+			inside = true
+			lines = append(lines, strings.TrimSpace(line))
+		case inside && strings.HasPrefix(line, "        "):
+			lines = append(lines, line)
+		default:
+			inside = false
+		}
+	}
+	return lines
+}
+
+// worthReading are the lines to show: what the test reported, or all of its
+// output if it reported nothing, panicked or has a data race.
+func (f failedTest) worthReading() []string {
+	lines := f.reported()
+	if len(lines) > 0 && !slices.ContainsFunc(f.output, crashed) {
+		return lines
+	}
+	lines = nil
+	for _, line := range f.output {
+		lines = append(lines, strings.TrimRight(line, "\n"))
+	}
+	return lines
+}
+
+func crashed(line string) bool {
+	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "WARNING: DATA RACE")
+}
+
+// parser reads what go test -json prints.
+type parser struct {
+	results *results
+	log     io.Writer
+	outputs map[string][]string // by package and test
+	parents map[string]bool     // that have subtests
+}
+
+type event struct {
+	Action, Package, ImportPath, Test, Output string
+	Elapsed                                   float64
+}
+
+func (p *parser) line(text []byte) {
+	if len(text) == 0 {
+		return
+	}
+	var e event
+	if json.Unmarshal(text, &e) != nil {
+		_, _ = p.log.Write(text)
+		return
+	}
+	if p.outputs == nil {
+		p.outputs, p.parents = map[string][]string{}, map[string]bool{}
+	}
+	pkg := cmp.Or(e.Package, e.ImportPath)
+	id := pkg + " " + e.Test
+	switch e.Action {
+	case "output", "build-output":
+		_, _ = io.WriteString(p.log, e.Output)
+		p.outputs[id] = append(p.outputs[id], e.Output)
+		if nodes, ok := strings.CutPrefix(strings.TrimSpace(e.Output), "harness_test.go:"); ok && e.Test == "TestBackends" {
+			_, p.results.nodes, _ = strings.Cut(nodes, ": ")
+		}
+	case "run":
+		if i := strings.LastIndexByte(e.Test, '/'); i > 0 {
+			p.parents[pkg+" "+e.Test[:i]] = true
+		}
+	case "pass", "fail", "skip", "build-fail":
+		p.ended(e, pkg, id)
+		delete(p.outputs, id)
+	}
+}
+
+// ended takes the end of a test, or of a package.
+func (p *parser) ended(e event, pkg, id string) {
+	t := test{pkg: pkg, name: e.Test, took: time.Duration(e.Elapsed * float64(time.Second))}
+	leaf := e.Test != "" && !p.parents[id]
+	r := p.results
+	switch e.Action {
+	case "pass":
+		if leaf {
+			r.passed++
+			r.timed = append(r.timed, t)
+		}
+	case "skip":
+		if e.Test == "" {
+			return // a package without tests
+		}
+		t.said = skipReason(p.outputs[id])
+		if strings.Contains(t.said, machine.Inconclusive) {
+			r.inconclusive = append(r.inconclusive, t)
+			return
+		}
+		r.skipped = append(r.skipped, t)
+	case "build-fail":
+		r.failed = append(r.failed, failedTest{t, p.outputs[id]})
+	case "fail":
+		if e.Test == "" && slices.ContainsFunc(r.failed, func(f failedTest) bool { return f.pkg == pkg }) {
+			return // because of that test
+		}
+		own := failedTest{t, p.outputs[id]}
+		if !leaf && e.Test != "" && len(own.reported()) == 0 {
+			return // because of a subtest
+		}
+		r.failed = append(r.failed, own)
+	}
+}
+
+// skipReason is what a skipped test said.
+func skipReason(output []string) string {
+	for _, line := range slices.Backward(output) {
+		if reportLine.MatchString(line) {
+			_, reason, _ := strings.Cut(strings.TrimSpace(line), ": ")
+			return reason
+		}
+	}
+	return "without a reason"
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/test/machine"
+)
+
+// gate is one run of a tier.
+type gate struct {
+	root, logs string
+	out        io.Writer
+	began      time.Time
+	meter      *machine.Meter
+	raceFlag   []string
+
+	results  results
+	commands int // that were run
+}
+
+// run runs the stages until one fails and returns the exit status.
+func (g *gate) run(ctx context.Context, stages []stage) int {
+	if err := os.MkdirAll(g.logs, 0o755); err != nil {
+		fmt.Fprintln(g.out, err)
+		return 1
+	}
+	for _, s := range stages {
+		if !g.stage(ctx, s) {
+			g.summary(false)
+			return 1
+		}
+	}
+	g.summary(true)
+	return 0
+}
+
+// stage runs the commands of one stage, shows how it went, and reports whether
+// it passed.
+func (g *gate) stage(ctx context.Context, s stage) bool {
+	began := time.Now()
+	name := s.name
+	if s.note != "" {
+		name += " (" + s.note + ")"
+	}
+	fmt.Fprintf(g.out, "%s … ", name)
+	log, err := os.Create(filepath.Join(g.logs, slug(s.name)+".log"))
+	if err != nil {
+		fmt.Fprintln(g.out, err)
+		return false
+	}
+	defer log.Close()
+	mine := results{}
+	failure, err := g.stageTo(ctx, s, log, &mine)
+	g.results.add(mine)
+	took := time.Since(began).Round(time.Second)
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintf(g.out, "interrupted after %v\n", took)
+	case err != nil:
+		fmt.Fprintf(g.out, "FAILED, %v\n%s", took, failure)
+		fmt.Fprintf(g.out, "The whole output is in %s (%v).\n", log.Name(), err)
+	case mine.passed > 0:
+		fmt.Fprintf(g.out, "ok, %d tests, %v\n", mine.passed, took)
+	default:
+		fmt.Fprintf(g.out, "ok, %v\n", took)
+	}
+	return err == nil
+}
+
+// stageTo writes the output of a stage to log. With an error it returns what a
+// person should see first.
+func (g *gate) stageTo(ctx context.Context, s stage, log io.Writer, into *results) (failure string, err error) {
+	all, err := s.commands(ctx, g)
+	if err != nil {
+		return "", err
+	}
+	for _, c := range all {
+		if !c.tests {
+			if failure, err = g.plain(ctx, c, log); err != nil {
+				return failure, err
+			}
+			continue
+		}
+		r, err := g.goTest(ctx, c, log)
+		if err == nil && len(r.inconclusive) > 0 {
+			err = g.repeat(ctx, c, log, &r)
+		}
+		into.add(r)
+		if err != nil {
+			return r.failure(), err
+		}
+	}
+	return "", nil
+}
+
+// plain runs a command that is not go test.
+func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure string, err error) {
+	fmt.Fprintf(log, "$ %s\n", strings.Join(c.args, " "))
+	var out bytes.Buffer
+	cmd := g.command(ctx, c, c.args)
+	cmd.Stdout = io.MultiWriter(log, &out)
+	cmd.Stderr = cmd.Stdout
+	err = cmd.Run()
+	if err == nil && c.quiet && out.Len() > 0 {
+		err = fmt.Errorf("%s found something", strings.Join(c.args, " "))
+	}
+	return lastLines(out.String(), shown), err
+}
+
+// goTest runs go test and reads its results.
+func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results, err error) {
+	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args)
+	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
+	cmd := g.command(ctx, c, args)
+	var faults bytes.Buffer
+	cmd.Stderr = io.MultiWriter(log, &faults)
+	pipe, err := cmd.StdoutPipe()
+	if err != nil {
+		return r, err
+	}
+	if err := cmd.Start(); err != nil {
+		return r, err
+	}
+	p := parser{results: &r, log: log}
+	lines := bufio.NewReader(pipe)
+	for {
+		line, readErr := lines.ReadBytes('\n')
+		p.line(line)
+		if readErr != nil {
+			break
+		}
+	}
+	err = cmd.Wait()
+	if err == nil && len(r.failed) > 0 {
+		err = errors.New("go test exited with 0 although tests failed")
+	}
+	if err != nil && len(r.failed) == 0 {
+		r.failed = append(r.failed, failedTest{output: strings.Split(lastLines(faults.String(), shown), "\n")})
+	}
+	return r, err
+}
+
+// repeat runs once more, by themselves, the tests that a slow machine kept from
+// being judged. Those that it keeps from it again stay inconclusive.
+func (g *gate) repeat(ctx context.Context, c command, log io.Writer, r *results) error {
+	again := r.inconclusive
+	r.inconclusive = nil
+	for _, t := range again {
+		args := slices.DeleteFunc(slices.Clone(c.args), func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+		args = append(args, "-run", t.pattern(), t.pkg)
+		second, err := g.goTest(ctx, command{dir: c.dir, env: c.env, args: args}, log)
+		r.inconclusive = append(r.inconclusive, second.inconclusive...)
+		r.failed = append(r.failed, second.failed...)
+		r.passed += second.passed
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// command makes a process that is interrupted when ctx ends, so that tests can
+// stop the servers they started.
+func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir = filepath.Join(g.root, filepath.FromSlash(c.dir))
+	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 20 * time.Second
+	return cmd
+}
+
+// slug makes a file name of the name of a stage.
+func slug(name string) string {
+	first, _, _ := strings.Cut(name, ",")
+	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(first), "-"), "-")
+}
+
+// lastLines is the end of a text.
+func lastLines(text string, most int) string {
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	if len(lines) > most {
+		lines = lines[len(lines)-most:]
+	}
+	return strings.Join(lines, "\n") + "\n"
+}

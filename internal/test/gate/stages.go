@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A stage is commands that run one after another until one fails.
+type stage struct {
+	name     string
+	note     string // what to know while it runs
+	commands func(ctx context.Context, g *gate) ([]command, error)
+}
+
+// command is one program of a stage.
+type command struct {
+	dir  string // below the root of the module; "" is the root
+	env  []string
+	args []string
+	// tests: args are those of go test, whose results are read.
+	tests bool
+	// quiet: whatever it prints is a fault.
+	quiet bool
+}
+
+// beside are modules of their own, so that what they need stays out of the
+// library's go.mod.
+var beside = []string{"contrib/gocron", "contrib/scs", "benchmarks", "docs/tests"}
+
+// Tests of -parallel wait most of the time, so more of them than there are
+// processors run beside each other. -count=1: results of a run without
+// redis-server must not be taken from the cache for one with it. The timeout is
+// for a test that hangs; a slow machine must not meet it.
+var testFlags = []string{"-count=1", "-timeout=60m"}
+
+// tiers are the stages of each make target, in their order.
+var tiers = map[string][]stage{
+	"test": {
+		{"compile", "the first time takes a few minutes", compileTests},
+		{"tests of all packages, race detector", "", raceTests},
+		{"simulation, 500 worlds in virtual time", "", simulation},
+		{"chaos, a short round on real nodes", "", commands(command{args: []string{"./chaos_test"}, tests: true})},
+	},
+	"gate": {
+		{"gofmt", "", gofmt},
+		{"staticcheck", "", commands(command{args: []string{"go", "tool", "-modfile=tools/go.mod", "staticcheck", "./..."}})},
+		{"go mod tidy", "", tidy},
+		{"go vet for linux, darwin and windows", "", vet},
+		{"compile the modules beside the library", "", compileBeside},
+		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
+		{"command line in terminals", "", commands(command{
+			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run", "Terminal|Completion|Completes", "./cmd/redlock"}, tests: true,
+		})},
+		{"chaos, a full round on real nodes", "", commands(command{
+			env: []string{"REDLOCK_CHAOS_ROUND=full"}, args: []string{"./chaos_test"}, tests: true,
+		})},
+	},
+}
+
+func commands(all ...command) func(context.Context, *gate) ([]command, error) {
+	return func(context.Context, *gate) ([]command, error) { return all, nil }
+}
+
+// apart are packages whose tests run in stages of their own, without the race
+// detector: it makes the schedules of the simulation random, and clients of the
+// chaos tests miss time-outs under it.
+var apart = []string{"/chaos_test"}
+
+func compileTests(ctx context.Context, g *gate) ([]command, error) {
+	race := g.race(ctx)
+	return []command{
+		{args: slices.Concat([]string{"go", "list"}, race, []string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./..."})},
+		{args: []string{"go", "list", "-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./internal/test/sim", "./chaos_test"}},
+	}, nil
+}
+
+func raceTests(ctx context.Context, g *gate) ([]command, error) {
+	packages, err := g.packages(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return []command{{args: slices.Concat(g.race(ctx), []string{"-p=2", "-parallel=8"}, packages), tests: true}}, nil
+}
+
+func simulation(ctx context.Context, g *gate) ([]command, error) {
+	return []command{{args: []string{"./internal/test/sim"}, tests: true}}, nil
+}
+
+// gofmt is that of the Go installation, which need not be in the PATH.
+func gofmt(ctx context.Context, g *gate) ([]command, error) {
+	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return nil, err
+	}
+	program := filepath.Join(strings.TrimSpace(string(out)), "bin", "gofmt")
+	return []command{{args: []string{program, "-l", "."}, quiet: true}}, nil
+}
+
+func tidy(context.Context, *gate) (all []command, err error) {
+	for _, dir := range append([]string{"", "tools"}, beside...) {
+		all = append(all, command{dir: dir, args: []string{"go", "mod", "tidy", "-diff"}})
+	}
+	return all, nil
+}
+
+// vet type-checks the tests as well, which go build leaves out.
+func vet(context.Context, *gate) (all []command, err error) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		all = append(all, command{env: []string{"GOOS=" + goos}, args: []string{"go", "vet", "./..."}})
+	}
+	for _, dir := range beside {
+		all = append(all, command{dir: dir, args: []string{"go", "vet", "./..."}})
+	}
+	return all, nil
+}
+
+func compileBeside(ctx context.Context, g *gate) (all []command, err error) {
+	race := g.race(ctx)
+	for _, dir := range beside {
+		all = append(all, command{dir: dir, args: slices.Concat([]string{"go", "list"}, race,
+			[]string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./..."})})
+	}
+	return all, nil
+}
+
+func besideTests(ctx context.Context, g *gate) (all []command, err error) {
+	race := g.race(ctx)
+	for _, dir := range beside {
+		all = append(all, command{dir: dir, args: slices.Concat(race, []string{"./..."}), tests: true})
+	}
+	return all, nil
+}
+
+// race is the flag of the race detector, or nothing where it cannot be built.
+func (g *gate) race(ctx context.Context) []string {
+	if g.raceFlag == nil {
+		g.raceFlag = []string{}
+		cmd := exec.CommandContext(ctx, "go", "list", "-race", "runtime")
+		cmd.Dir = g.root
+		if cmd.Run() == nil {
+			g.raceFlag = []string{"-race"}
+		}
+	}
+	return g.raceFlag
+}
+
+// packages are those of the library but the ones that run apart.
+func (g *gate) packages(ctx context.Context) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "go", "list", "./...")
+	cmd.Dir = g.root
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	all := strings.Fields(string(out))
+	return slices.DeleteFunc(all, func(pkg string) bool {
+		return slices.ContainsFunc(apart, func(suffix string) bool { return strings.HasSuffix(pkg, suffix) })
+	}), nil
+}
