@@ -81,6 +81,15 @@ func (e *downError) Error() string        { return "down: " + e.cause.Error() }
 func (e *downError) Is(target error) bool { return target == ErrNodeDown }
 func (e *downError) Unwrap() error        { return e.cause }
 
+// setupError is the answer to commands for which no connection could be made
+// ready: the server refused the credentials, or something else that is asked
+// first. None of them was sent.
+type setupError struct{ cause error }
+
+func (e *setupError) Error() string        { return "no connection could be set up: " + e.cause.Error() }
+func (e *setupError) Is(target error) bool { return target == ErrNodeDown }
+func (e *setupError) Unwrap() error        { return e.cause }
+
 // Unsent reports whether err, an error that a Receiver got, proves that the command never left for the node.
 // Any other error leaves open whether the node has executed it, or will.
 func Unsent(err error) bool {
@@ -99,9 +108,19 @@ func saidBy(err error, word string) bool {
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), word)
 }
 
-// unable reports whether err is the answer of a server that can execute nothing at present, and answers probes alike.
+// unable reports whether err is the answer of a server that can execute nothing
+// at present, or nothing of this user, and has not executed the command.
 func unable(err error) bool {
-	return saidBy(err, "LOADING") || saidBy(err, "BUSY ") || redis.IsMaxClientsError(err)
+	var setup *setupError
+	if err == nil {
+		return false
+	}
+	for _, word := range []string{"LOADING", "BUSY ", "MASTERDOWN", "WRONGPASS", "NOAUTH"} {
+		if saidBy(err, word) {
+			return true
+		}
+	}
+	return errors.As(err, &setup) || redis.IsMaxClientsError(err)
 }
 
 // fieldError says which configuration field has what wrong and what would be right.

@@ -140,6 +140,9 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 		n.c.weigh()
 	}
 	n.sayClock()
+	if err != nil && answered(err) {
+		return &setupError{err} // no command was sent, and none was answered
+	}
 	return err
 }
 

@@ -183,7 +183,7 @@ func (n *Node) exec(batch []redis.Cmder) {
 	}
 	defer func() {
 		if p := recover(); p != nil { // go-redis does so at a reply of an absurd length
-			unread(batch, fmt.Errorf("unreadable reply: %v", p))
+			unanswered(batch, fmt.Errorf("unreadable reply: %v", p))
 		}
 		for _, cmd := range batch {
 			if err := cmd.Err(); lost(err) {
@@ -194,11 +194,15 @@ func (n *Node) exec(batch []redis.Cmder) {
 	}()
 	pipe := n.client.Pipeline()
 	pipe.BatchProcess(n.c.ctx, batch...)
-	pipe.Exec(n.c.ctx)
+	if _, err := pipe.Exec(n.c.ctx); err != nil {
+		// go-redis gives a Redis error of the connection's set-up to none of the
+		// commands, which look as if they were answered with nothing.
+		unanswered(batch, &setupError{err})
+	}
 }
 
-// unread gives err to the commands that have no answer.
-func unread(batch []redis.Cmder, err error) {
+// unanswered gives err to the commands that have neither an answer nor an error.
+func unanswered(batch []redis.Cmder, err error) {
 	for _, cmd := range batch {
 		if cmd.Err() == nil && cmd.(*redis.Cmd).Val() == nil {
 			cmd.SetErr(err)
