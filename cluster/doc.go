@@ -42,7 +42,7 @@
 //
 //	ACL SETUSER redlock reset on >password
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
-//		+ping +evalsha +eval +subscribe +publish +time +get +set +incrby +del +exists +pexpire +pttl
+//		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //

@@ -31,7 +31,6 @@ func Rights(prefix string) []Right {
 		{Rule: "+time", For: "starting a fence counter, queueing, and seeing restarts"},
 		{Rule: "+get", For: "every step, and reading the mark"},
 		{Rule: "+set", For: "acquire, and making the mark"},
-		{Rule: "+incrby", For: "acquire: the fence counter"},
 		{Rule: "+del", For: "release"},
 		{Rule: "+exists", For: "acquire, release"},
 		{Rule: "+pexpire", For: "acquire, renewal, queueing, records"},

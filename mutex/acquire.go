@@ -78,7 +78,7 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 	if req.Span == 0 {
 		req.Span = 1
 	}
-	err := errors.Join(CheckKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
+	err := errors.Join(r.CheckKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
 	if req.Span < 1 || req.Span > MaxSpan {
 		err = errors.Join(err, fieldError("Request.Span", "%d is out of range; from 1 to %d", req.Span, MaxSpan))
 	}

@@ -30,7 +30,10 @@ type Mutex struct {
 // New makes a Mutex for key. What is wrong with key or cfg is the error of every method.
 func New(c *cluster.Cluster, key string, cfg Config) *Mutex {
 	red, err := NewRedlock(c, cfg)
-	return &Mutex{red: red, err: errors.Join(err, CheckKey(key)), key: key, turn: make(chan struct{}, 1)}
+	if err == nil {
+		err = red.CheckKey(key)
+	}
+	return &Mutex{red: red, err: err, key: key, turn: make(chan struct{}, 1)}
 }
 
 // TryLock makes one attempt. The errors are those of Redlock.Acquire. A Mutex that is held already, also by its own

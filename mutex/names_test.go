@@ -2,10 +2,13 @@ package mutex
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 // slot is where a Redis Cluster keeps a key, by its specification: CRC16 (XMODEM) of what stands between the first "{"
@@ -84,10 +87,10 @@ func FuzzCompanionsShareTheSlotOfTheLock(f *testing.F) {
 		f.Add("a}", key)
 	}
 	f.Fuzz(func(t *testing.T, prefix, key string) {
-		if CheckKey(key) != nil {
+		red := &Redlock{cfg: Config{Prefix: prefix}}
+		if red.CheckKey(key) != nil {
 			t.Skip("refused")
 		}
-		red := &Redlock{cfg: Config{Prefix: prefix}}
 		lock := red.LockKey(key)
 		if lock != prefix+key || lock != namesOf(lock)[0] {
 			t.Errorf("the lock of %q with the prefix %q is %q", key, prefix, lock)
@@ -162,4 +165,42 @@ func TestValuesAreNeverUsedTwice(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A key is refused if, and only if, its name on the nodes is that of something
+// else that belongs to another key.
+func TestRedlock_CheckKey_RefusesCompanionsOfOtherKeys(t *testing.T) {
+	for _, prefix := range []string{"lock:", "", "{app}:", "a}"} {
+		red := &Redlock{cfg: Config{Prefix: prefix}}
+		taken := map[string]bool{}
+		for _, key := range []string{"t", "{t}", "{t}x", "x{t}", "{t}:fence", "a}b"} {
+			lock := red.LockKey(key)
+			all := namesOf(lock)
+			for _, name := range all[1:] {
+				taken[name] = true
+			}
+			taken[Companion(lock, "record")] = true
+			taken[Companion(lock, "record")+":promise"] = true
+		}
+		for name := range taken {
+			key, ok := strings.CutPrefix(name, prefix)
+			if !ok {
+				continue
+			}
+			if err := red.CheckKey(key); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "beside the lock") {
+				t.Errorf("with the prefix %q the key %q is accepted (%v), and belongs to another", prefix, key, err)
+			}
+		}
+		for _, key := range []string{"{t}:fences", "{t}:fence:2", "{t}fence", "{t}:"} {
+			if err := red.CheckKey(key); err != nil {
+				t.Errorf("with the prefix %q the key %q is refused: %v", prefix, key, err)
+			}
+		}
+	}
+	red := &Redlock{cfg: Config{Prefix: "lock:"}}
+	for _, key := range []string{"t:fence", "order:queue", "{:next", "{}:record"} {
+		if err := red.CheckKey(key); err != nil {
+			t.Errorf("the key %q is refused, and can belong to no other: %v", key, err)
+		}
+	}
 }

@@ -88,13 +88,21 @@ func checkOwner(field, owner string) error {
 	return nil
 }
 
-// CheckKey reports whether key can be locked.
-func CheckKey(key string) error {
+// CheckKey reports why key cannot be locked: it is empty, too long, or its name
+// on the nodes is that of a companion of another key, such as "{a}:fence".
+func (r *Redlock) CheckKey(key string) error {
 	switch {
 	case key == "":
 		return fieldError("key", "is empty; name what is to be locked, as \"order:42\"")
 	case len(key) > MaxKeyLen:
 		return fieldError("key", "%d bytes; at most %d; hash what is longer", len(key), MaxKeyLen)
+	}
+	lock := r.LockKey(key)
+	for _, suffix := range companions {
+		if tagged(lock) && strings.HasSuffix(lock, suffix) {
+			return fieldError("key", "%q with the prefix %q is what the nodes keep beside the lock %q; "+
+				"choose a key that has no {tag}, or does not end in %s", key, r.cfg.Prefix, strings.TrimSuffix(lock, suffix), suffix)
+		}
 	}
 	return nil
 }

@@ -72,8 +72,14 @@ func stemOf(lock string) string {
 	return "{" + lock + "}"
 }
 
-// Companion is the name of something else that belongs to a lock key, in the same hash slot. The suffixes fence, queue
-// and next are taken.
+// companions are the endings of the names of all that the nodes keep beside a
+// lock, by this package and those on top of it. A lock whose key is such a name
+// would be in the way of the other.
+var companions = []string{":fence", ":queue", ":next", ":record", ":promise"}
+
+// Companion is the name of something else that belongs to a lock key, in the
+// same hash slot. The suffixes fence, queue and next are taken, and every other
+// has to be listed in companions.
 func Companion(lock, suffix string) string { return stemOf(lock) + ":" + suffix }
 
 // tagged reports whether Redis Cluster would place key by a part of it: the first {…} that is not empty.

@@ -4,7 +4,8 @@
 -- ARGV  1 value, 2 ttl ms, 3 span, 4 floor µs (the client's clock), 5 process, 6 retention of the fence ms, 7 max ttl ms,
 --       8 boot µs (0: not known), 9 '1' to be queued on refusal
 -- Reply {1, fence, other processes queued} granted; {0, ms until it may be free (-1: not known), holder's value} refused.
--- What can fail comes first, before anything is written. Mostly there is neither holder nor company.
+-- Whatever can be refused comes before anything is written, so that no key is left without its TTL and no counter without
+-- its floor. Mostly there is neither holder nor company.
 local waiters, reserved = 0, false
 if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
   local function others(process) -- that wait; one more where process does, and others came before it
@@ -21,19 +22,20 @@ if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
       local process = holder and string.match(holder, '^([^/]+)/')
       local first = process and others(process) == 0
       local time = redis.call('TIME')
-      redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
-      redis.call('PEXPIRE', KEYS[3], ARGV[7])
       if first then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
+      local there = redis.call('PEXPIRE', KEYS[3], ARGV[7])
+      redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
+      if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
     end
     return {0, left, holder or ''}
   end
   waiters = others(ARGV[5])
 end
 
-local fence = redis.call('INCRBY', KEYS[2], ARGV[3])
-local counted = fence - ARGV[3]
-if counted < 0 or fence >= 9007199254740992 then
-  redis.call('INCRBY', KEYS[2], '-' .. ARGV[3])
+local value = redis.call('GET', KEYS[2]) or '0'
+local counted = string.match(value, '^%d+$') and tonumber(value)
+local fence = counted and counted + ARGV[3]
+if not fence or fence >= 9007199254740992 then
   return redis.error_reply('ERR redlock: ' .. KEYS[2] .. ' is not a fence counter, or out of range')
 end
 if counted == 0 or counted < tonumber(ARGV[8]) then
@@ -41,10 +43,8 @@ if counted == 0 or counted < tonumber(ARGV[8]) then
   local second = time[1] * 1000000
   local ceiling = second + time[2] + ARGV[7] * 1000
   fence = math.max(counted, second, math.min(tonumber(ARGV[4]), ceiling)) + ARGV[3]
-  redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[6])
-else
-  redis.call('PEXPIRE', KEYS[2], ARGV[6])
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 if reserved then redis.call('DEL', KEYS[4]) end
+redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[6])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, fence, waiters}

@@ -8,8 +8,9 @@ local token, seq = tonumber(have[1]) or 0, tonumber(have[2]) or -1
 local mine, number = tonumber(ARGV[1]), tonumber(ARGV[2])
 local newest = math.max(token, tonumber(redis.call('GET', KEYS[2])) or 0)
 if newest > mine or (token == mine and seq > number) then return {0, newest} end
+local there = redis.call('PEXPIRE', KEYS[1], ARGV[6]) -- first, so that no record is left without its TTL if it is refused
 if token < mine or seq < number then
   redis.call('HSET', KEYS[1], 'token', ARGV[1], 'seq', ARGV[2], 'origin', ARGV[3], 'deleted', ARGV[4], 'data', ARGV[5])
 end
-redis.call('PEXPIRE', KEYS[1], ARGV[6])
+if there == 0 then redis.call('PEXPIRE', KEYS[1], ARGV[6]) end
 return {1}

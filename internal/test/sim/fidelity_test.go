@@ -18,16 +18,16 @@ import (
 
 // The library's scripts, by what calls them.
 var libraryScripts = map[string][]string{
-	"acquire":  {"../../mutex/scripts/acquire.lua"},
-	"extend":   {"../../mutex/scripts/extend.lua"},
-	"raise":    {"../../mutex/scripts/raise.lua"},
-	"release":  {"../../mutex/scripts/wake.lua", "../../mutex/scripts/release.lua"},
-	"leave":    {"../../mutex/scripts/wake.lua", "../../mutex/scripts/leave.lua"},
-	"write":    {"../../register/scripts/write.lua"},
-	"read":     {"../../register/scripts/read.lua"},
-	"promise":  {"../../register/scripts/promise.lua"},
-	"leader":   {"../../lease/scripts/leader.lua"},
-	"announce": {"../../lease/scripts/announce.lua"},
+	"acquire":  {"../../../mutex/scripts/acquire.lua"},
+	"extend":   {"../../../mutex/scripts/extend.lua"},
+	"raise":    {"../../../mutex/scripts/raise.lua"},
+	"release":  {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/release.lua"},
+	"leave":    {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/leave.lua"},
+	"write":    {"../../../register/scripts/write.lua"},
+	"read":     {"../../../register/scripts/read.lua"},
+	"promise":  {"../../../register/scripts/promise.lua"},
+	"leader":   {"../../../lease/scripts/leader.lua"},
+	"announce": {"../../../lease/scripts/announce.lua"},
 }
 
 // TestNodesAnswerAsRedisDoes makes the same random calls of the library's scripts on a node's memory and on a real server.

@@ -36,7 +36,6 @@ var needs = map[string]string{
 	"+time":                    "check",
 	"+get":                     "open",
 	"+set":                     "open",
-	"+incrby":                  "lock",
 	"+del":                     "lock",
 	"+exists":                  "lock",
 	"+pexpire":                 "extend",
@@ -80,6 +79,16 @@ func TestEveryRightIsNeeded(t *testing.T) {
 			t.Errorf("%s: %v", step, err)
 		}
 	})
+	t.Run("without +time, unchecked", func(t *testing.T) {
+		t.Parallel()
+		rules := slices.DeleteFunc(slices.Clone(all), func(rule string) bool { return rule == "+time" })
+		g := newGym(t, rules, false)
+		g.lenient = true
+		if step, err := g.workout(4 * time.Second); step != "lock" || err == nil {
+			t.Errorf("it fails at the step %q, want lock: %v", step, err)
+		}
+		g.nothingHalfDone()
+	})
 	for i, rule := range all {
 		t.Run("without "+rule, func(t *testing.T) {
 			t.Parallel()
@@ -89,6 +98,7 @@ func TestEveryRightIsNeeded(t *testing.T) {
 				t.Errorf("it fails at the step %q, want %q: %v", step, needs[rule], err)
 			}
 			t.Logf("%s: %v", step, err)
+			g.nothingHalfDone()
 		})
 	}
 }
@@ -122,6 +132,29 @@ func (g *gym) open(ctx context.Context) (*cluster.Cluster, error) {
 		g.t.Cleanup(func() { closes(g.t, c.Close) })
 	}
 	return c, err
+}
+
+// nothingHalfDone checks that no script was stopped by a refusal after it had
+// written something: every key but the mark has a TTL, and every fence counter
+// was started from the clock.
+func (g *gym) nothingHalfDone() {
+	g.t.Helper()
+	ctx := g.t.Context()
+	keys, err := g.admin.Keys(ctx, "*").Result()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for _, key := range keys {
+		const forever = -1
+		if left := g.admin.PTTL(ctx, key).Val(); left == forever && !strings.HasPrefix(key, "redlock:") {
+			g.t.Errorf("%s has no TTL", key)
+		}
+		if strings.HasSuffix(key, ":fence") {
+			if fence, err := g.admin.Get(ctx, key).Int64(); err != nil || fence < 1e15 {
+				g.t.Errorf("%s is %d (%v), which is no number of µs", key, fence, err)
+			}
+		}
+	}
 }
 
 // workout takes every step there is, for at most patience each. It ends at the first that fails, and says which.
@@ -268,6 +301,7 @@ func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
 		return ctx.Err()
 	}
 	err = errors.Join(g.admin.ZAdd(ctx, "{lock:left}:queue", redis.Z{Score: 1, Member: "another"}).Err(),
+		g.admin.Expire(ctx, "{lock:left}:queue", time.Minute).Err(),
 		g.admin.Set(ctx, "{lock:left}:next", c.Process(), time.Minute).Err())
 	if err != nil {
 		return err
