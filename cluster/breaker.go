@@ -55,7 +55,11 @@ func (n *Node) trip(err error) {
 		return
 	}
 	n.tel.Tripped()
-	n.c.sayOf(n, slog.LevelWarn, "node down", "error", err)
+	if misconfigured(err) {
+		n.c.sayOf(n, slog.LevelError, "node cannot be used until it, or its URL, is fixed", "error", err)
+	} else {
+		n.c.sayOf(n, slog.LevelWarn, "node down", "error", err)
+	}
 	n.c.weigh()
 }
 

@@ -15,7 +15,7 @@ type Severity int
 const (
 	Note    Severity = iota // worth knowing
 	Warning                 // costs availability or comes near to costing a lock
-	Danger                  // can lose a lock, or keeps every program from opening the set
+	Danger                  // can lose a lock, or will not go away by itself
 )
 
 func (s Severity) String() string { return [...]string{"note", "warning", "danger"}[s] }
@@ -82,7 +82,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 	switch {
 	case err == nil:
 	case misconfigured(err):
-		add(Danger, "cannot be used: "+err.Error(), "no program can open the set until the server, or its URL, is mended")
+		add(Danger, "cannot be used: "+err.Error(), "fix the server, or its URL; until then the set works without it")
 		return found
 	default:
 		add(Warning, "cannot be reached: "+err.Error(), "see whether it runs, and whether the network and the credentials let this process in")

@@ -51,12 +51,19 @@ type Cluster struct {
 	attending attendance
 }
 
-// openTries is how many times the nodes' time-out Open keeps trying to reach a quorum.
+// openTries is how many times NodeTimeout Open keeps trying to reach a quorum
+// under a context without a deadline.
 const openTries = 8
 
-// Open connects to the nodes. It succeeds as soon as each was tried and a quorum answered; the others are down, and
-// probed. It fails at once with what no waiting mends: a bad Config (ErrConfig), a server listed twice, a replica, a
-// refused password, a certificate that does not verify, each named; and with a *QuorumError when no quorum answered.
+// Open connects to the nodes. It succeeds as soon as each was tried and a quorum
+// is well; the others are down, logged, and probed until they recover.
+//
+// It fails at once with an error that matches [ErrConfig] if cfg is bad, or if so
+// many nodes cannot be used that no quorum is left: a replica, a server listed
+// under two addresses, a refused password, a certificate that does not verify,
+// each named. It fails with a [*QuorumError] if no quorum answered before ctx's
+// deadline; without a deadline, within eight times Config.NodeTimeout.
+//
 // ctx bounds the opening only. The caller must Close the Cluster.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	cfg = cfg.withDefaults()
@@ -96,9 +103,12 @@ func (c *Cluster) add(i int, t target) {
 	c.spawn(n.serve)
 }
 
-// meet contacts every node, and keeps trying for a while where a quorum is missing.
+// meet contacts every node, and keeps trying where a quorum is missing.
 func (c *Cluster) meet(ctx context.Context) error {
-	budget, cancel := context.WithTimeout(ctx, openTries*c.cfg.NodeTimeout)
+	budget, cancel := ctx, func() {}
+	if _, bounded := ctx.Deadline(); !bounded {
+		budget, cancel = context.WithTimeout(ctx, openTries*c.cfg.NodeTimeout)
+	}
 	defer cancel()
 	pace := newPace()
 	failed, last := c.nodes, make([]error, len(c.nodes))
@@ -110,9 +120,10 @@ func (c *Cluster) meet(ctx context.Context) error {
 		for i, err := range errs {
 			switch n := failed[i]; {
 			case err == nil:
-			case misconfigured(err) && !c.cfg.Partial:
-				wrong = append(wrong, &NodeError{n.name, err})
 			default:
+				if misconfigured(err) {
+					wrong = append(wrong, &NodeError{n.name, err})
+				}
 				if last[n.index] == nil || budget.Err() == nil { // else it says only that the time is over
 					last[n.index] = n.explain(err)
 				}
@@ -121,13 +132,13 @@ func (c *Cluster) meet(ctx context.Context) error {
 		}
 		got, need := len(c.nodes)-len(next), c.Quorum()
 		switch {
-		case len(wrong) > 0:
-			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
 		case got >= need || c.cfg.Partial:
 			for i, n := range next {
 				n.trip(down[i].Err)
 			}
 			return nil
+		case len(c.nodes)-len(wrong) < need:
+			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
 		}
 		failed = next
 		select {
