@@ -92,7 +92,7 @@ func TestOpen_ANodeThatCannotBeUsedIsDown(t *testing.T) {
 			return as(strings.Replace(secured.URLs()[0], ":right@", "", 1), "default", "wrong"), "WRONGPASS"
 		},
 		"replica": func(t *testing.T, s harness.Set) (string, string) {
-			host, port, _ := net.SplitHostPort(hostOf(t, s.URLs()[0]))
+			host, port, _ := net.SplitHostPort(hostOf(t, harness.Real(t, 1, realOptions()).URLs()[0]))
 			return harness.Real(t, 1, redisserver.Options{Args: []string{"--replicaof", host, port}}).URLs()[0], "is a replica"
 		},
 		"another's server": func(t *testing.T, s harness.Set) (string, string) {
@@ -101,7 +101,7 @@ func TestOpen_ANodeThatCannotBeUsedIsDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := harness.Real(t, 2, realOptions())
+			s := harness.Embedded(t, 2)
 			url, says := bad(t, s)
 			var log bytes.Buffer
 			c, err := tryOpen(t, Config{URLs: append([]string{url}, s.URLs()...), NodeTimeout: 5 * time.Second, Logger: slog.New(slog.NewTextHandler(&log, nil))})
