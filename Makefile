@@ -76,9 +76,16 @@ sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
 mutants: ## deliberate faults, each of which a named test must notice; a quarter of an hour
 	@$(GO) run ./internal/test/mutation
 
-bench: ## against other lock libraries, into docs/performance.md, and 100,000 leases held for a minute; half an hour
-	@$(GO) -C benchmarks run . --write ../docs
-	@$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
+# Flags of the program in benchmarks, such as --only solo --duration 1s --rounds 9.
+BENCH_FLAGS  =
+
+bench: ## against other lock libraries, into docs/performance.md; half an hour. BASE=rev: against that git revision; 6 minutes
+	@if [ -n "$$BASE" ]; then \
+		$(GO) -C benchmarks run . --base="$$BASE" $(BENCH_FLAGS); \
+	else \
+		$(GO) -C benchmarks run . --write ../docs $(BENCH_FLAGS) && \
+		$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m; \
+	fi
 
 setup: ## install what the tests can use where it is missing and can be installed: redis-server and more
 	@$(stage) "setup" sh scripts/setup.sh
