@@ -83,7 +83,7 @@ bench: ## against other lock libraries, into docs/performance.md; half an hour. 
 	@if [ -n "$$BASE" ]; then \
 		$(GO) -C benchmarks run . --base="$$BASE" $(BENCH_FLAGS); \
 	else \
-		$(GO) -C benchmarks run . --write ../docs $(BENCH_FLAGS) && \
+		set -e; $(GO) -C benchmarks run . --write ../docs $(BENCH_FLAGS); \
 		$(stage) "holding many leases" $(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m; \
 	fi
 

@@ -138,9 +138,11 @@ func frozen(s *stage) (turn.Sample, error) {
 }
 
 // leases measures the memory and the renewals of many leases. The window is a
-// whole number of renewal intervals, so that each lease is renewed as often.
+// whole number of renewal intervals, so that each lease is renewed equally often.
+// Turns of less than a second have fewer leases: 10 for each millisecond.
 func leases(s *stage) (turn.Sample, error) {
-	const count, every = 10_000, time.Second
+	const every = time.Second
+	count := int(min(10_000, 10*s.duration.Milliseconds()))
 	d, err := s.open(turn.Open{TTL: 30 * time.Second, RenewEvery: every, NodeTimeout: every})
 	if err != nil {
 		return turn.Sample{}, err
