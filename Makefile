@@ -49,9 +49,16 @@ sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
 mutants: ## deliberate faults, each of which a named test must notice; a quarter of an hour
 	@$(GO) run ./internal/test/mutation
 
-bench: ## against other lock libraries, into docs/performance.md, and 100,000 leases held for a minute; half an hour
-	@$(GO) -C benchmarks run . --write ../docs
-	@$(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m
+# Flags of the program in benchmarks, such as --only solo --duration 1s --rounds 9.
+BENCH_FLAGS  =
+
+bench: ## against other lock libraries, into docs/performance.md; half an hour. BASE=rev: against that git revision; 6 minutes
+	@if [ -n "$$BASE" ]; then \
+		$(GO) -C benchmarks run . --base="$$BASE" $(BENCH_FLAGS); \
+	else \
+		set -e; $(GO) -C benchmarks run . --write ../docs $(BENCH_FLAGS); \
+		$(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m; \
+	fi
 
 setup: ## install what make test and make gate can use, as root on Debian or Ubuntu
 	@sh scripts/setup.sh gate

@@ -3,24 +3,29 @@
 package main
 
 import (
-	"slices"
+	"context"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/venta-hq/redlock/benchmarks/internal/turn"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-func TestJudgeFindsOverlapsAndTokensThatDoNotGrow(t *testing.T) {
+func TestJudge_FindsOverlapsAndTokensThatDoNotGrow(t *testing.T) {
 	for name, c := range map[string]struct {
-		holds []hold
+		holds []turn.Hold
 		want  int
 	}{
-		"in order":         {[]hold{{From: 5, To: 6, Token: 2}, {From: 1, To: 2, Token: 1}}, 0},
-		"without tokens":   {[]hold{{From: 1, To: 2}, {From: 2, To: 3}}, 0},
-		"two at a time":    {[]hold{{From: 1, To: 3, Token: 1}, {From: 2, To: 4, Token: 2}}, 1},
-		"an older token":   {[]hold{{From: 1, To: 2, Token: 2}, {From: 3, To: 4, Token: 1}}, 1},
-		"the same token":   {[]hold{{From: 1, To: 2, Token: 2}, {From: 3, To: 4, Token: 2}}, 1},
-		"both, repeatedly": {[]hold{{From: 1, To: 9, Token: 9}, {From: 2, To: 9, Token: 8}, {From: 3, To: 4, Token: 7}}, 4},
+		"in order":         {[]turn.Hold{{From: 5, To: 6, Token: 2}, {From: 1, To: 2, Token: 1}}, 0},
+		"without tokens":   {[]turn.Hold{{From: 1, To: 2}, {From: 2, To: 3}}, 0},
+		"two at a time":    {[]turn.Hold{{From: 1, To: 3, Token: 1}, {From: 2, To: 4, Token: 2}}, 1},
+		"an older token":   {[]turn.Hold{{From: 1, To: 2, Token: 2}, {From: 3, To: 4, Token: 1}}, 1},
+		"the same token":   {[]turn.Hold{{From: 1, To: 2, Token: 2}, {From: 3, To: 4, Token: 2}}, 1},
+		"both, repeatedly": {[]turn.Hold{{From: 1, To: 9, Token: 9}, {From: 2, To: 9, Token: 8}, {From: 3, To: 4, Token: 7}}, 4},
 	} {
 		if got := judge(c.holds); len(got) != c.want {
 			t.Errorf("%s: %q, want %d", name, got, c.want)
@@ -28,47 +33,138 @@ func TestJudgeFindsOverlapsAndTokensThatDoNotGrow(t *testing.T) {
 	}
 }
 
-func TestFiguresOfASample(t *testing.T) {
-	s := sample{Elapsed: 2 * time.Second, PerWorker: []int{30, 70}, CPU: time.Second, Mallocs: 500, Failed: 1}
+func TestFigures_AreThoseOfTheSample(t *testing.T) {
+	s := turn.Sample{
+		Elapsed: 2 * time.Second, PerWorker: []int{30, 70}, CPU: time.Second, ServerCPU: 3 * time.Second,
+		Mallocs: 500, Memory: 7, Failed: 1,
+	}
 	for i := range 100 {
 		s.Latencies = append(s.Latencies, time.Duration(100-i)*time.Millisecond)
 	}
-	got, err := s.figures()
+	got, err := figuresOf(s)
 	want := figures{
 		Rate: 50, P50: 51 * time.Millisecond, P99: 100 * time.Millisecond, Max: 100 * time.Millisecond,
-		Mean: 50500 * time.Microsecond, CPU: 10 * time.Millisecond, Allocs: 5, LeastServed: 0.6, Failed: 1,
+		CPU: 10e6, ServerCPU: 30e6, Allocs: 5, Memory: 7, LeastServed: 0.6, Failed: 1,
 	}
 	if err != nil || got != want {
 		t.Errorf("figures = %+v, %v\nwant      %+v", got, err, want)
 	}
-	if _, err := new(sample).figures(); err == nil {
-		t.Error("figures of nothing")
+	if got, err := figuresOf(turn.Sample{Elapsed: time.Second, PerWorker: []int{5}}); err != nil || got.Rate != 5 || got.P99 != 0 {
+		t.Errorf("figures without latencies = %+v, %v", got, err)
 	}
-	if m := middle([]figures{{Rate: 3, Failed: 1}, {Rate: 1, Failed: 1}, {Rate: 2}}); m.Rate != 2 || m.Failed != 2 {
-		t.Errorf("middle = %+v", m)
+	if _, err := figuresOf(turn.Sample{}); err == nil {
+		t.Error("figures of nothing")
 	}
 }
 
-// Every workload, for a moment, by this module alone: it keeps its orders, and nothing fails.
-func TestTheWorkloadsRun(t *testing.T) {
-	if _, err := redisserver.Available(); err != nil {
-		t.Skip(err)
+func TestMiddle_IsTheMedianOfEachFigure(t *testing.T) {
+	m := middle([]figures{{Rate: 3, ServerCPU: 1, Failed: 1}, {Rate: 1, ServerCPU: 5, Failed: 1}, {Rate: 2, ServerCPU: 4}})
+	if m.Rate != 2 || m.ServerCPU != 4 || m.Failed != 2 {
+		t.Errorf("middle = %+v", m)
 	}
-	b, end, err := start(200 * time.Millisecond)
+	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
+		t.Errorf("median of four values = %v, want 2.5", got)
+	}
+}
+
+func TestParseCPU_AddsUpSystemAndUserTime(t *testing.T) {
+	const info = "# CPU\r\nused_cpu_sys:1.250000\r\nused_cpu_user:0.500001\r\nused_cpu_sys_children:9.000000\r\n" +
+		"used_cpu_user_children:9.000000\r\nused_cpu_sys_main_thread:7.0\r\nused_cpu_user_main_thread:7.0\r\n"
+	got, err := parseCPU(info)
+	if want := 1750*time.Millisecond + time.Microsecond; err != nil || got != want {
+		t.Errorf("parseCPU = %v, %v, want %v", got, err, want)
+	}
+	for _, info := range []string{"", "used_cpu_sys:1.0\r\n", "used_cpu_sys:1.0\r\nused_cpu_user:much\r\n"} {
+		if got, err := parseCPU(info); err == nil {
+			t.Errorf("parseCPU(%q) = %v, want an error", info, got)
+		}
+	}
+}
+
+func TestFlags_SayWhatIsWrong(t *testing.T) {
+	rev, blank := "HEAD", " "
+	for want, f := range map[string]flags{
+		"--duration 1ms":    {Duration: time.Millisecond},
+		"--rounds -1":       {Duration: time.Second, Rounds: -1},
+		"--base is empty":   {Duration: time.Second, Base: &blank},
+		"--write cannot":    {Duration: time.Second, Base: &rev, Write: "."},
+		"--fail-slower":     {Duration: time.Second, FailSlower: true},
+		"there are: solo":   {Duration: time.Second, Only: []string{"nothing"}},
+		"--only leases: no": {Duration: time.Second, Only: []string{"leases"}},
+	} {
+		if err := f.Validate(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("Validate = %v, want an error with %q", err, want)
+		}
+	}
+	f := flags{Duration: time.Second, Base: &rev, Only: []string{"takeover", "leases"}}
+	if err := f.Validate(); err != nil || len(f.chosen()) != 2 {
+		t.Errorf("Validate = %v, chosen %d workloads, want 2", err, len(f.chosen()))
+	}
+}
+
+// The driver must compile against older revisions, whose internal packages are
+// different.
+func TestDriver_UsesThePublicAPIOnly(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "./driver", "./internal/...").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer end()
-	for _, w := range workloads {
-		w.names = slices.DeleteFunc(slices.Clone(w.names), func(name string) bool { return name != ours && name != raw })
-		rows, broken := b.measure(w, 1)
-		for _, text := range broken {
-			t.Error(text)
-		}
-		for _, r := range rows {
-			if r.err != nil || r.Rate <= 0 {
-				t.Errorf("%s: %s: %.0f/s, %v", w.name, r.name, r.Rate, r.err)
-			}
+	if !strings.Contains(string(out), libraryPath+"/lock\n") {
+		t.Fatalf("go list shows no import of package lock:\n%s", out)
+	}
+	for imported := range strings.Lines(string(out)) {
+		if strings.HasPrefix(imported, libraryPath+"/internal/") {
+			t.Errorf("the driver imports %s", imported)
 		}
 	}
+}
+
+// All workloads run for a moment without a fault of this module.
+func TestWorkloads_Run(t *testing.T) {
+	if _, err := redisserver.Available(); err != nil {
+		t.Skip(err)
+	}
+	driver := filepath.Join(t.TempDir(), "driver")
+	if err := buildDriver(t.Context(), module{dir: "."}, driver); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range workloads {
+		t.Run(w.name, func(t *testing.T) {
+			s, err := take(t.Context(), w, contender{turn.Redlock, driver}, 100*time.Millisecond)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, text := range faults(s) {
+				t.Error(text)
+			}
+			f, err := figuresOf(s)
+			if err != nil || f.Rate <= 0 {
+				t.Errorf("%.0f/s, %v", f.Rate, err)
+			}
+			if !w.late && f.ServerCPU <= 0 {
+				t.Error("no processor time of the servers was measured")
+			}
+		})
+	}
+	t.Run("interrupted", func(t *testing.T) {
+		dir := t.TempDir()
+		t.Setenv("TMPDIR", dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ends := plain(1, turn.Own)
+		w := workload{turn: func(s *stage) (turn.Sample, error) {
+			time.AfterFunc(50*time.Millisecond, cancel)
+			return ends(s)
+		}}
+		if _, err := take(ctx, w, contender{turn.Redlock, driver}, time.Minute); !errors.Is(err, context.Canceled) {
+			t.Errorf("take = %v, want context.Canceled", err)
+		}
+		isEmpty(t, dir)
+	})
+	t.Run(raw, func(t *testing.T) {
+		s, err := take(t.Context(), workload{turn: plain(256, turn.Own)}, contender{library: raw}, 100*time.Millisecond)
+		if f, figuresErr := figuresOf(s); err != nil || figuresErr != nil || f.ServerCPU <= 0 {
+			t.Errorf("figures %+v, %v, %v", f, err, figuresErr)
+		}
+	})
 }

@@ -3,84 +3,143 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
+	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
-	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/benchmarks/internal/turn"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 type flags struct {
-	Only     []string      `help:"Only the workloads whose names begin with one of these." placeholder:"NAME"`
-	Duration time.Duration `default:"3s" help:"How long a turn lasts. Default ${default}."`
-	Rounds   int           `default:"3" help:"How many turns each library has at each workload; the medians count. Default ${default}."`
-	Write    string        `type:"existingdir" placeholder:"DIR" help:"Write performance.md and performance.svg there."`
+	Base       *string       `placeholder:"REV" help:"Compare the working tree with this git revision instead of with other libraries."`
+	Only       []string      `help:"Only the workloads whose names begin with one of these." placeholder:"NAME"`
+	Duration   time.Duration `default:"3s" help:"How long a turn lasts. Default ${default}."`
+	Rounds     int           `placeholder:"N" help:"How many turns each library has at each workload. Default 3; with --base 5."`
+	FailSlower bool          `help:"With --base: exit with code 1 if a row is slower or costlier."`
+	Write      string        `type:"existingdir" placeholder:"DIR" help:"Write performance.md and performance.svg there. Not with --base."`
 }
 
 func (f *flags) Validate() error {
 	switch {
 	case f.Duration < 100*time.Millisecond || f.Duration > time.Minute:
 		return fmt.Errorf("--duration %v: from 100ms to 1m", f.Duration)
-	case f.Rounds < 1 || f.Rounds > 99:
+	case f.Rounds < 0 || f.Rounds > 99:
 		return fmt.Errorf("--rounds %d: from 1 to 99", f.Rounds)
+	case f.Base != nil && strings.TrimSpace(*f.Base) == "":
+		return errors.New("--base is empty: name a commit, branch or tag, such as HEAD~1")
+	case f.Base != nil && f.Write != "":
+		return errors.New("--write cannot be combined with --base: performance.md compares libraries")
+	case f.Base == nil && f.FailSlower:
+		return errors.New("--fail-slower needs --base")
 	case len(f.chosen()) == 0:
-		return fmt.Errorf("--only %s: no workload begins so; there are: %s", strings.Join(f.Only, ","), strings.Join(workloadNames(), ", "))
+		return fmt.Errorf("--only %s: no workload begins with that; there are: %s", strings.Join(f.Only, ","), strings.Join(f.names(), ", "))
 	}
 	return nil
 }
 
-func workloadNames() []string {
-	names := make([]string, len(workloads))
-	for i, w := range workloads {
-		names[i] = w.name
+// rounds is the number of turns of each contender.
+func (f *flags) rounds() int {
+	switch {
+	case f.Rounds > 0:
+		return f.Rounds
+	case f.Base != nil:
+		return 5
+	}
+	return 3
+}
+
+// available are the workloads that can be chosen.
+func (f *flags) available() []workload {
+	return slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool { return f.Base == nil && w.peers == nil })
+}
+
+func (f *flags) names() []string {
+	var names []string
+	for _, w := range f.available() {
+		names = append(names, w.name)
 	}
 	return names
 }
 
 func (f *flags) chosen() []workload {
-	if len(f.Only) == 0 {
-		return workloads
-	}
-	return slices.DeleteFunc(slices.Clone(workloads), func(w workload) bool {
+	return slices.DeleteFunc(f.available(), func(w workload) bool {
+		if len(f.Only) == 0 {
+			return f.Base != nil && !w.paired
+		}
 		return !slices.ContainsFunc(f.Only, func(prefix string) bool { return strings.HasPrefix(w.name, prefix) })
 	})
 }
 
+// interrupted is the exit code of a program that SIGINT has ended.
+const interrupted = 130
+
 func main() {
-	if text := os.Getenv(orderVariable); text != "" {
-		if err := obey(text); err != nil {
-			fmt.Fprintln(os.Stderr, "benchmarks:", err)
-			os.Exit(1)
-		}
-		return
-	}
 	var f flags
-	kong.Parse(&f, kong.Name("benchmarks"), kong.Description("Measures redlock beside other lock libraries for Go, on five redis-server processes that it starts."))
-	if err := f.run(); err != nil {
+	kong.Parse(&f, kong.Name("benchmarks"), kong.Description("Measures redlock on five redis-server processes that it starts: beside other lock libraries for Go, or beside another revision of itself."))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := f.run(ctx, os.Stdout)
+	switch {
+	case ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "benchmarks: interrupted")
+		os.Exit(interrupted)
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "benchmarks:", err)
 		os.Exit(1)
 	}
 }
 
-func (f *flags) run() error {
-	b, end, err := start(f.Duration)
+// run builds what is measured and measures it. It leaves nothing behind.
+func (f *flags) run(ctx context.Context, out io.Writer) error {
+	if _, err := redisserver.Available(); err != nil {
+		return err
+	}
+	dir, remove, err := workshop()
 	if err != nil {
 		return err
 	}
-	defer end()
-	redis.SetLogger(silent{}) // what go-redis says of a frozen node is in the figures
+	defer remove()
+	if f.Base != nil {
+		p, err := buildPair(ctx, *f.Base, dir)
+		if err != nil {
+			return err
+		}
+		return f.compareRevisions(ctx, out, p)
+	}
+	tree, err := here()
+	if err != nil {
+		return err
+	}
+	driver := filepath.Join(dir, "driver")
+	if err := buildDriver(ctx, module{dir: tree}, driver); err != nil {
+		return err
+	}
+	return f.compareLibraries(ctx, out, driver)
+}
+
+// compareLibraries measures this module beside other libraries.
+func (f *flags) compareLibraries(ctx context.Context, out io.Writer, driver string) error {
 	var all []row
 	var broken []string
 	for _, w := range f.chosen() {
-		rows, wrong := b.measure(w, f.Rounds)
+		rows, wrong := f.measure(ctx, w, driver)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		all = append(all, rows...)
 		broken = append(broken, wrong...)
-		printRows(os.Stdout, w, rows)
+		printRows(out, w, rows)
 	}
 	if f.Write != "" {
 		if err := write(f.Write, machine(), f, all); err != nil {
@@ -88,33 +147,9 @@ func (f *flags) run() error {
 		}
 	}
 	if len(broken) > 0 {
-		return fmt.Errorf("%d times redlock did what it must not; the first: %s", len(broken), broken[0])
+		return fmt.Errorf("redlock failed or broke a promise %d times; the first: %s", len(broken), broken[0])
 	}
 	return nil
-}
-
-// start starts the nodes.
-func start(duration time.Duration) (b *bench, end func(), err error) {
-	nodes, err := redisserver.Start(nodeCount, redisserver.Options{})
-	if err != nil {
-		return nil, nil, err
-	}
-	b = &bench{nodes: nodes, duration: duration}
-	end = func() {
-		for _, c := range b.clients {
-			_ = c.Close()
-		}
-		nodes.Close()
-	}
-	for _, u := range nodes.URLs() {
-		client, err := pooled(u)
-		if err != nil {
-			end()
-			return nil, nil, err
-		}
-		b.clients = append(b.clients, client)
-	}
-	return b, end, nil
 }
 
 // row is one library at one workload.
@@ -126,45 +161,42 @@ type row struct {
 	err    error
 }
 
-// measure has everybody take turns. What broke an order is returned for this module, and counted for the others.
-func (b *bench) measure(w workload, rounds int) (rows []row, broken []string) {
+// measure has all libraries take turns. It returns the faults of this module,
+// and counts those of the others in their rows.
+func (f *flags) measure(ctx context.Context, w workload, driver string) (rows []row, broken []string) {
 	turns := map[string][]figures{}
-	rows = make([]row, len(w.names))
-	for range rounds {
-		for i, name := range w.names {
+	rows = make([]row, len(w.peers))
+	for range f.rounds() {
+		for i, name := range w.peers {
 			r := &rows[i]
 			r.workload, r.name = w, name
-			if r.err != nil {
+			if r.err != nil || ctx.Err() != nil {
 				continue
 			}
-			s, err := w.turn(b, name)
+			s, err := take(ctx, w, contender{name, driver}, f.Duration)
 			if err != nil {
 				r.err = err
 				continue
 			}
-			wrong := append(s.Broken, judge(s.Holds)...)
-			r.broken += len(wrong)
-			if name == ours {
-				if s.Failed > 0 {
-					wrong = append(wrong, "an operation failed: "+s.Error)
-				}
-				for _, text := range wrong {
+			r.broken += len(disorder(s))
+			if name == turn.Redlock {
+				for _, text := range faults(s) {
 					broken = append(broken, w.name+": "+text)
 				}
 			}
-			f, err := s.figures()
+			figures, err := figuresOf(s)
 			if err != nil {
 				r.err = err
 				continue
 			}
-			turns[name] = append(turns[name], f)
+			turns[name] = append(turns[name], figures)
 		}
 	}
-	for i, name := range w.names {
+	for i, name := range w.peers {
 		switch {
 		case rows[i].err == nil:
 			rows[i].figures = middle(turns[name])
-		case name == ours:
+		case name == turn.Redlock:
 			broken = append(broken, w.name+": "+rows[i].err.Error())
 		}
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"bytes"
 	"cmp"
-	"context"
 	"fmt"
 	"html"
 	"io"
@@ -17,23 +16,21 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/venta-hq/redlock/benchmarks/internal/turn"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// silent drops what go-redis logs.
-type silent struct{}
-
-func (silent) Printf(context.Context, string, ...any) {}
-
-var heads = []string{"", "ops/s", "redlock is", "p50", "p99", "max", "client CPU/op", "allocs/op", "least served", "failed", "orders broken"}
+var heads = []string{"", "ops/s", "redlock is", "p50", "p99", "max", "client CPU/op", "server CPU/op", "allocs/op", "least served", "failed", "orders broken"}
 
 // cells are the figures of r in the order of heads.
 func (r row) cells(rows []row) []string {
 	if r.err != nil {
-		return []string{r.name, "failed: " + r.err.Error(), "", "", "", "", "", "", "", "", ""}
+		cells := make([]string, len(heads))
+		cells[0], cells[1] = r.name, "failed: "+r.err.Error()
+		return cells
 	}
 	return []string{
-		r.name, number(r.Rate), r.against(rows), brief(r.P50), brief(r.P99), brief(r.Max), brief(r.CPU),
+		r.name, number(r.Rate), r.against(rows), brief(r.P50), brief(r.P99), brief(r.Max), cost(r.CPU), cost(r.ServerCPU),
 		number(r.Allocs), fmt.Sprintf("%.2f", r.LeastServed), fmt.Sprint(r.Failed), fmt.Sprint(r.broken),
 	}
 }
@@ -42,8 +39,8 @@ func (r row) cells(rows []row) []string {
 func (r row) against(rows []row) string {
 	for _, o := range rows {
 		switch {
-		case o.name != ours || o.err != nil || r.name == ours:
-		case r.workload.name == "takeover":
+		case o.name != turn.Redlock || o.err != nil || r.name == turn.Redlock:
+		case r.workload.late:
 			return fmt.Sprintf("%.2f × as late", float64(o.P50)/float64(r.P50))
 		default:
 			return fmt.Sprintf("%.2f ×", o.Rate/r.Rate)
@@ -71,6 +68,32 @@ func brief(d time.Duration) string {
 	}
 	return d.Round(unit).String()
 }
+
+// cost is ns of processor time.
+func cost(ns float64) string {
+	if ns > 0 && ns < 100 {
+		return fmt.Sprintf("%.1fns", ns)
+	}
+	return brief(time.Duration(ns))
+}
+
+// size is a number of bytes.
+func size(bytes float64) string { return number(bytes) + " B" }
+
+// printLines prints the table of a workload of two revisions.
+func printLines(out io.Writer, w workload, lines []line) {
+	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.what)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(table, "\tbase\tnew\tnew/base\tof all pairs\tA/A\t\t")
+	for _, l := range lines {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%.3f\t%s\t%s\t%s\t\n", l.name, l.show(l.base), l.show(l.next), l.ratio,
+			span(l.pairs), span(l.noise), l.verdict(l.comparison))
+	}
+	table.Flush()
+}
+
+// span is the smallest and the largest of some ratios.
+func span(r [2]float64) string { return fmt.Sprintf("%.3f…%.3f", r[0], r[1]) }
 
 func printRows(out io.Writer, w workload, rows []row) {
 	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.what)
@@ -112,7 +135,7 @@ const (
 func write(dir, machine string, f *flags, rows []row) error {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s\n\nMeasured on %s, with\n\n    go -C benchmarks run . --duration %v --rounds %d --write ../docs\n\n",
-		from, machine, f.Duration, f.Rounds)
+		from, machine, f.Duration, f.rounds())
 	fmt.Fprintf(&b, "![operations per second, by workload and library](performance.svg)\n")
 	for _, group := range byWorkload(rows) {
 		w := group[0].workload
@@ -149,7 +172,7 @@ func byWorkload(rows []row) (groups [][]row) {
 	return groups
 }
 
-var colours = map[string]string{ours: "#c0392b", syncing: "#2c6fbb", failFast: "#7fb2e5", rueidi: "#3c8d5a", bsm: "#b58b00", raw: "#999999"}
+var colours = map[string]string{turn.Redlock: "#c0392b", turn.Redsync: "#2c6fbb", turn.RedsyncFast: "#7fb2e5", turn.Rueidislock: "#3c8d5a", turn.Redislock: "#b58b00", raw: "#999999"}
 
 // picture draws the rates as bars on a logarithmic scale.
 func picture(rows []row) []byte {
@@ -163,7 +186,7 @@ func picture(rows []row) []byte {
 	var b bytes.Buffer
 	y := head
 	for _, group := range byWorkload(rows) {
-		if group[0].workload.name == "takeover" { // is not about a rate
+		if group[0].workload.late {
 			continue
 		}
 		fmt.Fprintf(&b, `<text x="%d" y="%d" text-anchor="end" font-weight="bold">%s</text>`+"\n", left-8, y+bar-3, html.EscapeString(group[0].workload.name))

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -12,157 +13,197 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/benchmarks/internal/turn"
 )
 
-const nodeCount = 5
+const ttl = 10 * time.Second
 
-// bench is one run of the program.
-type bench struct {
-	nodes    *redisserver.Nodes
-	clients  []*redis.Client // beside the libraries, to look at what is on the nodes
-	duration time.Duration   // of a turn
-	serial   int             // for keys that nobody has used
-}
+// raw is the scripts of this module without a lock around them.
+const raw = "ceiling"
 
-func (b *bench) key(name string) string {
-	b.serial++
-	return fmt.Sprintf("%s:%d", name, b.serial)
-}
-
-// workload is one row of the table.
+// workload is one load that contenders are measured under.
 type workload struct {
-	name  string
-	what  string
-	names []string // who takes part
-	turn  func(b *bench, name string) (sample, error)
+	name   string
+	what   string
+	peers  []string // the libraries that take part in the comparison with others; nil if it has no such workload
+	paired bool     // part of the comparison of two revisions
+	late   bool     // about latency: the rate only says how long a TTL is
+	turn   func(s *stage) (turn.Sample, error)
 }
 
-var everybody = []string{ours, syncing, failFast, rueidi, bsm}
+var (
+	everybody = []string{turn.Redlock, turn.Redsync, turn.RedsyncFast, turn.Rueidislock, turn.Redislock}
+	patient   = []string{turn.Redlock, turn.Redsync, turn.Rueidislock, turn.Redislock}
+	majority  = []string{turn.Redlock, turn.Redsync, turn.RedsyncFast}
+)
 
 var workloads = []workload{
-	{"solo", "one goroutine, lock and unlock", everybody, plain("solo", 1, false)},
-	{"wide 8", "8 goroutines, each on a key of its own", everybody, plain("wide", 8, false)},
-	{"wide 64", "64 goroutines, each on a key of its own", everybody, plain("wide", 64, false)},
-	{"wide 256", "256 goroutines, each on a key of its own", append(slices.Clone(everybody), raw), plain("wide", 256, false)},
-	{"wide 1024", "1,024 goroutines, each on a key of its own", everybody, plain("wide", 1024, false)},
-	{"hot", "64 goroutines of one process on one key; latency is the wait for it", []string{ours, syncing, rueidi, bsm}, plain("hot", 64, true)},
-	{"hot across", "6 processes of 4 goroutines on one key; latency is the wait for it", []string{ours, syncing, rueidi, bsm}, across},
-	{"takeover", "the holder is killed with SIGKILL; latency is from the expiry of its key to the next holder", []string{ours, syncing, rueidi, bsm}, takeover},
-	{"healthy", "8 goroutines, all nodes well: what the next is compared with", []string{ours, syncing, failFast}, plain("healthy", 8, false)},
-	{"frozen", "8 goroutines, one node frozen for longer than its time-out", []string{ours, syncing, failFast}, frozen},
+	{name: "solo", what: "one goroutine, lock and unlock", peers: everybody, paired: true, turn: plain(1, turn.Own)},
+	{name: "wide 8", what: "8 goroutines, each on a key of its own", peers: everybody, turn: plain(8, turn.Own)},
+	{name: "wide 64", what: "64 goroutines, each on a key of its own", peers: everybody, turn: plain(64, turn.Own)},
+	{name: "wide 256", what: "256 goroutines, each on a key of its own", peers: append(slices.Clone(everybody), raw), paired: true, turn: plain(256, turn.Own)},
+	{name: "wide 1024", what: "1,024 goroutines, each on a key of its own", peers: everybody, turn: plain(1024, turn.Own)},
+	{name: "fresh", what: "256 goroutines, each key locked once", paired: true, turn: plain(256, turn.Fresh)},
+	{name: "hot", what: "64 goroutines of one process on one key; latency is the wait for it", peers: patient, paired: true, turn: plain(64, turn.Shared)},
+	{name: "hot across", what: "6 processes of 4 goroutines on one key; latency is the wait for it", peers: patient, paired: true, turn: across},
+	{name: "takeover", what: "the holder is killed with SIGKILL; latency is from the expiry of its key to the next holder", peers: patient, late: true, turn: takeover},
+	{name: "healthy", what: "8 goroutines, all nodes healthy: the reference for the next one", peers: majority, turn: plain(8, turn.Own)},
+	{name: "frozen", what: "8 goroutines, one node frozen for longer than its timeout", peers: majority, paired: true, turn: frozen},
+	{name: "leases", what: "10,000 leases, each renewed every second; an operation is one renewal", paired: true, turn: leases},
+}
+
+func (s *stage) traffic(workers int, keys turn.Keys) turn.Traffic {
+	return turn.Traffic{Key: "key", Keys: keys, Workers: workers, For: s.duration}
+}
+
+// warm opens a driver and has it lock other keys for a fifth of the turn.
+func (s *stage) warm(workers int, keys turn.Keys) (*driver, turn.Sample, error) {
+	d, err := s.open(turn.Open{TTL: ttl})
+	if err != nil {
+		return nil, turn.Sample{}, err
+	}
+	t := s.traffic(workers, keys)
+	t.Key, t.For = fmt.Sprintf("warm:%d", len(s.drivers)), s.duration/5
+	sample, err := d.execute(turn.Order{Drive: &t})
+	return d, sample, err
+}
+
+// drive measures a driver under traffic.
+func (s *stage) drive(d *driver, t turn.Traffic) (turn.Sample, error) {
+	return s.metered(func() (turn.Sample, error) { return d.execute(turn.Order{Drive: &t}) })
 }
 
 // plain is a workload of one process.
-func plain(name string, workers int, shared bool) func(*bench, string) (sample, error) {
-	return func(b *bench, who string) (sample, error) {
-		t := traffic{Key: b.key(name), Workers: workers, Shared: shared, For: b.duration}
-		if who == raw {
-			return b.ceiling(t)
+func plain(workers int, keys turn.Keys) func(*stage) (turn.Sample, error) {
+	return func(s *stage) (turn.Sample, error) {
+		if s.contender.library == raw {
+			return s.metered(func() (turn.Sample, error) { return s.ceiling(s.duration) })
 		}
-		l, err := openers[who](b.nodes.URLs(), ttl)
+		d, _, err := s.warm(workers, keys)
 		if err != nil {
-			return sample{}, err
+			return turn.Sample{}, err
 		}
-		defer l.close()
-		warm := t
-		warm.Key, warm.For = b.key("warm"), b.duration/5
-		drive(l, warm)
-		return drive(l, t), nil
+		return s.drive(d, s.traffic(workers, keys))
 	}
 }
 
-// across runs the workers in processes of their own, which begin together.
-func across(b *bench, who string) (sample, error) {
+// across runs the workers in several processes, which begin together.
+func across(s *stage) (turn.Sample, error) {
 	const processes, each = 6, 4
-	t := traffic{Key: b.key("across"), Workers: each, Shared: true, For: b.duration}
-	var all []*child
-	defer func() {
-		for _, c := range all {
-			c.end()
-		}
-	}()
+	var all []*driver
 	for range processes {
-		c, err := startChild(order{Name: who, URLs: b.nodes.URLs(), TTL: ttl, Traffic: t})
+		d, _, err := s.warm(each, turn.Own)
 		if err != nil {
-			return sample{}, err
+			return turn.Sample{}, err
 		}
-		all = append(all, c)
+		all = append(all, d)
 	}
-	for _, c := range all {
-		if err := c.awaitReady(); err != nil {
-			return sample{}, err
+	t := s.traffic(each, turn.Shared)
+	return s.metered(func() (turn.Sample, error) {
+		for _, d := range all {
+			if err := d.send(turn.Order{Drive: &t}); err != nil {
+				return turn.Sample{}, err
+			}
 		}
-	}
-	for _, c := range all {
-		if err := c.begin(); err != nil {
-			return sample{}, err
+		parts, errs := make([]turn.Sample, processes), make([]error, processes)
+		var wg sync.WaitGroup
+		for i, d := range all {
+			wg.Go(func() { parts[i], errs[i] = d.receive() })
 		}
-	}
-	parts, errs := make([]sample, processes), make([]error, processes)
-	var wg sync.WaitGroup
-	for i, c := range all {
-		wg.Go(func() { parts[i], errs[i] = c.result() })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return sample{}, err
-		}
-	}
-	return merge(parts), nil
+		wg.Wait()
+		return turn.Merge(parts), errors.Join(errs...)
+	})
 }
 
-// takeover kills holders while somebody waits, and measures from when the key was free on a majority.
-func takeover(b *bench, who string) (sample, error) {
+// frozen measures beside a node that was stopped before.
+func frozen(s *stage) (turn.Sample, error) {
+	const workers = 8
+	d, before, err := s.warm(workers, turn.Own)
+	if err != nil {
+		return turn.Sample{}, err
+	}
+	s.freeze()
+	t := s.traffic(workers, turn.Own)
+	t.For = s.duration / 2
+	first, err := d.execute(turn.Order{Drive: &t}) // contains the timeout
+	if err != nil {
+		return turn.Sample{}, err
+	}
+	sample, err := s.drive(d, s.traffic(workers, turn.Own))
+	for _, earlier := range []turn.Sample{before, first} {
+		sample.Fail(earlier.Error, earlier.Failed)
+		sample.Broken = append(sample.Broken, earlier.Broken...)
+	}
+	return sample, err
+}
+
+// leases measures the memory and the renewals of many leases. The window is a
+// whole number of renewal intervals, so that each lease is renewed equally often.
+// Turns of less than a second have fewer leases: 10 for each millisecond.
+func leases(s *stage) (turn.Sample, error) {
+	const every = time.Second
+	count := int(min(10_000, 10*s.duration.Milliseconds()))
+	d, err := s.open(turn.Open{TTL: 30 * time.Second, RenewEvery: every, NodeTimeout: every})
+	if err != nil {
+		return turn.Sample{}, err
+	}
+	acquired, err := d.execute(turn.Order{Acquire: &turn.Leases{Key: "lease", Count: count, Workers: 64}})
+	if err != nil {
+		return turn.Sample{}, err
+	}
+	window := max(every, s.duration.Truncate(every))
+	sample, err := s.metered(func() (turn.Sample, error) { return d.execute(turn.Order{Keep: window}) })
+	sample.Memory = acquired.Memory
+	return sample, err
+}
+
+// takeover kills holders while another process waits, and measures from when
+// the key was free on a majority.
+func takeover(s *stage) (turn.Sample, error) {
 	const short, times = 2 * time.Second, 3
-	var s sample
+	var sample turn.Sample
 	began := time.Now()
-	for range times {
-		key := b.key("takeover")
-		late, err := b.takeOver(who, key, short)
+	for i := range times {
+		late, err := s.takeOver(fmt.Sprintf("takeover:%d", i), short)
 		if err != nil {
-			return sample{}, err
+			return turn.Sample{}, err
 		}
-		s.Latencies = append(s.Latencies, late)
+		sample.Latencies = append(sample.Latencies, late)
 	}
-	s.PerWorker, s.Elapsed = []int{times}, time.Since(began)
-	return s, nil
+	sample.PerWorker, sample.Elapsed = []int{times}, time.Since(began)
+	return sample, nil
 }
 
-func (b *bench) takeOver(who, key string, ttl time.Duration) (time.Duration, error) {
-	holder, err := startChild(order{Name: who, URLs: b.nodes.URLs(), TTL: ttl, Hold: key})
+func (s *stage) takeOver(key string, ttl time.Duration) (time.Duration, error) {
+	holder, err := s.open(turn.Open{TTL: ttl})
 	if err != nil {
 		return 0, err
 	}
-	defer holder.end()
-	if err := holder.awaitReady(); err != nil { // it has the key
+	if _, err := holder.execute(turn.Order{Hold: key}); err != nil {
 		return 0, err
 	}
-	l, err := openers[who](b.nodes.URLs(), ttl)
+	next, err := s.open(turn.Open{TTL: ttl})
 	if err != nil {
 		return 0, err
 	}
-	defer l.close()
-	holder.end()
-	free, err := b.freeAt(l.keys(key))
+	holder.kill()
+	free, err := s.freeAt(turn.RedisKeys(s.contender.library, key))
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var had time.Time
-	err = l.under(ctx, key, func(int64) { had = time.Now() })
-	return had.Sub(free), err
+	defer next.kill()
+	_, err = next.execute(turn.Order{Hold: key})
+	return time.Since(free), err
 }
 
-// freeAt is when more than half of the keys, on the nodes or on the one where they are, will have expired.
-func (b *bench) freeAt(keys []string) (time.Time, error) {
+// freeAt is when more than half of the keys, on all nodes or on the one that has
+// them, will have expired.
+func (s *stage) freeAt(keys []string) (time.Time, error) {
 	var at []time.Time
-	for _, client := range b.clients {
+	for _, client := range s.clients {
 		for _, key := range keys {
 			asked := time.Now()
-			left, err := client.PTTL(context.Background(), key).Result()
+			left, err := client.PTTL(s.ctx, key).Result()
 			if err != nil {
 				return time.Time{}, err
 			}
@@ -178,41 +219,22 @@ func (b *bench) freeAt(keys []string) (time.Time, error) {
 	return at[len(at)/2], nil
 }
 
-// frozen measures beside a node that was stopped in the middle of the traffic.
-func frozen(b *bench, who string) (sample, error) {
-	l, err := openers[who](b.nodes.URLs(), ttl)
+// ceiling sends the scripts of one acquisition and one release to each node in
+// large batches, and counts what the slowest node has executed.
+func (s *stage) ceiling(duration time.Duration) (turn.Sample, error) {
+	const batch, pipes = 512, 2 // two in flight to each node, so that neither side waits for the other
+	ctx := s.ctx
+	acquire, release, err := s.loadScripts(ctx)
 	if err != nil {
-		return sample{}, err
-	}
-	defer l.close()
-	during := drive(l, traffic{Key: b.key("warm"), Workers: 8, For: b.duration / 5})
-	b.nodes.Pause(nodeCount - 1)
-	defer b.nodes.Resume(nodeCount - 1)
-	first := drive(l, traffic{Key: b.key("freezing"), Workers: 8, For: b.duration / 2}) // the time-out is in it
-	s := drive(l, traffic{Key: b.key("frozen"), Workers: 8, For: b.duration})
-	for _, before := range []sample{during, first} {
-		s.fail(before.Error, before.Failed)
-		s.Broken = append(s.Broken, before.Broken...)
-	}
-	return s, nil
-}
-
-// ceiling sends the scripts of one acquisition and one release to each node in large batches, and counts what all of them
-// have taken in.
-func (b *bench) ceiling(t traffic) (sample, error) {
-	const batch, pipes = 512, 2 // two on their way to each node, so that neither side waits for the other
-	ctx := context.Background()
-	acquire, release, err := b.loadScripts(ctx)
-	if err != nil {
-		return sample{}, err
+		return turn.Sample{}, err
 	}
 	counts, errs := make([]int, nodeCount*pipes), make([]error, nodeCount*pipes)
-	cpu, began := cpuTime(), time.Now()
+	cpu, began := turn.CPU(), time.Now()
 	var wg sync.WaitGroup
 	for i := range counts {
-		client, key := b.clients[i/pipes], fmt.Sprintf("lock:%s:%d", t.Key, i%pipes)
+		client, key := s.clients[i/pipes], fmt.Sprintf("lock:key:%d", i%pipes)
 		wg.Go(func() {
-			for time.Since(began) < t.For {
+			for time.Since(began) < duration {
 				_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
 					for j := range batch / 2 {
 						k := fmt.Sprintf("%s:%d", key, j)
@@ -233,7 +255,7 @@ func (b *bench) ceiling(t traffic) (sample, error) {
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return sample{}, err
+			return turn.Sample{}, err
 		}
 	}
 	took := time.Since(began)
@@ -241,14 +263,15 @@ func (b *bench) ceiling(t traffic) (sample, error) {
 	for node := range nodeCount {
 		slowest = min(slowest, counts[node*pipes]+counts[node*pipes+1])
 	}
-	return sample{
-		Elapsed: took, CPU: cpuTime() - cpu, PerWorker: []int{slowest},
+	return turn.Sample{
+		Elapsed: took, CPU: turn.CPU() - cpu, PerWorker: []int{slowest},
 		Latencies: []time.Duration{took / time.Duration(max(slowest, 1))},
 	}, nil
 }
 
-// loadScripts gives the nodes the scripts as package mutex sends them, and returns their hashes.
-func (b *bench) loadScripts(ctx context.Context) (acquire, release string, err error) {
+// loadScripts loads the scripts as package mutex sends them, and returns their
+// hashes.
+func (s *stage) loadScripts(ctx context.Context) (acquire, release string, err error) {
 	var text [3]string
 	for i, name := range []string{"acquire", "wake", "release"} {
 		src, err := os.ReadFile("../mutex/scripts/" + name + ".lua")
@@ -257,7 +280,7 @@ func (b *bench) loadScripts(ctx context.Context) (acquire, release string, err e
 		}
 		text[i] = string(src)
 	}
-	for _, client := range b.clients {
+	for _, client := range s.clients {
 		if acquire, err = client.ScriptLoad(ctx, text[0]).Result(); err != nil {
 			return "", "", err
 		}
