@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/venta-hq/redlock/embedded"
@@ -62,7 +63,7 @@ func Embedded(t testing.TB, n int) Set {
 
 // Real starts n redis-server processes, closed at the end of the test. It skips
 // the test if they are not to be used, or if redis-server is not installed and
-// REDLOCK_TEST_BACKENDS does not ask for it.
+// neither REDLOCK_TEST_BACKENDS nor REDLOCK_TEST_SERVER asks for it.
 func Real(t testing.TB, n int, o redisserver.Options) Set {
 	t.Helper()
 	c := mustChoose(t)
@@ -72,6 +73,9 @@ func Real(t testing.TB, n int, o redisserver.Options) Set {
 	if _, err := redisserver.Available(); err != nil {
 		if c.explicit {
 			t.Fatalf("%s asks for real nodes: %v", variable, err)
+		}
+		if !errors.Is(err, redisserver.ErrNotInstalled) {
+			t.Fatal(err)
 		}
 		t.Skipf("no real nodes: %v", err)
 	}

@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -126,7 +128,9 @@ func (n *node) ask(args ...string) (string, error) {
 	return c.do(args...)
 }
 
-// await waits until a field of the reply to a command is as wanted.
+// await waits until a field of the reply to a command has the wanted value, or
+// at least the wanted parts of a value such as "keys=1,expires=0": what else
+// there is differs between servers.
 func (n *node) await(what, field, want string, args ...string) error {
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()
@@ -135,15 +139,26 @@ func (n *node) await(what, field, want string, args ...string) error {
 	for {
 		reply, err := n.ask(args...)
 		got := infoFields(reply)[field]
-		if err == nil && got == want {
+		if err == nil && hasParts(got, want) {
 			return nil
 		}
 		select {
 		case <-deadline.C:
-			return fmt.Errorf("waited %v in vain for %s: %s is %q, want %q: %w", startTimeout, what, field, got, want, err)
+			return fmt.Errorf("waited %v without success for %s: %s is %q, want %q: %w", startTimeout, what, field, got, want, err)
 		case <-poll.C:
 		}
 	}
+}
+
+// hasParts reports whether each part of want, separated by commas, is one of value's.
+func hasParts(value, want string) bool {
+	parts := strings.Split(value, ",")
+	for part := range strings.SplitSeq(want, ",") {
+		if !slices.Contains(parts, part) {
+			return false
+		}
+	}
+	return true
 }
 
 // writeConfig writes the configuration of a Sentinel, which it rewrites itself.
