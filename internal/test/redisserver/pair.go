@@ -55,7 +55,8 @@ func (p *Pair) form() error {
 	if p.dir, err = os.MkdirTemp("", "redisserver-"); err != nil {
 		return err
 	}
-	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 500\nsentinel failover-timeout %[1]s 3000\n",
+	// A machine that is busy must not make the Sentinel take a master for dead.
+	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 60000\nsentinel failover-timeout %[1]s 3000\n",
 		masterName, host, port)
 	if p.sentinel, err = newNode(master.path, filepath.Join(p.dir, "sentinel"), Options{}, 0, config); err != nil {
 		return err
@@ -93,6 +94,9 @@ func (p *Pair) FailOver() error {
 	}
 	p.servers.Stop(0)
 	p.master = 1
+	if _, err := p.sentinel.ask("SENTINEL", "SET", masterName, "down-after-milliseconds", "200"); err != nil {
+		return fmt.Errorf("redisserver: pair: %w", err)
+	}
 	return p.servers.nodes[1].await("the replica to be promoted", "role", "master", "INFO", "replication")
 }
 

@@ -27,9 +27,7 @@ func TestHasParts(t *testing.T) {
 
 func TestAPairFailsOver(t *testing.T) {
 	t.Parallel()
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	p, err := StartPair()
 	if err != nil {
 		t.Fatal(err)

@@ -26,11 +26,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// need skips the test where no server is installed.
+func need(t *testing.T) {
+	t.Helper()
+	if _, err := Available(); errors.Is(err, ErrNotInstalled) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func start(t *testing.T, n int, o Options) *Nodes {
 	t.Helper()
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	s, err := Start(n, o)
 	if err != nil {
 		t.Fatal(err)
@@ -56,9 +64,10 @@ func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 }
 
 func TestVersion(t *testing.T) {
+	need(t)
 	path, err := Available()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	if v, err := Version(path); err != nil || !strings.Contains(v, "-server ") || strings.Count(v, ".") != 2 {
 		t.Errorf("Version = %q, %v, want something like redis-server 7.0.15", v, err)
@@ -83,9 +92,10 @@ func TestParseVersion(t *testing.T) {
 }
 
 func TestTheNamedServerIsRun(t *testing.T) {
+	need(t)
 	installed, err := Available()
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	named := filepath.Join(t.TempDir(), "some-server")
 	if err := os.Symlink(installed, named); err != nil {
@@ -267,9 +277,7 @@ func TestStartFaults(t *testing.T) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	_, err = Start(1, Options{Args: []string{"--no-such-option", "1"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-option") {
 		t.Errorf("Start = %v, want the server's own words", err)
