@@ -49,6 +49,21 @@ func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	}
 }
 
+// Beside is [Each] with the backends beside each other and beside other parallel
+// tests. It marks t as parallel, so t must not be yet; and it returns before fn
+// has run, so nothing may follow it in the test.
+func Beside(t *testing.T, n int, fn func(t *testing.T, s Set)) {
+	t.Helper()
+	t.Parallel()
+	c := mustChoose(t)
+	if c.embedded {
+		t.Run(nameEmbedded, func(t *testing.T) { t.Parallel(); fn(t, Embedded(t, n)) })
+	}
+	if c.redis {
+		t.Run(nameRedis, func(t *testing.T) { t.Parallel(); fn(t, Real(t, n, redisserver.Options{Persist: true})) })
+	}
+}
+
 // Embedded starts n embedded nodes, closed at the end of the test. It does so
 // whatever REDLOCK_TEST_BACKENDS says.
 func Embedded(t testing.TB, n int) Set {
