@@ -144,9 +144,7 @@ func queued(t testing.TB, clients []*redis.Client, key string) []int64 {
 	all := make([]int64, len(clients))
 	for i, c := range clients {
 		n, err := c.ZCard(t.Context(), "{lock:"+key+"}:queue").Result()
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		all[i] = n
 	}
 	return all
@@ -156,9 +154,7 @@ func queued(t testing.TB, clients []*redis.Client, key string) []int64 {
 func taken(t testing.TB, clients []*redis.Client, key string) {
 	t.Helper()
 	for _, c := range clients {
-		if err := c.Set(t.Context(), "lock:"+key, "somebody", long).Err(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Set(t.Context(), "lock:"+key, "somebody", long).Err())
 	}
 }
 
@@ -166,9 +162,7 @@ func taken(t testing.TB, clients []*redis.Client, key string) {
 func vanish(t testing.TB, clients []*redis.Client, key string) {
 	t.Helper()
 	for _, c := range clients {
-		if err := c.Del(t.Context(), "lock:"+key).Err(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, c.Del(t.Context(), "lock:"+key).Err())
 	}
 }
 

@@ -155,7 +155,7 @@ func (r *rig) get(i int, name string) string {
 	r.t.Helper()
 	value, err := r.clients[i].Get(context.Background(), name).Result()
 	if err != nil && err != redis.Nil {
-		r.t.Fatalf("node %d: %v", i, err)
+		must(r.t, fmt.Errorf("node %d: %w", i, err))
 	}
 	return value
 }
@@ -163,7 +163,7 @@ func (r *rig) get(i int, name string) string {
 func (r *rig) set(i int, name, value string, ttl time.Duration) {
 	r.t.Helper()
 	if err := r.clients[i].Set(context.Background(), name, value, ttl).Err(); err != nil {
-		r.t.Fatalf("node %d: %v", i, err)
+		must(r.t, fmt.Errorf("node %d: %w", i, err))
 	}
 }
 
@@ -171,7 +171,7 @@ func (r *rig) flush(nodes ...int) {
 	r.t.Helper()
 	for _, i := range nodes {
 		if err := r.clients[i].FlushAll(context.Background()).Err(); err != nil {
-			r.t.Fatalf("node %d: %v", i, err)
+			must(r.t, fmt.Errorf("node %d: %w", i, err))
 		}
 	}
 }

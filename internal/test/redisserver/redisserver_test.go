@@ -57,6 +57,7 @@ func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 		o.TLSConfig = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
 	}
 	o.MaxRetries, o.DialerRetries, o.DisableIdentity = -1, 1, true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = startTimeout, startTimeout, startTimeout
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := redis.NewClient(o)
 	t.Cleanup(func() { _ = c.Close() })
