@@ -215,8 +215,8 @@ func TestTwoLeadersNeverOverlapInTheOrderOfTokens(t *testing.T) {
 				t.Errorf("leader %d began at %v, before leader %d ended at %v", b.token, b.from, a.token, a.to)
 			}
 		}
-		if len(reigns) != 18 {
-			t.Errorf("%d of 18 have led", len(reigns))
+		if len(reigns) != 12 {
+			t.Errorf("%d of 12 have led", len(reigns))
 		}
 	})
 }
