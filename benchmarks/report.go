@@ -119,7 +119,7 @@ func machine() string {
 	server := "redis-server"
 	if path, err := redisserver.Available(); err == nil {
 		if version, err := redisserver.Version(path); err == nil {
-			server += " " + version
+			server = version
 		}
 	}
 	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s", cpu, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), server)

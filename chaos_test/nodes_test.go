@@ -160,7 +160,7 @@ func processBackend(why string) (*backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newBackend(fmt.Sprintf("redis-server %s child processes: %s", version, why), startProcesses, func() {}), nil
+	return newBackend(fmt.Sprintf("%s child processes: %s", version, why), startProcesses, func() {}), nil
 }
 
 func startProcesses(n int, k nodeKind) (nodes, error) {

@@ -18,10 +18,9 @@ import (
 // resumed acquires key and returns its lease and what its last checkpoint says, "" for none.
 func resumed(t *testing.T, s *Leases, key string) (*Lease, string) {
 	t.Helper()
+	began := time.Now()
 	l, err := s.Acquire(t.Context(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	data, _, ok := l.LastCheckpoint()
 	if ok != (data != nil) {
 		t.Fatalf("a checkpoint of %q, and ok is %v", data, ok)
@@ -30,34 +29,26 @@ func resumed(t *testing.T, s *Leases, key string) (*Lease, string) {
 }
 
 func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		first, data := resumed(t, a, "job")
 		if data != "" {
 			t.Fatalf("a new job has the checkpoint %q", data)
 		}
 		for _, data := range []string{"one", "two"} {
-			if err := first.Checkpoint(t.Context(), []byte(data)); err != nil {
-				t.Fatal(err)
-			}
+			must(t, first.Checkpoint(t.Context(), []byte(data)))
 		}
-		if err := first.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, first.Release(t.Context()))
 		second, data := resumed(t, b, "job")
 		if _, token, _ := second.LastCheckpoint(); data != "two" || token != first.Token() {
 			t.Errorf("found %q of token %d, want two of %d", data, token, first.Token())
 		}
-		if err := second.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, second.Release(t.Context()))
 		third, data := resumed(t, a, "job") // the second made none; the first's still counts
 		if _, token, _ := third.LastCheckpoint(); data != "two" || token != first.Token() {
 			t.Errorf("found %q of token %d, want two of %d", data, token, first.Token())
 		}
-		if err := third.ClearCheckpoint(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, third.ClearCheckpoint(t.Context()))
 		third.Release(t.Context())
 		if _, data = resumed(t, b, "job"); data != "" {
 			t.Errorf("after it was cleared there is %q", data)
@@ -66,12 +57,10 @@ func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
 }
 
 func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		old, _ := resumed(t, a, "job")
-		if err := old.Checkpoint(t.Context(), []byte("good")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, old.Checkpoint(t.Context(), []byte("good")))
 		for _, node := range nodeClients(t, nodes) { // the key is lost, and the old holder does not know
 			if err := node.Del(t.Context(), "lock:job").Err(); err != nil {
 				t.Fatal(err)
@@ -99,12 +88,10 @@ func TestACheckpointOfAnOvertakenHolderIsErrLostAndNeverSeen(t *testing.T) {
 // Who overtook has the promise of a quorum, and fails before it has written: a checkpoint that was refused has reached a
 // node, and the next lease goes on from it. No lease that was given out has seen anything newer or older since.
 func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		l, _ := resumed(t, s, "job")
-		if err := l.Checkpoint(t.Context(), []byte("good")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.Checkpoint(t.Context(), []byte("good")))
 		clients := nodeClients(t, nodes)
 		for _, node := range clients[:2] {
 			if err := node.Set(t.Context(), "{lock:job}:record:promise", l.Token()+1, time.Hour).Err(); err != nil {
@@ -114,7 +101,7 @@ func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
 		if err := l.Checkpoint(t.Context(), []byte("refused")); !errors.Is(err, ErrLost) {
 			t.Fatalf("the checkpoint of who was overtaken: %v", err)
 		}
-		eventually(t, "it reaches the third node", func() bool {
+		harness.Eventually(t, "it reaches the third node", func() bool {
 			return clients[2].HGet(t.Context(), "{lock:job}:record", "data").Val() == "refused"
 		})
 		nodes.Stop(0)
@@ -129,9 +116,9 @@ func TestARefusedCheckpointMayBeFoundIfWhoOvertookItFailed(t *testing.T) {
 // frozen, and restarted empty, fewer than a quorum at a time. What was acknowledged is never gone, what is read never goes
 // backwards, and what an overtaken holder makes is refused and never seen.
 func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		const seed = 7
+		began := time.Now()
 		random := rand.New(rand.NewPCG(seed, seed))
 		processes := []*Leases{lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})}
 		clients := nodeClients(t, nodes)
@@ -175,12 +162,10 @@ func TestCheckpointsNeverGoBackwardsWhileNodesFail(t *testing.T) {
 				t.Errorf("round %d (seed %d): the checkpoint of who was overtaken: %v", round, seed, err)
 			}
 			late++
-			if err := newer.Release(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, newer.Release(t.Context()))
 		}
 		if acknowledged < 40 || late == 0 {
-			t.Errorf("only %d checkpoints were made, and %d holders overtaken", acknowledged, late)
+			harness.Missed(t, began, "only %d checkpoints were made, and %d holders overtaken", acknowledged, late)
 		}
 	})
 }
@@ -190,7 +175,7 @@ func hurt(t *testing.T, nodes harness.Set, processes []*Leases, round int) (heal
 	i := round % nodes.Len()
 	back := func() {
 		for _, s := range processes {
-			eventually(t, "the node is back", func() bool { return s.c.Status()[i].Up })
+			harness.Eventually(t, "the node is back", func() bool { return s.c.Status()[i].Up })
 		}
 	}
 	switch round {
@@ -247,7 +232,7 @@ func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
 		t.Errorf("it was given out: %v", l)
 	}
 	for i := range nodes.Len() {
-		eventually(t, "the key is given back", func() bool {
+		harness.Eventually(t, "the key is given back", func() bool {
 			return nodeClients(t, nodes)[i].Exists(context.Background(), "lock:job").Val() == 0
 		})
 	}
@@ -255,7 +240,7 @@ func TestALeaseWhoseCheckpointCannotBeReadIsNotGivenOut(t *testing.T) {
 
 // Between the grant and the reading of the checkpoint, somebody else got a newer token.
 func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		overtake := func(l *Lease) {
 			if _, _, err := register.Resume(t.Context(), s.c, s.recordOf(l.Key()), l.Token()+1, time.Hour); err != nil {
@@ -281,13 +266,13 @@ func TestALeaseThatIsOvertakenBeforeItIsGivenOutIsLost(t *testing.T) {
 // Somebody who waits for a key may be granted it on nodes that lost it, fewer than a quorum, again and again. That raises
 // their fence counters above the holder's token, and must not end the holder's work.
 func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		l, _ := resumed(t, s, "job")
 		clients := nodeClients(t, nodes)
 		for i, data := range []string{"one", "two", "three"} { // so that a quorum of counters is above
 			// A renewal may heal the key before the waiter comes, and a waiter that was refused by the others may not ask this node.
-			eventually(t, "the node's counter is above the holder's token", func() bool {
+			harness.Eventually(t, "the node's counter is above the holder's token", func() bool {
 				if err := clients[i].Del(t.Context(), "lock:job").Err(); err != nil {
 					t.Fatal(err)
 				}
@@ -297,7 +282,7 @@ func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
 				fence, _ := clients[i].Get(t.Context(), "{lock:job}:fence").Int64()
 				return fence > l.Token()
 			})
-			eventually(t, "the key is free again", func() bool { return clients[i].Exists(t.Context(), "lock:job").Val() == 0 })
+			harness.Eventually(t, "the key is free again", func() bool { return clients[i].Exists(t.Context(), "lock:job").Val() == 0 })
 			if err := clients[i].Set(t.Context(), "lock:job", l.t.hold.Value(), l.TTL()).Err(); err != nil { // as a renewal heals it
 				t.Fatal(err)
 			}
@@ -309,29 +294,27 @@ func TestAWaiterThatWinsAMinorityDoesNotOvertakeTheHolder(t *testing.T) {
 }
 
 func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 3*time.Second), Config{})
 		l, _ := resumed(t, s, "job")
+		var errs [64]error
 		var wg sync.WaitGroup
-		for i := range 64 {
+		for i := range errs {
 			data := []byte(strconv.Itoa(i))
 			if i%2 == 0 { // goes beside the stream, and so is overtaken there
 				data = []byte(strings.Repeat("x", 32<<10))
 			}
 			wg.Go(func() {
-				if err := l.Checkpoint(t.Context(), data); err != nil {
-					t.Error(err)
-				}
+				errs[i] = l.Checkpoint(t.Context(), data)
 				clear(data) // it is the caller's again
 			})
 		}
 		wg.Wait()
+		must(t, errors.Join(errs[:]...))
 		if err := l.Checkpoint(t.Context(), []byte("last")); err != nil || l.Err() != nil {
 			t.Errorf("the last checkpoint: %v, and the lease: %v", err, l.Err())
 		}
-		if err := l.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.Release(t.Context()))
 		if _, data := resumed(t, s, "job"); data != "last" {
 			t.Errorf("found %.20q", data)
 		}
@@ -339,7 +322,7 @@ func TestCheckpointsThatAreMadeTogetherDoNotCostTheLease(t *testing.T) {
 }
 
 func TestAKeyIsNotKeptForMinHoldIfItsCheckpointCannotBeRead(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		for _, node := range nodeClients(t, nodes) {
 			if err := node.Set(t.Context(), "{lock:job}:record", "not a record", 0).Err(); err != nil {
@@ -350,7 +333,7 @@ func TestAKeyIsNotKeptForMinHoldIfItsCheckpointCannotBeRead(t *testing.T) {
 			t.Fatal("a lease was given out")
 		}
 		for _, node := range nodeClients(t, nodes) {
-			eventually(t, "the key to be given back", func() bool { return node.Exists(t.Context(), "lock:job").Val() == 0 })
+			harness.Eventually(t, "the key to be given back", func() bool { return node.Exists(t.Context(), "lock:job").Val() == 0 })
 		}
 	})
 }
@@ -363,13 +346,9 @@ func TestWorkThatIsWaitedForCanSaveHowFarItCame(t *testing.T) {
 		err := l.Go(func(ctx context.Context) {
 			<-ctx.Done()
 			time.Sleep(time.Minute)
-			if err := l.Checkpoint(t.Context(), []byte("so far")); err != nil {
-				t.Error(err)
-			}
+			must(t, l.Checkpoint(t.Context(), []byte("so far")))
 		})
-		if err := errors.Join(err, l.Release(t.Context())); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(err, l.Release(t.Context())))
 		if err := l.Checkpoint(t.Context(), []byte("too late")); !errors.Is(err, ErrReleased) {
 			t.Errorf("after the release: %v", err)
 		}
@@ -383,7 +362,7 @@ func TestAReleaseSaysThatTheKeyWasLostWhileItsWorkWasWaitedFor(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes, cable := newMemory(t, 3), &gate{}
 		s := lease(t, nodes.open(t, cable), Config{})
-		l := acquire(t, s, "job", Request{})
+		l := acquireAtOnce(t, s, "job", Request{})
 		if err := l.Go(func(ctx context.Context) { <-ctx.Done(); time.Sleep(time.Minute) }); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ func TestCloseWaitsForAReleaseThatWaitsForItsWork(t *testing.T) {
 			virtually(t, func(t *testing.T) {
 				nodes := newMemory(t, 3)
 				s := lease(t, nodes.open(t, &gate{}), Config{TTL: 5 * time.Second})
-				l := acquire(t, s, "job", Request{})
+				l := acquireAtOnce(t, s, "job", Request{})
 				const work = time.Minute // the key has to be kept meanwhile
 				var ended time.Time
 				if err := l.Go(func(context.Context) { time.Sleep(work); ended = time.Now() }); err != nil {
@@ -36,9 +36,7 @@ func TestCloseWaitsForAReleaseThatWaitsForItsWork(t *testing.T) {
 						}
 					}
 				}()
-				if err := s.Close(t.Context()); err != nil {
-					t.Fatal(err)
-				}
+				must(t, s.Close(t.Context()))
 				if ended.IsZero() {
 					t.Error("Close did not wait for the work")
 				}
@@ -66,9 +64,7 @@ func TestCloseLeavesNothingOfAnAttemptThatIsUnderWay(t *testing.T) {
 			cable.delay.Store(int64(10 * time.Millisecond))
 			acquired := await(t.Context(), s, "job", Request{})
 			time.Sleep(time.Duration(round) * time.Millisecond)
-			if err := errors.Join(s.Close(t.Context()), c.Close(t.Context())); err != nil {
-				t.Fatal(err)
-			}
+			must(t, errors.Join(s.Close(t.Context()), c.Close(t.Context())))
 			for i, n := range nodes {
 				if n.Exists("lock:job") {
 					t.Errorf("closed after %d ms, node %d has the key still", round, i)

@@ -20,12 +20,12 @@ func handOver(t *testing.T, l *Lease) *Lease {
 }
 
 func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		l := acquire(t, s, "job", Request{Span: 64})
 		client := harness.Client(t, nodes, 0)
 		var value string
-		eventually(t, "the slowest node to have granted", func() bool {
+		harness.Eventually(t, "the slowest node to have granted", func() bool {
 			value = client.Get(t.Context(), "lock:job").Val()
 			return value != ""
 		})
@@ -52,9 +52,7 @@ func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
 		if _, ok := l.HandOver(t.Context(), 0); ok || l.Err() != nil {
 			t.Errorf("token 65 of a span of 64 was given: %t; the last lease ended by %v", ok, l.Err())
 		}
-		if err := l.Release(t.Context()); err != nil {
-			t.Error(err)
-		}
+		must(t, l.Release(t.Context()))
 		if next := acquire(t, s, "job", Request{}); next.Token() <= l.Token() {
 			t.Errorf("token %d came after %d", next.Token(), l.Token())
 		}
@@ -62,8 +60,7 @@ func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
 }
 
 func TestALeaseThatWasHandedOverIsRenewed(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), steady)
 		lives(t, handOver(t, acquire(t, s, "job", Request{Span: 2})))
 	})
@@ -73,7 +70,7 @@ func TestALossEndsTheLeaseThatTheKeyWasHandedTo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		cable := &gate{}
 		s := lease(t, newMemory(t, 3).open(t, cable), Config{})
-		l := handOver(t, acquire(t, s, "job", Request{Span: 2}))
+		l := handOver(t, acquireAtOnce(t, s, "job", Request{Span: 2}))
 		cable.cut()
 		<-l.Done()
 		var lost *LostError
@@ -87,7 +84,7 @@ func TestNothingIsHandedOverWithLessThanHalfOfTheTTLLeft(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		cable := &gate{}
 		s := lease(t, newMemory(t, 3).open(t, cable), Config{})
-		l := acquire(t, s, "job", Request{Span: 64})
+		l := acquireAtOnce(t, s, "job", Request{Span: 64})
 		cable.cut()
 		time.Sleep(time.Until(l.Deadline()) - l.TTL()/2)
 		l = handOver(t, l)
@@ -111,9 +108,7 @@ func TestOnlyALeaseThatStandsIsHandedOver(t *testing.T) {
 	refused("was lost", lost)
 
 	released := acquire(t, s, "released", Request{Span: 2})
-	if err := released.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, released.Release(t.Context()))
 	refused("was released", released)
 
 	handed := acquire(t, s, "handed", Request{Span: 3})
@@ -131,7 +126,7 @@ func TestOnlyALeaseThatStandsIsHandedOver(t *testing.T) {
 func TestMaxHoldCountsFromTheHandOver(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
-		l := acquire(t, s, "job", Request{Span: 3, MaxHold: 5 * time.Second})
+		l := acquireAtOnce(t, s, "job", Request{Span: 3, MaxHold: 5 * time.Second})
 		time.Sleep(4 * time.Second)
 		unlimited := handOver(t, l)
 		time.Sleep(time.Minute)
@@ -157,13 +152,11 @@ func TestAHandOverThatMeetsAReleaseHappensOrDoesNot(t *testing.T) {
 		released := make(chan error, 1)
 		go func() { released <- l.Release(context.Background()) }()
 		next, ok := l.HandOver(context.Background(), 0)
-		if err := receive(t, "the release", released); ok && !errors.Is(err, ErrReleased) || !ok && err != nil {
+		if err := harness.Receive(t, "the release", released); ok && !errors.Is(err, ErrReleased) || !ok && err != nil {
 			t.Fatalf("handed over: %t; the release: %v", ok, err)
 		}
 		if ok {
-			if err := next.Release(t.Context()); err != nil {
-				t.Fatal(err)
-			}
+			must(t, next.Release(t.Context()))
 		}
 	}
 }
@@ -193,10 +186,8 @@ func TestTheHeirIsAskedAtTheReleaseAndToldTheEndOnce(t *testing.T) {
 		t.Fatal("the heir was told the end at the hand-over")
 	}
 	heir := next
-	if err := heir.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if last := receive(t, "the end", h.over); last != heir {
+	must(t, heir.Release(t.Context()))
+	if last := harness.Receive(t, "the end", h.over); last != heir {
 		t.Errorf("the heir was told of the end of %v", last)
 	}
 
@@ -204,26 +195,20 @@ func TestTheHeirIsAskedAtTheReleaseAndToldTheEndOnce(t *testing.T) {
 	s.lose(lost.t, "by a test")
 	s.lose(lost.t, "twice")
 	lost.Release(t.Context())
-	if last := receive(t, "the loss", h.over); last != lost || len(h.over) > 0 {
+	if last := harness.Receive(t, "the loss", h.over); last != lost || len(h.over) > 0 {
 		t.Errorf("the heir was told of %v, and %d more", last, len(h.over))
 	}
 
 	kept := acquire(t, s, "job", Request{Heir: h, MinHold: 50 * time.Millisecond})
-	if err := kept.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if last := receive(t, "the end of MinHold", h.over); last != nil {
+	must(t, kept.Release(t.Context()))
+	if last := harness.Receive(t, "the end of MinHold", h.over); last != nil {
 		t.Errorf("the heir was told of %v", last)
 	}
 
 	left := acquire(t, s, "job", Request{Heir: h, MinHold: time.Hour})
-	if err := left.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if last := receive(t, "the closing", h.over); last != nil || len(h.over) > 0 {
+	must(t, left.Release(t.Context()))
+	must(t, s.Close(t.Context()))
+	if last := harness.Receive(t, "the closing", h.over); last != nil || len(h.over) > 0 {
 		t.Errorf("the heir was told of %v, and %d more", last, len(h.over))
 	}
 }

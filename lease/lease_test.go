@@ -15,33 +15,42 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// short is a TTL that tests can wait for, and that still stands a machine which does not get to run for a while.
 const (
-	short       = 1200 * time.Millisecond
-	nodeTimeout = 250 * time.Millisecond
+	// nodeTimeout lets a busy machine answer.
+	nodeTimeout = 2 * time.Second
+	// short is a TTL that tests can wait for, and soon the NodeTimeout that it allows.
+	short = 3300 * time.Millisecond
+	soon  = time.Second
 )
 
 // steady is how tests renew where the TTL does not matter: often, and with so much of the TTL to spare that a machine
 // which does not get to run for seconds loses nothing.
-var steady = Config{RenewEvery: 300 * time.Millisecond}
+var steady = Config{TTL: long, RenewEvery: nodeTimeout}
 
-// lives waits until the lease has been renewed a few times.
+// lives waits until the lease has been renewed.
 func lives(t *testing.T, l *Lease) {
 	t.Helper()
-	goal := l.Deadline().Add(time.Second)
-	eventually(t, "the lease to be renewed", func() bool {
-		if err := l.Err(); err != nil {
-			t.Fatal(err)
-		}
+	began, goal := time.Now(), l.Deadline().Add(soon/2)
+	harness.Eventually(t, "the lease to be renewed", func() bool {
+		stands(t, began, l)
 		return l.Deadline().After(goal)
 	})
 }
 
+// stands ends the test if a lease that is renewed since began has ended.
+func stands(t *testing.T, began time.Time, leases ...*Lease) {
+	t.Helper()
+	for _, l := range leases {
+		if err := l.Err(); err != nil {
+			harness.Missed(t, began, "the lease on %q has ended: %v", l.Key(), err)
+		}
+	}
+}
+
 func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
-		s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
-		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * short})
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
+		s := lease(t, open(t, nodes, soon), Config{TTL: short})
+		other := lease(t, open(t, nodes, soon), Config{TTL: short})
 		l := acquire(t, s, "job", Request{Owner: "me"})
 		for granted := l.Deadline(); time.Now().Before(granted); { // it outlives its first grant
 			lives(t, l)
@@ -53,9 +62,7 @@ func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
 		} else if !slices.ContainsFunc(held.Answers, func(a mutex.Answer) bool { return a.Holder == "me" }) {
 			t.Errorf("the error does not say who has it: %v", err)
 		}
-		if err := l.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.Release(t.Context()))
 		if cause := context.Cause(l.Context()); cause != ErrReleased || l.Err() != ErrReleased {
 			t.Errorf("after the release the cause is %v and the error %v", cause, l.Err())
 		}
@@ -69,8 +76,7 @@ func TestALeaseIsRenewedUntilItIsReleased(t *testing.T) {
 }
 
 func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
 		nodes.Stop(0)
 		nodes.Stop(3)
@@ -79,15 +85,14 @@ func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
 }
 
 func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
 		value := harness.Client(t, nodes, 1).Get(t.Context(), "lock:job").Val()
 		if err := nodes.Restart(0, true); err != nil {
 			t.Fatal(err)
 		}
 		healed := harness.Client(t, nodes, 0)
-		eventually(t, "the node to be healed", func() bool {
+		harness.Eventually(t, "the node to be healed", func() bool {
 			return healed.Get(t.Context(), "lock:job").Val() == value
 		})
 		lives(t, l) // and with it a round in which the node owned the key
@@ -97,7 +102,7 @@ func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 }
 
 func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
@@ -105,7 +110,7 @@ func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
 			t.Error(err)
 		}
 		for _, c := range nodeClients(t, nodes) {
-			eventually(t, "the key to be gone", func() bool {
+			harness.Eventually(t, "the key to be gone", func() bool {
 				return errors.Is(c.Get(t.Context(), "lock:job").Err(), redis.Nil)
 			})
 		}
@@ -113,7 +118,7 @@ func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
 }
 
 func TestAReleaseThatNoQuorumAnswersSaysSo(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
 		nodes.Stop(0)
 		nodes.Stop(1)
@@ -145,9 +150,7 @@ func TestTheLeaseOutlivesTheContextItWasAcquiredUnderAndHasItsValues(t *testing.
 	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	ctx, cancel := context.WithCancel(context.WithValue(t.Context(), name{}, "value"))
 	l, err := s.TryAcquire(ctx, "job")
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	cancel()
 	if err := l.Context().Err(); err != nil {
 		t.Errorf("the lease's context ended with that of the acquiring: %v", err)
@@ -169,24 +172,20 @@ func TestTheEndOfTheParentEndsTheContextAndNotTheLease(t *testing.T) {
 	if err := l.Err(); err != nil {
 		t.Errorf("the lease ended: %v", err)
 	}
-	if err := l.Release(t.Context()); err != nil {
-		t.Error(err)
-	}
+	must(t, l.Release(t.Context()))
 }
 
 func TestAContextThatIsFirstAskedForAfterTheEndHasEnded(t *testing.T) {
 	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	l := acquire(t, s, "job", Request{})
-	if err := l.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	must(t, l.Release(t.Context()))
 	if cause := context.Cause(l.Context()); cause != ErrReleased {
 		t.Errorf("the cause is %v", cause)
 	}
 }
 
 func TestEveryBadFieldIsNamed(t *testing.T) {
-	c := open(t, harness.Embedded(t, 1), 0)
+	c := open(t, harness.Embedded(t, 1), time.Second)
 	_, err := New(c, Config{TTL: 2 * time.Minute, Owner: "two\nlines", FenceRetention: time.Second})
 	for _, field := range []string{"Config.TTL", "Config.Owner", "Config.FenceRetention"} {
 		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), field) {
@@ -205,7 +204,7 @@ func TestEveryBadFieldIsNamed(t *testing.T) {
 
 func TestEveryBadOptionIsNamedAndNothingIsAsked(t *testing.T) {
 	nodes := harness.Embedded(t, 1)
-	s := lease(t, open(t, nodes, 0), Config{})
+	s := lease(t, open(t, nodes, time.Second), Config{})
 	before := nodes.Commands(0)["evalsha"]
 	for _, test := range []struct {
 		key   string
@@ -258,8 +257,8 @@ func TestDoneIsClosedWhenTheLeaseOrItsParentEnds(t *testing.T) {
 		default:
 		}
 		l.Release(t.Context())
-		receive(t, "Done", done)
-		receive(t, "Done that was asked for late", l.Done())
+		harness.Receive(t, "Done", done)
+		harness.Receive(t, "Done that was asked for late", l.Done())
 		if contextToo && context.Cause(l.Context()) != ErrReleased {
 			t.Errorf("%s: the context ended by %v", name, context.Cause(l.Context()))
 		}
@@ -267,5 +266,5 @@ func TestDoneIsClosedWhenTheLeaseOrItsParentEnds(t *testing.T) {
 	parent, cancel := context.WithCancel(t.Context())
 	l := acquire(t, s, "child", Request{Parent: parent})
 	cancel()
-	receive(t, "Done of a lease whose parent ended", l.Done())
+	harness.Receive(t, "Done of a lease whose parent ended", l.Done())
 }

@@ -17,15 +17,16 @@ func TestALeaseWhoseQuorumIsGoneIsLostWithWhatEachNodeSaid(t *testing.T) {
 	t.Parallel()
 	for name, hurt := range map[string]func(harness.Set, int){"Paused": harness.Set.Pause, "Stopped": harness.Set.Stop} {
 		t.Run(name, func(t *testing.T) {
-			harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
-				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: short})
+			harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
+				s := lease(t, open(t, nodes, soon), Config{TTL: short})
 				l := acquire(t, s, "job", Request{})
 				for i := range 3 {
 					hurt(nodes, i)
 				}
-				receive(t, "the loss", l.Done())
+				began := time.Now()
+				harness.Receive(t, "the loss", l.Done())
 				if late := time.Since(l.Deadline()); late > l.TTL()/4 { // in virtual time: never
-					t.Errorf("it ended %v after its deadline", late)
+					harness.Missed(t, began, "it ended %v after its deadline", late)
 				}
 				cause := context.Cause(l.Context())
 				var lost *LostError
@@ -49,15 +50,17 @@ func TestALeaseWhoseQuorumIsGoneIsLostWithWhatEachNodeSaid(t *testing.T) {
 }
 
 func TestKeysThatAreTakenAwayAreNoticedAtOnce(t *testing.T) {
+	t.Parallel()
 	for name, take := range map[string]func(context.Context, *redis.Client) error{
 		"Deleted":         func(ctx context.Context, c *redis.Client) error { return c.Del(ctx, "lock:job").Err() },
 		"GivenToSomebody": func(ctx context.Context, c *redis.Client) error { return c.Set(ctx, "lock:job", "x", time.Hour).Err() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
-				ttl := 2 * patience // so that what was not given back has not expired either
-				s := lease(t, open(t, nodes, nodeTimeout), Config{TTL: ttl, RenewEvery: nodeTimeout})
+			harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
+				const ttl = harness.Patience + 25*time.Second // so that what was not given back has not expired either
+				s := lease(t, open(t, nodes, soon), Config{TTL: ttl, RenewEvery: soon})
 				l := acquire(t, s, "job", Request{})
+				began := time.Now()
 				clients := nodeClients(t, nodes)
 				for lost, tries := false, 0; !lost; tries++ {
 					for _, c := range clients[:3] {
@@ -68,21 +71,21 @@ func TestKeysThatAreTakenAwayAreNoticedAtOnce(t *testing.T) {
 					select {
 					case <-l.Done():
 						lost = true
-					case <-time.After(4 * nodeTimeout): // a round came in between and healed the first of them
+					case <-time.After(3 * soon): // a round came in between and healed the first of them
 						if tries == 3 {
-							t.Fatal("the loss is not noticed")
+							harness.Missed(t, began, "the loss is not noticed")
 						}
 					}
 				}
 				if left := time.Until(l.Deadline()); left < l.TTL()/2 {
-					t.Errorf("it was noticed %v before the deadline", left)
+					harness.Missed(t, began, "it was noticed %v before the deadline", left)
 				}
 				var lost *LostError
 				if err := l.Err(); !errors.As(err, &lost) || !strings.Contains(lost.Reason, "gone or taken") {
 					t.Errorf("it was lost by %v", err)
 				}
 				for i, c := range clients { // what is ours is given back, healed nodes among them
-					eventually(t, "the keys to be given back", func() bool {
+					harness.Eventually(t, "the keys to be given back", func() bool {
 						value, err := c.Get(t.Context(), "lock:job").Result()
 						return errors.Is(err, redis.Nil) || i < 3 && value == "x"
 					})
@@ -96,7 +99,7 @@ func TestErrNoticesAPassedDeadlineByItself(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := newMemory(t, 1)
 		s := lease(t, nodes.open(t, &gate{}), Config{})
-		l := acquire(t, s, "job", Request{})
+		l := acquireAtOnce(t, s, "job", Request{})
 		neglect(l)
 		time.Sleep(time.Until(l.Deadline()) - time.Millisecond)
 		if err := l.Err(); err != nil {
@@ -121,20 +124,22 @@ func neglect(l *Lease) {
 }
 
 func TestALeaseEndsBeforeAnotherGetsItsKey(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 5, func(t *testing.T, nodes harness.Set) {
 		cable := &gate{}
-		s := lease(t, openThrough(t, nodes, cable, nodeTimeout), Config{TTL: 2 * time.Second})
-		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: 2 * time.Second})
+		s := lease(t, openThrough(t, nodes, cable, soon), Config{TTL: short})
+		other := lease(t, open(t, nodes, soon), Config{TTL: short})
 		l := acquire(t, s, "job", Request{})
 		cable.cut()
+		began := time.Now()
 		var next *Lease
-		eventually(t, "another to get the key", func() bool {
+		harness.Eventually(t, "another to get the key", func() bool {
 			next, _ = other.TryAcquire(t.Context(), "job")
 			return next != nil
 		})
-		if l.Context().Err() == nil {
-			t.Error("another has the key, and the lease's context has not ended")
+		if ended := l.Context().Err() != nil; l.Err() == nil {
+			t.Error("another has the key, and the lease has not ended")
+		} else if !ended { // a timer ends it, in time in virtual time
+			harness.Missed(t, began, "another has the key, and the lease's context has not ended")
 		}
 		if next.Token() <= l.Token() {
 			t.Errorf("token %d came after %d", next.Token(), l.Token())
@@ -150,7 +155,7 @@ func TestAReleaseThatMeetsTheLossOfItsLeaseReturns(t *testing.T) {
 		released := make(chan error, 1)
 		go func() { released <- l.Release(context.Background()) }()
 		s.lose(l.t, "by a test")
-		err := receive(t, "the release", released)
+		err := harness.Receive(t, "the release", released)
 		if cause := l.Err(); cause == nil || errors.Is(cause, ErrLost) != errors.Is(err, ErrLost) {
 			t.Fatalf("the release returned %v, the lease ended by %v", err, cause)
 		}
@@ -171,7 +176,7 @@ func TestALostLeaseHasEndedWhenItsTenureIsSeenToBeGone(t *testing.T) {
 	waited := 0
 	for waited < 20 { // until lose stands before the end of the lease, with the tenure in hand
 		seen := false
-		eventually(t, "the loss to begin", func() bool {
+		harness.Eventually(t, "the loss to begin", func() bool {
 			if !s.mu.TryLock() {
 				waited++
 				return true
@@ -188,7 +193,7 @@ func TestALostLeaseHasEndedWhenItsTenureIsSeenToBeGone(t *testing.T) {
 		}
 	}
 	l.mu.Unlock()
-	receive(t, "the loss", lost)
+	harness.Receive(t, "the loss", lost)
 	if err := l.Err(); !errors.Is(err, ErrLost) {
 		t.Errorf("it ended by %v", err)
 	}

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAJobRunsToSuccessOnceOverAllProcesses(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		var runs, said atomic.Int64
 		var wg sync.WaitGroup
 		for range 3 {
@@ -52,7 +52,7 @@ func TestAJobRunsToSuccessOnceOverAllProcesses(t *testing.T) {
 }
 
 func TestAFailedRunIsRetriedByTheNextCallerAtOnce(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		a, b := lease(t, open(t, nodes, 0), Config{}), lease(t, open(t, nodes, 0), Config{})
 		bad := errors.New("bad")
 		if ran, err := a.RunOnce(t.Context(), "job", func(context.Context) error { return bad }, MinHold(time.Hour)); !ran || err != bad {
@@ -89,9 +89,9 @@ func TestMinHoldKeepsAFastRunFromBeingFollowed(t *testing.T) {
 	if ran, err := s.RunOnce(t.Context(), "job", func(context.Context) error { return nil }, MinHold(time.Hour)); !ran || err != nil {
 		t.Fatal(ran, err)
 	}
-	eventually(t, "it is forgotten that the job is done", func() bool { _, ok, err := s.Outcome(t.Context(), "job"); return err == nil && !ok })
+	harness.Eventually(t, "it is forgotten that the job is done", func() bool { _, ok, err := s.Outcome(t.Context(), "job"); return err == nil && !ok })
 	other := lease(t, open(t, nodes, 0), Config{})
-	eventually(t, "the other to be refused", func() bool { // one node may forget it a moment after a quorum
+	harness.Eventually(t, "the other to be refused", func() bool { // one node may forget it a moment after a quorum
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		ran, err := other.RunOnce(ctx, "job", func(context.Context) error { t.Error("it ran"); return nil })

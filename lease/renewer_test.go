@@ -19,42 +19,36 @@ import (
 // many acquires n leases.
 func many(t *testing.T, s *Leases, n int) []*Lease {
 	t.Helper()
-	all := make([]*Lease, n)
+	all, errs := make([]*Lease, n), make([]error, n)
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
 			for i := worker; i < n; i += 8 {
-				l, err := s.Try(t.Context(), fmt.Sprint("job", i), Request{})
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				all[i] = l
+				all[i], errs[i] = s.Try(t.Context(), fmt.Sprint("job", i), Request{})
 			}
 		})
 	}
 	wg.Wait()
-	if t.Failed() {
-		t.FailNow()
-	}
+	must(t, errors.Join(errs...))
 	return all
 }
 
 func TestTwoThousandLeasesAreRenewedWithoutAGoroutineForEach(t *testing.T) {
 	nodes := harness.Real(t, 3, redisserver.Options{}) // an embedded node pays for each key with each command
-	s := lease(t, open(t, nodes, 0), Config{TTL: 5 * time.Second, RenewEvery: time.Second})
+	s := lease(t, open(t, nodes, 0), steady)
+	began := time.Now()
 	acquire(t, s, "first", Request{})
 	before := runtime.NumGoroutine()
 	all := many(t, s, 2000)
 	if after := runtime.NumGoroutine(); after > before+20 {
 		t.Errorf("%d goroutines became %d", before, after)
 	}
-	goal := time.Now().Add(5 * time.Second)
+	goal := time.Now().Add(long) // later than every first deadline
 	for _, l := range all {
-		eventually(t, "every lease to be renewed", func() bool { return l.Deadline().After(goal) })
-		if err := l.Err(); err != nil {
-			t.Fatal(err)
-		}
+		harness.Eventually(t, "every lease to be renewed", func() bool {
+			stands(t, began, l)
+			return l.Deadline().After(goal)
+		})
 	}
 }
 
@@ -65,7 +59,7 @@ func TestRenewalsThatAreDueTogetherShareWrites(t *testing.T) {
 		s := lease(t, newMemory(t, 1).open(t, counted), Config{RenewEvery: time.Second})
 		all, first := make([]*Lease, n), make([]time.Time, n)
 		for i := range all {
-			all[i] = acquire(t, s, fmt.Sprint("job", i), Request{})
+			all[i] = acquireAtOnce(t, s, fmt.Sprint("job", i), Request{})
 			first[i] = all[i].Deadline()
 		}
 		before := counted.writes.Load()
@@ -158,8 +152,7 @@ func TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue(t *testing.T) {
 }
 
 func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), steady)
 		other := lease(t, open(t, nodes, nodeTimeout), steady)
 		l := acquire(t, s, "job", Request{})
@@ -169,14 +162,14 @@ func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
 		if cause := context.Cause(l.Context()); cause != why || l.Err() != why {
 			t.Errorf("the context ended by %v", cause)
 		}
-		if r := receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrClosed) {
+		if r := harness.Receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrClosed) {
 			t.Errorf("the wait ended by %v", r.err)
 		}
 		if _, err := s.TryAcquire(t.Context(), "free"); !errors.Is(err, ErrClosed) {
 			t.Errorf("a new lease: %v", err)
 		}
-		goal := l.Deadline().Add(time.Second)
-		eventually(t, "the lease to be renewed", func() bool { return l.Deadline().After(goal) })
+		goal := l.Deadline().Add(soon)
+		harness.Eventually(t, "the lease to be renewed", func() bool { return l.Deadline().After(goal) })
 		if _, err := other.TryAcquire(t.Context(), "job"); !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("while the work ends: %v", err)
 		}
@@ -188,7 +181,7 @@ func TestCancelEndsTheContextsAndKeepsTheKeys(t *testing.T) {
 }
 
 func TestALeaseThatIsGrantedWhileItsLeasesAreCancelledIsGivenBack(t *testing.T) {
-	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 1, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		p, err := s.plan(t.Context(), "job", Request{})
 		if err != nil {
@@ -198,14 +191,14 @@ func TestALeaseThatIsGrantedWhileItsLeasesAreCancelledIsGivenBack(t *testing.T) 
 		if _, err := s.attempt(t.Context(), p, false); !errors.Is(err, ErrClosed) {
 			t.Errorf("acquired: %v", err)
 		}
-		eventually(t, "the key to be given back", func() bool {
+		harness.Eventually(t, "the key to be given back", func() bool {
 			return harness.Client(t, nodes, 0).Exists(t.Context(), "lock:job").Val() == 0
 		})
 	})
 }
 
 func TestCloseReleasesEverythingAndMayBeCalledByMany(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
 		all := many(t, s, 20)
 		var wg sync.WaitGroup
@@ -233,8 +226,8 @@ func TestCloseReleasesEverythingAndMayBeCalledByMany(t *testing.T) {
 }
 
 func TestTheContextOfCloseBoundsOnlyTheWaiting(t *testing.T) {
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
-		s := lease(t, open(t, nodes, 250*time.Millisecond), Config{})
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
+		s := lease(t, open(t, nodes, soon), Config{})
 		l := acquire(t, s, "job", Request{})
 		for i := range 3 {
 			nodes.Pause(i)

@@ -18,13 +18,9 @@ func TestWhatALeaseStatesIsKeptForAsLongAsItStands(t *testing.T) {
 		const kept = time.Minute
 		s := lease(t, nodes.open(t, &gate{}), Config{CheckpointTTL: kept})
 		job, _ := resumed(t, s, "job")
-		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, job.Checkpoint(t.Context(), []byte("half")))
 		leader, err := s.Campaign(t.Context(), "boss", "anna")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		for range 20 {
 			time.Sleep(kept / 2)
 			for i, n := range nodes {
@@ -38,9 +34,7 @@ func TestWhatALeaseStatesIsKeptForAsLongAsItStands(t *testing.T) {
 		if now, ok, err := s.Leader(t.Context(), "boss"); !ok || err != nil || now.Candidate != "anna" || now.Token != leader.Token() {
 			t.Errorf("after ten minutes %+v leads, %v", now, err)
 		}
-		if err := job.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, job.Release(t.Context()))
 		time.Sleep(kept + time.Second)
 		if n := nodes[0]; n.Exists("{lock:job}:record") {
 			t.Error("it is kept after the lease has ended")
@@ -53,9 +47,7 @@ func TestANodeThatForgotIsToldAgainUntilItTakesIt(t *testing.T) {
 		nodes := newMemory(t, 3)
 		s := lease(t, nodes.open(t, &gate{}), Config{})
 		l, _ := resumed(t, s, "job")
-		if err := l.Checkpoint(t.Context(), []byte("half")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.Checkpoint(t.Context(), []byte("half")))
 		synctest.Wait()
 		const record = "{lock:job}:record"
 		nodes[2].FlushAll()
@@ -82,15 +74,11 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 		nodes := newMemory(t, 3)
 		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
 		l, _ := resumed(t, s, "job")
-		if err := l.Checkpoint(t.Context(), []byte("cleared")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, l.Checkpoint(t.Context(), []byte("cleared")))
 		synctest.Wait()
 		const record = "{lock:job}:record"
 		token, seq := nodes[2].HGet(record, "token"), nodes[2].HGet(record, "seq")
-		if err := errors.Join(l.ClearCheckpoint(t.Context()), l.Release(t.Context())); err != nil {
-			t.Fatal(err)
-		}
+		must(t, errors.Join(l.ClearCheckpoint(t.Context()), l.Release(t.Context())))
 		next, data := resumed(t, s, "job")
 		if data != "" {
 			t.Fatalf("after it was cleared there is %q", data)
@@ -108,9 +96,7 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 				t.Errorf("node %d was not told that there is none: it has %q", i, n.HGet(record, "data"))
 			}
 		}
-		if err := next.Release(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, next.Release(t.Context()))
 		if _, data := resumed(t, other, "job"); data != "" {
 			t.Errorf("the next lease finds %q", data)
 		}
@@ -119,48 +105,38 @@ func TestAClearedCheckpointDoesNotComeBackWhenNodesForget(t *testing.T) {
 
 // All nodes are restarted without their memory, one after another, while a holder works and a leader leads.
 func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		const ttl = 10 * time.Second
-		s := lease(t, openWith(t, nodes, cluster.Config{MaxTTL: ttl}), Config{TTL: ttl, RenewEvery: time.Second})
+		began := time.Now()
+		s := lease(t, openWith(t, nodes, cluster.Config{MaxTTL: ttl, NodeTimeout: soon}), Config{TTL: ttl, RenewEvery: soon})
 		job, _ := resumed(t, s, "job")
-		if err := job.Checkpoint(t.Context(), []byte("half")); err != nil {
-			t.Fatal(err)
-		}
+		must(t, job.Checkpoint(t.Context(), []byte("half")))
 		found, data := resumed(t, s, "found")
 		if data != "" || found.Checkpoint(t.Context(), []byte("before")) != nil || found.Release(t.Context()) != nil {
 			t.Fatal("no checkpoint was left behind")
 		}
 		found, _ = resumed(t, s, "found") // what this lease has it has not made itself
 		leader, err := s.Campaign(t.Context(), "boss", "anna")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		keys := []string{"lock:job", "lock:found", "lock:election:boss"}
 		for i := range nodes.Len() { // a lease that stands on a bare quorum survives no node that forgets
 			node := harness.Client(t, nodes, i)
-			eventually(t, "the node to have all keys", func() bool { return node.Exists(t.Context(), keys...).Val() == 3 })
+			harness.Eventually(t, "the node to have all keys", func() bool { return node.Exists(t.Context(), keys...).Val() == 3 })
 		}
 		for i := range nodes.Len() {
 			if err := nodes.Restart(i, true); err != nil {
 				t.Fatal(err)
 			}
 			node := harness.Client(t, nodes, i)
-			stand := func() {
-				t.Helper()
-				if err := errors.Join(job.Err(), found.Err(), leader.Err()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			eventually(t, "the node to be told what it has forgotten", func() bool {
-				stand()
+			harness.Eventually(t, "the node to be told what it has forgotten", func() bool {
+				stands(t, began, job, found, leader)
 				records := node.Exists(t.Context(), "{lock:job}:record", "{lock:found}:record", "{lock:election:boss}:record")
 				return records.Val()+node.Exists(t.Context(), keys...).Val() == 6
 			})
 			for _, key := range keys {
 				left := node.PTTL(t.Context(), key).Val()
-				eventually(t, "the node to be renewed, and so to count, before the next forgets", func() bool {
-					stand()
+				harness.Eventually(t, "the node to be renewed, and so to count, before the next forgets", func() bool {
+					stands(t, began, job, found, leader)
 					now := node.PTTL(t.Context(), key).Val()
 					defer func() { left = now }()
 					return now > left
@@ -173,11 +149,9 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 			t.Errorf("%+v leads, %v", now, err)
 		}
 		for _, l := range []*Lease{job, found} {
-			if err := l.Release(context.Background()); err != nil {
-				t.Error(err)
-			}
+			must(t, l.Release(context.Background()))
 		}
-		eventually(t, "the nodes to vote for a process that has not met them before", func() bool {
+		harness.Eventually(t, "the nodes to vote for a process that has not met them before", func() bool {
 			return !slices.ContainsFunc(c.Nodes(), func(n *cluster.Node) bool { return !n.Votes() })
 		})
 		for key, want := range map[string]string{"job": "half", "found": "before"} {

@@ -55,9 +55,7 @@ func (m memory) open(t *testing.T, g *gate) *cluster.Cluster {
 		})
 	}
 	c, err := cluster.Open(t.Context(), cluster.Config{Clients: clients, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		c.Close(context.Background())
 		for _, client := range clients {
@@ -73,9 +71,7 @@ func TestALeaseIsHeldForAsLongAsItsWorkLasts(t *testing.T) {
 		s := lease(t, nodes.open(t, &gate{}), Config{})
 		for range 2 { // the second when nothing has been held for a while
 			l, err := s.TryAcquire(t.Context(), "job")
-			if err != nil {
-				t.Fatal(err)
-			}
+			must(t, err)
 			time.Sleep(20 * time.Minute)
 			if err := l.Err(); err != nil {
 				t.Fatalf("after twenty minutes: %v", err)
@@ -88,9 +84,7 @@ func TestALeaseIsHeldForAsLongAsItsWorkLasts(t *testing.T) {
 					t.Errorf("node %d keeps the key for %v, with a TTL of %v", i, left, l.TTL())
 				}
 			}
-			if err := l.Release(t.Context()); err != nil {
-				t.Error(err)
-			}
+			must(t, l.Release(t.Context()))
 			time.Sleep(time.Minute)
 		}
 	})
@@ -101,9 +95,7 @@ func TestAReleaseKeepsTheKeyUntilTheWorkHasReturned(t *testing.T) {
 		nodes := newMemory(t, 3)
 		s := lease(t, nodes.open(t, &gate{}), Config{})
 		l, err := s.TryAcquire(t.Context(), "job")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		told, mayEnd := make(chan struct{}), make(chan struct{})
 		if err := l.Go(func(ctx context.Context) {
 			<-ctx.Done()
@@ -138,9 +130,7 @@ func TestALeaseEndsAtItsDeadlineAlsoWhileARenewalIsUnderWay(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
 		l, err := s.TryAcquire(t.Context(), "job")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		ctx, deadline := l.Context(), l.Deadline()
 		// A round is begun, and never answered: it is not sent.
 		if _, renew, _ := s.due(time.Now().Add(l.TTL()/2), false); len(renew) != 1 {
@@ -159,9 +149,7 @@ func TestALeaseThatIsCutOffEndsJustBeforeItsDeadlineAndBeforeAnotherGetsTheKey(t
 		s := lease(t, nodes.open(t, cable), Config{})
 		other := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
 		l, err := s.TryAcquire(t.Context(), "job")
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		time.Sleep(time.Minute)
 		cable.cut()
 		got := make(chan time.Time)

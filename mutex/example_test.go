@@ -28,7 +28,7 @@ func start() (nodes *embedded.Nodes, c *cluster.Cluster, stop func()) {
 
 // connect makes what would be another process.
 func connect(nodes *embedded.Nodes) *cluster.Cluster {
-	c, err := cluster.Open(context.Background(), cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.DiscardHandler)})
+	c, err := cluster.Open(context.Background(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: 3 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // extend runs one round and waits for its verdict.
 func extend(t testing.TB, h *Hold, ttl time.Duration) Verdict {
 	t.Helper()
-	return receive(t, "the verdict", round(h, ttl))
+	return harness.Receive(t, "the verdict", round(h, ttl))
 }
 
 func round(h *Hold, ttl time.Duration) <-chan Verdict {
@@ -35,7 +36,7 @@ func TestExtendMovesTheDeadlineFromTheStartOfTheRound(t *testing.T) {
 		}
 		passed(after.Add(30 * time.Millisecond))
 		r.resume(0, 1, 2)
-		if v := receive(t, "the verdict", verdict); v != Extended {
+		if v := harness.Receive(t, "the verdict", verdict); v != Extended {
 			t.Fatalf("verdict = %v", v)
 		}
 		from, to := cluster.Deadline(before, 50*time.Second), cluster.Deadline(after, 50*time.Second)
@@ -45,7 +46,7 @@ func TestExtendMovesTheDeadlineFromTheStartOfTheRound(t *testing.T) {
 		if h.TTL() != 50*time.Second {
 			t.Errorf("TTL = %v", h.TTL())
 		}
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		for i := range 3 {
 			if got := r.clients[i].PTTL(context.Background(), "lock:k").Val(); got <= 30*time.Second {
 				t.Errorf("node %d keeps the key for %v", i, got)
@@ -64,7 +65,7 @@ func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 		if v := extend(t, h, 30*time.Second); v != Extended {
 			t.Fatalf("two of five nodes forgot: verdict = %v, want Extended", v)
 		}
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		if got, want := results(h), []Result{Healed, Healed, Granted, Granted, Granted}; !slices.Equal(got, want) {
 			t.Errorf("answers = %v, want %v", got, want)
 		}
@@ -75,7 +76,7 @@ func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 		if v := extend(t, h, 30*time.Second); v != Extended {
 			t.Fatalf("in the next round: verdict = %v, want Extended", v)
 		}
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		r.flush(0, 1, 2)
 		before := h.Deadline()
 		if v := extend(t, h, 30*time.Second); v != Over {
@@ -84,7 +85,7 @@ func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 		if h.Deadline() != before {
 			t.Error("the deadline moved")
 		}
-		eventually(t, "all have answered", h.landed) // and have the key, again
+		harness.Eventually(t, "all have answered", h.landed) // and have the key, again
 		asked := r.scripts(4)
 		if v := extend(t, h, 30*time.Second); v != Over || h.Deadline() != before || r.scripts(4) != asked {
 			t.Errorf("a round after the hold was over: %v", v)
@@ -92,7 +93,7 @@ func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
 			t.Errorf("release = %v", err)
 		}
-		eventually(t, "all is given back", func() bool { return len(r.having("lock:k")) == 0 })
+		harness.Eventually(t, "all is given back", func() bool { return len(r.having("lock:k")) == 0 })
 	})
 }
 
@@ -106,7 +107,7 @@ func TestAKeyTakenOnAMajorityIsOver(t *testing.T) {
 		if v := extend(t, h, 30*time.Second); v != Extended {
 			t.Errorf("taken on two of five: %v", v)
 		}
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		r.set(4, "lock:k", "another's", time.Minute)
 		err := h.ExtendNow(context.Background(), 30*time.Second)
 		lost := as[*LostError](t, err)
@@ -121,7 +122,7 @@ func TestAKeyTakenOnAMajorityIsOver(t *testing.T) {
 		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
 			t.Errorf("release: %v", err)
 		}
-		eventually(t, "what was ours is released", func() bool { return slices.Equal(r.having("lock:k"), []int{0, 1, 4}) })
+		harness.Eventually(t, "what was ours is released", func() bool { return slices.Equal(r.having("lock:k"), []int{0, 1, 4}) })
 	})
 }
 
@@ -145,13 +146,11 @@ func TestSilenceIsUndecidedAndTheDeadlineStands(t *testing.T) {
 			t.Error("the deadline moved")
 		}
 		r.resume(0, 1, 2)
-		eventually(t, "the nodes are back and the hold is extended", func() bool { return extend(t, h, 30*time.Second) == Extended })
+		harness.Eventually(t, "the nodes are back and the hold is extended", func() bool { return extend(t, h, 30*time.Second) == Extended })
 		if !h.Deadline().After(before) {
 			t.Error("the deadline has not moved")
 		}
-		if err := h.Release(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(context.Background()))
 		r.goneEverywhere(c, "lock:k")
 	})
 }
@@ -166,7 +165,7 @@ func TestAShorterTTLShortensAtOnce(t *testing.T) {
 			t.Errorf("the deadline is %v too late", h.Deadline().Sub(latest))
 		}
 		r.resume(0, 1, 2)
-		if v := receive(t, "the verdict", verdict); v != Extended {
+		if v := harness.Receive(t, "the verdict", verdict); v != Extended {
 			t.Errorf("verdict = %v", v)
 		}
 		_ = h.Release(context.Background())
@@ -176,7 +175,7 @@ func TestAShorterTTLShortensAtOnce(t *testing.T) {
 func TestAnswersAfterTheDeadlineAreTooLate(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 200 * time.Millisecond})
+		red := r.redlock(c, Config{TTL: 2 * time.Second})
 		warm(t, red)
 		for _, now := range []bool{true, false} {
 			h := acquireEverywhere(t, red, "k", Request{})
@@ -195,7 +194,7 @@ func TestAnswersAfterTheDeadlineAreTooLate(t *testing.T) {
 			passed(deadline)
 			r.resume(0, 1, 2)
 			// If the round of ExtendNow is under way still, no node is asked.
-			if v := receive(t, "the verdict", verdict); v != Late && !(now && v == Undecided) {
+			if v := harness.Receive(t, "the verdict", verdict); v != Late && !(now && v == Undecided) {
 				t.Errorf("verdict = %v", v)
 			}
 			if h.Deadline() != deadline {
@@ -204,7 +203,7 @@ func TestAnswersAfterTheDeadlineAreTooLate(t *testing.T) {
 			if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
 				t.Errorf("release: %v", err)
 			}
-			eventually(t, "the key is given back", func() bool { return len(r.having("lock:k")) == 0 })
+			harness.Eventually(t, "the key is given back", func() bool { return len(r.having("lock:k")) == 0 })
 		}
 		r.goneEverywhere(c, "lock:k")
 	})
@@ -219,30 +218,28 @@ func TestARoundThatWasReplacedDoesNotCount(t *testing.T) {
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(2, 3, 4)
 		first := round(h, 30*time.Second)
-		eventually(t, "two nodes have answered", func() bool {
+		harness.Eventually(t, "two nodes have answered", func() bool {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.members[0].flying == 0 && h.members[1].flying == 0
 		})
 		second := round(h, 5*time.Second)
 		short := h.Deadline()
-		if v := receive(t, "the first verdict", first); v != Undecided {
+		if v := harness.Receive(t, "the first verdict", first); v != Undecided {
 			t.Errorf("the round that was replaced: %v", v)
 		}
-		if v := receive(t, "the second verdict", second); v != Undecided {
+		if v := harness.Receive(t, "the second verdict", second); v != Undecided {
 			t.Errorf("the round that could ask two nodes only: %v", v)
 		}
 		r.resume(2, 3, 4)
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		if h.Deadline() != short {
 			t.Errorf("the deadline moved by %v on the word of nodes of two rounds", h.Deadline().Sub(short))
 		}
 		if len(first)+len(second) > 0 {
 			t.Error("a round was settled twice")
 		}
-		if err := h.Release(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(context.Background()))
 		r.goneEverywhere(c, "lock:k")
 	})
 }
@@ -261,15 +258,15 @@ func TestAnswersToARoundThatWasReplacedDoNotCountWhileTheNextIsUnderWay(t *testi
 		}
 		r.pause(2, 3, 4)
 		first := round(h, 30*time.Second)
-		eventually(t, "two nodes have answered", answered(0, 1))
+		harness.Eventually(t, "two nodes have answered", answered(0, 1))
 		r.pause(0)
 		second := round(h, 5*time.Second)
 		short := h.Deadline()
-		if v := receive(t, "the first verdict", first); v != Undecided {
+		if v := harness.Receive(t, "the first verdict", first); v != Undecided {
 			t.Errorf("the round that was replaced: %v", v)
 		}
 		r.resume(2, 3, 4)
-		eventually(t, "the others have answered the first round", answered(1, 2, 3, 4))
+		harness.Eventually(t, "the others have answered the first round", answered(1, 2, 3, 4))
 		if h.Deadline() != short {
 			t.Errorf("the deadline moved by %v on answers to the round that was replaced", h.Deadline().Sub(short))
 		}
@@ -277,12 +274,10 @@ func TestAnswersToARoundThatWasReplacedDoNotCountWhileTheNextIsUnderWay(t *testi
 			t.Error("the round that was replaced was settled twice")
 		}
 		r.resume(0)
-		if v := receive(t, "the second verdict", second); v != Undecided {
+		if v := harness.Receive(t, "the second verdict", second); v != Undecided {
 			t.Errorf("the round that could ask two nodes only: %v", v)
 		}
-		if err := h.Release(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(context.Background()))
 		r.goneEverywhere(c, "lock:k")
 	})
 }
@@ -298,7 +293,7 @@ func TestAHoldThatWasFoundOverIsNotRevivedByNodesThatHealed(t *testing.T) {
 			if v := extend(t, h, 30*time.Second); v != Over {
 				t.Errorf("round %d: %v", i, v)
 			}
-			eventually(t, "all have answered", h.landed)
+			harness.Eventually(t, "all have answered", h.landed)
 		}
 		if err := h.Release(context.Background()); !errors.Is(err, ErrLost) {
 			t.Errorf("release: %v", err)
@@ -323,17 +318,15 @@ func TestExtendNowSaysWhyNot(t *testing.T) {
 		if err := h.ExtendNow(dead, 30*time.Second); !errors.Is(err, context.Canceled) || r.scripts(0) != before {
 			t.Errorf("dead context: %v, and %d requests", err, r.scripts(0)-before)
 		}
-		if err := h.ExtendNow(ctx, 30*time.Second); err != nil {
-			t.Error(err)
-		}
-		eventually(t, "the third answer", h.landed)
+		must(t, h.ExtendNow(ctx, 30*time.Second))
+		harness.Eventually(t, "the third answer", h.landed)
 		r.pause(0, 1, 2)
 		cancelled, cancel := context.WithCancel(ctx)
 		extending := watch(cancelled)
 		failed := async(func() error { return h.ExtendNow(extending, 30*time.Second) })
-		receive(t, "it waits", extending.waiting)
+		harness.Receive(t, "it waits", extending.waiting)
 		cancel()
-		if err := receive(t, "the error", failed); !errors.Is(err, context.Canceled) {
+		if err := harness.Receive(t, "the error", failed); !errors.Is(err, context.Canceled) {
 			t.Errorf("cancelled: %v", err)
 		}
 		quorum := as[*cluster.QuorumError](t, h.ExtendNow(ctx, 30*time.Second)) // nobody is asked again yet
@@ -341,13 +334,9 @@ func TestExtendNowSaysWhyNot(t *testing.T) {
 			t.Errorf("%+v", quorum)
 		}
 		r.resume(0, 1, 2)
-		eventually(t, "the answers", h.landed)
-		if err := h.ExtendNow(ctx, 30*time.Second); err != nil {
-			t.Error(err)
-		}
-		if err := h.Release(ctx); err != nil {
-			t.Error(err)
-		}
+		harness.Eventually(t, "the answers", h.landed)
+		must(t, h.ExtendNow(ctx, 30*time.Second))
+		must(t, h.Release(ctx))
 		r.goneEverywhere(c, "lock:k")
 		before = r.scripts(0)
 		if err := h.ExtendNow(ctx, 30*time.Second); !errors.Is(err, ErrReleased) {
@@ -377,11 +366,9 @@ func TestReleaseDuringARoundLeavesNothing(t *testing.T) {
 		if v := extend(t, h, 30*time.Second); v != Extended {
 			t.Fatalf("verdict = %v", v)
 		}
-		if err := h.Release(ctx); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(ctx))
 		r.resume(2)
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		if got := results(h)[2]; got != Healed {
 			t.Errorf("the node that had refused: %v, want healed", got)
 		}
@@ -401,16 +388,14 @@ func TestReleaseDuringARoundThatFindsTheKeyTakenEnds(t *testing.T) {
 		r.pause(0, 1, 2)
 		waiting := watch(ctx)
 		extended := async(func() error { return h.ExtendNow(waiting, 30*time.Second) })
-		receive(t, "the round is under way", waiting.waiting)
-		if err := h.StartRelease(); err != nil {
-			t.Fatal(err)
-		}
-		if err := receive(t, "the end of the round", extended); !errors.Is(err, ErrReleased) {
+		harness.Receive(t, "the round is under way", waiting.waiting)
+		must(t, h.StartRelease())
+		if err := harness.Receive(t, "the end of the round", extended); !errors.Is(err, ErrReleased) {
 			t.Errorf("ExtendNow = %v", err)
 		}
 		released := async(func() error { return h.AwaitRelease(ctx) })
 		r.resume(0, 1, 2)
-		if err := receive(t, "the end of the release", released); !errors.Is(err, ErrLost) {
+		if err := harness.Receive(t, "the end of the release", released); !errors.Is(err, ErrLost) {
 			t.Errorf("Release = %v", err)
 		}
 	})
@@ -439,7 +424,7 @@ func TestExtendBringsTheKeyToNodesThatWereNotAsked(t *testing.T) {
 		c := r.open()
 		red := r.redlock(c, Config{TTL: 30 * time.Second})
 		r.Stop(2)
-		eventually(t, "it is known to be down", func() bool {
+		harness.Eventually(t, "it is known to be down", func() bool {
 			h := acquireEverywhere(t, red, "other", Request{})
 			_ = h.Release(context.Background())
 			return !c.Status()[2].Up
@@ -457,12 +442,10 @@ func TestExtendBringsTheKeyToNodesThatWereNotAsked(t *testing.T) {
 		if err := r.Restart(2, true); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it has the key", func() bool {
+		harness.Eventually(t, "it has the key", func() bool {
 			return extend(t, h, 30*time.Second) == Extended && slices.Equal(r.having("lock:k"), []int{0, 1, 2})
 		})
-		if err := h.Release(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(context.Background()))
 		r.goneEverywhere(c, "lock:k")
 	})
 }

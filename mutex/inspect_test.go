@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func inspect(t testing.TB, red *Redlock, key string) Inspection {
@@ -41,10 +42,8 @@ func TestAnInspectionSaysWhoHasALock(t *testing.T) {
 		if text := fmt.Sprintf("%+v", i.Holder); strings.Contains(text, red.c.Process()) {
 			t.Errorf("%s is enough to release it", text)
 		}
-		if err := h.Release(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "it is free", func() bool { return inspect(t, looker, "k").State == Free })
+		must(t, h.Release(context.Background()))
+		harness.Eventually(t, "it is free", func() bool { return inspect(t, looker, "k").State == Free })
 	})
 }
 
@@ -52,7 +51,7 @@ func TestAnInspectionNamesWhoWaits(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		red, other := r.redlock(nil, Config{TTL: 30 * time.Second}), r.redlock(nil, Config{})
 		acquireEverywhere(t, red, "k", Request{})
-		opened(t, "the mailbox stands", other.c.Listen(deafEar{}))
+		harness.Receive(t, "the mailbox stands", other.c.Listen(deafEar{}))
 		began := time.Now().Add(-time.Minute) // clocks of nodes may differ a little
 		if _, err := other.Acquire(context.Background(), "k", Request{Queue: true}); !errors.Is(err, ErrNotAcquired) {
 			t.Fatal(err)
@@ -71,23 +70,12 @@ func (deafEar) Message(*cluster.Node, string) bool { return false }
 func (deafEar) Unclaimed(*cluster.Node, string)    {}
 func (deafEar) Gap(*cluster.Node)                  {}
 
-func opened(t testing.TB, what string, ch <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-ch:
-	case <-time.After(patience):
-		t.Fatalf("in vain: waited %v until %s", patience, what)
-	}
-}
-
 // What is not ours is shown as such, does not make an inspection fail, and is not taken for a lock that could be let go.
 func TestForeignAndForgedValuesAreShownAsSuch(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		red, ctx := r.redlock(nil, Config{}), context.Background()
 		m := Redsync(r.open()).NewMutex("lock:sync", redsync.WithExpiry(30*time.Second))
-		if err := m.Lock(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, m.Lock())
 		for _, c := range r.clients {
 			pipe := c.Pipeline()
 			pipe.Set(ctx, "lock:foreign", "who knows", 0)

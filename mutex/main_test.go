@@ -1,19 +1,14 @@
 package mutex
 
 import (
-	"context"
 	"testing"
 
-	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
+	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// silence keeps go-redis from printing that nodes were stopped, as they are all the time here.
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
-
 func TestMain(m *testing.M) {
-	redis.SetLogger(silence{})
-	goleak.VerifyTestMain(m)
+	logging.Disable() // it would print that nodes were stopped, as they are all the time here
+	harness.Main(m)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestMutexByHand(t *testing.T) {
@@ -30,7 +31,7 @@ func TestMutexByHand(t *testing.T) {
 		if token <= 0 || !until.After(time.Now()) {
 			t.Errorf("held: token %d, until %v", token, until)
 		}
-		eventually(t, "all nodes have the value", func() bool {
+		harness.Eventually(t, "all nodes have the value", func() bool {
 			return r.get(0, "lock:k") == value && r.get(1, "lock:k") == value && r.get(2, "lock:k") == value
 		})
 		if err := m.TryLock(ctx); !errors.Is(err, ErrNotAcquired) {
@@ -42,18 +43,14 @@ func TestMutexByHand(t *testing.T) {
 		if err := m.Extend(ctx); err != nil || !m.Until().After(until) || m.Token() != token {
 			t.Errorf("extend: %v, until moved by %v, token by %d", err, m.Until().Sub(until), m.Token()-token)
 		}
-		if err := m.Unlock(ctx); err != nil {
-			t.Error(err)
-		}
+		must(t, m.Unlock(ctx))
 		if m.Token() != 0 || m.Value() != "" || !m.Until().IsZero() {
 			t.Errorf("unlocked: token %d, value %q, until %v", m.Token(), m.Value(), m.Until())
 		}
 		if err := m.Lock(ctx); err != nil || m.Token() <= token {
 			t.Errorf("again: %v, token %d after %d", err, m.Token(), token)
 		}
-		if err := m.Unlock(ctx); err != nil {
-			t.Error(err)
-		}
+		must(t, m.Unlock(ctx))
 		r.goneEverywhere(c, "lock:k")
 	})
 }
@@ -71,18 +68,14 @@ func TestTwoMutexesExcludeEachOther(t *testing.T) {
 			t.Errorf("the second Mutex: %v", err)
 		}
 		locked := async(func() error { return b.Lock(ctx) })
-		if err := a.Unlock(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := receive(t, "the second gets it", locked); err != nil {
+		must(t, a.Unlock(ctx))
+		if err := harness.Receive(t, "the second gets it", locked); err != nil {
 			t.Fatal(err)
 		}
 		if err := a.TryLock(ctx); !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("the first Mutex: %v", err)
 		}
-		if err := b.Unlock(ctx); err != nil {
-			t.Error(err)
-		}
+		must(t, b.Unlock(ctx))
 		r.goneEverywhere(c, "lock:k")
 	})
 }
@@ -91,9 +84,7 @@ func TestLockTakesAKeyThatExpires(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		h := acquireEverywhere(t, r.redlock(nil, Config{}), "k", Request{TTL: 150 * time.Millisecond}) // and its process is no more
 		m := New(r.open(), "k", Config{})
-		if err := m.Lock(context.Background()); err != nil {
-			t.Fatal(err)
-		}
+		must(t, m.Lock(context.Background()))
 		if time.Now().Before(h.Deadline()) || m.Token() <= h.Token() {
 			t.Errorf("taken %v before the deadline, with token %d after %d", time.Until(h.Deadline()), m.Token(), h.Token())
 		}
@@ -105,9 +96,7 @@ func TestLockEndsWithItsContext(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		a, b := New(r.open(), "k", Config{Owner: "me"}), New(r.open(), "k", Config{})
-		if err := a.Lock(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, a.Lock(ctx))
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
 		if err := b.Lock(short); !errors.Is(err, context.DeadlineExceeded) {
@@ -124,9 +113,7 @@ func TestLockEndsWithItsContext(t *testing.T) {
 		if err := a.Unlock(short); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Unlock = %v", err)
 		}
-		if err := b.Lock(ctx); err != nil { // it was given back all the same
-			t.Error(err)
-		}
+		must(t, b.Lock(ctx)) // it was given back all the same
 		_ = b.Unlock(ctx)
 	})
 }
@@ -136,20 +123,14 @@ func TestLockDoesNotKeepTheHolderFromUnlocking(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		m := New(r.open(), "k", Config{TTL: 50 * time.Second})
-		if err := m.Lock(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, m.Lock(ctx))
 		first := m.Value()
 		waiting := watch(ctx)
 		locked := async(func() error { return m.Lock(waiting) })
-		receive(t, "the second waits", waiting.waiting)
-		if err := m.Extend(ctx); err != nil {
-			t.Error(err)
-		}
-		if err := receive(t, "the first unlocks", async(func() error { return m.Unlock(ctx) })); err != nil {
-			t.Error(err)
-		}
-		if err := receive(t, "the second locks", locked); err != nil || m.Value() == first {
+		harness.Receive(t, "the second waits", waiting.waiting)
+		must(t, m.Extend(ctx))
+		must(t, harness.Receive(t, "the first unlocks", async(func() error { return m.Unlock(ctx) })))
+		if err := harness.Receive(t, "the second locks", locked); err != nil || m.Value() == first {
 			t.Errorf("%v; still the first hold: %t", err, m.Value() == first)
 		}
 		_ = m.Unlock(ctx)
@@ -161,10 +142,8 @@ func TestAMutexThatExpiredIsNotHeldAnyMore(t *testing.T) {
 		ctx := context.Background()
 		c := r.open()
 		warm(t, r.redlock(c, Config{})) // or a release may come behind the next acquire
-		m := New(c, "k", Config{TTL: 30 * time.Millisecond})
-		if err := m.Lock(ctx); err != nil {
-			t.Fatal(err)
-		}
+		m := New(c, "k", Config{TTL: time.Second})
+		must(t, m.Lock(ctx))
 		token := m.Token()
 		passed(m.Until())
 		if err := m.Extend(ctx); !errors.Is(err, ErrLost) {
@@ -192,11 +171,9 @@ func TestAMutexThatIsTakenIsLost(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		m := New(r.open(), "k", Config{})
-		if err := m.Lock(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, m.Lock(ctx))
 		h := m.current()
-		eventually(t, "all have answered", h.landed)
+		harness.Eventually(t, "all have answered", h.landed)
 		r.flush(0, 1)
 		if err := m.Extend(ctx); !errors.Is(err, ErrLost) {
 			t.Errorf("Extend = %v", err)
@@ -204,7 +181,7 @@ func TestAMutexThatIsTakenIsLost(t *testing.T) {
 		if err := m.Unlock(ctx); !errors.Is(err, ErrReleased) {
 			t.Errorf("Unlock = %v", err)
 		}
-		eventually(t, "what was left is given back", func() bool { return len(r.having("lock:k")) == 0 })
+		harness.Eventually(t, "what was left is given back", func() bool { return len(r.having("lock:k")) == 0 })
 	})
 }
 
@@ -232,13 +209,13 @@ func TestMutexesUnderContention(t *testing.T) {
 		clusters := []*cluster.Cluster{r.open(), r.open()}
 		mutexes := []*Mutex{New(clusters[0], "k", Config{}), New(clusters[0], "k", Config{}), New(clusters[1], "k", Config{})}
 		var inside, counter int
+		var errs [6]error
 		var wg sync.WaitGroup
-		for i := range 6 {
+		for i := range errs {
 			wg.Go(func() {
 				m := mutexes[i%3]
 				for range 5 {
-					if err := m.Lock(ctx); err != nil {
-						t.Error(err)
+					if errs[i] = m.Lock(ctx); errs[i] != nil {
 						return
 					}
 					inside++ // without the lock the race detector would see it
@@ -247,13 +224,14 @@ func TestMutexesUnderContention(t *testing.T) {
 					}
 					counter++
 					inside--
-					if err := m.Unlock(ctx); err != nil {
-						t.Error(err)
+					if errs[i] = m.Unlock(ctx); errs[i] != nil {
+						return
 					}
 				}
 			})
 		}
 		wg.Wait()
+		must(t, errors.Join(errs[:]...))
 		if counter != 30 {
 			t.Errorf("counter = %d", counter)
 		}

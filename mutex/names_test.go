@@ -153,15 +153,13 @@ func TestValuesAreNeverUsedTwice(t *testing.T) {
 		seen := map[string]bool{}
 		for range 2 { // also by two Redlocks of one process, whose locks exclude each other
 			red := r.redlock(c, Config{})
-			for range 100 {
+			for range 30 {
 				h := acquire(t, red, "k", Request{})
 				if seen[h.Value()] {
 					t.Fatalf("%q was used before", h.Value())
 				}
 				seen[h.Value()] = true
-				if err := h.Release(context.Background()); err != nil {
-					t.Fatal(err)
-				}
+				must(t, h.Release(context.Background()))
 			}
 		}
 	})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
@@ -15,11 +16,9 @@ func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
 		ctx := context.Background()
 		c := r.open()
 		red := r.redlock(c, Config{TTL: 30 * time.Second})
-		for range 20 {
+		for range 8 {
 			h := acquire(t, red, "k", Request{})
-			if err := h.Release(ctx); err != nil {
-				t.Fatal(err)
-			}
+			must(t, h.Release(ctx))
 			if err := h.Release(ctx); !errors.Is(err, ErrReleased) {
 				t.Errorf("a second release: %v", err)
 			}
@@ -28,7 +27,7 @@ func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
 			}
 			h = acquire(t, red, "k", Request{}) // others can have it as soon as Release has returned
 			h.GiveUp(errors.New("for a test"))
-			eventually(t, "what was given up is given back", func() bool { return len(r.having("lock:k")) == 0 })
+			harness.Eventually(t, "what was given up is given back", func() bool { return len(r.having("lock:k")) == 0 })
 		}
 		r.goneEverywhere(c, "lock:k")
 	})
@@ -40,9 +39,7 @@ func TestReleaseWaitsForNoMoreThanAQuorum(t *testing.T) {
 		red := r.redlock(c, Config{TTL: 30 * time.Second})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 4)
-		if err := h.Release(context.Background()); err != nil {
-			t.Error(err)
-		}
+		must(t, h.Release(context.Background()))
 		r.resume(0, 4)
 		r.goneEverywhere(c, "lock:k")
 	})
@@ -88,7 +85,7 @@ func TestReleaseOfWhatIsNotOursAnyMoreIsALoss(t *testing.T) {
 			if err := h.Release(ctx); errors.Is(err, ErrLost) != tc.lost || (err == nil) == tc.lost {
 				t.Errorf("gone on %v, taken on %v: %v", tc.gone, tc.taken, err)
 			}
-			eventually(t, "ours is released, and nothing else", func() bool { return slices.Equal(r.having("lock:k"), tc.taken) })
+			harness.Eventually(t, "ours is released, and nothing else", func() bool { return slices.Equal(r.having("lock:k"), tc.taken) })
 		}
 	})
 }
@@ -103,11 +100,9 @@ func TestOneNodeThatHadTheKeyDoesNotMakeARelease(t *testing.T) {
 			r.clients[i].Del(ctx, "lock:k")
 		}
 		r.pause(0, 1, 2, 3, 4)
-		if err := h.StartRelease(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.StartRelease())
 		r.resume(0, 1, 2, 3, 4)
-		eventually(t, "all have answered", func() bool {
+		harness.Eventually(t, "all have answered", func() bool {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.release.open == 0
@@ -171,17 +166,13 @@ func TestANodeThatMissedAShorterTTLIsReleasedWhenItIsBack(t *testing.T) {
 		red := r.redlock(c, Config{TTL: 50 * time.Second})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.Stop(2)
-		eventually(t, "it is known to be down", func() bool {
+		harness.Eventually(t, "it is known to be down", func() bool {
 			acquireEverywhere(t, red, "other", Request{}).GiveUp(errors.New("for a test"))
 			return !c.Status()[2].Up
 		})
-		if err := h.ExtendNow(ctx, 100*time.Millisecond); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Release(ctx); err != nil {
-			t.Fatal(err)
-		}
-		passed(time.Now().Add(150 * time.Millisecond))
+		must(t, h.ExtendNow(ctx, 2*time.Second))
+		must(t, h.Release(ctx))
+		passed(time.Now().Add(2 * time.Second))
 		if err := r.Restart(2, false); err != nil {
 			t.Fatal(err)
 		}
@@ -201,16 +192,14 @@ func TestReleaseEndsWithTheLastStraggler(t *testing.T) {
 		h := acquire(t, red, "k", Request{})
 		r.clients[1].Del(ctx, "lock:k") // a list instead: the release fails there
 		r.clients[1].RPush(ctx, "lock:k", "x")
-		if err := h.StartRelease(); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "two nodes have answered", func() bool {
+		must(t, h.StartRelease())
+		harness.Eventually(t, "two nodes have answered", func() bool {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			return h.release.open == 1
 		})
 		r.resume(2)
-		if err := receive(t, "the end of the release", async(func() error { return h.AwaitRelease(ctx) })); err != nil {
+		if err := harness.Receive(t, "the end of the release", async(func() error { return h.AwaitRelease(ctx) })); err != nil {
 			t.Errorf("release = %v", err)
 		}
 	})
@@ -223,27 +212,23 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 		waiter := r.redlock(nil, Config{TTL: 30 * time.Second})
 		passer := r.redlock(nil, Config{TTL: 30 * time.Second})
 		mail := &letters{came: make(chan string, 100)}
-		receive(t, "the mailbox", waiter.c.Listen(mail))
+		harness.Receive(t, "the mailbox", waiter.c.Listen(mail))
 		defer waiter.c.Unlisten(mail)
 		held := &letters{came: make(chan string, 100)}
-		receive(t, "the mailbox", holder.c.Listen(held))
+		harness.Receive(t, "the mailbox", holder.c.Listen(held))
 		defer holder.c.Unlisten(held)
 
 		h := acquireEverywhere(t, holder, "k", Request{})
 		w, err := waiter.newHold("k", Request{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		w.ask(true)
-		eventually(t, "all nodes have refused and queued", w.landed)
-		if m, ok := ParseMessage(receive(t, "the holder hears of it", held.came)); !ok || m != (Message{Lock: "lock:k"}) {
+		harness.Eventually(t, "all nodes have refused and queued", w.landed)
+		if m, ok := ParseMessage(harness.Receive(t, "the holder hears of it", held.came)); !ok || m != (Message{Lock: "lock:k"}) {
 			t.Errorf("message %+v", m)
 		}
-		if err := h.Release(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.Release(ctx))
 		for range 3 {
-			if m, ok := ParseMessage(receive(t, "the waiter is woken", mail.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
+			if m, ok := ParseMessage(harness.Receive(t, "the waiter is woken", mail.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
 				t.Errorf("message %+v", m)
 			}
 		}
@@ -253,7 +238,7 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 		won := acquireEverywhere(t, waiter, "k", Request{})
 		won.StepOut(false)
 		_ = won.Release(ctx)
-		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
+		harness.Eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
 		for i := range 3 {
 			if keys := nodeKeys(r, i, "{lock:k}:*"); !slices.Equal(keys, []string{"{lock:k}:fence"}) {
 				t.Errorf("node %d keeps %v", i, keys)
@@ -262,36 +247,34 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 		// Who steps out of the queues after it has released, and was given the turn again by that, passes it on.
 		next := r.redlock(nil, Config{})
 		after := &letters{came: make(chan string, 100)}
-		receive(t, "the mailbox", next.Cluster().Listen(after))
+		harness.Receive(t, "the mailbox", next.Cluster().Listen(after))
 		defer next.Cluster().Unlisten(after)
 		h = acquireEverywhere(t, holder, "k", Request{})
 		for _, who := range []*Redlock{waiter, next} {
 			w, _ = who.newHold("k", Request{})
 			w.ask(true)
-			eventually(t, "all nodes have refused and queued", w.landed)
+			harness.Eventually(t, "all nodes have refused and queued", w.landed)
 		}
 		_ = h.Release(ctx)
 		won = acquireEverywhere(t, waiter, "k", Request{})
-		if err := won.Release(ctx); err != nil {
-			t.Fatal(err)
-		}
+		must(t, won.Release(ctx))
 		won.StepOut(false)
 		for range 3 {
-			if m, ok := ParseMessage(receive(t, "the next is woken", after.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
+			if m, ok := ParseMessage(harness.Receive(t, "the next is woken", after.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
 				t.Errorf("message %+v", m)
 			}
 		}
 		next.Leave("k")
-		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
-		eventually(t, "nobody's turn is it", func() bool { return len(r.having("{lock:k}:next")) == 0 })
+		harness.Eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
+		harness.Eventually(t, "nobody's turn is it", func() bool { return len(r.having("{lock:k}:next")) == 0 })
 		// Who queued and gives up leaves the queues.
 		h = acquireEverywhere(t, holder, "k", Request{})
 		w, _ = waiter.newHold("k", Request{})
 		w.ask(true)
-		eventually(t, "all nodes have refused and queued", w.landed)
+		harness.Eventually(t, "all nodes have refused and queued", w.landed)
 		waiter.Leave("k")
 		waiter.LeaveLock("lock:k", waiter.c.Nodes()[0])
-		eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
+		harness.Eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
 		_ = h.Release(ctx)
 	})
 }

@@ -2,6 +2,7 @@ package mutex
 
 import (
 	"errors"
+	"log/slog"
 	"math"
 	"testing"
 	"time"
@@ -138,7 +139,7 @@ func TestAKeyThatExpiredWhileTheNodeAnsweredIsFreeNow(t *testing.T) {
 // Whatever the nodes answer to whatever step: nothing panics, the attempt ends, and it is won only if a quorum granted.
 func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 	s := harness.Embedded(f, 3)
-	c, err := cluster.Open(f.Context(), cluster.Config{URLs: s.URLs()})
+	c, err := cluster.Open(f.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 3 * time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -150,9 +151,7 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 	addHostile(f)
 	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
 		h, err := red.newHold("k", Request{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		must(t, err)
 		h.ballot.start = time.Now()
 		for i := range h.members {
 			h.members[i].flying = 1
@@ -166,7 +165,7 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 			(*acquirer)(h).Receive(n, reply, given)
 		}
 		// Where their counters differ they are asked to raise them, and answer, in truth, that they do not have the key.
-		receive(t, "the end of the attempt", h.settled)
+		harness.Receive(t, "the end of the attempt", h.settled)
 		h.mu.Lock()
 		held, err := h.phase == phaseHeld, h.err
 		h.mu.Unlock()
@@ -185,9 +184,7 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 			e.Receive(n, reply, given)
 			(*raiser)(h).Receive(n, reply, given)
 		}
-		if err := h.StartRelease(); err != nil {
-			t.Fatal(err)
-		}
+		must(t, h.StartRelease())
 		if err := h.AwaitRelease(t.Context()); err == nil {
 			t.Fatal("the nodes have released what they never granted")
 		}

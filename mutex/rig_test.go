@@ -24,23 +24,24 @@ type rig struct {
 	clients []*redis.Client
 }
 
-// onNodes runs fn on a fresh set of n nodes of every kind.
+// onNodes runs fn on a fresh set of n nodes of every kind, beside other tests.
 func onNodes(t *testing.T, n int, fn func(t *testing.T, r *rig)) {
 	t.Helper()
-	t.Parallel()
-	onNodesAlone(t, n, fn)
+	harness.Beside(t, n, func(t *testing.T, s harness.Set) { fn(t, newRig(t, s)) })
 }
 
 // onNodesAlone is onNodes for tests that use all the processors there are.
 func onNodesAlone(t *testing.T, n int, fn func(t *testing.T, r *rig)) {
 	t.Helper()
-	harness.Each(t, n, func(t *testing.T, s harness.Set) {
-		r := &rig{Set: s, t: t}
-		for i := range n {
-			r.clients = append(r.clients, harness.Client(t, s, i))
-		}
-		fn(t, r)
-	})
+	harness.Each(t, n, func(t *testing.T, s harness.Set) { fn(t, newRig(t, s)) })
+}
+
+func newRig(t *testing.T, s harness.Set) *rig {
+	r := &rig{Set: s, t: t}
+	for i := range s.Len() {
+		r.clients = append(r.clients, harness.Client(t, s, i))
+	}
+	return r
 }
 
 // open makes a process of its own on the nodes. It waits longer for them than by default, because the machine that runs
@@ -52,21 +53,20 @@ func (r *rig) open(tweaks ...func(*cluster.Config)) *cluster.Cluster {
 		tweak(&cfg)
 	}
 	c, err := cluster.Open(r.t.Context(), cfg)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(func() { closeNow(r.t, c) })
+	must(r.t, err)
+	harness.CloseAtEnd(r.t, c)
 	return c
 }
 
-// patient is for tests in which a node is paused and waited for, impatient for those in which it is not.
-func patient(cfg *cluster.Config)   { cfg.NodeTimeout = 10 * time.Second }
-func impatient(cfg *cluster.Config) { cfg.NodeTimeout = 150 * time.Millisecond }
+// patient is for tests in which a node is paused and waited for, impatient for those in which it is not. The other nodes
+// have to answer within the timeout on a busy machine too.
+func patient(cfg *cluster.Config)   { cfg.NodeTimeout = 20 * time.Second }
+func impatient(cfg *cluster.Config) { cfg.NodeTimeout = 2 * time.Second }
 
 // closeNow closes c, which takes in every answer that is still awaited.
 func closeNow(t testing.TB, c *cluster.Cluster) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
 	defer cancel()
 	if err := c.Close(ctx); err != nil {
 		t.Errorf("close: %v", err)
@@ -86,14 +86,22 @@ func (r *rig) redlock(c *cluster.Cluster, cfg Config) *Redlock {
 	return red
 }
 
+// must ends a test in which something failed that had to succeed. If it ran out of its NodeTimeout, the machine of that
+// time is judged.
+func must(t testing.TB, err error) {
+	t.Helper()
+	harness.Must(t, time.Now().Add(-3*time.Second), err)
+}
+
 // acquire tries until it has the key: what was released may still be on its way back on a minority of the nodes, and a
 // short TTL may be over before a busy machine has looked at the answers.
 func acquire(t testing.TB, red *Redlock, key string, req Request) (h *Hold) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("%q is acquired", key), func() (ok bool) {
+	began := time.Now()
+	harness.Eventually(t, fmt.Sprintf("%q is acquired", key), func() (ok bool) {
 		var err error
-		if h, err = red.Acquire(context.Background(), key, req); err != nil && !errors.Is(err, ErrNotAcquired) {
-			t.Fatal(err)
+		if h, err = red.Acquire(context.Background(), key, req); !errors.Is(err, ErrNotAcquired) {
+			harness.Must(t, began, err)
 		}
 		return err == nil
 	})
@@ -104,14 +112,10 @@ func acquire(t testing.TB, red *Redlock, key string, req Request) (h *Hold) {
 func warm(t testing.TB, red *Redlock) {
 	t.Helper()
 	h := acquireEverywhere(t, red, "warm", Request{})
-	if err := h.ExtendNow(context.Background(), h.TTL()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "every node has answered", h.landed)
-	if err := h.StartRelease(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "every node has released", func() bool {
+	must(t, h.ExtendNow(context.Background(), h.TTL()))
+	harness.Eventually(t, "every node has answered", h.landed)
+	must(t, h.StartRelease())
+	harness.Eventually(t, "every node has released", func() bool {
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		return h.release.open == 0
@@ -122,7 +126,7 @@ func warm(t testing.TB, red *Redlock) {
 func acquireEverywhere(t testing.TB, red *Redlock, key string, req Request) *Hold {
 	t.Helper()
 	h := acquire(t, red, key, req)
-	eventually(t, "every node has answered", h.landed)
+	harness.Eventually(t, "every node has answered", h.landed)
 	return h
 }
 
@@ -151,7 +155,7 @@ func (r *rig) get(i int, name string) string {
 	r.t.Helper()
 	value, err := r.clients[i].Get(context.Background(), name).Result()
 	if err != nil && err != redis.Nil {
-		r.t.Fatalf("node %d: %v", i, err)
+		must(r.t, fmt.Errorf("node %d: %w", i, err))
 	}
 	return value
 }
@@ -159,7 +163,7 @@ func (r *rig) get(i int, name string) string {
 func (r *rig) set(i int, name, value string, ttl time.Duration) {
 	r.t.Helper()
 	if err := r.clients[i].Set(context.Background(), name, value, ttl).Err(); err != nil {
-		r.t.Fatalf("node %d: %v", i, err)
+		must(r.t, fmt.Errorf("node %d: %w", i, err))
 	}
 }
 
@@ -167,7 +171,7 @@ func (r *rig) flush(nodes ...int) {
 	r.t.Helper()
 	for _, i := range nodes {
 		if err := r.clients[i].FlushAll(context.Background()).Err(); err != nil {
-			r.t.Fatalf("node %d: %v", i, err)
+			must(r.t, fmt.Errorf("node %d: %w", i, err))
 		}
 	}
 }
@@ -201,9 +205,9 @@ func (r *rig) gone(c *cluster.Cluster, except []int, locks ...string) {
 	up := func() bool {
 		return !slices.ContainsFunc(c.Status(), func(s cluster.Status) bool { return !s.Up })
 	}
-	eventually(r.t, "all nodes are up", up)
+	harness.Eventually(r.t, "all nodes are up", up)
 	for _, lock := range locks {
-		eventually(r.t, "no node has "+lock, func() bool { return slices.Equal(r.having(lock), except) })
+		harness.Eventually(r.t, "no node has "+lock, func() bool { return slices.Equal(r.having(lock), except) })
 	}
 	closeNow(r.t, c)
 	for _, lock := range locks {
@@ -258,25 +262,8 @@ func (r *rig) snapshot(i int) string {
 	return b.String()
 }
 
-// patience bounds every wait of the tests. Nothing is expected to take it.
-const patience = 20 * time.Second
-
-var eventually = harness.Eventually
-
 // passed waits until at is over.
 func passed(at time.Time) { <-time.After(time.Until(at) + time.Millisecond) }
-
-// receive waits for what comes from ch.
-func receive[T any](t testing.TB, what string, ch <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-ch:
-		return v
-	case <-time.After(patience):
-		t.Fatalf("not within %v: %s", patience, what)
-		panic("unreachable")
-	}
-}
 
 // async runs fn on a goroutine and gives out its result.
 func async[T any](fn func() T) <-chan T {

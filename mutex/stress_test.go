@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // site is what a lock protects: it notes who is inside, and checks what must hold.
@@ -64,7 +65,7 @@ const (
 	stressProcesses = 8
 	stressWorkers   = 8
 	stressKeys      = 3
-	stressTime      = 2 * time.Second // at least
+	stressTime      = time.Second // at least
 )
 
 func TestExclusionAndOrderUnderFire(t *testing.T) {
@@ -97,16 +98,16 @@ func TestExclusionAndOrderUnderFire(t *testing.T) {
 		hurt := async(func() error { return hurtNodes(ctx, r) })
 		passed(time.Now().Add(stressTime))
 		for k := range sites {
-			eventually(t, "everything was held a few times", func() bool { return sites[k].holds() >= 5 })
+			harness.Eventually(t, "everything was held a few times", func() bool { return sites[k].holds() >= 5 })
 		}
 		cancel()
 		workers.Wait()
-		if err := receive(t, "the end of the faults", hurt); err != nil {
+		if err := harness.Receive(t, "the end of the faults", hurt); err != nil {
 			t.Fatal(err)
 		}
 		for k := range sites {
 			t.Logf("%d holds of %d", sites[k].entered, k)
-			eventually(t, "no key is left", func() bool { return len(r.having(fmt.Sprintf("lock:%d", k))) == 0 })
+			harness.Eventually(t, "no key is left", func() bool { return len(r.having(fmt.Sprintf("lock:%d", k))) == 0 })
 		}
 	})
 }
@@ -215,12 +216,12 @@ func TestNothingIsLeftBehindByCancelledAttempts(t *testing.T) {
 			}
 		})
 		workers.Wait()
-		if err := receive(t, "the end of the faults", hurt); err != nil {
+		if err := harness.Receive(t, "the end of the faults", hurt); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("%d holds", won.Load())
 		for _, c := range clusters {
-			eventually(t, "all nodes are up", func() bool {
+			harness.Eventually(t, "all nodes are up", func() bool {
 				for _, s := range c.Status() {
 					if !s.Up {
 						return false
@@ -230,7 +231,7 @@ func TestNothingIsLeftBehindByCancelledAttempts(t *testing.T) {
 			})
 		}
 		for k := range stressKeys {
-			eventually(t, "no key is left", func() bool { return len(r.having(fmt.Sprintf("lock:%d", k))) == 0 })
+			harness.Eventually(t, "no key is left", func() bool { return len(r.having(fmt.Sprintf("lock:%d", k))) == 0 })
 		}
 	})
 }

@@ -52,9 +52,7 @@ func TestAValueSaysWhoseItIsAndSinceWhen(t *testing.T) {
 			if !strings.HasPrefix(h.Value(), got.Process) || len(got.Process) >= processLen {
 				t.Errorf("the process %q", got.Process)
 			}
-			if err := h.Release(context.Background()); err != nil {
-				t.Error(err)
-			}
+			must(t, h.Release(context.Background()))
 		}
 	})
 }

@@ -3,6 +3,7 @@ package register_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"math/rand"
@@ -22,6 +23,8 @@ import (
 	"github.com/venta-hq/redlock/register"
 )
 
+var histories = flag.Int("histories", 12, "how many histories TestHistories plays")
+
 // Writers come and go, each in a process of its own, in virtual time. What they send is delayed, for longer than they
 // wait for it or not, and lost, and so are the answers; who was overtaken goes on writing until it is told. Then
 //
@@ -29,10 +32,7 @@ import (
 //   - what one writer found, or something written since by one at least as new, is found by the next: it never goes
 //     backwards, and what an overtaken one wrote without success does not come up.
 func TestHistories(t *testing.T) {
-	seeds := 60
-	if testing.Short() {
-		seeds = 15
-	}
+	seeds := *histories
 	var total history
 	defer emptyPools()
 	for seed := range seeds {

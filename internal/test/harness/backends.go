@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -59,17 +60,19 @@ func (c choice) describe(server string, err error) string {
 	switch {
 	case c.embedded && c.redis && err == nil:
 		return inProcess + " and " + server
+	case c.redis && err != nil && !errors.Is(err, redisserver.ErrNotInstalled):
+		return "tests fail: " + err.Error()
 	case c.redis && err == nil:
 		return server + " only: " + variable + "=" + c.variable
 	case c.redis && c.explicit:
 		return fmt.Sprintf("tests fail: %s=%s, but %v", variable, c.variable, err)
 	case c.redis:
-		return "embedded nodes only: redis-server is not installed"
+		return "embedded nodes only: " + redisserver.ErrNotInstalled.Error()
 	}
 	return "embedded nodes only: " + variable + "=" + c.variable
 }
 
-// realServer names the redis-server that tests run.
+// realServer names the server that tests run.
 func realServer() (string, error) {
 	path, err := redisserver.Available()
 	if err != nil {
@@ -79,5 +82,5 @@ func realServer() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("redis-server %s at %s", version, path), nil
+	return version + " at " + path, nil
 }

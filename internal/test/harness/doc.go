@@ -13,6 +13,8 @@
 // and "redis" (redis-server processes, where redis-server is installed). The
 // environment variable REDLOCK_TEST_BACKENDS, a list such as "embedded,redis",
 // says which must be used; then a missing one is a failure and not a skip.
+// REDLOCK_TEST_SERVER is the path of the server to run in place of the
+// redis-server of PATH, such as a valkey-server.
 //
 // What the backends do differently: on "redis" [Set.Commands] also counts the
 // commands within scripts, and gives nothing for a paused node.

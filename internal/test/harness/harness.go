@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/venta-hq/redlock/embedded"
@@ -48,6 +49,21 @@ func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	}
 }
 
+// Beside is [Each] with the backends beside each other and beside other parallel
+// tests. It marks t as parallel, so t must not be yet; and it returns before fn
+// has run, so nothing may follow it in the test.
+func Beside(t *testing.T, n int, fn func(t *testing.T, s Set)) {
+	t.Helper()
+	t.Parallel()
+	c := mustChoose(t)
+	if c.embedded {
+		t.Run(nameEmbedded, func(t *testing.T) { t.Parallel(); fn(t, Embedded(t, n)) })
+	}
+	if c.redis {
+		t.Run(nameRedis, func(t *testing.T) { t.Parallel(); fn(t, Real(t, n, redisserver.Options{Persist: true})) })
+	}
+}
+
 // Embedded starts n embedded nodes, closed at the end of the test. It does so
 // whatever REDLOCK_TEST_BACKENDS says.
 func Embedded(t testing.TB, n int) Set {
@@ -62,7 +78,7 @@ func Embedded(t testing.TB, n int) Set {
 
 // Real starts n redis-server processes, closed at the end of the test. It skips
 // the test if they are not to be used, or if redis-server is not installed and
-// REDLOCK_TEST_BACKENDS does not ask for it.
+// neither REDLOCK_TEST_BACKENDS nor REDLOCK_TEST_SERVER asks for it.
 func Real(t testing.TB, n int, o redisserver.Options) Set {
 	t.Helper()
 	c := mustChoose(t)
@@ -72,6 +88,9 @@ func Real(t testing.TB, n int, o redisserver.Options) Set {
 	if _, err := redisserver.Available(); err != nil {
 		if c.explicit {
 			t.Fatalf("%s asks for real nodes: %v", variable, err)
+		}
+		if !errors.Is(err, redisserver.ErrNotInstalled) {
+			t.Fatal(err)
 		}
 		t.Skipf("no real nodes: %v", err)
 	}

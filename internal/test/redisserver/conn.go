@@ -13,7 +13,7 @@ import (
 )
 
 // connTimeout bounds all that happens on a conn.
-const connTimeout = 5 * time.Second
+const connTimeout = 20 * time.Second
 
 // conn is a connection that sends nothing but what it is told to, so that its
 // commands can be subtracted from a server's counts.

@@ -1,5 +1,6 @@
 // Package redisserver runs real redis-server processes on free loopback ports,
-// for tests.
+// for tests. The environment variable REDLOCK_TEST_SERVER names another server
+// to run, such as valkey-server; Sentinels and Redis Clusters run it as well.
 //
 // The nodes have the method set of package embedded, so that one test can run
 // on both: Stop is SIGKILL, Pause is SIGSTOP, Resume is SIGCONT. Every process

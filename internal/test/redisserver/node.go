@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// startTimeout bounds the wait for a started server's first answer.
-	startTimeout = 20 * time.Second
+	// startTimeout bounds the wait for a started server's first answer, also
+	// on a machine that is busy.
+	startTimeout = 60 * time.Second
 	// startTries bounds the ports that are tried for a new node.
 	startTries = 20
 )

@@ -43,13 +43,13 @@ func TestNodesDieWithTheirParent(t *testing.T) {
 
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()
 	for alive(pid) {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
-			t.Errorf("redis-server %s outlived its parent by 10 s", pid)
+			t.Errorf("redis-server %s outlived its parent by %v", pid, startTimeout)
 			kill(t, pid)
 			return
 		}

@@ -26,11 +26,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// need skips the test where no server is installed.
+func need(t *testing.T) {
+	t.Helper()
+	if _, err := Available(); errors.Is(err, ErrNotInstalled) {
+		t.Skip(err)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func start(t *testing.T, n int, o Options) *Nodes {
 	t.Helper()
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	s, err := Start(n, o)
 	if err != nil {
 		t.Fatal(err)
@@ -49,6 +57,7 @@ func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 		o.TLSConfig = &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
 	}
 	o.MaxRetries, o.DialerRetries, o.DisableIdentity = -1, 1, true
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = startTimeout, startTimeout, startTimeout
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	c := redis.NewClient(o)
 	t.Cleanup(func() { _ = c.Close() })
@@ -56,18 +65,81 @@ func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 }
 
 func TestVersion(t *testing.T) {
+	need(t)
 	path, err := Available()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := Version(path); err != nil || !strings.Contains(v, "-server ") || strings.Count(v, ".") != 2 {
+		t.Errorf("Version = %q, %v, want something like redis-server 7.0.15", v, err)
+	}
+}
+
+func TestParseVersion(t *testing.T) {
+	for line, want := range map[string]string{
+		"Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=38a1a5b2a7f2b4c1\n": "redis-server 7.0.15",
+		"Redis server v=8.0.3 sha=00000000:1 malloc=jemalloc-5.3.0 bits=64 build=bba4a1a5ebf7a9b4\n":  "redis-server 8.0.3",
+		"Valkey server v=8.1.1 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=27a4a2f7e6b0c9d\n":  "valkey-server 8.1.1",
+		"Valkey server v=9.1.2 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=5f9d1c0b2a3e4d6\n":  "valkey-server 9.1.2",
+		"Redict server v=7.3.6 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=d9b8e1f0a2c3b4d5\n": "redict-server 7.3.6",
+		"Valkey server v=8.0.0-rc1 sha=2e1c4b0a:1 malloc=libc bits=64 build=7c6a5b4d3e2f1a0b\n":       "valkey-server 8.0.0-rc1",
+		"redis-cli 7.0.15\n": "",
+		"":                   "",
+	} {
+		if got, err := parseVersion(line); got != want || (err == nil) != (want != "") {
+			t.Errorf("parseVersion(%q) = %q, %v, want %q", line, got, err, want)
+		}
+	}
+}
+
+func TestTheNamedServerIsRun(t *testing.T) {
+	need(t)
+	installed, err := Available()
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := filepath.Join(t.TempDir(), "some-server")
+	if err := os.Symlink(installed, named); err != nil {
 		t.Skip(err)
 	}
-	if v, err := Version(path); err != nil || strings.Count(v, ".") != 2 {
-		t.Errorf("Version = %q, %v, want something like 7.0.15", v, err)
+	t.Setenv(Variable, named)
+	t.Setenv("PATH", t.TempDir()) // no redis-server, no redis-sentinel, no redis-cli
+	if path, err := Available(); path != named || err != nil {
+		t.Errorf("Available = %q, %v, want %q", path, err, named)
+	}
+	s := start(t, 1, Options{})
+	if path := s.nodes[0].path; path != named {
+		t.Errorf("the node runs %q, want %q", path, named)
+	}
+	p, err := StartPair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	for _, n := range append(p.servers.nodes, p.sentinel) {
+		if n.path != named {
+			t.Errorf("%s runs %q, want %q", n.addr(), n.path, named)
+		}
+	}
+}
+
+func TestANamedServerThatCannotBeRunIsAnError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "redis-server")
+	if err := os.WriteFile(file, []byte("no program"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, named := range []string{file, file + "-missing", filepath.Dir(file)} {
+		t.Setenv(Variable, named)
+		if path, err := Available(); err == nil || !strings.Contains(err.Error(), Variable) || errors.Is(err, ErrNotInstalled) {
+			t.Errorf("%s=%s: %q, %v, want an error that names the variable and skips no test", Variable, named, path, err)
+		}
 	}
 }
 
 func TestAvailableSaysWhatToDo(t *testing.T) {
+	t.Setenv(Variable, "")
 	t.Setenv("PATH", t.TempDir())
-	if _, err := Available(); err == nil || !strings.Contains(err.Error(), "install") {
+	if _, err := Available(); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install") {
 		t.Errorf("Available = %v, want an error that says what to install", err)
 	}
 	if _, err := Start(1, Options{}); err == nil {
@@ -206,9 +278,7 @@ func TestStartFaults(t *testing.T) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	_, err = Start(1, Options{Args: []string{"--no-such-option", "1"}})
 	if err == nil || !strings.Contains(err.Error(), "no-such-option") {
 		t.Errorf("Start = %v, want the server's own words", err)

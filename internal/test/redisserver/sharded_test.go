@@ -7,9 +7,7 @@ import (
 
 func TestAServerOfARedisClusterKeepsItsPlaceWhenItLosesItsData(t *testing.T) {
 	t.Parallel()
-	if _, err := Available(); err != nil {
-		t.Skip(err)
-	}
+	need(t)
 	s, err := StartSharded(3, Options{})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
@@ -32,14 +33,7 @@ var libraryScripts = map[string][]string{
 
 // TestNodesAnswerAsRedisDoes makes the same random calls of the library's scripts on a node's memory and on a real server.
 func TestNodesAnswerAsRedisDoes(t *testing.T) {
-	if _, err := redisserver.Available(); err != nil {
-		t.Skip(err)
-	}
-	nodes, err := redisserver.Start(1, redisserver.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nodes.Close()
+	nodes := harness.Real(t, 1, redisserver.Options{})
 	server := redis.NewClient(&redis.Options{
 		Addr: strings.TrimPrefix(nodes.URLs()[0], "redis://"), Protocol: 2, DisableIdentity: true, MaxRetries: -1,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},

@@ -4,5 +4,5 @@ package sim
 
 const (
 	raceDetector = false
-	defaultSeeds = 500
+	defaultSeeds = 300
 )

@@ -5,5 +5,5 @@ package sim
 // The race detector makes a seed ten times slower.
 const (
 	raceDetector = true
-	defaultSeeds = 60
+	defaultSeeds = 30
 )

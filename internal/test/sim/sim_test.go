@@ -29,6 +29,7 @@ var (
 	child = flag.Bool("sim.child", false, "play the seeds in this process")
 )
 
+// No meter of the machine runs beside the seeds: a seed has one trace only while nothing else is scheduled.
 func TestMain(m *testing.M) {
 	logging.Disable() // the pools of clients whose nodes are gone complain
 	goleak.VerifyTestMain(m)
@@ -70,7 +71,7 @@ func TestSeeds(t *testing.T) {
 	if all.Seeds != *seeds && !t.Failed() {
 		t.Errorf("%d of %d seeds were played", all.Seeds, *seeds)
 	}
-	if *seeds >= defaultSeeds && (all.Acquisitions == 0 || all.Losses == 0 || all.Refused == 0 || len(all.Faults) < 10) {
+	if !raceDetector && *seeds >= defaultSeeds && (all.Acquisitions == 0 || all.Losses == 0 || all.Refused == 0 || len(all.Faults) < 10) {
 		t.Errorf("too little happened: %s", all)
 	}
 	fmt.Fprintf(os.Stderr, "sim: %s; %.0f seeds/min\n", all, float64(all.Seeds)/time.Since(began).Minutes())

@@ -12,6 +12,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/go-redsync/redsync/v4"
 
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/mutex"
@@ -145,16 +146,16 @@ func aReleaseWakesAnotherProcess(t *testing.T, f *fleet) {
 				return nil
 			}, lock.Wait(patience))
 		}()
-		eventually(t, "the waiter to queue on a quorum", func() bool { return len(f.keys(t, "{lock:"+key+"}:queue")) >= 2 })
+		harness.Eventually(t, "the waiter to queue on a quorum", func() bool { return len(f.keys(t, "{lock:"+key+"}:queue")) >= 2 })
 		if err := held.Release(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		released := time.Now()
-		if err := receive(t, "the waiter", got); err != nil {
+		if err := harness.Receive(t, "the waiter", got); err != nil {
 			t.Fatal(err)
 		}
 		if took := time.Since(released); took > longTTL/4 {
-			t.Errorf("%s: %v after the release: nothing woke it", key, took)
+			harness.Missed(t, released, "%s: %v after the release: nothing woke it", key, took)
 		}
 		if token <= held.Token() {
 			t.Errorf("%s: token %d came after %d", key, token, held.Token())
@@ -170,10 +171,10 @@ func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until := l.Deadline().Add(2 * l.TTL())
-	eventually(t, "the lease to be renewed for another two TTLs", func() bool {
+	began, until := time.Now(), l.Deadline().Add(l.TTL())
+	harness.Eventually(t, "the lease to be renewed for another TTL", func() bool {
 		if err := l.Err(); err != nil {
-			t.Fatal(err)
+			harness.Missed(t, began, "the lease has ended: %v", err)
 		}
 		return l.Deadline().After(until)
 	})
@@ -258,7 +259,7 @@ func anElectionPassesOn(t *testing.T, f *fleet) {
 	if err := first.Release(ctx); err != nil {
 		t.Fatal(err)
 	}
-	second := receive(t, "the second candidate", elected)
+	second := harness.Receive(t, "the second candidate", elected)
 	if second == nil {
 		return
 	}
@@ -321,7 +322,7 @@ func aCancelledAttemptLeavesNoKey(t *testing.T, f *fleet) {
 		} else {
 			cancel()
 		}
-		if err := receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
+		if err := harness.Receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
 			t.Errorf("%v, want context.Canceled in its chain", err)
 		}
 		cancel()
@@ -333,9 +334,9 @@ func aCancelledAttemptLeavesNoKey(t *testing.T, f *fleet) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.WithLock(ctx, "held", func(context.Context) error { return nil }) }()
-	eventually(t, "it to queue on a quorum", func() bool { return len(f.keys(t, "{lock:held}:queue")) >= 2 })
+	harness.Eventually(t, "it to queue on a quorum", func() bool { return len(f.keys(t, "{lock:held}:queue")) >= 2 })
 	cancel()
-	if err := receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
+	if err := harness.Receive(t, "the cancelled", done); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want context.Canceled in its chain", err)
 	}
 	if err := held.Release(t.Context()); err != nil {

@@ -14,13 +14,15 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
 
-// quarantine is MaxTTL where a test waits for nodes to vote again.
-const quarantine = 6 * time.Second
+// quarantine is MaxTTL where a test waits for nodes to vote again. It allows a
+// NodeTimeout of a little less than a third.
+const quarantine = 4500 * time.Millisecond
 
 // crew works on keys until it is stopped. No piece of its work may fail, because a quorum of nodes always answers.
 type crew struct {
@@ -59,7 +61,7 @@ func (w *crew) goesOn(t *testing.T) {
 	t.Helper()
 	for key, done := range w.done {
 		wanted := done.Load() + 5
-		eventually(t, "work on "+key, func() bool {
+		harness.Eventually(t, "work on "+key, func() bool {
 			w.seen[key].mu.Lock()
 			defer w.seen[key].mu.Unlock()
 			return done.Load() >= wanted || len(w.seen[key].faults) > 0
@@ -80,9 +82,10 @@ func (w *crew) finish(t *testing.T) {
 // part of the only quorum that is left.
 func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	t.Helper()
-	f.config.MaxTTL = quarantine
+	f.config.MaxTTL, f.config.NodeTimeout = quarantine, quarantine/3-100*time.Millisecond
 	c, leases, one := f.process(t, lease.Config{TTL: quarantine})
 	_, _, two := f.process(t, lease.Config{TTL: quarantine})
+	began := time.Now()
 	kept, err := leases.Acquire(t.Context(), "kept")
 	if err != nil {
 		t.Fatal(err)
@@ -97,15 +100,15 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 		t.Fatal(err)
 	}
 	quarantined := func() bool { s := c.Status()[0]; return s.Up && !s.Votes }
-	eventually(t, "the node to be back without a vote", quarantined)
+	harness.Eventually(t, "the node to be back without a vote", quarantined)
 	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, c.Nodes()[0].Name()+": restarted lately") {
 		t.Errorf("Check does not speak of the restart, but says\n%s", all)
 	}
 	w.goesOn(t)
-	eventually(t, "the node to vote again", c.Nodes()[0].Votes)
+	harness.Eventually(t, "the node to vote again", c.Nodes()[0].Votes)
 	livesOn(t, kept)
 	if err := kept.Release(t.Context()); err != nil {
-		t.Errorf("the lease did not live over it: %v", err)
+		harness.Missed(t, began, "the lease did not live over it: %v", err)
 	}
 	next, err := leases.Acquire(t.Context(), "kept")
 	if err != nil {
@@ -123,13 +126,13 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	}
 }
 
-// livesOn waits until a lease was renewed for another TTL.
+// livesOn waits until a lease was renewed from now on.
 func livesOn(t *testing.T, l *lease.Lease) {
 	t.Helper()
-	wanted := l.Deadline().Add(l.TTL())
-	eventually(t, "the lease to live on", func() bool {
+	began, wanted := time.Now(), l.Deadline().Add(l.TTL()/2)
+	harness.Eventually(t, "the lease to live on", func() bool {
 		if err := l.Err(); err != nil {
-			t.Fatal(err)
+			harness.Missed(t, began, "the lease has ended: %v", err)
 		}
 		return l.Deadline().After(wanted)
 	})

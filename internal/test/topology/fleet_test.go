@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/url"
@@ -9,7 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
+	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -19,17 +20,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(silence{}) // it tells of every dial in vain
-	goleak.VerifyTestMain(m)
+	logging.Disable() // it would report every dial of a node that is down
+	harness.Main(m)
 }
 
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
-
 const (
-	// patience is how long a test waits for what should happen soon.
-	patience = 60 * time.Second
+	// patience bounds a call that has to succeed.
+	patience = 2 * harness.Patience
 	// nodeCount is how many nodes a set has.
 	nodeCount = 3
 	// nodeTimeout leaves room for many processes on few processors.
@@ -171,7 +168,7 @@ func adminOf(t *testing.T, o *redis.Options) *redis.Client {
 func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *lease.Leases, *lock.Locker) {
 	t.Helper()
 	conf := f.config
-	conf.NodeTimeout, conf.Logger = nodeTimeout, slog.New(slog.DiscardHandler)
+	conf.NodeTimeout, conf.Logger = cmp.Or(conf.NodeTimeout, nodeTimeout), slog.New(slog.DiscardHandler)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, err := cluster.Open(ctx, conf)
@@ -179,7 +176,7 @@ func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *leas
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closes(t, c.Close) })
-	eventually(t, "all nodes to be up and vote", func() bool {
+	harness.Eventually(t, "all nodes to be up and vote", func() bool {
 		for _, s := range c.Status() {
 			if !s.Up || !s.Votes {
 				return false
@@ -227,7 +224,7 @@ func (f *fleet) keys(t *testing.T, pattern string) []string {
 // place in a queue of a node that was not reached lives for MaxTTL.
 func (f *fleet) free(t *testing.T, key string) {
 	t.Helper()
-	eventually(t, "the lock on "+key+" to be gone", func() bool { return len(f.keys(t, "lock:"+key)) == 0 })
+	harness.Eventually(t, "the lock on "+key+" to be gone", func() bool { return len(f.keys(t, "lock:"+key)) == 0 })
 	for _, c := range f.admins {
 		for _, left := range c.Keys(t.Context(), "*lock:"+key+"*").Val() {
 			if ttl := c.PTTL(t.Context(), left).Val(); ttl == -1 {
@@ -235,30 +232,4 @@ func (f *fleet) free(t *testing.T, key string) {
 			}
 		}
 	}
-}
-
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	poll := time.NewTicker(2 * time.Millisecond)
-	defer poll.Stop()
-	for !cond() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("waited %v in vain for %s", patience, what)
-		case <-poll.C:
-		}
-	}
-}
-
-// receive waits for ch.
-func receive[T any](t *testing.T, what string, ch <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(patience):
-		t.Fatalf("waited %v in vain for %s", patience, what)
-	}
-	return v
 }
