@@ -244,9 +244,18 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 		k, other := patient(t, nodes), patient(t, nodes)
 		var turns atomic.Int64
 		const work = 10 * time.Millisecond
-		defer crowd(t, k, "k", 8, func(context.Context) error {
+		ends := int64(-1) // the hand-overs there were when a hold was shared for long enough; guarded by the lock
+		defer crowd(t, k, "k", 8, func(ctx context.Context) error {
+			if n := k.Stats().HandOvers; ends >= 0 && n != ends {
+				t.Error("it was handed over although another process had waited for longer than a hold is shared")
+			}
 			<-time.After(work)
 			turns.Add(1)
+			ends = -1
+			l, _ := lease.FromContext(ctx)
+			if since := l.Contended(); !since.IsZero() && time.Since(since) >= sharing {
+				ends = k.Stats().HandOvers
+			}
 			return nil
 		})()
 		for range 5 {
