@@ -13,8 +13,9 @@ import (
 )
 
 func TestAskWaitsOnTheCallersGoroutine(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		n := open(t, s, impatient).Nodes()[0]
+		n := open(t, s).Nodes()[0]
 		cmd := redis.NewCmd(t.Context(), "set", "key", "value")
 		if err := n.Ask(t.Context(), cmd); err != nil || cmd.Val() != "OK" {
 			t.Fatalf("SET: %v, %v", cmd.Val(), err)
@@ -28,7 +29,7 @@ func TestAskWaitsOnTheCallersGoroutine(t *testing.T) {
 		}
 		got := make(chan any, 1)
 		n.Command(redis.NewCmd(t.Context(), "get", "key"), receive(func(_ *Node, reply any, err error) { got <- reply }))
-		if v := <-got; v != "value" {
+		if v := harness.Receive(t, "the answer", got); v != "value" {
 			t.Errorf("GET on the stream: %v", v)
 		}
 	})
@@ -39,8 +40,9 @@ type receive func(*Node, any, error)
 func (f receive) Receive(n *Node, reply any, err error) { f(n, reply, err) }
 
 func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 500 * time.Millisecond }).Nodes()[0]
+		n := open(t, s, impatient).Nodes()[0]
 		s.Pause(0)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 		defer cancel()
@@ -58,7 +60,7 @@ func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
 			t.Errorf("asked while down: %v", err)
 		}
 		s.Resume(0)
-		eventually(t, "the node is back", n.Up)
+		harness.Eventually(t, "the node to recover", n.Up)
 		if n.Life().Back.IsZero() {
 			t.Error("nothing is known of its having been down")
 		}
@@ -66,8 +68,9 @@ func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
 }
 
 func TestARestartBeginsANewLife(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		n := open(t, s, impatient).Nodes()[0]
+		n := open(t, s).Nodes()[0]
 		before := n.Life()
 		if before.RunID == "" || !before.Back.IsZero() {
 			t.Fatalf("the life of a node that was just met: %+v", before)
@@ -75,7 +78,7 @@ func TestARestartBeginsANewLife(t *testing.T) {
 		if err := s.Restart(0, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it answers", func() bool { return n.Ask(t.Context(), redis.NewCmd(t.Context(), "ping")) == nil })
+		harness.Eventually(t, "an answer", func() bool { return n.Ask(t.Context(), redis.NewCmd(t.Context(), "ping")) == nil })
 		if after := n.Life(); after.RunID == before.RunID {
 			t.Errorf("an answer after the restart was handed out in the life %+v", after)
 		}
@@ -115,7 +118,9 @@ func (e *ear) heardSince(t time.Time) bool {
 }
 
 func TestASubscriberHearsOfMessagesAndOfGaps(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := open(t, s, impatient)
 		e := &ear{}
 		defer c.Subscribe(t.Context(), e, "one", "two")()
@@ -126,18 +131,18 @@ func TestASubscriberHearsOfMessagesAndOfGaps(t *testing.T) {
 				}
 			}
 		}
-		eventually(t, "the subscription stands", func() bool { return e.heardSince(time.Time{}) })
+		harness.Eventually(t, "the subscription", func() bool { return e.heardSince(time.Time{}) })
 		publish("first")
 		published := time.Now()
-		eventually(t, "it was heard since", func() bool { return e.heardSince(published) })
+		harness.Eventually(t, "what was published", func() bool { return e.heardSince(published) })
 		if len(e.texts) != 2 || e.texts[0] != "one first" || e.texts[1] != "two first" {
 			t.Errorf("messages: %q", e.texts)
 		}
 		gaps := e.gaps
 		s.Pause(0)
-		eventually(t, "the silence is a gap", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.gaps > gaps })
+		harness.Eventually(t, "the silence to be a gap", func() bool { e.mu.Lock(); defer e.mu.Unlock(); return e.gaps > gaps })
 		resumed := time.Now()
 		s.Resume(0)
-		eventually(t, "it stands again", func() bool { return e.heardSince(resumed) })
+		harness.Eventually(t, "the subscription to recover", func() bool { return e.heardSince(resumed) })
 	})
 }

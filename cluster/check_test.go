@@ -89,7 +89,7 @@ func TestCheckSaysWhoDoesNotVote(t *testing.T) {
 		if err := s.Restart(1, true); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it answers again", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
+		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
 		got := findings(c.Check(t.Context()))
 		if want := "note: node " + c.Nodes()[1].Name() + ": restarted lately"; strings.Count(got, "restarted lately") != 1 || !strings.Contains(got, want) {
 			t.Errorf("Check says\n%s", got)

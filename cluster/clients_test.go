@@ -32,17 +32,12 @@ func TestGivenClientsAreCopiedAndLeftAlone(t *testing.T) {
 			t.Cleanup(func() { c.Close() })
 			clients[name], before[name] = c, *c.Options()
 		}
-		c, err := tryOpen(t, Config{Clients: clients})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustOpen(t, Config{Clients: clients})
 		if got := []string{c.Nodes()[0].Name(), c.Nodes()[1].Name()}; !reflect.DeepEqual(got, []string{"a", "b"}) {
 			t.Errorf("nodes are %v, want them in the order of their names", got)
 		}
 		for _, n := range c.Nodes() {
-			if a := run(t, n, pingScript, nil); a.err != nil {
-				t.Error(a.err)
-			}
+			ran(t, n, pingScript, nil)
 			o := n.client.(*redis.Client).Options()
 			if o.MaxRetries > 0 || o.ReadTimeout != c.Config().NodeTimeout {
 				t.Errorf("node %s has %d retries, read time-out %v", n.Name(), o.MaxRetries, o.ReadTimeout)
@@ -77,8 +72,13 @@ func TestAGivenHookThatFailsKeepsTheNodeFromBeingUsed(t *testing.T) {
 	o.OnConnect = func(context.Context, *redis.Conn) error { return no }
 	given := redis.NewClient(o)
 	defer given.Close()
-	_, err = tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": given}, NodeTimeout: 200 * time.Millisecond})
-	if !errors.Is(err, ErrNoQuorum) || !errors.Is(err, no) {
+	began := time.Now()
+	_, err = tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": given}, NodeTimeout: 500 * time.Millisecond})
+	if !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("Open = %v", err)
+	}
+	if !errors.Is(err, no) { // the node may also be too slow for the hook to run
+		harness.Must(t, began, err)
 		t.Errorf("Open = %v", err)
 	}
 }
@@ -120,22 +120,17 @@ func TestARedisClusterIsANode(t *testing.T) {
 	if err := two.ClusterMeet(ctx, host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the servers know each other", func() bool {
+	harness.Eventually(t, "the servers to know each other", func() bool {
 		return strings.Contains(one.ClusterInfo(ctx).Val(), "cluster_state:ok") && strings.Contains(two.ClusterInfo(ctx).Val(), "cluster_state:ok") &&
 			strings.Contains(one.ClusterInfo(ctx).Val(), "cluster_known_nodes:2")
 	})
-	c, err := tryOpen(t, Config{URLs: []string{s.URLs()[0] + "?addr=" + hostOf(t, s.URLs()[1])}, NodeTimeout: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustOpen(t, Config{URLs: []string{s.URLs()[0] + "?addr=" + hostOf(t, s.URLs()[1])}})
 	n := c.Nodes()[0]
 	if !n.Sharded() {
 		t.Error("it is not sharded")
 	}
 	for _, key := range []string{"a", "b", "c", "d", "e", "f"} { // on both servers
-		if a := run(t, n, setScript, []string{key}, "x"); a.err != nil {
-			t.Errorf("%s: %v", key, a.err)
-		}
+		ran(t, n, setScript, []string{key}, "x")
 	}
 	if len(one.Keys(ctx, "?").Val()) == 0 || len(two.Keys(ctx, "?").Val()) == 0 {
 		t.Error("all keys are on one server")

@@ -89,7 +89,7 @@ func (s stuck) Write(p []byte) (int, error) {
 func fall(t *testing.T, s harness.Set, c *Cluster, i int) {
 	t.Helper()
 	s.Stop(i)
-	eventually(t, "the node to be down", func() bool {
+	harness.Eventually(t, "the node to be down", func() bool {
 		run(t, c.Nodes()[i], pingScript, nil)
 		return !c.Nodes()[i].Up()
 	})
@@ -106,10 +106,8 @@ func TestALogThatIsStuckDelaysNoCommand(t *testing.T) {
 	if err := s.Restart(0, false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node to be back", func() bool { return c.Nodes()[0].Up() })
-	if a := run(t, c.Nodes()[0], pingScript, nil); a.err != nil {
-		t.Error(a.err)
-	}
+	harness.Eventually(t, "the node to recover", func() bool { return c.Nodes()[0].Up() })
+	ran(t, c.Nodes()[0], pingScript, nil)
 }
 
 func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
@@ -123,13 +121,13 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 	}
 	fall(t, s, c, 1)
 	fall(t, s, c, 2)
-	eventually(t, "the line", func() bool { return strings.Contains(log.String(), "no quorum") })
+	harness.Eventually(t, "the line in the log", func() bool { return strings.Contains(log.String(), "no quorum") })
 	// All are back, and none votes.
 	for i := range 3 {
 		if err := s.Restart(i, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the node to be back", func() bool { return c.Nodes()[i].Up() })
+		harness.Eventually(t, "the node to recover", func() bool { return c.Nodes()[i].Up() })
 	}
 	for _, n := range c.Nodes() { // as when it is over
 		n.quarantine.Store(0)
@@ -154,7 +152,7 @@ func TestTheEndOfAQuarantineIsLookedFor(t *testing.T) {
 	if err := s.Restart(0, false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the quarantine to be over", func() bool { return strings.Contains(log.String(), "a quorum again") })
+	harness.Eventually(t, "the quarantine to be over", func() bool { return strings.Contains(log.String(), "a quorum again") })
 }
 
 func TestAClockThatIsOffIsLoggedUntilItIsRight(t *testing.T) {

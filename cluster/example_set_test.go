@@ -50,7 +50,7 @@ func ExampleOpen_noQuorum() {
 	nodes.Stop(1)
 	nodes.Stop(2)
 
-	cfg := cluster.Config{URLs: nodes.URLs(), NodeTimeout: 20 * time.Millisecond}
+	cfg := cluster.Config{URLs: nodes.URLs(), NodeTimeout: 100 * time.Millisecond}
 	_, err = cluster.Open(context.Background(), cfg)
 	var missing *cluster.QuorumError
 	if errors.As(err, &missing) {

@@ -20,17 +20,14 @@ func again(t *testing.T, s harness.Set, i int, lose bool) {
 		t.Fatal(err)
 	}
 	client := harness.Client(t, s, i)
-	eventually(t, "it answers again", func() bool { return client.Ping(t.Context()).Err() == nil })
+	harness.Eventually(t, "an answer after the restart", func() bool { return client.Ping(t.Context()).Err() == nil })
 }
 
 // alone opens the set of one node that a node of s is to whoever knows it only.
 func alone(t *testing.T, s harness.Set, i int) {
 	t.Helper()
-	c, err := tryOpen(t, Config{URLs: s.URLs()[i : i+1], NodeTimeout: 2 * time.Second})
-	if err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it votes in the set of one", c.Nodes()[0].Votes)
+	c := mustOpen(t, Config{URLs: s.URLs()[i : i+1]})
+	harness.Eventually(t, "its vote in the set of one", c.Nodes()[0].Votes)
 }
 
 func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
@@ -83,7 +80,7 @@ func TestASetIsFoundedWhenItsLastNodeIsMet(t *testing.T) {
 			t.Errorf("before all were met votes are %v", got)
 		}
 		again(t, s, 2, true)
-		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
+		harness.Eventually(t, "all votes", func() bool { return !slices.Contains(votes(c), false) })
 		if got := votes(open(t, s)); slices.Contains(got, false) {
 			t.Errorf("for who opens later votes are %v", got)
 		}
@@ -96,7 +93,7 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				c, err := tryOpen(t, Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second})
+				c, err := tryOpen(t, Config{URLs: s.URLs()})
 				if err != nil {
 					t.Error(err)
 				} else if got := votes(c); slices.Contains(got, false) {
@@ -151,7 +148,7 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 		}
 		for i, n := range c.Nodes() {
 			client := harness.Client(t, s, i)
-			eventually(t, "it is marked again", func() bool {
+			harness.Eventually(t, "the mark", func() bool {
 				run(t, n, pingScript, nil)
 				return strings.HasPrefix(client.Get(t.Context(), markKey).Val(), metAgain)
 			})

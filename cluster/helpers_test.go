@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -10,78 +11,60 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// patience is how long a test waits for what should happen soon.
-const patience = 15 * time.Second
-
 var quiet = slog.New(slog.DiscardHandler)
 
-// eventually polls cond until it holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	poll := time.NewTicker(time.Millisecond)
-	defer poll.Stop()
-	for !cond() {
-		select {
-		case <-deadline.C:
-			t.Fatalf("after %v it is still not so that %s", patience, what)
-		case <-poll.C:
-		}
-	}
-}
+// unhurried is a NodeTimeout that no node exceeds that runs, however slow the
+// machine is.
+const unhurried = 10 * time.Second
 
-// soon waits for done.
-func soon(t testing.TB, what string, done <-chan struct{}) {
-	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Fatalf("after %v it is still not so that %s", patience, what)
-	}
-}
-
-// tryOpen opens cfg for at most patience, quietly. What it opens is closed at the end of the test.
+// tryOpen opens cfg quietly, for at most [harness.Patience], and with an
+// unhurried NodeTimeout if it has none. What it opens is closed at the end of
+// the test.
 func tryOpen(t testing.TB, cfg Config) (*Cluster, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
+	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, unhurried)
 	if cfg.Logger == nil {
 		cfg.Logger = quiet
 	}
 	c, err := Open(ctx, cfg)
 	if err == nil {
-		t.Cleanup(func() { shut(t, c) })
+		harness.CloseAtEnd(t, c)
 	}
 	return c, err
 }
 
-func open(t testing.TB, s harness.Set, tweaks ...func(*Config)) *Cluster {
+func mustOpen(t testing.TB, cfg Config) *Cluster {
 	t.Helper()
-	cfg := Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second}
-	for _, tweak := range tweaks {
-		tweak(&cfg)
-	}
+	began := time.Now()
 	c, err := tryOpen(t, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	return c
 }
 
-// impatient is for tests in which a node falls silent.
-func impatient(cfg *Config) { cfg.NodeTimeout = 150 * time.Millisecond }
+func open(t testing.TB, s harness.Set, tweaks ...func(*Config)) *Cluster {
+	t.Helper()
+	cfg := Config{URLs: s.URLs()}
+	for _, tweak := range tweaks {
+		tweak(&cfg)
+	}
+	return mustOpen(t, cfg)
+}
 
-// shortTTL keeps restarted nodes from voting for a second.
-func shortTTL(cfg *Config) { cfg.MaxTTL, cfg.NodeTimeout = time.Second, 300*time.Millisecond }
+// impatient is for tests in which a node falls silent. On a slow machine the
+// nodes that are well still answer within this time.
+func impatient(cfg *Config) { cfg.NodeTimeout = 2 * time.Second }
+
+// shortTTL keeps restarted nodes from voting for three seconds.
+func shortTTL(cfg *Config) { cfg.MaxTTL, cfg.NodeTimeout = 3*time.Second, time.Second }
 
 func shut(t testing.TB, c *Cluster) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
 	defer cancel()
-	if err := c.Close(ctx); err != nil {
-		t.Errorf("close: %v", err)
-	}
+	began := time.Now()
+	harness.Must(t, began, c.Close(ctx))
 }
 
 // answer is what one Run got.
@@ -101,13 +84,7 @@ func (o once) Receive(_ *Node, reply any, err error) { o.answers <- answer{reply
 
 func (o once) wait(t testing.TB) answer {
 	t.Helper()
-	select {
-	case a := <-o.answers:
-		return a
-	case <-time.After(patience):
-		t.Fatalf("no answer after %v", patience)
-		return answer{}
-	}
+	return harness.Receive(t, "an answer", o.answers)
 }
 
 // run runs s on n and waits for the answer.
@@ -118,16 +95,33 @@ func run(t testing.TB, n *Node, s *Script, keys []string, args ...any) answer {
 	return o.wait(t)
 }
 
+// ran is run of what has to succeed.
+func ran(t testing.TB, n *Node, s *Script, keys []string, args ...any) any {
+	t.Helper()
+	began := time.Now()
+	a := run(t, n, s, keys, args...)
+	harness.Must(t, began, a.err)
+	return a.reply
+}
+
 // recorder collects the answers of many Runs, by a number each.
 type recorder struct {
 	mu      sync.Mutex
+	began   time.Time // the first Run
 	answers map[int][]answer
 	order   []int
 	total   int
 	onEach  func(i int, n *Node, err error)
 }
 
-func (r *recorder) at(i int) Receiver { return numbered{r, i} }
+func (r *recorder) at(i int) Receiver {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.began.IsZero() {
+		r.began = time.Now()
+	}
+	return numbered{r, i}
+}
 
 type numbered struct {
 	r *recorder
@@ -165,6 +159,7 @@ func (r *recorder) eachOnce(t testing.TB, n int, ok func(answer) bool) {
 	}
 	for i, all := range r.answers {
 		if len(all) != 1 || !ok(all[0]) {
+			harness.Must(t, r.began, all[0].err) // on a slow machine a node may not answer in time
 			t.Fatalf("run %d got %v", i, all)
 		}
 	}

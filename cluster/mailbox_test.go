@@ -72,8 +72,8 @@ func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
 				t.Error("a mailbox is open before the first Listen")
 			}
 		}
-		soon(t, "the mailbox opened", c.Listen(l))
-		soon(t, "the other mailbox opened", other.Listen(stranger))
+		harness.Receive(t, "the mailbox to open", c.Listen(l))
+		harness.Receive(t, "the other mailbox to open", other.Listen(stranger))
 		for i, n := range c.Nodes() {
 			if !n.Listening() {
 				t.Errorf("node %d is not listening", i)
@@ -81,7 +81,7 @@ func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
 			if got := tell(t, s, c, i, "hello"); got != 1 {
 				t.Errorf("%d receive on node %d, want 1", got, i)
 			}
-			eventually(t, "the message arrived", func() bool { return l.has(note{i, "hello"}) })
+			harness.Eventually(t, "the message", func() bool { return l.has(note{i, "hello"}) })
 		}
 		messages, unclaimed, gaps := l.got()
 		if len(messages) != 3 || len(unclaimed) != 0 || len(gaps) != 0 {
@@ -100,7 +100,7 @@ func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
 	claimer := &listener{claims: func(text string) bool { return text == "mine" }}
 	all := []*listener{claimer, {}, {}}
 	for _, l := range all {
-		soon(t, "the mailbox opened", c.Listen(l))
+		harness.Receive(t, "the mailbox to open", c.Listen(l))
 	}
 	const each = 20
 	for range each {
@@ -120,7 +120,7 @@ func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "all arrived", func() bool { return lost() >= each+1 })
+	harness.Eventually(t, "all messages", func() bool { return lost() >= each+1 })
 	if got := lost(); got != each+1 {
 		t.Errorf("%d messages were given as unclaimed, want %d", got, each+1)
 	}
@@ -133,7 +133,7 @@ func TestAnUnclaimedMessageGoesToExactlyOneListener(t *testing.T) {
 	c.Unlisten(all[1])
 	before, _, _ := all[1].got()
 	tell(t, s, c, 0, "later")
-	eventually(t, "it arrived", func() bool { return claimer.has(note{0, "later"}) && lost() == each+2 })
+	harness.Eventually(t, "the message", func() bool { return claimer.has(note{0, "later"}) && lost() == each+2 })
 	if after, _, _ := all[1].got(); len(after) != len(before) {
 		t.Error("it got a message after Unlisten")
 	}
@@ -147,7 +147,7 @@ func TestAReconnectedMailboxSaysThatThereWasAGap(t *testing.T) {
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
 		l := &listener{}
-		soon(t, "the mailbox opened", c.Listen(l))
+		harness.Receive(t, "the mailbox to open", c.Listen(l))
 		gapsOf := func(i int) (n int) {
 			_, _, gaps := l.got()
 			for _, g := range gaps {
@@ -161,8 +161,8 @@ func TestAReconnectedMailboxSaysThatThereWasAGap(t *testing.T) {
 		if err := s.Restart(1, false); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "there is a gap", func() bool { return gapsOf(1) > 0 })
-		eventually(t, "messages arrive again", func() bool {
+		harness.Eventually(t, "a gap", func() bool { return gapsOf(1) > 0 })
+		harness.Eventually(t, "messages after the gap", func() bool {
 			return tell(t, s, c, 1, "again") == 1 && l.has(note{1, "again"})
 		})
 		if gapsOf(0) != 0 {
@@ -176,12 +176,12 @@ func TestAKilledSubscriptionIsAGap(t *testing.T) {
 	s := harness.Real(t, 1, realOptions())
 	c := open(t, s)
 	l := &listener{}
-	soon(t, "the mailbox opened", c.Listen(l))
+	harness.Receive(t, "the mailbox to open", c.Listen(l))
 	if err := harness.Client(t, s, 0).ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "there is a gap", func() bool { _, _, gaps := l.got(); return len(gaps) > 0 })
-	eventually(t, "messages arrive again", func() bool {
+	harness.Eventually(t, "a gap", func() bool { _, _, gaps := l.got(); return len(gaps) > 0 })
+	harness.Eventually(t, "messages after the gap", func() bool {
 		return tell(t, s, c, 0, "again") == 1 && l.has(note{0, "again"})
 	})
 	if !c.Status()[0].Up {
@@ -197,10 +197,11 @@ func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+				t.Parallel()
 				hurt(s, 2)
 				c := open(t, s, impatient)
 				l := &listener{}
-				soon(t, "the mailbox opened", c.Listen(l))
+				harness.Receive(t, "the mailbox to open", c.Listen(l))
 				if !c.Nodes()[0].Listening() || !c.Nodes()[1].Listening() || c.Nodes()[2].Listening() {
 					t.Errorf("listening: %t, %t, %t", c.Nodes()[0].Listening(), c.Nodes()[1].Listening(), c.Nodes()[2].Listening())
 				}
@@ -211,9 +212,9 @@ func TestTheMailboxOpensWithoutANodeThatIsDown(t *testing.T) {
 				} else {
 					s.Resume(2)
 				}
-				eventually(t, "it listens there too", c.Nodes()[2].Listening)
+				harness.Eventually(t, "the mailbox of the node that recovered", c.Nodes()[2].Listening)
 				tell(t, s, c, 2, "late")
-				eventually(t, "the message arrived", func() bool { return l.has(note{2, "late"}) })
+				harness.Eventually(t, "the message", func() bool { return l.has(note{2, "late"}) })
 			})
 		})
 	}
@@ -223,8 +224,9 @@ func TestTheMailboxDoesNotWaitForANodeThatIsKnownToBeDown(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
 	s.Stop(2)
-	c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = patience }) // the mailbox would wait for twice that
-	soon(t, "the mailbox opened", c.Listen(&listener{}))
+	// The mailbox would wait for twice this time-out.
+	c := open(t, s, func(cfg *Config) { cfg.MaxTTL, cfg.NodeTimeout = 3*harness.Patience, harness.Patience })
+	harness.Receive(t, "the mailbox to open", c.Listen(&listener{}))
 	if !c.Nodes()[0].Listening() || !c.Nodes()[1].Listening() {
 		t.Error("it did not wait for the others")
 	}
@@ -238,5 +240,5 @@ func TestListenEndsWhenTheClusterCloses(t *testing.T) {
 	opened := c.Listen(&listener{})
 	s.Stop(2)
 	shut(t, c)
-	soon(t, "its channel is closed", opened)
+	harness.Receive(t, "its channel to be closed", opened)
 }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(&logging.VoidLogger{}) // nodes are stopped all the time here
-	goleak.VerifyTestMain(m)
+	harness.Main(m)
 }

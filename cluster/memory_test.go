@@ -12,6 +12,7 @@ import (
 )
 
 func TestMemoryIDChangesWithTheRunUnlessFilesAreKept(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		set  func(t *testing.T) harness.Set
@@ -44,6 +45,7 @@ func TestMemoryIDChangesWithTheRunUnlessFilesAreKept(t *testing.T) {
 
 // A server that reads its append-only file says meanwhile that it keeps none.
 func TestANodeThatIsLoadingIsNotTakenForOneWithoutFiles(t *testing.T) {
+	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{Persist: true, Args: []string{"--appendfsync", "no", "--key-load-delay", "100"}})
 	c := open(t, s)
 	n, cl := c.Nodes()[0], harness.Client(t, s, 0)
@@ -60,14 +62,14 @@ func TestANodeThatIsLoadingIsNotTakenForOneWithoutFiles(t *testing.T) {
 	run(t, n, setScript, []string{"k"}, "v")
 	restarted := make(chan error, 1)
 	go func() { restarted <- s.Restart(0, false) }()
-	eventually(t, "the node is back, or says that it is loading", func() bool {
+	harness.Eventually(t, "the node to recover, or to say that it is loading", func() bool {
 		st := c.Status()[0]
 		return st.Up || errors.Is(st.Err, errLoading)
 	})
 	if err := <-restarted; err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the node is back", func() bool { return run(t, n, setScript, []string{"k"}, "v").err == nil })
+	harness.Eventually(t, "the node to recover", func() bool { return run(t, n, setScript, []string{"k"}, "v").err == nil })
 	if got := n.MemoryID(); got != "aof" {
 		t.Errorf("its memory lasts with %q", got)
 	}

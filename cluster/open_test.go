@@ -29,9 +29,9 @@ func realOptions() redisserver.Options { return redisserver.Options{} }
 // cannotOpen checks that cfg is refused because of the configuration, in words that contain each of want.
 func cannotOpen(t *testing.T, cfg Config, want ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
-	cfg.Logger = quiet
+	cfg.Logger, cfg.NodeTimeout = quiet, unhurried
 	c, err := Open(ctx, cfg)
 	if err == nil {
 		shut(t, c)
@@ -140,7 +140,7 @@ func TestOpen_WaitsUntilTheDeadline(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	s.Stop(0)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 	defer cancel()
 	const nodeTimeout = time.Millisecond
 	began := time.Now()
@@ -180,7 +180,7 @@ func TestARefusedPasswordIsNamedWithoutThePassword(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, protocol := range []string{"", "?protocol=2"} {
 				u := url.URL{Scheme: "redis", User: user, Host: host}
-				cfg := Config{URLs: []string{u.String() + protocol}, Logger: quiet}
+				cfg := Config{URLs: []string{u.String() + protocol}, Logger: quiet, NodeTimeout: unhurried}
 				cannotOpen(t, cfg, "node "+host)
 				_, err := Open(t.Context(), cfg)
 				for _, secret := range []string{right, wrong, url.PathEscape(wrong), "secret"} {
@@ -197,6 +197,7 @@ func TestARefusedPasswordIsNamedWithoutThePassword(t *testing.T) {
 }
 
 func TestAUserWhoMayNotPingIsNamed(t *testing.T) {
+	t.Parallel()
 	s := harness.Real(t, 1, realOptions())
 	if err := harness.Client(t, s, 0).Do(t.Context(), "acl", "setuser", "app", "on", ">pw", "~*", "+@all", "-ping").Err(); err != nil {
 		t.Fatal(err)
@@ -206,15 +207,17 @@ func TestAUserWhoMayNotPingIsNamed(t *testing.T) {
 }
 
 func TestADatabaseThatDoesNotExistIsNamed(t *testing.T) {
+	t.Parallel()
 	s := harness.Real(t, 1, realOptions())
 	cannotOpen(t, Config{URLs: []string{s.URLs()[0] + "/99"}}, "DB index", hostOf(t, s.URLs()[0])+"/99")
 }
 
 func TestAMinorityThatCannotBeReachedDoesNotHinderOpen(t *testing.T) {
+	t.Parallel()
 	for name, hurt := range map[string]func(s harness.Set, i int){"stopped": harness.Set.Stop, "paused": harness.Set.Pause} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+				t.Parallel()
 				hurt(s, 1)
 				c := open(t, s, impatient)
 				if c.Quorum() != 2 || len(c.Nodes()) != 3 {
@@ -229,9 +232,7 @@ func TestAMinorityThatCannotBeReachedDoesNotHinderOpen(t *testing.T) {
 					}
 				}
 				for _, i := range []int{0, 2} {
-					if a := run(t, c.Nodes()[i], pingScript, nil); a.err != nil {
-						t.Errorf("node %d: %v", i, a.err)
-					}
+					ran(t, c.Nodes()[i], pingScript, nil)
 				}
 			})
 		})
@@ -239,14 +240,15 @@ func TestAMinorityThatCannotBeReachedDoesNotHinderOpen(t *testing.T) {
 }
 
 func TestWithoutAQuorumOpenNamesEveryNode(t *testing.T) {
+	leaksNothing(t)
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		leaksNothing(t)
+		t.Parallel()
 		s.Stop(0)
 		s.Pause(2)
 		defer s.Resume(2) // an embedded node that is paused keeps the connections of clients that have gone
 		ctx, cancel := context.WithCancel(t.Context()) // without a deadline
 		defer cancel()
-		c, err := Open(ctx, Config{URLs: s.URLs(), NodeTimeout: 20 * time.Millisecond, Logger: quiet})
+		c, err := Open(ctx, Config{URLs: s.URLs(), NodeTimeout: 400 * time.Millisecond, Logger: quiet})
 		if err == nil {
 			shut(t, c)
 			t.Fatal("Open succeeded")
@@ -277,9 +279,10 @@ func TestWithoutAQuorumOpenNamesEveryNode(t *testing.T) {
 }
 
 func TestOpenWithoutAQuorumDoesNotBlameTheCallersContext(t *testing.T) {
+	t.Parallel()
 	s := harness.Embedded(t, 1)
 	s.Stop(0)
-	_, err := Open(t.Context(), Config{URLs: s.URLs(), NodeTimeout: 10 * time.Millisecond, Logger: quiet})
+	_, err := Open(t.Context(), Config{URLs: s.URLs(), NodeTimeout: 200 * time.Millisecond, Logger: quiet})
 	if !errors.Is(err, ErrNoQuorum) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		t.Errorf("Open = %v", err)
 	}
@@ -297,15 +300,11 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 		_, err := Open(ctx, Config{URLs: s.URLs(), NodeTimeout: 20 * time.Second, Logger: quiet}) // 160 s of trying
 		done <- err
 	}()
-	eventually(t, "the node that lives was asked", func() bool { return s.Commands(0)["info"] > 0 })
+	harness.Eventually(t, "the node that is up to be asked", func() bool { return s.Commands(0)["info"] > 0 })
 	cancel(because)
-	select {
-	case err := <-done:
-		if !errors.Is(err, context.Canceled) || !errors.Is(err, because) || !errors.Is(err, ErrNoQuorum) {
-			t.Errorf("Open = %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("Open goes on")
+	err := harness.Receive(t, "Open to end", done)
+	if !errors.Is(err, context.Canceled) || !errors.Is(err, because) || !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("Open = %v", err)
 	}
 
 	if _, err := Open(ctx, Config{URLs: s.URLs(), Logger: quiet}); !errors.Is(err, context.Canceled) {
@@ -372,32 +371,27 @@ func TestOpenWaitsForAQuorumThatComesUp(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	s.Stop(0)
-	opened := make(chan error, 1)
+	opened, began := make(chan error, 1), time.Now()
 	go func() {
-		_, err := tryOpen(t, Config{URLs: s.URLs(), NodeTimeout: 5 * time.Second})
+		_, err := tryOpen(t, Config{URLs: s.URLs()})
 		opened <- err
 	}()
 	if err := s.Restart(0, false); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-opened; err != nil {
-		t.Error(err)
-	}
+	harness.Must(t, began, <-opened)
 }
 
 func TestTheContextOfOpenIsNotTheClusters(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	ctx, cancel := context.WithCancel(t.Context())
-	c, err := Open(ctx, Config{URLs: s.URLs(), Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { shut(t, c) })
+	began := time.Now()
+	c, err := Open(ctx, Config{URLs: s.URLs(), Logger: quiet, NodeTimeout: unhurried})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
 	cancel()
-	if a := run(t, c.Nodes()[0], pingScript, nil); a.err != nil {
-		t.Error(a.err)
-	}
+	ran(t, c.Nodes()[0], pingScript, nil)
 }
 
 func TestAnEvenNumberOfNodesIsWarnedOf(t *testing.T) {

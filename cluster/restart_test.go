@@ -22,14 +22,15 @@ func votes(c *Cluster) (all []bool) {
 func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := open(t, s, shortTTL)
-		eventually(t, "all vote", func() bool { return !slices.Contains(votes(c), false) })
+		harness.Eventually(t, "all votes", func() bool { return !slices.Contains(votes(c), false) })
 		n := c.Nodes()[1]
 		began := time.Now()
 		if err := s.Restart(1, true); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		if n.Votes() && time.Since(began) < c.Config().MaxTTL {
 			t.Error("a node that forgot votes at once")
 		}
@@ -39,7 +40,7 @@ func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 		if st := c.Status()[1]; !st.Votes && (st.VotesIn <= 0 || st.VotesIn > c.Config().MaxTTL) {
 			t.Errorf("status %+v", st)
 		}
-		eventually(t, "it votes again", n.Votes)
+		harness.Eventually(t, "its vote", n.Votes)
 		if e := time.Since(began); e < c.Config().MaxTTL {
 			t.Errorf("it voted %v after a restart, before MaxTTL", e)
 		}
@@ -50,13 +51,13 @@ func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 func TestARestartIsKnownBeforeTheFirstAnswer(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 2 * time.Second }) // MaxTTL is a minute
+		c := open(t, s) // whose MaxTTL is a minute
 		n := c.Nodes()[0]
 		if err := s.Restart(0, true); err != nil {
 			t.Fatal(err)
 		}
 		voted := make(chan bool, 1)
-		eventually(t, "it answers", func() bool {
+		harness.Eventually(t, "an answer", func() bool {
 			o := newOnce()
 			n.Run(pingScript, nil, nil, voter{o, voted})
 			return o.wait(t).err == nil
@@ -83,17 +84,18 @@ func (v voter) Receive(n *Node, reply any, err error) {
 	v.once.Receive(n, reply, err)
 }
 
-// grown waits until the nodes of s are older than a MaxTTL of one second, as servers count: in whole seconds.
+// grown waits until the nodes of s are older than the MaxTTL of [shortTTL], as
+// servers count: in whole seconds.
 func grown(t *testing.T, s harness.Set) {
 	t.Helper()
 	for i := range s.Len() {
 		client := harness.Client(t, s, i)
-		eventually(t, "the node is old", func() bool {
+		harness.Eventually(t, "the node to grow old", func() bool {
 			f, err := askFacts(t.Context(), client)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return f.uptime >= 2*time.Second
+			return f.uptime >= 4*time.Second
 		})
 	}
 }
@@ -101,6 +103,7 @@ func grown(t *testing.T, s harness.Set) {
 func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		grown(t, s)
 		began := time.Now()
 		if err := s.Restart(2, true); err != nil {
@@ -110,7 +113,7 @@ func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
 		if v := votes(c); !v[0] || !v[1] || v[2] && time.Since(began) < c.Config().MaxTTL {
 			t.Errorf("votes are %v, want all but the last", v)
 		}
-		eventually(t, "it votes", c.Nodes()[2].Votes)
+		harness.Eventually(t, "its vote", c.Nodes()[2].Votes)
 		if e := time.Since(began); e < c.Config().MaxTTL {
 			t.Errorf("it voted %v after a restart, before MaxTTL", e)
 		}
@@ -124,7 +127,7 @@ func TestANodeThatSyncsEveryWriteVotesAtOnce(t *testing.T) {
 	if err := s.Restart(1, false); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it answers again", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
+	harness.Eventually(t, "an answer after the restart", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
 	if len(c.Nodes()[1].runIDs) != 1 || !c.Nodes()[1].Votes() {
 		t.Error("it does not vote")
 	}
@@ -182,7 +185,7 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 			t.Errorf("BootFloor is %d off now", first-now)
 		}
 		if err := client.ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err == nil {
-			eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+			harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		}
 		if got := n.BootFloor(); got != first {
 			t.Errorf("BootFloor went from %d to %d in one life of the node", first, got)
@@ -191,7 +194,7 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 		if err := s.Restart(0, true); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "it answers again", func() bool { return run(t, n, pingScript, nil).err == nil })
+		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		if got := n.BootFloor(); got <= before+maxTTL || got <= first {
 			t.Errorf("BootFloor is %d, not above the start (after %d) and MaxTTL", got, before)
 		}

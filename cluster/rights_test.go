@@ -27,6 +27,7 @@ func TestThePackageCommentQuotesTheRights(t *testing.T) {
 }
 
 func TestAPrefixIsNoPattern(t *testing.T) {
+	t.Parallel()
 	if got, want := Rights(`a*b?[\`)[1].Rule, `~{a\*b\?\[\\*`; got != want {
 		t.Errorf("the rule is %s, want %s", got, want)
 	}
@@ -39,10 +40,7 @@ func TestAPrefixIsNoPattern(t *testing.T) {
 	if err := admin.Do(t.Context(), args...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	c, err := tryOpen(t, Config{URLs: []string{strings.Replace(s.URLs()[0], "//", "//redlock:x@", 1)}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustOpen(t, Config{URLs: []string{strings.Replace(s.URLs()[0], "//", "//redlock:x@", 1)}})
 	for key, allowed := range map[string]bool{"a*b[c]:x": true, "{a*b[c]:x}:fence": true, "aab[c]:x": false, "a*bc:x": false} {
 		if a := run(t, c.Nodes()[0], setScript, []string{key}, "x"); (a.err == nil) != allowed {
 			t.Errorf("%s: %v, want it allowed: %t", key, a.err, allowed)

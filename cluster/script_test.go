@@ -8,6 +8,7 @@ import (
 
 // A node has all scripts before it is asked anything, also after it has restarted, so that nothing is sent twice.
 func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		registry.mu.Lock()
 		var hashes []string
@@ -15,12 +16,7 @@ func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
 			hashes = append(hashes, s.hash)
 		}
 		registry.mu.Unlock()
-		cfg := Config{URLs: nodes.URLs()}
-		c, err := Open(t.Context(), cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close(t.Context())
+		c := open(t, nodes)
 		loaded := func() bool {
 			there, err := harness.Client(t, nodes, 0).ScriptExists(t.Context(), hashes...).Result()
 			if err != nil {
@@ -40,7 +36,7 @@ func TestScriptsAreLoadedBeforeTheyAreNeeded(t *testing.T) {
 			t.Fatal(err)
 		}
 		c.Nodes()[0].Run(readyScript, []string{"k"}, nil, nil) // notices the restart
-		eventually(t, "the scripts are loaded again", loaded)
+		harness.Eventually(t, "the scripts to be loaded again", loaded)
 	})
 }
 

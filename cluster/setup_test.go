@@ -65,7 +65,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 				}
 			}
 			n.Owe(pushScript.Command([]string{"list"}, "pending"), time.Time{})
-			eventually(t, "the node is down, and says why", func() bool {
+			harness.Eventually(t, "the node is down, and says why", func() bool {
 				status := c.Status()[0]
 				return !status.Up && status.Err != nil && strings.Contains(status.Err.Error(), tt.says)
 			})
@@ -73,7 +73,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 				t.Errorf("the second command got %v", a)
 			}
 			setACL(t, admin, "app", tt.admit...)
-			eventually(t, "what is pending is sent", func() bool {
+			harness.Eventually(t, "what is pending is sent", func() bool {
 				all, err := admin.LRange(t.Context(), "list", 0, -1).Result()
 				if err != nil {
 					t.Fatal(err)
@@ -124,7 +124,7 @@ func TestNode_ConnectionSetUp_RefusalIsNoAnswer(t *testing.T) {
 		}
 		mu.Unlock()
 		n.Owe(pushScript.Command([]string{"list"}, "pending"), time.Time{})
-		eventually(t, "the node is down, and says why", func() bool {
+		harness.Eventually(t, "the node is down, and says why", func() bool {
 			if a := run(t, n, pushScript, []string{"list"}, "lost"); a.err == nil {
 				t.Fatalf("a command that was never sent got %v", a)
 			}
@@ -134,7 +134,7 @@ func TestNode_ConnectionSetUp_RefusalIsNoAnswer(t *testing.T) {
 		mu.Lock()
 		refused = false
 		mu.Unlock()
-		eventually(t, "what is pending is sent", func() bool {
+		harness.Eventually(t, "what is pending is sent", func() bool {
 			a := run(t, n, lengthScript, []string{"list"})
 			return a.err == nil && a.reply == int64(1)
 		})

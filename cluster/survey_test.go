@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
@@ -50,15 +51,10 @@ func TestScanLooksAtEveryServerOfARedisCluster(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	c, err := tryOpen(t, Config{URLs: []string{s.URL()}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustOpen(t, Config{URLs: []string{s.URL()}})
 	n := c.Nodes()[0]
 	for i := range 30 {
-		if a := run(t, n, setScript, []string{fmt.Sprintf("k%d", i)}, "x"); a.err != nil {
-			t.Fatal(a.err)
-		}
+		ran(t, n, setScript, []string{fmt.Sprintf("k%d", i)}, "x")
 	}
 	var mu sync.Mutex
 	var found []string
@@ -79,15 +75,13 @@ func TestScanLooksAtEveryServerOfARedisCluster(t *testing.T) {
 func TestAPartialSetIsOpenedAndSurveyed(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		s.Stop(0)
 		s.Pause(2)
-		cfg := Config{URLs: s.URLs(), Partial: true}
-		impatient(&cfg)
-		c, err := tryOpen(t, cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := open(t, s, impatient, func(cfg *Config) { cfg.Partial = true })
+		began := time.Now()
 		got := c.Survey(t.Context())
+		harness.Must(t, began, got[1].Err)
 		for i, up := range []bool{false, true, false} {
 			if r := got[i]; r.Up != up || r.Node != c.Nodes()[i].Name() || (r.Err == nil) != up || (r.Latency > 0) != up {
 				t.Errorf("node %d: %+v", i, r)
@@ -96,9 +90,7 @@ func TestAPartialSetIsOpenedAndSurveyed(t *testing.T) {
 		if r := got[1]; r.Persistence == "" || r.Eviction != "noeviction" {
 			t.Errorf("of a node that is up: %+v", r)
 		}
-		if a := run(t, c.Nodes()[1], pingScript, nil); a.err != nil {
-			t.Error(a.err)
-		}
+		ran(t, c.Nodes()[1], pingScript, nil)
 	})
 }
 
@@ -128,10 +120,7 @@ func TestAPartialSetShowsTheReplicaInIt(t *testing.T) {
 	if _, err := tryOpen(t, Config{URLs: s.URLs()}); err == nil {
 		t.Fatal("opened a set with a replica")
 	}
-	c, err := tryOpen(t, Config{URLs: s.URLs(), Partial: true})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := mustOpen(t, Config{URLs: s.URLs(), Partial: true})
 	want := "danger: node " + c.Nodes()[1].Name() + ": cannot be used: is a replica"
 	if got := findings(c.Check(t.Context())); !strings.Contains(got, want) {
 		t.Errorf("Check says\n%s\nand not %s", got, want)

@@ -111,6 +111,8 @@ func TestACertificateThatDoesNotVerifyIsNamed(t *testing.T) {
 	strict := harness.Real(t, 1, redisserver.Options{TLS: a.issue(t, "strict", "127.0.0.1", hour), Args: []string{"--tls-auth-clients", "yes"}})
 	plain := harness.Real(t, 1, realOptions())
 	leaksNothing(t)
+	// The last step of either is to give up, after eight times this.
+	const brief = 500 * time.Millisecond
 
 	t.Run("by an unknown authority", func(t *testing.T) {
 		cannotOpen(t, Config{URLs: good.URLs()}, "node "+hostOf(t, good.URLs()[0]), "certificate", "unknown authority")
@@ -128,24 +130,23 @@ func TestACertificateThatDoesNotVerifyIsNamed(t *testing.T) {
 		cannotOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": a.tlsClient(t, address)}}, "node a", "certificate required")
 	})
 	t.Run("TLS to a plain port", func(t *testing.T) {
+		t.Parallel()
 		address := hostOf(t, plain.URLs()[0])
-		_, err := tryOpen(t, Config{URLs: []string{"rediss://" + address}, NodeTimeout: 20 * time.Millisecond})
+		_, err := tryOpen(t, Config{URLs: []string{"rediss://" + address}, NodeTimeout: brief})
 		if err == nil || !strings.Contains(err.Error(), "node "+address) || !strings.Contains(err.Error(), "use redis://") {
 			t.Errorf("Open = %v, want an error that names the node and TLS", err)
 		}
 	})
 	t.Run("plain to a TLS port", func(t *testing.T) {
+		t.Parallel()
 		address := hostOf(t, good.URLs()[0])
-		_, err := tryOpen(t, Config{URLs: []string{"redis://" + address}, NodeTimeout: 300 * time.Millisecond})
+		_, err := tryOpen(t, Config{URLs: []string{"redis://" + address}, NodeTimeout: brief})
 		if err == nil || !strings.Contains(err.Error(), "node "+address) || !strings.Contains(err.Error(), "use rediss://") {
 			t.Errorf("Open = %v, want an error that names the node and TLS", err)
 		}
 	})
 	t.Run("one that does", func(t *testing.T) {
-		c, err := tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": a.tlsClient(t, hostOf(t, good.URLs()[0]))}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := mustOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": a.tlsClient(t, hostOf(t, good.URLs()[0]))}})
 		if got := run(t, c.Nodes()[0], pingScript, nil); got.err != nil {
 			t.Error(got.err)
 		}
@@ -167,13 +168,8 @@ func TestAGivenTLSClientIsBoundByNodeTimeout(t *testing.T) {
 		_, err := Open(t.Context(), Config{Clients: map[string]redis.UniversalClient{"a": given}, NodeTimeout: 10 * time.Millisecond, Logger: quiet})
 		done <- err
 	}()
-	select {
-	case err := <-done:
-		if !errors.Is(err, ErrNoQuorum) {
-			t.Errorf("Open = %v", err)
-		}
-	case <-time.After(patience):
-		t.Fatal("Open waits for a handshake")
+	if err := harness.Receive(t, "Open to give up a handshake", done); !errors.Is(err, ErrNoQuorum) {
+		t.Errorf("Open = %v", err)
 	}
 	goleak.VerifyNone(t, before) // or dials go on, for an hour
 }

@@ -1,4 +1,4 @@
-package embedded
+package embedded_test
 
 import (
 	"bufio"
@@ -17,12 +17,14 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
-func start(t *testing.T, n int) *Nodes {
+func start(t *testing.T, n int) *embedded.Nodes {
 	t.Helper()
-	s, err := Start(n)
+	s, err := embedded.Start(n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +32,16 @@ func start(t *testing.T, n int) *Nodes {
 	return s
 }
 
-func client(t *testing.T, s *Nodes, i, protocol int) *redis.Client {
+func client(t *testing.T, s *embedded.Nodes, i, protocol int) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
 		Addr:                     strings.TrimPrefix(s.URLs()[i], "redis://"),
 		Protocol:                 protocol,
 		MaxRetries:               -1,
 		DialerRetries:            1,
+		DialTimeout:              harness.Patience / 3, // a slow machine is not a dead node
+		ReadTimeout:              harness.Patience / 3,
+		WriteTimeout:             harness.Patience / 3,
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
@@ -45,7 +50,7 @@ func client(t *testing.T, s *Nodes, i, protocol int) *redis.Client {
 }
 
 // dial opens a bare connection, so that a test decides what is sent when.
-func dial(t *testing.T, s *Nodes, i int) net.Conn {
+func dial(t *testing.T, s *embedded.Nodes, i int) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URLs()[i], "redis://"))
 	if err != nil {
@@ -67,28 +72,6 @@ func send(t *testing.T, conn net.Conn, args ...string) {
 	}
 }
 
-func eventually(t *testing.T, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	deadline := time.NewTimer(10 * time.Second)
-	defer deadline.Stop()
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("after 10 s not yet: %s", what)
-		}
-	}
-}
-
-func waiting(s *Nodes, i int) int {
-	n := s.nodes[i]
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.proc.queued()
-}
-
 func info(t *testing.T, c *redis.Client, sections ...string) map[string]string {
 	t.Helper()
 	text, err := c.Info(t.Context(), sections...).Result()
@@ -102,6 +85,15 @@ func info(t *testing.T, c *redis.Client, sections ...string) map[string]string {
 		}
 	}
 	return fields
+}
+
+func uptime(t *testing.T, fields map[string]string) int {
+	t.Helper()
+	n, err := strconv.Atoi(fields["uptime_in_seconds"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func TestNodesAreIndependent(t *testing.T) {
@@ -132,7 +124,7 @@ func TestKeysExpireInRealTime(t *testing.T) {
 	if err := c.Set(t.Context(), "key", 1, 50*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the key expired", func() bool { return c.Exists(t.Context(), "key").Val() == 0 })
+	harness.Eventually(t, "the key to expire", func() bool { return c.Exists(t.Context(), "key").Val() == 0 })
 	if after := time.Since(before); after < 50*time.Millisecond {
 		t.Errorf("a key of 50 ms was gone after %v", after)
 	}
@@ -151,7 +143,7 @@ func TestPausedNodeExecutesInOrderOfArrivalOnResume(t *testing.T) {
 		send(t, conn, "RPUSH", "list", strconv.Itoa(i))
 		want = append(want, strconv.Itoa(i))
 		taken++
-		eventually(t, "the command was taken", func() bool { return waiting(s, 0) == taken })
+		harness.Eventually(t, "the command to be taken", func() bool { return s.Waiting(0) == taken })
 		if i%2 == 0 {
 			_ = conn.Close() // a client that gives up
 			taken++          // the node is told, behind the command
@@ -167,7 +159,7 @@ func TestPausedNodeExecutesInOrderOfArrivalOnResume(t *testing.T) {
 	}
 	s.Resume(0)
 	s.Resume(0)
-	eventually(t, "everything was executed", func() bool { return looker.LLen(t.Context(), "list").Val() == n })
+	harness.Eventually(t, "everything to be executed", func() bool { return looker.LLen(t.Context(), "list").Val() == n })
 	if got := looker.LRange(t.Context(), "list", 0, -1).Val(); !slices.Equal(got, want) {
 		t.Errorf("executed in the order %v, want 0 to %d", got, n-1)
 	}
@@ -184,10 +176,10 @@ func TestPipelineOfAGoneClientRunsToItsEnd(t *testing.T) {
 		want = append(want, strconv.Itoa(i))
 	}
 	_ = conn.Close()
-	eventually(t, "the node took it all, and the end", func() bool { return waiting(s, 0) == n+1 })
+	harness.Eventually(t, "the node to take it all, and the end", func() bool { return s.Waiting(0) == n+1 })
 	s.Resume(0)
 	c := client(t, s, 0, 3)
-	eventually(t, "the pipeline ran", func() bool { return c.LLen(t.Context(), "list").Val() == n })
+	harness.Eventually(t, "the pipeline to run", func() bool { return c.LLen(t.Context(), "list").Val() == n })
 	if got := c.LRange(t.Context(), "list", 0, -1).Val(); !slices.Equal(got, want) {
 		t.Errorf("executed in the order %v", got)
 	}
@@ -205,11 +197,11 @@ func TestPausedNodeKeepsTheOrderOfInterleavedPipelines(t *testing.T) {
 		// Runs of several commands on one connection, then another one.
 		send(t, conns[i/4%len(conns)], "RPUSH", "list", strconv.Itoa(i))
 		want = append(want, strconv.Itoa(i))
-		eventually(t, "the command was taken", func() bool { return waiting(s, 0) == i+1 })
+		harness.Eventually(t, "the command to be taken", func() bool { return s.Waiting(0) == i+1 })
 	}
 	s.Resume(0)
 	c := client(t, s, 0, 3)
-	eventually(t, "everything was executed", func() bool { return c.LLen(t.Context(), "list").Val() == n })
+	harness.Eventually(t, "everything to be executed", func() bool { return c.LLen(t.Context(), "list").Val() == n })
 	if got := c.LRange(t.Context(), "list", 0, -1).Val(); !slices.Equal(got, want) {
 		t.Errorf("executed in the order %v, want 0 to %d", got, n-1)
 	}
@@ -221,7 +213,7 @@ func TestPausedNodeTakesABoundedAmount(t *testing.T) {
 	s.Pause(0)
 	conn := dial(t, s, 0)
 	const n = 100 // of a quarter megabyte each, more than fits into sockets
-	value := strings.Repeat("x", maxTaken/4)
+	value := strings.Repeat("x", embedded.MaxTaken/4)
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
@@ -230,18 +222,18 @@ func TestPausedNodeTakesABoundedAmount(t *testing.T) {
 		}
 	}()
 	const most = 4 // the fourth goes over the bound and is the last
-	eventually(t, "the node took what it may", func() bool { return waiting(s, 0) >= most })
+	harness.Eventually(t, "the node to take what it may", func() bool { return s.Waiting(0) >= most })
 	select {
 	case <-sent:
 		t.Error("the client could send everything to a frozen node")
 	case <-time.After(50 * time.Millisecond):
 	}
-	if got := waiting(s, 0); got != most {
+	if got := s.Waiting(0); got != most {
 		t.Errorf("the node took %d commands, want %d", got, most)
 	}
 	s.Resume(0)
 	<-sent
-	eventually(t, "everything was executed", func() bool { return s.Commands(0)["set"] == n })
+	harness.Eventually(t, "everything to be executed", func() bool { return s.Commands(0)["set"] == n })
 }
 
 func TestWhatAPausedNodeTookIsLostWhenItIsKilled(t *testing.T) {
@@ -251,7 +243,7 @@ func TestWhatAPausedNodeTookIsLostWhenItIsKilled(t *testing.T) {
 			s.Pause(0)
 			conn := dial(t, s, 0)
 			send(t, conn, "SET", "key", "1")
-			eventually(t, "the command was taken", func() bool { return waiting(s, 0) == 1 })
+			harness.Eventually(t, "the command to be taken", func() bool { return s.Waiting(0) == 1 })
 			if kill == "Stop" {
 				s.Stop(0)
 			}
@@ -306,9 +298,9 @@ func TestRestart(t *testing.T) {
 				sha := c.ScriptLoad(ctx, "return 1").Val()
 				runID := info(t, c)["run_id"]
 				// An uptime to be forgotten.
-				s.nodes[0].proc.started = time.Now().Add(-time.Minute)
-				if got := info(t, c)["uptime_in_seconds"]; got != "60" {
-					t.Fatalf("uptime_in_seconds = %s, want 60", got)
+				s.StartedAt(0, time.Now().Add(-time.Minute))
+				if got := uptime(t, info(t, c)); got < 60 {
+					t.Fatalf("uptime_in_seconds = %d, want a minute", got)
 				}
 
 				switch state {
@@ -317,6 +309,7 @@ func TestRestart(t *testing.T) {
 				case "paused":
 					s.Pause(0)
 				}
+				restarted := time.Now()
 				if err := s.Restart(0, lose); err != nil {
 					t.Fatal(err)
 				}
@@ -332,13 +325,13 @@ func TestRestart(t *testing.T) {
 				if got := c.Get(ctx, "key").Val(); got != want {
 					t.Errorf("GET key = %q, want %q", got, want)
 				}
-				eventually(t, "the brief key expired", func() bool { return c.Exists(ctx, "brief").Val() == 0 })
+				harness.Eventually(t, "the brief key to expire", func() bool { return c.Exists(ctx, "brief").Val() == 0 })
 				after := info(t, c)
 				if after["run_id"] == runID || len(after["run_id"]) != 40 {
 					t.Errorf("run_id = %q after the restart, %q before", after["run_id"], runID)
 				}
-				if up := after["uptime_in_seconds"]; up != "0" && up != "1" {
-					t.Errorf("uptime_in_seconds = %s, want it to start at 0", up)
+				if got := uptime(t, after); got > int(time.Since(restarted).Seconds()) {
+					t.Errorf("uptime_in_seconds = %d, want it to start at 0", got)
 				}
 				if err := c.EvalSha(ctx, sha, nil).Err(); !redis.HasErrorPrefix(err, "NOSCRIPT") {
 					t.Errorf("EVALSHA = %v, want NOSCRIPT", err)
@@ -356,17 +349,17 @@ func TestBlockingCommandsLetOthersPass(t *testing.T) {
 	c := client(t, s, 0, 3)
 	popped := make(chan error, 1)
 	go func() {
-		got, err := c.BLPop(t.Context(), 5*time.Second, "list").Result()
+		got, err := c.BLPop(t.Context(), harness.Patience, "list").Result()
 		if err == nil && !slices.Equal(got, []string{"list", "x"}) {
 			err = fmt.Errorf("popped %v", got)
 		}
 		popped <- err
 	}()
-	eventually(t, "BLPOP came", func() bool { return s.Commands(0)["blpop"] == 1 })
+	harness.Eventually(t, "BLPOP to come", func() bool { return s.Commands(0)["blpop"] == 1 })
 	if err := c.RPush(t.Context(), "list", "x").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-popped; err != nil {
+	if err := harness.Receive(t, "what was popped", popped); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -378,7 +371,7 @@ func TestCommandsBehindABlockingOneWaitForIt(t *testing.T) {
 	send(t, conn, "BLPOP", "list", "0")
 	send(t, conn, "SET", "key", "after")
 	send(t, conn, "QUIT")
-	eventually(t, "BLPOP came", func() bool { return s.Commands(0)["blpop"] == 1 })
+	harness.Eventually(t, "BLPOP to come", func() bool { return s.Commands(0)["blpop"] == 1 })
 	if n := c.Exists(t.Context(), "key").Val(); n != 0 {
 		t.Error("SET overtook the BLPOP before it on its connection")
 	}
@@ -394,9 +387,9 @@ func TestBlockedClientThatHasGoneTakesNothing(t *testing.T) {
 	c := client(t, s, 0, 3)
 	conn := dial(t, s, 0)
 	send(t, conn, "BLPOP", "list", "0")
-	eventually(t, "BLPOP came", func() bool { return s.Commands(0)["blpop"] == 1 })
+	harness.Eventually(t, "BLPOP to come", func() bool { return s.Commands(0)["blpop"] == 1 })
 	_ = conn.Close()
-	eventually(t, "the node noticed", func() bool { return info(t, c)["connected_clients"] == "1" })
+	harness.Eventually(t, "the node to notice", func() bool { return info(t, c)["connected_clients"] == "1" })
 	c.RPush(t.Context(), "list", "x")
 	if n := c.LLen(t.Context(), "list").Val(); n != 1 {
 		t.Errorf("%d elements on the list, want the one that nobody took", n)
@@ -409,9 +402,9 @@ func TestSubscriberThatHasGoneIsForgotten(t *testing.T) {
 	conn := dial(t, s, 0)
 	send(t, conn, "SUBSCRIBE", "a", "b")
 	send(t, conn, "PSUBSCRIBE", "a*")
-	eventually(t, "the subscription stands", func() bool { return c.Publish(t.Context(), "a", "x").Val() == 2 })
+	harness.Eventually(t, "the subscriptions", func() bool { return c.Publish(t.Context(), "a", "x").Val() == 2 })
 	_ = conn.Close()
-	eventually(t, "the subscription is gone", func() bool { return c.Publish(t.Context(), "a", "x").Val() == 0 })
+	harness.Eventually(t, "the subscriptions to end", func() bool { return c.Publish(t.Context(), "a", "x").Val() == 0 })
 }
 
 // A client that sends and never reads costs the others nothing.
@@ -426,7 +419,7 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	for range 24 {
 		send(t, conn, "GET", "key")
 	}
-	eventually(t, "all were executed", func() bool { return s.Commands(0)["get"] == 24 })
+	harness.Eventually(t, "all to be executed", func() bool { return s.Commands(0)["get"] == 24 })
 	if err := c.Ping(t.Context()).Err(); err != nil {
 		t.Error(err)
 	}
@@ -455,7 +448,7 @@ func TestCloseEndsABlockedCommand(t *testing.T) {
 	s := start(t, 1)
 	conn := dial(t, s, 0)
 	send(t, conn, "BLPOP", "list", "0")
-	eventually(t, "BLPOP came", func() bool { return s.Commands(0)["blpop"] == 1 })
+	harness.Eventually(t, "BLPOP to come", func() bool { return s.Commands(0)["blpop"] == 1 })
 	s.Close()
 }
 
@@ -519,18 +512,22 @@ func TestCommands(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
+	began := time.Now()
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	before := time.Now().UnixMicro()
 	got := info(t, c)
 	for field, want := range map[string]string{
-		"redis_version": "7.0.0", "redis_mode": "standalone", "uptime_in_seconds": "0", "loading": "0", "aof_enabled": "0",
+		"redis_version": "7.0.0", "redis_mode": "standalone", "loading": "0", "aof_enabled": "0",
 		"maxmemory": "0", "maxmemory_policy": "noeviction", "role": "master", "connected_slaves": "0", "connected_clients": "1",
 		"total_connections_received": "1",
 	} {
 		if got[field] != want {
 			t.Errorf("%s = %q, want %q", field, got[field], want)
 		}
+	}
+	if up := uptime(t, got); up > int(time.Since(began).Seconds()) {
+		t.Errorf("uptime_in_seconds = %d, want the time since the start", up)
 	}
 	if usec, err := strconv.ParseInt(got["server_time_usec"], 10, 64); err != nil || usec < before || usec > time.Now().UnixMicro() {
 		t.Errorf("server_time_usec = %q, want the time of the call", got["server_time_usec"])
@@ -584,10 +581,10 @@ func TestClientSetInfoAndID(t *testing.T) {
 }
 
 func TestStartFaults(t *testing.T) {
-	if _, err := Start(0); err == nil || !strings.Contains(err.Error(), "n is 0") {
+	if _, err := embedded.Start(0); err == nil || !strings.Contains(err.Error(), "n is 0") {
 		t.Errorf("Start(0) = %v, want an error that names n", err)
 	}
-	_, err := StartAt("127.0.0.1:7101", "nonsense", "10.0.0.1:7101", "127.0.0.1:0", "127.0.0.1:07101", "127.0.0.1:7101")
+	_, err := embedded.StartAt("127.0.0.1:7101", "nonsense", "10.0.0.1:7101", "127.0.0.1:0", "127.0.0.1:07101", "127.0.0.1:7101")
 	if err == nil {
 		t.Fatal("StartAt succeeded with bad addresses")
 	}
@@ -596,7 +593,7 @@ func TestStartFaults(t *testing.T) {
 			t.Errorf("error %q does not say %q", err, want)
 		}
 	}
-	if _, err := StartAt(); err == nil {
+	if _, err := embedded.StartAt(); err == nil {
 		t.Error("StartAt() succeeded without addresses")
 	}
 }
@@ -621,11 +618,11 @@ func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
 	defer func() { _ = occupied.Close() }()
 	free := addressThatWasFree(t)
 
-	_, err = StartAt(free, occupied.Addr().String())
+	_, err = embedded.StartAt(free, occupied.Addr().String())
 	if err == nil || !strings.Contains(err.Error(), "addrs[1]") || !strings.Contains(err.Error(), occupied.Addr().String()) {
 		t.Fatalf("StartAt = %v, want an error that names addrs[1]", err)
 	}
-	s, err := StartAt(free)
+	s, err := embedded.StartAt(free)
 	if err != nil {
 		t.Fatalf("the first address was not given back: %v", err)
 	}
@@ -638,12 +635,12 @@ func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
 // Others in this process that look for a free port may come by at any moment, as here all of them do.
 func TestTheAddressOfAStoppedNodeIsGivenToNobodyElse(t *testing.T) {
 	s := start(t, 2)
-	named, err := StartAt(addressThatWasFree(t))
+	named, err := embedded.StartAt(addressThatWasFree(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer named.Close()
-	mine := map[int]bool{s.nodes[0].port: true, named.nodes[0].port: true}
+	mine := map[int]bool{s.Port(0): true, named.Port(0): true}
 	s.Stop(0)
 	named.Stop(0)
 	for range 1 << 16 {
@@ -657,7 +654,7 @@ func TestTheAddressOfAStoppedNodeIsGivenToNobodyElse(t *testing.T) {
 			t.Errorf("port %d was given out, and its node may be started again", port)
 		}
 	}
-	closed := map[int]bool{s.nodes[0].port: true, s.nodes[1].port: true}
+	closed := map[int]bool{s.Port(0): true, s.Port(1): true}
 	s.Close()
 	for range 2 {
 		l, port, err := ports.Take()
@@ -692,7 +689,7 @@ func TestRestartFailsWhenTheAddressIsTaken(t *testing.T) {
 }
 
 func TestClose(t *testing.T) {
-	s, err := Start(3)
+	s, err := embedded.Start(3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -700,7 +697,7 @@ func TestClose(t *testing.T) {
 	s.Pause(1)
 	conn := dial(t, s, 1)
 	send(t, conn, "PING")
-	eventually(t, "the command was taken", func() bool { return waiting(s, 1) == 1 })
+	harness.Eventually(t, "the command to be taken", func() bool { return s.Waiting(1) == 1 })
 	s.Close()
 	s.Close()
 	s.Stop(1)

@@ -113,7 +113,7 @@ func BenchmarkMemory(b *testing.B) {
 		for range many {
 			wg.Go(func() { k.WithLock(ctx, "awaited", nothing) })
 		}
-		eventually(b, "all wait", func() bool { return k.Stats().Waits == waits+many })
+		harness.Eventually(b, "all wait", func() bool { return k.Stats().Waits == waits+many })
 		b.ReportMetric(float64(heapInUse()-before)/many, "heap-B/waiter")
 		b.ReportMetric(0, "ns/op")
 		cancel()

@@ -22,7 +22,9 @@ func start(ctx context.Context, cfg lock.Config) (nodes *embedded.Nodes, locker 
 	if err != nil {
 		panic(err)
 	}
-	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	c, err := cluster.Open(ctx, cluster.Config{
+		URLs: nodes.URLs(), NodeTimeout: time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
 	if err != nil {
 		panic(err)
 	}
@@ -132,7 +134,7 @@ func ExampleToken() {
 // The function's context ends when the lock is lost, and its cause says why.
 func ExampleLocker_WithLock_lost() {
 	ctx := context.Background()
-	nodes, locker, stop := start(ctx, lock.Config{RenewEvery: 250 * time.Millisecond})
+	nodes, locker, stop := start(ctx, lock.Config{RenewEvery: time.Second})
 	defer stop()
 
 	err := locker.WithLock(ctx, "order:42", func(ctx context.Context) error {
@@ -159,7 +161,7 @@ func ExampleLocker_WithLock_lost() {
 // TTL is over, so that there are never two.
 func ExampleLocker_Inspect() {
 	ctx := context.Background()
-	_, locker, stop := start(ctx, lock.Config{TTL: 2 * time.Second})
+	_, locker, stop := start(ctx, lock.Config{TTL: 4 * time.Second})
 	defer stop()
 
 	l, err := locker.Lock(ctx, "order:42", lock.Owner("billing"))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"testing"
 	"time"
 
@@ -17,25 +18,34 @@ import (
 
 var discard = slog.New(slog.DiscardHandler)
 
-// open opens a process's view of the nodes, patient with them: machines that run tests are slow at times.
+// unhurried is a NodeTimeout that no node exceeds that runs, however slow the
+// machine is.
+const unhurried = 5 * time.Second
+
+// open opens a process's view of the nodes, all of which are up, and is patient
+// with them: machines that run tests are slow at times.
 func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
-	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 2*time.Second)
+	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, unhurried)
 	cfg.URLs = nodes.URLs()
 	if cfg.Logger == nil {
 		cfg.Logger = discard
 	}
+	began := time.Now()
 	c, err := cluster.Open(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(context.Background()) })
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
+	harness.Eventually(t, "every node to vote", func() bool {
+		return !slices.ContainsFunc(c.Status(), func(s cluster.Status) bool { return !s.Up || !s.Votes })
+	})
 	return c
 }
 
-// locker makes a Locker that is closed before its cluster, and has no line left then.
+// locker makes a Locker that is closed before its cluster, and has no line left
+// then. Its TTL is long if cfg has none.
 func locker(t testing.TB, c *cluster.Cluster, cfg Config) *Locker {
 	t.Helper()
+	cfg.TTL = cmp.Or(cfg.TTL, long)
 	k, err := New(c, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -53,45 +63,33 @@ func process(t testing.TB, nodes harness.Set) *Locker {
 	return locker(t, open(t, nodes, cluster.Config{}), Config{})
 }
 
-// patient is a process whose waiters are woken, or wait for a TTL that no test waits for.
+// patient is a process whose waiters are woken, or wait for a TTL that no test
+// waits for.
 func patient(t testing.TB, nodes harness.Set) *Locker {
 	t.Helper()
-	return locker(t, open(t, nodes, cluster.Config{}), Config{TTL: long, Backoff: hourly})
+	return locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: hourly})
 }
 
 const long = 30 * time.Second
+
+// renewed is a RenewEvery that tests wait for, and NodeTimeout with it.
+const renewed = 2 * time.Second
 
 func hourly() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }
 
 func noLines(t testing.TB, k *Locker) {
 	t.Helper()
-	eventually(t, "every line to be forgotten", func() bool {
+	harness.Eventually(t, "every line to be forgotten", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		return len(k.lines) == 0
 	})
 }
 
-// patience is how long a test waits for what has to come.
-const patience = 20 * time.Second
-
-var eventually = harness.Eventually
-
-// receive waits for ch.
-func receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
-	t.Helper()
-	select {
-	case v = <-ch:
-	case <-time.After(patience):
-		t.Fatalf("in vain: waited %v for %s", patience, what)
-	}
-	return v
-}
-
 // inLine waits until n calls stand in line for key, besides who has it or asks.
 func inLine(t testing.TB, k *Locker, key string, n int) {
 	t.Helper()
-	eventually(t, "the line to form", func() bool {
+	harness.Eventually(t, "the line to form", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		ln := k.lines[key]
@@ -102,7 +100,7 @@ func inLine(t testing.TB, k *Locker, key string, n int) {
 // queued waits until n processes stand in the queues for key of a quorum of nodes.
 func queued(t testing.TB, nodes harness.Set, key string, n int64) {
 	t.Helper()
-	eventually(t, "the processes to queue", func() bool {
+	harness.Eventually(t, "the processes to queue", func() bool {
 		full := 0
 		for i := range nodes.Len() {
 			if harness.Client(t, nodes, i).ZCard(t.Context(), "{lock:"+key+"}:queue").Val() == n {
@@ -116,7 +114,7 @@ func queued(t testing.TB, nodes harness.Set, key string, n int64) {
 // mailbox waits until what other processes say is heard.
 func mailbox(t testing.TB, k *Locker) {
 	t.Helper()
-	receive(t, "the mailbox", k.leases.Listen())
+	harness.Receive(t, "the mailbox", k.leases.Listen())
 }
 
 // warm makes the nodes know the scripts: one that a node has to be sent first comes behind what was sent meanwhile.
@@ -133,25 +131,30 @@ func warm(t testing.TB, k, other *Locker) {
 // lock is a Lock that has to succeed.
 func lock(t testing.TB, k *Locker, key string, opts ...Option) *lease.Lease {
 	t.Helper()
+	began := time.Now()
 	l, err := k.Lock(t.Context(), key, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	return l
 }
 
 func release(t testing.TB, l *lease.Lease) {
 	t.Helper()
-	if err := l.Release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	began := time.Now()
+	harness.Must(t, began, l.Release(t.Context()))
+}
+
+// withLock is a WithLock that has to succeed.
+func withLock(t testing.TB, k *Locker, key string, fn func(context.Context) error, opts ...Option) {
+	t.Helper()
+	began := time.Now()
+	harness.Must(t, began, k.WithLock(t.Context(), key, fn, opts...))
 }
 
 // free makes sure that key can be had at once, by another process too.
 func free(t testing.TB, nodes harness.Set, key string) {
 	t.Helper()
 	k := process(t, nodes)
-	eventually(t, "the key to be free", func() bool {
+	harness.Eventually(t, "the key to be free", func() bool {
 		l, err := k.TryLock(t.Context(), key)
 		if err == nil {
 			release(t, l)
@@ -169,17 +172,19 @@ func commands(nodes harness.Set) (n int64) {
 	return n
 }
 
-// quiet waits until the nodes are sent nothing any more, and returns how many scripts they have run.
+// quiet waits until the nodes are sent nothing any more, and returns how many
+// scripts they have run. On a slow machine leases are renewed meanwhile, so what
+// is counted with it is judged by [harness.Missed].
 func quiet(t testing.TB, nodes harness.Set) int64 {
 	t.Helper()
 	last, same := commands(nodes), 0
-	eventually(t, "the nodes to be left alone", func() bool {
+	harness.Eventually(t, "the nodes to be left alone", func() bool {
 		if now := commands(nodes); now == last {
 			same++
 		} else {
 			last, same = now, 0
 		}
-		return same > 30
+		return same > 20
 	})
 	return last
 }
@@ -188,6 +193,15 @@ func do(ctx context.Context, k *Locker, key string, fn func(context.Context) err
 	ch := make(chan error, 1)
 	go func() { ch <- k.WithLock(ctx, key, fn, opts...) }()
 	return ch
+}
+
+// all waits for calls that all have to succeed.
+func all(t testing.TB, calls []<-chan error) {
+	t.Helper()
+	began := time.Now()
+	for _, call := range calls {
+		harness.Must(t, began, harness.Receive(t, "a call to end", call))
+	}
 }
 
 func nothing(context.Context) error { return nil }

@@ -15,20 +15,22 @@ import (
 
 func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
-	holder := locker(t, open(t, nodes, cluster.Config{}), Config{TTL: long})
+	holder := locker(t, open(t, nodes, cluster.Config{}), Config{})
 	l := lock(t, holder, "k")
 	k := patient(t, nodes)
-	busy := func() time.Duration { // in one second
+	const window = 200 * time.Millisecond
+	busy := func() time.Duration { // in a window
 		var before, after syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &before); err != nil {
 			t.Skip(err)
 		}
-		<-time.After(time.Second)
+		<-time.After(window)
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &after); err != nil {
 			t.Skip(err)
 		}
 		return time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 	}
+	began := time.Now()
 	without := min(busy(), busy(), busy())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -40,9 +42,9 @@ func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	asked := quiet(t, nodes)            // the third node may be told later than the others
 	with := min(busy(), busy(), busy()) // what else the machine does to this process only adds
 	asked = commands(nodes) - asked
-	t.Logf("in a second %v without and %v with 1,000 waiters, which sent %d commands", without, with, asked)
-	if with > without+20*time.Millisecond {
-		t.Errorf("in a second %v of CPU without and %v with 1,000 waiters", without, with)
+	t.Logf("in %v %v of CPU without and %v with 1,000 waiters, which sent %d commands", window, without, with, asked)
+	if with > without+window/20 {
+		harness.Missed(t, began, "in %v %v of CPU without and %v with 1,000 waiters", window, without, with)
 	}
 	if asked > 0 {
 		t.Errorf("the nodes were sent %d commands", asked)

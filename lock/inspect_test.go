@@ -15,7 +15,9 @@ import (
 func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		brief := func() *Locker { return locker(t, open(t, s, cluster.Config{}), Config{TTL: 7 * time.Second}) }
+		brief := func() *Locker {
+			return locker(t, open(t, s, cluster.Config{NodeTimeout: renewed}), Config{TTL: 7 * time.Second})
+		}
 		k, person := brief(), brief() // the key is kept until the lease would have ended
 		holding, token := make(chan struct{}), int64(0)
 		done := do(t.Context(), k, "order:42", func(ctx context.Context) error {
@@ -24,7 +26,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 			<-ctx.Done()
 			return context.Cause(ctx)
 		})
-		receive(t, "the holder", holding)
+		harness.Receive(t, "the holder", holding)
 		seen, err := person.Inspect(t.Context(), "order:42")
 		if err != nil || seen.State != mutex.Held || seen.Token < token || seen.Token >= token+leastSpan {
 			t.Fatalf("token %d: %+v, %v", token, seen, err)
@@ -35,7 +37,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 		if _, err := person.ForceRelease(t.Context(), seen, "ann"); err != nil {
 			t.Fatal(err)
 		}
-		err = receive(t, "the holder to end", done)
+		err = harness.Receive(t, "the holder to end", done)
 		var lost *LostError
 		if !errors.As(err, &lost) || !strings.HasPrefix(lost.Reason, "released by force by ann (") {
 			t.Errorf("its holder is told %v", err)
@@ -63,7 +65,7 @@ func TestAForcedReleaseNowWakesWhoWaits(t *testing.T) {
 		if err := person.ForceReleaseNow(t.Context(), seen); err != nil {
 			t.Fatal(err)
 		}
-		if err := receive(t, "the one that waits", woken); err != nil {
+		if err := harness.Receive(t, "the one that waits", woken); err != nil {
 			t.Error(err)
 		}
 		if err := l.Release(t.Context()); !errors.Is(err, ErrLost) {

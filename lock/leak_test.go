@@ -28,7 +28,7 @@ func TestALockerThatIsClosedLeavesNoGoroutine(t *testing.T) {
 			if err := k.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if err := receive(t, "the waiter's error", waiter); !errors.Is(err, ErrClosed) {
+			if err := harness.Receive(t, "the waiter's error", waiter); !errors.Is(err, ErrClosed) {
 				t.Error(err)
 			}
 		}

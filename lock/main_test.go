@@ -4,10 +4,11 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9/logging"
-	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestMain(m *testing.M) {
 	logging.Disable() // the pools of clients whose nodes are stopped complain
-	goleak.VerifyTestMain(m)
+	harness.Main(m)
 }

@@ -75,6 +75,7 @@ func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
 }
 
 func TestALossIsLogged(t *testing.T) {
+	t.Parallel()
 	var log syncBuffer
 	c := open(t, harness.Embedded(t, 3), cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	k := locker(t, c, Config{})
@@ -93,11 +94,12 @@ func TestALossIsLogged(t *testing.T) {
 
 // What a program is called back for is called with no mutex held: each call uses the Locker and the lease it is about.
 func TestNothingIsReportedUnderAMutex(t *testing.T) {
+	t.Parallel()
 	var k *Locker
 	var held atomic.Pointer[lease.Lease]
 	var calls atomic.Int64
 	c := open(t, harness.Embedded(t, 3), cluster.Config{
-		NodeTimeout: 500 * time.Millisecond, MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
+		NodeTimeout: renewed, MeterProvider: metricnoop.NewMeterProvider(), TracerProvider: tracenoop.NewTracerProvider(),
 		KeyAttribute: func(string) string {
 			k.mu.Lock()
 			calls.Add(1)
@@ -110,7 +112,7 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 			return ""
 		},
 	})
-	k = locker(t, c, Config{TTL: 2 * time.Second})
+	k = locker(t, c, Config{TTL: 3*renewed + time.Second})
 	take := func(ctx context.Context) { l, _ := lease.FromContext(ctx); held.Store(l) }
 	done := make(chan struct{})
 	go func() {
@@ -119,14 +121,14 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 		go k.WithLock(t.Context(), "k", func(ctx context.Context) error {
 			take(ctx)
 			close(first)
-			eventually(t, "the other waits", func() bool { return k.Stats().Waits == 1 })
+			harness.Eventually(t, "the other waits", func() bool { return k.Stats().Waits == 1 })
 			return nil
 		})
 		<-first
 		k.WithLock(t.Context(), "k", func(ctx context.Context) error { // by a hand-over
 			take(ctx)
 			before := calls.Load()
-			eventually(t, "it is renewed", func() bool { return calls.Load() > before })
+			harness.Eventually(t, "it is renewed", func() bool { return calls.Load() > before })
 			return k.WithLock(ctx, "k", nothing)
 		})
 		k.WithLock(t.Context(), "k", func(ctx context.Context) error { take(ctx); <-ctx.Done(); return nil }, MaxHold(time.Millisecond))
@@ -146,7 +148,7 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(harness.Patience):
 		panic("it waits for a mutex that is held") // and so would the clean-up
 	}
 }

@@ -17,6 +17,7 @@ import (
 )
 
 func TestFnsErrorComesBackUnchanged(t *testing.T) {
+	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	mine := &cluster.NodeError{Node: "mine", Err: errors.New("failed")}
@@ -27,6 +28,7 @@ func TestFnsErrorComesBackUnchanged(t *testing.T) {
 }
 
 func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
+	t.Parallel()
 	k := process(t, harness.Embedded(t, 3))
 	if token, ok := Token(t.Context()); ok || token != 0 {
 		t.Errorf("without a lock the token is %d, %t", token, ok)
@@ -69,6 +71,7 @@ func TestDoGivesTheResult(t *testing.T) {
 }
 
 func TestAPanicReleasesAndGoesOn(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
 		var ctx context.Context
@@ -98,7 +101,7 @@ func TestAGoexitReleases(t *testing.T) {
 		defer close(gone)
 		k.WithLock(t.Context(), "k", func(context.Context) error { runtime.Goexit(); return nil })
 	}()
-	receive(t, "the goroutine to exit", gone)
+	harness.Receive(t, "the goroutine to exit", gone)
 	free(t, nodes, "k")
 	if err := k.Close(t.Context()); err != nil { // which waits for all work
 		t.Error(err)
@@ -108,9 +111,10 @@ func TestAGoexitReleases(t *testing.T) {
 func TestALossIsJoinedToFnsError(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
-		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: 500 * time.Millisecond}), Config{RenewEvery: 500 * time.Millisecond})
+		t.Parallel()
+		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: renewed}), Config{RenewEvery: renewed})
 		mine := errors.New("mine")
-		for _, test := range []struct {
+		tests := []struct {
 			name string
 			fn   func(ctx context.Context) error
 			want func(err error, lost *LostError) bool
@@ -118,35 +122,41 @@ func TestALossIsJoinedToFnsError(t *testing.T) {
 			{"Nil", func(context.Context) error { return nil }, func(err error, lost *LostError) bool { return err == nil }},
 			{"Own", func(context.Context) error { return mine }, func(err error, lost *LostError) bool { return errors.Is(err, mine) }},
 			{"Cause", context.Cause, func(err error, lost *LostError) bool { return err == error(lost) }},
-		} {
-			t.Run(test.name, func(t *testing.T) {
-				var token int64
-				got := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
-					token, _ = Token(ctx)
-					for i := range nodes.Len() {
-						harness.Client(t, nodes, i).Del(ctx, "lock:k")
-					}
-					receive(t, "the loss", ctx.Done())
-					return test.fn(ctx)
-				})
-				var lost *LostError
-				if !errors.As(got, &lost) || !errors.Is(got, ErrLost) || lost.Token != token || lost.Key != "k" {
-					t.Fatalf("the loss is not in %v", got)
-				}
-				if test.name != "Nil" && !test.want(got, lost) {
-					t.Errorf("fn's error became %v", got)
-				}
-			})
 		}
-		eventually(t, "the losses to be counted", func() bool { return k.Stats().Losses == 3 })
+		began := time.Now()
+		var waits []<-chan error
+		tokens := make([]int64, len(tests))
+		for i, test := range tests {
+			waits = append(waits, do(t.Context(), k, test.name, func(ctx context.Context) error {
+				tokens[i], _ = Token(ctx)
+				for i := range nodes.Len() {
+					harness.Client(t, nodes, i).Del(ctx, "lock:"+test.name)
+				}
+				<-ctx.Done()
+				return test.fn(ctx)
+			}))
+		}
+		for i, test := range tests {
+			got := harness.Receive(t, "the loss", waits[i])
+			var lost *LostError
+			if !errors.As(got, &lost) || !errors.Is(got, ErrLost) || lost.Token != tokens[i] || lost.Key != test.name {
+				harness.Must(t, began, got) // on a slow machine the lock may not be acquired
+				t.Fatalf("%s: the loss is not in %v", test.name, got)
+			}
+			if test.name != "Nil" && !test.want(got, lost) {
+				t.Errorf("%s: fn's error became %v", test.name, got)
+			}
+		}
+		harness.Eventually(t, "the losses to be counted", func() bool { return k.Stats().Losses == 3 })
 	})
 }
 
 func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
+	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	k, other := process(t, nodes), process(t, nodes)
 	err := k.WithLock(t.Context(), "k", func(ctx context.Context) error {
-		receive(t, "MaxHold", ctx.Done())
+		harness.Receive(t, "MaxHold", ctx.Done())
 		return nil
 	}, MaxHold(50*time.Millisecond))
 	if !errors.Is(err, ErrLost) {
@@ -167,6 +177,7 @@ func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
 }
 
 func TestReentryIsRefusedAtOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, cluster.Config{})
 		k, twin := locker(t, c, Config{}), locker(t, c, Config{})
@@ -175,6 +186,7 @@ func TestReentryIsRefusedAtOnce(t *testing.T) {
 			inside = ctx
 			again := func(k *Locker, ctx context.Context) {
 				t.Helper()
+				began := time.Now()
 				asked := quiet(t, nodes)
 				if err := k.WithLock(ctx, "k", nothing); !errors.Is(err, ErrReentrant) {
 					t.Errorf("WithLock: %v", err)
@@ -183,7 +195,7 @@ func TestReentryIsRefusedAtOnce(t *testing.T) {
 					t.Errorf("Lock: %v", err)
 				}
 				if n := quiet(t, nodes) - asked; n != 0 {
-					t.Errorf("the nodes were asked %d times", n)
+					harness.Missed(t, began, "the nodes were asked %d times", n)
 				}
 			}
 			again(k, ctx)
@@ -210,6 +222,7 @@ func TestReentryIsRefusedAtOnce(t *testing.T) {
 }
 
 func TestAReleaseThatReachesNoQuorumIsLoggedOnceAndCounted(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		var log syncBuffer
 		c := open(t, nodes, cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -277,8 +290,10 @@ func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
 // One node is another's, one frozen: whether the third makes a quorum hangs on the frozen one. It is not waited for, because
 // it is known to be silent.
 func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
-		const nodeTimeout = time.Second
+		t.Parallel()
+		const nodeTimeout = 2 * time.Second
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
 		if err := harness.Client(t, nodes, 0).Set(t.Context(), "lock:k", "somebody's", time.Minute).Err(); err != nil {
 			t.Fatal(err)
@@ -292,33 +307,35 @@ func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
 			}
 			fastest = min(fastest, time.Since(begun))
 		}
-		eventually(t, "the frozen node to be noticed", func() bool { try(); return !k.c.Status()[2].Up })
+		harness.Eventually(t, "the frozen node to be noticed", func() bool { try(); return !k.c.Status()[2].Up })
 		fastest = time.Hour
+		began := time.Now()
 		for range 5 {
 			try()
 		}
 		if fastest > nodeTimeout/2 {
-			t.Errorf("an attempt took %v at least, with a node time-out of %v", fastest, nodeTimeout)
+			harness.Missed(t, began, "an attempt took %v at least, with a node time-out of %v", fastest, nodeTimeout)
 		}
 		nodes.Resume(2)
 	})
 }
 
 func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
-		const nodeTimeout = time.Second
+		t.Parallel()
+		const nodeTimeout = 2 * time.Second
 		k := locker(t, open(t, nodes, cluster.Config{NodeTimeout: nodeTimeout}), Config{})
 		measure := func() time.Duration {
 			var all []time.Duration
-			for range 50 {
+			for range 20 {
 				start := time.Now()
-				if err := k.WithLock(t.Context(), "k", nothing); err != nil {
-					t.Fatal(err)
-				}
+				withLock(t, k, "k", nothing)
 				all = append(all, time.Since(start))
 			}
 			return median(all)
 		}
+		began := time.Now()
 		measure() // warm
 		healthy := measure()
 		nodes.Pause(2)
@@ -326,7 +343,7 @@ func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
 		frozen := measure()
 		t.Logf("median with all nodes %v, with one frozen %v", healthy, frozen)
 		if frozen > 4*healthy+20*time.Millisecond || frozen > nodeTimeout/2 {
-			t.Errorf("with one node frozen a lock takes %v, otherwise %v", frozen, healthy)
+			harness.Missed(t, began, "with one node frozen a lock takes %v, otherwise %v", frozen, healthy)
 		}
 		nodes.Resume(2)
 	})

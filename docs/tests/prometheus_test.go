@@ -49,6 +49,7 @@ func checkScrape(t *testing.T, s *scrapes) {
 		fmt.Fprint(w, s.text[strings.TrimPrefix(r.URL.Path, "/")])
 	}))
 	defer exposed.Close()
+	defer http.DefaultClient.CloseIdleConnections()
 	base := startPrometheus(t, prometheus, strings.TrimPrefix(exposed.URL, "http://"), s)
 
 	var loaded struct {

@@ -2,7 +2,6 @@ package tests
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"strings"
 	"testing"
@@ -23,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	redis.SetLogger(&logging.VoidLogger{}) // nodes are stopped all the time here
-	m.Run()
+	harness.Main(m)
 }
 
 // rig is embedded nodes, and a program whose metrics and spans can be read.
@@ -34,11 +33,12 @@ type rig struct {
 	meters   *metric.MeterProvider
 	key      func(string) string
 	scrapes  *scrapes
+	began    time.Time
 }
 
 func newRig(t *testing.T, s *scrapes, nodes int) *rig {
 	t.Helper()
-	r := &rig{T: t, nodes: harness.Embedded(t, nodes), registry: prometheus.NewRegistry(), scrapes: s}
+	r := &rig{T: t, nodes: harness.Embedded(t, nodes), registry: prometheus.NewRegistry(), scrapes: s, began: time.Now()}
 	reader, err := exporter.New(exporter.WithRegisterer(r.registry))
 	if err != nil {
 		t.Fatal(err)
@@ -55,35 +55,29 @@ func (r *rig) open(reported bool, timeout time.Duration) *cluster.Cluster {
 		cfg.MeterProvider, cfg.KeyAttribute = r.meters, r.key
 	}
 	c, err := cluster.Open(r.Context(), cfg)
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.Cleanup(func() { c.Close(context.Background()) })
+	r.must(err)
+	harness.CloseAtEnd(r.T, c)
 	return c
 }
 
 func (r *rig) locker(c *cluster.Cluster, ttl time.Duration) *lock.Locker {
 	r.Helper()
 	k, err := lock.New(c, lock.Config{TTL: ttl})
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.Cleanup(func() { k.Close(context.Background()) })
+	r.must(err)
+	harness.CloseAtEnd(r.T, k)
 	return k
 }
 
 func (r *rig) must(err error) {
 	r.Helper()
-	if err != nil {
-		r.Fatal(err)
-	}
+	harness.Must(r.T, r.began, err)
 }
 
 // has waits until a series is above a value, or is it if exact. A series is as in "redlock_node_up{redlock_node_name=a}";
 // labels that are not named may have any value. Of a histogram the count is taken, of "name:sum" the sum.
 func (r *rig) has(series string, want float64, exact ...bool) {
 	r.Helper()
-	over := time.After(20 * time.Second)
+	began, over := time.Now(), time.After(harness.Patience)
 	look := time.NewTicker(2 * time.Millisecond)
 	defer look.Stop()
 	for {
@@ -95,7 +89,7 @@ func (r *rig) has(series string, want float64, exact ...bool) {
 		select {
 		case <-look.C:
 		case <-over:
-			r.Fatalf("%s is %v (there: %v), want %v; there is\n%s", series, got, found, want, r.text(strings.FieldsFunc(series, func(c rune) bool { return c == '{' || c == ':' })[0]))
+			harness.Missed(r.T, began, "%s is %v (there: %v), want %v; there is\n%s", series, got, found, want, r.text(strings.FieldsFunc(series, func(c rune) bool { return c == '{' || c == ':' })[0]))
 		}
 	}
 }

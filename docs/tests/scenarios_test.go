@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	patient  = 5 * time.Second         // a node's time-out that no busy machine exceeds
-	brief    = time.Second             // one that is waited for
-	fleeting = 3500 * time.Millisecond // a TTL that is waited for
+	patient  = 5 * time.Second // a node's time-out that no busy machine exceeds
+	brief    = 2 * time.Second // one that is waited for
+	fleeting = 7 * time.Second // a TTL that is waited for
 )
 
 // scenarios provoke what is measured. Each has nodes and metrics of its own.
@@ -26,7 +26,8 @@ var scenarios = map[string]func(t *testing.T, s *scrapes){
 
 func locks(t *testing.T, s *scrapes) {
 	r := newRig(t, s, 3)
-	k := r.locker(r.open(true, patient), 20*time.Second)
+	c := r.open(true, patient)
+	k := r.locker(c, 20*time.Second)
 	other := r.locker(r.open(false, patient), 20*time.Second)
 	ctx := t.Context()
 	err := k.WithLock(ctx, "k", func(ctx context.Context) error {
@@ -64,12 +65,12 @@ func locks(t *testing.T, s *scrapes) {
 	go func() { got <- third.WithLock(ctx, "far", hold) }()
 	queued(r, "{lock:far}:queue", 2)
 	r.must(l.Release(ctx))
-	r.must(<-got)
-	r.must(<-got)
+	r.must(harness.Receive(t, "the first to end", got))
+	r.must(harness.Receive(t, "the second to end", got))
 	r.has("redlock_lock_waiters:sum", 1)
 
 	// Two in line in this process: one gets it by a hand-over.
-	handOver(r, k, "hot", func() { r.has("redlock_lock_queue", 1, true) })
+	handOver(r, c, k, "hot", func() { r.has("redlock_lock_queue", 1, true) })
 	r.has("redlock_lock_handovers_total", 1, true)
 	r.has("redlock_lock_hold_seconds{redlock_end=handed_over}", 1, true)
 	r.has("redlock_lock_queue", 0, true)
@@ -292,7 +293,7 @@ func caches(t *testing.T, s *scrapes) {
 		harness.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
 		return "Bob", nil
 	})
-	r.must(<-waited)
+	r.must(harness.Receive(t, "the other to end", waited))
 	mine("redlock_cache_waits_total", 1)
 
 	numbers, err := cache.New(c, cache.Config[int]{Prefix: "u:"})

@@ -22,22 +22,18 @@ import (
 // traced is a Locker whose spans are recorded.
 func traced(t *testing.T, key func(string) string) (*lock.Locker, *tracetest.SpanRecorder) {
 	t.Helper()
-	spans := tracetest.NewSpanRecorder()
+	spans, began := tracetest.NewSpanRecorder(), time.Now()
 	c, err := cluster.Open(t.Context(), cluster.Config{
 		URLs: harness.Embedded(t, 3).URLs(), NodeTimeout: patient, Logger: slog.New(slog.DiscardHandler),
 		TracerProvider: trace.NewTracerProvider(trace.WithSpanProcessor(spans)), KeyAttribute: key,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
 	k, err := lock.New(c, lock.Config{TTL: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		k.Close(context.Background())
-		c.Close(context.Background())
-	})
+	harness.CloseAtEnd(t, k)
 	return k, spans
 }
 
@@ -155,14 +151,14 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	for _, key := range []string{"a", "b"} {
 		k := r.locker(c, 20*time.Second)
 		all = append(all, k)
-		handOver(r, k, key, func() {})
+		handOver(r, c, k, key, func() {})
 	}
 	r.has("redlock_lock_handovers_total", 2, true)
 	for _, k := range all {
 		r.must(k.Close(t.Context()))
 	}
 	r.has("redlock_lock_handovers_total", 2, true)
-	handOver(r, r.locker(c, 20*time.Second), "c", func() {})
+	handOver(r, c, r.locker(c, 20*time.Second), "c", func() {})
 	r.has("redlock_lock_handovers_total", 3, true)
 	r.must(c.Close(t.Context()))
 	if text := r.text("redlock_lock_handovers"); text != "" {
@@ -170,26 +166,52 @@ func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	}
 }
 
-// handOver has one caller give the lock to another, once. It is given back to the nodes instead while this process can not
-// hear yet whether others wait for it, if the first holds it for long then; so it is tried until it is given on.
-func handOver(r *rig, k *lock.Locker, key string, holding func()) {
+// handOver has one caller give the lock to another, once. The first attempt has k
+// listen to other processes. Until it does, a hold is shared for a moment only,
+// and is released instead if the machine is slow; so what k listens with is open
+// before the second attempt.
+func handOver(r *rig, c *cluster.Cluster, k *lock.Locker, key string, holding func()) {
 	r.Helper()
-	before := k.Stats().HandOvers
-	harness.Eventually(r.T, "a hand-over", func() bool {
-		inside, done := make(chan struct{}), make(chan error, 2)
-		go func() {
-			done <- k.WithLock(r.Context(), key, func(context.Context) error {
-				waits := k.Stats().Waits
-				close(inside)
-				harness.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
-				holding()
-				return nil
-			})
-		}()
-		<-inside
-		go func() { done <- k.WithLock(r.Context(), key, func(context.Context) error { return nil }) }()
-		r.must(<-done)
-		r.must(<-done)
-		return k.Stats().HandOvers > before
-	})
+	began, before := time.Now(), k.Stats().HandOvers
+	for range 2 {
+		shareOnce(r, k, key, holding)
+		if k.Stats().HandOvers > before {
+			return
+		}
+		harness.Receive(r.T, "the mailbox to open", c.Listen(deaf{}))
+		c.Unlisten(deaf{})
+	}
+	harness.Missed(r.T, began, "%q was not handed over", key)
 }
+
+// shareOnce has a caller hold the lock until another waits for it.
+func shareOnce(r *rig, k *lock.Locker, key string, holding func()) {
+	r.Helper()
+	inside, first, second := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+	go func() {
+		first <- k.WithLock(r.Context(), key, func(context.Context) error {
+			waits := k.Stats().Waits
+			close(inside)
+			harness.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
+			holding()
+			return nil
+		})
+	}()
+	select {
+	case <-inside:
+	case err := <-first:
+		r.must(err)
+	}
+	go func() { second <- k.WithLock(r.Context(), key, func(context.Context) error { return nil }) }()
+	r.must(harness.Receive(r.T, "the first to end", first))
+	r.must(harness.Receive(r.T, "the second to end", second))
+}
+
+// deaf is a listener that no message concerns.
+type deaf struct{}
+
+func (deaf) Message(*cluster.Node, string) bool { return false }
+
+func (deaf) Unclaimed(*cluster.Node, string) {}
+
+func (deaf) Gap(*cluster.Node) {}

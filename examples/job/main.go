@@ -27,7 +27,7 @@ import (
 const (
 	items   = 20
 	killAt  = 10 // the first worker is killed when the store has this many, and before it hears of the last
-	ttl     = 2 * time.Second
+	ttl     = 4 * time.Second
 	storeAt = "JOB_STORE" // in the environment of a worker: where the store listens
 	nodesAt = "REDLOCK_NODES"
 )
@@ -45,7 +45,7 @@ func main() {
 
 // work is a worker process.
 func work(ctx context.Context) error {
-	c, err := cluster.Open(ctx, cluster.Config{URLs: strings.Split(os.Getenv(nodesAt), ",")})
+	c, err := cluster.Open(ctx, cluster.Config{URLs: strings.Split(os.Getenv(nodesAt), ","), NodeTimeout: time.Second})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,15 +10,23 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
+// asProgram is set in the environment of a test binary that is to be the program.
+const asProgram = "EXAMPLE_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	harness.Main(m)
+}
+
 // A job whose worker is killed half-way is finished by another, and no item is done twice.
 func TestAKilledJobIsFinishedByAnotherProcess(t *testing.T) {
-	job := filepath.Join(t.TempDir(), "job")
-	if out, err := exec.Command("go", "build", "-o", job, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
-		cmd := exec.Command(job)
-		cmd.Env = append(os.Environ(), nodesAt+"="+strings.Join(s.URLs(), ","))
+		t.Parallel()
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), asProgram+"=1", nodesAt+"="+strings.Join(s.URLs(), ","))
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -3,24 +3,30 @@ package main
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
+// asProgram is set in the environment of a test binary that is to be the program.
+const asProgram = "EXAMPLE_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	harness.Main(m)
+}
+
 // Two processes side by side answer as one would; one is killed in the middle of an order, which the other finishes, and no
 // session ends with it.
 func TestTwoInstancesAnswerAsOneAndOneGoesOnAlone(t *testing.T) {
-	shop := filepath.Join(t.TempDir(), "shop")
-	if out, err := exec.Command("go", "build", "-o", shop, ".").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
-		cmd := exec.Command(shop)
-		cmd.Env = append(os.Environ(), nodesAt+"="+strings.Join(s.URLs(), ","))
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), asProgram+"=1", nodesAt+"="+strings.Join(s.URLs(), ","))
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)

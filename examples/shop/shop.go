@@ -30,7 +30,7 @@ type shop struct {
 
 func newShop(ctx context.Context, urls []string, db *rpc.Client) (s *shop, err error) {
 	s = &shop{db: db}
-	if s.c, err = cluster.Open(ctx, cluster.Config{URLs: urls}); err != nil {
+	if s.c, err = cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: time.Second}); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -38,7 +38,7 @@ func newShop(ctx context.Context, urls []string, db *rpc.Client) (s *shop, err e
 			s.close(ctx)
 		}
 	}()
-	if s.locks, err = lock.New(s.c, lock.Config{TTL: 2 * time.Second}); err != nil {
+	if s.locks, err = lock.New(s.c, lock.Config{TTL: 4 * time.Second}); err != nil {
 		return nil, err
 	}
 	if s.users, err = cache.New(s.c, cache.Config[string]{Prefix: "cache:user:"}); err != nil {

@@ -19,6 +19,7 @@ func Client(t testing.TB, s Set, i int) *redis.Client {
 	}
 	o.MaxRetries = -1
 	o.DialerRetries = 1
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = Patience/3, Patience/3, Patience/3
 	o.DisableIdentity = true
 	o.ContextTimeoutEnabled = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
 // bench is where faults are tried.
@@ -105,6 +107,9 @@ func (b bench) try(ctx context.Context, m mutant) (v verdict) {
 		v.output += out
 		if err == nil || !failed(out, t.name) {
 			v.why = fmt.Sprintf("SURVIVED %s %s (%v)", t.pkg, t.name, err)
+			if strings.Contains(out, machine.Inconclusive) {
+				v.why = fmt.Sprintf("%s %s was %s", t.pkg, t.name, machine.Inconclusive)
+			}
 			return v
 		}
 	}

@@ -10,11 +10,13 @@ import (
 	"go/token"
 	"go/types"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -34,7 +36,15 @@ func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
 		t.Errorf("only %d faults were read", len(all))
 	}
 	b := bench{root: root, scratch: t.TempDir()}
-	c := newCompiler(t, root)
+	dirs := map[string]bool{}
+	for _, m := range all {
+		for _, e := range m.edits {
+			if path.Ext(e.file) == ".go" {
+				dirs["./"+path.Dir(e.file)] = true
+			}
+		}
+	}
+	c := newCompiler(t, root, slices.Sorted(maps.Keys(dirs))...)
 	for _, m := range all {
 		overlay, err := b.overlay("x", m.edits)
 		if err == nil {
@@ -51,16 +61,25 @@ func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
 	}
 }
 
-// compiler checks the types of changed packages, without building them.
+// compiler checks the types of changed packages, without building them. What
+// faults leave as it is, it reads once.
 type compiler struct {
-	root  string
-	files *token.FileSet
-	types types.Config
+	root   string
+	files  *token.FileSet
+	types  types.Config
+	parsed map[string]*ast.File      // by path
+	pkgs   map[string]*build.Package // by directory
 }
 
-func newCompiler(t *testing.T, root string) *compiler {
+// newCompiler is for packages in these directories, with what they import
+// compiled.
+func newCompiler(t *testing.T, root string, dirs ...string) *compiler {
 	t.Helper()
-	list := exec.CommandContext(t.Context(), "go", "list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}", "./...")
+	args := []string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}
+	if raceDetector { // so that what was compiled for the tests is not compiled again
+		args = append(args, "-race")
+	}
+	list := exec.CommandContext(t.Context(), "go", append(args, dirs...)...)
 	list.Dir = root
 	out, err := list.Output()
 	if err != nil {
@@ -78,7 +97,10 @@ func newCompiler(t *testing.T, root string) *compiler {
 		return os.Open(compiled[pkg])
 	}
 	files := token.NewFileSet()
-	return &compiler{root, files, types.Config{Importer: importer.ForCompiler(files, "gc", open)}}
+	return &compiler{
+		root: root, files: files, types: types.Config{Importer: importer.ForCompiler(files, "gc", open)},
+		parsed: map[string]*ast.File{}, pkgs: map[string]*build.Package{},
+	}
 }
 
 // compile checks the packages of some edits with the files of an overlay.
@@ -104,17 +126,18 @@ func (c *compiler) compile(overlay string, edits []edit) error {
 }
 
 func (c *compiler) check(dir string, replace map[string]string) error {
-	pkg, err := build.ImportDir(dir, 0)
-	if err != nil {
-		return err
+	pkg := c.pkgs[dir]
+	if pkg == nil {
+		var err error
+		if pkg, err = build.ImportDir(dir, 0); err != nil {
+			return err
+		}
+		c.pkgs[dir] = pkg
 	}
 	var parsed []*ast.File
 	for _, name := range pkg.GoFiles {
 		name = filepath.Join(dir, name)
-		if other := replace[name]; other != "" {
-			name = other
-		}
-		file, err := parser.ParseFile(c.files, name, nil, parser.SkipObjectResolution)
+		file, err := c.parse(name, replace[name])
 		if err != nil {
 			return fmt.Errorf("does not compile: %w", err)
 		}
@@ -126,12 +149,27 @@ func (c *compiler) check(dir string, replace map[string]string) error {
 	return nil
 }
 
+// parse reads a file, or the one that replaces it if there is one.
+func (c *compiler) parse(name, other string) (*ast.File, error) {
+	if other != "" {
+		return parser.ParseFile(c.files, other, nil, parser.SkipObjectResolution)
+	}
+	if file := c.parsed[name]; file != nil {
+		return file, nil
+	}
+	file, err := parser.ParseFile(c.files, name, nil, parser.SkipObjectResolution)
+	if err == nil {
+		c.parsed[name] = file
+	}
+	return file, err
+}
+
 func TestWhatDoesNotCompileIsSeen(t *testing.T) {
 	root, err := moduleRoot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, file := newCompiler(t, root), edit{file: "register/doc.go"}
+	c, file := newCompiler(t, root, "./register"), edit{file: "register/doc.go"}
 	for text, want := range map[string]bool{
 		"package register\n": true, "package register\nfunc f() { x := 1 }\n": false, "package register\nfunc {": false,
 	} {
