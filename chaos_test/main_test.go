@@ -10,13 +10,13 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/internal/test/chaos"
 )
 
 // TestMain is also the main function of client processes.
 func TestMain(m *testing.M) {
-	if config := os.Getenv(clientEnv); config != "" {
-		os.Exit(runClient(config))
-	}
+	chaos.RunIfClient()
 	os.Exit(run(m))
 }
 

@@ -1,6 +1,6 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
 	"fmt"
@@ -8,10 +8,20 @@ import (
 	"sync"
 )
 
-// table sums up histories by scenario.
-type table struct {
-	mu   sync.Mutex
-	rows map[string]*sum
+// Table sums up histories by scenario.
+type Table struct {
+	mu    sync.Mutex
+	order []string
+	rows  map[string]*sum
+}
+
+// NewTable returns an empty table with its rows in the order of the scenarios.
+func NewTable(all []Scenario) *Table {
+	t := &Table{rows: map[string]*sum{}}
+	for _, sc := range all {
+		t.order = append(t.order, sc.Name)
+	}
+	return t
 }
 
 type sum struct {
@@ -19,12 +29,9 @@ type sum struct {
 	runs, excused, broken int
 }
 
-func (t *table) add(name string, one tally, excused, broken int) {
+func (t *Table) add(name string, one tally, excused, broken int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rows == nil {
-		t.rows = map[string]*sum{}
-	}
 	if t.rows[name] == nil {
 		t.rows[name] = &sum{}
 	}
@@ -35,7 +42,7 @@ func (t *table) add(name string, one tally, excused, broken int) {
 	s.broken += broken
 }
 
-func (t *table) String() string {
+func (t *Table) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
@@ -47,12 +54,12 @@ func (t *table) String() string {
 		fmt.Fprintf(&b, line, name, s.runs, s.faults, s.attempts, s.acquired, s.lost, s.takeovers, s.writes, s.refused,
 			s.kept, s.resumed, s.leaders, s.stalls, s.excused, s.broken)
 	}
-	for _, sc := range scenarios {
-		s := t.rows[sc.name]
+	for _, name := range t.order {
+		s := t.rows[name]
 		if s == nil {
 			continue
 		}
-		row(sc.name, s)
+		row(name, s)
 		all.tally.add(s.tally)
 		all.runs += s.runs
 		all.excused += s.excused

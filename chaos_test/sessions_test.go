@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/chaos"
 	"github.com/venta-hq/redlock/session"
 )
 
@@ -17,13 +18,13 @@ import (
 // and the one that is away have in common is not lost, and one that was ended does not come back.
 func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 	const ahead, jumps, away = 0, 1, 2
-	kind := nodeKind{memory: mostOfIt, clocks: []string{"+3600", "+0", "+0"}}
-	scenario{nodes: kind}.skipWhereItCannotBe(t)
+	kind := chaos.NodeKind{Memory: chaos.SyncedEverySecond, Clocks: []string{"+3600", "+0", "+0"}}
 	b, err := theBackend()
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := b.start(len(kind.clocks), kind)
+	chaos.Scenario{Nodes: kind}.SkipWhereItCannotBe(t, b)
+	set, err := b.Start(len(kind.Clocks), kind)
 	if err != nil {
 		t.Fatal(err)
 	}
