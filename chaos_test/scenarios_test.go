@@ -4,6 +4,7 @@ package chaos_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -26,14 +27,14 @@ var (
 
 var scenarios = []chaos.Scenario{
 	{
-		Name: "a node crashes and forgets", Tempo: brisk, Length: 3 * time.Second,
+		Name: "a node crashes and forgets", Short: true, Tempo: brisk, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Crash, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 20*time.Millisecond, 400*time.Millisecond)}
 		}),
 	},
 	{
 		// The lock of the client that is cut off stands on three nodes, one of which forgets it.
-		Name: "a node forgets what a client has there and not elsewhere", Tempo: brisk, Length: 4 * time.Second,
+		Name: "a node forgets while a client is cut off", Tempo: brisk, Length: 4 * time.Second,
 		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			nodes := r.Perm(chaos.NodeCount)
 			forget := chaos.Fault{Kind: chaos.Crash, Nodes: nodes[:1], Client: chaos.Everybody}
@@ -49,13 +50,13 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
-		Name: "a node freezes", Tempo: steady, Length: 3 * time.Second,
+		Name: "a node freezes", Short: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Freeze, Nodes: chaos.Minority(r), Client: chaos.Everybody, Lasts: chaos.Between(r, 50*time.Millisecond, t.TTL*3/2)}
 		}),
 	},
 	{
-		Name: "a minority is cut off", Tempo: steady, Length: 3 * time.Second,
+		Name: "a minority is cut off", Short: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			return chaos.Fault{
 				Kind: chaos.OneOf(r, chaos.Cut, chaos.Vanish, chaos.Deafen, chaos.Unheard, chaos.Mute), Nodes: chaos.Minority(r), Client: chaos.Everybody,
@@ -91,7 +92,7 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
-		Name: "a node is emptied by hand", Unseen: true, Tempo: steady, Length: 3 * time.Second,
+		Name: "a node is emptied by hand", Short: true, Unseen: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Emptied, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.UpTo(r, chaos.Settling)}
 		}),
@@ -132,13 +133,13 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
-		Name: "a client is killed", Tempo: steady, Length: 3 * time.Second,
+		Name: "a client is killed", Short: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Kill, Client: r.IntN(chaos.ClientCount), Lasts: chaos.Between(r, 0, 500*time.Millisecond)}
 		}),
 	},
 	{
-		Name: "a client sleeps past its TTL", Tempo: steady, Length: 3 * time.Second,
+		Name: "a client sleeps past its TTL", Short: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Stop, Client: r.IntN(chaos.ClientCount), Lasts: chaos.Between(r, t.TTL*11/10, t.TTL*2)}
 		}),
@@ -177,24 +178,23 @@ func TestScenarios(t *testing.T) {
 	case err != nil:
 		t.Fatal(err)
 	}
-	seed, rounds := firstSeed(t), time.Duration(0)
-	if text := os.Getenv("REDLOCK_CHAOS_DURATION"); text != "" {
-		var err error
-		if rounds, err = time.ParseDuration(text); err != nil {
-			t.Fatalf("REDLOCK_CHAOS_DURATION: %v", err)
-		}
+	r, err := roundOf(os.Getenv("REDLOCK_CHAOS_ROUND"), os.Getenv("REDLOCK_CHAOS_DURATION"), flag.Lookup("test.run").Value.String())
+	if err != nil {
+		t.Fatal(err)
 	}
-	table := chaos.NewTable(scenarios)
+	rows := r.rows(scenarios)
+	table := chaos.NewTable(rows)
+	seed := firstSeed(t)
 	for start := time.Now(); ; seed++ {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-			for _, sc := range scenarios {
+			for _, sc := range rows {
 				t.Run(strings.ReplaceAll(sc.Name, " ", "_"), func(t *testing.T) {
 					t.Parallel()
 					sc.Run(t, b, seed, table)
 				})
 			}
 		})
-		if time.Since(start) >= rounds { // also after a failure: a soak shows how often
+		if time.Since(start) >= r.lasts { // also after a failure: a soak shows how often
 			break
 		}
 	}

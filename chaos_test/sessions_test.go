@@ -5,12 +5,14 @@ package chaos_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/chaos"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/session"
 )
 
@@ -24,15 +26,12 @@ func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	chaos.Scenario{Nodes: kind}.SkipWhereItCannotBe(t, b)
+	began := time.Now()
 	set, err := b.Start(len(kind.Clocks), kind)
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, began, err)
 	}
 	defer func() { must(set.Close()) }()
 	ctx := t.Context()
@@ -48,13 +47,7 @@ func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 	start := func(node int) {
 		t.Helper()
 		must(set.Restart(node))
-		for !c.Status()[node].Up {
-			select {
-			case <-time.After(5 * time.Millisecond):
-			case <-ctx.Done():
-				t.Fatal(ctx.Err())
-			}
-		}
+		harness.Eventually(t, fmt.Sprintf("node %d is up", node), func() bool { return c.Status()[node].Up })
 	}
 
 	ended, err := s.Create(ctx, "ann", nil)

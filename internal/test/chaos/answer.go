@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"time"
 
@@ -20,7 +21,7 @@ func AwaitAnswer(addr string) error {
 	soon := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(5*time.Millisecond), backoff.WithMultiplier(1), backoff.WithMaxElapsedTime(nodeTimeout))
 	if err := backoff.Retry(func() error { _, err := ServerVersion(addr); return err }, soon); err != nil {
-		return fmt.Errorf("no answer from %s within %v: %w", addr, nodeTimeout, err)
+		return fmt.Errorf("no answer from %s within %v: %w: %w", addr, nodeTimeout, os.ErrDeadlineExceeded, err)
 	}
 	return nil
 }

@@ -17,15 +17,15 @@ type Backend struct {
 	noClocks, noSmallDisks func() error
 }
 
+// NewBackend returns a backend that starts nodes with start, and whose close removes what they have left anywhere.
 func NewBackend(name string, start func(int, NodeKind) (Nodes, error), close func()) *Backend {
 	return &Backend{
 		Name: name, Start: start, Close: close,
 		noClocks: sync.OnceValue(func() error {
-			set, err := start(1, NodeKind{Clocks: []string{"+0"}})
-			if err != nil {
+			if err := ownServerHasClocks(); err != nil {
 				return err
 			}
-			return errors.Join(tryClock(set), set.Close())
+			return hasClocks(start)
 		}),
 		noSmallDisks: sync.OnceValue(func() error {
 			set, err := start(1, NodeKind{Memory: SyncedEverySecond, SmallDisk: true})
@@ -35,6 +35,22 @@ func NewBackend(name string, start func(int, NodeKind) (Nodes, error), close fun
 			return set.Close()
 		}),
 	}
+}
+
+// ownServerHasClocks tries the machine's own server as a child process, of which it is seen at once when it ends. Some servers
+// crash behind libfaketime.
+var ownServerHasClocks = sync.OnceValue(func() error { return hasClocks(startProcesses) })
+
+// hasClocks tries one node.
+func hasClocks(start func(int, NodeKind) (Nodes, error)) error {
+	set, err := start(1, NodeKind{Clocks: []string{"+0"}})
+	switch {
+	case errors.Is(err, errNoFaketime):
+		return err
+	case err != nil:
+		return fmt.Errorf("the server does not run behind libfaketime: %s", oneLine(err.Error()))
+	}
+	return errors.Join(tryClock(set), set.Close())
 }
 
 // Lacks says why there can be no nodes of this kind, if so.

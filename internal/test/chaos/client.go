@@ -16,7 +16,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/machine"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -52,6 +55,7 @@ func runClient(config string) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
+	logging.Disable() // what go-redis says of its connections would bury what the clients say
 	finish, resign, orphaned := listenTo(os.Stdin)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -60,18 +64,28 @@ func runClient(config string) (code int) {
 		os.Exit(3)
 	}()
 	if err := c.open(ctx); err != nil {
-		c.send(report{Kind: reportFault, Text: "open: " + err.Error()})
+		if errors.Is(err, cluster.ErrNoQuorum) { // for as long as open tries
+			err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+		}
+		c.fail("open", err)
 		return 1
 	}
 	leaders, err := c.leases.Observe(context.Background(), electionName)
 	if err != nil {
-		c.send(report{Kind: reportFault, Text: "observe: " + err.Error()})
+		c.fail("observe", err)
 		return 1
 	}
 	observed := make(chan struct{})
 	go func() { defer close(observed); c.observe(leaders) }()
 	c.send(report{Kind: reportReady})
 	go c.watch()
+	stop, measured := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(measured)
+		watchPace(stop, func(from, to int64, r machine.Report) {
+			c.send(report{Kind: reportPace, Pace: &pace{Client: c.cfg.Number, From: from, To: to, Report: r}})
+		})
+	}()
 
 	var traffic sync.WaitGroup
 	for n := range workers {
@@ -83,8 +97,10 @@ func runClient(config string) (code int) {
 	c.lap(resign)
 	err = c.close()
 	<-observed
+	close(stop)
+	<-measured
 	if err != nil {
-		c.send(report{Kind: reportFault, Text: "close: " + err.Error()})
+		c.fail("close", err)
 		return 1
 	}
 	c.send(report{Kind: reportBye})
@@ -151,6 +167,15 @@ func (c *client) send(r report) {
 	if err := c.out.Encode(r); err != nil { // one write, so a line is there as a whole or not at all
 		os.Exit(3)
 	}
+}
+
+// fail reports an error that must not happen, or only because something was not done in time.
+func (c *client) fail(what string, err error) {
+	kind := reportFault
+	if late(err) {
+		kind = reportMissed
+	}
+	c.send(report{Kind: kind, Text: what + ": " + err.Error()})
 }
 
 const (

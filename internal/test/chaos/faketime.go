@@ -42,6 +42,7 @@ func NewClocks(settings []string) (c Clocks, err error) {
 	return c, err
 }
 
+// File is the file of the clock of node i.
 func (c Clocks) File(i int) string { return filepath.Join(c.dir, strconv.Itoa(i), "clock") }
 
 // Env is the environment of a node that finds its clock in this file. libc goes in second: redis-server's allocator does
@@ -61,12 +62,16 @@ func (c Clocks) SetClock(i int, setting string) error {
 	return errors.Join(os.WriteFile(next, []byte(setting+"\n"), 0o644), os.Rename(next, c.File(i)))
 }
 
+// Remove removes the files.
 func (c Clocks) Remove() error {
 	if c.dir == "" {
 		return nil
 	}
 	return os.RemoveAll(c.dir)
 }
+
+// errNoFaketime matches the error of nodes whose clocks are to be set on a machine without libfaketime.
+var errNoFaketime = errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
 
 // Faketime finds libfaketime, and the libc that redis-server uses.
 func Faketime() (lib, libc string, err error) {
@@ -77,7 +82,7 @@ func Faketime() (lib, libc string, err error) {
 		}
 	}
 	if lib == "" {
-		return "", "", errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
+		return "", "", errNoFaketime
 	}
 	server, err := redisserver.Available()
 	if err != nil {

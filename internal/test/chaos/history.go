@@ -21,7 +21,8 @@ type attempt struct {
 	Return   int64  `json:"return,omitempty"` // 0: the process was killed before
 	Lost     bool   `json:"lost,omitempty"`   // its context ended with the loss of the key
 	Err      string `json:"err,omitempty"`
-	Odd      bool   `json:"odd,omitempty"` // an error that no fault explains
+	Odd      bool   `json:"odd,omitempty"`      // an error that no fault explains
+	TimedOut bool   `json:"timedOut,omitempty"` // which says that something was not done in time
 
 	Candidate string `json:"candidate,omitempty"` // of a campaign
 
@@ -84,13 +85,15 @@ type stall struct {
 	Client int   `json:"client"`
 	From   int64 `json:"from"`
 	To     int64 `json:"to"`
+	Halted bool  `json:"halted,omitempty"` // by a fault
 }
 
 // span is a time in which a fault lasted.
 type span struct {
-	Name string `json:"name"`
-	From int64  `json:"from"`
-	To   int64  `json:"to"`
+	Name  string `json:"name"`
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	Nodes []int  `json:"nodes,omitempty"` // those it happened to
 	// Forgets are the nodes that may have forgotten what they were told.
 	Forgets []int `json:"forgets,omitempty"`
 }
@@ -111,6 +114,9 @@ type history struct {
 	Deposits  []deposit  `json:"deposits"`
 	Watches   []watch    `json:"watches"`
 	Sightings []sighting `json:"sightings"`
+
+	Paces []pace `json:"paces"`
+	Trips []trip `json:"trips"`
 }
 
 // grace is how long a client that runs again may take to notice what it missed.

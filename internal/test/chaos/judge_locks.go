@@ -8,11 +8,6 @@ import (
 	"time"
 )
 
-func (h *history) describe(a attempt) string {
-	return fmt.Sprintf("client %d, op %d (%s, token %d, asked at %s, had it from %s to %s)",
-		a.Client, a.Op, a.Way, a.Token, h.ms(a.Call), h.ms(a.Acquired), h.ms(a.Until))
-}
-
 // givenOnce finds tokens that two acquisitions of one key were given.
 func givenOnce(h *history) (broken []string) {
 	for key, held := range h.held() {
@@ -105,9 +100,19 @@ func guarded(h *history) (broken []string) {
 	return broken
 }
 
-func explained(h *history) (broken []string) {
+// explained finds errors that neither a fault nor a context brings about.
+func explained(h *history) []string {
+	return h.odd(func(a attempt) bool { return !a.TimedOut })
+}
+
+// expected finds those of them that say that something was not done in time.
+func expected(h *history) []string {
+	return h.odd(func(a attempt) bool { return a.TimedOut })
+}
+
+func (h *history) odd(which func(attempt) bool) (broken []string) {
 	for _, a := range h.Attempts {
-		if a.Odd {
+		if a.Odd && which(a) {
 			broken = append(broken, fmt.Sprintf("%s: %s: %s", a.Key, h.describe(a), a.Err))
 		}
 	}

@@ -62,20 +62,23 @@ type report struct {
 	Deposit *deposit  `json:",omitempty"`
 	Watch   *watch    `json:",omitempty"`
 	Seen    *sighting `json:",omitempty"`
+	Pace    *pace     `json:",omitempty"`
 	Text    string    `json:",omitempty"`
 }
 
 type reportKind string
 
 const (
-	reportReady reportKind = "ready" // it has met the nodes
-	reportCall  reportKind = "call"  // an attempt begins
-	reportHeld  reportKind = "held"  // and has a key: before the key is used, and again before it is given back
-	reportOver  reportKind = "over"  // and is over
-	reportStall reportKind = "stall"
-	reportKept  reportKind = "checkpoint" // is about to be made, and was or not
-	reportWatch reportKind = "watch"      // an observer begins, and ends
-	reportSeen  reportKind = "seen"       // a leader
-	reportFault reportKind = "fault"      // something that must not happen
-	reportBye   reportKind = "bye"        // everything was closed in peace
+	reportReady  reportKind = "ready" // it has met the nodes
+	reportCall   reportKind = "call"  // an attempt begins
+	reportHeld   reportKind = "held"  // and has a key: before the key is used, and again before it is given back
+	reportOver   reportKind = "over"  // and is over
+	reportStall  reportKind = "stall"
+	reportKept   reportKind = "checkpoint" // is about to be made, and was or not
+	reportWatch  reportKind = "watch"      // an observer begins, and ends
+	reportSeen   reportKind = "seen"       // a leader
+	reportPace   reportKind = "pace"       // of this process
+	reportMissed reportKind = "missed"     // something that was not done in time
+	reportFault  reportKind = "fault"      // something that must not happen
+	reportBye    reportKind = "bye"        // everything was closed in peace
 )

@@ -5,19 +5,18 @@ package chaos
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"hash/fnv"
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
 // How many nodes and clients a scenario has.
@@ -35,6 +34,8 @@ type Scenario struct {
 	Unseen bool
 	// Fragile: it can break that an acknowledged checkpoint is found.
 	Fragile bool
+	// Short: it is in the short round too.
+	Short bool
 	// Late is how much longer than it should a key may live on a node, because a clock was put back.
 	Late   time.Duration
 	Tempo  Tempo
@@ -42,77 +43,45 @@ type Scenario struct {
 	Script Script
 }
 
-// Run makes one history of the scenario and judges it.
+// Run makes one history of the scenario and judges it. If it is inconclusive it makes another of the same seed.
 func (sc Scenario) Run(t *testing.T, b *Backend, seed uint64, sum *Table) {
-	h := &history{Scenario: sc.Name, Seed: seed, TTL: int64(sc.Tempo.TTL), Fragile: NodeCount/2 + 1}
+	sc.SkipWhereItCannotBe(t, b)
+	r := sc.attempt(t.Context(), b, seed)
+	sum.add(r)
+	if r.verdict() == inconclusive {
+		t.Logf("repeated, because progress was missed while the machine was slow: %s", strings.Join(r.slow, "; "))
+		r = sc.attempt(t.Context(), b, seed)
+		sum.add(r)
+	}
+	r.report(t)
+}
+
+// attempt makes one history and judges it. Safety is judged in every history, also in one that was cut short.
+func (sc Scenario) attempt(ctx context.Context, b *Backend, seed uint64) *run {
+	h := &history{Scenario: sc.Name, Seed: seed, TTL: int64(sc.Tempo.TTL), Fragile: NodeCount/2 + 1, Start: now()}
 	if sc.Unseen {
 		h.Unseen = int64(sc.Tempo.TTL)
 	}
 	if sc.Unseen || sc.Fragile {
 		h.Fragile = 1
 	}
-	sc.SkipWhereItCannotBe(t, b)
-	broken, logs, err := sc.play(t.Context(), b, h)
-	if err != nil {
-		broken = append(broken, "the run did not go as it should: "+err.Error())
-	}
-	for _, c := range checks {
-		for _, text := range c.check(h) {
-			broken = append(broken, c.name+": "+text)
-		}
-	}
-	if len(broken) == 0 {
-		if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
-			broken = append(broken, verdict)
-		}
-	}
-	_, excused := h.overlaps()
-	sum.add(sc.Name, h.tally(), excused, len(broken))
-	t.Logf("%s", rowOf(h.tally(), excused, len(broken)))
-	if len(broken) > 0 {
-		sc.fail(t, h, broken, logs)
-	}
+	r := &run{h: h}
+	sc.play(ctx, b, r)
+	r.judge(h)
+	r.slow = h.slowness()
+	return r
 }
 
 // SkipWhereItCannotBe skips a row where this machine cannot have its nodes. Where the environment says that there are real
-// nodes, libfaketime has to be there as well, so that nobody takes the rows for passed.
+// nodes, libfaketime has to be installed as well, so that nobody takes the rows for passed. Some servers cannot run behind it.
 func (sc Scenario) SkipWhereItCannotBe(t *testing.T, b *Backend) {
 	switch err := b.Lacks(sc.Nodes); {
 	case err == nil:
-	case sc.Nodes.Clocks != nil && strings.Contains(os.Getenv("REDLOCK_TEST_BACKENDS"), "redis"):
+	case errors.Is(err, errNoFaketime) && strings.Contains(os.Getenv("REDLOCK_TEST_BACKENDS"), "redis"):
 		t.Fatalf("REDLOCK_TEST_BACKENDS asks for real nodes, and these cannot run here: %v", err)
 	default:
 		t.Skip(err)
 	}
-}
-
-// fail says what broke, and how to see it again.
-func (sc Scenario) fail(t *testing.T, h *history, broken []string, logs string) {
-	const most = 20
-	for _, text := range broken[:min(most, len(broken))] {
-		t.Error(text)
-	}
-	if len(broken) > most {
-		t.Errorf("and %d more", len(broken)-most)
-	}
-	dir := keptDir(t)
-	if err := errors.Join(h.keep(dir), os.WriteFile(filepath.Join(dir, "clients.log"), []byte(logs), 0o600)); err != nil {
-		t.Errorf("the history could not be kept: %v", err)
-	}
-	t.Errorf("the history is in %s; to repeat traffic and faults: REDLOCK_CHAOS_SEED=%d go test -run '%s' ./chaos_test",
-		dir, h.Seed, strings.ReplaceAll(t.Name(), fmt.Sprintf("seed=%d", h.Seed), ""))
-}
-
-// keptDir is a directory that outlives the test.
-func keptDir(t *testing.T) string {
-	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
-		return t.ArtifactDir()
-	}
-	dir, err := os.MkdirTemp("", "redlock-chaos-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // found opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were started first
@@ -123,59 +92,102 @@ func found(ctx context.Context, addrs []string) error {
 		urls[i] = "redis://" + addr
 	}
 	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	if errors.Is(err, cluster.ErrNoQuorum) { // all nodes are well, so they were too slow to say so
+		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	}
 	if err != nil {
 		return err
 	}
 	return c.Close(ctx)
 }
 
-// play runs nodes, clients and faults, and writes down what happened. It returns what broke beside that, and err if the run
-// itself did.
-func (sc Scenario) play(ctx context.Context, b *Backend, h *history) (broken []string, logs string, err error) {
+// play runs nodes, clients and faults, and writes down what happened.
+func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 	set, err := b.Start(NodeCount, sc.Nodes)
 	if err != nil {
-		return nil, "", err
+		r.fail("start the nodes", err)
+		return
 	}
-	defer func() { err = errors.Join(err, set.Close()) }()
+	defer func() { r.fail("end the nodes", set.Close()) }()
 	if err := found(ctx, set.Addrs()); err != nil {
-		return nil, "", err
+		r.fail("open the set", err)
+		return
 	}
 	net, err := newNetwork(ClientCount, set.Addrs())
 	if err != nil {
-		return nil, "", err
+		r.fail("start the links", err)
+		return
 	}
 	defer func() { _ = net.close() }()
 	store, err := startStore()
 	if err != nil {
-		return nil, "", err
+		r.fail("start the store", err)
+		return
 	}
-	defer func() { h.Accesses = store.close() }()
-	drawn := rand.New(rand.NewPCG(h.Seed, hash(sc.Name)))
+	defer func() { r.h.Accesses = store.close() }()
+	measured, err := measure(r.h, set.Addrs())
+	if err != nil {
+		r.fail("start the prober", err)
+		return
+	}
+	defer measured()
+	drawn := rand.New(rand.NewPCG(r.h.Seed, hash(sc.Name)))
 	seeds := drawn.Uint64()
 	crowd := newCrowd(ClientCount, func(slot, number int) clientConfig {
 		return clientConfig{Number: number, Last: slot == lastSlot, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.Tempo}
 	})
 	defer func() {
 		crowd.close()
-		broken = append(broken, crowd.collect(h)...)
-		logs = crowd.logs()
+		said := crowd.collect(r.h)
+		r.broken, r.missed = append(r.broken, said.broken...), append(r.missed, said.missed...)
+		r.logs = crowd.logs()
 	}()
+	if sc.trouble(crowd, &stage{nodes: set, memory: sc.Nodes.Memory, network: net, crowd: crowd}, drawn, r) {
+		r.leftovers(ctx, set, sc.Tempo, sc.Late)
+	}
+}
 
-	if err := spawnAll(crowd); err != nil {
-		return nil, "", err
+// trouble has the clients work while faults happen, and reports whether it came to its end.
+func (sc Scenario) trouble(w *crowd, s *stage, drawn *rand.Rand, r *run) (whole bool) {
+	if err := spawnAll(w); err != nil {
+		r.fail("start the clients", err)
+		return false
 	}
-	h.Start = now()
-	s := &stage{nodes: set, memory: sc.Nodes.Memory, network: net, crowd: crowd}
-	err = s.play(sc.Script(drawn, sc.Length, sc.Tempo), sc.Length)
-	h.Faults = s.spans
-	if err := errors.Join(err, s.close()); err != nil {
-		return nil, "", fmt.Errorf("faults: %w", err)
+	r.h.Start = now()
+	err := s.play(sc.Script(drawn, sc.Length, sc.Tempo), sc.Length)
+	r.h.Faults = s.spans
+	r.fail("close the connections for faults", s.close())
+	if err != nil {
+		r.fail("faults", err)
+		return false
 	}
-	if err := crowd.finish(30 * time.Second); err != nil {
-		return nil, "", err
+	if err := w.finish(30 * time.Second); err != nil {
+		r.fail("end the clients", err)
+		return false
 	}
-	h.End = now()
-	return leftovers(ctx, set, sc.Tempo, sc.Late), "", nil
+	r.h.End = now()
+	return true
+}
+
+// measure watches this process and the nodes until the returned function is called, which writes down what it saw.
+func measure(h *history, nodes []string) (end func(), err error) {
+	p, err := startProber(nodes)
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	var paces []pace
+	wg.Go(func() {
+		watchPace(stop, func(from, to int64, r machine.Report) {
+			paces = append(paces, pace{From: from, To: to, Report: r})
+		})
+	})
+	return func() {
+		close(stop)
+		wg.Wait()
+		h.Paces, h.Trips = append(h.Paces, paces...), p.close()
+	}, nil
 }
 
 func spawnAll(w *crowd) error {

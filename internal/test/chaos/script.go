@@ -51,8 +51,10 @@ func ShortPause(Tempo) time.Duration { return 150 * time.Millisecond }
 // Quarantine is a pause in which every client sees that a node restarted, and lets it vote again.
 func Quarantine(t Tempo) time.Duration { return t.MaxTTL + 300*time.Millisecond }
 
+// UpTo draws a time of at most d.
 func UpTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }
 
+// Between draws a time.
 func Between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + UpTo(r, most-least)
 }
@@ -67,4 +69,5 @@ func Some(r *rand.Rand, n int) []int {
 // Minority draws one or two of five nodes.
 func Minority(r *rand.Rand) []int { return Some(r, 1+r.IntN(NodeCount/2)) }
 
+// OneOf draws one of them.
 func OneOf[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }

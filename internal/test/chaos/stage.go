@@ -42,7 +42,7 @@ func (s *stage) play(faults []Fault, length time.Duration) error {
 
 // happen lets a fault last its time, mends it, and writes that down.
 func (s *stage) happen(f Fault) error {
-	sp := span{Name: f.String(), From: now()}
+	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes}
 	switch {
 	case f.Kind == Crash && s.memory == NoMemory, slices.Contains([]Kind{Emptied, Filled, Choked, Torn}, f.Kind):
 		sp.Forgets = f.Nodes

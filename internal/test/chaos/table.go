@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 )
 
-// Table sums up histories by scenario.
+// Table sums up runs by scenario.
 type Table struct {
 	mu    sync.Mutex
 	order []string
@@ -24,55 +25,76 @@ func NewTable(all []Scenario) *Table {
 	return t
 }
 
+// sum is some runs, and how slow the machine was at worst.
 type sum struct {
 	tally
-	runs, excused, broken int
+	runs, inconclusive, excused, broken, missed int
+
+	late, trip time.Duration
+	starved    float64
 }
 
-func (t *Table) add(name string, one tally, excused, broken int) {
+func (s *sum) join(o sum) {
+	s.tally.add(o.tally)
+	s.runs += o.runs
+	s.inconclusive += o.inconclusive
+	s.excused += o.excused
+	s.broken += o.broken
+	s.missed += o.missed
+	s.late, s.trip, s.starved = max(s.late, o.late), max(s.trip, o.trip), max(s.starved, o.starved)
+}
+
+func (t *Table) add(r *run) {
+	_, excused := r.h.overlaps()
+	one := sum{tally: r.h.tally(), runs: 1, excused: excused, broken: len(r.broken)}
+	switch r.verdict() {
+	case inconclusive:
+		one.inconclusive = 1
+	case behind, violated:
+		one.missed = len(r.missed)
+	}
+	for _, s := range r.h.speeds() {
+		if s.node {
+			one.trip = max(one.trip, s.Worst)
+		} else {
+			one.late, one.starved = max(one.late, s.Worst), max(one.starved, s.Starved)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rows[name] == nil {
-		t.rows[name] = &sum{}
+	if t.rows[r.h.Scenario] == nil {
+		t.rows[r.h.Scenario] = &sum{}
 	}
-	s := t.rows[name]
-	s.tally.add(one)
-	s.runs++
-	s.excused += excused
-	s.broken += broken
+	t.rows[r.h.Scenario].join(one)
 }
+
+// legend explains the columns that their heads do not.
+const legend = `violated: broken promises. missed: progress missed on a machine that was fine. unclear: runs without a verdict,
+because progress was missed on a machine that was slow: late ms is by how much a timer fired late at worst, starved
+the share of the time that a process waited for a processor, trip ms the longest round trip on an idle link.
+`
 
 func (t *Table) String() string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var b strings.Builder
 	var all sum
-	const head, line = "%-56s %5s %7s %8s %8s %6s %9s %7s %7s %11s %7s %7s %7s %7s %10s\n", "%-56s %5d %7d %8d %8d %6d %9d %7d %7d %11d %7d %7d %7d %7d %10d\n"
-	fmt.Fprintf(&b, head, "scenario", "runs", "faults", "attempts", "acquired", "lost", "takeovers", "writes", "refused",
-		"checkpoints", "resumed", "leaders", "stalls", "excused", "violations")
+	fmt.Fprintf(&b, "%-40s %4s %8s %6s %7s %6s %8s %7s %7s %7s\n",
+		"scenario", "runs", "violated", "missed", "unclear", "faults", "acquired", "late ms", "starved", "trip ms")
 	row := func(name string, s *sum) {
-		fmt.Fprintf(&b, line, name, s.runs, s.faults, s.attempts, s.acquired, s.lost, s.takeovers, s.writes, s.refused,
-			s.kept, s.resumed, s.leaders, s.stalls, s.excused, s.broken)
+		fmt.Fprintf(&b, "%-40s %4d %8d %6d %7d %6d %8d %7d %6.0f%% %7d\n",
+			name, s.runs, s.broken, s.missed, s.inconclusive, s.faults, s.acquired, s.late.Milliseconds(), 100*s.starved, s.trip.Milliseconds())
 	}
 	for _, name := range t.order {
-		s := t.rows[name]
-		if s == nil {
-			continue
+		if s := t.rows[name]; s != nil {
+			row(name, s)
+			all.join(*s)
 		}
-		row(name, s)
-		all.tally.add(s.tally)
-		all.runs += s.runs
-		all.excused += s.excused
-		all.broken += s.broken
 	}
 	row("all", &all)
+	fmt.Fprintf(&b, "%d attempts, %d lost, %d takeovers, %d reads, %d writes, %d refused, %d checkpoints, %d resumed,\n"+
+		"%d leaders, %d stalls, %d overlaps excused by them\n", all.attempts, all.lost, all.takeovers, all.reads, all.writes, all.refused,
+		all.kept, all.resumed, all.leaders, all.stalls, all.excused)
+	b.WriteString(legend)
 	return b.String()
-}
-
-// rowOf is one history in a line.
-func rowOf(t tally, excused, broken int) string {
-	return fmt.Sprintf("%d faults, %d attempts, %d acquired (%d while faults lasted), %d lost, %d takeovers; store: %d reads, %d writes, %d refused; "+
-		"%d checkpoints, %d resumed; %d leaders; %d stalls, %d overlaps excused by them; %d violations",
-		t.faults, t.attempts, t.acquired, t.duringFaults, t.lost, t.takeovers, t.reads, t.writes, t.refused,
-		t.kept, t.resumed, t.leaders, t.stalls, excused, broken)
 }

@@ -24,7 +24,7 @@ type worker struct {
 func (c *client) newWorker(n int) *worker {
 	store, err := dialStore(c.cfg.Store)
 	if err != nil {
-		c.send(report{Kind: reportFault, Text: "store: " + err.Error()})
+		c.fail("store", err)
 		os.Exit(1)
 	}
 	return &worker{client: c, n: n, rng: rand.New(rand.NewPCG(c.cfg.Seed, uint64(n))), store: store}
@@ -119,6 +119,7 @@ func (w *worker) finish(a *attempt, err error) {
 	}
 	if err != nil {
 		a.Err, a.Odd = err.Error(), odd(err)
+		a.TimedOut = a.Odd && late(err)
 	}
 	w.send(report{Kind: reportOver, Attempt: a})
 }
@@ -188,7 +189,7 @@ func (w *worker) ask(req storeRequest) storeReply {
 	req.Client = w.cfg.Number
 	reply, err := w.store.ask(req)
 	if err != nil {
-		w.send(report{Kind: reportFault, Text: "store: " + err.Error()})
+		w.fail("store", err)
 		os.Exit(1)
 	}
 	return reply

@@ -65,7 +65,7 @@ func (w *worker) checkpoint(l *lease.Lease, n int64) {
 		err = l.Checkpoint(ctx, writeCheckpoint(d.version, padding))
 	}
 	if err != nil && odd(err) {
-		w.send(report{Kind: reportFault, Text: "checkpoint: " + err.Error()})
+		w.fail("checkpoint", err)
 	}
 	d.Kept = err == nil
 	w.send(report{Kind: reportKept, Deposit: d})
@@ -98,7 +98,7 @@ func (w *worker) campaign(ctx context.Context) {
 	case err == nil:
 		w.send(report{Kind: reportSeen, Seen: &sighting{w.cfg.Number, leader.Candidate, leader.Token, asked, now()}})
 	case odd(err):
-		w.send(report{Kind: reportFault, Text: "leader: " + err.Error()})
+		w.fail("leader", err)
 	}
 }
 
