@@ -22,7 +22,7 @@ func Processes(why string) (*Backend, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewBackend(fmt.Sprintf("redis-server %s child processes: %s", version, why), startProcesses, func() {}), nil
+	return NewBackend(fmt.Sprintf("%s %s child processes: %s", filepath.Base(path), version, why), startProcesses, func() {}), nil
 }
 
 func startProcesses(n int, k NodeKind) (Nodes, error) {

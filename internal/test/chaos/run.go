@@ -32,22 +32,41 @@ func (r *run) report(t *testing.T) {
 		t.Log(r)
 		return
 	case inconclusive:
-		for _, text := range r.missed {
-			t.Log("missed: " + text)
-		}
+		r.logMissed(t)
 		t.Log(r)
-		t.Skipf("%s: %s", machine.Inconclusive, strings.Join(r.slow, "; "))
+		t.Skipf("%s: %s", machine.Inconclusive, r.slowest())
 	}
-	const most = 20
 	texts := r.texts()
-	for _, text := range texts[:min(most, len(texts))] {
+	for _, text := range texts[:min(printed, len(texts))] {
 		t.Error(text)
 	}
-	if len(texts) > most {
-		t.Errorf("and %d more", len(texts)-most)
+	if len(texts) > printed {
+		t.Errorf("and %d more", len(texts)-printed)
 	}
 	r.keep(t)
 	t.Log(r)
+}
+
+// printed is how many findings are printed. All of them are kept.
+const printed = 20
+
+// logMissed prints the progress that was missed in an inconclusive run.
+func (r *run) logMissed(t *testing.T) {
+	t.Helper()
+	texts := r.texts()
+	for _, text := range texts[:min(printed, len(texts))] {
+		t.Log(text)
+	}
+}
+
+// slowest is some of those who were too slow.
+func (r *run) slowest() string {
+	const most = 2
+	text := strings.Join(r.slow[:min(most, len(r.slow))], "; ")
+	if len(r.slow) > most {
+		text += fmt.Sprintf("; and %d more", len(r.slow)-most)
+	}
+	return text
 }
 
 // texts are the findings, a line for each, violations first.

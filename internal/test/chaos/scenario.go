@@ -49,7 +49,8 @@ func (sc Scenario) Run(t *testing.T, b *Backend, seed uint64, sum *Table) {
 	r := sc.attempt(t.Context(), b, seed)
 	sum.add(r)
 	if r.verdict() == inconclusive {
-		t.Logf("repeated, because progress was missed while the machine was slow: %s", strings.Join(r.slow, "; "))
+		r.logMissed(t)
+		t.Logf("the row is repeated, because the machine was slow: %s", r.slowest())
 		r = sc.attempt(t.Context(), b, seed)
 		sum.add(r)
 	}
