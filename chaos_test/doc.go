@@ -61,8 +61,9 @@
 //   - violated: safety was broken, or there was an error other than a time-out that nothing explains. That fails the test on
 //     every machine, and is judged in every run, also in one that was cut short.
 //   - missed: progress was not made in time on a machine that was fine. That fails the test as well.
-//   - inconclusive: progress was not made in time while the machine was slow. The row is repeated once with the same seed; if
-//     that is inconclusive too, the row is skipped, with a message that begins "inconclusive: the machine was too slow to judge".
+//   - inconclusive: progress was not made in time while the machine was slow. The row is repeated once with the same seed,
+//     if -timeout leaves room for it; if that is inconclusive too, the row is skipped, with a message that begins
+//     "inconclusive: the machine was too slow to judge".
 //
 // Progress is what has a bound in real time: that keys are acquired after the faults and at all, that observers see leaders,
 // that servers, containers and clients start and end, that time-outs have their faults, that a key is gone in time, and that

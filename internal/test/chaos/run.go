@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,37 +37,30 @@ func (r *run) report(t *testing.T) {
 		t.Log(r)
 		t.Skipf("%s: %s", machine.Inconclusive, r.slowest())
 	}
-	texts := r.texts()
-	for _, text := range texts[:min(printed, len(texts))] {
+	for _, text := range first(20, r.texts()) {
 		t.Error(text)
-	}
-	if len(texts) > printed {
-		t.Errorf("and %d more", len(texts)-printed)
 	}
 	r.keep(t)
 	t.Log(r)
 }
 
-// printed is how many findings are printed. All of them are kept.
-const printed = 20
-
-// logMissed prints the progress that was missed in an inconclusive run.
+// logMissed prints some of the progress that was missed in an inconclusive run.
 func (r *run) logMissed(t *testing.T) {
 	t.Helper()
-	texts := r.texts()
-	for _, text := range texts[:min(printed, len(texts))] {
+	for _, text := range first(3, r.texts()) {
 		t.Log(text)
 	}
 }
 
-// slowest is some of those who were too slow.
-func (r *run) slowest() string {
-	const most = 2
-	text := strings.Join(r.slow[:min(most, len(r.slow))], "; ")
-	if len(r.slow) > most {
-		text += fmt.Sprintf("; and %d more", len(r.slow)-most)
+// slowest names some of those that were too slow.
+func (r *run) slowest() string { return strings.Join(first(2, r.slow), "; ") }
+
+// first returns the first n texts, and how many more there are.
+func first(n int, texts []string) []string {
+	if len(texts) <= n {
+		return texts
 	}
-	return text
+	return append(slices.Clone(texts[:n]), fmt.Sprintf("and %d more", len(texts)-n))
 }
 
 // texts are the findings, a line for each, violations first.
