@@ -3,13 +3,17 @@
 package chaos_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/internal/test/chaos"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 var (
@@ -25,6 +29,20 @@ var (
 	chosen atomic.Pointer[chaos.Backend]
 )
 
+// started is before the backend was chosen, whoever asks for it first.
+var started = time.Now()
+
+// mustBackend returns the backend. It skips the test if there is none, and if starting nodes took too long on a slow machine.
+func mustBackend(t *testing.T) *chaos.Backend {
+	t.Helper()
+	b, err := theBackend()
+	if errors.Is(err, chaos.ErrNoNodes) {
+		t.Skip(err)
+	}
+	harness.Must(t, started, err)
+	return b
+}
+
 // closeBackend removes what the backend has left anywhere.
 func closeBackend() {
 	if b := chosen.Load(); b != nil {
@@ -32,7 +50,7 @@ func closeBackend() {
 	}
 }
 
-// chooseBackend looks what there is. The error matches errNoNodes if the scenarios are to be skipped.
+// chooseBackend looks what there is. The error matches chaos.ErrNoNodes if the scenarios are to be skipped.
 func chooseBackend() (*chaos.Backend, error) {
 	if list := os.Getenv("REDLOCK_TEST_BACKENDS"); list != "" && !strings.Contains(list, "redis") {
 		return nil, fmt.Errorf("%w: REDLOCK_TEST_BACKENDS=%s", chaos.ErrNoNodes, list)

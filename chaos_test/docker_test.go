@@ -56,7 +56,7 @@ func dockerBackend() (*chaos.Backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := pool.Client.PingWithContext(ctx); err != nil {
-		return nil, errors.New("no Docker engine answers")
+		return nil, fmt.Errorf("no Docker engine answers: %w", err)
 	}
 	e := &engine{pool: pool}
 	e.bind, e.dial = publishedAt(pool.Client.Endpoint())

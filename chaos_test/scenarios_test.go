@@ -3,7 +3,6 @@
 package chaos_test
 
 import (
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -171,13 +170,7 @@ func TestScenarios(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	b, err := theBackend()
-	switch {
-	case errors.Is(err, chaos.ErrNoNodes):
-		t.Skip(err)
-	case err != nil:
-		t.Fatal(err)
-	}
+	b := mustBackend(t)
 	r, err := roundOf(os.Getenv("REDLOCK_CHAOS_ROUND"), os.Getenv("REDLOCK_CHAOS_DURATION"), flag.Lookup("test.run").Value.String())
 	if err != nil {
 		t.Fatal(err)

@@ -21,10 +21,7 @@ import (
 func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 	const ahead, jumps, away = 0, 1, 2
 	kind := chaos.NodeKind{Memory: chaos.SyncedEverySecond, Clocks: []string{"+3600", "+0", "+0"}}
-	b, err := theBackend()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := mustBackend(t)
 	chaos.Scenario{Nodes: kind}.SkipWhereItCannotBe(t, b)
 	began := time.Now()
 	set, err := b.Start(len(kind.Clocks), kind)
