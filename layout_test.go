@@ -26,7 +26,7 @@ var layoutRules = []struct {
 	{module + "/session", []string{"cmd/redlock", "examples/*"}},
 	{module + "/lock", []string{"cmd/redlock", "examples/*", "internal/test/...", "chaos_test", "session", "cache"}},
 	{"github.com/alicebob/miniredis/...", []string{"embedded"}},
-	{"github.com/ory/dockertest/...", []string{"internal/test/chaos", "chaos_test"}},
+	{"github.com/ory/dockertest/...", []string{"chaos_test"}},
 	{"github.com/yuin/gopher-lua/...", []string{"internal/test/sim"}},
 }
 

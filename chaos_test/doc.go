@@ -1,8 +1,15 @@
 // Package chaos attacks what this module promises, on real Redis nodes, with several client processes. It is made of
-// tests only.
+// tests only; their machinery is in internal/test/chaos.
 //
 //	go test -count=1 ./chaos_test
+//	REDLOCK_CHAOS_ROUND=full go test -count=1 ./chaos_test
 //	go test -count=1 ./chaos_test -run 'Scenarios//a_node_freezes' -v
+//
+// # Rounds
+//
+// A short round, the default, is a handful of rows: a node crashes and loses its data, freezes, is cut off, is emptied by hand,
+// and a client is killed and stopped. A full round is all rows. It runs where REDLOCK_CHAOS_ROUND asks for it, where
+// REDLOCK_CHAOS_DURATION asks for many rounds, and where -run names rows, so that every row can be named.
 //
 // # What runs
 //
@@ -38,12 +45,29 @@
 //   - no observer sees an older leader after a newer one, no question for the leader is answered with one older than that
 //     which led when it was asked, and nobody is seen to lead who did not campaign
 //   - an observer sees who leads for its TTL and 1.5 s while no fault lasts, and everybody sees the last leader
-//   - no error comes back that a fault does not explain
+//   - no error is returned that a fault does not explain
 //   - when the faults are over, every client gets every key once more
 //   - one TTL after the last operation no lock is left on any node, one MaxTTL after it nothing but fence counters
 //     and records, and nothing ever lives for ever but the mark that every node has
-//   - all of it together has a sequential explanation (porcupine); running out of time counts as none
+//   - all of it together has a sequential explanation (porcupine)
 //   - clients did acquire, also while faults lasted
+//
+// # Verdicts
+//
+// A slow machine is not a violation. How late the timers of the test's process and of every client fire, how long their
+// threads wait for a processor, and how long round trips to every node take on links without faults is measured all the
+// time, except while a fault has stopped that client or has hurt that node. A row ends in one of these:
+//
+//   - violated: safety was broken, or there was an error other than a time-out that nothing explains. That fails the test on
+//     every machine, and is judged in every run, also in one that was cut short.
+//   - missed: progress was not made in time on a machine that was fine. That fails the test as well.
+//   - inconclusive: progress was not made in time while the machine was slow. The row is repeated once with the same seed,
+//     if -timeout leaves room for it; if that is inconclusive too, the row is skipped, with a message that begins
+//     "inconclusive: the machine was too slow to judge".
+//
+// Progress is what has a bound in real time: that keys are acquired after the faults and at all, that observers see leaders,
+// that servers, containers and clients start and end, that time-outs have their faults, that a key is gone in time, and that
+// porcupine decides. A key that will live for longer than any may is a violation, and so is all else above.
 //
 // A node that is emptied by hand forgets without a restart, so nobody can know; in those rows two clients may have a key at
 // one time, up to a TTL after it, and a checkpoint may be gone. So may two clients have a key where the clock of a node
@@ -59,20 +83,24 @@
 // Where a Docker engine answers the nodes are containers, made from the machine's own redis-server without any registry;
 // otherwise they are child processes; without redis-server the scenarios are skipped. A line at the start says which.
 // Clocks of nodes take libfaketime, and full disks of child processes Linux and root; without these the rows are skipped and
-// say why, but without libfaketime they fail where REDLOCK_TEST_BACKENDS asks for real nodes.
+// say why, but without libfaketime they fail where REDLOCK_TEST_BACKENDS asks for real nodes. Some servers crash behind
+// libfaketime; that is tried once, and then the rows are skipped in any case.
 // Containers carry labels; those of a run that ended without removing them are removed by the next, others' never.
 //
 // # Variables
 //
+//	REDLOCK_CHAOS_ROUND      "short" or "full", see above.
 //	REDLOCK_CHAOS_SEED       the seed of the first round, as a failing run prints it. It repeats traffic and faults, not
 //	                         how the machine schedules them. Default: random.
-//	REDLOCK_CHAOS_DURATION   go on with rounds at further seeds for so long, such as 30m. Give -timeout as well.
+//	REDLOCK_CHAOS_DURATION   go on with rounds at further seeds for this long, such as 30m; full ones, unless
+//	                         REDLOCK_CHAOS_ROUND says otherwise. Give -timeout as well.
 //	REDLOCK_CHAOS_NODES      "docker" or "processes": these, or fail.
 //	REDLOCK_TEST_IMAGE       an image with redis-server to use in place of the machine's. It is pulled if it is missing.
 //	REDLOCK_TEST_BACKENDS    a list without "redis" skips the scenarios.
 //
-// A failing row leaves its history as history.json and history.html, with the faults drawn in, in the artifact directory
-// (go test -artifacts) or in a temporary one, and says where.
+// A failing row prints what broke, violations first, then where its files are, then how to repeat it. The files are
+// history.json and history.html, with the faults drawn in, findings.log and clients.log, in the artifact directory (go test
+// -artifacts) or in a temporary one. With -v a table of all rows follows the last round, also of rounds that passed.
 //
 // # What is not covered
 //

@@ -24,6 +24,7 @@ import (
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
 
+	"github.com/venta-hq/redlock/internal/test/chaos"
 	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
@@ -47,7 +48,7 @@ type engine struct {
 }
 
 // dockerBackend connects to the engine that the environment names and makes sure that a node can be run on it.
-func dockerBackend() (*backend, error) {
+func dockerBackend() (*chaos.Backend, error) {
 	pool, err := dockertest.NewPool("")
 	if err != nil {
 		return nil, fmt.Errorf("no Docker engine: %w", err)
@@ -55,7 +56,7 @@ func dockerBackend() (*backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
 	if err := pool.Client.PingWithContext(ctx); err != nil {
-		return nil, errors.New("no Docker engine answers")
+		return nil, fmt.Errorf("no Docker engine answers: %w", err)
 	}
 	e := &engine{pool: pool}
 	e.bind, e.dial = publishedAt(pool.Client.Endpoint())
@@ -69,7 +70,7 @@ func dockerBackend() (*backend, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a Docker engine answers, but a container on it does not: %w", err)
 	}
-	return newBackend(name, e.start, e.close), nil
+	return chaos.NewBackend(name, e.start, e.close), nil
 }
 
 // close removes what was left behind, which the next run would otherwise do.
@@ -88,11 +89,11 @@ func publishedAt(endpoint string) (bind, dial string) {
 
 // try runs one node, and says which Redis on which engine it is.
 func (e *engine) try() (string, error) {
-	set, err := e.start(1, nodeKind{})
+	set, err := e.start(1, chaos.NodeKind{})
 	if err != nil {
 		return "", err
 	}
-	version, err := serverVersion(set.Addrs()[0])
+	version, err := chaos.ServerName(set.Addrs()[0])
 	if err := errors.Join(err, set.Close()); err != nil {
 		return "", err
 	}
@@ -101,7 +102,7 @@ func (e *engine) try() (string, error) {
 		return "", err
 	}
 	engineVersion, _, _ := strings.Cut(env.Get("Version"), "+")
-	name := fmt.Sprintf("Redis %s containers on Docker Engine %s", version, engineVersion)
+	name := fmt.Sprintf("%s containers on Docker Engine %s", version, engineVersion)
 	if e.repository != localImage {
 		name += fmt.Sprintf(", from %s:%s", e.repository, e.tag)
 	}
@@ -165,9 +166,9 @@ func (e *engine) remove(id string) error {
 // containers are nodes that are containers.
 type containers struct {
 	e    *engine
-	kind nodeKind
+	kind chaos.NodeKind
 	all  []*container
-	clocks
+	chaos.Clocks
 }
 
 type container struct {
@@ -175,12 +176,12 @@ type container struct {
 	resource *dockertest.Resource
 }
 
-func (e *engine) start(n int, k nodeKind) (nodes, error) {
+func (e *engine) start(n int, k chaos.NodeKind) (chaos.Nodes, error) {
 	c, err := e.clocksOf(k)
 	if err != nil {
 		return nil, err
 	}
-	s := &containers{e: e, kind: k, all: make([]*container, n), clocks: c}
+	s := &containers{e: e, kind: k, all: make([]*container, n), Clocks: c}
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range n {
@@ -194,11 +195,11 @@ func (e *engine) start(n int, k nodeKind) (nodes, error) {
 }
 
 // clocksOf makes the clocks of nodes. They are files of this machine, whose libfaketime only an image has that was made here.
-func (e *engine) clocksOf(k nodeKind) (clocks, error) {
-	if k.clocks != nil && e.repository != localImage {
-		return clocks{}, fmt.Errorf("the image %s:%s was not made here", e.repository, e.tag)
+func (e *engine) clocksOf(k chaos.NodeKind) (chaos.Clocks, error) {
+	if k.Clocks != nil && e.repository != localImage {
+		return chaos.Clocks{}, fmt.Errorf("the image %s:%s was not made here", e.repository, e.tag)
 	}
-	return newClocks(k.clocks)
+	return chaos.NewClocks(k.Clocks)
 }
 
 // run starts a container on a free port. One that was free when it was chosen may be taken when the engine binds it;
@@ -230,20 +231,20 @@ func (s *containers) runOn(i, port int) (*container, error) {
 		ExposedPorts: []string{inside},
 		PortBindings: map[dc.Port][]dc.PortBinding{inside: {{HostIP: s.e.bind, HostPort: strconv.Itoa(port)}}},
 	}
-	if s.kind.clocks != nil {
-		dir, file := filepath.Split(s.file(i))
-		o.Env, o.Mounts = s.env(path.Join(clock, file)), []string{dir + ":" + clock}
+	if s.kind.Clocks != nil {
+		dir, file := filepath.Split(s.File(i))
+		o.Env, o.Mounts = s.Env(path.Join(clock, file)), []string{dir + ":" + clock}
 	}
 	resource, err := s.e.pool.RunWithOptions(o, func(host *dc.HostConfig) {
-		if s.kind.small {
-			host.Tmpfs = map[string]string{data: "size=" + smallDisk}
+		if s.kind.SmallDisk {
+			host.Tmpfs = map[string]string{data: "size=" + chaos.SmallDiskSize}
 		}
 	})
 	if err != nil {
 		return nil, errors.Join(err, s.e.remove(name)) // it may have been created
 	}
 	c := &container{port: port, resource: resource}
-	if err := errors.Join(c.expire(), awaitAnswer(s.addr(c))); err != nil {
+	if err := errors.Join(c.expire(), chaos.AwaitAnswer(s.addr(c))); err != nil {
 		return nil, errors.Join(err, s.e.remove(name))
 	}
 	return c, nil
@@ -251,8 +252,8 @@ func (s *containers) runOn(i, port int) (*container, error) {
 
 func (s *containers) command() []string {
 	cmd := []string{"redis-server", "--port", "6379", "--bind", "0.0.0.0", "--protected-mode", "no", "--dir", "/data", "--save", ""}
-	if s.kind.memory != nothing {
-		cmd = append(cmd, "--appendonly", "yes", "--appendfsync", string(s.kind.memory))
+	if s.kind.Memory != chaos.NoMemory {
+		cmd = append(cmd, "--appendonly", "yes", "--appendfsync", string(s.kind.Memory))
 	}
 	return cmd
 }
@@ -289,7 +290,7 @@ func (s *containers) Restart(i int) error {
 	if err := s.e.pool.Client.StartContainer(s.id(i), nil); err != nil {
 		return err
 	}
-	return errors.Join(s.all[i].expire(), awaitAnswer(s.addr(s.all[i])))
+	return errors.Join(s.all[i].expire(), chaos.AwaitAnswer(s.addr(s.all[i])))
 }
 
 func (s *containers) Pause(i int) error  { return s.e.pool.Client.PauseContainer(s.id(i)) }
@@ -338,5 +339,5 @@ func (s *containers) Close() error {
 		}
 	}
 	wg.Wait()
-	return errors.Join(append(errs, s.remove())...)
+	return errors.Join(append(errs, s.Remove())...)
 }

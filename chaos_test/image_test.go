@@ -6,21 +6,19 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/sha256"
-	"debug/elf"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
 
+	"github.com/venta-hq/redlock/internal/test/chaos"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
@@ -72,15 +70,15 @@ func rootfsOfServer() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	loader, files, err := libraries(server)
+	loader, files, err := chaos.Libraries(server)
 	if err != nil {
 		return nil, err
 	}
 	if loader != "" {
 		files = append(files, loader)
 	}
-	if lib, _, err := faketime(); err == nil {
-		more, err := linked(loader, lib)
+	if lib, _, err := chaos.Faketime(); err == nil {
+		more, err := chaos.Linked(loader, lib)
 		if err != nil {
 			return nil, err
 		}
@@ -117,43 +115,4 @@ func pack(w *tar.Writer, name, file string) error {
 	}
 	_, err = w.Write(content)
 	return err
-}
-
-var libraryPath = regexp.MustCompile(`=> (/\S+) \(0x`)
-
-// libraries returns the loader of a program and what the loader would load, as it says itself. A static program has none.
-func libraries(program string) (loader string, files []string, err error) {
-	f, err := elf.Open(program)
-	if err != nil {
-		return "", nil, err
-	}
-	defer func() { _ = f.Close() }()
-	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			name, err := io.ReadAll(p.Open())
-			if err != nil {
-				return "", nil, err
-			}
-			loader = strings.TrimRight(string(name), "\x00")
-		}
-	}
-	if loader == "" {
-		return "", nil, nil
-	}
-	files, err = linked(loader, program)
-	return loader, files, err
-}
-
-// linked returns what a loader would load for a program or a library, itself left out.
-func linked(loader, object string) (files []string, err error) {
-	list, err := exec.Command(loader, "--list", object).Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s --list %s: %w", loader, object, err)
-	}
-	for _, m := range libraryPath.FindAllSubmatch(list, -1) {
-		if name := string(m[1]); name != loader {
-			files = append(files, name)
-		}
-	}
-	return files, nil
 }

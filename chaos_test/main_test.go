@@ -3,20 +3,21 @@
 package chaos_test
 
 import (
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"testing"
 
+	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/internal/test/chaos"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // TestMain is also the main function of client processes.
 func TestMain(m *testing.M) {
-	if config := os.Getenv(clientEnv); config != "" {
-		os.Exit(runClient(config))
-	}
+	chaos.RunIfClient()
 	os.Exit(run(m))
 }
 
@@ -28,12 +29,6 @@ func run(m *testing.M) (code int) {
 		closeBackend()
 		os.Exit(1)
 	}()
-	running := goleak.IgnoreCurrent()
-	code = m.Run()
-	closeBackend()
-	if err := goleak.Find(running); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	logging.Disable() // what go-redis says of its connections would bury what the tests say
+	return harness.Run(m, closeBackend, goleak.IgnoreCurrent())
 }

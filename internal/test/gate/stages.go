@@ -41,7 +41,7 @@ var tiers = map[string][]stage{
 	"test": {
 		{"compile", "the first time takes a few minutes", compileTests},
 		{"tests of all packages, race detector", "", raceTests},
-		{"simulation, 500 worlds in virtual time", "", simulation},
+		{"simulation in virtual time", "", simulation},
 		{"chaos, a short round on real nodes", "", commands(command{args: []string{"./chaos_test"}, tests: true})},
 	},
 	"gate": {

@@ -24,16 +24,23 @@ var meter atomic.Pointer[machine.Meter]
 // Main runs the tests of a package while it watches the machine, and fails if
 // goroutines are left. It does not return.
 func Main(m *testing.M, options ...goleak.Option) {
+	os.Exit(Run(m, func() {}, options...))
+}
+
+// Run is [Main] but returns the exit code. Between the tests and the search for
+// goroutines it calls end, which closes what the tests share.
+func Run(m *testing.M, end func(), options ...goleak.Option) (code int) {
 	watch := machine.Start()
 	meter.Store(watch)
-	code := m.Run()
+	code = m.Run()
 	meter.Store(nil)
 	watch.Stop()
+	end()
 	if err := goleak.Find(options...); err != nil && code == 0 {
 		_, _ = os.Stderr.WriteString(err.Error() + "\n")
 		code = 1
 	}
-	os.Exit(code)
+	return code
 }
 
 // Eventually waits until cond holds, which it checks every millisecond; what

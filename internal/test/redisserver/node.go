@@ -155,7 +155,8 @@ func (n *node) awaitReady(proc *process) error {
 		case <-proc.exited:
 			return proc.failure()
 		case <-deadline.C:
-			return fmt.Errorf("redis-server does not answer at %s after %v: %w; its log ends with:\n%s", n.addr(), startTimeout, err, proc.logTail())
+			return fmt.Errorf("redis-server does not answer at %s after %v: %w: %w; its log ends with:\n%s",
+				n.addr(), startTimeout, os.ErrDeadlineExceeded, err, proc.logTail())
 		case <-poll.C:
 		}
 	}

@@ -1,9 +1,8 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -28,7 +27,8 @@ type crowd struct {
 	deposits map[deposit]*deposit // by what was known before: client, key and version
 	watches  map[int]*watch       // by client
 	seen     []sighting
-	faults   []string // what clients must not say
+	paces    []pace
+	findings findings // what clients say must not happen
 }
 
 // process is one client process. Its number is its own, its slot the place in the network that it shares with those
@@ -44,6 +44,7 @@ type process struct {
 
 	killedAt int64 // 0: it was not; guarded by crowd.mu
 	peace    bool  // it said bye; guarded by crowd.mu
+	missed   bool  // it said that something was not done in time; guarded by crowd.mu
 }
 
 func newCrowd(n int, config func(slot, number int) clientConfig) *crowd {
@@ -65,9 +66,9 @@ func (w *crowd) spawn(slot int) error {
 	case <-p.ready:
 		return nil
 	case <-p.exited:
-		return fmt.Errorf("client %d ended: %v; %s", p.number, p.waitErr, p.stderr.String())
+		return w.ended(p)
 	case <-time.After(nodeTimeout):
-		return fmt.Errorf("client %d did not meet the nodes within %v: %s", p.number, nodeTimeout, p.stderr.String())
+		return fmt.Errorf("client %d did not meet the nodes within %v: %w", p.number, nodeTimeout, os.ErrDeadlineExceeded)
 	}
 }
 
@@ -110,7 +111,7 @@ func (w *crowd) take(p *process, line []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := json.Unmarshal(line, &r); err != nil {
-		w.faults = append(w.faults, fmt.Sprintf("client %d said %q", p.number, line))
+		w.findings.broken = append(w.findings.broken, fmt.Sprintf("client %d said %q", p.number, line))
 		return
 	}
 	switch r.Kind {
@@ -127,10 +128,15 @@ func (w *crowd) take(p *process, line []byte) {
 		w.watches[p.number] = r.Watch
 	case reportSeen:
 		w.seen = append(w.seen, *r.Seen)
+	case reportPace:
+		w.paces = append(w.paces, *r.Pace)
 	case reportBye:
 		p.peace = true
+	case reportMissed:
+		p.missed = true
+		w.findings.missed = append(w.findings.missed, fmt.Sprintf("client %d: %s", p.number, r.Text))
 	default:
-		w.faults = append(w.faults, fmt.Sprintf("client %d: %s", p.number, r.Text))
+		w.findings.broken = append(w.findings.broken, fmt.Sprintf("client %d: %s", p.number, r.Text))
 	}
 }
 
@@ -144,13 +150,37 @@ func (w *crowd) in(slot int) *process {
 func (w *crowd) kill(slot int) error {
 	p := w.in(slot)
 	w.mu.Lock()
-	p.killedAt = now()
-	w.mu.Unlock()
-	if err := p.cmd.Process.Kill(); err != nil {
-		return err
+	if !p.over() {
+		p.killedAt = now()
 	}
+	w.mu.Unlock()
+	err := p.cmd.Process.Kill()
 	<-p.exited
+	if err != nil {
+		return w.ended(p)
+	}
 	return nil
+}
+
+// over reports whether the process is known to have ended.
+func (p *process) over() bool {
+	select {
+	case <-p.exited:
+		return true
+	default:
+		return false
+	}
+}
+
+// ended says how a client ended that should not have. One that had said before that something was not done in time ended
+// because of that.
+func (w *crowd) ended(p *process) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if p.missed {
+		return fmt.Errorf("client %d gave up: %w", p.number, os.ErrDeadlineExceeded)
+	}
+	return fmt.Errorf("client %d ended badly: %v; %s", p.number, p.waitErr, p.stderr.String())
 }
 
 // halt stops the client in a slot until the returned function is called.
@@ -158,13 +188,14 @@ func (w *crowd) halt(slot int) (resume func() error, err error) {
 	p := w.in(slot)
 	from := now()
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
-		return nil, err
+		<-p.exited
+		return nil, w.ended(p)
 	}
 	return func() error {
 		err := p.cmd.Process.Signal(syscall.SIGCONT)
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.stalls = append(w.stalls, stall{Client: p.number, From: from, To: now()})
+		w.stalls = append(w.stalls, stall{Client: p.number, From: from, To: now(), Halted: true})
 		return err
 	}, nil
 }
@@ -173,9 +204,7 @@ func (w *crowd) halt(slot int) (resume func() error, err error) {
 func (w *crowd) finish(patience time.Duration) error {
 	late := time.After(patience)
 	for slot := range w.slots {
-		if err := w.tell(slot, toldFinish); err != nil {
-			return err
-		}
+		w.tell(slot, toldFinish)
 	}
 	for slot := range w.slots {
 		if slot != lastSlot {
@@ -184,21 +213,16 @@ func (w *crowd) finish(patience time.Duration) error {
 			}
 		}
 	}
-	if err := w.tell(lastSlot, toldResign); err != nil {
-		return err
-	}
+	w.tell(lastSlot, toldResign)
 	return w.await(lastSlot, late)
 }
 
 // lastSlot is the slot of the last candidate.
 const lastSlot = 0
 
-func (w *crowd) tell(slot int, word string) error {
-	p := w.in(slot)
-	if _, err := io.WriteString(p.stdin, word+"\n"); err != nil {
-		return fmt.Errorf("client %d: %w", p.number, err)
-	}
-	return nil
+// tell says a word to a client. One that has ended does not hear it, which is found when it is awaited.
+func (w *crowd) tell(slot int, word string) {
+	_, _ = io.WriteString(w.in(slot).stdin, word+"\n")
 }
 
 // await waits until a client has ended in peace, or it is late.
@@ -207,23 +231,29 @@ func (w *crowd) await(slot int, late <-chan time.Time) error {
 	select {
 	case <-p.exited:
 	case <-late:
-		return fmt.Errorf("client %d did not end in time", p.number)
+		return fmt.Errorf("client %d did not end: %w", p.number, os.ErrDeadlineExceeded)
 	}
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !p.peace || p.waitErr != nil {
-		return fmt.Errorf("client %d ended badly: %v", p.number, p.waitErr)
+	peace := p.peace && p.waitErr == nil
+	w.mu.Unlock()
+	if !peace {
+		return w.ended(p)
 	}
 	return nil
 }
 
-// close kills what still runs.
+// close kills what still runs. What that believed ends here, so that a run which was cut short can be judged.
 func (w *crowd) close() {
 	w.mu.Lock()
 	all := w.all
 	w.mu.Unlock()
 	for _, p := range all {
 		if p.cmd != nil && p.cmd.Process != nil {
+			w.mu.Lock()
+			if p.killedAt == 0 && !p.over() {
+				p.killedAt = now()
+			}
+			w.mu.Unlock()
 			_ = p.cmd.Process.Kill() // fails if it has ended
 			<-p.exited
 		}
@@ -231,7 +261,7 @@ func (w *crowd) close() {
 }
 
 // collect writes into h what the clients said. All of them must have ended.
-func (w *crowd) collect(h *history) (faults []string) {
+func (w *crowd) collect(h *history) findings {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	killed := map[int]int64{}
@@ -239,8 +269,8 @@ func (w *crowd) collect(h *history) (faults []string) {
 		killed[p.number] = p.killedAt
 	}
 	for _, a := range w.attempts {
-		if at := killed[a.Client]; at != 0 && a.Acquired != 0 && a.Until == 0 {
-			a.Until = max(a.Acquired, at)
+		if a.Acquired != 0 && a.Until == 0 { // of one that ended by itself nothing more is certain
+			a.Until = max(a.Acquired, killed[a.Client])
 		}
 		h.Attempts = append(h.Attempts, *a)
 	}
@@ -255,8 +285,8 @@ func (w *crowd) collect(h *history) (faults []string) {
 		}
 		h.Watches = append(h.Watches, *o)
 	}
-	h.Stalls, h.Sightings = w.stalls, w.seen
-	return w.faults
+	h.Stalls, h.Sightings, h.Paces = w.stalls, w.seen, append(h.Paces, w.paces...)
+	return w.findings
 }
 
 // logs is the end of what each client wrote to its standard error.
@@ -268,43 +298,4 @@ func (w *crowd) logs() string {
 		fmt.Fprintf(&b, "== client %d\n%s\n", p.number, p.stderr.String())
 	}
 	return b.String()
-}
-
-// lines calls take for each whole line that is written to it.
-type lines struct {
-	take func(line []byte)
-	rest []byte
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.rest = append(l.rest, p...)
-	for {
-		i := bytes.IndexByte(l.rest, '\n')
-		if i < 0 {
-			return len(p), nil
-		}
-		l.take(l.rest[:i])
-		l.rest = l.rest[i+1:]
-	}
-}
-
-// tail keeps the last of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	text []byte
-}
-
-func (t *tail) Write(p []byte) (int, error) {
-	const most = 64 << 10
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-most):]
-	return len(p), nil
-}
-
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.text)
 }

@@ -5,11 +5,14 @@ package chaos_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/chaos"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/session"
 )
 
@@ -17,21 +20,15 @@ import (
 // and the one that is away have in common is not lost, and one that was ended does not come back.
 func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 	const ahead, jumps, away = 0, 1, 2
-	kind := nodeKind{memory: mostOfIt, clocks: []string{"+3600", "+0", "+0"}}
-	scenario{nodes: kind}.skipWhereItCannotBe(t)
-	b, err := theBackend()
-	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := b.start(len(kind.clocks), kind)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kind := chaos.NodeKind{Memory: chaos.SyncedEverySecond, Clocks: []string{"+3600", "+0", "+0"}}
+	b := mustBackend(t)
+	chaos.Scenario{Nodes: kind}.SkipWhereItCannotBe(t, b)
+	began := time.Now()
+	set, err := b.Start(len(kind.Clocks), kind)
+	harness.Must(t, began, err)
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		harness.Must(t, began, err)
 	}
 	defer func() { must(set.Close()) }()
 	ctx := t.Context()
@@ -47,13 +44,7 @@ func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
 	start := func(node int) {
 		t.Helper()
 		must(set.Restart(node))
-		for !c.Status()[node].Up {
-			select {
-			case <-time.After(5 * time.Millisecond):
-			case <-ctx.Done():
-				t.Fatal(ctx.Err())
-			}
-		}
+		harness.Eventually(t, fmt.Sprintf("node %d is up", node), func() bool { return c.Status()[node].Up })
 	}
 
 	ended, err := s.Create(ctx, "ann", nil)

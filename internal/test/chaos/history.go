@@ -1,6 +1,6 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
 	"slices"
@@ -21,7 +21,8 @@ type attempt struct {
 	Return   int64  `json:"return,omitempty"` // 0: the process was killed before
 	Lost     bool   `json:"lost,omitempty"`   // its context ended with the loss of the key
 	Err      string `json:"err,omitempty"`
-	Odd      bool   `json:"odd,omitempty"` // an error that no fault explains
+	Odd      bool   `json:"odd,omitempty"`      // an error that no fault explains
+	TimedOut bool   `json:"timedOut,omitempty"` // which says that something was not done in time
 
 	Candidate string `json:"candidate,omitempty"` // of a campaign
 
@@ -84,13 +85,15 @@ type stall struct {
 	Client int   `json:"client"`
 	From   int64 `json:"from"`
 	To     int64 `json:"to"`
+	Halted bool  `json:"halted,omitempty"` // by a fault
 }
 
 // span is a time in which a fault lasted.
 type span struct {
-	Name string `json:"name"`
-	From int64  `json:"from"`
-	To   int64  `json:"to"`
+	Name  string `json:"name"`
+	From  int64  `json:"from"`
+	To    int64  `json:"to"`
+	Nodes []int  `json:"nodes,omitempty"` // those it happened to
 	// Forgets are the nodes that may have forgotten what they were told.
 	Forgets []int `json:"forgets,omitempty"`
 }
@@ -111,6 +114,9 @@ type history struct {
 	Deposits  []deposit  `json:"deposits"`
 	Watches   []watch    `json:"watches"`
 	Sightings []sighting `json:"sightings"`
+
+	Paces []pace `json:"paces"`
+	Trips []trip `json:"trips"`
 }
 
 // grace is how long a client that runs again may take to notice what it missed.
@@ -157,72 +163,4 @@ func (h *history) held() map[string][]attempt {
 		}
 	}
 	return byKey
-}
-
-// tally is what a history comes to.
-type tally struct {
-	attempts, acquired, lost, takeovers, faults, duringFaults int
-	reads, writes, refused                                    int
-	stalls                                                    int
-	kept, resumed, leaders                                    int
-}
-
-func (h *history) tally() tally {
-	t := tally{attempts: len(h.Attempts), faults: len(h.Faults), stalls: len(h.Stalls)}
-	for _, held := range h.held() {
-		sortBy(held, func(a attempt) int64 { return a.Token })
-		for i, a := range held {
-			t.acquired++
-			if a.Way == "campaign" {
-				t.leaders++
-			}
-			if a.Found != (version{}) {
-				t.resumed++
-			}
-			if a.Lost {
-				t.lost++
-			}
-			if i > 0 && held[i-1].Client != a.Client {
-				t.takeovers++
-			}
-			for _, f := range h.Faults {
-				if f.From <= a.Call && a.Acquired <= f.To {
-					t.duringFaults++
-					break
-				}
-			}
-		}
-	}
-	for _, d := range h.Deposits {
-		if d.Kept {
-			t.kept++
-		}
-	}
-	for _, a := range h.Accesses {
-		switch {
-		case !a.Accepted:
-			t.refused++
-		case a.Write:
-			t.writes++
-		default:
-			t.reads++
-		}
-	}
-	return t
-}
-
-func (t *tally) add(o tally) {
-	t.attempts += o.attempts
-	t.acquired += o.acquired
-	t.lost += o.lost
-	t.takeovers += o.takeovers
-	t.faults += o.faults
-	t.duringFaults += o.duringFaults
-	t.reads += o.reads
-	t.writes += o.writes
-	t.refused += o.refused
-	t.stalls += o.stalls
-	t.kept += o.kept
-	t.resumed += o.resumed
-	t.leaders += o.leaders
 }

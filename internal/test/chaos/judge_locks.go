@@ -1,44 +1,12 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"time"
 )
-
-// checks are what every history must stand. Each says, in one line each, what broke its rule.
-var checks = []struct {
-	name  string
-	check func(*history) []string
-}{
-	{"tokens are given once", givenOnce},
-	{"later acquisitions have larger tokens", inOrder},
-	{"holders do not overlap", exclusive},
-	{"the store is guarded", guarded},
-	{"checkpoints are remembered", remembered},
-	{"checkpoints were made, and in time", made},
-	{"leaders are in order", orderly},
-	{"observers see leaders", observed},
-	{"errors have their faults", explained},
-	{"every key can be had again", recovered},
-	{"something was done", lively},
-}
-
-func sortBy[T any](all []T, by func(T) int64) {
-	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(by(a), by(b)) })
-}
-
-func (h *history) ms(t int64) string {
-	return fmt.Sprintf("%.3f ms", float64(t-h.Start)/float64(time.Millisecond))
-}
-
-func (h *history) describe(a attempt) string {
-	return fmt.Sprintf("client %d, op %d (%s, token %d, asked at %s, had it from %s to %s)",
-		a.Client, a.Op, a.Way, a.Token, h.ms(a.Call), h.ms(a.Acquired), h.ms(a.Until))
-}
 
 // givenOnce finds tokens that two acquisitions of one key were given.
 func givenOnce(h *history) (broken []string) {
@@ -132,9 +100,19 @@ func guarded(h *history) (broken []string) {
 	return broken
 }
 
-func explained(h *history) (broken []string) {
+// explained finds errors that neither a fault nor a context brings about.
+func explained(h *history) []string {
+	return h.odd(func(a attempt) bool { return !a.TimedOut })
+}
+
+// expected finds those of them that say that something was not done in time.
+func expected(h *history) []string {
+	return h.odd(func(a attempt) bool { return a.TimedOut })
+}
+
+func (h *history) odd(which func(attempt) bool) (broken []string) {
 	for _, a := range h.Attempts {
-		if a.Odd {
+		if a.Odd && which(a) {
 			broken = append(broken, fmt.Sprintf("%s: %s: %s", a.Key, h.describe(a), a.Err))
 		}
 	}

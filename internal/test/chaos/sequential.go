@@ -1,6 +1,6 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
 	"encoding/json"
@@ -145,16 +145,16 @@ func (h *history) overFrom(a attempt) int64 {
 	return from
 }
 
-// sequential says why the history has no sequential explanation, or "".
-func sequential(h *history, timeout time.Duration) (verdict string, info porcupine.LinearizationInfo) {
+// sequential says why the history has no sequential explanation, or why that is not known, or neither.
+func sequential(h *history, timeout time.Duration) (broken, undecided string, info porcupine.LinearizationInfo) {
 	result, info := porcupine.CheckOperationsVerbose(model, h.operations(), timeout)
 	switch result {
 	case porcupine.Ok:
-		return "", info
+		return "", "", info
 	case porcupine.Unknown:
-		return fmt.Sprintf("porcupine did not decide within %v", timeout), info
+		return "", fmt.Sprintf("porcupine did not decide within %v", timeout), info
 	}
-	return "porcupine: no order of the operations explains what was seen", info
+	return "porcupine: no order of the operations explains what was seen", "", info
 }
 
 // keep writes the history, and a drawing of it, into a directory.
@@ -166,7 +166,7 @@ func (h *history) keep(dir string) error {
 	if err := os.WriteFile(filepath.Join(dir, "history.json"), text, 0o600); err != nil {
 		return err
 	}
-	_, info := sequential(h, drawingTimeout)
+	_, _, info := sequential(h, drawingTimeout)
 	var bars []porcupine.Annotation
 	for _, f := range h.Faults {
 		bars = append(bars, porcupine.Annotation{Tag: "faults", Start: f.From, End: f.To, Description: f.Name, BackgroundColor: "#f4c7c3"})

@@ -1,9 +1,8 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
-	"errors"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -258,51 +257,4 @@ func (l *link) close() {
 	l.mu.Unlock()
 	l.snap()
 	l.wg.Wait()
-}
-
-// network is the links of all clients to all nodes.
-type network [][]*link // by client, by node
-
-func newNetwork(clients int, nodes []string) (network, error) {
-	w := make(network, clients)
-	for c := range w {
-		for _, node := range nodes {
-			l, err := newLink(node)
-			if err != nil {
-				return nil, errors.Join(err, w.close())
-			}
-			w[c] = append(w[c], l)
-		}
-	}
-	return w, nil
-}
-
-// urls is where a client finds the nodes.
-func (w network) urls(client int) []string {
-	var urls []string
-	for _, l := range w[client] {
-		urls = append(urls, "redis://"+l.addr())
-	}
-	return urls
-}
-
-// each runs fn on the links of the client, or of all clients if it is everybody, to the nodes.
-func (w network) each(client int, nodes []int, fn func(*link)) {
-	for c := range w {
-		if client != everybody && client != c {
-			continue
-		}
-		for _, n := range nodes {
-			fn(w[c][n])
-		}
-	}
-}
-
-func (w network) close() error {
-	for _, links := range w {
-		for _, l := range links {
-			l.close()
-		}
-	}
-	return nil
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
 	"context"
@@ -16,18 +16,18 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// clocks are the clocks that nodes read through libfaketime, each from a file in a directory of its own.
-type clocks struct {
+// Clocks are the clocks that nodes read through libfaketime, each from a file in a directory of its own.
+type Clocks struct {
 	dir     string // "" if there are none
 	preload string
 }
 
-// newClocks makes a clock for each of these settings.
-func newClocks(settings []string) (c clocks, err error) {
+// NewClocks makes a clock for each of these settings.
+func NewClocks(settings []string) (c Clocks, err error) {
 	if settings == nil {
 		return c, nil
 	}
-	lib, libc, err := faketime()
+	lib, libc, err := Faketime()
 	if err != nil {
 		return c, err
 	}
@@ -37,39 +37,44 @@ func newClocks(settings []string) (c clocks, err error) {
 	c.preload = lib + ":" + libc
 	err = os.Chmod(c.dir, 0o755) // containers look in too
 	for i, setting := range settings {
-		err = errors.Join(err, os.Mkdir(filepath.Dir(c.file(i)), 0o755), c.SetClock(i, setting))
+		err = errors.Join(err, os.Mkdir(filepath.Dir(c.File(i)), 0o755), c.SetClock(i, setting))
 	}
 	return c, err
 }
 
-func (c clocks) file(i int) string { return filepath.Join(c.dir, strconv.Itoa(i), "clock") }
+// File is the file of the clock of node i.
+func (c Clocks) File(i int) string { return filepath.Join(c.dir, strconv.Itoa(i), "clock") }
 
-// env is the environment of a node that finds its clock in this file. libc goes in second: redis-server's allocator does
+// Env is the environment of a node that finds its clock in this file. libc goes in second: redis-server's allocator does
 // not start up behind libfaketime alone.
-func (c clocks) env(file string) []string {
+func (c Clocks) Env(file string) []string {
 	return []string{
 		"LD_PRELOAD=" + c.preload, "FAKETIME_TIMESTAMP_FILE=" + file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
 	}
 }
 
 // SetClock takes effect at once and as a whole.
-func (c clocks) SetClock(i int, setting string) error {
+func (c Clocks) SetClock(i int, setting string) error {
 	if c.dir == "" {
 		return errors.New("these nodes have the machine's clock")
 	}
-	next := c.file(i) + ".next"
-	return errors.Join(os.WriteFile(next, []byte(setting+"\n"), 0o644), os.Rename(next, c.file(i)))
+	next := c.File(i) + ".next"
+	return errors.Join(os.WriteFile(next, []byte(setting+"\n"), 0o644), os.Rename(next, c.File(i)))
 }
 
-func (c clocks) remove() error {
+// Remove removes the files.
+func (c Clocks) Remove() error {
 	if c.dir == "" {
 		return nil
 	}
 	return os.RemoveAll(c.dir)
 }
 
-// faketime finds libfaketime, and the libc that redis-server uses.
-func faketime() (lib, libc string, err error) {
+// errNoFaketime matches the error of nodes whose clocks are to be set on a machine without libfaketime.
+var errNoFaketime = errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
+
+// Faketime finds libfaketime, and the libc that redis-server uses.
+func Faketime() (lib, libc string, err error) {
 	for _, dir := range []string{"/usr/lib/*/faketime", "/usr/lib64/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime"} {
 		if found, err := filepath.Glob(filepath.Join(dir, "libfaketime.so.1")); err == nil && len(found) > 0 {
 			lib = found[0]
@@ -77,13 +82,13 @@ func faketime() (lib, libc string, err error) {
 		}
 	}
 	if lib == "" {
-		return "", "", errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
+		return "", "", errNoFaketime
 	}
 	server, err := redisserver.Available()
 	if err != nil {
 		return "", "", err
 	}
-	_, files, err := libraries(server)
+	_, files, err := Libraries(server)
 	if err != nil {
 		return "", "", err
 	}
@@ -96,7 +101,7 @@ func faketime() (lib, libc string, err error) {
 }
 
 // tryClock finds out whether a node's clock can be set: to an hour later.
-func tryClock(set nodes) error {
+func tryClock(set Nodes) error {
 	if err := set.SetClock(0, "+3600"); err != nil {
 		return err
 	}

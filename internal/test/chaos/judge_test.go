@@ -1,6 +1,6 @@
 //go:build unix
 
-package chaos_test
+package chaos
 
 import (
 	"os"
@@ -132,7 +132,7 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			h := good()
 			tt.spoil(h)
-			for _, c := range checks {
+			for _, c := range rules {
 				if c.name == tt.check {
 					if got := c.check(h); len(got) == 0 {
 						t.Errorf("%q sees nothing", c.name)
@@ -147,7 +147,7 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 
 func TestAGoodHistoryPasses(t *testing.T) {
 	h := good()
-	for _, c := range checks {
+	for _, c := range rules {
 		if got := c.check(h); len(got) > 0 {
 			t.Errorf("%s: %s", c.name, strings.Join(got, "; "))
 		}
@@ -155,7 +155,7 @@ func TestAGoodHistoryPasses(t *testing.T) {
 	if _, excused := h.overlaps(); excused != 1 {
 		t.Errorf("%d overlaps were excused, want 1", excused)
 	}
-	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 }
@@ -198,7 +198,7 @@ func TestTheSequentialModelSeesFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := good()
 			spoil(h)
-			if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
+			if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
 				t.Error("porcupine finds a sequential explanation")
 			}
 		})
@@ -217,7 +217,7 @@ func TestALeaseThatWasLostBeforeItsHolderKnewOfItHasASequentialExplanation(t *te
 		}},
 		Stalls: []stall{{Client: 1, From: 1001 * ms, To: 2050 * ms}},
 	}
-	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 	for name, spoil := range map[string]func(a *attempt){
@@ -228,7 +228,7 @@ func TestALeaseThatWasLostBeforeItsHolderKnewOfItHasASequentialExplanation(t *te
 		if spoil(&h.Attempts[0]); h.Attempts[0].Acquired-h.Stalls[0].To <= grace {
 			t.Fatal("the stall is excused in any case")
 		}
-		if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
+		if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
 			t.Errorf("%s: there is a sequential explanation", name)
 		}
 	}
@@ -246,7 +246,7 @@ func TestWhereANodeForgetsUnseenOnlyExclusionAndOrderAreLetGo(t *testing.T) {
 	if len(broken) > 0 || excused == 0 {
 		t.Errorf("overlaps: %q, %d excused", broken, excused)
 	}
-	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 	for _, at := range []int64{5, 31} { // it forgot long before the first had the key, or when the first had it no more
@@ -274,7 +274,7 @@ func TestWhereANodeForgetsUnseenOnlyExclusionAndOrderAreLetGo(t *testing.T) {
 		t.Error("a token that falls is let go too, long after a node lost its counters")
 	}
 	h.Faults[len(h.Faults)-1].Forgets = nil
-	if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
+	if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
 		t.Error("there is an order for tokens that fall")
 	}
 }

@@ -1,0 +1,97 @@
+//go:build unix
+
+package chaos
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Kind is what a fault does.
+type Kind string
+
+const (
+	Crash    Kind = "crashed" // and started again at the end
+	Freeze   Kind = "frozen"
+	Cut      Kind = "cut off"             // both ways; what was sent arrives in the end
+	Vanish   Kind = "cut off, bytes lost" // both ways
+	Deafen   Kind = "gets nothing"        // what is sent to it arrives in the end
+	Unheard  Kind = "requests lost"
+	Mute     Kind = "replies lost"          // what was asked has happened
+	Slow     Kind = "slow"                  // both ways, at random
+	SlowTo   Kind = "slow to be reached"    // at random
+	SlowFrom Kind = "slow to be heard"      // at random
+	Snap     Kind = "loses its connections" // several times
+	Full     Kind = "out of memory"
+	Barred   Kind = "refusing scripts" // to this user
+	Crowded  Kind = "full of clients"  // after its connections were lost
+	Unlearn  Kind = "without scripts"
+	Emptied  Kind = "emptied by hand"
+	Filled   Kind = "out of disk"         // and refuses to write, until a new server takes its place
+	Choked   Kind = "dead of a full disk" // until then
+	Torn     Kind = "crashed, and has lost the end of its file"
+	Jumped   Kind = "showing another time"
+	Kill     Kind = "killed and replaced"
+	Stop     Kind = "stopped"
+)
+
+// Everybody stands for all clients.
+const Everybody = -1
+
+// Fault is one thing that goes wrong for a while.
+type Fault struct {
+	Kind   Kind
+	after  time.Duration // the one before was mended, or the traffic began
+	Lasts  time.Duration
+	Nodes  []int
+	Client int           // the slot of the client it concerns, or everybody
+	Shows  time.Duration // of jumped: how much later
+	Part   float64       // of torn: how much of the file is left
+	Amid   *Fault        // happens when half of it is over
+}
+
+func (f Fault) String() string {
+	var what []string
+	for _, n := range f.Nodes {
+		what = append(what, fmt.Sprintf("node %d", n))
+	}
+	switch {
+	case len(f.Nodes) == 0:
+		what = append(what, fmt.Sprintf("client in slot %d", f.Client))
+	case f.Client != Everybody:
+		what = append(what, fmt.Sprintf("for the client in slot %d", f.Client))
+	}
+	text := strings.Join(what, ", ") + " " + string(f.Kind)
+	if f.Shows != 0 {
+		text += fmt.Sprintf(", %v off", f.Shows)
+	}
+	if f.Amid != nil {
+		text += "; amid that " + f.Amid.String()
+	}
+	return text
+}
+
+// ailments are the faults that a server can be told to have, and to have no more.
+var ailments = map[Kind]struct{ begin, mend []any }{
+	Full:    {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
+	Barred:  {[]any{"ACL", "SETUSER", "default", "-eval", "-evalsha"}, []any{"ACL", "SETUSER", "default", "+eval", "+evalsha"}},
+	Crowded: {[]any{"CONFIG", "SET", "maxclients", "1"}, []any{"CONFIG", "SET", "maxclients", "10000"}},
+	Unlearn: {begin: []any{"SCRIPT", "FLUSH"}},
+	Emptied: {begin: []any{"FLUSHALL"}},
+}
+
+// fill is more than a small disk has room for.
+var fill = []any{"SET", "filler", make([]byte, tooMuch), "PX", "1000"}
+
+// weathers are the faults of links.
+var weathers = map[Kind]weather{
+	Cut:      {gates: [2]gate{hold, hold}},
+	Vanish:   {gates: [2]gate{lose, lose}},
+	Deafen:   {gates: [2]gate{hold, pass}},
+	Unheard:  {gates: [2]gate{lose, pass}},
+	Mute:     {gates: [2]gate{pass, lose}},
+	Slow:     {delay: [2]time.Duration{40 * time.Millisecond, 40 * time.Millisecond}},
+	SlowTo:   {delay: [2]time.Duration{80 * time.Millisecond, 0}},
+	SlowFrom: {delay: [2]time.Duration{0, 80 * time.Millisecond}},
+}

@@ -1,0 +1,59 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+)
+
+// findings are what is wrong with a run, by what it means.
+type findings struct {
+	// broken are violations: of safety, or of what no machine explains, such as an error that nothing accounts for.
+	broken []string
+	// missed is progress that was not made in time, which a slow machine explains.
+	missed []string
+}
+
+// verdict is what becomes of a run.
+type verdict int
+
+const (
+	passed       verdict = iota
+	inconclusive         // progress was missed while the machine was slow
+	behind               // progress was missed, and the machine was fine
+	violated
+)
+
+// verdict weighs the findings. Nothing excuses a violation.
+func (f *findings) verdict(slow bool) verdict {
+	switch {
+	case len(f.broken) > 0:
+		return violated
+	case len(f.missed) == 0:
+		return passed
+	case slow:
+		return inconclusive
+	}
+	return behind
+}
+
+// fail adds an error of the machinery: of starting nodes and clients, of faults, and of looking at nodes. What ran out of time
+// there is progress that was missed.
+func (f *findings) fail(what string, err error) {
+	switch {
+	case err == nil:
+	case late(err):
+		f.missed = append(f.missed, what+": "+err.Error())
+	default:
+		f.broken = append(f.broken, what+": "+err.Error())
+	}
+}
+
+// late reports whether err says that something was not done in time.
+func late(err error) bool {
+	var n net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
+}

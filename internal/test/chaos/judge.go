@@ -1,0 +1,88 @@
+//go:build unix
+
+package chaos
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// promise is what a rule is about, which decides whether a slow machine excuses who breaks it.
+type promise int
+
+const (
+	// safety holds on the slowest machine.
+	safety promise = iota
+	// progress takes a machine that lets processes run and nodes answer in time.
+	progress
+)
+
+// rules are what every history must stand, also one that was cut short. Each check says, in one line each, what broke its rule.
+var rules = []struct {
+	name  string
+	about promise
+	check func(*history) []string
+}{
+	// What locks, the store, checkpoints and elections promise holds however late anybody is: a history breaks it by what
+	// happened, never by what did not.
+	{"tokens are given once", safety, givenOnce},
+	{"later acquisitions have larger tokens", safety, inOrder},
+	{"holders do not overlap", safety, exclusive}, // a client that stood still is excused in the check, on any machine
+	{"the store is guarded", safety, guarded},
+	{"checkpoints are remembered", safety, remembered},
+	{"checkpoints were made, and in time", safety, made}, // before a newer lease looked: an order, not a duration
+	{"leaders are in order", safety, orderly},
+	// No lateness makes an error other than a time-out.
+	{"errors have their faults", safety, explained},
+	{"time-outs have their faults", progress, expected},
+	// These wait for something within a bound of real time, and so does everything that is counted: whoever does not run
+	// acquires nothing.
+	{"observers see leaders", progress, observed},
+	{"every key can be had again", progress, recovered},
+	{"something was done", progress, lively},
+}
+
+// judge adds what the rules find in a history.
+func (f *findings) judge(h *history) {
+	for _, r := range rules {
+		for _, text := range r.check(h) {
+			text = r.name + ": " + text
+			if r.about == safety {
+				f.broken = append(f.broken, text)
+			} else {
+				f.missed = append(f.missed, text)
+			}
+		}
+	}
+	if len(f.broken) > 0 {
+		return // an illegal history can take for ever
+	}
+	broken, undecided, _ := sequential(h, sequentialTimeout)
+	if broken != "" {
+		f.broken = append(f.broken, broken)
+	}
+	if undecided != "" { // the search is as slow as the machine
+		f.missed = append(f.missed, undecided)
+	}
+}
+
+func sortBy[T any](all []T, by func(T) int64) {
+	slices.SortStableFunc(all, func(a, b T) int { return cmp.Compare(by(a), by(b)) })
+}
+
+func (h *history) ms(t int64) string {
+	return fmt.Sprintf("%.3f ms", float64(t-h.Start)/float64(time.Millisecond))
+}
+
+func (h *history) describe(a attempt) string {
+	held := "never acquired"
+	switch {
+	case a.Acquired != 0 && a.Until == 0:
+		held = fmt.Sprintf("token %d, held since %s", a.Token, h.ms(a.Acquired))
+	case a.Acquired != 0:
+		held = fmt.Sprintf("token %d, held from %s to %s", a.Token, h.ms(a.Acquired), h.ms(a.Until))
+	}
+	return fmt.Sprintf("client %d, op %d (%s, asked at %s, %s)", a.Client, a.Op, a.Way, h.ms(a.Call), held)
+}

@@ -1,0 +1,212 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/machine"
+)
+
+// How many nodes and clients a scenario has.
+const (
+	NodeCount   = 5
+	ClientCount = 3
+)
+
+// Scenario is one row: traffic under faults.
+type Scenario struct {
+	Name  string
+	Nodes NodeKind
+	// Unseen: a node forgets without a restart, which nobody can see. That can break exclusion, as package cluster says,
+	// but not the order of tokens, nor what the store makes of it.
+	Unseen bool
+	// Fragile: it can break that an acknowledged checkpoint is found.
+	Fragile bool
+	// Short: it is in the short round too.
+	Short bool
+	// Late is how much longer than it should a key may live on a node, because a clock was put back.
+	Late   time.Duration
+	Tempo  Tempo
+	Length time.Duration
+	Script Script
+}
+
+// Run makes one history of the scenario and judges it. If it is inconclusive it makes another of the same seed, unless the
+// tests would run out of time: a machine on which all rows are repeated is slow enough for that.
+func (sc Scenario) Run(t *testing.T, b *Backend, seed uint64, sum *Table) {
+	sc.SkipWhereItCannotBe(t, b)
+	began := time.Now()
+	r := sc.attempt(t.Context(), b, seed)
+	sum.add(r)
+	const reserve = 10 // times what this row took, for the others
+	end, bounded := t.Deadline()
+	if r.verdict() == inconclusive && !(bounded && time.Until(end) < reserve*time.Since(began)) {
+		r.logMissed(t)
+		t.Logf("the row is repeated, because the machine was slow: %s", r.slowest())
+		r = sc.attempt(t.Context(), b, seed)
+		sum.add(r)
+	}
+	r.report(t)
+}
+
+// attempt makes one history and judges it. Safety is judged in every history, also in one that was cut short.
+func (sc Scenario) attempt(ctx context.Context, b *Backend, seed uint64) *run {
+	h := &history{Scenario: sc.Name, Seed: seed, TTL: int64(sc.Tempo.TTL), Fragile: NodeCount/2 + 1, Start: now()}
+	if sc.Unseen {
+		h.Unseen = int64(sc.Tempo.TTL)
+	}
+	if sc.Unseen || sc.Fragile {
+		h.Fragile = 1
+	}
+	r := &run{h: h}
+	sc.play(ctx, b, r)
+	r.judge(h)
+	r.slow = h.slowness()
+	return r
+}
+
+// SkipWhereItCannotBe skips a row where this machine cannot have its nodes. Where the environment says that there are real
+// nodes, libfaketime has to be installed as well, so that nobody takes the rows for passed. Some servers cannot run behind it.
+func (sc Scenario) SkipWhereItCannotBe(t *testing.T, b *Backend) {
+	switch err := b.Lacks(sc.Nodes); {
+	case err == nil:
+	case errors.Is(err, errNoFaketime) && strings.Contains(os.Getenv("REDLOCK_TEST_BACKENDS"), "redis"):
+		t.Fatalf("REDLOCK_TEST_BACKENDS asks for real nodes, and these cannot run here: %v", err)
+	default:
+		t.Skip(err)
+	}
+}
+
+// found opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were started first
+// are too old to be for certain, and they would have to wait.
+func found(ctx context.Context, addrs []string) error {
+	urls := make([]string, len(addrs))
+	for i, addr := range addrs {
+		urls[i] = "redis://" + addr
+	}
+	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
+	if errors.Is(err, cluster.ErrNoQuorum) { // all nodes are well, so they were too slow to say so
+		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
+	}
+	if err != nil {
+		return err
+	}
+	return c.Close(ctx)
+}
+
+// play runs nodes, clients and faults, and writes down what happened.
+func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
+	set, err := b.Start(NodeCount, sc.Nodes)
+	if err != nil {
+		r.fail("start the nodes", err)
+		return
+	}
+	defer func() { r.fail("end the nodes", set.Close()) }()
+	if err := found(ctx, set.Addrs()); err != nil {
+		r.fail("open the set", err)
+		return
+	}
+	net, err := newNetwork(ClientCount, set.Addrs())
+	if err != nil {
+		r.fail("start the links", err)
+		return
+	}
+	defer func() { _ = net.close() }()
+	store, err := startStore()
+	if err != nil {
+		r.fail("start the store", err)
+		return
+	}
+	defer func() { r.h.Accesses = store.close() }()
+	measured, err := measure(r.h, set.Addrs())
+	if err != nil {
+		r.fail("start the prober", err)
+		return
+	}
+	defer measured()
+	drawn := rand.New(rand.NewPCG(r.h.Seed, hash(sc.Name)))
+	seeds := drawn.Uint64()
+	crowd := newCrowd(ClientCount, func(slot, number int) clientConfig {
+		return clientConfig{Number: number, Last: slot == lastSlot, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.Tempo}
+	})
+	defer func() {
+		crowd.close()
+		said := crowd.collect(r.h)
+		r.broken, r.missed = append(r.broken, said.broken...), append(r.missed, said.missed...)
+		r.logs = crowd.logs()
+	}()
+	if sc.trouble(crowd, &stage{nodes: set, memory: sc.Nodes.Memory, network: net, crowd: crowd}, drawn, r) {
+		r.leftovers(ctx, set, sc.Tempo, sc.Late)
+	}
+}
+
+// trouble has the clients work while faults happen, and reports whether it came to its end.
+func (sc Scenario) trouble(w *crowd, s *stage, drawn *rand.Rand, r *run) (whole bool) {
+	if err := spawnAll(w); err != nil {
+		r.fail("start the clients", err)
+		return false
+	}
+	r.h.Start = now()
+	err := s.play(sc.Script(drawn, sc.Length, sc.Tempo), sc.Length)
+	r.h.Faults = s.spans
+	r.fail("close the connections for faults", s.close())
+	if err != nil {
+		r.fail("faults", err)
+		return false
+	}
+	if err := w.finish(30 * time.Second); err != nil {
+		r.fail("end the clients", err)
+		return false
+	}
+	r.h.End = now()
+	return true
+}
+
+// measure watches this process and the nodes until the returned function is called, which writes down what it saw.
+func measure(h *history, nodes []string) (end func(), err error) {
+	p, err := startProber(nodes)
+	if err != nil {
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	var paces []pace
+	wg.Go(func() {
+		watchPace(stop, func(from, to int64, r machine.Report) {
+			paces = append(paces, pace{From: from, To: to, Report: r})
+		})
+	})
+	return func() {
+		close(stop)
+		wg.Wait()
+		h.Paces, h.Trips = append(h.Paces, paces...), p.close()
+	}, nil
+}
+
+func spawnAll(w *crowd) error {
+	errs := make([]error, ClientCount)
+	var wg sync.WaitGroup
+	for slot := range ClientCount {
+		wg.Go(func() { errs[slot] = w.spawn(slot) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func hash(text string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(text))
+	return h.Sum64()
+}

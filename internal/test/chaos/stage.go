@@ -1,0 +1,179 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// stage is what faults happen to.
+type stage struct {
+	nodes   Nodes
+	memory  Memory // of the nodes
+	network network
+	crowd   *crowd
+	lines   map[int]*redis.Client // see tell
+	spans   []span                // what has happened
+}
+
+// play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
+func (s *stage) play(faults []Fault, length time.Duration) error {
+	end := time.Now().Add(length)
+	for _, f := range faults {
+		if length > 0 && time.Now().After(end) {
+			break // the engine was slow
+		}
+		time.Sleep(f.after)
+		if err := s.happen(f); err != nil {
+			return err
+		}
+	}
+	time.Sleep(time.Until(end))
+	return nil
+}
+
+// happen lets a fault last its time, mends it, and writes that down.
+func (s *stage) happen(f Fault) error {
+	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes}
+	switch {
+	case f.Kind == Crash && s.memory == NoMemory, slices.Contains([]Kind{Emptied, Filled, Choked, Torn}, f.Kind):
+		sp.Forgets = f.Nodes
+	}
+	err := s.last(f)
+	sp.To = now()
+	s.spans = append(s.spans, sp)
+	if err != nil {
+		return fmt.Errorf("%s: %w", f, err)
+	}
+	return nil
+}
+
+func (s *stage) last(f Fault) error {
+	if err := s.begin(f); err != nil {
+		return err
+	}
+	switch f.Kind {
+	case Kill:
+		if err := s.crowd.kill(f.Client); err != nil {
+			return err
+		}
+		time.Sleep(f.Lasts)
+		return s.crowd.spawn(f.Client)
+	case Stop:
+		resume, err := s.crowd.halt(f.Client)
+		if err != nil {
+			return err
+		}
+		time.Sleep(f.Lasts)
+		return resume()
+	case Crowded:
+		s.network.each(f.Client, f.Nodes, (*link).snap)
+	case Snap:
+		for end := time.Now().Add(f.Lasts); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+			s.network.each(f.Client, f.Nodes, (*link).snap)
+		}
+		return nil
+	}
+	if f.Amid != nil {
+		time.Sleep(f.Lasts / 2)
+		f.Lasts /= 2
+		if err := s.happen(*f.Amid); err != nil {
+			return err
+		}
+	}
+	time.Sleep(f.Lasts)
+	return s.mend(f)
+}
+
+func (s *stage) begin(f Fault) error {
+	var errs []error
+	for _, n := range f.Nodes {
+		switch f.Kind {
+		case Crash, Torn:
+			errs = append(errs, s.nodes.Stop(n))
+		case Freeze:
+			errs = append(errs, s.nodes.Pause(n))
+		case Jumped:
+			errs = append(errs, s.nodes.SetClock(n, fmt.Sprintf("%+d", int(f.Shows.Seconds()))))
+		case Choked:
+			errs = append(errs, s.tell(n, []any{"CONFIG", "SET", "appendfsync", "always"}))
+			_ = s.tell(n, fill) // no answer comes: it ends
+		case Filled:
+			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // if it is told twice
+				errs = append(errs, err)
+			}
+		}
+		errs = append(errs, s.tell(n, ailments[f.Kind].begin))
+	}
+	if w, ok := weathers[f.Kind]; ok {
+		s.network.each(f.Client, f.Nodes, func(l *link) { l.set(w) })
+	}
+	return errors.Join(errs...)
+}
+
+// tell sends a command to a node itself, past all links, on a connection that stays: a server that is full of clients lets
+// nobody in to mend it.
+func (s *stage) tell(n int, command []any) error {
+	if command == nil {
+		return nil
+	}
+	if s.lines == nil {
+		s.lines = map[int]*redis.Client{}
+	}
+	if s.lines[n] == nil {
+		s.lines[n] = redis.NewClient(ownOptions(s.nodes.Addrs()[n]))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), nodeTimeout)
+	defer cancel()
+	return s.lines[n].Do(ctx, command...).Err()
+}
+
+// ownOptions are those of a connection of the test's own to a node.
+func ownOptions(addr string) *redis.Options {
+	return &redis.Options{
+		Addr: addr, PoolSize: 1, DisableIdentity: true, PipelinePoolSize: -1,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+}
+
+func (s *stage) close() error {
+	var errs []error
+	for _, c := range s.lines {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (s *stage) mend(f Fault) error {
+	errs := make([]error, len(f.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range f.Nodes {
+		switch f.Kind {
+		case Crash:
+			wg.Go(func() { errs[i] = s.nodes.Restart(n) })
+		case Torn:
+			wg.Go(func() { errs[i] = errors.Join(s.nodes.CutTail(n, f.Part), s.nodes.Restart(n)) })
+		case Filled, Choked:
+			wg.Go(func() { errs[i] = errors.Join(s.nodes.Stop(n), s.nodes.Restart(n)) })
+		case Jumped:
+			errs[i] = s.nodes.SetClock(n, "+0")
+		case Freeze:
+			wg.Go(func() { errs[i] = s.nodes.Resume(n) })
+		default:
+			errs[i] = s.tell(n, ailments[f.Kind].mend)
+		}
+	}
+	wg.Wait()
+	if _, ok := weathers[f.Kind]; ok {
+		s.network.each(f.Client, f.Nodes, func(l *link) { l.set(weather{}) })
+	}
+	return errors.Join(errs...)
+}

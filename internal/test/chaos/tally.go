@@ -1,0 +1,71 @@
+//go:build unix
+
+package chaos
+
+// tally is what a history comes to.
+type tally struct {
+	attempts, acquired, lost, takeovers, faults, duringFaults int
+	reads, writes, refused                                    int
+	stalls                                                    int
+	kept, resumed, leaders                                    int
+}
+
+func (h *history) tally() tally {
+	t := tally{attempts: len(h.Attempts), faults: len(h.Faults), stalls: len(h.Stalls)}
+	for _, held := range h.held() {
+		sortBy(held, func(a attempt) int64 { return a.Token })
+		for i, a := range held {
+			t.acquired++
+			if a.Way == "campaign" {
+				t.leaders++
+			}
+			if a.Found != (version{}) {
+				t.resumed++
+			}
+			if a.Lost {
+				t.lost++
+			}
+			if i > 0 && held[i-1].Client != a.Client {
+				t.takeovers++
+			}
+			for _, f := range h.Faults {
+				if f.From <= a.Call && a.Acquired <= f.To {
+					t.duringFaults++
+					break
+				}
+			}
+		}
+	}
+	for _, d := range h.Deposits {
+		if d.Kept {
+			t.kept++
+		}
+	}
+	for _, a := range h.Accesses {
+		switch {
+		case !a.Accepted:
+			t.refused++
+		case a.Write:
+			t.writes++
+		default:
+			t.reads++
+		}
+	}
+	return t
+}
+
+func (t *tally) add(o tally) {
+	t.attempts += o.attempts
+	t.acquired += o.acquired
+	t.lost += o.lost
+	t.takeovers += o.takeovers
+	t.faults += o.faults
+	t.duringFaults += o.duringFaults
+	t.reads += o.reads
+	t.writes += o.writes
+	t.refused += o.refused
+	t.stalls += o.stalls
+	t.kept += o.kept
+	t.resumed += o.resumed
+	t.leaders += o.leaders
+}

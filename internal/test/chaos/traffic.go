@@ -1,0 +1,196 @@
+//go:build unix
+
+package chaos
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/lock"
+)
+
+// worker is one goroutine of traffic.
+type worker struct {
+	*client
+	n     int
+	rng   *rand.Rand
+	store *storeConn
+}
+
+func (c *client) newWorker(n int) *worker {
+	store, err := dialStore(c.cfg.Store)
+	if err != nil {
+		c.fail("store", err)
+		os.Exit(1)
+	}
+	return &worker{client: c, n: n, rng: rand.New(rand.NewPCG(c.cfg.Seed, uint64(n))), store: store}
+}
+
+// work makes traffic until ctx ends.
+func (c *client) work(ctx context.Context, n int) {
+	w := c.newWorker(n)
+	for ctx.Err() == nil {
+		switch {
+		case n < keepers:
+			w.lease(ctx)
+		case n == keepers:
+			w.campaign(ctx)
+		default:
+			w.withLock(ctx)
+		}
+		rest(ctx, w.upTo(8*time.Millisecond))
+	}
+}
+
+// lap gets every key once, when the faults are over, and sees the last leader, or is it. Nodes that were away may be noticed to
+// be back only after a while.
+func (c *client) lap(resign <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	w := c.newWorker(workers - 1)
+	for _, key := range allKeys() {
+		for w.lapOf(ctx, key) {
+		}
+	}
+	if c.cfg.Last {
+		for w.reign(ctx, lastCandidate, resign) {
+		}
+		return
+	}
+	select {
+	case <-c.sawLast:
+	case <-ctx.Done():
+	}
+}
+
+// lapOf reports whether to try again.
+func (w *worker) lapOf(ctx context.Context, key string) (again bool) {
+	a := w.begin(lastLap, key)
+	err := w.locker.WithLock(ctx, key, func(ctx context.Context) error {
+		token, _ := lock.Token(ctx)
+		w.hold(ctx, a, token, func() {})
+		return nil
+	})
+	again = errors.Is(err, lock.ErrNoQuorum) && ctx.Err() == nil
+	if again {
+		a.Way = "WithLock" // this was not the last
+	}
+	w.finish(a, err)
+	return again
+}
+
+func (w *worker) upTo(d time.Duration) time.Duration {
+	return time.Duration(w.rng.Int64N(int64(d) + 1))
+}
+
+func (w *worker) oneOf(keys []string) string { return keys[w.rng.IntN(len(keys))] }
+
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+func (w *worker) begin(way, key string) *attempt {
+	return w.call(attempt{Way: way, Key: key})
+}
+
+// call reports that an attempt begins.
+func (w *worker) call(as attempt) *attempt {
+	a := &as
+	a.Client, a.Worker, a.Op = w.cfg.Number, w.n, int(w.ops.Add(1))
+	a.Call = now()
+	w.send(report{Kind: reportCall, Attempt: a})
+	return a
+}
+
+// finish reports how an attempt ended. Without a quorum it takes a rest, because the next attempt would fail as fast.
+func (w *worker) finish(a *attempt, err error) {
+	a.Return = now()
+	if errors.Is(err, lock.ErrNoQuorum) {
+		defer time.Sleep(w.upTo(50 * time.Millisecond))
+	}
+	if err != nil {
+		a.Err, a.Odd = err.Error(), odd(err)
+		a.TimedOut = a.Odd && late(err)
+	}
+	w.send(report{Kind: reportOver, Attempt: a})
+}
+
+// odd reports whether err is none that faults and contexts bring about.
+func odd(err error) bool {
+	for _, want := range []error{
+		lock.ErrNotAcquired, lock.ErrNoQuorum, lock.ErrLost, context.Canceled, context.DeadlineExceeded,
+	} {
+		if errors.Is(err, want) {
+			return false
+		}
+	}
+	return true
+}
+
+// withLock works under a lock for a short while.
+func (w *worker) withLock(ctx context.Context) {
+	key, way, opts := w.oneOf(hotKeys), "WithLock", []lock.Option(nil)
+	if w.rng.IntN(4) == 0 {
+		key = w.oneOf(coldKeys)
+	}
+	d := w.upTo(20 * time.Millisecond)
+	switch w.rng.IntN(10) {
+	case 0:
+		key, way, opts = w.oneOf(longKeys), "TryLock", []lock.Option{lock.NoWait()}
+	case 1, 2, 3:
+		opts = []lock.Option{lock.Wait(w.upTo(300 * time.Millisecond))}
+	case 4:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, w.upTo(15*time.Millisecond))
+		defer cancel()
+	}
+	a := w.begin(way, key)
+	w.finish(a, w.locker.WithLock(ctx, key, func(ctx context.Context) error {
+		token, _ := lock.Token(ctx)
+		w.hold(ctx, a, token, func() { rest(ctx, d) })
+		return nil
+	}, opts...))
+}
+
+// hold is what a holder does in its time: it reads the store, works and, later, writes what it read, one version on. It stops when
+// ctx ends, but half of the times it does not listen to that before it writes.
+func (w *worker) hold(ctx context.Context, a *attempt, token int64, work func()) {
+	a.Acquired, a.Token = now(), token
+	var ended atomic.Int64
+	watched := context.AfterFunc(ctx, func() { ended.Store(now()) })
+	w.send(report{Kind: reportHeld, Attempt: a})
+
+	read := w.ask(storeRequest{Key: a.Key, Token: token})
+	work()
+	if read.Accepted && (ctx.Err() == nil || w.rng.IntN(2) == 0) {
+		w.ask(storeRequest{Key: a.Key, Token: token, Write: true, Base: read.Version})
+	}
+
+	a.Until = now()
+	if !watched() && errors.Is(context.Cause(ctx), lock.ErrLost) {
+		a.Lost = true
+		if t := ended.Load(); t != 0 {
+			a.Until = t
+		}
+	}
+	w.send(report{Kind: reportHeld, Attempt: a})
+}
+
+func (w *worker) ask(req storeRequest) storeReply {
+	req.Client = w.cfg.Number
+	reply, err := w.store.ask(req)
+	if err != nil {
+		w.fail("store", err)
+		os.Exit(1)
+	}
+	return reply
+}
