@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
