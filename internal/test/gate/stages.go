@@ -33,8 +33,9 @@ var beside = []string{"contrib/gocron", "contrib/scs", "benchmarks", "docs/tests
 // Tests of -parallel wait most of the time, so more of them than there are
 // processors run beside each other. -count=1: results of a run without
 // redis-server must not be taken from the cache for one with it. The timeout is
-// for a test that hangs; a slow machine must not meet it.
-var testFlags = []string{"-count=1", "-timeout=60m"}
+// for a test that hangs; a slow machine must not meet it. A stage of its own
+// vets, and symbols for debuggers would be most of the time of linking.
+var testFlags = []string{"-count=1", "-timeout=60m", "-vet=off", "-ldflags=-s -w"}
 
 // tiers are the stages of each make target, in their order.
 var tiers = map[string][]stage{
