@@ -26,7 +26,8 @@ type Config struct {
 	Lifetime time.Duration
 
 	// MaxSize is the largest session, in bytes of its fields' names and encoded values. Default 64 KiB; at most 16 MiB, and
-	// what a node can be sent within NodeTimeout.
+	// what a node can be sent within NodeTimeout. The names of deleted fields may take as much besides: nodes keep them
+	// until all nodes have answered a read that found many, so only while a node does not answer.
 	MaxSize int
 
 	// Codec encodes the values of fields. Default JSON.

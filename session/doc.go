@@ -18,6 +18,8 @@
 // out what the nodes remember. A session is a map of fields. The last writer of a field counts, by a version that lies above every
 // version it has met, whatever its clock says; a tombstone wins over everything. So what nodes have can be
 // merged without asking anybody. A read whose answers disagree merges them, and waits until a quorum has what it returns.
+// A deleted field leaves a tombstone too, which is dropped when all nodes have answered a read with it: from then on no
+// node can bring the field back.
 //
 // # What is promised
 //

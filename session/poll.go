@@ -22,6 +22,8 @@ var (
 	putSource string
 	//go:embed scripts/bury.lua
 	burySource string
+	//go:embed scripts/drop.lua
+	dropSource string
 	//go:embed scripts/list.lua
 	listSource string
 	//go:embed scripts/logout.lua
@@ -31,6 +33,7 @@ var (
 	commitScript = cluster.NewScript("commit session", lib+commitSource)
 	putScript    = cluster.NewScript("put session", lib+putSource)
 	buryScript   = cluster.NewScript("bury session", lib+burySource)
+	dropScript   = cluster.NewScript("drop deleted fields", lib+dropSource)
 	listScript   = cluster.NewScript("list sessions", lib+listSource)
 	logoutScript = cluster.NewScript("log out", lib+logoutSource)
 )
@@ -224,6 +227,7 @@ func (r reply) word(i int) string {
 // count is the outcome of a write: how many nodes said what.
 type count struct {
 	ok, gone, absent int
+	stale            int               // those who have dropped fields since
 	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
 	deadline         string            // of a session that was buried
@@ -277,6 +281,8 @@ func (c *count) take(r reply) error {
 		c.gone++
 	case "absent":
 		c.absent++
+	case "stale":
+		c.stale++
 	case "none":
 		c.absent++
 		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})

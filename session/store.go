@@ -65,8 +65,8 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 	if err := checkUser(user); err != nil {
 		return nil, err
 	}
-	ss := &Session{store: s, id: newID(), rec: &record{}}
-	ss.hash = hash(ss.id)
+	id := newID()
+	ss := s.newSession(id, hash(id), &record{})
 	for name, v := range data {
 		if err := ss.Set(name, v); err != nil {
 			return nil, err
@@ -83,7 +83,8 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 		s.dispose(ss.hash, rec.deadline)
 		return nil, err
 	}
-	ss.rec, ss.changes = made, nil
+	ss.changes = nil
+	ss.adopt(made)
 	return ss, nil
 }
 
@@ -112,9 +113,13 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		case err == nil && c.gone > 0:
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
-			return s.restore(ctx, op, hashed, merge(rec, &record{
+			live, err := s.restore(ctx, op, hashed, merge(rec, &record{
 				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
 			}), nil)
+			if errors.Is(err, errStale) { // somebody reads it already
+				return s.read(ctx, op, hashed, 0)
+			}
+			return live, err
 		case err == nil && c.ok >= s.c.Quorum():
 			return rec, nil
 		case err == nil && c.newest != "": // by a clock ahead of ours, or just now
@@ -125,6 +130,8 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 			again.issue = s.clock.after(max(c.newest, from.logout))
 			rec = &again
 			continue
+		case err == nil && c.stale > 0:
+			return nil, errStale
 		case err == nil:
 			err = s.noQuorum(op, hashed, c.ok, failed)
 		default:
@@ -177,28 +184,56 @@ func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	return &Session{store: s, id: id, hash: hashed, rec: rec}, nil
+	return s.newSession(id, hashed, rec), nil
 }
 
 // read finds out what a quorum of nodes has of a session, and brings those that answered up to that. It returns only
 // what is on a quorum: where the answers disagree, it waits until it is.
 func (s *Store) read(ctx context.Context, op, hashed string, idle time.Duration) (*record, error) {
+	return s.readFrom(ctx, op, hashed, idle, false)
+}
+
+// readFrom is read. It may wait until all nodes have answered, or failed to.
+func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*record, error) {
 	if err := s.meet(ctx); err != nil {
 		return nil, s.wrap(op, hashed, err)
 	}
+	var known []version // floors that nodes had before they were asked
+	for try := 1; ; try++ {
+		r, v, err := s.look(ctx, op, hashed, idle, all)
+		if err != nil {
+			return nil, err
+		}
+		if v.mixed() {
+			if !knowsAll(known, v.floors) && try < maxTries {
+				known = append(known, v.floors...)
+				continue
+			}
+			v.live = v.live.raised(s.clock.after(v.live.newest()), known)
+		}
+		live, err := s.decide(ctx, op, hashed, r, v)
+		switch {
+		case !errors.Is(err, errStale):
+			return live, err
+		case try >= maxTries:
+			return nil, s.noQuorum(op, hashed, 0, nil)
+		}
+		known = append(known, v.floors...)
+	}
+}
+
+// look asks the nodes once.
+func (s *Store) look(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*reading, verdict, error) {
 	now := time.Now()
 	r := &reading{s: s, hashed: hashed, now: now}
 	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
 	r.p = p
-	p.take, p.enough, p.late = r.take, r.enough, r.late
+	p.take, p.enough, p.late = r.take, func() bool { return !all && r.enough() }, r.late
 	if err := p.run(ctx); err != nil {
-		return nil, s.wrap(op, hashed, err)
+		return nil, verdict{}, s.wrap(op, hashed, err)
 	}
 	v, err := r.settle(op)
-	if err != nil {
-		return nil, err
-	}
-	return s.decide(ctx, op, hashed, r, v)
+	return r, v, err
 }
 
 // touch is the arguments for setting an idle deadline forward once an eighth of the time has gone.
@@ -217,8 +252,10 @@ type reading struct {
 	hashed string
 	now    time.Time
 
-	answers []answer // guarded by the poll, as is settled
+	answers []answer // guarded by the poll, as are these
 	settled verdict  // what was found, for answers that come late
+	lates   []answer // those
+	dropped bool
 }
 
 func (r *reading) take(re reply) error {
@@ -279,7 +316,12 @@ func (r *reading) settle(op string) (verdict, error) {
 	if v.votes < r.s.c.Quorum() && len(r.answers) < len(r.s.c.Nodes()) {
 		return v, r.s.noQuorum(op, r.hashed, v.votes, r.p.failed)
 	}
-	if v.ended() || r.have(&v) >= r.s.c.Quorum() {
+	if v.live != nil {
+		live := *v.live
+		live.dropped = new(atomic.Pointer[string])
+		v.live = &live
+	}
+	if v.ended() || r.have(&v) >= r.s.c.Quorum() && !v.mixed() {
 		r.settled = v
 	}
 	return v, nil
@@ -299,12 +341,15 @@ func (r *reading) have(v *verdict) (n int) {
 // late brings a node up that answered when the others had decided.
 func (r *reading) late(re reply) {
 	a, err := parseAnswer(re, nil)
+	if err != nil {
+		return
+	}
 	r.p.mu.Lock()
 	v := r.settled
+	r.lates = append(r.lates, a)
 	r.p.mu.Unlock()
-	if err == nil {
-		r.repair(&a, &v)
-	}
+	r.repair(&a, &v)
+	r.drop()
 }
 
 // repair gives one node what it lacks of what was found, without waiting for it.
@@ -327,11 +372,12 @@ func (r *reading) repair(a *answer, v *verdict) {
 
 // decide acts on a verdict. What is not on a quorum is brought there first: nobody may find it otherwise than we did.
 func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v verdict) (*record, error) {
-	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= s.c.Quorum()
+	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= s.c.Quorum() && !v.mixed()
 	if settled {
 		for i := range r.answers {
 			r.repair(&r.answers[i], &v)
 		}
+		r.drop()
 	}
 	gone := s.gone(op, hashed)
 	switch {
@@ -376,10 +422,12 @@ func (s *Store) restore(ctx context.Context, op, hashed string, live *record, am
 		return nil, s.wrap(op, hashed, err)
 	case c.gone > 0 || c.newest != "":
 		return nil, s.confirm(ctx, op, hashed, live.deadline)
-	case c.ok < s.c.Quorum():
-		return nil, s.noQuorum(op, hashed, c.ok, failed)
+	case c.ok >= s.c.Quorum():
+		return live, nil
+	case c.stale > 0:
+		return nil, errStale
 	}
-	return live, nil
+	return nil, s.noQuorum(op, hashed, c.ok, failed)
 }
 
 // confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.

@@ -125,10 +125,10 @@ func (l *listing) sessions(ctx context.Context, seen map[string]bool) ([]*Sessio
 			}
 		}
 		switch {
-		case have < l.s.c.Quorum() || v.ended() || v.live.over(stamp(l.now.UnixMicro())):
+		case have < l.s.c.Quorum() || v.mixed() || v.ended() || v.live.over(stamp(l.now.UnixMicro())):
 			open = append(open, hashed)
 		default:
-			all = append(all, &Session{store: l.s, hash: hashed, rec: v.live})
+			all = append(all, l.s.newSession("", hashed, v.live))
 		}
 	}
 	loaded, err := l.s.readAll(ctx, open)
@@ -156,7 +156,7 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				all = append(all, &Session{store: s, hash: hashed, rec: rec})
+				all = append(all, s.newSession("", hashed, rec))
 			case !isGone(err):
 				failed = err
 			}
