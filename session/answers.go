@@ -49,13 +49,10 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 			}
 		}
 	}
-	floor := version("")
-	if v.live != nil {
-		floor = v.live.floor()
-	}
+	whole := v.live
 	for i := range answers { // of those that were lost and found, a field may have been deleted since, and the tombstone dropped
 		if a := &answers[i]; a.record != nil && !a.record.gone && !a.record.whole {
-			v.live = merge(v.live, a.record.above(floor))
+			v.live = merge(v.live, a.record.above(whole.floor()))
 		}
 	}
 	for i := range answers {

@@ -52,8 +52,8 @@
 //
 // # Rights
 //
-// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line);
-// Update needs those of locks besides:
+// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line;
+// Rights says what each is for, and for another prefix); Update needs those of locks besides:
 //
 //	ACL SETUSER redlock reset on >password
 //		~session:* ~redlock:mark

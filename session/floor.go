@@ -48,10 +48,10 @@ var errStale = errors.New("redlock: deleted fields have been dropped since it wa
 
 // floor is the version up to which fields may have been dropped from r, or "".
 func (r *record) floor() version {
-	if f := r.fields[floorField]; f != "" {
-		return f[:versionWidth]
+	if r == nil || r.fields[floorField] == "" {
+		return ""
 	}
-	return ""
+	return r.fields[floorField][:versionWidth]
 }
 
 // floors is the floor of r, and those before it.

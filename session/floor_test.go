@@ -181,7 +181,7 @@ func TestASessionIsRenewedAfterTheLoadThatDropped(t *testing.T) {
 	mine := load(t, s, ss.ID())
 	eventually(t, "the drop", func() bool { return mine.rec.dropped.Load() != nil })
 	settled(t, s)
-	from := succession{old: mine.hash, until: "0"}
+	from := succession{old: mine.hash, until: stamp(1)}
 	rec := *mine.rec
 	rec.issue, rec.fields = s.clock.after(rec.issue), mine.rec.known()
 	if _, err := s.put(t.Context(), "renew", hash(newID()), &rec, from); err != nil {

@@ -227,6 +227,7 @@ func (r reply) word(i int) string {
 // count is the outcome of a write: how many nodes said what.
 type count struct {
 	ok, gone, absent int
+	out              map[string]int    // those where the session ended for a rival, by that
 	stale            int               // those who have dropped fields since
 	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
@@ -281,6 +282,14 @@ func (c *count) take(r reply) error {
 		c.gone++
 	case "absent":
 		c.absent++
+	case "out":
+		if !valid(r.word(0)) {
+			return errForeign
+		}
+		if c.out == nil {
+			c.out = map[string]int{}
+		}
+		c.out[r.word(0)]++
 	case "stale":
 		c.stale++
 	case "none":

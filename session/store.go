@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// Store keeps sessions on a set of nodes. All methods may be called concurrently. It has nothing to close.
+// Store keeps sessions on a set of nodes. All methods may be called concurrently. The caller must Close it, before the
+// Cluster or after it.
 type Store struct {
 	c         *cluster.Cluster
 	cfg       Config
@@ -23,6 +27,7 @@ type Store struct {
 	founding  atomic.Bool // a quorum of nodes had no memory when they were met, and this process has begun none
 	clock     clock
 	counts    counters
+	unwatch   func()
 }
 
 // New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
@@ -38,6 +43,10 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	s.watch()
 	return s, nil
 }
+
+// Close ends what the Store reports to the Cluster's metrics, and may be called twice. The sessions stay, and what is still asked of
+// the Store is answered.
+func (s *Store) Close() { s.unwatch() }
 
 // Option tweaks a session that is created.
 type Option interface{ apply(*request) }
@@ -103,15 +112,25 @@ type succession struct {
 	old    string  // hash
 	until  string  // up to when old leads to the new one
 	logout version // at which all other sessions of the user end, or ""
+	rivals string  // that have lost: the hashes of sessions which others want to keep alone
 }
 
 // put makes the session of rec, and returns it as it was made.
 func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
 	for {
-		c, failed, err := s.write(ctx, s.putQuestion(hashed, rec, from))
+		w := s.newWrite(s.putQuestion(hashed, rec, from))
+		if from.logout != "" { // a rival that is not heard may have ended it
+			w.enough = func() bool { return false }
+		}
+		c, failed, err := w.wait(ctx)
 		switch {
 		case err == nil && c.gone > 0:
 			err = s.gone(op, cmp.Or(from.old, hashed))
+		case err == nil && len(c.out) > 0 && c.newest == "":
+			if err = s.contest(op, hashed, from, c, failed); err == nil {
+				from.rivals += strings.Join(slices.Collect(maps.Keys(c.out)), ",") + ","
+				continue
+			}
 		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
 			live, err := s.restore(ctx, op, hashed, merge(rec, &record{
 				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
@@ -141,8 +160,27 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 	}
 }
 
+// contest finds out whether a session is the one to be kept alone, where others were to be at the same time. On each node the
+// first one was taken, and a node does not change its mind but for the winner. It is who has a quorum; else, of
+// those who have a node, the one with the largest hash. That is certain only if no node is missing.
+func (s *Store) contest(op, hashed string, from succession, c count, failed []cluster.NodeError) error {
+	quorum, answered, most, wins := s.c.Quorum(), c.ok, 0, c.ok > 0
+	for rival, nodes := range c.out {
+		answered += nodes
+		most = max(most, nodes)
+		wins = wins && rival < hashed
+	}
+	switch whole := answered == len(s.c.Nodes()); {
+	case c.ok >= quorum, most < quorum && whole && wins:
+		return nil
+	case most >= quorum, whole:
+		return s.gone(op, cmp.Or(from.old, hashed))
+	}
+	return s.noQuorum(op, hashed, c.ok, failed)
+}
+
 func (s *Store) putQuestion(hashed string, rec *record, from succession) question {
-	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle}
+	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle, from.rivals}
 	size := 0
 	for name, value := range rec.fields {
 		args = append(args, name, value)

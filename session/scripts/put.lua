@@ -2,8 +2,10 @@
 -- KEYS  2 record
 -- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
---       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline   16… name, value
+--       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline
+--       16 rivals that have lost, each the hash of a session that was to be kept alone   17… name, value
 -- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'gone' | 'absent', memory},
+-- {'out', memory, rival}: it ended when this other session was to be kept alone,
 -- {'stale', memory}: fields have been dropped here since what is put was read, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
 -- or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
@@ -12,7 +14,7 @@ local values, given = {}, {}
 local function newer(name, value)
   if version(values[name]) < version(value) then values[name] = value end
 end
-for k = 16, #ARGV, 2 do
+for k = 17, #ARGV, 2 do
   given['f' .. ARGV[k]] = ARGV[k + 1]
   newer('f' .. ARGV[k], ARGV[k + 1])
 end
@@ -41,6 +43,14 @@ local mine, stale = take(KEYS[2])
 if mine.x then return {'gone', memory} end
 if stale then return {'stale', memory} end
 
+-- The answer if a record here was logged out, other than by a rival that has lost.
+local function ended(h)
+  if not h or loggedOut(user(h)) <= issue(h) then return nil end
+  local rival = redis.call('HGET', epoch(user(h)), 'by') or ''
+  if rival == '' or ARGV[10] == '' then return {'gone', memory} end
+  if not string.find(ARGV[16], rival, 1, true) then return {'out', memory, rival} end
+end
+
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 local o = {}
 if replaced then
@@ -48,7 +58,8 @@ if replaced then
   if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
   -- Who lacks it does not know whether it was ended, nor what else is in it.
   if not o.x and (not o.h or mark(o.h) ~= mark(memory)) then return {'absent', memory} end
-  if o.h and loggedOut(user(o.h)) > issue(o.h) then return {'gone', memory} end
+  local out = ended(o.h) or ended(mine.h)
+  if out then return out end
   if stale then return {'stale', memory} end
 end
 
@@ -69,7 +80,7 @@ if who ~= '' then
   if newest > from then top = newest end
   if ARGV[10] ~= '' then
     if newest > ARGV[10] then return {'newer', memory, newest} end
-    redis.call('HSET', epoch(who), 'all', ARGV[10])
+    redis.call('HSET', epoch(who), 'all', ARGV[10], 'by', ARGV[7])
   end
 end
 
