@@ -232,6 +232,7 @@ type count struct {
 	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
 	deadline         string            // of a session that was buried
+	late             string            // the deadline of a session that was to go on for longer
 	next             string            // the session that has replaced it
 	more             map[string]string // fields that a predecessor had besides
 }
@@ -290,6 +291,11 @@ func (c *count) take(r reply) error {
 			c.out = map[string]int{}
 		}
 		c.out[r.word(0)]++
+	case "late":
+		if !isTime(r.word(0), timeWidth) {
+			return errForeign
+		}
+		c.late = r.word(0)
 	case "stale":
 		c.stale++
 	case "none":

@@ -566,7 +566,8 @@ func (s *Store) never(none []answer) int {
 }
 
 // commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
-// largest version that the caller has read. The idle deadline is set to idle if that is later. With a token, the fencing token of the session's lock, it gives up with
+// largest version that the caller has read. The idle deadline is set to idle if that is later, for Put, and nothing is written
+// if the session ends before. With a token, the fencing token of the session's lock, it gives up with
 // errOvertaken where it finds something newer.
 func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
 	const op = "commit to"
@@ -581,6 +582,9 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 			return "", s.wrap(op, hashed, err)
 		case c.gone > 0:
 			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
+		case c.late != "":
+			return "", fieldError("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
+				"make that longer, or go on under a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
 		case c.ok >= s.c.Quorum():
 			return ver, nil
 		case c.newest != "" && token > 0:
