@@ -9,6 +9,7 @@
 //	err = s.Commit(ctx)
 //	err = s.Renew(ctx, session.As("user-7"))        // at log-in: a new id, and the old one is worth nothing
 //	err = store.Destroy(ctx, id)
+//	store.Close()
 //
 // # How it is kept
 //

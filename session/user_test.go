@@ -328,13 +328,25 @@ func TestALongListIsReadInParts(t *testing.T) {
 	}
 	end := time.Now().Add(time.Hour).UnixMicro()
 	for i := range nodes.Len() {
-		cl := harness.Client(t, nodes, i)
-		for _, hashed := range cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val() {
-			must(t, cl.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed}).Err())
-			h := cl.HGet(t.Context(), "session:"+hashed, "h").Val()
-			h = h[:headWidth-2*timeWidth] + stamp(end) + h[headWidth-timeWidth:]
-			must(t, cl.HSet(t.Context(), "session:"+hashed, "h", h).Err())
-		}
+		cl, heads := harness.Client(t, nodes, i), map[string]*redis.StringCmd{}
+		index := cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val()
+		_, err := cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for _, hashed := range index {
+				heads[hashed] = p.HGet(t.Context(), "session:"+hashed, "h")
+			}
+			return nil
+		})
+		must(t, err)
+		_, err = cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for hashed, head := range heads {
+				h := head.Val()
+				h = h[:headWidth-2*timeWidth] + stamp(end) + h[headWidth-timeWidth:]
+				p.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed})
+				p.HSet(t.Context(), "session:"+hashed, "h", h)
+			}
+			return nil
+		})
+		must(t, err)
 	}
 	if scripts := list(); scripts != 3 { // for 100 from the beginning, and 100 and 200 from that moment on
 		t.Errorf("it took %d scripts on each node", scripts)
