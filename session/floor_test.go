@@ -199,6 +199,17 @@ func TestASnapshotBringsNoDeletedFieldBack(t *testing.T) {
 	before := fieldsOn(t, nodes, 2, ss)
 	use(t, ss)
 	dropped(t, s, nodes, ss)
+	now := load(t, s, ss.ID()).rec
+	whole, found := *now, record{issue: now.issue, born: now.born, deadline: now.deadline, idle: now.idle, fields: map[string]string{}}
+	whole.whole = true
+	for name, value := range before {
+		if name != "h" {
+			found.fields[name[1:]] = value
+		}
+	}
+	v := judge([]answer{{node: 2, record: &found}, {record: &whole}, {node: 1, record: &whole}}, func(*answer) bool { return false }, 0)
+	used(t, s.newSession("", ss.hash, v.live))
+
 	cl := harness.Client(t, nodes, 2)
 	must(t, cl.Del(t.Context(), "session:memory", "session:"+ss.hash).Err())
 	must(t, cl.HSet(t.Context(), "session:"+ss.hash, before).Err())

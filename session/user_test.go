@@ -87,7 +87,7 @@ func TestLogoutAllButOne(t *testing.T) {
 
 // rival has one node take another session as the one to be kept alone, as if its LogoutAll had just begun. It returns how to
 // go on with it.
-func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func() error {
+func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
 	t.Helper()
 	from := succession{old: ss.hash, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
 	rec := *ss.rec
@@ -97,7 +97,8 @@ func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func() 
 	if c, failed, err := w.wait(t.Context()); err != nil || c.ok != 1 {
 		t.Fatalf("%+v, %v, %v", c, failed, err)
 	}
-	return func() error {
+	return func(lost ...string) error {
+		from.rivals = strings.Join(lost, ",")
 		_, err := s.put(t.Context(), "renew", hashed, &rec, from)
 		return err
 	}
@@ -168,6 +169,16 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 		}
 		if err := other(); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("the other: %v, want it gone", err)
+		}
+	})
+	t.Run("none that has won before a log-out of all", func(t *testing.T) {
+		s, _, a, b, c := begin(t)
+		winner := rival(t, s, 0, a, large)
+		rival(t, s, 1, b, small+"8")
+		rival(t, s, 2, c, small+"4")
+		must(t, s.LogoutAll(t.Context(), "ann", nil))
+		if err := winner(small+"8", small+"4"); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("%v, want it gone", err)
 		}
 	})
 	t.Run("from processes", func(t *testing.T) {
