@@ -1,6 +1,9 @@
 package session
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // answer is what one node said of a session.
 type answer struct {
@@ -21,6 +24,7 @@ type verdict struct {
 	grave  *record // one of the tombstones, one that tells the successor if there is one
 	live   *record // what nodes without a tombstone have together, or nil
 	epoch  version
+	floors []version // the different floors of the records written whole
 }
 
 // judge adds up answers. A node that has forgotten cannot say that a session is not: it counts only if the session was
@@ -38,10 +42,17 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 			if v.grave == nil || a.record.to != "" {
 				v.grave = a.record
 			}
-		case v.live == nil:
-			v.live = a.record
-		default:
+		case a.record.whole:
 			v.live = merge(v.live, a.record)
+			if floor := a.record.floor(); !slices.Contains(v.floors, floor) {
+				v.floors = append(v.floors, floor)
+			}
+		}
+	}
+	whole := v.live
+	for i := range answers { // of those that were lost and found, a field may have been deleted since, and the tombstone dropped
+		if a := &answers[i]; a.record != nil && !a.record.gone && !a.record.whole {
+			v.live = merge(v.live, a.record.above(whole.floor()))
 		}
 	}
 	for i := range answers {
@@ -62,6 +73,9 @@ func (a *answer) counts(live *record, elder func(a *answer) bool, apart time.Dur
 
 // ended reports whether somebody has ended the session.
 func (v *verdict) ended() bool { return v.buried > 0 || v.live != nil && v.epoch > v.live.issue }
+
+// mixed reports whether some of the nodes have dropped fields that others have not.
+func (v *verdict) mixed() bool { return len(v.floors) > 1 && !v.ended() }
 
 // lagging reports whether the node that gave a lacks something of live.
 func (a *answer) lagging(live *record) bool { return !a.whole() || !a.record.equal(live) }

@@ -1,10 +1,12 @@
 package session
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -26,10 +28,12 @@ type Config struct {
 	Lifetime time.Duration
 
 	// MaxSize is the largest session, in bytes of its fields' names and encoded values. Default 64 KiB; at most 16 MiB, and
-	// what a node can be sent within NodeTimeout.
+	// what a node can be sent within NodeTimeout. The names of deleted fields may take as much besides: nodes keep them
+	// until all nodes have answered a read that found many, so only while a node does not answer.
 	MaxSize int
 
-	// Codec encodes the values of fields. Default JSON.
+	// Codec encodes the values of fields. Default JSON, of which a number that is decoded into an interface is a json.Number:
+	// a float64 would lose digits of large integers.
 	Codec Codec
 
 	// Locker takes the locks of Update. Without it there is no Update. It should stand on the same nodes.
@@ -48,8 +52,19 @@ type Codec interface {
 
 type jsonCodec struct{}
 
-func (jsonCodec) Marshal(v any) ([]byte, error)      { return json.Marshal(v) }
-func (jsonCodec) Unmarshal(data []byte, v any) error { return json.Unmarshal(data, v) }
+func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
+
+func (jsonCodec) Unmarshal(data []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more than one value")
+	}
+	return nil
+}
 
 const (
 	maxLifetime = 400 * 24 * time.Hour

@@ -9,6 +9,7 @@
 //	err = s.Commit(ctx)
 //	err = s.Renew(ctx, session.As("user-7"))        // at log-in: a new id, and the old one is worth nothing
 //	err = store.Destroy(ctx, id)
+//	store.Close()
 //
 // # How it is kept
 //
@@ -18,6 +19,8 @@
 // out what the nodes remember. A session is a map of fields. The last writer of a field counts, by a version that lies above every
 // version it has met, whatever its clock says; a tombstone wins over everything. So what nodes have can be
 // merged without asking anybody. A read whose answers disagree merges them, and waits until a quorum has what it returns.
+// A deleted field leaves a tombstone too, which is dropped when all nodes have answered a read with it: from then on no
+// node can bring the field back.
 //
 // # What is promised
 //
@@ -50,8 +53,8 @@
 //
 // # Rights
 //
-// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line);
-// Update needs those of locks besides:
+// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line;
+// Rights says what each is for, and for another prefix); Update needs those of locks besides:
 //
 //	ACL SETUSER redlock reset on >password
 //		~session:* ~redlock:mark

@@ -33,6 +33,7 @@ func start(ctx context.Context) (nodes *embedded.Nodes, store *session.Store, st
 		panic(err)
 	}
 	return nodes, store, func() {
+		store.Close()
 		locker.Close(ctx)
 		c.Close(ctx)
 		nodes.Close()

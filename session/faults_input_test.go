@@ -2,10 +2,12 @@ package session
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -62,14 +64,15 @@ func TestPutAllowsForClocksThatAreApart(t *testing.T) {
 	t.Parallel()
 	s := store(t, harness.Embedded(t, 3), Config{Lifetime: time.Hour})
 	id := newID()
-	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Now().Add(time.Hour+30*time.Second)))
+	until := time.Now().Add(time.Hour + 30*time.Second)
+	must(t, s.Put(t.Context(), id, "ann", []byte("a"), until))
 	if v, ok, err := s.Fetch(context.Background(), id); string(v) != "a" || !ok || err != nil {
 		t.Errorf("%q, %v, %v", v, ok, err)
 	}
 	rec, err := s.read(t.Context(), "load", hash(id), 0)
 	must(t, err)
-	if moment(rec.deadline).After(time.Now().Add(time.Hour)) {
-		t.Error("it lives longer than Config.Lifetime")
+	if moment(rec.deadline).After(until) || moment(rec.idle).Before(until.Truncate(time.Microsecond)) {
+		t.Errorf("it ends at %v, and was put until %v", moment(rec.deadline), until)
 	}
 }
 
@@ -80,5 +83,42 @@ func TestPutUntilLongAgoIsOverAndNoForeignRecord(t *testing.T) {
 	must(t, s.Put(t.Context(), id, "ann", []byte("a"), time.Time{}))
 	if v, ok, err := s.Fetch(t.Context(), id); ok || err != nil {
 		t.Errorf("%q, %v, %v", v, ok, err)
+	}
+}
+
+// A later deadline is kept up to Config.Lifetime from when the session was first put, and refused beyond: nobody is told of
+// a deadline that does not hold.
+func TestPutKeepsALaterDeadlineOrRefusesIt(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+		s := store(t, nodes, Config{Lifetime: time.Hour})
+		id, first := newID(), time.Now()
+		must(t, s.Put(t.Context(), id, "ann", []byte("a"), first.Add(time.Minute)))
+		later := first.Add(time.Hour)
+		must(t, s.Put(t.Context(), id, "ann", []byte("b"), later))
+		rec, err := s.read(t.Context(), "load", hash(id), 0)
+		must(t, err)
+		if !moment(rec.idle).Equal(later.Truncate(time.Microsecond)) {
+			t.Errorf("it ends at %v, and was put until %v", moment(rec.idle), later)
+		}
+		for _, after := range []time.Duration{time.Second, 30 * time.Second} {
+			err := s.Put(t.Context(), id, "ann", []byte("c"), moment(rec.deadline).Add(after))
+			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config.Lifetime") {
+				t.Errorf("%v after its end: %v, want that to be refused", after, err)
+			}
+		}
+		if v, ok, err := s.Fetch(t.Context(), id); string(v) != "b" || !ok || err != nil {
+			t.Errorf("%q, %v, %v", v, ok, err)
+		}
+	})
+}
+
+func TestPutNamesWhatIsNoID(t *testing.T) {
+	t.Parallel()
+	s := store(t, harness.Embedded(t, 1), Config{})
+	for _, id := range []string{"", "no token", newID() + "=", strings.Repeat("+", idWidth)} {
+		if err := s.Put(t.Context(), id, "ann", nil, time.Now().Add(time.Minute)); !errors.Is(err, cluster.ErrConfig) || isGone(err) {
+			t.Errorf("%q: %v, want it named", id, err)
+		}
 	}
 }

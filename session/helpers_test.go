@@ -12,14 +12,13 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { harness.Main(m) }
 
 func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
@@ -48,6 +47,7 @@ func store(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -58,6 +58,7 @@ func hasty(t testing.TB, nodes harness.Set) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 
@@ -75,6 +76,7 @@ func locking(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	return s
 }
 

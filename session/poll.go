@@ -22,6 +22,8 @@ var (
 	putSource string
 	//go:embed scripts/bury.lua
 	burySource string
+	//go:embed scripts/drop.lua
+	dropSource string
 	//go:embed scripts/list.lua
 	listSource string
 	//go:embed scripts/logout.lua
@@ -31,6 +33,7 @@ var (
 	commitScript = cluster.NewScript("commit session", lib+commitSource)
 	putScript    = cluster.NewScript("put session", lib+putSource)
 	buryScript   = cluster.NewScript("bury session", lib+burySource)
+	dropScript   = cluster.NewScript("drop deleted fields", lib+dropSource)
 	listScript   = cluster.NewScript("list sessions", lib+listSource)
 	logoutScript = cluster.NewScript("log out", lib+logoutSource)
 )
@@ -224,9 +227,12 @@ func (r reply) word(i int) string {
 // count is the outcome of a write: how many nodes said what.
 type count struct {
 	ok, gone, absent int
+	out              map[string]int    // those where the session ended for a rival, by that
+	stale            int               // those who have dropped fields since
 	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
 	deadline         string            // of a session that was buried
+	late             string            // the deadline of a session that was to go on for longer
 	next             string            // the session that has replaced it
 	more             map[string]string // fields that a predecessor had besides
 }
@@ -277,6 +283,21 @@ func (c *count) take(r reply) error {
 		c.gone++
 	case "absent":
 		c.absent++
+	case "out":
+		if !valid(r.word(0)) {
+			return errForeign
+		}
+		if c.out == nil {
+			c.out = map[string]int{}
+		}
+		c.out[r.word(0)]++
+	case "late":
+		if !isTime(r.word(0), timeWidth) {
+			return errForeign
+		}
+		c.late = r.word(0)
+	case "stale":
+		c.stale++
 	case "none":
 		c.absent++
 		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})

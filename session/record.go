@@ -3,6 +3,7 @@ package session
 import (
 	"errors"
 	"maps"
+	"sync/atomic"
 )
 
 // record is what a node has of a session, or what several nodes have together. It is not changed once it is made.
@@ -18,6 +19,8 @@ type record struct {
 	deadline string // absolute
 	idle     string
 	fields   map[string]string // name to version, kind and value
+
+	dropped *atomic.Pointer[string] // of what was read: see Store.drop
 }
 
 const (
@@ -123,6 +126,9 @@ func (r *record) newest() version {
 // merge is what two live records of one session are together: the last writer of each field, and deadlines as they were
 // set last.
 func merge(a, b *record) *record {
+	if a == nil {
+		return b
+	}
 	same := sameFields(a.fields, b.fields)
 	if same && a.born <= b.born && a.issue >= b.issue &&
 		a.deadline <= b.deadline && a.idle >= b.idle && a.idle <= a.deadline {

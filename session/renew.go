@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"time"
 )
@@ -64,13 +65,8 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	}
 	rec := s.newRecord(r.user, now, deadline, now.Add(s.cfg.Idle))
 	rec.issue = s.clock.after(max(from.logout, old.issue))
-	ver := s.clock.after(old.newest())
-	maps.Copy(rec.fields, old.fields)
-	for name, value := range changes {
-		rec.fields[name] = ver + value
-	}
 	id := newID()
-	made, err := s.put(ctx, "renew", hash(id), rec, from)
+	made, ver, err := s.succeed(ctx, hash(id), rec, from, old, changes)
 	if err == nil && overwritten(made, ver, changes) {
 		ver, err = s.commit(ctx, hash(id), changes, "", made.newest(), 0)
 	}
@@ -79,10 +75,34 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 		return err
 	}
 	ss.mu.Lock()
-	ss.id, ss.hash, ss.rec = id, hash(id), made
+	ss.id, ss.hash = id, hash(id)
+	ss.adopt(made)
 	ss.mu.Unlock()
 	ss.committed(ver, changes)
 	return nil
+}
+
+// succeed makes the session of rec with the fields of old and what was changed since, and returns it, and the version of
+// the changes.
+func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from succession, old *record, changes map[string]string) (made *record, ver version, err error) {
+	const op = "renew"
+	for try := 1; ; try++ {
+		ver = s.clock.after(old.newest())
+		rec.fields = maps.Clone(old.known())
+		for name, value := range changes {
+			rec.fields[name] = ver + value
+		}
+		made, err = s.put(ctx, op, hashed, rec, from)
+		switch {
+		case !errors.Is(err, errStale):
+			return made, ver, err
+		case try == maxTries:
+			return nil, "", s.noQuorum(op, hashed, 0, nil)
+		}
+		if old, err = s.read(ctx, op, from.old, 0); err != nil {
+			return nil, "", err
+		}
+	}
 }
 
 // overwritten reports whether a session has something newer than a change of this version.

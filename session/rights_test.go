@@ -3,10 +3,12 @@ package session
 import (
 	"context"
 	"errors"
+	"fmt"
 	"go/doc/comment"
 	"go/parser"
 	"go/token"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -38,10 +40,22 @@ func rules(t *testing.T) []string {
 // left to its tests.
 func TestEveryRightIsNeeded(t *testing.T) {
 	t.Parallel()
-	all := rules(t)
+	all := strings.Fields(ACL("", false))
+	if text := rules(t); !slices.Equal(slices.Sorted(slices.Values(text)), slices.Sorted(slices.Values(all))) {
+		t.Errorf("the package comment names %q,\nRights %q", text, all)
+	}
 	s := harness.Real(t, 1, redisserver.Options{})
-	if err := workout(t, s, all); err != nil {
+	if err := workout(t, s, all, ""); err != nil {
 		t.Errorf("with all of them: %v", err)
+	}
+	if err := workout(t, s, strings.Fields(ACL("", true)), ""); err != nil {
+		t.Errorf("without the optional ones: %v", err)
+	}
+	if err := workout(t, s, strings.Fields(ACL("a*[b]?:", false)), "a*[b]?:"); err != nil {
+		t.Errorf("with another prefix: %v", err)
+	}
+	if err := workout(t, s, strings.Fields(ACL("a*[b]?:", false)), "axb?:"); err == nil {
+		t.Error("they are for more than the prefix")
 	}
 	for i, rule := range all {
 		switch rule {
@@ -52,14 +66,14 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		}
 		var others []string
 		others = append(append(others, all[:i]...), all[i+1:]...)
-		if err := workout(t, s, others); err == nil {
+		if err := workout(t, s, others, ""); err == nil {
 			t.Errorf("%s is not needed", rule)
 		}
 	}
 }
 
 // workout does everything there is, as a user with these rights.
-func workout(t *testing.T, s harness.Set, rules []string) error {
+func workout(t *testing.T, s harness.Set, rules []string, prefix string) error {
 	t.Helper()
 	ctx := t.Context()
 	admin := harness.Client(t, s, 0)
@@ -79,7 +93,7 @@ func workout(t *testing.T, s harness.Set, rules []string) error {
 	}
 	defer c.Close(context.Background())
 	must(t, admin.ScriptFlush(ctx).Err())
-	store, err := New(c, Config{})
+	store, err := New(c, Config{Prefix: prefix})
 	if err != nil {
 		return err
 	}
@@ -97,6 +111,17 @@ func workout(t *testing.T, s harness.Set, rules []string) error {
 	try(err)
 	try(ss.Set("a", 2))
 	try(ss.Commit(ctx))
+	for i := range manyTombstones {
+		ss.Delete(fmt.Sprint("once", i))
+	}
+	try(ss.Commit(ctx))
+	read, err := store.Load(ctx, ss.ID())
+	try(err)
+	key := store.cfg.Prefix + ss.hash
+	for read != nil && err == nil && read.rec.dropped.Load() != nil && admin.HLen(ctx, key).Val() > manyTombstones {
+		_, err = store.Load(ctx, ss.ID()) // the drop is on its way
+	}
+	try(err)
 	try(ss.Renew(ctx, Grace(time.Second)))
 	_, err = store.List(ctx, "ann")
 	try(err)

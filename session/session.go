@@ -19,6 +19,48 @@ type Session struct {
 	hash    string
 	rec     *record
 	changes map[string]string // fields set since, by name: kind and value
+	size    int               // of the names and values of the fields that there are
+	dead    int               // of the names of the deleted fields that the nodes have, at most
+}
+
+// newSession is a session as it was read, or is to be made.
+func (s *Store) newSession(id, hashed string, rec *record) *Session {
+	ss := &Session{store: s, id: id, hash: hashed}
+	ss.adopt(rec)
+	return ss
+}
+
+// adopt takes rec for what the nodes have.
+func (ss *Session) adopt(rec *record) {
+	ss.rec, ss.size = rec, 0
+	_, ss.dead = rec.tombstones()
+	for name := range rec.fields {
+		ss.size += ss.sizeLocked(name)
+	}
+	for name := range ss.changes {
+		if rec.fields[name] == "" {
+			ss.size += ss.sizeLocked(name)
+		}
+	}
+}
+
+// effectiveLocked is the kind and value of a field, "" if it never was.
+func (ss *Session) effectiveLocked(name string) string {
+	if value, changed := ss.changes[name]; changed {
+		return value
+	}
+	if stored := ss.rec.fields[name]; stored != "" {
+		return stored[versionWidth:]
+	}
+	return ""
+}
+
+// sizeLocked is what a field adds to the size of the session.
+func (ss *Session) sizeLocked(name string) int {
+	if value := ss.effectiveLocked(name); value != "" && value[0] == kindValue {
+		return len(name) + len(value) - 1
+	}
+	return 0
 }
 
 // ID is what the client is given, in a cookie as a rule: whoever has it has the session. It is "" where it is not known,
@@ -71,10 +113,7 @@ func Get[T any](ss *Session, name string) (v T, ok bool, err error) {
 func (ss *Session) raw(name string) (string, bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	value, changed := ss.changes[name]
-	if stored := ss.rec.fields[name]; !changed && stored != "" {
-		value = stored[versionWidth:]
-	}
+	value := ss.effectiveLocked(name)
 	if value == "" || value[0] != kindValue {
 		return "", false
 	}
@@ -97,36 +136,29 @@ func (ss *Session) Set(name string, v any) error {
 func (ss *Session) set(name string, data []byte) error {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	size := len(name) + len(data)
-	for other, value := range ss.rec.fields {
-		if _, changed := ss.changes[other]; !changed && other != name {
-			size += len(other) + len(value) - versionWidth - 1
-		}
-	}
-	for other, value := range ss.changes {
-		if other != name {
-			size += len(other) + len(value) - 1
-		}
-	}
+	size := ss.size - ss.sizeLocked(name) + len(name) + len(data)
 	if limit := ss.store.cfg.MaxSize; size > limit {
 		return fieldError("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
 			name, len(data), size, limit)
 	}
+	ss.changeLocked(name, string(kindValue)+string(data))
+	return nil
+}
+
+func (ss *Session) changeLocked(name, value string) {
+	ss.size -= ss.sizeLocked(name)
 	if ss.changes == nil {
 		ss.changes = map[string]string{}
 	}
-	ss.changes[name] = string(kindValue) + string(data)
-	return nil
+	ss.changes[name] = value
+	ss.size += ss.sizeLocked(name)
 }
 
 // Delete removes a field, for Commit to write.
 func (ss *Session) Delete(name string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
-	if ss.changes == nil {
-		ss.changes = map[string]string{}
-	}
-	ss.changes[name] = string(kindDeleted)
+	ss.changeLocked(name, string(kindDeleted))
 }
 
 // Commit writes the fields that were set or deleted since the last Commit, and no others: of two sessions' commits to
@@ -136,6 +168,7 @@ func (ss *Session) Delete(name string) {
 //	*GoneError             matches ErrSessionGone: the session is gone, and stays so
 //	*cluster.QuorumError   too few nodes answered; the fields may be written, or some day be found to be
 //	ctx.Err()              in the chain; the same is open
+//	cluster.ErrConfig      the names of deleted fields take more than Config.MaxSize; see there
 //
 // and the fields are still there for another Commit.
 func (ss *Session) Commit(ctx context.Context) error {
@@ -145,11 +178,53 @@ func (ss *Session) Commit(ctx context.Context) error {
 	if len(changes) == 0 {
 		return nil
 	}
+	if err := ss.bury(ctx); err != nil {
+		return err
+	}
 	ver, err := ss.store.commit(ctx, hashed, changes, "", seen, ss.token)
 	if ss.store.tally(&ss.store.counts.committed, err) != nil {
 		return err
 	}
 	ss.committed(ver, changes)
+	return nil
+}
+
+// bury finds out how many deleted fields the nodes still have, once they may be many. It has them dropped, and forgets those that
+// are.
+func (ss *Session) bury(ctx context.Context) error {
+	limit := ss.store.cfg.MaxSize
+	ss.mu.Lock()
+	hashed, dead := ss.hash, ss.dead
+	ss.mu.Unlock()
+	if dead <= limit/2 {
+		return nil
+	}
+	var there *record
+	for try := 1; try == 1 || dead > limit && try <= maxTries; try++ { // from the second on, once every node has answered
+		var err error
+		if there, err = ss.store.readFrom(ctx, "commit to", hashed, 0, try > 1); err != nil {
+			return ss.store.tally(&ss.store.counts.committed, err)
+		}
+		_, dead = there.tombstones()
+	}
+	ss.mu.Lock()
+	defer ss.mu.Unlock()
+	if ss.hash != hashed {
+		return nil
+	}
+	rec := *ss.rec
+	rec.fields = maps.Clone(rec.fields)
+	names, _ := rec.tombstones()
+	for _, name := range names {
+		if there.fields[name] == "" { // no node has an older value any more
+			delete(rec.fields, name)
+		}
+	}
+	ss.rec, ss.dead = &rec, dead
+	if dead > limit {
+		return fieldError("field", "the names of deleted fields take %d bytes on the nodes, at most Config.MaxSize, %d; they are dropped when "+
+			"all nodes answer; until then delete fewer fields, or use the same names again", dead, limit)
+	}
 	return nil
 }
 
@@ -161,6 +236,9 @@ func (ss *Session) committed(ver version, changes map[string]string) {
 	rec.fields = maps.Clone(rec.fields)
 	for name, value := range changes {
 		rec.fields[name] = ver + value
+		if value[0] == kindDeleted {
+			ss.dead += len(name)
+		}
 		if ss.changes[name] == value {
 			delete(ss.changes, name)
 		}

@@ -50,9 +50,9 @@ func (s *Store) tally(what *atomic.Int64, err error) error {
 	return err
 }
 
-// watch has the Stats read when the metrics are collected. A Store has no end before its Cluster's.
+// watch has the Stats read when the metrics are collected, until Close.
 func (s *Store) watch() {
-	s.c.Telemetry().Watch(telemetry.SessionsPrefix, s.cfg.Prefix, func(see telemetry.See) {
+	s.unwatch = s.c.Telemetry().Watch(telemetry.SessionsPrefix, s.cfg.Prefix, func(see telemetry.See) {
 		n := s.Stats()
 		see(telemetry.SessionCreated, float64(n.Created))
 		see(telemetry.SessionLoaded, float64(n.Loaded))

@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// Store keeps sessions on a set of nodes. All methods may be called concurrently. It has nothing to close.
+// Store keeps sessions on a set of nodes. All methods may be called concurrently. The caller must Close it, before the
+// Cluster or after it.
 type Store struct {
 	c         *cluster.Cluster
 	cfg       Config
@@ -23,6 +27,7 @@ type Store struct {
 	founding  atomic.Bool // a quorum of nodes had no memory when they were met, and this process has begun none
 	clock     clock
 	counts    counters
+	unwatch   func()
 }
 
 // New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
@@ -38,6 +43,10 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	s.watch()
 	return s, nil
 }
+
+// Close ends what the Store reports to the Cluster's metrics, and may be called twice. The sessions stay, and what is still asked of
+// the Store is answered.
+func (s *Store) Close() { s.unwatch() }
 
 // Option tweaks a session that is created.
 type Option interface{ apply(*request) }
@@ -65,8 +74,8 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 	if err := checkUser(user); err != nil {
 		return nil, err
 	}
-	ss := &Session{store: s, id: newID(), rec: &record{}}
-	ss.hash = hash(ss.id)
+	id := newID()
+	ss := s.newSession(id, hash(id), &record{})
 	for name, v := range data {
 		if err := ss.Set(name, v); err != nil {
 			return nil, err
@@ -83,7 +92,8 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 		s.dispose(ss.hash, rec.deadline)
 		return nil, err
 	}
-	ss.rec, ss.changes = made, nil
+	ss.changes = nil
+	ss.adopt(made)
 	return ss, nil
 }
 
@@ -102,19 +112,33 @@ type succession struct {
 	old    string  // hash
 	until  string  // up to when old leads to the new one
 	logout version // at which all other sessions of the user end, or ""
+	rivals string  // that have lost: the hashes of sessions which others want to keep alone
 }
 
 // put makes the session of rec, and returns it as it was made.
 func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
 	for {
-		c, failed, err := s.write(ctx, s.putQuestion(hashed, rec, from))
+		w := s.newWrite(s.putQuestion(hashed, rec, from))
+		if from.logout != "" { // a rival that is not heard may have ended it
+			w.enough = func() bool { return false }
+		}
+		c, failed, err := w.wait(ctx)
 		switch {
 		case err == nil && c.gone > 0:
 			err = s.gone(op, cmp.Or(from.old, hashed))
+		case err == nil && len(c.out) > 0 && c.newest == "":
+			if err = s.contest(op, hashed, from, c, failed); err == nil {
+				from.rivals += strings.Join(slices.Collect(maps.Keys(c.out)), ",") + ","
+				continue
+			}
 		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
-			return s.restore(ctx, op, hashed, merge(rec, &record{
+			live, err := s.restore(ctx, op, hashed, merge(rec, &record{
 				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
 			}), nil)
+			if errors.Is(err, errStale) { // somebody reads it already
+				return s.read(ctx, op, hashed, 0)
+			}
+			return live, err
 		case err == nil && c.ok >= s.c.Quorum():
 			return rec, nil
 		case err == nil && c.newest != "": // by a clock ahead of ours, or just now
@@ -125,6 +149,8 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 			again.issue = s.clock.after(max(c.newest, from.logout))
 			rec = &again
 			continue
+		case err == nil && c.stale > 0:
+			return nil, errStale
 		case err == nil:
 			err = s.noQuorum(op, hashed, c.ok, failed)
 		default:
@@ -134,8 +160,27 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 	}
 }
 
+// contest finds out whether a session is the one to be kept alone, where others were to be at the same time. On each node the
+// first one was taken, and a node does not change its mind but for the winner. It is who has a quorum; else, of
+// those who have a node, the one with the largest hash. That is certain only if no node is missing.
+func (s *Store) contest(op, hashed string, from succession, c count, failed []cluster.NodeError) error {
+	quorum, answered, most, wins := s.c.Quorum(), c.ok, 0, c.ok > 0
+	for rival, nodes := range c.out {
+		answered += nodes
+		most = max(most, nodes)
+		wins = wins && rival < hashed
+	}
+	switch whole := answered == len(s.c.Nodes()); {
+	case c.ok >= quorum, most < quorum && whole && wins:
+		return nil
+	case most >= quorum, whole:
+		return s.gone(op, cmp.Or(from.old, hashed))
+	}
+	return s.noQuorum(op, hashed, c.ok, failed)
+}
+
 func (s *Store) putQuestion(hashed string, rec *record, from succession) question {
-	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle}
+	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle, from.rivals}
 	size := 0
 	for name, value := range rec.fields {
 		args = append(args, name, value)
@@ -177,28 +222,56 @@ func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Sessi
 	if err != nil {
 		return nil, err
 	}
-	return &Session{store: s, id: id, hash: hashed, rec: rec}, nil
+	return s.newSession(id, hashed, rec), nil
 }
 
 // read finds out what a quorum of nodes has of a session, and brings those that answered up to that. It returns only
 // what is on a quorum: where the answers disagree, it waits until it is.
 func (s *Store) read(ctx context.Context, op, hashed string, idle time.Duration) (*record, error) {
+	return s.readFrom(ctx, op, hashed, idle, false)
+}
+
+// readFrom is read. It may wait until all nodes have answered, or failed to.
+func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*record, error) {
 	if err := s.meet(ctx); err != nil {
 		return nil, s.wrap(op, hashed, err)
 	}
+	var known []version // floors that nodes had before they were asked
+	for try := 1; ; try++ {
+		r, v, err := s.look(ctx, op, hashed, idle, all)
+		if err != nil {
+			return nil, err
+		}
+		if v.mixed() {
+			if !knowsAll(known, v.floors) && try < maxTries {
+				known = append(known, v.floors...)
+				continue
+			}
+			v.live = v.live.raised(s.clock.after(v.live.newest()), known)
+		}
+		live, err := s.decide(ctx, op, hashed, r, v)
+		switch {
+		case !errors.Is(err, errStale):
+			return live, err
+		case try >= maxTries:
+			return nil, s.noQuorum(op, hashed, 0, nil)
+		}
+		known = append(known, v.floors...)
+	}
+}
+
+// look asks the nodes once.
+func (s *Store) look(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*reading, verdict, error) {
 	now := time.Now()
 	r := &reading{s: s, hashed: hashed, now: now}
 	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
 	r.p = p
-	p.take, p.enough, p.late = r.take, r.enough, r.late
+	p.take, p.enough, p.late = r.take, func() bool { return !all && r.enough() }, r.late
 	if err := p.run(ctx); err != nil {
-		return nil, s.wrap(op, hashed, err)
+		return nil, verdict{}, s.wrap(op, hashed, err)
 	}
 	v, err := r.settle(op)
-	if err != nil {
-		return nil, err
-	}
-	return s.decide(ctx, op, hashed, r, v)
+	return r, v, err
 }
 
 // touch is the arguments for setting an idle deadline forward once an eighth of the time has gone.
@@ -217,8 +290,10 @@ type reading struct {
 	hashed string
 	now    time.Time
 
-	answers []answer // guarded by the poll, as is settled
+	answers []answer // guarded by the poll, as are these
 	settled verdict  // what was found, for answers that come late
+	lates   []answer // those
+	dropped bool
 }
 
 func (r *reading) take(re reply) error {
@@ -279,7 +354,12 @@ func (r *reading) settle(op string) (verdict, error) {
 	if v.votes < r.s.c.Quorum() && len(r.answers) < len(r.s.c.Nodes()) {
 		return v, r.s.noQuorum(op, r.hashed, v.votes, r.p.failed)
 	}
-	if v.ended() || r.have(&v) >= r.s.c.Quorum() {
+	if v.live != nil {
+		live := *v.live
+		live.dropped = new(atomic.Pointer[string])
+		v.live = &live
+	}
+	if v.ended() || r.have(&v) >= r.s.c.Quorum() && !v.mixed() {
 		r.settled = v
 	}
 	return v, nil
@@ -299,12 +379,15 @@ func (r *reading) have(v *verdict) (n int) {
 // late brings a node up that answered when the others had decided.
 func (r *reading) late(re reply) {
 	a, err := parseAnswer(re, nil)
+	if err != nil {
+		return
+	}
 	r.p.mu.Lock()
 	v := r.settled
+	r.lates = append(r.lates, a)
 	r.p.mu.Unlock()
-	if err == nil {
-		r.repair(&a, &v)
-	}
+	r.repair(&a, &v)
+	r.drop()
 }
 
 // repair gives one node what it lacks of what was found, without waiting for it.
@@ -327,11 +410,12 @@ func (r *reading) repair(a *answer, v *verdict) {
 
 // decide acts on a verdict. What is not on a quorum is brought there first: nobody may find it otherwise than we did.
 func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v verdict) (*record, error) {
-	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= s.c.Quorum()
+	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= s.c.Quorum() && !v.mixed()
 	if settled {
 		for i := range r.answers {
 			r.repair(&r.answers[i], &v)
 		}
+		r.drop()
 	}
 	gone := s.gone(op, hashed)
 	switch {
@@ -376,10 +460,12 @@ func (s *Store) restore(ctx context.Context, op, hashed string, live *record, am
 		return nil, s.wrap(op, hashed, err)
 	case c.gone > 0 || c.newest != "":
 		return nil, s.confirm(ctx, op, hashed, live.deadline)
-	case c.ok < s.c.Quorum():
-		return nil, s.noQuorum(op, hashed, c.ok, failed)
+	case c.ok >= s.c.Quorum():
+		return live, nil
+	case c.stale > 0:
+		return nil, errStale
 	}
-	return live, nil
+	return nil, s.noQuorum(op, hashed, c.ok, failed)
 }
 
 // confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.
@@ -480,7 +566,8 @@ func (s *Store) never(none []answer) int {
 }
 
 // commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
-// largest version that the caller has read. The idle deadline is set to idle if that is later. With a token, the fencing token of the session's lock, it gives up with
+// largest version that the caller has read. The idle deadline is set to idle if that is later, for Put, and nothing is written
+// if the session ends before. With a token, the fencing token of the session's lock, it gives up with
 // errOvertaken where it finds something newer.
 func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
 	const op = "commit to"
@@ -495,6 +582,9 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 			return "", s.wrap(op, hashed, err)
 		case c.gone > 0:
 			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
+		case c.late != "":
+			return "", fieldError("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
+				"make that longer, or go on under a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
 		case c.ok >= s.c.Quorum():
 			return ver, nil
 		case c.newest != "" && token > 0:

@@ -31,7 +31,8 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 			if s.tally(&s.counts.loaded, err) != nil {
 				return err
 			}
-			ss := &Session{store: s, id: id, hash: hash(id), rec: rec, token: token}
+			ss := s.newSession(id, hash(id), rec)
+			ss.token = token
 			if err := fn(ctx, ss); err != nil {
 				return err
 			}

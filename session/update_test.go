@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-const writers = 64
+const writers = 24
 
 func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
 	t.Parallel()

@@ -125,10 +125,10 @@ func (l *listing) sessions(ctx context.Context, seen map[string]bool) ([]*Sessio
 			}
 		}
 		switch {
-		case have < l.s.c.Quorum() || v.ended() || v.live.over(stamp(l.now.UnixMicro())):
+		case have < l.s.c.Quorum() || v.mixed() || v.ended() || v.live.over(stamp(l.now.UnixMicro())):
 			open = append(open, hashed)
 		default:
-			all = append(all, &Session{store: l.s, hash: hashed, rec: v.live})
+			all = append(all, l.s.newSession("", hashed, v.live))
 		}
 	}
 	loaded, err := l.s.readAll(ctx, open)
@@ -156,7 +156,7 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 			defer mu.Unlock()
 			switch {
 			case err == nil:
-				all = append(all, &Session{store: s, hash: hashed, rec: rec})
+				all = append(all, s.newSession("", hashed, rec))
 			case !isGone(err):
 				failed = err
 			}
@@ -171,8 +171,10 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 
 // LogoutAll ends every session of a user, however many, in one step, those that a node does not have at present among them.
 // When it has returned nil, none that was created before is ever read again. keep, if it is not nil, is a session of the
-// user that goes on, under a new id as after Renew. The errors are those of Commit; after one that is no *GoneError
-// the sessions may go on, or not.
+// user that goes on, under a new id as after Renew. If several of the user's sessions are to be kept at the same time, as by
+// the button "log out everywhere else" in two windows, one of them goes on, and the others are ErrSessionGone; a node that
+// does not answer may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
+// on, or not.
 func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
 	if user == "" {
 		return fieldError("user", "it is empty; sessions of nobody can only be destroyed one by one")

@@ -2,6 +2,7 @@ package session
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -81,6 +82,134 @@ func TestLogoutAllButOne(t *testing.T) {
 			t.Errorf("it was kept: %v", err)
 		}
 		load(t, s, a.ID())
+	})
+}
+
+// rival has one node take another session as the one to be kept alone, as if its LogoutAll had just begun. It returns how to
+// go on with it.
+func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
+	t.Helper()
+	from := succession{old: ss.hash, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
+	rec := *ss.rec
+	rec.issue = s.clock.after(from.logout)
+	w := s.newWrite(s.putQuestion(hashed, &rec, from))
+	w.among = map[int]string{node: s.memories.of(node)}
+	if c, failed, err := w.wait(t.Context()); err != nil || c.ok != 1 {
+		t.Fatalf("%+v, %v, %v", c, failed, err)
+	}
+	return func(lost ...string) error {
+		from.rivals = strings.Join(lost, ",")
+		_, err := s.put(t.Context(), "renew", hashed, &rec, from)
+		return err
+	}
+}
+
+// The button "log out everywhere else" in several windows at once leaves one of them.
+func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
+	t.Parallel()
+	small, large := strings.Repeat("-", idWidth-1), strings.Repeat("z", idWidth-1)+"w" // as strings
+	begin := func(t *testing.T) (s *Store, nodes harness.Set, a, b, c *Session) {
+		t.Parallel()
+		nodes = harness.Embedded(t, 3)
+		s = store(t, nodes, Config{})
+		a, b, c = create(t, s, "ann", nil), create(t, s, "ann", nil), create(t, s, "ann", nil)
+		settled(t, s)
+		return s, nodes, a, b, c
+	}
+	t.Run("who has a quorum", func(t *testing.T) {
+		s, nodes, a, b, _ := begin(t)
+		other := rival(t, s, 2, b, large)
+		must(t, s.LogoutAll(t.Context(), "ann", a))
+		if err := other(); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("the other: %v", err)
+		}
+		for i := range nodes.Len() {
+			only(t, s, nodes, i, (i+1)%3)
+			load(t, s, a.ID())
+			gone(t, s, b.ID())
+			all(t, s, nodes)
+		}
+	})
+	t.Run("the largest", func(t *testing.T) {
+		s, _, a, b, c := begin(t)
+		rival(t, s, 1, b, small+"8")
+		rival(t, s, 2, c, small+"4")
+		must(t, s.LogoutAll(t.Context(), "ann", a))
+		load(t, s, a.ID())
+		gone(t, s, b.ID())
+		gone(t, s, c.ID())
+	})
+	t.Run("not the others", func(t *testing.T) {
+		s, _, a, b, c := begin(t)
+		rival(t, s, 1, b, small+"8")
+		other := rival(t, s, 2, c, large)
+		if err := s.LogoutAll(t.Context(), "ann", a); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("%v, want it gone", err)
+		}
+		must(t, other())
+		if rec, err := s.read(t.Context(), "load", large, 0); err != nil {
+			t.Errorf("the largest: %v, %v", rec, err)
+		}
+	})
+	t.Run("none if a node may have made another the winner", func(t *testing.T) {
+		s, nodes, a, b, _ := begin(t)
+		rival(t, s, 1, b, small+"8")
+		only(t, s, nodes, 0, 1)
+		if err := s.LogoutAll(t.Context(), "ann", a); !errors.Is(err, ErrNoQuorum) {
+			t.Errorf("%v, want no quorum", err)
+		}
+		all(t, s, nodes)
+	})
+	t.Run("none after a log-out of all", func(t *testing.T) {
+		s, _, a, b, _ := begin(t)
+		other := rival(t, s, 2, b, large)
+		must(t, s.LogoutAll(t.Context(), "ann", nil))
+		if err := s.LogoutAll(t.Context(), "ann", a); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("%v, want it gone", err)
+		}
+		if err := other(); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("the other: %v, want it gone", err)
+		}
+	})
+	t.Run("none that has won before a log-out of all", func(t *testing.T) {
+		s, _, a, b, c := begin(t)
+		winner := rival(t, s, 0, a, large)
+		rival(t, s, 1, b, small+"8")
+		rival(t, s, 2, c, small+"4")
+		must(t, s.LogoutAll(t.Context(), "ann", nil))
+		if err := winner(small+"8", small+"4"); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("%v, want it gone", err)
+		}
+	})
+	t.Run("from processes", func(t *testing.T) {
+		s, nodes, _, _, _ := begin(t)
+		stores := []*Store{s, store(t, nodes, Config{})}
+		for range 20 {
+			var kept [2]*Session
+			var errs [2]error
+			var wg sync.WaitGroup
+			for i, s := range stores {
+				kept[i] = create(t, s, "bob", nil)
+				settled(t, s)
+			}
+			for i, s := range stores {
+				wg.Go(func() { errs[i] = s.LogoutAll(t.Context(), "bob", kept[i]) })
+			}
+			wg.Wait()
+			left := 0
+			for i, err := range errs {
+				switch {
+				case err == nil:
+					load(t, stores[1-i], kept[i].ID())
+					left++
+				case !errors.Is(err, ErrSessionGone):
+					t.Error(err)
+				}
+			}
+			if left != 1 {
+				t.Fatalf("%d are left: %v", left, errs)
+			}
+		}
 	})
 }
 
@@ -210,13 +339,25 @@ func TestALongListIsReadInParts(t *testing.T) {
 	}
 	end := time.Now().Add(time.Hour).UnixMicro()
 	for i := range nodes.Len() {
-		cl := harness.Client(t, nodes, i)
-		for _, hashed := range cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val() {
-			must(t, cl.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed}).Err())
-			h := cl.HGet(t.Context(), "session:"+hashed, "h").Val()
-			h = h[:headWidth-2*timeWidth] + stamp(end) + h[headWidth-timeWidth:]
-			must(t, cl.HSet(t.Context(), "session:"+hashed, "h", h).Err())
-		}
+		cl, heads := harness.Client(t, nodes, i), map[string]*redis.StringCmd{}
+		index := cl.ZRange(t.Context(), "session:user:ann", 0, -1).Val()
+		_, err := cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for _, hashed := range index {
+				heads[hashed] = p.HGet(t.Context(), "session:"+hashed, "h")
+			}
+			return nil
+		})
+		must(t, err)
+		_, err = cl.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for hashed, head := range heads {
+				h := head.Val()
+				h = h[:headWidth-2*timeWidth] + stamp(end) + h[headWidth-timeWidth:]
+				p.ZAdd(t.Context(), "session:user:ann", redis.Z{Score: float64(end), Member: hashed})
+				p.HSet(t.Context(), "session:"+hashed, "h", h)
+			}
+			return nil
+		})
+		must(t, err)
 	}
 	if scripts := list(); scripts != 3 { // for 100 from the beginning, and 100 and 200 from that moment on
 		t.Errorf("it took %d scripts on each node", scripts)

@@ -12,11 +12,13 @@ const valueField = "value"
 // Put keeps one value under an id that another session library made, until this moment at the latest: it creates the
 // session, as one of user, or overwrites the value. The id is 256 random bits in base64url, and never used again;
 // a Handle overwrites only. A session that was destroyed or has ended is not created again. The errors are those of
-// Session.Commit.
+// Session.Commit; one that matches cluster.ErrConfig says of an id that it has another form, and of until that it is later
+// than the session can end, which is Config.Lifetime after it was first put.
 func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, until time.Time) error {
 	hashed, ok := target(idOrHandle)
 	if !ok {
-		return &GoneError{Op: "put"}
+		return fieldError("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
+			len(idOrHandle), idBytes, idWidth)
 	}
 	now := time.Now()
 	if limit := now.Add(s.cfg.Lifetime + s.apart()); until.After(limit) { // by the clock of another process perhaps
@@ -35,7 +37,11 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	if !errors.As(err, &gone) || !gone.never || idOrHandle[:1] == handleMark {
 		return s.tally(&s.counts.committed, err)
 	}
-	rec := s.newRecord(user, now, now.Add(s.cfg.Lifetime), until)
+	deadline := now.Add(s.cfg.Lifetime)
+	if until.After(deadline) {
+		deadline = until
+	}
+	rec := s.newRecord(user, now, deadline, until)
 	rec.fields[valueField] = rec.issue + field
 	_, err = s.put(ctx, "put", hashed, rec, succession{})
 	return s.tally(&s.counts.created, err)

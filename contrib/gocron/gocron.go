@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -25,9 +26,16 @@ import (
 var ErrNotLeader = errors.New("redlock: another process leads")
 
 // NewLocker returns a locker for gocron.WithDistributedLocker. The lock's key is "gocron:" and the job's name: give every
-// job one. Who does not get the lock at once does not run the job. splay is for how long the lock is kept from when
-// it was taken, even if the run is over: more than the clocks of the processes are apart, less than the time between two
-// runs.
+// job one of its own with gocron.WithName. gocron names a job without one after its function, and closures from one place
+// in the code have one name: of several such jobs only one would run. So a name that is that of a closure, a method value, or
+// a function with its package's path or of package main is refused, with an error that matches cluster.ErrConfig.
+//
+// Who does not get the lock at once does not run the job. splay is for how long the lock is kept from when it was taken, even
+// if the run is over: more than the clocks of the processes are apart, less than the time between two runs. What is left
+// of the time between two runs is how late a run may begin: one that begins later, on a machine that was stalled, keeps the
+// lock beyond the next tick, which then nobody runs; the one after it is run again. Half of the time between two runs
+// is a good splay. A tick can not be told from the one before it, so it does not wait for the lock: a scheduler whose clock
+// is behind would run the job once more.
 func NewLocker(leases *lease.Leases, splay time.Duration) gocron.Locker { return locker{leases, splay} }
 
 type locker struct {
@@ -39,6 +47,8 @@ func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
 	switch {
 	case job == "":
 		return nil, fmt.Errorf("%w: a job without a name can not be locked; give it one with gocron.WithName", cluster.ErrConfig)
+	case ofFunction.MatchString(job):
+		return nil, fmt.Errorf("%w: the job's name, %q, is that of a function, which jobs may share; give it one with gocron.WithName", cluster.ErrConfig, job)
 	case k.splay < 0:
 		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 gives the lock back when the run is over", cluster.ErrConfig, k.splay)
 	}
@@ -48,6 +58,10 @@ func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
 	}
 	return held{l}, nil
 }
+
+// ofFunction matches the names that package runtime gives closures, method values, and functions of package main or with the
+// path of their package.
+var ofFunction = regexp.MustCompile(`\.func\d+(\.\w+|-range\d+)*$|-fm$|^(main|[^\s/]+(/[^\s/.]*)*/[^\s/]+)\.(\(\*?\w+(\[\.\.\.\])?\)\.|\w+\.)*\w+(\[\.\.\.\])?$`)
 
 type held struct{ l *lease.Lease }
 

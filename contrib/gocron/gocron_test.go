@@ -139,6 +139,93 @@ func TestWhatCannotBeLockedOrLedIsRefused(t *testing.T) {
 	}
 }
 
+type worker struct{}
+
+func (worker) work() {}
+
+func plain() {}
+
+// closure makes functions that share a name.
+func closure(n *atomic.Int64) func() { return func() { n.Add(1) } }
+
+// Jobs that were given no name would be one for the locker: gocron names them after their functions.
+func TestJobsWithoutANameAreRefused(t *testing.T) {
+	leases := process(t, start(t))
+	k := gocron.NewLocker(leases, time.Minute)
+	refused := make(chan error, 16)
+	s, err := scheduler.NewScheduler(scheduler.WithDistributedLocker(spied{k, refused}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Shutdown() })
+	var ran atomic.Int64
+	jobs := []any{closure(&ran), closure(&ran), closure(&ran), worker{}.work, plain, func() {}}
+	for _, job := range jobs {
+		if _, err := s.NewJob(scheduler.OneTimeJob(scheduler.OneTimeJobStartImmediately()), scheduler.NewTask(job)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Start()
+	for range jobs {
+		if err := <-refused; !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "WithName") {
+			t.Errorf("a job without a name: %v", err)
+		}
+	}
+	if n := ran.Load(); n > 0 {
+		t.Errorf("%d of them ran", n)
+	}
+	for _, name := range []string{"main.report", "main.main.func1", "main.(*T).Do", "example.com/a/b.Do", "b.Do[...].func2.1", "b.f.func1-range1", "b.T.Do-fm"} {
+		if _, err := k.Lock(t.Context(), name); !errors.Is(err, cluster.ErrConfig) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"report", "nightly.report", "reports/nightly", "send e-mail", "func1", "v1.2", "mail to a/b.", "maintenance.run"} {
+		l, err := k.Lock(t.Context(), name)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		l.Unlock(t.Context())
+	}
+}
+
+// spied says what a scheduler was answered.
+type spied struct {
+	scheduler.Locker
+	errs chan error
+}
+
+func (s spied) Lock(ctx context.Context, key string) (scheduler.Lock, error) {
+	l, err := s.Locker.Lock(ctx, key)
+	s.errs <- err
+	return l, err
+}
+
+// A tick that meets the hold of a run that began late is skipped, and does not wait; the lock is free when the splay is over.
+func TestATickThatMeetsThePreviousHoldIsSkipped(t *testing.T) {
+	nodes := start(t)
+	one, other := gocron.NewLocker(process(t, nodes), time.Second), gocron.NewLocker(process(t, nodes), time.Second)
+	began := time.Now()
+	late, err := one.Lock(t.Context(), "report")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Unlock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, err = other.Lock(t.Context(), "report")
+	if time.Since(began) < time.Second && !errors.Is(err, lease.ErrNotAcquired) {
+		t.Errorf("the tick during the hold: %v, want it skipped", err)
+	}
+	eventually(t, func() bool {
+		next, err := other.Lock(t.Context(), "report")
+		return err == nil && next.Unlock(t.Context()) == nil
+	})
+	if held := time.Since(began); held < time.Second {
+		t.Errorf("the lock was free after %v", held)
+	}
+}
+
 // eventually waits until cond holds, looking again and again, or the test's patience is over.
 func eventually(t *testing.T, cond func() bool) {
 	t.Helper()

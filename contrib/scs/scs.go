@@ -31,7 +31,12 @@ var (
 // owner is whose sessions those of scs are: scs itself knows no users.
 const owner = "scs"
 
-// New makes a store. s should have sessions live for at least the manager's Lifetime, and serve one manager.
+// New makes a store. s serves one manager. Its Config.Lifetime is the longest that a session lives from when it was first
+// committed: at least the manager's Lifetime, and as much as SetDeadline ever asks for ("remember me"). A later deadline is
+// refused with an error that matches cluster.ErrConfig; RenewToken begins anew.
+//
+// A token is what scs makes, 256 random bits in base64url without padding (43 characters), with HashTokenInStore or without. Of
+// another form, the empty one among them, none is ever found, and committing it is an error that matches cluster.ErrConfig.
 func New(s *session.Store) *Store { return &Store{s} }
 
 // FindCtx implements scs.CtxStore. What was made up for a token is not found, and a key of AllCtx neither.
@@ -39,7 +44,8 @@ func (st *Store) FindCtx(ctx context.Context, token string) (b []byte, found boo
 	return st.s.Fetch(ctx, token)
 }
 
-// CommitCtx implements scs.CtxStore. The error matches session.ErrSessionGone if the session was destroyed, or has ended.
+// CommitCtx implements scs.CtxStore. The error matches session.ErrSessionGone if the session was destroyed, or has ended, and
+// cluster.ErrConfig if the token has another form or expiry is too late; see New.
 func (st *Store) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	return st.s.Put(ctx, token, owner, b, expiry)
 }

@@ -113,8 +113,16 @@ func TestADeletedSessionIsNotCommittedAgain(t *testing.T) {
 		t.Errorf("it was: %v", err)
 	}
 	finds(t, s, a, "")
-	if err := s.Commit("no token", nil, in); !errors.Is(err, session.ErrSessionGone) {
-		t.Errorf("what is no token was committed: %v", err)
+	for _, token := range []string{"", "no token", token() + "="} {
+		if err := s.Commit(token, nil, in); !errors.Is(err, cluster.ErrConfig) || errors.Is(err, session.ErrSessionGone) {
+			t.Errorf("%q, which is no token: %v", token, err)
+		}
+		finds(t, s, token, "")
+	}
+	late := token()
+	must(t, s.Commit(late, nil, in))
+	if err := s.Commit(late, nil, time.Now().Add(14*24*time.Hour+30*time.Second)); !errors.Is(err, cluster.ErrConfig) {
+		t.Errorf("an expiry after the session's end: %v", err)
 	}
 	if err := s.Commit(token(), nil, time.Now().Add(1000*time.Hour)); !errors.Is(err, cluster.ErrConfig) {
 		t.Errorf("an expiry after the store's lifetime: %v", err)

@@ -58,6 +58,9 @@ func newShop(ctx context.Context, urls []string, db *rpc.Client) (s *shop, err e
 }
 
 func (s *shop) close(ctx context.Context) {
+	if s.sessions != nil {
+		s.sessions.Close()
+	}
 	if s.users != nil {
 		s.users.Close(ctx)
 	}

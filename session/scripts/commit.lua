@@ -1,24 +1,26 @@
 -- Writes fields of a session that is here, all or none.
 -- KEYS  2 record
 -- ARGV  5 memory   6 idle deadline to set if it is later, or ''   7… name, value
--- Reply {'ok' | 'gone' | 'absent' | 'none', memory}, {'memory', memory}, or {'newer', memory, version}: a field here is newer.
+-- Reply {'ok' | 'gone' | 'absent' | 'none', memory}, {'memory', memory}, {'late', memory, deadline}: the session ends before the
+-- idle deadline, or {'newer', memory, version}: a field, or the floor, here is newer.
 if memory ~= ARGV[5] then return {'memory', memory} end
-local r = redis.call('HMGET', KEYS[2], 'x', 'h')
-local h = r[2]
+local r = redis.call('HMGET', KEYS[2], 'x', 'h', floorField)
+local h, floor = r[2], version(r[3])
 if r[1] then return {'gone', memory} end
 if not h then return {'none', memory} end
 if mark(h) ~= mark(memory) or idle(h) < now then return {'absent', memory} end
 if loggedOut(user(h)) > issue(h) then return {'gone', memory} end
+if ARGV[6] > deadline(h) then return {'late', memory, deadline(h)} end
 local newest = ''
 for k = 7, #ARGV, 2 do
-  local have = sub(redis.call('HGET', KEYS[2], 'f' .. ARGV[k]) or '', 1, 32)
+  local have = version(redis.call('HGET', KEYS[2], 'f' .. ARGV[k]))
+  if have < floor then have = floor end -- what was dropped was newer, perhaps
   if have > sub(ARGV[k + 1], 1, 32) and have > newest then newest = have end
 end
 if newest ~= '' then return {'newer', memory, newest} end
 for k = 7, #ARGV, 2 do redis.call('HSET', KEYS[2], 'f' .. ARGV[k], ARGV[k + 1]) end
-local to = ARGV[6] < deadline(h) and ARGV[6] or deadline(h)
-if to > idle(h) then
-  redis.call('HSET', KEYS[2], 'h', idleUntil(h, to))
-  expire(KEYS[2], to, slack)
+if ARGV[6] > idle(h) then
+  redis.call('HSET', KEYS[2], 'h', idleUntil(h, ARGV[6]))
+  expire(KEYS[2], ARGV[6], slack)
 end
 return {'ok', memory}

@@ -2,7 +2,10 @@
 --   h  its head: 32 of the memory under which it was written whole, 16 born, 32 version of its issue (see the epoch), 16
 --      absolute deadline, 16 idle deadline, and the user
 --   f<name>  32 of version, '=' or '-', value
+--   f and a zero byte  its floor: 32 of version, '-', and the floors before it, 32 each, the latest first; see floor.go
 -- or a tombstone: x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told.
+-- What is known of a user, at its epoch, is a hash: all, the version up to which issues have ended; by, the hash of the
+-- session that was kept alone, if one was; top, the largest issue.
 -- Times are µs of clients' clocks, 16 digits; versions are such a time and 16 digits of hex. Both compare as strings.
 -- KEYS  1 memory
 -- ARGV  1 run of the server, '' if it does not tell   2 what is to tell a memory from others that begin now, '' to begin none
@@ -38,6 +41,10 @@ local function loggedOut(user)
   return redis.call('HGET', epoch(user), 'all') or ''
 end
 
+-- The floor of a record.
+local floorField = 'f\0'
+local function version(field) return sub(field or '', 1, 32) end
+
 -- How long after a session's deadline its record is kept, and how much longer its tombstone is, ms: a node whose clock
 -- jumps by less than this does not lose the session, nor bring back what was destroyed.
 local slack, grave = 3600000, 24 * 3600000
@@ -46,6 +53,11 @@ local slack, grave = 3600000, 24 * 3600000
 local function expire(key, deadline, ms)
   local left = math.max((tonumber(deadline) - tonumber(now)) / 1000, 0) + ms
   redis.call('PEXPIRE', key, string.format('%.0f', left))
+end
+
+-- Writes fields of a record, {name, value, …}, by as few commands as Lua has room for arguments.
+local function write(key, fields)
+  for k = 1, #fields, 1000 do redis.call('HSET', key, unpack(fields, k, math.min(k + 999, #fields))) end
 end
 
 -- Puts a tombstone in the place of a session of this user.

@@ -2,40 +2,65 @@
 -- KEYS  2 record
 -- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
---       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline   16… name, value
+--       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline
+--       16 rivals that have lost, each the hash of a session that was to be kept alone   17… name, value
 -- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'gone' | 'absent', memory},
--- {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
+-- {'out', memory, rival}: it ended when this other session was to be kept alone,
+-- {'stale', memory}: fields have been dropped here since what is put was read, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
 -- or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
 
-local values = {}
+local values, given = {}, {}
 local function newer(name, value)
-  if sub(values[name] or '', 1, 32) < sub(value, 1, 32) then values[name] = value end
+  if version(values[name]) < version(value) then values[name] = value end
 end
--- Takes in the fields of a record, and returns the rest of it.
-local function take(key)
-  local r, rest = redis.call('HGETALL', key), {}
-  for k = 1, #r, 2 do
-    if sub(r[k], 1, 1) == 'f' then newer(r[k], r[k + 1]) else rest[r[k]] = r[k + 1] end
-  end
-  return rest
-end
-local mine = take(KEYS[2])
-if mine.x then return {'gone', memory} end
-local given = {}
-for k = 16, #ARGV, 2 do
+for k = 17, #ARGV, 2 do
   given['f' .. ARGV[k]] = ARGV[k + 1]
   newer('f' .. ARGV[k], ARGV[k + 1])
+end
+local floors = given[floorField] or ''
+-- Whether what is put was read when the fields that a record lacks had been dropped.
+local function knows(floor)
+  if floor == '' or floor == version(floors) then return true end
+  for k = 34, #floors, 32 do
+    if sub(floors, k, k + 31) == floor then return true end
+  end
+  return false
+end
+-- Takes in the fields of a record, and returns it, and whether it lacks fields of which what is put does not know. Of a
+-- record from before a memory was lost, what is below the floor may have been deleted.
+local function take(key)
+  local r, all = redis.call('HGETALL', key), {}
+  for k = 1, #r, 2 do all[r[k]] = r[k + 1] end
+  local whole = all.h and mark(all.h) == mark(memory)
+  if whole and not knows(version(all[floorField])) then return all, true end
+  for name, value in pairs(all) do
+    if sub(name, 1, 1) == 'f' and (whole or name ~= floorField and version(value) > version(floors)) then newer(name, value) end
+  end
+  return all, false
+end
+local mine, stale = take(KEYS[2])
+if mine.x then return {'gone', memory} end
+if stale then return {'stale', memory} end
+
+-- The answer if a record here was logged out, other than by a rival that has lost.
+local function ended(h)
+  if not h or loggedOut(user(h)) <= issue(h) then return nil end
+  local rival = redis.call('HGET', epoch(user(h)), 'by') or ''
+  if rival == '' or ARGV[10] == '' then return {'gone', memory} end
+  if not string.find(ARGV[16], rival, 1, true) then return {'out', memory, rival} end
 end
 
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 local o = {}
 if replaced then
-  o = take(old)
+  o, stale = take(old)
   if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
   -- Who lacks it does not know whether it was ended, nor what else is in it.
   if not o.x and (not o.h or mark(o.h) ~= mark(memory)) then return {'absent', memory} end
-  if o.h and loggedOut(user(o.h)) > issue(o.h) then return {'gone', memory} end
+  local out = ended(o.h) or ended(mine.h)
+  if out then return out end
+  if stale then return {'stale', memory} end
 end
 
 local first, from, last, to, who = ARGV[11], ARGV[12], ARGV[14], ARGV[15], ARGV[13]
@@ -55,17 +80,17 @@ if who ~= '' then
   if newest > from then top = newest end
   if ARGV[10] ~= '' then
     if newest > ARGV[10] then return {'newer', memory, newest} end
-    redis.call('HSET', epoch(who), 'all', ARGV[10])
+    redis.call('HSET', epoch(who), 'all', ARGV[10], 'by', ARGV[7])
   end
 end
 
--- As few commands as Lua has room for arguments.
 local set = {'h', mark(memory) .. first .. from .. last .. to .. who}
 for name, value in pairs(values) do
   set[#set + 1] = name
   set[#set + 1] = value
 end
-for k = 1, #set, 1000 do redis.call('HSET', KEYS[2], unpack(set, k, math.min(k + 999, #set))) end
+if mine.h and mark(mine.h) ~= mark(memory) then redis.call('DEL', KEYS[2]) end
+write(KEYS[2], set)
 expire(KEYS[2], to, slack)
 if who ~= '' then
   redis.call('ZADD', index(who), last, ARGV[7])

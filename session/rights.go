@@ -1,0 +1,58 @@
+package session
+
+import (
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// Rights are all the rights that a user needs for a Store with this Prefix ("" means "session:", its default), and no
+// others. Update needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
+func Rights(prefix string) []cluster.Right {
+	if prefix == "" {
+		prefix = "session:"
+	}
+	p := globEscape.Replace(prefix)
+	return []cluster.Right{
+		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and what is known of users"},
+		{Rule: "~redlock:mark", For: "every Cluster: see its package"},
+		{Rule: "+ping", For: "finding a node that was down"},
+		{Rule: "+evalsha", For: "every step"},
+		{Rule: "+eval", For: "a script that the server has lost"},
+		{Rule: "+time", For: "seeing restarts"},
+		{Rule: "+get", For: "every step, and reading the mark"},
+		{Rule: "+set", For: "the first step on a node, and making the mark"},
+		{Rule: "+del", For: "ending a session, dropping deleted fields"},
+		{Rule: "+pexpire", For: "every session ends"},
+		{Rule: "+hset", For: "writing"},
+		{Rule: "+hget", For: "writing, and seeing who was logged out"},
+		{Rule: "+hmget", For: "writing"},
+		{Rule: "+hgetall", For: "reading"},
+		{Rule: "+zadd", For: "listing the sessions of a user"},
+		{Rule: "+zrem", For: "ending a session of a user"},
+		{Rule: "+zrangebyscore", For: "listing the sessions of a user"},
+		{Rule: "+zremrangebyscore", For: "creating a session of a user"},
+		{Rule: "+info", Optional: true, For: "seeing restarts. Without it a node that comes back with old data may bring back what was ended meanwhile"},
+		{Rule: "+config|get", Optional: true, For: "Cluster.Check"},
+		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed"},
+		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
+	}
+}
+
+// ACL is the rules of Rights in one line, for
+//
+//	ACL SETUSER session reset on >password …
+//
+// With required only, the optional rights are left out. A prefix with a space in it can not be said in ACL rules.
+func ACL(prefix string, required bool) string {
+	var rules []string
+	for _, r := range Rights(prefix) {
+		if !r.Optional || !required {
+			rules = append(rules, r.Rule)
+		}
+	}
+	return strings.Join(rules, " ")
+}
+
+// globEscape takes the special meaning from characters of a prefix.
+var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)
