@@ -419,9 +419,14 @@ func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
 	return time.Now().Add(s.cfg.LeaseTTL + s.cfg.lifetime())
 }
 
-// settle waits for the answers of p and judges them.
+// settle ends p, and awaits it.
 func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
 	p.close()
+	return s.await(ctx, p, enough)
+}
+
+// await waits for the answers of p, and judges them.
+func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():

@@ -28,11 +28,12 @@ var abandonSource string
 var untagSource string
 
 // The steps on one node. Delivered twice, each has the effect of once, except that a value that is stored again is newer.
+// They yield to those of locks on the same Cluster.
 var (
-	readScript    = cluster.NewScript("read entries", entrySource+readSource)
-	leaseScript   = cluster.NewScript("take fill lease", entrySource+leaseSource)
-	storeScript   = cluster.NewScript("store entry", entrySource+storeSource)
-	dropScript    = cluster.NewScript("drop entries", entrySource+dropSource)
-	abandonScript = cluster.NewScript("abandon fill lease", entrySource+abandonSource)
-	untagScript   = cluster.NewScript("delete tags", untagSource)
+	readScript    = cluster.NewScript("read entries", entrySource+readSource).Yielding()
+	leaseScript   = cluster.NewScript("take fill lease", entrySource+leaseSource).Yielding()
+	storeScript   = cluster.NewScript("store entry", entrySource+storeSource).Yielding()
+	dropScript    = cluster.NewScript("drop entries", entrySource+dropSource).Yielding()
+	abandonScript = cluster.NewScript("abandon fill lease", entrySource+abandonSource).Yielding()
+	untagScript   = cluster.NewScript("delete tags", untagSource).Yielding()
 )
