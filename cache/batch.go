@@ -311,6 +311,9 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	asked := map[string]bool{}
 	for i, key := range keys {
 		if !s.takeOne(key, &all[i], b.values) && !asked[key] {
+			if err := s.reentrant(ctx, key); err != nil {
+				return nil, err
+			}
 			asked[key] = true
 			missing = append(missing, lack{key, all[i].entry.stamp})
 		}
@@ -346,6 +349,7 @@ type batch[V any] struct {
 	mu     sync.Mutex
 	values map[string]V
 	errs   []error
+	leases *renewal[V]
 }
 
 func (b *batch[V]) got(key string, v V, err error) {
@@ -362,6 +366,8 @@ func (b *batch[V]) got(key string, v V, err error) {
 // fetch loads together what it gets leases for, and only then waits for what others load, so that no two calls wait for
 // each other.
 func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
+	b.leases = b.s.newRenewal(ctx)
+	defer b.leases.stop()
 	var mu sync.Mutex
 	mine, others := map[string]mandate[V]{}, []lack(nil)
 	each(missing, func(m lack) {
@@ -372,6 +378,7 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 		switch {
 		case err == nil && l.given:
 			mine[m.key] = mandate[V]{a, l}
+			b.leases.add(mine[m.key])
 		case err == nil && l.held.served():
 			v, _, err := l.held.take(&b.s.count)
 			b.got(m.key, v, err)
@@ -403,7 +410,13 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 	for key := range mine {
 		keys = append(keys, key)
 	}
-	found, took, err := loaded(ctx, b.s, func(ctx context.Context) (map[string]V, error) {
+	decide := func(key string) *decided {
+		if m, ok := mine[key]; ok {
+			return &m.a.late
+		}
+		return nil
+	}
+	found, took, err := loaded(within(ctx, b.s, decide), b.s, func(ctx context.Context) (map[string]V, error) {
 		return b.load(ctx, slices.Clone(keys)) // it may change them
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -413,6 +426,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 	}
 	each(keys, func(key string) {
 		m := mine[key]
+		defer b.leases.remove(key)
 		v, verr := pick(found, key, err)
 		if verr != nil && !errors.Is(verr, ErrNotFound) {
 			if r := m.a.giveUp(ctx, m.l.node, v, verr, func() moment { return 0 }); r.err == nil {

@@ -111,7 +111,7 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 		if v != 7 || err != nil {
 			t.Errorf("fetched %v, %v", v, err)
 		}
-		for _, junk := range []string{"", "junk", "v 1 2 3\n", "v 1 2 3 4 - 9\n", "\n\n", "v 99999999999999999999 0 1 0 - 0\nx"} {
+		for _, junk := range []string{"", "junk", "w 1 2 3\n", "w 1 2 3 4 - 9\n", "\n\n", "w 99999999999999999999 0 1 0 - 0\nx"} {
 			must(t, harness.Client(t, s, 0).Set(t.Context(), "cache:v:{j}", junk, time.Minute).Err())
 			if _, ok, err := c.Get(t.Context(), "j"); ok || err != nil {
 				t.Errorf("junk %q: %v, %v", junk, ok, err)
@@ -131,7 +131,7 @@ func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		c := newCache(t, s, cache.Config[string]{})
 		client := harness.Client(t, s, 0)
-		for name, start := range map[string]string{"kind": "x ", "stamp": "v 999999"} {
+		for name, start := range map[string]string{"kind": "x ", "stamp": "w 999999"} {
 			must(t, c.Set(t.Context(), name, "old"))
 			text := client.Get(t.Context(), "cache:v:{"+name+"}").Val()
 			must(t, client.Set(t.Context(), "cache:v:{"+name+"}", start+text[2:], time.Minute).Err())

@@ -8,7 +8,7 @@ import (
 )
 
 func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
-	e, ok := parseEntry("v 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
+	e, ok := parseEntry("w 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
 	want := entry{stamp: 1764039000123456, soft: time.Second, hard: 2 * time.Second, delta: 30 * time.Millisecond,
 		run: "abc", tagged: true, data: "one\ntwo"}
 	if !ok || e != want {
@@ -21,9 +21,9 @@ func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
 		t.Errorf("the largest numbers are read as %+v, %v", e, ok)
 	}
 	for _, text := range []string{
-		"", "v", "v 1 2 3 4 r 0", "v 1 2 3 4 r\n", "v 1 2 3 4 r 0 0\n", "v 1 2 3 4  r 0\n", "v  1 2 3 4 r 0\n", "v  2 3 4 r 0\n", "V 1 2 3 4 r 0\n", " 1 2 3 4 r 0\n",
-		"v 1 2 3 4 r\n0 0\n", "v\n1 2 3 4 r 0\n", "v 1\n2 3 4 r 0\n", "v 1 2 3 4 r 1\n", "v 1 2 3 4 r 2\na\n", "v 1 2 3 4 r -1\n", "v 1 2 3 4 r\t0\n",
-		"v -1 2 3 4 r 0\n", "v 1 2. 3 4 r 0\n", "v 1 2 3 x r 0\n", "v 1 9223372036855 3 4 r 0\n", "v 99223372036854775807 2 3 4 r 0\n",
+		"", "v", "w 1 2 3 4 r 0", "w 1 2 3 4 r\n", "w 1 2 3 4 r 0 0\n", "w 1 2 3 4  r 0\n", "w  1 2 3 4 r 0\n", "w  2 3 4 r 0\n", "V 1 2 3 4 r 0\n", " 1 2 3 4 r 0\n",
+		"w 1 2 3 4 r\n0 0\n", "w\n1 2 3 4 r 0\n", "w 1\n2 3 4 r 0\n", "w 1 2 3 4 r 1\n", "w 1 2 3 4 r 2\na\n", "w 1 2 3 4 r -1\n", "w 1 2 3 4 r\t0\n",
+		"w -1 2 3 4 r 0\n", "w 1 2. 3 4 r 0\n", "w 1 2 3 x r 0\n", "w 1 9223372036855 3 4 r 0\n", "w 99223372036854775807 2 3 4 r 0\n",
 	} {
 		if e, ok := parseEntry(text); ok {
 			t.Errorf("%q is read as %+v", text, e)
@@ -32,7 +32,7 @@ func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	f.Add("v 1764039000123456 1000 2000 30 abc 1\nx a\ndata")
+	f.Add("w 1764039000123456 1000 2000 30 abc 1\nx a\ndata")
 	f.Add("n 1 0 0 0 - 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		e, ok := parseEntry(text)

@@ -304,14 +304,16 @@ func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
 	})
 }
 
-func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
+// As if its process had stood still for longer than its lease.
+func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		cfg := cache.Config[string]{LeaseTTL: 30 * time.Millisecond}
-		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		slow := fetching(t.Context(), a, "k", g.load)
 		soon(t, "the load began", g.began)
-		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil { // after the lease
+		must(t, harness.Client(t, s, 0).Del(t.Context(), "cache:l:{k}").Err())
+		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil {
 			t.Errorf("the other process got %q, %v", v, err)
 		}
 		g.give <- "slow"
@@ -319,6 +321,112 @@ func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
 			t.Errorf("got %+v", got)
 		}
 		gives(t, b, "k", "quick")
+	})
+}
+
+// The lease is renewed: the load lasts until a lease that is not would long be over.
+func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
+		const lease = time.Second
+		cfg := cache.Config[string]{LeaseTTL: lease, LoadTimeout: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		slow := func(cx) { // the nodes' clock says when the lease would have ended
+			client, end := harness.Client(t, s, 0), time.Time{}
+			harness.Eventually(t, "a lease to be over", func() bool {
+				now := client.Time(t.Context()).Val()
+				if end.IsZero() {
+					end = now.Add(3 * lease / 2)
+				}
+				return now.After(end)
+			})
+		}
+		one := fetching(t.Context(), a, "one", func(ctx cx) (string, error) { slow(ctx); return "v", nil })
+		began := time.Now()
+		_, err := a.FetchMany(t.Context(), keysUpTo(20), func(ctx cx, keys []string) (map[string]string, error) {
+			slow(ctx)
+			found := map[string]string{}
+			for _, key := range keys {
+				found[key] = "v"
+			}
+			return found, nil
+		})
+		must(t, err)
+		soon(t, "it is loaded", one)
+		got, err := b.GetMany(t.Context(), append(keysUpTo(20), "one")...)
+		must(t, err)
+		if len(got) != 21 {
+			harness.Missed(t, began, "%d of 21 were stored; %+v", len(got), a.Stats())
+		}
+	})
+}
+
+// A load that looks at no context costs its callers LoadTimeout, and nobody anything after that.
+func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		c := newCache(t, s, cache.Config[string]{LoadTimeout: 300 * time.Millisecond})
+		returned := make(chan struct{})
+		defer close(returned)
+		hang := func(cx) (string, error) { <-returned; return "late", nil }
+		_, err := c.Fetch(t.Context(), "k", hang)
+		if !errors.Is(err, context.DeadlineExceeded) || t.Context().Err() != nil {
+			t.Errorf("its caller got %v", err)
+		}
+		if v, err := c.Fetch(t.Context(), "k", fixed("next")); v != "next" || err != nil {
+			t.Errorf("the next load: %q, %v", v, err)
+		}
+		_, err = c.FetchMany(t.Context(), []string{"j"}, func(cx, []string) (map[string]string, error) { <-returned; return nil, nil })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller of many got %v", err)
+		}
+		waits := fetching(t.Context(), c, "i", hang)
+		eventually(t, "it hangs", func() bool { return c.Stats().Loads == 4 })
+		must(t, c.Close(t.Context()))
+		soon(t, "the last leaves", waits)
+	})
+}
+
+func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		cfg := cache.Config[string]{LoadTimeout: time.Hour, LeaseTTL: time.Hour}
+		cl := open(t, s)
+		c := newOn(t, cl, cfg)
+		cfg.Prefix = "other:"
+		other := newOn(t, cl, cfg)
+		many := func(ctx cx, key string) error {
+			_, err := c.FetchMany(ctx, []string{"free", key}, func(cx, []string) (map[string]string, error) { return nil, nil })
+			return err
+		}
+		for name, again := range map[string]func(ctx cx) error{
+			"itself": func(ctx cx) error { _, err := c.Fetch(ctx, "k", fixed("v")); return err },
+			"many":   func(ctx cx) error { return many(ctx, "k") },
+			"around": func(ctx cx) error {
+				_, err := other.Fetch(ctx, "j", func(ctx cx) (string, error) { return c.Fetch(ctx, "k", fixed("v")) })
+				return err
+			},
+		} {
+			_, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) { return "", again(ctx) })
+			if !errors.Is(err, cache.ErrReentrant) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_, err := c.FetchMany(t.Context(), []string{"j", "k"}, func(ctx cx, _ []string) (map[string]string, error) {
+			v, err := c.Fetch(ctx, "k", fixed("v"))
+			return map[string]string{"j": v, "k": v}, err
+		})
+		if !errors.Is(err, cache.ErrReentrant) {
+			t.Errorf("one of many: %v", err)
+		}
+		// Another key, and the same of another cache, are nothing of the kind.
+		if v, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
+			v, err := other.Fetch(ctx, "k", fixed("v"))
+			w, err2 := c.Fetch(ctx, "other", fixed("w"))
+			return v + w, errors.Join(err, err2)
+		}); v != "vw" || err != nil {
+			t.Errorf("others: %q, %v", v, err)
+		}
 	})
 }
 

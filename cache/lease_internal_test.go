@@ -77,6 +77,30 @@ func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
 	})
 }
 
+func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
+		a, b := attempts(s), attempts(s)
+		b.key = "j"
+		r := &renewal[string]{s: s, all: map[string]mandate[string]{}}
+		for _, own := range []*attempt[string]{a, b} {
+			l, err := own.ask(t.Context())
+			must(t, err)
+			must(t, client.PExpire(t.Context(), s.leaseName(own.key), 30*time.Second).Err())
+			r.add(mandate[string]{own, l})
+		}
+		must(t, client.HSet(t.Context(), s.leaseName("k"), "by", "another").Err())
+		r.renew(t.Context())
+		if ttl := client.PTTL(t.Context(), s.leaseName("k")).Val(); ttl > 30*time.Second {
+			t.Errorf("the lease of another lasts for %v", ttl)
+		}
+		if ttl := client.PTTL(t.Context(), s.leaseName("j")).Val(); ttl <= 30*time.Second {
+			t.Errorf("its own lease lasts for %v", ttl)
+		}
+	})
+}
+
 // The fill waits for a connection, and is sent to a node that was lost and found meanwhile, and was not told of a deletion.
 func TestAFillThatWaitedThroughAnOutageIsNotServed(t *testing.T) {
 	t.Parallel()
