@@ -46,6 +46,7 @@ func (u *upper) UnmarshalText(text []byte) error {
 }
 
 func TestTheDefaultCodecChangesNothing(t *testing.T) {
+	t.Parallel()
 	same(t, "")
 	same(t, "a\xff\x00\"\\")
 	same(t, id("\xff"))

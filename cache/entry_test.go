@@ -8,6 +8,7 @@ import (
 )
 
 func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
+	t.Parallel()
 	e, ok := parseEntry("w 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
 	want := entry{stamp: 1764039000123456, soft: time.Second, hard: 2 * time.Second, delta: 30 * time.Millisecond,
 		run: "abc", tagged: true, data: "one\ntwo"}
@@ -17,6 +18,7 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
+	t.Parallel()
 	if e, ok := parseEntry("n 922337203685477579 9223372036854 0 0 - 0\n"); !ok || e.soft != 9223372036854*time.Millisecond {
 		t.Errorf("the largest numbers are read as %+v, %v", e, ok)
 	}
@@ -43,6 +45,7 @@ func FuzzParseEntry(f *testing.F) {
 }
 
 func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
+	t.Parallel()
 	e := entry{stamp: 1e6, hard: 10 * time.Second}
 	for _, tc := range []struct {
 		at           time.Duration
@@ -68,6 +71,7 @@ func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
 }
 
 func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
+	t.Parallel()
 	names := []string{"10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379", "10.0.0.4:6379", "10.0.0.5:6379"}
 	all, fewer := newPlacement(names), newPlacement(names[:4])
 	const keys = 20000
@@ -98,6 +102,7 @@ func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
 }
 
 func TestPlacementDoesNotDependOnTheOrderOfNodes(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c", "d", "e"}
 	shuffled := append([]string(nil), names...)
 	rand.Shuffle(len(names), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })

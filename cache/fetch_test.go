@@ -23,7 +23,9 @@ func context_(t *testing.T) (context.Context, context.CancelFunc) {
 }
 
 func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		var caches []*cache.Cache[string]
 		for range 4 {
 			caches = append(caches, newCache(t, s, cache.Config[string]{}))
@@ -54,17 +56,19 @@ func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
 
 // Somebody else's load is heard of, not found by looking again: the timer behind it is set to a minute.
 func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		g := newGate()
 		first := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		second := fetching(t.Context(), b, "k", fixed("its own"))
-		eventually(t, "the other waits", func() bool { return b.Stats().Waits > 0 })
+		harness.Eventually(t, "the other waits", func() bool { return b.Stats().Waits > 0 })
 		g.give <- "v"
 		for _, ch := range []<-chan fetched{first, second} {
-			if got := soon(t, "both are served", ch); got.v != "v" || got.err != nil {
+			if got := harness.Receive(t, "both are served", ch); got.v != "v" || got.err != nil {
 				t.Errorf("fetched %+v", got)
 			}
 		}
@@ -72,7 +76,9 @@ func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
 }
 
 func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for _, end := range []struct {
 			name string
@@ -84,11 +90,11 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 		} {
 			g := newGate()
 			first := fetching(t.Context(), a, "k", g.load)
-			soon(t, "the load began", g.began)
+			harness.Receive(t, "the load began", g.began)
 			must(t, end.do())
 			g.give <- "old"
 			// Who asked before may be given what was loaded then.
-			if got := soon(t, "it is served", first); got.v != "old" || got.err != nil {
+			if got := harness.Receive(t, "it is served", first); got.v != "old" || got.err != nil {
 				t.Errorf("%s: fetched %+v", end.name, got)
 			}
 			gives(t, b, "k", end.then)
@@ -102,20 +108,22 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 
 // Caches on one Cluster must not take each other's leases, nor bring each other's deleted tags back.
 func TestCachesOfOneClusterAreToldApart(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cl := open(t, s)
 		a, b := newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
 		before, after := newGate(), newGate()
 		first := fetching(t.Context(), a, "k", before.load)
-		soon(t, "a loads", before.began)
+		harness.Receive(t, "a loads", before.began)
 		must(t, a.Delete(t.Context(), "k"))
 		second := fetching(t.Context(), b, "k", after.load)
-		soon(t, "b loads", after.began)
+		harness.Receive(t, "b loads", after.began)
 		before.give <- "old"
-		soon(t, "a is served", first)
+		harness.Receive(t, "a is served", first)
 		gives(t, b, "k", "")
 		after.give <- "new"
-		soon(t, "b is served", second)
+		harness.Receive(t, "b is served", second)
 		gives(t, b, "k", "new")
 
 		a, b = newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
@@ -128,18 +136,20 @@ func TestCachesOfOneClusterAreToldApart(t *testing.T) {
 
 // A caller who joins a load that began before a deletion must not be given what it gives.
 func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		first := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		must(t, b.Delete(t.Context(), "k"))
 		misses := a.Stats().Misses
 		late := fetching(t.Context(), a, "k", fixed("new"))
-		eventually(t, "the late one missed", func() bool { return a.Stats().Misses > misses })
+		harness.Eventually(t, "the late one missed", func() bool { return a.Stats().Misses > misses })
 		g.give <- "old"
-		soon(t, "the first is served", first)
-		if got := soon(t, "the late one is served", late); got.v != "new" || got.err != nil {
+		harness.Receive(t, "the first is served", first)
+		if got := harness.Receive(t, "the late one is served", late); got.v != "new" || got.err != nil {
 			t.Errorf("who asked after the deletion fetched %+v", got)
 		}
 	})
@@ -148,7 +158,9 @@ func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 // The heart of it, with a cache as one writes it by hand beside it: values only grow in the source, each change is
 // followed by a deletion, and after that nobody may see less.
 func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		const workers = 4
 		rounds := 1000
 		if _, slow := s.(*embedded.Nodes); slow {
@@ -217,7 +229,9 @@ func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
 // The interleaving that the rounds above look for, made to happen: the load has read its source, and is told to go on when
 // the value was deleted.
 func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
 		client := harness.Client(t, s, 0)
 		read, deleted := make(chan struct{}), make(chan struct{})
@@ -250,33 +264,37 @@ func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
 }
 
 func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))
 		g := newGate()
 		first := fetching(ctx, c, "k", g.load)
-		loading := soon(t, "the load began", g.began)
+		loading := harness.Receive(t, "the load began", g.began)
 		if loading.Value(key{}) != "kept" {
 			t.Error("the load's context lost its values")
 		}
 		second := fetching(t.Context(), c, "k", fixed("its own"))
 		cancel()
-		if got := soon(t, "the first gives up", first); !errors.Is(got.err, context.Canceled) {
+		if got := harness.Receive(t, "the first gives up", first); !errors.Is(got.err, context.Canceled) {
 			t.Errorf("the first got %+v", got)
 		}
 		if loading.Err() != nil {
 			t.Error("the load ended with its first caller")
 		}
 		g.give <- "v"
-		if got := soon(t, "the second is served", second); got.v != "v" || got.err != nil {
+		if got := harness.Receive(t, "the second is served", second); got.v != "v" || got.err != nil {
 			t.Errorf("the second got %+v", got)
 		}
 	})
 }
 
 func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute})
 		boom := errors.New("boom")
 		for name, load := range map[string]cache.Loader[string]{
@@ -308,16 +326,17 @@ func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
 func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		slow := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		must(t, harness.Client(t, s, 0).Del(t.Context(), "cache:l:{k}").Err())
 		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil {
 			t.Errorf("the other process got %q, %v", v, err)
 		}
 		g.give <- "slow"
-		if got := soon(t, "the slow one is served", slow); got.v != "slow" || got.err != nil {
+		if got := harness.Receive(t, "the slow one is served", slow); got.v != "slow" || got.err != nil {
 			t.Errorf("got %+v", got)
 		}
 		gives(t, b, "k", "quick")
@@ -328,6 +347,7 @@ func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
 func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		const lease = time.Second
 		cfg := cache.Config[string]{LeaseTTL: lease, LoadTimeout: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
@@ -352,7 +372,7 @@ func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
 			return found, nil
 		})
 		must(t, err)
-		soon(t, "it is loaded", one)
+		harness.Receive(t, "it is loaded", one)
 		got, err := b.GetMany(t.Context(), append(keysUpTo(20), "one")...)
 		must(t, err)
 		if len(got) != 21 {
@@ -365,6 +385,7 @@ func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
 func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{LoadTimeout: 300 * time.Millisecond})
 		returned := make(chan struct{})
 		defer close(returned)
@@ -381,15 +402,16 @@ func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
 			t.Errorf("the caller of many got %v", err)
 		}
 		waits := fetching(t.Context(), c, "i", hang)
-		eventually(t, "it hangs", func() bool { return c.Stats().Loads == 4 })
+		harness.Eventually(t, "it hangs", func() bool { return c.Stats().Loads == 4 })
 		must(t, c.Close(t.Context()))
-		soon(t, "the last leaves", waits)
+		harness.Receive(t, "the last leaves", waits)
 	})
 }
 
 func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LoadTimeout: time.Hour, LeaseTTL: time.Hour}
 		cl := open(t, s)
 		c := newOn(t, cl, cfg)
@@ -431,7 +453,9 @@ func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
 }
 
 func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		client := harness.Client(t, s, 0)
@@ -441,7 +465,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 		if v != "v" || err != nil {
 			t.Errorf("fetched %q, %v", v, err)
 		}
-		got := soon(t, "the next loads at once", fetching(t.Context(), b, "k", fixed("w")))
+		got := harness.Receive(t, "the next loads at once", fetching(t.Context(), b, "k", fixed("w")))
 		if got.v != "w" || got.err != nil || b.Stats().Waits > 0 {
 			t.Errorf("then %+v, %+v", got, b.Stats())
 		}
@@ -449,6 +473,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 }
 
 func TestAValueTooLargeToStoreIsServed(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
 	for range 2 {
 		if v, err := c.Fetch(t.Context(), "k", fixed("large")); v != "large" || err != nil {
@@ -461,12 +486,13 @@ func TestAValueTooLargeToStoreIsServed(t *testing.T) {
 }
 
 func TestCloseEndsALoad(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	g := newGate()
 	got := fetching(t.Context(), c, "k", g.load)
-	soon(t, "the load began", g.began)
+	harness.Receive(t, "the load began", g.began)
 	closes(t, c.Close)
-	if r := soon(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
+	if r := harness.Receive(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
 		t.Errorf("got %+v", r)
 	}
 }

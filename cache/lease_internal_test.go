@@ -37,7 +37,9 @@ func attempts(s *Cache[string]) *attempt[string] {
 // The first question failed, so it is asked again. Then comes a deletion, and then the first question after all, which was
 // only late: the load began before the deletion.
 func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
 		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
 		a := attempts(s)
 		first := a.nonce
@@ -62,7 +64,9 @@ func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
 
 // It was only the answer that was lost: who asks again need not wait for himself.
 func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
 		s := open(t, nodes, 3*time.Second)
 		a := attempts(s)
 		_, err := a.ask(t.Context())
@@ -80,6 +84,7 @@ func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
 func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
 		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
 		a, b := attempts(s), attempts(s)
 		b.key = "j"

@@ -18,6 +18,7 @@ import (
 func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{TTL: time.Hour, LoadTimeout: time.Minute, Near: &cache.Near{}}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		must(t, a.MarkStale(t.Context(), "none"))
@@ -26,20 +27,18 @@ func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
 		must(t, a.MarkStale(t.Context(), "k"))
 		gives(t, b, "k", "old")
 		g := newGate()
-		eventually(t, "it is loaded again", func() bool {
-			for _, c := range []*cache.Cache[string]{a, b} {
-				if v, err := c.Fetch(t.Context(), "k", g.load); v != "old" || err != nil {
-					t.Fatalf("fetched %q, %v", v, err)
-				}
+		harness.Eventually(t, "it is loaded again", func() bool {
+			if v, err := a.Fetch(t.Context(), "k", g.load); v != "old" || err != nil {
+				t.Fatalf("fetched %q, %v", v, err)
 			}
 			return len(g.began) > 0
 		})
 		// Marked again, what is being loaded may be old itself.
 		must(t, b.MarkStale(t.Context(), "k"))
 		g.give <- "too old"
-		eventually(t, "it is refused", func() bool { return a.Stats().Refused+b.Stats().Refused == 1 })
+		harness.Eventually(t, "it is refused", func() bool { return a.Stats().Refused == 1 })
 		gives(t, a, "k", "old")
-		eventually(t, "it is new", func() bool {
+		harness.Eventually(t, "it is new", func() bool {
 			v, err := a.Fetch(t.Context(), "k", fixed("new"))
 			must(t, err)
 			return v == "new"
@@ -53,6 +52,7 @@ func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
 func TestALoadDecidesOnTTLAndTags(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{TTL: time.Hour}), newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		client := harness.Client(t, s, 0)
 		decides := func(during func(cx) error, opts ...cache.Option) cache.Loader[string] {
@@ -123,11 +123,11 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 	for i := range 50 {
 		must(t, c.Set(t.Context(), fmt.Sprint("k", i), strings.Repeat("v", 10<<10)))
 	}
-	eventually(t, "memory keeps some", func() bool { return kept() > 0 })
+	harness.Eventually(t, "memory keeps some", func() bool { return kept() > 0 })
 	for range 10 {
 		kept()
 	}
-	eventually(t, "memory keeps no more than fit", func() bool { return kept() <= 10 })
+	harness.Eventually(t, "memory keeps no more than fit", func() bool { return kept() <= 10 })
 }
 
 // What can not be encoded is served, counted and said.
@@ -175,6 +175,7 @@ func second[T any](_ T, err error) error { return err }
 func TestAnEntryOfAnOlderFormatIsAMiss(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		client := harness.Client(t, s, 0)
 		must(t, c.Set(t.Context(), "k", "new"))

@@ -18,7 +18,7 @@ const (
 	maxBatch = 512
 	maxWords = 8192
 	// One batch of yielding commands, for which urgent ones may have to wait.
-	maxYieldBatch = 128
+	maxYieldBatch = 256
 	maxYieldWords = 1024
 )
 
