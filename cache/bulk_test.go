@@ -75,7 +75,6 @@ func TestADeleteManyWhoseCallerLeavesIsDoneToTheEnd(t *testing.T) {
 
 // A lock is held through everything that moves many keys or bytes over the same Cluster.
 func TestALockOutlivesBulkWork(t *testing.T) {
-	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{})
 	cl := openWith(t, s, 500*time.Millisecond)
 	locker, err := lock.New(cl, lock.Config{TTL: 2 * time.Second})

@@ -22,10 +22,9 @@ func impatient(t testing.TB, s harness.Set) *cluster.Cluster {
 
 func openWith(t testing.TB, s harness.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
+	began := time.Now()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	harness.CloseAtEnd(t, c)
 	return c
 }
