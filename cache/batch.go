@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,7 +14,7 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// GetMany returns what Get would give of each key, where that is a value, with one question to each node. What it found is
+// GetMany returns what Get would give of each key, where that is a value, in questions of many keys to each node. What it found is
 // returned also with an error, which says which nodes could not be asked.
 func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, error) {
 	found := make(map[string]V, len(keys))
@@ -106,7 +107,7 @@ func (s *Cache[V]) readRound(ctx context.Context, keys []string, todo []int, all
 	return left, failed
 }
 
-// readShare reads the entries of a share of the keys on n.
+// readShare reads the entries of a share of the keys on n, a piece at a time.
 func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share []int, all []held[V]) error {
 	if n.Sharded() { // its servers each have their own keys
 		for _, i := range share {
@@ -118,6 +119,38 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 		}
 		return nil
 	}
+	largest := 0
+	for piece := firstPiece; len(share) > 0; {
+		some := share[:min(piece, len(share))]
+		size, err := s.readPiece(ctx, n, keys, some, all)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		largest, share = max(largest, size), share[len(some):]
+		piece = nextPiece(piece, largest)
+	}
+	return nil
+}
+
+// A node does nothing else while it does a piece of a batch, so that has to be a small part of the time it has to answer.
+const (
+	maxPiece      = 256     // keys
+	firstPiece    = 64      // keys to read, when nothing is known of the size of entries
+	pieceBytes    = 1 << 20 // to read, by the largest entry so far
+	droppedAtOnce = 2       // pieces that are dropped on their way to one node
+	askedAtOnce   = 128     // keys of a FetchMany
+)
+
+// nextPiece is how many keys to read at once after a piece, twice as many if entries are not so large.
+func nextPiece(piece, largest int) int {
+	return max(1, min(2*piece, maxPiece, pieceBytes/max(largest, 1)))
+}
+
+// readPiece reads a piece of a share, and returns the size of the largest entry.
+func (s *Cache[V]) readPiece(ctx context.Context, n *node, keys []string, share []int, all []held[V]) (largest int, _ error) {
 	var tickets []ticket
 	if s.near != nil {
 		for _, i := range share {
@@ -127,24 +160,25 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 	scripted := s.tagged.Load()
 	list, err := s.listAt(ctx, n, keys, share, scripted)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	at := n.sight()
 	for j, i := range share {
 		text, there, err := n.text(list[j], nil)
 		if err != nil {
-			return err
+			return 0, err
 		}
+		largest = max(largest, len(text))
 		s.judge(at, text, there, &all[i])
 		if all[i].entry.tagged && !scripted {
 			s.tagged.Store(true)
-			return s.readShare(ctx, n, keys, share, all)
+			return s.readPiece(ctx, n, keys, share, all)
 		}
 		if tickets != nil {
 			s.bring(keys[i], tickets[j], &all[i])
 		}
 	}
-	return nil
+	return largest, nil
 }
 
 // judge is decode for what may not be there.
@@ -195,17 +229,18 @@ func (n *node) list(reply any, err error) ([]any, error) {
 	return list, err
 }
 
-// DeleteMany is Delete for each key, with one question to each node.
+// DeleteMany is Delete for each key, in questions of many keys to each node, which leave it time for others. They are
+// asked to the end also if ctx ends before.
 func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
-	shares, standing := map[*node][]string{}, map[*node][]string{}
+	shares := make([]share, len(s.nodes))
 	for _, key := range keys {
 		if err := s.check(ctx, key); err != nil {
 			return err
 		}
 		owner, second := s.place.of(key)
-		shares[s.nodes[owner]] = append(shares[s.nodes[owner]], key)
+		shares[owner].owned = append(shares[owner].owned, key)
 		if second >= 0 {
-			standing[s.nodes[second]] = append(standing[s.nodes[second]], key)
+			shares[second].standing = append(shares[second].standing, key)
 		}
 	}
 	if len(keys) == 0 {
@@ -217,9 +252,21 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 		}
 	}()
 	p := newPost("delete", keys[0])
-	s.dropAll(p, shares, false)
-	s.dropAll(p, standing, true)
-	return s.settle(ctx, p, func() bool {
+	begun := s.spawn(func() {
+		defer p.close()
+		var wg sync.WaitGroup
+		for i, sh := range shares {
+			wg.Go(func() {
+				s.dropAll(p, s.nodes[i], sh.owned, false)
+				s.dropAll(p, s.nodes[i], sh.standing, true)
+			})
+		}
+		wg.Wait()
+	})
+	if !begun {
+		return ErrClosed
+	}
+	return s.await(ctx, p, func() bool {
 		for _, key := range keys {
 			owner, second := s.place.of(key)
 			if !p.took(s.nodes[owner]) && (second < 0 || !p.took(s.nodes[second])) {
@@ -231,15 +278,19 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 	})
 }
 
-func (s *Cache[V]) dropAll(p *post, shares map[*node][]string, standsIn bool) {
-	for n, share := range shares {
-		if !n.Sharded() {
-			p.drop(n, s.dropping(share...), s.debtUntil(standsIn))
-			continue
-		}
-		for _, key := range share {
-			p.drop(n, s.dropping(key), s.debtUntil(standsIn))
-		}
+// share is the keys that one node owns of many, and those for which it stands in.
+type share struct{ owned, standing []string }
+
+// dropAll has n drop the keys, a piece after the other, a few of which are under way at a time.
+func (s *Cache[V]) dropAll(p *post, n *node, keys []string, standsIn bool) {
+	size, atOnce := maxPiece/2, droppedAtOnce // each key has two names
+	if n.Sharded() {                          // its servers each have their own keys
+		size, atOnce = 1, askedAtOnce
+	}
+	slots := make(chan struct{}, atOnce)
+	for piece := range slices.Chunk(keys, size) {
+		slots <- struct{}{}
+		p.dropThen(n, s.dropping(piece...), s.debtUntil(standsIn), func() { <-slots })
 	}
 }
 
@@ -260,6 +311,9 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	asked := map[string]bool{}
 	for i, key := range keys {
 		if !s.takeOne(key, &all[i], b.values) && !asked[key] {
+			if err := s.reentrant(ctx, key); err != nil {
+				return nil, err
+			}
 			asked[key] = true
 			missing = append(missing, lack{key, all[i].entry.stamp})
 		}
@@ -295,6 +349,7 @@ type batch[V any] struct {
 	mu     sync.Mutex
 	values map[string]V
 	errs   []error
+	leases *renewal[V]
 }
 
 func (b *batch[V]) got(key string, v V, err error) {
@@ -311,6 +366,8 @@ func (b *batch[V]) got(key string, v V, err error) {
 // fetch loads together what it gets leases for, and only then waits for what others load, so that no two calls wait for
 // each other.
 func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
+	b.leases = b.s.newRenewal(ctx)
+	defer b.leases.stop()
 	var mu sync.Mutex
 	mine, others := map[string]mandate[V]{}, []lack(nil)
 	each(missing, func(m lack) {
@@ -321,6 +378,7 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 		switch {
 		case err == nil && l.given:
 			mine[m.key] = mandate[V]{a, l}
+			b.leases.add(mine[m.key])
 		case err == nil && l.held.served():
 			v, _, err := l.held.take(&b.s.count)
 			b.got(m.key, v, err)
@@ -352,7 +410,13 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 	for key := range mine {
 		keys = append(keys, key)
 	}
-	found, took, err := loaded(ctx, b.s, func(ctx context.Context) (map[string]V, error) {
+	decide := func(key string) *decided {
+		if m, ok := mine[key]; ok {
+			return &m.a.late
+		}
+		return nil
+	}
+	found, took, err := loaded(within(ctx, b.s, decide), b.s, func(ctx context.Context) (map[string]V, error) {
 		return b.load(ctx, slices.Clone(keys)) // it may change them
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -362,6 +426,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
 	}
 	each(keys, func(key string) {
 		m := mine[key]
+		defer b.leases.remove(key)
 		v, verr := pick(found, key, err)
 		if verr != nil && !errors.Is(verr, ErrNotFound) {
 			if r := m.a.giveUp(ctx, m.l.node, v, verr, func() moment { return 0 }); r.err == nil {
@@ -383,15 +448,18 @@ func pick[V any](found map[string]V, key string, err error) (V, error) {
 	return v, err
 }
 
-// each runs fn for all at once, so that what they send shares the way. The last needs no goroutine of its own.
+// each runs fn for all, many at once, so that what they send shares the way, but not so many that others wait for long.
 func each[T any](all []T, fn func(T)) {
-	var wg sync.WaitGroup
-	for i, one := range all {
-		if i == len(all)-1 {
-			fn(one)
-		} else {
-			wg.Go(func() { fn(one) })
+	var next atomic.Int64
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+			fn(all[i])
 		}
 	}
+	var wg sync.WaitGroup
+	for range min(len(all), askedAtOnce) - 1 {
+		wg.Go(work)
+	}
+	work()
 	wg.Wait()
 }

@@ -21,7 +21,9 @@ func keysUpTo(n int) (keys []string) {
 }
 
 func TestBatchesAskEachNodeOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		keys := keysUpTo(100)
 		for _, key := range keys[:50] {
@@ -47,7 +49,9 @@ func TestBatchesAskEachNodeOnce(t *testing.T) {
 }
 
 func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute, NegativeTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		keys := keysUpTo(20)
@@ -76,7 +80,7 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 			}()
 		}
 		for range cap(done) {
-			if err := soon(t, "all are served", done); err != nil {
+			if err := harness.Receive(t, "all are served", done); err != nil {
 				t.Error(err)
 			}
 		}
@@ -95,7 +99,9 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 }
 
 func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		got, err := c.FetchMany(t.Context(), []string{"a", "b"}, func(_ context.Context, keys []string) (map[string]string, error) {
 			clear(keys)
@@ -108,7 +114,9 @@ func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
 }
 
 func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for i := range 30 {
 			tags := []string{"all", fmt.Sprint("mod ", i%3)}
@@ -143,13 +151,15 @@ func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
 }
 
 func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for round := range 2 { // in the second the tag has been used again meanwhile
 			key := fmt.Sprint(round)
 			g := newGate()
 			first := fetching(t.Context(), a, key, g.load, cache.Tags("tag"))
-			soon(t, "the load began", g.began)
+			harness.Receive(t, "the load began", g.began)
 			must(t, b.DeleteTag(t.Context(), "tag"))
 			if round == 1 {
 				must(t, b.Set(t.Context(), "other", "v", cache.Tags("tag")))
@@ -158,7 +168,7 @@ func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
 				}
 			}
 			g.give <- "old"
-			soon(t, "it is served", first)
+			harness.Receive(t, "it is served", first)
 			gives(t, b, key, "")
 		}
 		if n := a.Stats().Refused; n != 2 {
@@ -169,7 +179,9 @@ func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
 
 // A tag whose version was lost takes its entries with it.
 func TestALostTagIsADeletedTag(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		must(t, c.Set(t.Context(), "k", "v", cache.Tags("tag")))
 		client := harness.Client(t, s, 0)

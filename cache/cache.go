@@ -35,6 +35,7 @@ type Cache[V any] struct {
 	closed  bool
 	wg      sync.WaitGroup // loads and waits
 
+	disclaim   func()   // of its Prefix
 	refreshing sync.Map // keys that are loaded in the background
 }
 
@@ -51,9 +52,13 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 		s.nodes = append(s.nodes, &node{Node: n, slack: c.Config().NodeTimeout, lanes: make(chan struct{}, lanes)})
 	}
 	s.place = newPlacement(names)
+	if err := s.claim(); err != nil {
+		return nil, err
+	}
 	s.life, s.cancel = context.WithCancel(context.Background())
 	var err error
 	if s.near, err = newNear[V](cfg.Near, s.nodes); err != nil {
+		s.disclaim()
 		return nil, err
 	}
 	s.wait = c.Subscribe(s.life, ears[V]{s}, s.channels()...)
@@ -61,8 +66,8 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	return s, nil
 }
 
-// Close ends the contexts of loads, and waits for them. It may be called again; every call waits. ctx bounds only the
-// waiting.
+// Close ends the contexts of loads, and waits for them, but for none longer than its Config.LoadTimeout lasts. It may be
+// called again; every call waits. ctx bounds only the waiting.
 func (s *Cache[V]) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -75,6 +80,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 		s.wait()
 		s.near.close()
 		s.unwatch()
+		s.disclaim()
 	}()
 	select {
 	case <-done:
@@ -114,6 +120,17 @@ func (s *Cache[V]) entryName(key string) string { return braced(s.cfg.Prefix, "v
 func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l", key) }
 func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
 func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
+
+// deletionPrefix comes before a tag in the name of what remembers its deletion.
+func (s *Cache[V]) deletionPrefix() string { return s.cfg.Prefix + "d:" }
+
+// deletions names the count of deletions of tags on n, or is "" where there are none: on a Redis Cluster.
+func (s *Cache[V]) deletions(n *node) string {
+	if n.Sharded() {
+		return ""
+	}
+	return s.cfg.Prefix + "d"
+}
 
 // braced has key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
 // letter tell the two forms apart.
@@ -324,7 +341,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	}
 	run, _ := s.nodes[taker].limits()
 	p := newPost("set", key)
-	p.store(s.nodes[taker], s.storing(key, run, req, taker == second, "v", data, 0, s.nonce(), false), s.dropping(key))
+	p.store(s.nodes[taker], s.storing(key, run, req, taker == second, kindValue, data, 0, s.nonce(), false), s.dropping(key))
 	if other >= 0 {
 		p.drop(s.nodes[other], s.dropping(key), s.debtUntil(other == second))
 	}
@@ -359,7 +376,7 @@ func (s *Cache[V]) dropping(keys ...string) command {
 func (s *Cache[V]) storing(key, run string, req request, standsIn bool, kind string, data []byte, delta time.Duration, nonce string, fill bool) command {
 	hard, soft := jitter(req.ttl), req.soft
 	keep := hard + s.cfg.StaleFor
-	if kind == "n" {
+	if kind == kindNone {
 		hard, soft = jitter(s.cfg.NegativeTTL), 0
 		keep = hard
 	}
@@ -367,11 +384,8 @@ func (s *Cache[V]) storing(key, run string, req request, standsIn bool, kind str
 		hard, keep = min(hard, standInTTL), min(keep, standInTTL)
 	}
 	args := []any{nonce, flag(fill), kind, soft.Milliseconds(), hard.Milliseconds(), delta.Milliseconds(), run,
-		keep.Milliseconds(), s.drops(), data, s.tagPrefix(), s.cfg.lifetime().Milliseconds()}
-	if !fill {
-		args = appendTags(args, req.tags)
-	}
-	return command{storeScript, s.names(key), args, len(data)}
+		keep.Milliseconds(), s.drops(), data, s.tagPrefix(), s.cfg.lifetime().Milliseconds(), s.deletionPrefix()}
+	return command{storeScript, s.names(key), appendTags(args, req.tags), len(data)}
 }
 
 // jitter spreads a TTL by 10 % to either side, but not below a millisecond.
@@ -410,18 +424,41 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
 }
 
+// MarkStale is Delete for a value that is still good to have: it is served on until its TTL ends, and one caller of the fleet
+// that fetches it has it loaded again in the background. A load that is under way is not stored, as after Delete, and the
+// errors are those of Delete. A key without a value stays without.
+func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	defer s.near.drop(key)
+	owner, second := s.place.of(key)
+	p := newPost("mark stale", key)
+	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
+	p.drop(s.nodes[owner], cmd, s.debtUntil(false))
+	if second >= 0 {
+		p.drop(s.nodes[second], cmd, s.debtUntil(true))
+	}
+	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+}
+
 // debtUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is stored
 // when a lease that stands now is about to end.
 func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
 	if standsIn {
-		return time.Now().Add(s.cfg.LeaseTTL + standInTTL)
+		return time.Now().Add(s.cfg.longestLease() + standInTTL)
 	}
-	return time.Now().Add(s.cfg.LeaseTTL + s.cfg.lifetime())
+	return time.Now().Add(s.cfg.longestLease() + s.cfg.lifetime())
 }
 
-// settle waits for the answers of p and judges them.
+// settle ends p, and awaits it.
 func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
 	p.close()
+	return s.await(ctx, p, enough)
+}
+
+// await waits for the answers of p, and judges them.
+func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():

@@ -15,7 +15,9 @@ import (
 )
 
 func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for _, key := range []string{"plain", "with {a} tag", "a}b", "{}", strings.Repeat("k", 4096), "\x00\n", "}", "}b", "{", ":{b"} {
 			gives(t, b, key, "")
@@ -33,6 +35,7 @@ func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
 }
 
 func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
+	t.Parallel()
 	s := harness.Embedded(t, 1)
 	c := newCache(t, s, cache.Config[string]{})
 	must(t, c.Set(t.Context(), "a", "plain"))
@@ -81,7 +84,9 @@ func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
 }
 
 func TestValuesOfAnySizeComeBack(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newOf(t, s, cache.Config[[]byte]{MaxValue: 1 << 20})
 		for _, size := range []int{0, 1, 16 << 10, 700 << 10} {
 			want := []byte(strings.Repeat("\n", size))
@@ -90,7 +95,7 @@ func TestValuesOfAnySizeComeBack(t *testing.T) {
 				t.Fatalf("%d bytes came back as %d, %v, %v", size, len(v), ok, err)
 			}
 		}
-		if err := c.Set(t.Context(), "k", make([]byte, 1<<20)); !errors.Is(err, cache.ErrTooLarge) { // base64 makes it more
+		if err := c.Set(t.Context(), "k", make([]byte, 1<<20+1)); !errors.Is(err, cache.ErrTooLarge) {
 			t.Errorf("too large a value: %v", err)
 		}
 		if v, ok, err := c.Get(t.Context(), "k"); len(v) != 700<<10 || !ok || err != nil {
@@ -100,7 +105,9 @@ func TestValuesOfAnySizeComeBack(t *testing.T) {
 }
 
 func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newOf(t, s, cache.Config[int]{})
 		text := newCache(t, s, cache.Config[string]{})
 		must(t, text.Set(t.Context(), "k", "no number"))
@@ -111,7 +118,7 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 		if v != 7 || err != nil {
 			t.Errorf("fetched %v, %v", v, err)
 		}
-		for _, junk := range []string{"", "junk", "v 1 2 3\n", "v 1 2 3 4 - 9\n", "\n\n", "v 99999999999999999999 0 1 0 - 0\nx"} {
+		for _, junk := range []string{"", "junk", "w 1 2 3\n", "w 1 2 3 4 - 9\n", "\n\n", "w 99999999999999999999 0 1 0 - 0\nx"} {
 			must(t, harness.Client(t, s, 0).Set(t.Context(), "cache:v:{j}", junk, time.Minute).Err())
 			if _, ok, err := c.Get(t.Context(), "j"); ok || err != nil {
 				t.Errorf("junk %q: %v, %v", junk, ok, err)
@@ -128,14 +135,16 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 
 // What the nodes' scripts take for an entry, but Go does not, must not be asked for for ever.
 func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		client := harness.Client(t, s, 0)
-		for name, start := range map[string]string{"kind": "x ", "stamp": "v 999999"} {
+		for name, start := range map[string]string{"kind": "x ", "stamp": "w 999999"} {
 			must(t, c.Set(t.Context(), name, "old"))
 			text := client.Get(t.Context(), "cache:v:{"+name+"}").Val()
 			must(t, client.Set(t.Context(), "cache:v:{"+name+"}", start+text[2:], time.Minute).Err())
-			if got := soon(t, name+": it is loaded", fetching(t.Context(), c, name, fixed("new"))); got.v != "new" || got.err != nil {
+			if got := harness.Receive(t, name+": it is loaded", fetching(t.Context(), c, name, fixed("new"))); got.v != "new" || got.err != nil {
 				t.Errorf("%s: fetched %+v", name, got)
 			}
 		}
@@ -162,7 +171,9 @@ func (v *shy) UnmarshalText(data []byte) error {
 
 // It may run on a goroutine of the Cache, where nobody could catch it.
 func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newOf(t, s, cache.Config[shy]{})
 		for _, text := range []string{"unwritable", "unreadable"} {
 			for range 2 {
@@ -183,6 +194,7 @@ func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
 }
 
 func TestAConfigurationErrorNamesEveryField(t *testing.T) {
+	t.Parallel()
 	c := open(t, harness.Embedded(t, 1))
 	_, err := cache.New(c, cache.Config[string]{Prefix: "}{}:", TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
 		NegativeTTL: time.Nanosecond, LoadTimeout: -1, LeaseTTL: time.Hour, MaxValue: -1})
@@ -194,6 +206,7 @@ func TestAConfigurationErrorNamesEveryField(t *testing.T) {
 }
 
 func TestABadCallIsRefused(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{TTL: time.Minute})
 	for i, err := range []error{
 		c.Set(t.Context(), "", "v"),
@@ -213,6 +226,7 @@ func TestABadCallIsRefused(t *testing.T) {
 }
 
 func TestADeadContextGetsNothing(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	must(t, c.Set(t.Context(), "k", "v"))
 	ctx, cancel := context_(t)
@@ -228,6 +242,7 @@ func TestADeadContextGetsNothing(t *testing.T) {
 }
 
 func TestAClosedCacheRefuses(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	closes(t, c.Close)
 	_, _, err := c.Get(t.Context(), "k")
@@ -240,10 +255,12 @@ func TestAClosedCacheRefuses(t *testing.T) {
 }
 
 func TestAnEntryEndsWithItsTTL(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		must(t, c.Set(t.Context(), "k", "v", cache.TTL(50*time.Millisecond)))
-		eventually(t, "it is gone", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
+		harness.Eventually(t, "it is gone", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
 		for i := range 100 {
 			must(t, c.Set(t.Context(), fmt.Sprint(i), "v", cache.TTL(100*time.Second)))
 		}

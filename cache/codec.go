@@ -1,8 +1,11 @@
 package cache
 
 import (
-	"bytes"
+	"encoding"
 	"encoding/json"
+	"reflect"
+
+	"github.com/venta-hq/redlock/internal/exactjson"
 )
 
 // Codec turns values into bytes and back. Decode owns data.
@@ -11,31 +14,73 @@ type Codec[V any] interface {
 	Decode(data []byte, v *V) error
 }
 
-// JSON is the codec of encoding/json, the default.
+// JSON is the codec of encoding/json, without its silent changes: a string that is not UTF-8 is an error, and a number that
+// is decoded into an interface is a [json.Number].
 type JSON[V any] struct{}
 
-func (JSON[V]) Encode(v V) ([]byte, error) { return json.Marshal(v) }
+func (JSON[V]) Encode(v V) ([]byte, error) { return exactjson.Marshal(v) }
 
-// Decode is json.Unmarshal. That looks at everything twice; a string of which nothing has to be unquoted is the same at once.
-func (JSON[V]) Decode(data []byte, v *V) error {
-	if text, ok := any(v).(*string); ok && verbatim(data) {
-		*text = string(data[1 : len(data)-1])
-		return nil
+func (JSON[V]) Decode(data []byte, v *V) error { return exactjson.Unmarshal(data, v) }
+
+// verbatim keeps strings and byte slices as they are.
+type verbatim[V any] struct{}
+
+func (verbatim[V]) Encode(v V) ([]byte, error) {
+	switch v := any(v).(type) {
+	case string:
+		return []byte(v), nil
+	case []byte:
+		return v, nil
 	}
-	return json.Unmarshal(data, v)
+	r := reflect.ValueOf(v)
+	if r.Kind() == reflect.String {
+		return []byte(r.String()), nil
+	}
+	return r.Bytes(), nil
 }
 
-// verbatim reports whether data is a string in quotes, and what stands between them stands for itself.
-func verbatim(data []byte) bool {
-	last := len(data) - 1
-	if last < 1 || data[0] != '"' || data[last] != '"' {
-		return false
+func (verbatim[V]) Decode(data []byte, v *V) error {
+	switch v := any(v).(type) {
+	case *string:
+		*v = string(data)
+		return nil
+	case *[]byte:
+		*v = data
+		return nil
 	}
-	data = data[1:last]
-	for _, c := range data {
-		if c-' ' > '~'-' ' { // what is not ASCII, or to be seen
-			return false
+	if r := reflect.ValueOf(v).Elem(); r.Kind() == reflect.String {
+		r.SetString(string(data))
+	} else {
+		r.SetBytes(data)
+	}
+	return nil
+}
+
+// strictJSON is JSON for types without interfaces, which need not look at numbers.
+type strictJSON[V any] struct{ JSON[V] }
+
+func (strictJSON[V]) Decode(data []byte, v *V) error { return json.Unmarshal(data, v) }
+
+// defaultCodec is the one for a type when Config.Codec is nil.
+func defaultCodec[V any]() Codec[V] {
+	t := reflect.TypeFor[V]()
+	text := t.Kind() == reflect.String || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8
+	switch {
+	case text && !marshals(t):
+		return verbatim[V]{}
+	case exactjson.HasInterface(t):
+		return JSON[V]{}
+	default:
+		return strictJSON[V]{}
+	}
+}
+
+// marshals reports whether a type says itself how it is written.
+func marshals(t reflect.Type) bool {
+	for _, i := range []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()} {
+		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {
+			return true
 		}
 	}
-	return bytes.IndexByte(data, '"') < 0 && bytes.IndexByte(data, '\\') < 0
+	return false
 }

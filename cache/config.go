@@ -13,8 +13,8 @@ import (
 // Config says how entries are named, how long they live and how they are loaded. Zero fields mean their defaults. It must
 // be the same in all processes that share a Prefix.
 type Config[V any] struct {
-	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types need different ones. A "{" in
-	// it has to begin a hash tag, as in "{users}:", which then holds for all keys.
+	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types or codecs need different ones;
+	// on one Cluster New checks that. A "{" in it has to begin a hash tag, as in "{users}:", which then holds for all keys.
 	Prefix string
 
 	// TTL is how long an entry may be served, less or more 10 % at random, so that what was stored together does not
@@ -33,21 +33,22 @@ type Config[V any] struct {
 	// most TTL.
 	NegativeTTL time.Duration
 
-	// LoadTimeout bounds a load: its context ends then. Default 10 s.
+	// LoadTimeout bounds a load: its context ends then, and a moment later its callers leave. Default 10 s.
 	LoadTimeout time.Duration
 
-	// LeaseTTL is how long a load has the others wait, and so how long they wait for one whose process died. A slower load
-	// is not stored if another has begun meanwhile. Default 3 s; at most LoadTimeout.
+	// LeaseTTL is how long callers wait for the load of a process that died. One whose process runs has its lease renewed,
+	// for LoadTimeout at most. Default 3 s; at most LoadTimeout.
 	LeaseTTL time.Duration
 
-	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB, and what a node can be
-	// sent within its NodeTimeout.
+	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB. A node has to take and
+	// give them at 8 MiB/s at least.
 	MaxValue int
 
 	// Near has entries kept in this process's memory as well. nil: none are.
 	Near *Near
 
-	// Codec turns values into bytes. Default JSON.
+	// Codec turns values into bytes. By default strings and byte slices, also of named types that do not say how they are
+	// written, are stored as they are, and everything else as by JSON.
 	Codec Codec[V]
 }
 
@@ -65,10 +66,12 @@ func (cfg Config[V]) withDefaults() Config[V] {
 	cfg.LeaseTTL = cmp.Or(cfg.LeaseTTL, min(3*time.Second, cfg.LoadTimeout))
 	cfg.MaxValue = cmp.Or(cfg.MaxValue, 4<<20)
 	if cfg.Near != nil {
-		cfg.Near = &Near{Size: cmp.Or(cfg.Near.Size, 10_000), TTL: cmp.Or(cfg.Near.TTL, 10*time.Second)}
+		cfg.Near = &Near{
+			Size: cmp.Or(cfg.Near.Size, 10_000), Bytes: cmp.Or(cfg.Near.Bytes, 64<<20), TTL: cmp.Or(cfg.Near.TTL, 10*time.Second),
+		}
 	}
 	if cfg.Codec == nil {
-		cfg.Codec = JSON[V]{}
+		cfg.Codec = defaultCodec[V]()
 	}
 	return cfg
 }
@@ -103,9 +106,15 @@ func (cfg Config[V]) validate() error {
 		if cfg.Near.Size < 1 {
 			errs = append(errs, fieldError("Config.Near.Size", "%d is out of range; at least 1", cfg.Near.Size))
 		}
+		if cfg.Near.Bytes < 1 {
+			errs = append(errs, fieldError("Config.Near.Bytes", "%d is out of range; at least 1", cfg.Near.Bytes))
+		}
 	}
 	return errors.Join(errs...)
 }
+
+// longestLease is how long after it was given a lease may end at the latest.
+func (cfg Config[V]) longestLease() time.Duration { return cfg.LoadTimeout + grace + cfg.LeaseTTL }
 
 // lifetime is the longest that any entry is kept.
 func (cfg Config[V]) lifetime() time.Duration {

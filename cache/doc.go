@@ -4,6 +4,9 @@
 //	u, err := users.Fetch(ctx, "7", func(ctx context.Context) (User, error) { return db.User(ctx, 7) })
 //	err = users.Delete(ctx, "7") // after the user was changed in the database
 //
+// MarkStale instead of Delete has the old value served while a new one is loaded. A load can set the TTL and the tags of what
+// it returns, with Decide.
+//
 // # Where a key is
 //
 // On one node, its owner, by rendezvous hashing over the nodes' names (which all processes must therefore spell alike).
@@ -21,16 +24,16 @@
 //   - from the memories of other processes (Config.Near), until the message of the Delete has come, or, if it is lost with
 //     its connection, until that is noticed, within a second or so;
 //   - from the stand-in, to a process that takes the owner for down, if the stand-in did not confirm the Delete as well:
-//     for LeaseTTL and 10 s at most;
+//     for LoadTimeout, LeaseTTL and 10 s at most;
 //   - from load itself, if it reads what lags behind, as a replica does. Delete when loads see the change.
 //
 // Nothing is served that a node kept from before its server restarted, or from before it was out of reach of the process
 // that asks, as far as that noticed: it may have missed deletions. What it missed it is owed, by the process that deleted,
 // and sent before anything else when it is back.
 //
-// A load runs once for a miss, whatever the number of callers and processes; again if the process that loads dies, after
-// Config.LeaseTTL; and beside another if it takes longer than that. Where the nodes can not be asked callers load by
-// themselves, one for each process.
+// A load runs once for a miss, whatever the number of callers and processes; its lease is renewed while it runs. Another
+// runs after Config.LeaseTTL if the process that loads dies or stops for so long, and beside it if it has not returned after
+// Config.LoadTimeout. Where the nodes can not be asked callers load by themselves, one for each process.
 //
 // # What is not
 //
@@ -41,6 +44,12 @@
 // Redis Cluster, that does not tell its run_id (INFO refused), or whose replica stands in for it unnoticed can come back with
 // what had been deleted, for the same time. After a Set or Delete that returned an error either may be served, the old and
 // the new.
+//
+// # Formats
+//
+// An entry that another version of this package wrote in another format is none: it is loaded again. While programs of both
+// run, each overwrites what the other stored. The codec's format is the program's: give another Prefix to a type that changes
+// so that old values would be read as something else.
 //
 // # Clocks
 //

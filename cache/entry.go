@@ -17,6 +17,12 @@ type entry struct {
 	data              string
 }
 
+// The kinds of entries, which change with the format of values: one of another kind is none.
+const (
+	kindValue = "w"
+	kindNone  = "n"
+)
+
 // parseEntry reads an entry. ok is false for whatever a store script has not written.
 func parseEntry(text string) (e entry, ok bool) {
 	r := reader{text, true}
@@ -26,10 +32,10 @@ func parseEntry(text string) (e entry, ok bool) {
 	for i := int64(0); i < tags && r.ok; i++ {
 		_, r.left, r.ok = strings.Cut(r.left, "\n")
 	}
-	if !r.ok || kind != "v" && kind != "n" {
+	if !r.ok || kind != kindValue && kind != kindNone {
 		return e, false
 	}
-	return entry{stamp, soft, hard, delta, run, kind == "n", tags > 0, r.left}, true
+	return entry{stamp, soft, hard, delta, run, kind == kindNone, tags > 0, r.left}, true
 }
 
 // reader is what of an entry is not read yet.

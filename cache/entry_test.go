@@ -8,7 +8,8 @@ import (
 )
 
 func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
-	e, ok := parseEntry("v 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
+	t.Parallel()
+	e, ok := parseEntry("w 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
 	want := entry{stamp: 1764039000123456, soft: time.Second, hard: 2 * time.Second, delta: 30 * time.Millisecond,
 		run: "abc", tagged: true, data: "one\ntwo"}
 	if !ok || e != want {
@@ -17,13 +18,14 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
+	t.Parallel()
 	if e, ok := parseEntry("n 922337203685477579 9223372036854 0 0 - 0\n"); !ok || e.soft != 9223372036854*time.Millisecond {
 		t.Errorf("the largest numbers are read as %+v, %v", e, ok)
 	}
 	for _, text := range []string{
-		"", "v", "v 1 2 3 4 r 0", "v 1 2 3 4 r\n", "v 1 2 3 4 r 0 0\n", "v 1 2 3 4  r 0\n", "v  1 2 3 4 r 0\n", "v  2 3 4 r 0\n", "V 1 2 3 4 r 0\n", " 1 2 3 4 r 0\n",
-		"v 1 2 3 4 r\n0 0\n", "v\n1 2 3 4 r 0\n", "v 1\n2 3 4 r 0\n", "v 1 2 3 4 r 1\n", "v 1 2 3 4 r 2\na\n", "v 1 2 3 4 r -1\n", "v 1 2 3 4 r\t0\n",
-		"v -1 2 3 4 r 0\n", "v 1 2. 3 4 r 0\n", "v 1 2 3 x r 0\n", "v 1 9223372036855 3 4 r 0\n", "v 99223372036854775807 2 3 4 r 0\n",
+		"", "v", "w 1 2 3 4 r 0", "w 1 2 3 4 r\n", "w 1 2 3 4 r 0 0\n", "w 1 2 3 4  r 0\n", "w  1 2 3 4 r 0\n", "w  2 3 4 r 0\n", "V 1 2 3 4 r 0\n", " 1 2 3 4 r 0\n",
+		"w 1 2 3 4 r\n0 0\n", "w\n1 2 3 4 r 0\n", "w 1\n2 3 4 r 0\n", "w 1 2 3 4 r 1\n", "w 1 2 3 4 r 2\na\n", "w 1 2 3 4 r -1\n", "w 1 2 3 4 r\t0\n",
+		"w -1 2 3 4 r 0\n", "w 1 2. 3 4 r 0\n", "w 1 2 3 x r 0\n", "w 1 9223372036855 3 4 r 0\n", "w 99223372036854775807 2 3 4 r 0\n",
 	} {
 		if e, ok := parseEntry(text); ok {
 			t.Errorf("%q is read as %+v", text, e)
@@ -32,7 +34,7 @@ func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
 }
 
 func FuzzParseEntry(f *testing.F) {
-	f.Add("v 1764039000123456 1000 2000 30 abc 1\nx a\ndata")
+	f.Add("w 1764039000123456 1000 2000 30 abc 1\nx a\ndata")
 	f.Add("n 1 0 0 0 - 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		e, ok := parseEntry(text)
@@ -43,6 +45,7 @@ func FuzzParseEntry(f *testing.F) {
 }
 
 func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
+	t.Parallel()
 	e := entry{stamp: 1e6, hard: 10 * time.Second}
 	for _, tc := range []struct {
 		at           time.Duration
@@ -68,6 +71,7 @@ func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
 }
 
 func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
+	t.Parallel()
 	names := []string{"10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379", "10.0.0.4:6379", "10.0.0.5:6379"}
 	all, fewer := newPlacement(names), newPlacement(names[:4])
 	const keys = 20000
@@ -98,6 +102,7 @@ func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
 }
 
 func TestPlacementDoesNotDependOnTheOrderOfNodes(t *testing.T) {
+	t.Parallel()
 	names := []string{"a", "b", "c", "d", "e"}
 	shuffled := append([]string(nil), names...)
 	rand.Shuffle(len(names), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })

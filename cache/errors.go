@@ -20,6 +20,13 @@ var (
 	// ErrTooLarge is returned by Set for a value above Config.MaxValue.
 	ErrTooLarge = errors.New("redlock: value too large")
 
+	// ErrReentrant is returned by Fetch and FetchMany, at once, under the context of a load of the same key, which would
+	// wait for itself.
+	ErrReentrant = errors.New("redlock: this context already loads the key")
+
+	// ErrNoLoad is returned by Decide outside of a load.
+	ErrNoLoad = errors.New("redlock: the context is not of a load of the key")
+
 	// ErrClosed is returned by everything that is asked of a Cache after Close.
 	ErrClosed = cluster.ErrClosed
 )
@@ -28,7 +35,7 @@ var (
 // reached again, to which the deletion is owed, or at most until they expire. It matches ErrUnreached, and the error of
 // each node.
 type UnreachedError struct {
-	Op    string // "set" or "delete" or "delete tag"
+	Op    string // "set", "delete", "mark stale" or "delete tag"
 	Key   string
 	Nodes []cluster.NodeError
 }

@@ -51,14 +51,16 @@ func neverGives(t *testing.T, i int, key, old string, all ...process) {
 		}
 		return up
 	}
-	eventually(t, "the node is found again", look)
+	harness.Eventually(t, "the node is found again", look)
 	for range 50 {
 		look()
 	}
 }
 
 func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		for _, lose := range []bool{true, false} {
 			a, b := start(t, s), start(t, s)
 			must(t, a.Set(t.Context(), "k", "old"))
@@ -88,7 +90,9 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 
 // What a lost node has can not be served, however long it may be stale; what its stand-in has can.
 func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a := start(t, s)
 		boom := errors.New("boom")
 		fails := func(context.Context) (string, error) { return "", boom }
@@ -99,7 +103,7 @@ func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
 			t.Errorf("nobody has it: %q, %v", v, err)
 		}
 		must(t, a.Set(t.Context(), "k", "kept", cache.TTL(time.Millisecond)))
-		eventually(t, "it has expired", func() bool { _, ok, err := a.Get(t.Context(), "k"); return !ok && err == nil })
+		harness.Eventually(t, "it has expired", func() bool { _, ok, err := a.Get(t.Context(), "k"); return !ok && err == nil })
 		if v, err := a.Fetch(t.Context(), "k", fails); v != "kept" || err != nil {
 			t.Errorf("for a failed load: %q, %v", v, err)
 		}
@@ -131,14 +135,16 @@ func standInOf(t *testing.T, s harness.Set, key string, gone int) int {
 
 // A process that still sees the owner down must not be served what its stand-in kept.
 func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a := start(t, s)
 		for name, change := range map[string]func() error{
 			"set":         func() error { return a.Set(t.Context(), "k", "set") },
 			"delete":      func() error { return a.Delete(t.Context(), "k") },
 			"delete many": func() error { return a.DeleteMany(t.Context(), "k") },
 		} {
-			eventually(t, "it is set", func() bool { return a.Set(t.Context(), "k", "old") == nil })
+			harness.Eventually(t, "it is set", func() bool { return a.Set(t.Context(), "k", "old") == nil })
 			owner := ownerOf(t, s, "k")
 			s.Stop(owner)
 			if v, err := a.Fetch(t.Context(), "k", fixed("new")); v != "new" || err != nil {
@@ -146,7 +152,7 @@ func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
 			}
 			second := standInOf(t, s, "k", owner)
 			must(t, s.Restart(owner, true))
-			eventually(t, "the owner is back", func() bool { return a.up(owner) })
+			harness.Eventually(t, "the owner is back", func() bool { return a.up(owner) })
 			must(t, change())
 			if keys := harness.Keys(t, s, second); len(keys) != 0 {
 				t.Errorf("%s: the stand-in still has %q", name, keys)
@@ -156,7 +162,9 @@ func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
 }
 
 func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a := start(t, s)
 		must(t, a.Set(t.Context(), "k", "old"))
 		s.Stop(0)
@@ -183,8 +191,8 @@ func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 			must(t, a.Set(t.Context(), "k", "old"))
 			owner := ownerOf(t, s, "k")
 			s.Pause(owner)
-			eventually(t, "a notices", func() bool { a.Get(t.Context(), "k"); return !a.up(owner) })
-			eventually(t, "b notices", func() bool { b.Get(t.Context(), "k"); return !b.up(owner) })
+			harness.Eventually(t, "a notices", func() bool { a.Get(t.Context(), "k"); return !a.up(owner) })
+			harness.Eventually(t, "b notices", func() bool { b.Get(t.Context(), "k"); return !b.up(owner) })
 			must(t, a.Delete(t.Context(), "k")) // the owner is not sent it now
 			if dies {
 				closes(t, a.Close)
@@ -211,17 +219,17 @@ func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 		a := start(t, s)
 		g := newGate()
 		got := fetching(t.Context(), a.Cache, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		s.Pause(0)
-		eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !a.up(0) })
+		harness.Eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !a.up(0) })
 		s.Resume(0)
-		eventually(t, "it is back, and what it stores now is served", func() bool {
+		harness.Eventually(t, "it is back, and what it stores now is served", func() bool {
 			a.Set(t.Context(), "other", "v")
 			_, ok, _ := a.Get(t.Context(), "other")
 			return ok
 		})
 		g.give <- "old"
-		soon(t, "it is served", got)
+		harness.Receive(t, "it is served", got)
 		gives(t, a.Cache, "k", "")
 	})
 }
@@ -236,17 +244,19 @@ func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 		loader, b := newOn(t, a, cfg), newOn(t, bc, cfg)
 		g := newGate()
 		got := fetching(t.Context(), loader, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		owner := slices.IndexFunc([]int{0, 1}, func(i int) bool {
 			return slices.Contains(harness.Keys(t, s, i), "cache:l:{k}")
 		})
 		s.Pause(owner)
-		eventually(t, "it is noticed", func() bool { b.Get(t.Context(), "k"); return !bc.Status()[owner].Up })
+		harness.Eventually(t, "it is noticed", func() bool { b.Get(t.Context(), "k"); return !bc.Status()[owner].Up })
 		must(t, b.Delete(t.Context(), "k")) // the stand-in takes it; the owner is not sent it now
 		s.Resume(owner)
-		eventually(t, "the owner is back, and paid", func() bool { return bc.Status()[owner].Up })
+		harness.Eventually(t, "the owner is back, and paid", func() bool {
+			return bc.Status()[owner].Up && !slices.Contains(harness.Keys(t, s, owner), "cache:l:{k}")
+		})
 		g.give <- "old"
-		soon(t, "it is served", got)
+		harness.Receive(t, "it is served", got)
 		if n := loader.Stats().Refused; n != 1 {
 			t.Errorf("%d fills were refused", n)
 		}
@@ -254,7 +264,9 @@ func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 }
 
 func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a := start(t, s)
 		must(t, a.Set(t.Context(), "k", "old"))
 		for i := range s.Len() {

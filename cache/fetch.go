@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime/debug"
 	"time"
 )
 
@@ -48,6 +47,9 @@ func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts .
 // miss joins the load that is under way in this process, or begins one, until it gets a result that is no older than this
 // call. seen is the stamp of an entry that was not good enough.
 func (s *Cache[V]) miss(ctx context.Context, key string, load Loader[V], req request, seen int64) (v V, err error) {
+	if err := s.reentrant(ctx, key); err != nil {
+		return v, err
+	}
 	for {
 		f, joined, first := s.flock.join(key)
 		if first && !s.spawn(func() { s.flock.land(key, f, s.fly(context.WithoutCancel(ctx), f, key, load, req, seen)) }) {
@@ -98,7 +100,7 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 	}
 	s.count.unleased.Add(1)
 	moment := f.tick()
-	v, _, err := loaded(ctx, s, load)
+	v, _, err := loaded(within(ctx, s, a.decide), s, load)
 	return judged(v, err, moment)
 }
 
@@ -149,31 +151,4 @@ func (s *Cache[V]) rest(d time.Duration) {
 	case <-t.C:
 	case <-s.life.Done():
 	}
-}
-
-// loaded runs load, which may panic or end its goroutine, and says how long it took.
-func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Context) (T, error)) (v T, took time.Duration, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
-	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
-	s.count.loads.Add(1)
-	began := time.Now()
-	done := make(chan struct{})
-	go func() { // one more goroutine, so that runtime.Goexit ends that one only
-		defer close(done)
-		err = errExit
-		defer func() {
-			if p := recover(); p != nil {
-				err = &PanicError{p, debug.Stack()}
-			}
-		}()
-		v, err = load(ctx)
-	}()
-	<-done
-	took = time.Since(began)
-	s.count.loadTime.Add(int64(took))
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		s.count.loadErrors.Add(1)
-	}
-	return v, took, err
 }

@@ -23,7 +23,9 @@ func context_(t *testing.T) (context.Context, context.CancelFunc) {
 }
 
 func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		var caches []*cache.Cache[string]
 		for range 4 {
 			caches = append(caches, newCache(t, s, cache.Config[string]{}))
@@ -54,17 +56,19 @@ func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
 
 // Somebody else's load is heard of, not found by looking again: the timer behind it is set to a minute.
 func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		g := newGate()
 		first := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		second := fetching(t.Context(), b, "k", fixed("its own"))
-		eventually(t, "the other waits", func() bool { return b.Stats().Waits > 0 })
+		harness.Eventually(t, "the other waits", func() bool { return b.Stats().Waits > 0 })
 		g.give <- "v"
 		for _, ch := range []<-chan fetched{first, second} {
-			if got := soon(t, "both are served", ch); got.v != "v" || got.err != nil {
+			if got := harness.Receive(t, "both are served", ch); got.v != "v" || got.err != nil {
 				t.Errorf("fetched %+v", got)
 			}
 		}
@@ -72,7 +76,9 @@ func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
 }
 
 func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		for _, end := range []struct {
 			name string
@@ -84,11 +90,11 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 		} {
 			g := newGate()
 			first := fetching(t.Context(), a, "k", g.load)
-			soon(t, "the load began", g.began)
+			harness.Receive(t, "the load began", g.began)
 			must(t, end.do())
 			g.give <- "old"
 			// Who asked before may be given what was loaded then.
-			if got := soon(t, "it is served", first); got.v != "old" || got.err != nil {
+			if got := harness.Receive(t, "it is served", first); got.v != "old" || got.err != nil {
 				t.Errorf("%s: fetched %+v", end.name, got)
 			}
 			gives(t, b, "k", end.then)
@@ -102,20 +108,22 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 
 // Caches on one Cluster must not take each other's leases, nor bring each other's deleted tags back.
 func TestCachesOfOneClusterAreToldApart(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cl := open(t, s)
 		a, b := newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
 		before, after := newGate(), newGate()
 		first := fetching(t.Context(), a, "k", before.load)
-		soon(t, "a loads", before.began)
+		harness.Receive(t, "a loads", before.began)
 		must(t, a.Delete(t.Context(), "k"))
 		second := fetching(t.Context(), b, "k", after.load)
-		soon(t, "b loads", after.began)
+		harness.Receive(t, "b loads", after.began)
 		before.give <- "old"
-		soon(t, "a is served", first)
+		harness.Receive(t, "a is served", first)
 		gives(t, b, "k", "")
 		after.give <- "new"
-		soon(t, "b is served", second)
+		harness.Receive(t, "b is served", second)
 		gives(t, b, "k", "new")
 
 		a, b = newOn(t, cl, cache.Config[string]{}), newOn(t, cl, cache.Config[string]{})
@@ -128,18 +136,20 @@ func TestCachesOfOneClusterAreToldApart(t *testing.T) {
 
 // A caller who joins a load that began before a deletion must not be given what it gives.
 func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		first := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
+		harness.Receive(t, "the load began", g.began)
 		must(t, b.Delete(t.Context(), "k"))
 		misses := a.Stats().Misses
 		late := fetching(t.Context(), a, "k", fixed("new"))
-		eventually(t, "the late one missed", func() bool { return a.Stats().Misses > misses })
+		harness.Eventually(t, "the late one missed", func() bool { return a.Stats().Misses > misses })
 		g.give <- "old"
-		soon(t, "the first is served", first)
-		if got := soon(t, "the late one is served", late); got.v != "new" || got.err != nil {
+		harness.Receive(t, "the first is served", first)
+		if got := harness.Receive(t, "the late one is served", late); got.v != "new" || got.err != nil {
 			t.Errorf("who asked after the deletion fetched %+v", got)
 		}
 	})
@@ -148,7 +158,9 @@ func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 // The heart of it, with a cache as one writes it by hand beside it: values only grow in the source, each change is
 // followed by a deletion, and after that nobody may see less.
 func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		const workers = 4
 		rounds := 1000
 		if _, slow := s.(*embedded.Nodes); slow {
@@ -217,7 +229,9 @@ func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
 // The interleaving that the rounds above look for, made to happen: the load has read its source, and is told to go on when
 // the value was deleted.
 func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		reader, writer := newOf(t, s, cache.Config[int64]{}), newOf(t, s, cache.Config[int64]{})
 		client := harness.Client(t, s, 0)
 		read, deleted := make(chan struct{}), make(chan struct{})
@@ -250,33 +264,37 @@ func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
 }
 
 func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{})
 		type key struct{}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "kept"))
 		g := newGate()
 		first := fetching(ctx, c, "k", g.load)
-		loading := soon(t, "the load began", g.began)
+		loading := harness.Receive(t, "the load began", g.began)
 		if loading.Value(key{}) != "kept" {
 			t.Error("the load's context lost its values")
 		}
 		second := fetching(t.Context(), c, "k", fixed("its own"))
 		cancel()
-		if got := soon(t, "the first gives up", first); !errors.Is(got.err, context.Canceled) {
+		if got := harness.Receive(t, "the first gives up", first); !errors.Is(got.err, context.Canceled) {
 			t.Errorf("the first got %+v", got)
 		}
 		if loading.Err() != nil {
 			t.Error("the load ended with its first caller")
 		}
 		g.give <- "v"
-		if got := soon(t, "the second is served", second); got.v != "v" || got.err != nil {
+		if got := harness.Receive(t, "the second is served", second); got.v != "v" || got.err != nil {
 			t.Errorf("the second got %+v", got)
 		}
 	})
 }
 
 func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute})
 		boom := errors.New("boom")
 		for name, load := range map[string]cache.Loader[string]{
@@ -304,26 +322,140 @@ func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
 	})
 }
 
-func TestALoadSlowerThanItsLeaseIsServedButNotStored(t *testing.T) {
+// As if its process had stood still for longer than its lease.
+func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
-		cfg := cache.Config[string]{LeaseTTL: 30 * time.Millisecond}
-		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		t.Parallel()
+		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
 		g := newGate()
 		slow := fetching(t.Context(), a, "k", g.load)
-		soon(t, "the load began", g.began)
-		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil { // after the lease
+		harness.Receive(t, "the load began", g.began)
+		must(t, harness.Client(t, s, 0).Del(t.Context(), "cache:l:{k}").Err())
+		if v, err := b.Fetch(t.Context(), "k", fixed("quick")); v != "quick" || err != nil {
 			t.Errorf("the other process got %q, %v", v, err)
 		}
 		g.give <- "slow"
-		if got := soon(t, "the slow one is served", slow); got.v != "slow" || got.err != nil {
+		if got := harness.Receive(t, "the slow one is served", slow); got.v != "slow" || got.err != nil {
 			t.Errorf("got %+v", got)
 		}
 		gives(t, b, "k", "quick")
 	})
 }
 
-func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
+// The lease is renewed: the load lasts until a lease that is not would long be over.
+func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		const lease = time.Second
+		cfg := cache.Config[string]{LeaseTTL: lease, LoadTimeout: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		slow := func(cx) { // the nodes' clock says when the lease would have ended
+			client, end := harness.Client(t, s, 0), time.Time{}
+			harness.Eventually(t, "a lease to be over", func() bool {
+				now := client.Time(t.Context()).Val()
+				if end.IsZero() {
+					end = now.Add(3 * lease / 2)
+				}
+				return now.After(end)
+			})
+		}
+		one := fetching(t.Context(), a, "one", func(ctx cx) (string, error) { slow(ctx); return "v", nil })
+		began := time.Now()
+		_, err := a.FetchMany(t.Context(), keysUpTo(20), func(ctx cx, keys []string) (map[string]string, error) {
+			slow(ctx)
+			found := map[string]string{}
+			for _, key := range keys {
+				found[key] = "v"
+			}
+			return found, nil
+		})
+		must(t, err)
+		harness.Receive(t, "it is loaded", one)
+		got, err := b.GetMany(t.Context(), append(keysUpTo(20), "one")...)
+		must(t, err)
+		if len(got) != 21 {
+			harness.Missed(t, began, "%d of 21 were stored; %+v", len(got), a.Stats())
+		}
+	})
+}
+
+// A load that looks at no context costs its callers LoadTimeout, and nobody anything after that.
+func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		c := newCache(t, s, cache.Config[string]{LoadTimeout: 300 * time.Millisecond})
+		returned := make(chan struct{})
+		defer close(returned)
+		hang := func(cx) (string, error) { <-returned; return "late", nil }
+		_, err := c.Fetch(t.Context(), "k", hang)
+		if !errors.Is(err, context.DeadlineExceeded) || t.Context().Err() != nil {
+			t.Errorf("its caller got %v", err)
+		}
+		if v, err := c.Fetch(t.Context(), "k", fixed("next")); v != "next" || err != nil {
+			t.Errorf("the next load: %q, %v", v, err)
+		}
+		_, err = c.FetchMany(t.Context(), []string{"j"}, func(cx, []string) (map[string]string, error) { <-returned; return nil, nil })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the caller of many got %v", err)
+		}
+		waits := fetching(t.Context(), c, "i", hang)
+		harness.Eventually(t, "it hangs", func() bool { return c.Stats().Loads == 4 })
+		must(t, c.Close(t.Context()))
+		harness.Receive(t, "the last leaves", waits)
+	})
+}
+
+func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		cfg := cache.Config[string]{LoadTimeout: time.Hour, LeaseTTL: time.Hour}
+		cl := open(t, s)
+		c := newOn(t, cl, cfg)
+		cfg.Prefix = "other:"
+		other := newOn(t, cl, cfg)
+		many := func(ctx cx, key string) error {
+			_, err := c.FetchMany(ctx, []string{"free", key}, func(cx, []string) (map[string]string, error) { return nil, nil })
+			return err
+		}
+		for name, again := range map[string]func(ctx cx) error{
+			"itself": func(ctx cx) error { _, err := c.Fetch(ctx, "k", fixed("v")); return err },
+			"many":   func(ctx cx) error { return many(ctx, "k") },
+			"around": func(ctx cx) error {
+				_, err := other.Fetch(ctx, "j", func(ctx cx) (string, error) { return c.Fetch(ctx, "k", fixed("v")) })
+				return err
+			},
+		} {
+			_, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) { return "", again(ctx) })
+			if !errors.Is(err, cache.ErrReentrant) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		_, err := c.FetchMany(t.Context(), []string{"j", "k"}, func(ctx cx, _ []string) (map[string]string, error) {
+			v, err := c.Fetch(ctx, "k", fixed("v"))
+			return map[string]string{"j": v, "k": v}, err
+		})
+		if !errors.Is(err, cache.ErrReentrant) {
+			t.Errorf("one of many: %v", err)
+		}
+		// Another key, and the same of another cache, are nothing of the kind.
+		if v, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
+			v, err := other.Fetch(ctx, "k", fixed("v"))
+			w, err2 := c.Fetch(ctx, "other", fixed("w"))
+			return v + w, errors.Join(err, err2)
+		}); v != "vw" || err != nil {
+			t.Errorf("others: %q, %v", v, err)
+		}
+	})
+}
+
+func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		client := harness.Client(t, s, 0)
@@ -333,7 +465,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 		if v != "v" || err != nil {
 			t.Errorf("fetched %q, %v", v, err)
 		}
-		got := soon(t, "the next loads at once", fetching(t.Context(), b, "k", fixed("w")))
+		got := harness.Receive(t, "the next loads at once", fetching(t.Context(), b, "k", fixed("w")))
 		if got.v != "w" || got.err != nil || b.Stats().Waits > 0 {
 			t.Errorf("then %+v, %+v", got, b.Stats())
 		}
@@ -341,6 +473,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 }
 
 func TestAValueTooLargeToStoreIsServed(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
 	for range 2 {
 		if v, err := c.Fetch(t.Context(), "k", fixed("large")); v != "large" || err != nil {
@@ -353,12 +486,13 @@ func TestAValueTooLargeToStoreIsServed(t *testing.T) {
 }
 
 func TestCloseEndsALoad(t *testing.T) {
+	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	g := newGate()
 	got := fetching(t.Context(), c, "k", g.load)
-	soon(t, "the load began", g.began)
+	harness.Receive(t, "the load began", g.began)
 	closes(t, c.Close)
-	if r := soon(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
+	if r := harness.Receive(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cache"
@@ -39,7 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	goleak.VerifyTestMain(m)
+	harness.Main(m)
 }
 
 // job is what one process of the fleet does: for every line that it reads, all its goroutines fetch the key of that name.
@@ -57,7 +55,11 @@ type job struct {
 func (j job) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: 5 * time.Second, LoadTimeout: 2 * time.Minute}, 10*time.Second
+	// A process that stands still for as long as its lease has another load; that of the one that hangs is waited for.
+	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: 2 * time.Minute}, 10*time.Second
+	if j.Hangs {
+		cfg.LeaseTTL = time.Second
+	}
 	if j.Watched != "" {
 		cfg, nodeTimeout = withNear, 500*time.Millisecond
 	}
@@ -193,6 +195,7 @@ func (w *worker) reads(t *testing.T, line string) {
 }
 
 func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		j := job{URLs: s.URLs(), Goroutines: 1000}

@@ -13,7 +13,9 @@ import (
 )
 
 func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cfg := cache.Config[string]{TTL: time.Hour}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
 		must(t, a.Set(t.Context(), "k", "old", cache.SoftTTL(time.Millisecond)))
@@ -27,7 +29,7 @@ func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
 			}
 			return v == want
 		}
-		eventually(t, "it is loaded again", func() bool {
+		harness.Eventually(t, "it is loaded again", func() bool {
 			serves(a, g.load, "")
 			return len(g.began) > 0
 		})
@@ -36,7 +38,7 @@ func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
 			serves(b, count, "")
 		}
 		g.give <- "new"
-		eventually(t, "the new one is served", func() bool { return serves(b, count, "new") })
+		harness.Eventually(t, "the new one is served", func() bool { return serves(b, count, "new") })
 		if others.Load() != 0 || a.Stats().Refreshes != 1 {
 			t.Errorf("%d other loads, stats %+v", others.Load(), a.Stats())
 		}
@@ -44,23 +46,27 @@ func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
 }
 
 func TestARefreshThatADeleteOvertookIsNotStored(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		must(t, c.Set(t.Context(), "k", "old", cache.SoftTTL(time.Millisecond)))
 		g := newGate()
-		eventually(t, "it is loaded again", func() bool {
+		harness.Eventually(t, "it is loaded again", func() bool {
 			c.Fetch(t.Context(), "k", g.load)
 			return len(g.began) > 0
 		})
 		must(t, c.Delete(t.Context(), "k"))
 		g.give <- "loaded before"
-		eventually(t, "the fill is refused", func() bool { return c.Stats().Refused == 1 })
+		harness.Eventually(t, "the fill is refused", func() bool { return c.Stats().Refused == 1 })
 		gives(t, c, "k", "")
 	})
 }
 
 func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, NegativeTTL: 200 * time.Millisecond})
 		var loads atomic.Int32
 		load := func(context.Context) (string, error) {
@@ -78,7 +84,7 @@ func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
 		if loads.Load() != 1 || c.Stats().Negative != 3 {
 			t.Errorf("%d loads, stats %+v", loads.Load(), c.Stats())
 		}
-		eventually(t, "it is loaded again", func() bool {
+		harness.Eventually(t, "it is loaded again", func() bool {
 			v, err := c.Fetch(t.Context(), "k", fixed("found"))
 			return v == "found" && err == nil
 		})
@@ -86,14 +92,16 @@ func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
 }
 
 func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour})
 		strict := newCache(t, s, cache.Config[string]{TTL: time.Hour, Prefix: "strict:"})
 		boom := errors.New("boom")
 		fail := func(context.Context) (string, error) { return "", boom }
 		for _, c := range []*cache.Cache[string]{c, strict} {
 			must(t, c.Set(t.Context(), "k", "old", cache.TTL(time.Millisecond)))
-			eventually(t, "it has expired", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
+			harness.Eventually(t, "it has expired", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
 		}
 		if v, err := c.Fetch(t.Context(), "k", fail); v != "old" || err != nil {
 			t.Errorf("for a failed load: %q, %v", v, err)
@@ -113,7 +121,7 @@ func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
 		}
 		short := newCache(t, s, cache.Config[string]{TTL: time.Hour, StaleFor: time.Millisecond, Prefix: "short:"})
 		must(t, short.Set(t.Context(), "k", "old", cache.TTL(time.Millisecond)))
-		eventually(t, "it may not be served any more", func() bool {
+		harness.Eventually(t, "it may not be served any more", func() bool {
 			_, err := short.Fetch(t.Context(), "k", fail)
 			return errors.Is(err, boom)
 		})
@@ -122,10 +130,12 @@ func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
 
 // A deletion that comes while the load fails counts.
 func TestNothingDeletedIsServedForAFailedLoad(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, StaleFor: time.Hour})
 		must(t, c.Set(t.Context(), "k", "old", cache.TTL(time.Millisecond)))
-		eventually(t, "it has expired", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
+		harness.Eventually(t, "it has expired", func() bool { _, ok, _ := c.Get(t.Context(), "k"); return !ok })
 		boom := errors.New("boom")
 		_, err := c.Fetch(t.Context(), "k", func(ctx context.Context) (string, error) {
 			return "", errors.Join(boom, c.Delete(ctx, "k"))

@@ -11,25 +11,21 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// patience is how long a test waits for what should happen soon.
-const patience = 20 * time.Second
-
 var quiet = slog.New(slog.DiscardHandler)
 
-func open(t testing.TB, s harness.Set) *cluster.Cluster { return openWith(t, s, 3*time.Second) }
+func open(t testing.TB, s harness.Set) *cluster.Cluster { return openWith(t, s, 10*time.Second) }
 
 // impatient opens a Cluster for a test in which a node falls silent.
 func impatient(t testing.TB, s harness.Set) *cluster.Cluster {
-	return openWith(t, s, 400*time.Millisecond)
+	return openWith(t, s, time.Second)
 }
 
 func openWith(t testing.TB, s harness.Set, nodeTimeout time.Duration) *cluster.Cluster {
 	t.Helper()
+	began := time.Now()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: nodeTimeout, Logger: quiet})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closes(t, c.Close) })
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
 	return c
 }
 
@@ -50,29 +46,15 @@ func newOn[V any](t testing.TB, cl *cluster.Cluster, cfg cache.Config[V]) *cache
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { closes(t, c.Close) })
+	harness.CloseAtEnd(t, c)
 	return c
 }
 
 func closes(t testing.TB, close func(context.Context) error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), harness.Patience)
 	defer cancel()
 	if err := close(ctx); err != nil {
 		t.Error("close: ", err)
-	}
-}
-
-var eventually = harness.Eventually
-
-// soon waits for an event.
-func soon[T any](t testing.TB, what string, event <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-event:
-		return v
-	case <-time.After(patience):
-		t.Fatal("never: ", what)
-		panic("unreachable")
 	}
 }
 

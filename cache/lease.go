@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -17,6 +18,7 @@ type attempt[V any] struct {
 	nonce   string // of the newest question, which alone may be given the lease
 	lost    string // nonce of a question that was not answered, and may have been given it
 	seen    int64  // stamp of the newest entry that is not good enough
+	late    decided
 	process string // to be woken when another's lease ends; "": nobody
 }
 
@@ -40,7 +42,7 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	}
 	l.node = n
 	l.run, l.after = n.limits()
-	args := []any{a.nonce, s.cfg.LeaseTTL.Milliseconds(), max(a.seen, l.after), l.run, a.process, s.tagPrefix(), s.cfg.lifetime().Milliseconds(), a.lost}
+	args := []any{a.nonce, s.cfg.LeaseTTL.Milliseconds(), max(a.seen, l.after), l.run, a.process, s.tagPrefix(), s.cfg.lifetime().Milliseconds(), a.lost, s.deletions(n)}
 	reply, err := n.run(ctx, leaseScript, s.names(a.key), appendTags(args, a.req.tags), 0)
 	if err != nil {
 		a.lost, a.nonce = a.nonce, s.nonce()
@@ -65,11 +67,22 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	return l, nil
 }
 
+// decide finds where the load of key may put what it decides.
+func (a *attempt[V]) decide(key string) *decided {
+	if key != a.key {
+		return nil
+	}
+	return &a.late
+}
+
 // run loads under a lease, and stores what comes of it where the lease is. tick is the flight's.
 func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) result[V] {
 	s := a.s
 	began := tick()
-	v, took, err := loaded(ctx, s, a.load)
+	r := s.newRenewal(ctx)
+	defer r.stop()
+	r.add(mandate[V]{a, l})
+	v, took, err := loaded(within(ctx, s, a.decide), s, a.load)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return a.giveUp(ctx, l.node, v, err, tick)
 	}
@@ -83,14 +96,12 @@ func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) re
 
 // keep stores what was loaded, if it can be stored and its lease stands.
 func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, took time.Duration) bool {
-	kind, data := "n", []byte(nil)
+	kind, data := kindNone, []byte(nil)
 	if !negative {
 		var err error
-		kind = "v"
+		kind = kindValue
 		if data, err = a.s.encode(v); err != nil {
-			if errors.Is(err, ErrTooLarge) {
-				a.s.count.tooLarge.Add(1)
-			}
+			a.s.notEncoded(a.key, err)
 			a.abandon(ctx, l.node)
 			return false
 		}
@@ -100,6 +111,17 @@ func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, t
 		a.s.count.refused.Add(1)
 	}
 	return stored
+}
+
+// notEncoded counts a loaded value that can not be stored, and says so: its callers get it all the same, and load it again
+// and again.
+func (s *Cache[V]) notEncoded(key string, err error) {
+	if errors.Is(err, ErrTooLarge) {
+		s.count.tooLarge.Add(1)
+		return
+	}
+	s.count.unencodable.Add(1)
+	s.c.Say(slog.LevelError, "a loaded value is not cached, because it can not be encoded", "key", key, "error", err)
 }
 
 // fill stores what was loaded if the lease stands. A node that was out of reach meanwhile may have missed a deletion, also
@@ -112,7 +134,7 @@ func (a *attempt[V]) fill(ctx context.Context, l lease[V], kind string, data []b
 	}
 	owner, _ := a.s.place.of(a.key)
 	standsIn := n != a.s.nodes[owner]
-	cmd := a.s.storing(a.key, l.run, a.req, standsIn, kind, data, took, a.nonce, true)
+	cmd := a.s.storing(a.key, l.run, a.late.over(a.req), standsIn, kind, data, took, a.nonce, true)
 	reply, err := n.run(ctx, cmd.script, cmd.keys, cmd.args, cmd.size)
 	switch {
 	case err != nil:

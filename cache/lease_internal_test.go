@@ -37,7 +37,9 @@ func attempts(s *Cache[string]) *attempt[string] {
 // The first question failed, so it is asked again. Then comes a deletion, and then the first question after all, which was
 // only late: the load began before the deletion.
 func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
 		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
 		a := attempts(s)
 		first := a.nonce
@@ -62,7 +64,9 @@ func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
 
 // It was only the answer that was lost: who asks again need not wait for himself.
 func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
 		s := open(t, nodes, 3*time.Second)
 		a := attempts(s)
 		_, err := a.ask(t.Context())
@@ -73,6 +77,31 @@ func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
 		}
 		if l, err := attempts(s).ask(t.Context()); l.given || err != nil {
 			t.Errorf("another has the lease, too: %+v, %v", l, err)
+		}
+	})
+}
+
+func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
+		t.Parallel()
+		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
+		a, b := attempts(s), attempts(s)
+		b.key = "j"
+		r := &renewal[string]{s: s, all: map[string]mandate[string]{}}
+		for _, own := range []*attempt[string]{a, b} {
+			l, err := own.ask(t.Context())
+			must(t, err)
+			must(t, client.PExpire(t.Context(), s.leaseName(own.key), 30*time.Second).Err())
+			r.add(mandate[string]{own, l})
+		}
+		must(t, client.HSet(t.Context(), s.leaseName("k"), "by", "another").Err())
+		r.renew(t.Context())
+		if ttl := client.PTTL(t.Context(), s.leaseName("k")).Val(); ttl > 30*time.Second {
+			t.Errorf("the lease of another lasts for %v", ttl)
+		}
+		if ttl := client.PTTL(t.Context(), s.leaseName("j")).Val(); ttl <= 30*time.Second {
+			t.Errorf("its own lease lasts for %v", ttl)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ import (
 type Near struct {
 	// Size is how many entries are kept. Default 10,000.
 	Size int
+	// Bytes bounds the keys and encoded values of the entries together. Default 64 MiB.
+	Bytes int64
 	// TTL is how long an entry is served from memory. Default 10 s; at most 30 s.
 	TTL time.Duration
 }
@@ -29,6 +32,7 @@ const (
 // near is the tier of one Cache. A nil one has nothing.
 type near[V any] struct {
 	ttl   time.Duration
+	share uint64 // bytes that an entry counts as at least, so that there are no more than Size
 	born  time.Time
 	items *otter.Cache[string, *nearItem[V]]
 	nodes []nearNode
@@ -54,6 +58,7 @@ type nearItem[V any] struct {
 	negative bool
 	tagged   bool
 	node     int
+	weight   uint32
 	until    time.Duration // since born
 	ticket
 }
@@ -69,10 +74,11 @@ func newNear[V any](cfg *Near, nodes []*node) (*near[V], error) {
 		return nil, nil
 	}
 	items, err := otter.New(&otter.Options[string, *nearItem[V]]{
-		MaximumSize:      cfg.Size,
+		MaximumWeight:    uint64(cfg.Bytes),
+		Weigher:          func(_ string, item *nearItem[V]) uint32 { return item.weight },
 		ExpiryCalculator: otter.ExpiryWriting[string, *nearItem[V]](cfg.TTL),
 	})
-	m := &near[V]{ttl: cfg.TTL, born: time.Now(), items: items, nodes: make([]nearNode, len(nodes))}
+	m := &near[V]{ttl: cfg.TTL, share: max(1, uint64(cfg.Bytes)/uint64(cfg.Size)), born: time.Now(), items: items, nodes: make([]nearNode, len(nodes))}
 	for i, n := range nodes {
 		m.nodes[i].node = n
 	}
@@ -114,7 +120,8 @@ func (m *near[V]) put(key string, node int, t ticket, v V, e *entry, left time.D
 	if m == nil || left <= 0 || m.nodes[node].heard.Load() == 0 {
 		return
 	}
-	item := &nearItem[V]{v, e.negative, e.tagged, node, time.Since(m.born) + min(m.ttl, left), t}
+	weight := uint32(min(max(uint64(len(key)+len(e.data)), m.share), math.MaxUint32))
+	item := &nearItem[V]{v, e.negative, e.tagged, node, weight, time.Since(m.born) + min(m.ttl, left), t}
 	d := &m.drops[fnv(key)%stripes]
 	d.mu.Lock()
 	defer d.mu.Unlock()

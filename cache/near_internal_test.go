@@ -11,6 +11,7 @@ func oneNode() []*node { return []*node{{Node: &cluster.Node{}}} }
 
 // An answer that was under way when its key, its node's messages or its tags were dropped is from before that.
 func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
+	t.Parallel()
 	for name, event := range map[string]func(*near[string]){
 		"nothing": func(*near[string]) {},
 		"drop":    func(m *near[string]) { m.drop("k") },
@@ -18,7 +19,7 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 		"tag":     func(m *near[string]) { m.dropTagged() },
 	} {
 		for _, late := range []bool{false, true} {
-			m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
+			m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +42,8 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 }
 
 func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
-	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
+	t.Parallel()
+	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +60,8 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 
 // While messages do not come, a node may delete what it has just told.
 func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
-	m, err := newNear[string](&Near{Size: 10, TTL: time.Minute}, oneNode())
+	t.Parallel()
+	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +80,7 @@ func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
 }
 
 func BenchmarkNearHit(b *testing.B) {
-	m, err := newNear[string](&Near{Size: 10, TTL: time.Hour}, oneNode())
+	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Hour}, oneNode())
 	if err != nil {
 		b.Fatal(err)
 	}

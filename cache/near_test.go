@@ -20,7 +20,7 @@ var withNear = cache.Config[string]{TTL: time.Hour, Near: &cache.Near{TTL: 30 * 
 // warm waits until key is served from memory.
 func warm(t *testing.T, c *cache.Cache[string], key, want string) {
 	t.Helper()
-	eventually(t, "it is served from memory", func() bool {
+	harness.Eventually(t, "it is served from memory", func() bool {
 		before := c.Stats().NearHits
 		gives(t, c, key, want)
 		return c.Stats().NearHits > before
@@ -28,13 +28,15 @@ func warm(t *testing.T, c *cache.Cache[string], key, want string) {
 }
 
 func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		for _, key := range []string{"}", "{}", "}:{:"} {
 			must(t, b.Set(t.Context(), key, "v"))
 			warm(t, a, key, "v")
 			must(t, b.Delete(t.Context(), key))
-			eventually(t, "the message drops it", func() bool { _, ok, err := a.Get(t.Context(), key); return err == nil && !ok })
+			harness.Eventually(t, "the message drops it", func() bool { _, ok, err := a.Get(t.Context(), key); return err == nil && !ok })
 		}
 		must(t, b.Set(t.Context(), "k", "one", cache.Tags("tag")))
 		for _, change := range []struct {
@@ -54,7 +56,7 @@ func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
 				warm(t, a, "k", v)
 			}
 			must(t, change.do())
-			eventually(t, "the message drops it", func() bool {
+			harness.Eventually(t, "the message drops it", func() bool {
 				v, _, err := a.Get(t.Context(), "k")
 				return err == nil && v == change.want
 			})
@@ -74,7 +76,9 @@ func changes(t *testing.T, c *cache.Cache[string]) map[string]func() error {
 
 // Whenever the message comes: here it never does.
 func TestOwnChangesAreSeenAtOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		c := newCache(t, s, withNear)
 		c.Mute()
 		for name, change := range changes(t, c) {
@@ -104,17 +108,19 @@ func (o *overtaken) Decode(data []byte, v *string) error {
 }
 
 func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		codec := &overtaken{}
 		cfg := withNear
 		cfg.Codec = codec
-		a, b := newCache(t, s, cfg), newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		a, b := newCache(t, s, cfg), newCache(t, s, cache.Config[string]{TTL: time.Hour, Codec: cache.JSON[string]{}})
 		// What a process changes itself is dropped before that returns; of another's change it is told by a message, and
 		// has been once a later one has come.
 		own, another := changes(t, a), changes(t, b)
 		told := func() {
 			must(t, b.Delete(t.Context(), "later"))
-			eventually(t, "the messages have come", func() bool { _, ok, _ := a.Get(t.Context(), "later"); return !ok })
+			harness.Eventually(t, "the messages have come", func() bool { _, ok, _ := a.Get(t.Context(), "later"); return !ok })
 		}
 		for name := range own {
 			for _, change := range []func(){
@@ -140,7 +146,9 @@ func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
 
 // Values only grow, and each change is announced. What memory serves never goes back, and ends with the newest.
 func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newOf(t, s, cache.Config[int]{Near: &cache.Near{TTL: 30 * time.Second}}), newOf(t, s, cache.Config[int]{})
 		const keys, rounds = 4, 10
 		var done atomic.Bool
@@ -162,7 +170,7 @@ func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
 		done.Store(true)
 		wg.Wait()
 		for k := range keys {
-			eventually(t, fmt.Sprint("key ", k, " comes to its newest value"), func() bool {
+			harness.Eventually(t, fmt.Sprint("key ", k, " comes to its newest value"), func() bool {
 				v, _, err := a.Get(t.Context(), strconv.Itoa(k))
 				return err == nil && v == rounds-1
 			})
@@ -175,7 +183,9 @@ func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
 
 // A message that was lost with its connection must not leave the old value for as long as memory would keep it.
 func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		a, b := newCache(t, s, withNear), newCache(t, s, cache.Config[string]{TTL: time.Hour})
 		for i := range 5 {
 			must(t, b.Set(t.Context(), "k", "old"))
@@ -183,13 +193,13 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 			owner := ownerOf(t, s, "k")
 			if i%2 == 1 {
 				must(t, s.Restart(owner, false)) // every connection breaks
-				eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
+				harness.Eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
 			} else {
 				mend := deafens(t, harness.Client(t, s, owner))
 				must(t, b.Delete(t.Context(), "k"))
 				mend()
 			}
-			eventually(t, "the old value is gone", func() bool {
+			harness.Eventually(t, "the old value is gone", func() bool {
 				_, ok, err := a.Get(t.Context(), "k")
 				return err == nil && !ok
 			})
@@ -231,7 +241,9 @@ func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 // In processes of their own, which read all the time, and whose connections break in some rounds just then. No clock of the
 // test's says how long a message may take: memory itself knows up to when it has heard all.
 func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
 		cl := open(t, s)
 		a := newOn(t, cl, cache.Config[string]{TTL: time.Hour})
 		var fleet []*worker
@@ -251,7 +263,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 		all("ready")
 		for round, event := range []string{"none", "deaf", "restart", "deaf"} {
 			value := fmt.Sprint("v", round)
-			eventually(t, "the node is up", func() bool { return cl.Status()[0].Up })
+			harness.Eventually(t, "the node is up", func() bool { return cl.Status()[0].Up })
 			enough := keepsSetting(a, "k", value)
 			tell(value)
 			all("in memory")
@@ -263,7 +275,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 			case "restart":
 				must(t, s.Restart(0, false)) // every connection breaks
 			}
-			eventually(t, "it is deleted", func() bool { return a.Delete(t.Context(), "k") == nil })
+			harness.Eventually(t, "it is deleted", func() bool { return a.Delete(t.Context(), "k") == nil })
 			tell("deleted")
 			mend()
 			all("gone")
@@ -280,7 +292,7 @@ func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
 		warm(t, a, "k", "v")
 		s.Pause(0)
 		defer s.Resume(0)
-		eventually(t, "it is not served any more", func() bool {
+		harness.Eventually(t, "it is not served any more", func() bool {
 			_, ok, err := a.Get(t.Context(), "k")
 			return !ok && err != nil
 		})
@@ -297,9 +309,9 @@ func TestMemoryFromBeforeAnOutageIsNotServed(t *testing.T) {
 		must(t, a.Set(t.Context(), "k", "old"))
 		warm(t, a, "k", "old")
 		s.Pause(0)
-		eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !cl.Status()[0].Up })
+		harness.Eventually(t, "it is noticed", func() bool { a.Get(t.Context(), "other"); return !cl.Status()[0].Up })
 		s.Resume(0)
-		eventually(t, "memory is in use again", func() bool {
+		harness.Eventually(t, "memory is in use again", func() bool {
 			a.Set(t.Context(), "other", "v")
 			before := a.Stats().NearHits
 			for range 2 {

@@ -46,23 +46,31 @@ type parcel struct {
 	n     *node
 	owed  command // what to send when it was not confirmed
 	until time.Time
+	undo  bool   // what is owed undoes it, also if nobody waits any more
+	then  func() // called at last, if it is not nil
 }
 
 // drop has n delete. It is owed to it until then.
-func (p *post) drop(n *node, cmd command, until time.Time) { p.send(n, cmd, cmd, until) }
+func (p *post) drop(n *node, cmd command, until time.Time) { p.dropThen(n, cmd, until, nil) }
+
+// dropThen is drop, and calls then when n has answered.
+func (p *post) dropThen(n *node, cmd command, until time.Time, then func()) {
+	p.send(cmd, parcel{p: p, n: n, owed: cmd, until: until, then: then})
+}
 
 // store has n store. If that was not confirmed it may still happen, so n is owed the deletion however late.
-func (p *post) store(n *node, cmd, undo command) { p.send(n, cmd, undo, time.Time{}) }
+func (p *post) store(n *node, cmd, undo command) {
+	p.send(cmd, parcel{p: p, n: n, owed: undo, undo: true})
+}
 
-func (p *post) send(n *node, cmd, owed command, until time.Time) {
+func (p *post) send(cmd command, r parcel) {
 	p.mu.Lock()
 	p.open++
 	p.mu.Unlock()
-	r := parcel{p, n, owed, until}
 	if cmd.size < big {
-		n.Run(cmd.script, cmd.keys, cmd.args, r)
+		r.n.Run(cmd.script, cmd.keys, cmd.args, r)
 	} else {
-		n.RunAside(cmd.script, cmd.keys, cmd.args, r)
+		r.n.RunAside(cmd.script, cmd.keys, cmd.args, r)
 	}
 }
 
@@ -70,7 +78,7 @@ func (p *post) send(n *node, cmd, owed command, until time.Time) {
 func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
 	p := r.p
 	p.mu.Lock()
-	owe := err != nil || p.left
+	owe := err != nil || p.left && r.undo
 	if err != nil {
 		p.missed[r.n] = true
 		p.failed = append(p.failed, cluster.NodeError{Node: r.n.Name(), Err: err})
@@ -78,6 +86,9 @@ func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
 	p.mu.Unlock()
 	if owe {
 		r.n.Owe(r.owed.script.Command(r.owed.keys, r.owed.args...), r.until)
+	}
+	if r.then != nil {
+		r.then()
 	}
 	p.close()
 }

@@ -22,6 +22,7 @@ type Stats struct {
 	Refused     int64         // fills that were not stored, because their lease stood no longer
 	Unleased    int64         // loads without a lease, because no node was reached or the wait was too long
 	Undecodable int64         // entries that could not be decoded
+	Unencodable int64         // loaded values that the codec refused
 	TooLarge    int64         // loaded values above Config.MaxValue
 	StandIns    int64         // questions to the node that stands in for a key's owner
 	Owed        int64         // deletions that a node was not reached with at once
@@ -30,7 +31,7 @@ type Stats struct {
 // counters are Stats in the making.
 type counters struct {
 	hits, nearHits, negative, stale, misses, loads, loadErrors, loadTime, refreshes, waits, refused, unleased, undecodable,
-	tooLarge, standIns, owed atomic.Int64
+	unencodable, tooLarge, standIns, owed atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
@@ -39,7 +40,7 @@ func (c *counters) snapshot() Stats {
 		Misses: c.misses.Load(), Loads: c.loads.Load(), LoadErrors: c.loadErrors.Load(),
 		LoadTime: time.Duration(c.loadTime.Load()), Refreshes: c.refreshes.Load(), Waits: c.waits.Load(),
 		Refused: c.refused.Load(), Unleased: c.unleased.Load(), Undecodable: c.undecodable.Load(),
-		TooLarge: c.tooLarge.Load(), StandIns: c.standIns.Load(), Owed: c.owed.Load(),
+		Unencodable: c.unencodable.Load(), TooLarge: c.tooLarge.Load(), StandIns: c.standIns.Load(), Owed: c.owed.Load(),
 	}
 }
 
@@ -58,6 +59,7 @@ func (s Stats) see(see telemetry.See) {
 	see(telemetry.CacheRefused, float64(s.Refused))
 	see(telemetry.CacheUnleased, float64(s.Unleased))
 	see(telemetry.CacheUndecodable, float64(s.Undecodable))
+	see(telemetry.CacheUnencodable, float64(s.Unencodable))
 	see(telemetry.CacheTooLarge, float64(s.TooLarge))
 	see(telemetry.CacheStandIns, float64(s.StandIns))
 	see(telemetry.CacheOwed, float64(s.Owed))

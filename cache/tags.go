@@ -35,8 +35,9 @@ func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 	}
 	defer s.near.dropTagged()
 	p := newPost("delete tag", tag)
-	cmd := command{script: untagScript, keys: []string{s.tagPrefix() + tag}, args: []any{s.drops()}}
+	cmd := command{script: untagScript, args: []any{s.drops(), s.cfg.longestLease().Milliseconds()}}
 	for _, n := range s.nodes {
+		cmd.keys = []string{s.tagPrefix() + tag, s.deletionPrefix() + tag, s.deletions(n)}
 		p.drop(n, cmd, s.debtUntil(false))
 	}
 	return s.settle(ctx, p, func() bool { return len(p.failed) < min(2, len(s.nodes)) })

@@ -8,8 +8,12 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// RunAside is Run on a connection beside the stream, for commands so large that what is behind them should not wait.
-// Nothing is promised about its order to other commands.
+// largeAtOnce is how many large commands a node takes at once. Each may hold it up for as long as it copies the arguments.
+const largeAtOnce = 4
+
+// RunAside is Run on a connection beside the stream, for commands so large that what is behind them should not wait. They
+// may take longer than NodeTimeout while the node goes on taking bytes, 8 MiB/s or more of them, and wait for each other
+// above a few at once. Nothing is promised about its order to other commands.
 func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))
@@ -27,6 +31,12 @@ func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 
 func (n *Node) aside(c Command, r Receiver) {
 	defer n.c.end()
+	n.large <- struct{}{}
+	defer func() { <-n.large }()
+	if d := n.down.Load(); d != nil {
+		deliver(r, n, nil, n.refusal(d))
+		return
+	}
 	cmd := c.redis(false)
 	err := n.process(context.WithoutCancel(n.c.ctx), cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {

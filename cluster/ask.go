@@ -13,7 +13,7 @@ import (
 // Up reports whether the node is asked at present: it is not, from when it failed to answer until a probe reached it.
 func (n *Node) Up() bool { return n.down.Load() == nil }
 
-// Command sends a plain command on the node's stream, as Run sends a script.
+// Command sends a plain command on the node's stream, as Run sends a Yielding script.
 func (n *Node) Command(cmd *redis.Cmd, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))

@@ -98,6 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 func (c *Cluster) add(i int, t target) {
 	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name)}
 	n.stream.bell = make(chan struct{}, 1)
+	n.large = make(chan struct{}, largeAtOnce)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
 	c.spawn(n.serve)

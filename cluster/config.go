@@ -39,11 +39,12 @@ type Config struct {
 	MaxTTL time.Duration
 
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
-	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
+	// probe reaches it, and is not waited for meanwhile. A large value of package cache, session or register may be on its
+	// way for longer, while at least 8 MiB/s of it move. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
 	NodeTimeout time.Duration
 
-	// MaxQueued bounds the commands that wait for one node. What comes above it fails at once, as unsent.
-	// Default 65,536, at least 64.
+	// MaxQueued bounds the commands that wait for one node: those of locks, and apart from them those that yield to locks
+	// (of packages cache and session). What comes above it fails at once, as unsent. Default 65,536, at least 64.
 	MaxQueued int
 
 	// Partial lets Open succeed, after it has tried each node once, however few of them can be used: for tools that look at

@@ -8,6 +8,10 @@
 // SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when nobody
 // waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
 //
+// Commands of Yielding scripts, which packages cache and session use, wait in a line of their own, of which a small batch
+// is sent whenever no others wait: however much data is moved, renewals of locks wait for one such batch at most. Large
+// values go beside the stream.
+//
 // # Health
 //
 // A node that does not answer within NodeTimeout is down. It is not asked then, so with a minority down an operation costs

@@ -20,6 +20,7 @@ type Node struct {
 	stands bool // see target
 	client redis.UniversalClient
 	stream stream
+	large  chan struct{} // holds a value for each command of RunAside under way
 	tel    *telemetry.Node
 
 	down       atomic.Pointer[downtime]
@@ -71,8 +72,8 @@ type Receiver interface {
 	Receive(n *Node, reply any, err error)
 }
 
-// Run sends s behind everything that was sent to this node before; nodes execute in that order. keys must not be changed
-// afterwards. A nil r drops the answer.
+// Run sends s behind everything that was sent to this node before; nodes execute in that order (of Yielding scripts apart
+// from others). keys must not be changed afterwards. A nil r drops the answer.
 // A node that lacks the script is sent its source behind what was sent meanwhile, so who needs one command to be
 // executed after another's must wait for that other's answer.
 func (n *Node) Run(s *Script, keys []string, args []any, r Receiver) {

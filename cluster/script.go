@@ -13,6 +13,7 @@ import (
 // Script is a Lua script, sent by its hash; a node that does not know it is sent the source.
 type Script struct {
 	name, src, hash string
+	yields          bool
 }
 
 // registry is all scripts there are, to load them on nodes before they are needed: a script that a node lacks is sent
@@ -55,6 +56,14 @@ func loadScripts(ctx context.Context, cn *redis.Conn) error {
 	return err
 }
 
+// Yielding makes the script one that lets others go first: it is sent in small batches, after the commands of all scripts
+// that are not, which keeps those that hold locks from waiting for those that move data. Nothing is promised about the
+// order of yielding and other commands to each other. It returns s, and is called before s is used.
+func (s *Script) Yielding() *Script {
+	s.yields = true
+	return s
+}
+
 // Name is the name given to NewScript.
 func (s *Script) Name() string { return s.name }
 
@@ -64,6 +73,9 @@ type Command struct {
 	words  []any   // as Redis takes them, for EVALSHA
 	last   [2]any  // what stands in the place of the last words, as many as are not nil
 }
+
+// yields reports whether the command lets others go first. Plain commands do.
+func (c *Command) yields() bool { return c.script == nil || c.script.yields }
 
 // wordsBefore is how many words come before the keys.
 const wordsBefore = 3

@@ -3,7 +3,6 @@ package cluster
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 
@@ -13,17 +12,39 @@ import (
 // errFull is the answer to a command above Config.MaxQueued.
 var errFull = errors.New("too many commands wait for the node; see Config.MaxQueued")
 
-// maxBatch bounds a batch, whose answers all have to come within NodeTimeout.
-const maxBatch = 512
+// A batch is bounded because all its answers have to come within NodeTimeout, and because an urgent command waits for
+// the batch before it: in commands, and in words, which bound the work of one batch on the server.
+const (
+	maxBatch = 512
+	maxWords = 8192
+	// One batch of yielding commands, for which urgent ones may have to wait.
+	maxYieldBatch = 256
+	maxYieldWords = 1024
+)
 
-// stream is the commands on their way to one node. One goroutine sends them in order, in batches: what gathers while one
-// batch is under way is the next.
+// stream is the commands on their way to one node. One goroutine sends them in batches: what gathers while one batch is
+// under way is the next. Urgent commands are sent in order. So are those that yield, but a batch of them only after every
+// urgent command that has come in before.
 type stream struct {
 	mu     sync.Mutex
-	calls  []call
-	queued int // calls that are neither answered nor owed
+	lanes  [2]lane // urgent, yielding
 	closed bool
 	bell   chan struct{}
+}
+
+// lane is the commands of one urgency.
+type lane struct {
+	calls  []call
+	queued int // calls that are neither answered nor owed
+}
+
+const urgent, yielding = 0, 1
+
+func (cl *call) lane() int {
+	if cl.yields() {
+		return yielding
+	}
+	return urgent
 }
 
 // call is one command on its way.
@@ -48,17 +69,18 @@ func (n *Node) send(cl call) {
 	deliver(cl.receiver, n, nil, err)
 }
 
-// put reports false if limit calls are queued already.
+// put reports false if limit calls of its urgency are queued already.
 func (s *stream) put(cl call, limit int) bool {
 	s.mu.Lock()
+	l := &s.lanes[cl.lane()]
 	if !cl.owed {
-		if s.queued >= limit {
+		if l.queued >= limit {
 			s.mu.Unlock()
 			return false
 		}
-		s.queued++
+		l.queued++
 	}
-	s.calls = append(s.calls, cl)
+	l.calls = append(l.calls, cl)
 	s.mu.Unlock()
 	s.ring()
 	return true
@@ -78,28 +100,56 @@ func (s *stream) close() {
 	s.ring()
 }
 
-// all yields what has come in, many calls at a time, until the stream is closed and empty.
-func (s *stream) all(yield func([]call) bool) {
-	var spare []call
+// batches yields what has come in, a batch at a time, until the stream is closed and empty.
+func (s *stream) batches(yield func([]call) bool) {
+	var now, spare, some []call
 	for {
 		s.mu.Lock()
-		calls, closed := s.calls, s.closed
-		s.calls = spare[:0]
+		now, s.lanes[urgent].calls = s.lanes[urgent].calls, spare[:0]
+		some = s.lanes[yielding].cut(some[:0])
+		closed := s.closed
 		s.mu.Unlock()
-		switch {
-		case len(calls) > 0:
-			if !yield(calls) {
+		for rest := now; len(rest) > 0; {
+			n := fitting(rest, maxBatch, maxWords)
+			if !yield(rest[:n]) {
 				return
 			}
-			clear(calls)
-			spare = calls
-		case closed:
+			rest = rest[n:]
+		}
+		if len(some) > 0 && !yield(some) {
 			return
-		default:
-			spare = calls
+		}
+		if closed && len(now) == 0 && len(some) == 0 {
+			return
+		}
+		if len(now) == 0 && len(some) == 0 {
 			<-s.bell
 		}
+		clear(now)
+		clear(some)
+		spare = now
 	}
+}
+
+// cut moves the first batch of the lane to room.
+func (l *lane) cut(room []call) []call {
+	n := fitting(l.calls, maxYieldBatch, maxYieldWords)
+	room = append(room, l.calls[:n]...)
+	clear(l.calls[:n])
+	if l.calls = l.calls[n:]; len(l.calls) == 0 {
+		l.calls = nil
+	}
+	return room
+}
+
+// fitting is how many of the calls fit into one batch: at least one.
+func fitting(calls []call, most, words int) int {
+	for i := range calls {
+		if words -= len(calls[i].words); i >= most || words < 0 && i > 0 {
+			return i
+		}
+	}
+	return len(calls)
 }
 
 // answered takes calls out of the count of those that are queued.
@@ -108,20 +158,25 @@ func (s *stream) answered(calls []call) {
 	defer s.mu.Unlock()
 	for i := range calls {
 		if !calls[i].owed {
-			s.queued--
+			s.lanes[calls[i].lane()].queued--
 		}
 	}
+}
+
+// queued is how many calls are neither answered nor owed.
+func (s *stream) queued() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lanes[urgent].queued + s.lanes[yielding].queued
 }
 
 // serve is the node's one goroutine that sends commands and takes in answers. Every batch ends by itself, because dialing,
 // writing and reading are bounded by NodeTimeout.
 func (n *Node) serve() {
 	var b batch
-	for calls := range n.stream.all {
-		for some := range slices.Chunk(calls, maxBatch) {
-			n.exchange(some, &b)
-			b.clear()
-		}
+	for calls := range n.stream.batches {
+		n.exchange(calls, &b)
+		b.clear()
 	}
 }
 

@@ -444,7 +444,7 @@ func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 		harness.Eventually(t, "the first command to be sent", func() bool {
 			n.stream.mu.Lock()
 			defer n.stream.mu.Unlock()
-			return len(n.stream.calls) == 0
+			return len(n.stream.lanes[urgent].calls) == 0
 		})
 		for i := 1; i <= 5; i++ {
 			n.Run(pushScript, []string{"list"}, []any{"behind"}, r.at(i))

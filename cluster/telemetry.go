@@ -54,9 +54,7 @@ func (n *Node) see(see telemetry.See) {
 	if now := time.Now(); !n.votes(now) {
 		quarantine = time.Duration(n.quarantine.Load() - n.c.since(now)).Seconds()
 	}
-	n.stream.mu.Lock()
-	queued := n.stream.queued
-	n.stream.mu.Unlock()
+	queued := n.stream.queued()
 	n.mu.Lock()
 	owed, offset, known := len(n.debts), n.offset, !n.facts.now.IsZero()
 	n.mu.Unlock()

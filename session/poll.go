@@ -29,13 +29,13 @@ var (
 	//go:embed scripts/logout.lua
 	logoutSource string
 
-	loadScript   = cluster.NewScript("load session", lib+loadSource)
-	commitScript = cluster.NewScript("commit session", lib+commitSource)
-	putScript    = cluster.NewScript("put session", lib+putSource)
-	buryScript   = cluster.NewScript("bury session", lib+burySource)
-	dropScript   = cluster.NewScript("drop deleted fields", lib+dropSource)
-	listScript   = cluster.NewScript("list sessions", lib+listSource)
-	logoutScript = cluster.NewScript("log out", lib+logoutSource)
+	loadScript   = cluster.NewScript("load session", lib+loadSource).Yielding()
+	commitScript = cluster.NewScript("commit session", lib+commitSource).Yielding()
+	putScript    = cluster.NewScript("put session", lib+putSource).Yielding()
+	buryScript   = cluster.NewScript("bury session", lib+burySource).Yielding()
+	dropScript   = cluster.NewScript("drop deleted fields", lib+dropSource).Yielding()
+	listScript   = cluster.NewScript("list sessions", lib+listSource).Yielding()
+	logoutScript = cluster.NewScript("log out", lib+logoutSource).Yielding()
 )
 
 // aside is the size of arguments from which a command does not go through the nodes' streams. Nothing here depends on

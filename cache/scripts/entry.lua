@@ -1,6 +1,6 @@
 -- An entry is a line of facts, a line for each tag, and the data:
 --   kind stamp soft hard delta run tags LF   version tag LF …   data
--- kind v: a value, n: known not to exist. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
+-- kind w: a value, n: known not to exist; v is a value of an older program, which counts as none. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
 -- run: the run of the server that stored it, '-' where that is not known.
 
 -- Reports whether every one of count tags, in lines from at, has the version that stands there.
@@ -16,7 +16,7 @@ end
 -- Reports whether an entry is one, newer than a stamp, of this run of the server, and not deleted by a tag.
 local function valid(e, newer, run, tags)
   if not e then return false end
-  local stamp, by, count, at = string.match(e, '^[vn] (%d+) %d+ %d+ %d+ (%S+) (%d+)\n()')
+  local stamp, by, count, at = string.match(e, '^[wn] (%d+) %d+ %d+ %d+ (%S+) (%d+)\n()')
   if not stamp or tonumber(stamp) <= tonumber(newer) or (run ~= '-' and by ~= run) then return false end
   return stand(e, at, tonumber(count), tags)
 end

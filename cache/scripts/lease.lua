@@ -2,7 +2,8 @@
 -- KEYS  entry, lease
 -- ARGV  1 nonce, 2 ms that the lease lasts, 3 stamp that an entry has to be newer than, 4 run of the server,
 --       5 process to wake when another's lease ends ('': none), 6 prefix of tags, 7 ms that tags last,
---       8 nonce of the asker before, whose lease becomes this one's, 9… tags
+--       8 nonce of the asker before, whose lease becomes this one's, 9 count of deletions of tags ('': tags are not in use),
+--       10… tags
 -- Reply {2, entry}; {1} the lease is given; {0, ms left} it is another's.
 local e = redis.call('GET', KEYS[1])
 if valid(e, ARGV[3], ARGV[4], ARGV[6]) then return {2, e} end
@@ -11,7 +12,8 @@ if by and by ~= ARGV[1] and by ~= ARGV[8] then
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'w' .. ARGV[5], '1') end
   return {0, redis.call('PTTL', KEYS[2])}
 end
--- The tags' versions are those from before the load, so that deleting one while it runs counts.
-redis.call('HSET', KEYS[2], 'by', ARGV[1], 'tags', (label(9, ARGV[6], ARGV[1], ARGV[7])))
+-- The tags' versions, and the count of deletions, are those from before the load, so that deleting one while it runs counts.
+local deletions = ARGV[9] ~= '' and redis.call('GET', ARGV[9]) or '0'
+redis.call('HSET', KEYS[2], 'by', ARGV[1], 'tags', (label(10, ARGV[6], ARGV[1], ARGV[7])), 'deletions', deletions)
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return {1}

@@ -1,7 +1,12 @@
--- Takes the versions from tags: what was stored or is being loaded under them is no longer valid.
--- KEYS  tags
--- ARGV  1 channel of drops
+-- Takes the version from a tag: what was stored or is being loaded under it is no longer valid.
+-- KEYS  1 tag, 2 its deletion, 3 count of deletions
+-- ARGV  1 channel of drops, 2 ms that a load may take, for which the deletion is remembered
 -- Reply 1.
-for _, key in ipairs(KEYS) do redis.call('DEL', key) end
+redis.call('DEL', KEYS[1])
+local now = redis.call('TIME')
+local count = math.max((tonumber(redis.call('GET', KEYS[3])) or 0) + 1, now[1] * 1000000 + now[2])
+count = string.format('%.0f', count)
+redis.call('SET', KEYS[3], count)
+redis.call('SET', KEYS[2], count, 'PX', ARGV[2])
 redis.call('PUBLISH', ARGV[1], '')
 return 1

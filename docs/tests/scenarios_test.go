@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"errors"
+	"math"
 	"testing"
 	"time"
 
@@ -296,12 +297,13 @@ func caches(t *testing.T, s *scrapes) {
 	r.must(harness.Receive(t, "the other to end", waited))
 	mine("redlock_cache_waits_total", 1)
 
-	numbers, err := cache.New(c, cache.Config[int]{Prefix: "u:"})
+	numbers, err := cache.New(r.open(true, patient), cache.Config[float64]{Prefix: "u:"})
 	r.must(err)
 	defer numbers.Close(context.Background())
-	_, err = numbers.Fetch(ctx, "7", func(context.Context) (int, error) { return 7, nil })
+	_, err = numbers.Fetch(ctx, "7", func(context.Context) (float64, error) { return math.NaN(), nil })
 	r.must(err)
 	mine("redlock_cache_undecodable_total", 1)
+	mine("redlock_cache_unencodable_total", 1)
 	r.scrape()
 }
 

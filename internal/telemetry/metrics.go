@@ -61,6 +61,7 @@ const (
 	CacheRefused     = "redlock.cache.refused"
 	CacheUnleased    = "redlock.cache.unleased"
 	CacheUndecodable = "redlock.cache.undecodable"
+	CacheUnencodable = "redlock.cache.unencodable"
 	CacheTooLarge    = "redlock.cache.too_large"
 	CacheStandIns    = "redlock.cache.stand_ins"
 	CacheOwed        = "redlock.cache.owed"
@@ -114,6 +115,7 @@ var Metrics = []Metric{
 	{CacheRefused, Counter, "{entry}", "Fills that were not stored, because their lease stood no longer."},
 	{CacheUnleased, Counter, "{load}", "Loads without a lease, because no node was reached or the wait was too long."},
 	{CacheUndecodable, Counter, "{entry}", "Entries that could not be decoded."},
+	{CacheUnencodable, Counter, "{entry}", "Loaded values that could not be encoded, and so are not cached."},
 	{CacheTooLarge, Counter, "{entry}", "Loaded values above Config.MaxValue."},
 	{CacheStandIns, Counter, "{question}", "Questions to the node that stands in for a key's owner."},
 	{CacheOwed, Counter, "{deletion}", "Deletions that a node was not reached with at once."},

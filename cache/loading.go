@@ -1,0 +1,128 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+)
+
+// loading is a load under way, as its context knows it.
+type loading struct {
+	cache  any                       // *Cache
+	of     func(key string) *decided // nil: it does not load key
+	parent *loading
+}
+
+type loadingKey struct{}
+
+// within is ctx for a load.
+func within(ctx context.Context, cache any, of func(key string) *decided) context.Context {
+	parent, _ := ctx.Value(loadingKey{}).(*loading)
+	return context.WithValue(ctx, loadingKey{}, &loading{cache, of, parent})
+}
+
+// loadOf is the load of key that ctx is of, or nil.
+func (s *Cache[V]) loadOf(ctx context.Context, key string) *decided {
+	for l, _ := ctx.Value(loadingKey{}).(*loading); l != nil; l = l.parent {
+		if l.cache == any(s) {
+			if d := l.of(key); d != nil {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// reentrant is an error if ctx is of a load of key, which would wait for itself.
+func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
+	if s.loadOf(ctx, key) == nil {
+		return nil
+	}
+	return fmt.Errorf("redlock: fetch %q: %w", key, ErrReentrant)
+}
+
+// decided is what a load has said of its value.
+type decided struct {
+	mu   sync.Mutex
+	opts []Option
+}
+
+// Decide sets options for the value that a load is about to return for key, over those of Fetch or FetchMany, and Tags
+// besides theirs. It is called within the load, with its context or one made of it. A value whose tag was deleted since the
+// load began is not stored. The error says that an option is out of range, or that ctx is not of a load of key, and then
+// nothing is changed.
+func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error {
+	d := s.loadOf(ctx, key)
+	if d == nil {
+		return fmt.Errorf("redlock: decide on %q: %w", key, ErrNoLoad)
+	}
+	if _, err := s.request(opts); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opts = append(d.opts, opts...)
+	return nil
+}
+
+// over is req with what the load has decided, and only the tags that it has.
+func (d *decided) over(req request) request {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := req
+	r.tags, r.softGiven = nil, false
+	for _, o := range d.opts {
+		o.apply(&r)
+	}
+	if !r.softGiven {
+		r.soft = time.Duration(float64(req.soft) * (float64(r.ttl) / float64(req.ttl)))
+	}
+	r.soft = min(r.soft, r.ttl)
+	return r
+}
+
+// grace is how long a load may take to return once its context has ended: a tenth of LoadTimeout, but no longer than
+// this.
+const grace = 100 * time.Millisecond
+
+// loaded runs load, which may panic or end its goroutine or not return, and says how long it took.
+func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Context) (T, error)) (v T, took time.Duration, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
+	defer cancel()
+	defer context.AfterFunc(s.life, cancel)()
+	s.count.loads.Add(1)
+	began := time.Now()
+	type outcome struct {
+		v   T
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() { // one more goroutine, so that runtime.Goexit ends that one only
+		o := outcome{err: errExit}
+		defer func() {
+			if p := recover(); p != nil {
+				o.err = &PanicError{p, debug.Stack()}
+			}
+			done <- o
+		}()
+		o.v, o.err = load(ctx)
+	}()
+	hung := time.NewTimer(s.cfg.LoadTimeout + min(grace, s.cfg.LoadTimeout/10))
+	defer hung.Stop()
+	select {
+	case o := <-done:
+		v, err = o.v, o.err
+	case <-hung.C:
+		err = fmt.Errorf("redlock: the load has not returned within Config.LoadTimeout, %v, and goes on unheard: %w",
+			s.cfg.LoadTimeout, context.DeadlineExceeded)
+	}
+	took = time.Since(began)
+	s.count.loadTime.Add(int64(took))
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		s.count.loadErrors.Add(1)
+	}
+	return v, took, err
+}

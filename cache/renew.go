@@ -1,0 +1,85 @@
+package cache
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// renewals is how often a lease is renewed while it lasts, so that one renewal may fail.
+const renewals = 3
+
+// renewal renews fill leases while their loads run, from newRenewal on until it is stopped. A lease that Delete or Set has
+// ended stays ended.
+type renewal[V any] struct {
+	s    *Cache[V]
+	stop context.CancelFunc // waits for nothing: a renewal that comes after the lease has ended does nothing
+
+	mu  sync.Mutex
+	all map[string]mandate[V] // by key
+}
+
+// newRenewal is called where Close waits for the caller.
+func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
+	r := &renewal[V]{s: s, all: map[string]mandate[V]{}}
+	ctx, r.stop = context.WithCancel(ctx)
+	s.wg.Go(func() {
+		tick := time.NewTicker(s.cfg.LeaseTTL / renewals)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-s.life.Done(): // loads end now
+				return
+			case <-tick.C:
+				r.renew(ctx)
+			}
+		}
+	})
+	return r
+}
+
+func (r *renewal[V]) add(m mandate[V]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all[m.a.key] = m
+}
+
+func (r *renewal[V]) remove(key string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.all, key)
+}
+
+// renew renews every lease where it was given, in pieces that leave nodes time for others.
+func (r *renewal[V]) renew(ctx context.Context) {
+	r.mu.Lock()
+	byNode := map[*node][]mandate[V]{}
+	for _, m := range r.all {
+		byNode[m.l.node] = append(byNode[m.l.node], m)
+	}
+	r.mu.Unlock()
+	var wg sync.WaitGroup
+	for n, all := range byNode {
+		size := maxPiece
+		if n.Sharded() { // its servers each have their own keys
+			size = 1
+		}
+		wg.Go(func() {
+			for piece := range slices.Chunk(all, size) {
+				keys, args := make([]string, len(piece)), make([]any, 1, 1+len(piece))
+				args[0] = r.s.cfg.LeaseTTL.Milliseconds()
+				for i, m := range piece {
+					keys[i], args = r.s.leaseName(m.a.key), append(args, m.a.nonce)
+				}
+				if ctx.Err() != nil {
+					return
+				}
+				n.run(ctx, renewScript, keys, args, 0) // one that failed is made up for by the next
+			}
+		})
+	}
+	wg.Wait()
+}

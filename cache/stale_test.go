@@ -1,0 +1,190 @@
+package cache_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
+)
+
+func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		cfg := cache.Config[string]{TTL: time.Hour, LoadTimeout: time.Minute, Near: &cache.Near{}}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		must(t, a.MarkStale(t.Context(), "none"))
+		gives(t, a, "none", "")
+		must(t, a.Set(t.Context(), "k", "old", cache.Tags("tag")))
+		must(t, a.MarkStale(t.Context(), "k"))
+		gives(t, b, "k", "old")
+		g := newGate()
+		harness.Eventually(t, "it is loaded again", func() bool {
+			if v, err := a.Fetch(t.Context(), "k", g.load); v != "old" || err != nil {
+				t.Fatalf("fetched %q, %v", v, err)
+			}
+			return len(g.began) > 0
+		})
+		// Marked again, what is being loaded may be old itself.
+		must(t, b.MarkStale(t.Context(), "k"))
+		g.give <- "too old"
+		harness.Eventually(t, "it is refused", func() bool { return a.Stats().Refused == 1 })
+		gives(t, a, "k", "old")
+		harness.Eventually(t, "it is new", func() bool {
+			v, err := a.Fetch(t.Context(), "k", fixed("new"))
+			must(t, err)
+			return v == "new"
+		})
+		must(t, a.MarkStale(t.Context(), "k"))
+		must(t, b.Delete(t.Context(), "k"))
+		gives(t, a, "k", "")
+	})
+}
+
+func TestALoadDecidesOnTTLAndTags(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		a, b := newCache(t, s, cache.Config[string]{TTL: time.Hour}), newCache(t, s, cache.Config[string]{TTL: time.Hour})
+		client := harness.Client(t, s, 0)
+		decides := func(during func(cx) error, opts ...cache.Option) cache.Loader[string] {
+			return func(ctx cx) (string, error) {
+				err := during(ctx)
+				return "v", errors.Join(err, a.Decide(ctx, "k", opts...))
+			}
+		}
+		nothing := func(cx) error { return nil }
+		fetch := func(load cache.Loader[string], opts ...cache.Option) {
+			t.Helper()
+			if v, err := a.Fetch(t.Context(), "k", load, opts...); v != "v" || err != nil {
+				t.Fatalf("fetched %q, %v", v, err)
+			}
+		}
+		fetch(decides(nothing, cache.TTL(time.Minute), cache.Tags("late")), cache.Tags("early"))
+		if ttl := client.TTL(t.Context(), "cache:v:{k}").Val(); ttl > 2*time.Minute || ttl <= 0 {
+			t.Errorf("it lives for %v", ttl)
+		}
+		for _, tag := range []string{"late", "early"} {
+			gives(t, b, "k", "v")
+			must(t, b.DeleteTag(t.Context(), tag))
+			gives(t, b, "k", "")
+			fetch(decides(nothing, cache.Tags("late")), cache.Tags("early"))
+		}
+		// The tag is deleted while the load runs, which has not said yet that its value has it.
+		must(t, b.Delete(t.Context(), "k"))
+		fetch(decides(func(ctx cx) error {
+			return errors.Join(b.DeleteTag(ctx, "late"), b.Set(ctx, "other", "v", cache.Tags("late")))
+		}, cache.Tags("late")))
+		gives(t, b, "k", "")
+		fetch(decides(func(ctx cx) error { return b.DeleteTag(ctx, "unused") }, cache.Tags("late")))
+		gives(t, b, "k", "v")
+
+		if err := a.Decide(t.Context(), "k"); !errors.Is(err, cache.ErrNoLoad) {
+			t.Errorf("outside of a load: %v", err)
+		}
+		_, err := a.FetchMany(t.Context(), []string{"m", "n"}, func(ctx cx, _ []string) (map[string]string, error) {
+			if err := a.Decide(ctx, "k"); !errors.Is(err, cache.ErrNoLoad) {
+				t.Errorf("on another key: %v", err)
+			}
+			if err := a.Decide(ctx, "m", cache.TTL(2*time.Hour)); !errors.Is(err, cluster.ErrConfig) {
+				t.Errorf("a TTL above Config.TTL: %v", err)
+			}
+			return map[string]string{"m": "v", "n": "v"}, a.Decide(ctx, "m", cache.Tags("late"))
+		})
+		must(t, err)
+		must(t, b.DeleteTag(t.Context(), "late"))
+		gives(t, b, "m", "")
+		gives(t, b, "n", "v")
+	})
+}
+
+func TestMemoryIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	c := newCache(t, s, cache.Config[string]{TTL: time.Hour, Near: &cache.Near{Bytes: 100 << 10, TTL: 30 * time.Second}})
+	kept := func() (n int) {
+		for i := range 50 {
+			before := c.Stats().NearHits
+			if _, _, err := c.Get(t.Context(), fmt.Sprint("k", i)); err != nil {
+				t.Fatal(err)
+			}
+			n += int(c.Stats().NearHits - before)
+		}
+		return n
+	}
+	for i := range 50 {
+		must(t, c.Set(t.Context(), fmt.Sprint("k", i), strings.Repeat("v", 10<<10)))
+	}
+	harness.Eventually(t, "memory keeps some", func() bool { return kept() > 0 })
+	for range 10 {
+		kept()
+	}
+	harness.Eventually(t, "memory keeps no more than fit", func() bool { return kept() <= 10 })
+}
+
+// What can not be encoded is served, counted and said.
+func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
+	t.Parallel()
+	c := newOf(t, harness.Embedded(t, 1), cache.Config[float64]{})
+	var loads atomic.Int32
+	for range 2 {
+		v, err := c.Fetch(t.Context(), "k", func(context.Context) (float64, error) { loads.Add(1); return math.Inf(1), nil })
+		if !math.IsInf(v, 1) || err != nil {
+			t.Errorf("fetched %v, %v", v, err)
+		}
+	}
+	if st := c.Stats(); st.Unencodable != 2 || loads.Load() != 2 || st.Refused != 0 {
+		t.Errorf("stats %+v", st)
+	}
+}
+
+func TestOnePrefixOfAClusterIsOfOneType(t *testing.T) {
+	t.Parallel()
+	cl := open(t, harness.Embedded(t, 1))
+	a := newOn(t, cl, cache.Config[string]{})
+	newOn(t, cl, cache.Config[string]{})
+	newOn(t, cl, cache.Config[int]{Prefix: "numbers:"})
+	for name, err := range map[string]error{
+		"type":  second(cache.New(cl, cache.Config[int]{})),
+		"codec": second(cache.New(cl, cache.Config[string]{Codec: cache.JSON[string]{}})),
+	} {
+		if !errors.Is(err, cluster.ErrConfig) {
+			t.Errorf("another %s: %v", name, err)
+		}
+	}
+	closes(t, a.Close)
+	if _, err := cache.New(cl, cache.Config[int]{}); err == nil {
+		t.Error("another type while one of two was closed")
+	}
+	other := open(t, harness.Embedded(t, 1))
+	closes(t, newOn(t, other, cache.Config[int]{}).Close)
+	newOn(t, other, cache.Config[string]{})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// An entry of a program that wrote values in another way is none.
+func TestAnEntryOfAnOlderFormatIsAMiss(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		c := newCache(t, s, cache.Config[string]{})
+		client := harness.Client(t, s, 0)
+		must(t, c.Set(t.Context(), "k", "new"))
+		text := client.Get(t.Context(), "cache:v:{k}").Val()
+		must(t, client.Set(t.Context(), "cache:v:{k}", "v"+text[1:], 0).Err())
+		gives(t, c, "k", "")
+		if v, err := c.Fetch(t.Context(), "k", fixed("loaded")); v != "loaded" || err != nil {
+			t.Errorf("fetched %q, %v", v, err)
+		}
+		gives(t, c, "k", "loaded")
+	})
+}
