@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
@@ -80,7 +81,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return errs.Ended(ctx)
 	}
 }
 
@@ -106,7 +107,7 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 	if s.life.Err() != nil {
 		return ErrClosed
 	}
-	return ctx.Err()
+	return errs.Ended(ctx)
 }
 
 // The names of things on a node.
@@ -180,7 +181,7 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 	}
 	h, err := s.read(ctx, key)
 	if err != nil {
-		return v, false, fmt.Errorf("redlock: get %q: %w", key, err)
+		return v, false, errs.Errorf("redlock: get %q: %w", key, err)
 	}
 	if !h.served() {
 		s.count.misses.Add(1)
@@ -315,7 +316,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	defer s.near.drop(key)
 	data, err := s.encode(v)
 	if err != nil {
-		return fmt.Errorf("redlock: set %q: %w", key, err)
+		return errs.Errorf("redlock: set %q: %w", key, err)
 	}
 	owner, second := s.place.of(key)
 	taker, other := owner, second
@@ -426,7 +427,7 @@ func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) erro
 	case <-p.done:
 	case <-ctx.Done():
 		p.abandon()
-		return fmt.Errorf("redlock: %s %q: %w", p.op, p.key, ctx.Err())
+		return errs.Errorf("redlock: %s %q: %w", p.op, p.key, errs.Ended(ctx))
 	}
 	if n := len(p.failed); n > 0 {
 		s.count.owed.Add(int64(n))
