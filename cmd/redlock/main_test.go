@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -171,22 +170,22 @@ func (o *output) line(t *testing.T, text string) string {
 // newLocker is a process beside redlock that wants the same locks.
 func newLocker(t *testing.T, urls []string) *lock.Locker {
 	t.Helper()
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: urls, Logger: newLogger(true, false)})
+	locker, err := lock.New(open(t, urls), lock.Config{Owner: "the test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	locker, err := lock.New(c, lock.Config{Owner: "the test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := errors.Join(locker.Close(ctx), c.Close(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.CloseAtEnd(t, locker)
 	return locker
+}
+
+// open connects to the nodes, and is patient with them.
+func open(t *testing.T, urls []string) *cluster.Cluster {
+	t.Helper()
+	began := time.Now()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: urls, NodeTimeout: 2 * time.Second, Logger: newLogger(true, false)})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
+	return c
 }
 
 // freePort is the first of n ports in a row that were free just now.
@@ -244,7 +243,8 @@ func TestTheCommandLineIsExplained(t *testing.T) {
 			t.Parallel()
 			p := launch(t, nil, tt.args...)
 			p.exit(tt.code)
-			if all := p.stdout.String() + p.stderr.String(); !strings.Contains(all, tt.want) {
+			all := p.stdout.String() + p.stderr.String()
+			if oneLine := strings.Join(strings.Fields(all), " ") + " "; !strings.Contains(oneLine, tt.want) {
 				t.Errorf("no %q in:\n%s", tt.want, all)
 			}
 		})

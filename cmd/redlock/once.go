@@ -110,7 +110,7 @@ func (o *onceRun) run(ctx context.Context) error {
 		return context.DeadlineExceeded
 	}
 	l, _ := lease.FromContext(ctx)
-	c, err := start(o.path, o.r.Command, environment(o.r.Key, l), o.signals)
+	c, err := start(o.path, o.r.Command, o.r.environment(o.r.Key, l), o.signals)
 	if err != nil {
 		return cannotRun(o.r.Command[0], err)
 	}
