@@ -22,7 +22,7 @@ func TestDemoEndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
 func TestDemoLeavesGivenNodesAlone(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
-	demo := launch(t, nil, "demo", "--duration", "6s", "--nodes", strings.Join(s.URLs(), ","))
+	demo := launch(t, nil, "demo", "--duration", "5s", "--nodes", strings.Join(s.URLs(), ","))
 	demo.exit(0)
 	checkDemo(t, demo, "left alone")
 	if strings.Contains(demo.stdout.String(), "node 2 is stopped") {

@@ -80,9 +80,9 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, lease.ErrNotAcquired):
-			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v in vain", r.Name, holder(err), *r.Wait))
+			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v without success", r.Name, holder(err), *r.Wait))
 		case errors.Is(err, context.DeadlineExceeded): // it had the key, and had not said yet that it leads
-			err = failed(exitConflict, fmt.Errorf("waited %v in vain to lead %q: %w", *r.Wait, r.Name, err))
+			err = failed(exitConflict, fmt.Errorf("waited %v without success to lead %q: %w", *r.Wait, r.Name, err))
 		}
 		return nil, err
 	}

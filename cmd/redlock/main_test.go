@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	redis.SetLogger(silent{})
 	passIgnoredSignals()
-	goleak.VerifyTestMain(m)
+	harness.Main(m)
 }
 
 // passIgnoredSignals lets the programs that tests start have the usual signals, also where nohup or a shell's & has made
@@ -49,7 +48,7 @@ func passIgnoredSignals() {
 }
 
 // patience bounds every wait of a test.
-const patience = 30 * time.Second
+const patience = harness.Patience
 
 // program is a running redlock.
 type program struct {
@@ -91,18 +90,19 @@ func launch(t *testing.T, urls []string, args ...string) *program {
 // that was started.
 func (p *program) exit(want int) {
 	p.t.Helper()
-	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = p.stdin.Close()
-	_ = p.cmd.Wait() // the exit code says it
-	if got := p.cmd.ProcessState.ExitCode(); got != want {
+	began := time.Now()
+	got := p.ended()
+	if got != want && time.Since(began) >= patience {
+		harness.Missed(p.t, began, "%q has not ended\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], p.stdout, p.stderr)
+	}
+	if got != want {
 		p.t.Errorf("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	for _, o := range []*output{p.stdout, p.stderr} {
 		select {
 		case <-o.eof:
 		case <-time.After(patience):
-			p.t.Fatalf("%q: something that it started has not ended", p.cmd.Args[1:])
+			harness.Missed(p.t, began, "%q: something that it started has not ended", p.cmd.Args[1:])
 		}
 	}
 }
@@ -149,7 +149,7 @@ func (o *output) String() string {
 // line waits for a complete line that contains text, and returns it.
 func (o *output) line(t *testing.T, text string) string {
 	t.Helper()
-	timeout := time.After(patience)
+	began, timeout := time.Now(), time.After(patience)
 	for {
 		o.mu.Lock()
 		all, grown := o.buf.String(), o.grown
@@ -162,7 +162,7 @@ func (o *output) line(t *testing.T, text string) string {
 		select {
 		case <-grown:
 		case <-timeout:
-			t.Fatalf("no line with %q; there is:\n%s", text, all)
+			harness.Missed(t, began, "no line with %q; there is:\n%s", text, all)
 		}
 	}
 }

@@ -137,8 +137,11 @@ func (o *onceRun) result(ran bool, err error) error {
 		complain(err)
 		return nil
 	case errors.Is(err, lock.ErrNotAcquired), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		if who := holder(err); who != "" {
-			err = fmt.Errorf("%q is being done by %q; waited %v in vain", o.r.Key, who, *o.r.Wait)
+		switch who := holder(err); {
+		case who == "" && o.r.Wait != nil && !errors.Is(err, lock.ErrNotAcquired):
+			err = fmt.Errorf("waited %v without success to learn whether %q is done: %w", *o.r.Wait, o.r.Key, err)
+		case who != "":
+			err = fmt.Errorf("%q is being done by %q; waited %v without success", o.r.Key, who, *o.r.Wait)
 		}
 		return failed(o.r.ConflictExitCode, err)
 	}

@@ -139,7 +139,7 @@ func (r *runCmd) conflict(err error) error {
 	case !r.waits():
 		return fmt.Errorf("%q is held by %q; not waiting for it", r.Key, who)
 	case r.Wait != nil:
-		return fmt.Errorf("%q is held by %q; waited %v in vain", r.Key, who, *r.Wait)
+		return fmt.Errorf("%q is held by %q; waited %v without success", r.Key, who, *r.Wait)
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 )
 
 func TestTheCommandDiesWithRedlock(t *testing.T) {
+	t.Parallel()
 	s := harness.Embedded(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "key")...)
 	p.stdout.line(t, "stubborn ready")
