@@ -83,7 +83,7 @@ func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
 
 func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	for i := range s.Len() {
 		if err := harness.Client(t, s, i).Set(t.Context(), "lock:order:42", "MDEyMzQ1Njc4OWFiY2RlZg==", time.Minute).Err(); err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
 
 func TestDiagnosis_ErrorsNameFlags(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 1)
+	s := nodes(t, 1)
 	locker := newLocker(t, s.URLs())
 	if _, err := locker.TryLock(t.Context(), "taken"); err != nil {
 		t.Fatal(err)
@@ -125,7 +125,7 @@ func TestDiagnosis_ErrorsNameFlags(t *testing.T) {
 // What a lock's nodes know of its token is where the block ends that its process owns.
 func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "order:42")
 	if err != nil {
 		t.Fatal(err)

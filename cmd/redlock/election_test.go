@@ -37,7 +37,7 @@ func TestACommandRunsToSuccessOnce(t *testing.T) {
 
 func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	first := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "--once", "--owner", "the first", "report")...)
 	first.stdout.line(t, "stubborn ready")
 	impatient := launch(t, s.URLs(), "run", "--once", "--wait", "1s", "-E", "9", "report", "--", "echo", "never")
@@ -49,7 +49,7 @@ func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
 
 func TestALossEndsARunOnce(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--once", "--ttl", "1s", "report")...)
 	p.stdout.line(t, "heedful ready")
 	for i := range s.Len() {
@@ -103,7 +103,7 @@ func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 
 func TestThatTooFewNodesAnswerIsNotTakenForThatNobodyLeads(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	leader := launch(t, s.URLs(), "leader", "scheduler")
 	leader.exit(3)
 	s.Stop(0)

@@ -25,7 +25,7 @@ const evil = "\x1b[2J\x1b]0;title\a\u009b2J\u202etxt\x7f\r\xff\nredlock: forged"
 // Nothing that others wrote reaches a terminal as it is: keys, labels, names of elections and jobs, what nodes answer.
 func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	leases := newLeases(t, s)
 	began := time.Now()
 	_, err := leases.Campaign(t.Context(), "e", "candidate")

@@ -13,7 +13,7 @@ import (
 
 func TestNodes_CanBeReadFromAFile(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	file := filepath.Join(t.TempDir(), "nodes")
 	if err := os.WriteFile(file, []byte(strings.Join(s.URLs(), "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -32,7 +32,7 @@ func TestNodes_CanBeReadFromAFile(t *testing.T) {
 // The URLs may hold passwords, and the command need not know them.
 func TestNodes_AreNotPassedToTheCommand(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	const show = `echo "nodes: $REDLOCK_NODES."`
 	for _, args := range [][]string{{"run", "key"}, {"run", "--once", "key"}, {"campaign", "key"}} {
 		p := launch(t, s.URLs(), append(args, "--", "sh", "-c", show)...)

@@ -157,7 +157,7 @@ func TestZshCompletes(t *testing.T) {
 
 func TestTopFitsANarrowTerminal(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	locker := newLocker(t, s.URLs())
 	if _, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly")); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
 
 func TestRunsExitCodes(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	locker := newLocker(t, s.URLs())
 	if _, err := locker.TryLock(t.Context(), "taken"); err != nil {
 		t.Fatal(err)
@@ -182,7 +182,7 @@ func TestRunSaysHowToGetNodes(t *testing.T) {
 
 func TestRunWithoutAQuorum(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	s.Stop(0)
 	s.Stop(2)
 	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
@@ -227,7 +227,7 @@ func TestRunNeverShowsAPassword(t *testing.T) {
 
 func TestSignalsPassThrough(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "key")...)
 	p.stdout.line(t, "parent ready")
 	p.stdout.line(t, "heedful ready")
@@ -246,7 +246,7 @@ func TestSignalsPassThrough(t *testing.T) {
 
 // nohup redlock run … outlives its terminal, and so does the command.
 func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	signal.Ignore(syscall.SIGHUP) // which a child takes over
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "key")...)
 	signal.Reset(syscall.SIGHUP)
@@ -265,7 +265,7 @@ func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
 
 func TestASignalEndsTheWaiting(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "key")
 	if err != nil {
 		t.Fatal(err)
@@ -312,7 +312,7 @@ func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
 	for _, who := range [][]string{{"stubborn"}, {"parent", "stubborn"}, {"leaver", "stubborn"}} {
 		t.Run(strings.Join(who, " "), func(t *testing.T) {
 			t.Parallel()
-			s := harness.Embedded(t, 3)
+			s := nodes(t, 3)
 			p := launch(t, s.URLs(), with(testCommand(t, who...), "--ttl", "1s", "--grace", "200ms", "key")...)
 			p.stdout.line(t, "stubborn ready")
 			for i := range s.Len() {
@@ -380,7 +380,7 @@ func toldLate(t *testing.T, s harness.Set, key string) time.Duration {
 
 func TestALossByAnotherHandIsNoticed(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", "echo ready; cat; exit 0")
 	p.stdout.line(t, "ready")
 	for i := range s.Len() {
@@ -393,7 +393,7 @@ func TestALossByAnotherHandIsNoticed(t *testing.T) {
 
 func TestAStoppedCommandKeepsItsLock(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--ttl", "1s", "key")...)
 	var pid int
 	if _, err := fmt.Sscanf(p.stdout.line(t, "heedful ready"), "heedful ready %d", &pid); err != nil {
