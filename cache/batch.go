@@ -3,7 +3,6 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // GetMany returns what Get would give of each key, where that is a value, in questions of many keys to each node. What it found is
@@ -73,7 +73,7 @@ func (s *Cache[V]) readMany(ctx context.Context, keys []string) ([]held[V], erro
 		}
 	}
 	if failed != nil {
-		failed = fmt.Errorf("redlock: get many: %w", failed)
+		failed = errs.Errorf("redlock: get many: %w", failed)
 	}
 	return all, failed
 }
@@ -330,7 +330,7 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	case err := <-done:
 		return b.values, err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("redlock: fetch many: %w", ctx.Err())
+		return nil, errs.Errorf("redlock: fetch many: %w", errs.Ended(ctx))
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
@@ -86,7 +87,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 	case <-done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return errs.Ended(ctx)
 	}
 }
 
@@ -112,7 +113,7 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 	if s.life.Err() != nil {
 		return ErrClosed
 	}
-	return ctx.Err()
+	return errs.Ended(ctx)
 }
 
 // The names of things on a node.
@@ -197,7 +198,7 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 	}
 	h, err := s.read(ctx, key)
 	if err != nil {
-		return v, false, fmt.Errorf("redlock: get %q: %w", key, err)
+		return v, false, errs.Errorf("redlock: get %q: %w", key, err)
 	}
 	if !h.served() {
 		s.count.misses.Add(1)
@@ -332,7 +333,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	defer s.near.drop(key)
 	data, err := s.encode(v)
 	if err != nil {
-		return fmt.Errorf("redlock: set %q: %w", key, err)
+		return errs.Errorf("redlock: set %q: %w", key, err)
 	}
 	owner, second := s.place.of(key)
 	taker, other := owner, second
@@ -463,7 +464,7 @@ func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error
 	case <-p.done:
 	case <-ctx.Done():
 		p.abandon()
-		return fmt.Errorf("redlock: %s %q: %w", p.op, p.key, ctx.Err())
+		return errs.Errorf("redlock: %s %q: %w", p.op, p.key, errs.Ended(ctx))
 	}
 	if n := len(p.failed); n > 0 {
 		s.count.owed.Add(int64(n))

@@ -3,9 +3,10 @@ package cache
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Loader gets a value from where it comes from. It returns ErrNotFound, alone or wrapped, where there is none.
@@ -32,7 +33,7 @@ func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts .
 	h, err := s.read(ctx, key)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return v, fmt.Errorf("redlock: fetch %q: %w", key, ctx.Err())
+		return v, errs.Errorf("redlock: fetch %q: %w", key, errs.Ended(ctx))
 	case h.served():
 		if h.entry.due(h.node.now(), 1-rand.Float64()) {
 			s.refresh(ctx, key, load, req, h)
@@ -58,7 +59,7 @@ func (s *Cache[V]) miss(ctx context.Context, key string, load Loader[V], req req
 		select {
 		case <-f.done:
 		case <-ctx.Done():
-			return v, fmt.Errorf("redlock: fetch %q: %w", key, ctx.Err())
+			return v, errs.Errorf("redlock: fetch %q: %w", key, errs.Ended(ctx))
 		}
 		if f.result.moment > joined {
 			return f.result.value, f.result.err

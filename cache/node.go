@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 const (
@@ -120,7 +121,7 @@ func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, erro
 		select {
 		case n.lanes <- struct{}{}:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, errs.Ended(ctx)
 		}
 		defer func() { <-n.lanes }()
 		return alone()
@@ -134,7 +135,7 @@ func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, erro
 		answers.Put(a)
 		return reply, err
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return nil, errs.Ended(ctx)
 	}
 }
 

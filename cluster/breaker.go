@@ -95,13 +95,13 @@ func (n *Node) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
 	defer cancel()
 	if err := n.meetServers(ctx); err != nil {
-		return err
+		return credentials(err)
 	}
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
 		n.c.found()
 	}
-	return err
+	return credentials(err)
 }
 
 // meetServers connects to every server behind a node that is a Redis Cluster, before anything is asked of it: one that

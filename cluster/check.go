@@ -132,8 +132,8 @@ type Status struct {
 	Up          bool
 	Err         error         // why it is down
 	Since       time.Time     // since when it is down
-	Votes       bool          // its grants count
-	VotesIn     time.Duration // how long until they do
+	Votes       bool          // it is up and its grants count
+	VotesIn     time.Duration // how long until they do, if it stays up
 	Version     string        // "" where it does not say
 	Uptime      time.Duration // when it was last connected to
 	ClockOffset time.Duration // when it was last connected to: its clock minus ours
@@ -148,14 +148,15 @@ func (c *Cluster) Status() []Status {
 		n.mu.Lock()
 		s.Version, s.Uptime, s.ClockOffset = n.facts.version, n.facts.uptime, n.offset
 		n.mu.Unlock()
-		s.Node, s.Votes = n.name, n.votes(now)
-		if !s.Votes {
+		s.Node = n.name
+		votes := n.votes(now)
+		if !votes {
 			s.VotesIn = time.Duration(n.quarantine.Load() - n.c.since(now))
 		}
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {
-			s.Up = true
+			s.Up, s.Votes = true, votes
 		}
 	}
 	return all

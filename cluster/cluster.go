@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
@@ -90,7 +91,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	c.awaitFounding(ctx)
 	c.weigh()
 	if len(c.nodes)%2 == 0 {
-		c.Say(slog.LevelWarn, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
+		c.Say(slog.LevelInfo, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
 	}
 	return c, nil
 }
@@ -114,11 +115,11 @@ func (c *Cluster) meet(ctx context.Context) error {
 	pace := newPace()
 	failed, last := c.nodes, make([]error, len(c.nodes))
 	for {
-		errs := c.probeAll(budget, failed)
+		answers := c.probeAll(budget, failed)
 		var next []*Node
 		var wrong []error
 		var down []NodeError
-		for i, err := range errs {
+		for i, err := range answers {
 			switch n := failed[i]; {
 			case err == nil:
 			default:
@@ -146,7 +147,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 		case <-budget.Done():
 			missing := &QuorumError{Op: "open", Need: need, Got: got, Nodes: down}
 			if ctx.Err() != nil {
-				return fmt.Errorf("%w: %w", missing, ctxErr(ctx))
+				return errs.Errorf("%w: %w", missing, errs.Ended(ctx))
 			}
 			return missing
 		case <-time.After(pace.NextBackOff()):
@@ -198,8 +199,11 @@ func (c *Cluster) Quorum() int { return Quorum(len(c.nodes)) }
 // Config is the configuration with its defaults filled in.
 func (c *Cluster) Config() Config { return c.cfg }
 
-// Err is ErrClosed once Close was called.
+// Err is ErrClosed once Close was called. Of a nil Cluster it is an error that matches ErrConfig.
 func (c *Cluster) Err() error {
+	if c == nil {
+		return errNil
+	}
 	if c.closing.Load() {
 		return ErrClosed
 	}
@@ -219,7 +223,7 @@ func (c *Cluster) Close(ctx context.Context) error {
 	case <-c.closed:
 		return nil
 	case <-ctx.Done():
-		return ctxErr(ctx)
+		return errs.Ended(ctx)
 	}
 }
 

@@ -233,6 +233,19 @@ func (n *Node) explain(err error) error {
 	return err
 }
 
+// credentials says of the answer of a server that refuses to let us in what it means, and what to do.
+func credentials(err error) error {
+	switch {
+	case saidBy(err, "NOAUTH"):
+		return fmt.Errorf("wants a password, and none is given (%w); give one, as redis://user:password@host:port", err)
+	case saidBy(err, "WRONGPASS"), saidBy(err, "ERR invalid password"):
+		return fmt.Errorf("refuses the user or the password (%w); see which ones it wants", err)
+	case saidBy(err, "ERR AUTH"):
+		return fmt.Errorf("has no password, and one is given (%w); leave it out, or set requirepass there", err)
+	}
+	return err
+}
+
 // copyClient takes the options of a ready client.
 func copyClient(name string, client redis.UniversalClient) (target, error) {
 	t := target{name: name}

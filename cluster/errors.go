@@ -1,12 +1,14 @@
 package cluster
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 var (
@@ -22,6 +24,8 @@ var (
 
 	// ErrConfig is matched by every error about a configuration or an option that can not be used.
 	ErrConfig = errors.New("redlock: bad configuration")
+
+	errNil = fieldError("Cluster", "is nil; see the error of cluster.Open")
 )
 
 // NodeError is what one node answered, or why it could not be asked.
@@ -30,7 +34,7 @@ type NodeError struct {
 	Err  error
 }
 
-func (e *NodeError) Error() string { return "node " + e.Node + ": " + e.Err.Error() }
+func (e *NodeError) Error() string { return "node " + e.Node + ": " + errs.Text(e.Err) }
 func (e *NodeError) Unwrap() error { return e.Err }
 
 // QuorumError says that too few nodes answered. It matches ErrNoQuorum, and the error of each node.
@@ -38,8 +42,13 @@ type QuorumError struct {
 	Op    string // what was tried, as "acquire"
 	Key   string // the caller's key, or "" where there is none
 	Need  int    // answers needed
-	Got   int    // answers that came
+	Got   int    // answers that came and count
 	Nodes []NodeError
+
+	// NotVoting is how many more nodes answered, but do not vote yet because they restarted lately. VotesIn is how long until
+	// a quorum votes, if all of them stay up; 0 where that is not known.
+	NotVoting int
+	VotesIn   time.Duration
 }
 
 func (e *QuorumError) Error() string {
@@ -48,7 +57,15 @@ func (e *QuorumError) Error() string {
 	if e.Key != "" {
 		fmt.Fprintf(&b, " %q", e.Key)
 	}
-	fmt.Fprintf(&b, ": no quorum: %d of the %d nodes needed answered", e.Got, e.Need)
+	switch {
+	case e.NotVoting > 0 && e.VotesIn > 0:
+		fmt.Fprintf(&b, ": no quorum: %d answered, but only %d of the %d nodes needed can vote; a quorum votes in %v",
+			e.Got+e.NotVoting, e.Got, e.Need, e.VotesIn.Round(100*time.Millisecond))
+	case e.NotVoting > 0:
+		fmt.Fprintf(&b, ": no quorum: %d answered, but only %d of the %d nodes needed can vote", e.Got+e.NotVoting, e.Got, e.Need)
+	default:
+		fmt.Fprintf(&b, ": no quorum: %d of the %d nodes needed answered", e.Got, e.Need)
+	}
 	for i := range e.Nodes {
 		sep := "; "
 		if i == 0 {
@@ -126,13 +143,4 @@ func unable(err error) bool {
 // fieldError says which configuration field has what wrong and what would be right.
 func fieldError(field, format string, args ...any) error {
 	return fmt.Errorf("%w: %s: %s", ErrConfig, field, fmt.Sprintf(format, args...))
-}
-
-// ctxErr keeps ctx.Err() in the chain beside the cause the caller gave, if there is one.
-func ctxErr(ctx context.Context) error {
-	err, cause := ctx.Err(), context.Cause(ctx)
-	if cause == nil || errors.Is(cause, err) {
-		return err
-	}
-	return fmt.Errorf("%w: %w", err, cause)
 }

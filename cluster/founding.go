@@ -66,6 +66,8 @@ func (n *Node) mark(ctx context.Context, via redis.Cmdable) error {
 	switch {
 	case saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
 		return nil
+	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
+		return err
 	case saidBy(err, "NOPERM"):
 		return fmt.Errorf("%w: %w; this user needs ~%s +get +set", errUnmarked, err, markKey)
 	case err != nil && answered(err):

@@ -25,6 +25,7 @@ type facts struct {
 	fsyncAlways bool   // it syncs it before it answers
 	fsyncHidden bool   // does not say whether it does
 	version     string // "" where the server does not say
+	name        string // of the program, as "valkey"; "" where it does not say, as Redis
 	evicts      string // the eviction policy, "" where the server does not say
 }
 
@@ -97,6 +98,8 @@ func parseInfo(text string) facts {
 			f.aof = value == "1"
 		case "redis_version":
 			f.version = value
+		case "server_name":
+			f.name = value
 		case "maxmemory_policy":
 			f.evicts = value
 		}

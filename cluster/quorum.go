@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Quorum is the number of nodes, of n, whose agreement decides: a strict majority. Any two quorums share a node.
 func Quorum(n int) int { return n/2 + 1 }
@@ -23,4 +26,22 @@ func Passed(deadline, now time.Time) bool {
 // Left is how long deadline is still good for at now, by the clock that says less. It is negative once Passed.
 func Left(deadline, now time.Time) time.Duration {
 	return min(deadline.Sub(now), deadline.Round(0).Sub(now.Round(0)))
+}
+
+// QuorumIn is how long until a quorum of nodes votes, if those that are up stay so: 0 if one votes now, negative if too few
+// are up.
+func (c *Cluster) QuorumIn() time.Duration { return quorumIn(c.Status(), c.Quorum()) }
+
+func quorumIn(all []Status, quorum int) time.Duration {
+	var waits []time.Duration
+	for _, s := range all {
+		if s.Up {
+			waits = append(waits, max(s.VotesIn, 0))
+		}
+	}
+	if len(waits) < quorum {
+		return -1
+	}
+	slices.Sort(waits)
+	return waits[quorum-1]
 }

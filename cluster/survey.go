@@ -15,6 +15,7 @@ type Report struct {
 	Latency     time.Duration // a round trip, the fastest of three; 0 where it did not answer
 	Persistence string        // "none", or when its append-only file is synced: "always", "everysec", "no"; "" where it does not say
 	Eviction    string        // maxmemory-policy; "" where it does not say
+	Server      string        // what program it is, as "valkey" or "redlock-embedded"; "" where it does not say, as Redis
 }
 
 // Survey asks every node that is not down how it does, all at once. A node that does not answer is down from then on, and
@@ -36,6 +37,7 @@ func (c *Cluster) Survey(ctx context.Context) []Report {
 			s.Version, s.Uptime, s.ClockOffset = asked.Version, asked.Uptime, asked.ClockOffset
 		} else if s.Up {
 			s.Up, s.Err, s.Since = asked.Err == nil, asked.Err, asked.Since
+			s.Votes = s.Votes && s.Up
 		}
 		r.Status = s
 	}
@@ -62,9 +64,10 @@ func (n *Node) survey(ctx context.Context) (r Report) {
 		if lost(err) && !errors.Is(ctx.Err(), context.Canceled) {
 			n.trip(err)
 		}
-		return Report{Status: Status{Err: err, Since: asked}}
+		return Report{Status: Status{Err: credentials(err), Since: asked}}
 	}
 	r.Up, r.Version, r.Uptime, r.Eviction = true, f.version, f.uptime, f.evicts
+	r.Server = f.name
 	switch {
 	case f.runID == "":
 	case f.aof:

@@ -79,6 +79,7 @@ func (p *process) infoSections() []infoSection {
 	return []infoSection{
 		{"Server", []string{
 			"redis_version:7.0.0",
+			"server_name:redlock-embedded",
 			"redis_mode:standalone",
 			"run_id:" + p.runID,
 			"tcp_port:" + portOf(p.listener.Addr().String()),

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/mutex"
 	"github.com/venta-hq/redlock/register"
 )
@@ -25,7 +25,7 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 		err = l.orLost(err)
 		l.t.s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
-		return nil, fmt.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
+		return nil, errs.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
 	l.found = &none
 	// Also that there is none is kept: a node that was away may know what has been cleared since.

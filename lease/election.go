@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/mutex"
 	"github.com/venta-hq/redlock/register"
 )
@@ -71,7 +72,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	if err := l.orLost(err); err != nil {
 		s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
-		return nil, fmt.Errorf("redlock: campaign %q: %w", name, err)
+		return nil, errs.Errorf("redlock: campaign %q: %w", name, err)
 	}
 	s.announce(name)
 	return l, nil
@@ -115,7 +116,7 @@ func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, 
 	select {
 	case <-b.done:
 	case <-ctx.Done():
-		return Leader{}, 0, fmt.Errorf("redlock: leader of %q: %w", name, ctx.Err())
+		return Leader{}, 0, errs.Errorf("redlock: leader of %q: %w", name, errs.Ended(ctx))
 	}
 	leader, good, err := b.result(name)
 	if good <= 0 {

@@ -72,6 +72,15 @@ func FromContext(ctx context.Context) (l *Lease, ok bool) {
 	return l, ok
 }
 
+// Under is the lease on key under whose Context ctx is; the innermost, if there are several, as there can be under different
+// prefixes.
+func Under(ctx context.Context, key string) (l *Lease, ok bool) {
+	for l, ok = FromContext(ctx); ok && l.Key() != key; {
+		l, ok = FromContext(l.parent)
+	}
+	return l, ok
+}
+
 // Holds reports whether ctx comes from under a lease on key, of these or other Leases on the same Cluster, that still
 // stands. Who waited for the key then would wait for ever.
 func (s *Leases) Holds(ctx context.Context, key string) bool {

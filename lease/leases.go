@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/internal/telemetry"
 	"github.com/venta-hq/redlock/mutex"
 )
@@ -51,6 +51,9 @@ type Leases struct {
 
 // New makes Leases on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
 func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
+	if c == nil {
+		return nil, c.Err()
+	}
 	cfg = cfg.withDefaults()
 	red, err := mutex.NewRedlock(c, cfg.mutex())
 	_, perr := cfg.pace("Config.TTL", cfg.TTL, c.Config().NodeTimeout)
@@ -161,7 +164,7 @@ func (s *Leases) plan(ctx context.Context, key string, req Request) (plan, error
 func (s *Leases) err(key string) error {
 	select {
 	case <-s.closing:
-		return fmt.Errorf("redlock: acquire %q: %w", key, ErrClosed)
+		return errs.Errorf("redlock: acquire %q: %w", key, ErrClosed)
 	default:
 		return nil
 	}
@@ -177,7 +180,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 	}
 	l, ok := s.keep(t, hold, p)
 	if !ok {
-		err := fmt.Errorf("redlock: acquire %q: %w", p.key, ErrClosed)
+		err := errs.Errorf("redlock: acquire %q: %w", p.key, ErrClosed)
 		hold.GiveUp(err)
 		return nil, err
 	}
@@ -209,6 +212,6 @@ func (s *Leases) Close(ctx context.Context) error {
 	case <-s.closed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("redlock: close: %w", ctx.Err())
+		return errs.Errorf("redlock: close: %w", errs.Ended(ctx))
 	}
 }

@@ -3,9 +3,10 @@ package lease
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"strings"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/register"
 )
 
@@ -72,7 +73,7 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 		err = l.orLost(register.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL))
 	}
 	if err != nil {
-		return true, fmt.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)
+		return true, errs.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)
 	}
 	return true, nil
 }
@@ -87,8 +88,50 @@ func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, e
 		return Outcome{}, false, err
 	}
 	if err := json.Unmarshal(r.Data, &o); err != nil {
-		return Outcome{}, false, fmt.Errorf("redlock: the outcome of job %q: %w", job, err)
+		return Outcome{}, false, errs.Errorf("redlock: the outcome of job %q: %w", job, err)
 	}
 	o.Job, o.Token = job, r.Origin
 	return o, true, nil
+}
+
+// Outcomes are what is known of all jobs whose names begin with prefix, in the order of their names. The nodes are scanned,
+// as in mutex.Redlock.List, and have to allow that.
+func (s *Leases) Outcomes(ctx context.Context, prefix string) ([]Outcome, error) {
+	keys, err := s.red.WithCompanion(ctx, onceKey(prefix), "record")
+	if err != nil {
+		return nil, err
+	}
+	var all []Outcome
+	for _, key := range keys {
+		o, ok, err := s.Outcome(ctx, strings.TrimPrefix(key, onceKey("")))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			all = append(all, o)
+		}
+	}
+	return all, nil
+}
+
+// Forget makes a finished job one that was not run, so that the next RunOnce runs it again. ok is false if it was not known to
+// be done. While the job runs the error is a *NotAcquiredError; otherwise the errors are those of RunOnce.
+func (s *Leases) Forget(ctx context.Context, job string) (ok bool, err error) {
+	if _, done, err := s.Outcome(ctx, job); err != nil || !done {
+		return false, err
+	}
+	l, err := s.Try(ctx, onceKey(job), Request{})
+	if err != nil {
+		return false, err
+	}
+	defer l.Release(context.WithoutCancel(ctx)) // if it does not reach a quorum, the key expires
+	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
+	if err == nil && done {
+		r := register.Record{Token: l.token, Seq: 1, Origin: l.token, Deleted: true}
+		err = register.Write(ctx, s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL)
+	}
+	if err != nil {
+		return false, l.orLost(err)
+	}
+	return done, nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/mutex"
 )
 
@@ -226,14 +227,14 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 			held = &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
 		}
 		if ctx.Err() != nil {
-			return nil, gaveUp(held, ctx.Err())
+			return nil, gaveUp(held, errs.Ended(ctx))
 		}
 		me.refused = true
 		if !queued { // nobody could wake us: look once more when they can
 			select {
 			case <-s.Listen():
 			case <-ctx.Done():
-				return nil, gaveUp(held, ctx.Err())
+				return nil, gaveUp(held, errs.Ended(ctx))
 			case <-s.closing:
 				return nil, s.err(p.key)
 			}
@@ -283,7 +284,7 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, h
 			}
 			rung = true
 		case <-ctx.Done():
-			return false, gaveUp(held, ctx.Err())
+			return false, gaveUp(held, errs.Ended(ctx))
 		case <-s.closing:
 			return false, s.err(held.Key)
 		}
@@ -322,6 +323,6 @@ func spanSince(span int, since time.Duration) int {
 // gaveUp is the error of a wait that ended without success.
 func gaveUp(held *NotAcquiredError, why error) error {
 	e := *held
-	e.Reason, e.Err = "waited for in vain, "+held.Reason, why
+	e.Reason, e.Err = mutex.InVain+held.Reason, why
 	return &e
 }

@@ -2,7 +2,8 @@ package lease
 
 import (
 	"context"
-	"fmt"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Go runs fn on a goroutine of its own, as work under the lease: Release and Close end the lease's context, which fn is
@@ -74,7 +75,7 @@ func (l *Lease) Release(ctx context.Context) error {
 	errands.begin() // before it is marked as released: Close either releases it or waits for this
 	if !l.released.CompareAndSwap(false, true) {
 		errands.end()
-		return fmt.Errorf("redlock: release %q: %w", l.Key(), ErrReleased)
+		return errs.Errorf("redlock: release %q: %w", l.Key(), ErrReleased)
 	}
 	if idle := l.rest(); idle != nil {
 		select {
@@ -85,7 +86,7 @@ func (l *Lease) Release(ctx context.Context) error {
 				<-idle
 				l.giveBack(context.Background())
 			}()
-			return fmt.Errorf("redlock: release %q: its work has not returned: %w", l.Key(), ctx.Err())
+			return errs.Errorf("redlock: release %q: its work has not returned: %w", l.Key(), errs.Ended(ctx))
 		}
 	}
 	defer errands.end()

@@ -3,6 +3,7 @@ package lock
 import (
 	"container/list"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/venta-hq/redlock/lease"
@@ -31,6 +32,7 @@ type line struct {
 	asking  bool
 	held    bool
 	over    bool      // the lease that is being acquired ended before it was taken in
+	owner   string    // the label of the lease that is held
 	used    int       // tokens of the span that is held
 	span    int       // of the next acquisition
 	waiting list.List // of *spot
@@ -99,11 +101,21 @@ func (ln *line) asked(l *lease.Lease) {
 	defer ln.k.mu.Unlock()
 	ln.asking = false
 	if l != nil && !ln.over {
-		ln.held, ln.used = true, 1
+		ln.held, ln.used, ln.owner = true, 1, l.Owner()
 		return
 	}
 	ln.over = false
 	ln.nextLocked()
+}
+
+// standing says why a call in this process does not get the key, and the label of the holder if that is in it too.
+func (ln *line) standing() (reason, holder string) {
+	ln.k.mu.Lock()
+	defer ln.k.mu.Unlock()
+	if ln.held {
+		return fmt.Sprintf("held in this process by %q", ln.owner), ln.owner
+	}
+	return "waited for in this process by others that came before", ""
 }
 
 // nextLocked lets the next in line ask, or forgets the line. Nobody may have the key or be asking.

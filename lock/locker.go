@@ -5,16 +5,18 @@ import (
 	"container/list"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/internal/telemetry"
 	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/mutex"
 )
 
 // Locker runs functions, or gives out leases, under locks. All methods may be called concurrently. One Locker serves a
@@ -67,6 +69,9 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 //
 // A release that does not reach a quorum is logged and counted: fn has succeeded, and the key expires.
 func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.Context) error, opts ...Option) error {
+	if k == nil {
+		return errNil
+	}
 	ctx, span := k.tel.Under(ctx, key)
 	defer span.End()
 	l, err := k.acquire(ctx, ctx, key, opts)
@@ -79,7 +84,7 @@ func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.C
 	if !k.begin() {
 		k.release(ctx, l)
 		span.Failed("closed")
-		return fmt.Errorf("redlock: %q: %w", key, ErrClosed)
+		return errs.Errorf("redlock: %q: %w", key, ErrClosed)
 	}
 	span.Got(l.Token())
 	defer k.end()
@@ -124,8 +129,14 @@ func (k *Locker) TryLock(ctx context.Context, key string, opts ...Option) (*leas
 	return k.Lock(ctx, key, append(slices.Clone(opts), NoWait())...)
 }
 
+// errNil is the error of a program that ignored the one of New.
+var errNil = errs.Errorf("%w: Locker: is nil; see the error of lock.New", cluster.ErrConfig)
+
 // acquire gets the lease. Its context derives from parent.
 func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option) (*lease.Lease, error) {
+	if k == nil {
+		return nil, errNil
+	}
 	began := k.tel.Now()
 	l, err := k.get(ctx, parent, key, opts)
 	if k.tel != nil {
@@ -140,10 +151,10 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 		return nil, err
 	}
 	if k.leases.Holds(ctx, key) {
-		return nil, fmt.Errorf("redlock: %q: %w", key, ErrReentrant)
+		return nil, errs.Errorf("redlock: %q: %w", key, ErrReentrant)
 	}
 	if ctx.Err() != nil {
-		return nil, k.refused(key, "the context had ended before", ctx.Err())
+		return nil, k.refused(key, "the context had ended before", "", errs.Ended(ctx))
 	}
 	cfg := k.leases.Config()
 	req.TTL, req.Owner, req.Parent = cmp.Or(req.TTL, cfg.TTL), cmp.Or(req.Owner, cfg.Owner), parent
@@ -172,15 +183,15 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 
 // tooLate is the error of a wait that was longer than the Wait option allows. Its own timer is not the caller's context.
 func tooLate(held NotAcquiredError, wait time.Duration) error {
-	held.Reason, held.Err = notWithin+wait.String(), nil
+	held.Reason, held.Err = notWithin+wait.String()+", "+strings.TrimPrefix(held.Reason, mutex.InVain), nil
 	return &held
 }
 
 const notWithin = "not given within "
 
 // refused is the error of a call that did not come to ask the nodes.
-func (k *Locker) refused(key, reason string, why error) error {
-	return &NotAcquiredError{Key: key, Need: k.c.Quorum(), FreeIn: -1, Reason: reason, Err: why}
+func (k *Locker) refused(key, reason, holder string, why error) error {
+	return &NotAcquiredError{Key: key, Need: k.c.Quorum(), FreeIn: -1, Reason: reason, Holder: holder, Err: why}
 }
 
 // stand waits in line, asks the nodes when it is its turn, and tells the line how it went.
@@ -188,7 +199,8 @@ func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lea
 	wait := !req.limited || req.wait > 0
 	ln, at, ok := k.join(key, req.Parent, req.Request, wait)
 	if !ok {
-		return nil, k.refused(key, "held or waited for in this process", nil)
+		reason, holder := ln.standing()
+		return nil, k.refused(key, reason, holder, nil)
 	}
 	req.Heir = ln
 	if at != nil {
@@ -213,20 +225,21 @@ func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, erro
 	case l := <-sp.turn:
 		if l != nil && ctx.Err() != nil {
 			l.Release(ctx) // which does not wait
-			return nil, ln.gaveUp(ctx.Err())
+			return nil, ln.gaveUp(errs.Ended(ctx))
 		}
 		return l, nil
 	case <-ctx.Done():
 		ln.leave(ctx, at)
-		return nil, ln.gaveUp(ctx.Err())
+		return nil, ln.gaveUp(errs.Ended(ctx))
 	case <-ln.k.shut:
 		ln.leave(ctx, at)
-		return nil, fmt.Errorf("redlock: acquire %q: %w", ln.key, ErrClosed)
+		return nil, errs.Errorf("redlock: acquire %q: %w", ln.key, ErrClosed)
 	}
 }
 
 func (ln *line) gaveUp(why error) error {
-	return ln.k.refused(ln.key, "waited for in vain, held in this process", why)
+	reason, holder := ln.standing()
+	return ln.k.refused(ln.key, mutex.InVain+reason, holder, why)
 }
 
 func (k *Locker) ask(ctx context.Context, key string, req lease.Request, wait bool) (*lease.Lease, error) {
@@ -289,7 +302,7 @@ func (k *Locker) Close(ctx context.Context) error {
 	case <-k.closed:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("redlock: close: %w", ctx.Err())
+		return errs.Errorf("redlock: close: %w", errs.Ended(ctx))
 	}
 }
 

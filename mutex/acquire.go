@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Request tweaks one attempt. Zero fields mean what Config says.
@@ -46,10 +48,10 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 		return nil, err
 	}
 	if err := r.c.Err(); err != nil {
-		return nil, fmt.Errorf("redlock: acquire %q: %w", key, err)
+		return nil, errs.Errorf("redlock: acquire %q: %w", key, err)
 	}
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("redlock: acquire %q: %w", key, ctx.Err())
+		return nil, errs.Errorf("redlock: acquire %q: %w", key, errs.Ended(ctx))
 	}
 	h.ask(req.Queue)
 	select {
@@ -57,7 +59,7 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		h.GiveUp(fmt.Errorf("redlock: acquire %q: %w", key, ctx.Err()))
+		h.GiveUp(errs.Errorf("redlock: acquire %q: %w", key, errs.Ended(ctx)))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -231,28 +233,47 @@ func (h *Hold) GiveUp(why error) {
 
 // refusalLocked says why a quorum cannot be had: others have the key, or too few nodes answer.
 func (h *Hold) refusalLocked(votes int) error {
-	answered := 0
+	answered, quarantined, taken := 0, 0, 0
 	var mute []cluster.NodeError
 	for i, n := range h.r.c.Nodes() {
 		switch m := &h.members[i]; {
 		case m.result == Refused || m.result == Granted && m.vote:
 			answered++
 		case m.result == Granted:
+			quarantined++
 			mute = append(mute, cluster.NodeError{Node: n.Name(), Err: errQuarantine})
 		case m.last().err != nil:
 			mute = append(mute, cluster.NodeError{Node: n.Name(), Err: m.last().err})
+			if errors.As(m.last().err, new(wrongTypeError)) {
+				taken++
+			}
 		}
 	}
+	if len(h.members)-taken < h.r.c.Quorum() {
+		return fieldError("key", "%q can not be locked: %d nodes hold something else under this name, such as a list; "+
+			"delete it there, or choose another key or Config.Prefix", h.key, taken)
+	}
 	if quorum := h.r.c.Quorum(); len(h.members)-len(mute) < quorum {
-		return &cluster.QuorumError{Op: "acquire", Key: h.key, Need: quorum, Got: answered, Nodes: mute}
+		e := &cluster.QuorumError{Op: "acquire", Key: h.key, Need: quorum, Got: answered, Nodes: mute, NotVoting: quarantined}
+		if quarantined > 0 {
+			e.VotesIn = max(h.r.c.QuorumIn(), 0)
+		}
+		return e
 	}
 	return h.notAcquiredLocked("", votes)
 }
+
+// wrongTypeError is the answer of a node on which the key, or one that belongs to it, is no string, or no queue of ours.
+type wrongTypeError struct{ reply error }
+
+func (wrongTypeError) Error() string   { return "holds something else than a lock under this key" }
+func (e wrongTypeError) Unwrap() error { return e.reply }
 
 var errQuarantine = errors.New("restarted lately and may have forgotten locks; its vote does not count yet")
 
 func (h *Hold) notAcquiredLocked(reason string, votes int) *NotAcquiredError {
 	e := &NotAcquiredError{Key: h.key, Need: h.r.c.Quorum(), Got: votes, Reason: reason, Answers: h.answersLocked()}
+	e.Holder = holderOf(e.Answers)
 	e.FreeIn, e.Split = h.outlookLocked()
 	if reason == "" {
 		e.Reason = "held by another"
@@ -319,6 +340,9 @@ type grant struct {
 // readGrant reads a reply. Whatever does not look exactly like a grant is none.
 func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error) {
 	if err != nil {
+		if strings.Contains(err.Error(), "WRONGTYPE") {
+			err = wrongTypeError{err}
+		}
 		return false, g, err
 	}
 	words, ok := reply.([]any)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 var (
@@ -21,6 +22,9 @@ var (
 	// ErrReleased is returned for a hold that was released, and is the cause of its lease's context.
 	ErrReleased = errors.New("redlock: released")
 )
+
+// InVain begins the Reason of a wait that ended without success; the reason of the last attempt follows.
+const InVain = "waited without success, "
 
 // Answer is what one node said to one attempt.
 type Answer struct {
@@ -51,7 +55,7 @@ func (a Answer) String() string {
 	s := "node " + a.Node + ": " + a.Result.String()
 	switch {
 	case a.Err != nil:
-		return "node " + a.Node + ": " + a.Err.Error()
+		return "node " + a.Node + ": " + errs.Text(a.Err)
 	case a.Holder != "":
 		s += fmt.Sprintf(" (held by %q)", a.Holder)
 	}
@@ -79,6 +83,7 @@ type NotAcquiredError struct {
 	FreeIn  time.Duration // when a quorum could be free, if nobody extends or releases; negative: not known
 	Split   bool          // several attempts have parts of the key and none a quorum: try again shortly
 	Reason  string        // "held by another", "the answers came too late", ...
+	Holder  string        // the label of who has the key, as the most nodes say; "" where it is not known
 	Answers []Answer
 	Err     error // what else belongs to it, such as the error of a context; nil mostly
 }
@@ -88,7 +93,7 @@ func (e *NotAcquiredError) Error() string {
 	fmt.Fprintf(&b, "redlock: %q not acquired: %s: %d of the %d nodes needed granted it", e.Key, e.Reason, e.Got, e.Need)
 	listAnswers(&b, e.Answers)
 	if e.Err != nil {
-		b.WriteString(": " + e.Err.Error())
+		b.WriteString(": " + errs.Text(e.Err))
 	}
 	return b.String()
 }
@@ -120,15 +125,29 @@ func (e *LostError) Is(target error) bool { return target == ErrLost }
 // Unwrap gives the nodes' errors.
 func (e *LostError) Unwrap() []error { return unwrap(e.Answers, nil) }
 
+// holderOf is the label that the most answers name.
+func holderOf(answers []Answer) (most string) {
+	count := map[string]int{}
+	for _, a := range answers {
+		if a.Holder == "" {
+			continue
+		}
+		if count[a.Holder]++; count[a.Holder] > count[most] {
+			most = a.Holder
+		}
+	}
+	return most
+}
+
 func unwrap(answers []Answer, also error) []error {
-	var errs []error
+	var all []error
 	for _, a := range answers {
 		if a.Err != nil {
-			errs = append(errs, &cluster.NodeError{Node: a.Node, Err: a.Err})
+			all = append(all, &cluster.NodeError{Node: a.Node, Err: a.Err})
 		}
 	}
 	if also != nil {
-		errs = append(errs, also)
+		all = append(all, also)
 	}
-	return errs
+	return all
 }

@@ -3,10 +3,10 @@ package mutex
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Verdict is how a round of extension ended.
@@ -205,7 +205,7 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 		return err
 	}
 	if ctx.Err() != nil {
-		return fmt.Errorf("redlock: extend %q: %w", h.key, ctx.Err())
+		return errs.Errorf("redlock: extend %q: %w", h.key, errs.Ended(ctx))
 	}
 	h.mu.Lock()
 	deadline, held := h.deadline, h.phase == phaseHeld
@@ -217,7 +217,7 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 	e := &extension{h: h, ttl: ttl, start: time.Now(), settle: func(v Verdict) { verdict <- v }, over: make(chan struct{})}
 	var box Outbox
 	if !h.extend(&box, e) {
-		return fmt.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
+		return errs.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
 	}
 	box.Send()
 	expired := time.NewTimer(cluster.Left(deadline, time.Now()))
@@ -234,11 +234,11 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 		}
 		return h.silent("extend", func(m *member) bool { return m.result == Granted })
 	case <-e.over:
-		return fmt.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
+		return errs.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
 	case <-expired.C:
 		return h.Lost("expired")
 	case <-ctx.Done():
-		return fmt.Errorf("redlock: extend %q: %w", h.key, ctx.Err())
+		return errs.Errorf("redlock: extend %q: %w", h.key, errs.Ended(ctx))
 	}
 }
 

@@ -3,11 +3,11 @@ package mutex
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // ErrNotHeld is returned by ForceRelease when nobody has the key, or another than was seen.
@@ -46,7 +46,7 @@ func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*cluster.Node, cluster.Receiver)) (time.Duration, error) {
 	switch {
 	case seen.State == Free:
-		return 0, fmt.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
+		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	case seen.value == "":
 		return 0, fieldError("key", "%q: what is there is no lock, and no library's; it has to be deleted by hand", seen.Key)
 	}
@@ -57,14 +57,14 @@ func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*cluster
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		return 0, fmt.Errorf("redlock: force the release of %q: %w", seen.Key, ctx.Err())
+		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, errs.Ended(ctx))
 	}
 	got, need := len(r.c.Nodes())-len(f.failed), r.c.Quorum()
 	switch {
 	case got < need:
 		return f.left, &cluster.QuorumError{Op: "force the release of", Key: seen.Key, Need: need, Got: got, Nodes: f.failed}
 	case f.taken == 0:
-		return 0, fmt.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
+		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	}
 	return f.left, nil
 }

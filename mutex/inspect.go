@@ -3,7 +3,7 @@ package mutex
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Inspection is how a lock stands, as the nodes said. It may be otherwise by the time it is looked at.
@@ -23,11 +24,13 @@ type Inspection struct {
 	Votes  int    // how many nodes name it; votes of nodes that do not vote at present are not counted
 	Need   int    // a quorum
 
-	// Token is the newest fencing token that the holder can have: it has this one, or, if it handed the lock on within its
-	// process, one of the few before. 0: the nodes do not agree on one, or the holder has none.
+	// Token is the newest fencing token that the holder can have: the last of the block that its process owns, of which it
+	// uses one after another, up to MaxSpan of them; a lock of package lock owns 64 at least. 0: the nodes do not agree on
+	// one, too few answered, or the holder has none.
 	Token int64
 
-	// Left is when another could have the key, if its holder neither renews nor releases it; negative: never.
+	// Left is when another could have the key, if its holder neither renews nor releases it; negative: never. It says nothing
+	// where State is Unknown.
 	Left time.Duration
 
 	Waiting int      // processes that queue for it
@@ -103,13 +106,14 @@ func quorumOf(c *cluster.Cluster, op, key string, views []View) error {
 const inspectBatch = 256
 
 // List inspects the locks whose keys begin with prefix, in the order of their keys. It finds each that a quorum has
-// throughout, if a quorum of nodes can be scanned, and else returns a *cluster.QuorumError. Nodes are scanned
+// throughout, if a quorum of nodes can be asked. With fewer it returns what they said, which may be a part only, and a
+// *cluster.QuorumError. Nodes are scanned
 // (cluster.Node.Scan), which takes time with the number of all their keys, and needs a right that locks do not, see
 // cluster.OperatorRights. Waiters are counted, not named.
 func (r *Redlock) List(ctx context.Context, prefix string) ([]Inspection, error) {
-	names, err := r.scan(ctx, prefix)
-	if err != nil {
-		return nil, err
+	names, short := r.scan(ctx, prefix)
+	if short != nil && !errors.Is(short, cluster.ErrNoQuorum) {
+		return nil, short
 	}
 	var found []Inspection
 	for batch := range slices.Chunk(names, inspectBatch) {
@@ -118,27 +122,59 @@ func (r *Redlock) List(ctx context.Context, prefix string) ([]Inspection, error)
 			return nil, err
 		}
 		for _, i := range some {
-			if i.State != Free && !i.companion(r.LockKey(i.Key)) {
+			if short == nil {
+				short = quorumOf(r.c, "list", "", i.Views)
+			}
+			if i.Holder.Writer != NoWriter && !i.companion(r.LockKey(i.Key)) {
 				found = append(found, i)
 			}
 		}
 	}
-	return found, nil
+	return found, short
 }
 
 // scan is the keys of locks, and of some of what belongs to locks, that any node has.
 func (r *Redlock) scan(ctx context.Context, prefix string) ([]string, error) {
+	names, short, err := r.scanFor(ctx, r.LockKey(prefix), func(name string) string { return strings.TrimPrefix(name, r.cfg.Prefix) })
+	return names, cmp.Or(err, short)
+}
+
+// WithCompanion is the keys with this prefix that have a companion of this suffix on some node, in order. The error is a
+// *cluster.QuorumError if fewer nodes than a quorum could be scanned, as in List.
+func (r *Redlock) WithCompanion(ctx context.Context, prefix, suffix string) ([]string, error) {
+	lock := func(name string) string { // what it belongs to
+		stem, _ := strings.CutSuffix(name, ":"+suffix)
+		for _, lock := range []string{stem, strings.TrimSuffix(strings.TrimPrefix(stem, "{"), "}")} {
+			if strings.HasPrefix(lock, r.LockKey(prefix)) && Companion(lock, suffix) == name {
+				return strings.TrimPrefix(lock, r.cfg.Prefix)
+			}
+		}
+		return ""
+	}
+	plain, short1, err1 := r.scanFor(ctx, "{"+r.LockKey(prefix), lock)
+	tagged, short2, err2 := r.scanFor(ctx, r.LockKey(prefix), lock)
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	all := append(plain, tagged...)
+	slices.Sort(all)
+	return slices.Compact(all), cmp.Or(short1, short2)
+}
+
+// scanFor is what keyOf makes of the names on any node that begin with prefix, without what it makes "" of. short is a
+// *cluster.QuorumError if too few nodes could be scanned.
+func (r *Redlock) scanFor(ctx context.Context, prefix string, keyOf func(name string) string) (all []string, short, err error) {
 	var mu sync.Mutex
 	names := map[string]bool{}
 	views := make([]View, len(r.c.Nodes()))
 	var wg sync.WaitGroup
 	for i, n := range r.c.Nodes() {
 		wg.Go(func() {
-			err := n.Scan(ctx, r.LockKey(prefix), func(keys []string) {
+			err := n.Scan(ctx, prefix, func(keys []string) {
 				mu.Lock()
 				defer mu.Unlock()
 				for _, key := range keys {
-					if key = strings.TrimPrefix(key, r.cfg.Prefix); key != "" {
+					if key = keyOf(key); key != "" {
 						names[key] = true
 					}
 				}
@@ -148,9 +184,9 @@ func (r *Redlock) scan(ctx context.Context, prefix string) ([]string, error) {
 	}
 	wg.Wait()
 	if ctx.Err() != nil {
-		return nil, fmt.Errorf("redlock: list: %w", ctx.Err())
+		return nil, nil, errs.Errorf("redlock: list: %w", errs.Ended(ctx))
 	}
-	return slices.Sorted(maps.Keys(names)), quorumOf(r.c, "list", "", views)
+	return slices.Sorted(maps.Keys(names)), quorumOf(r.c, "list", "", views), nil
 }
 
 // companion reports whether this is no lock, but what belongs to one whose key has a hash tag: the others do not begin with
@@ -179,7 +215,7 @@ func (r *Redlock) inspect(ctx context.Context, keys []string, named int) ([]Insp
 	select {
 	case <-g.done:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("redlock: inspect %q: %w", keys[0], ctx.Err())
+		return nil, errs.Errorf("redlock: inspect %q: %w", keys[0], errs.Ended(ctx))
 	}
 	for i := range g.all {
 		g.all[i].judge()
@@ -203,7 +239,7 @@ type viewer struct {
 
 func (w viewer) Receive(n *cluster.Node, reply any, err error) {
 	v, err := readView(reply, err)
-	v.Node, v.Err, v.Votes = n.Name(), err, n.Votes()
+	v.Node, v.Err, v.Votes = n.Name(), err, err == nil && n.Votes()
 	w.g.mu.Lock()
 	defer w.g.mu.Unlock()
 	w.g.all[w.i].Views[n.Index()] = v
@@ -333,7 +369,7 @@ func (i *Inspection) judgeHolder() {
 			most = fence
 		}
 	}
-	if fences[most]+silent >= i.Need && i.Holder.Writer == WriterRedlock {
+	if fences[most]+silent >= i.Need && i.Holder.Writer == WriterRedlock && i.State != Unknown {
 		i.Token = most
 	}
 }

@@ -3,7 +3,6 @@ package mutex
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Mutex is a lock that is worked by hand: nothing renews it and nobody is told when it is over, so who holds it must
@@ -67,7 +67,7 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			held.Err = ctx.Err()
+			held.Err = errs.Ended(ctx)
 			return held
 		}
 	}
@@ -86,7 +86,7 @@ func (m *Mutex) enter(ctx context.Context, op string) error {
 	case m.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("redlock: %s %q: %w", op, m.key, ctx.Err())
+		return errs.Errorf("redlock: %s %q: %w", op, m.key, errs.Ended(ctx))
 	}
 }
 
@@ -130,7 +130,7 @@ func (m *Mutex) Extend(ctx context.Context) error {
 	defer m.exit()
 	h := m.current()
 	if h == nil {
-		return fmt.Errorf("redlock: extend %q: %w", m.key, ErrReleased)
+		return errs.Errorf("redlock: extend %q: %w", m.key, ErrReleased)
 	}
 	err := h.ExtendNow(ctx, m.red.cfg.TTL)
 	if errors.Is(err, ErrLost) {
@@ -150,7 +150,7 @@ func (m *Mutex) Unlock(ctx context.Context) error {
 	defer m.exit()
 	h := m.current()
 	if h == nil {
-		return fmt.Errorf("redlock: unlock %q: %w", m.key, ErrReleased)
+		return errs.Errorf("redlock: unlock %q: %w", m.key, ErrReleased)
 	}
 	m.set(nil)
 	return h.Release(ctx)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/venta-hq/redlock/cluster"
 )
@@ -21,7 +23,8 @@ type Config struct {
 	TTL time.Duration
 
 	// Owner labels holds, so that a person can see whose they are, beside "<host name>:<process id>", which always travels
-	// in the value and is the default label. At most 128 bytes without control characters.
+	// in the value and is the default label. At most 128 bytes of UTF-8 without control characters and without marks that
+	// change the direction of text: it is shown on terminals.
 	Owner string
 
 	// FenceRetention is how long the fence counter of a key that is not used is kept. It may expire: counters start
@@ -82,8 +85,12 @@ func checkTTL(field string, ttl, maxTTL time.Duration) error {
 }
 
 func checkOwner(field, owner string) error {
-	if len(owner) > MaxOwnerLen || strings.ContainsFunc(owner, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fieldError(field, "%d bytes; at most %d, without control characters", len(owner), MaxOwnerLen)
+	switch {
+	case len(owner) > MaxOwnerLen:
+		return fieldError(field, "%d bytes; at most %d", len(owner), MaxOwnerLen)
+	case !utf8.ValidString(owner) || strings.ContainsFunc(owner, func(r rune) bool { return !unicode.IsGraphic(r) }):
+		return fieldError(field, "%q holds what can not be seen; use UTF-8 without control characters and without marks that "+
+			"change the direction of text", owner)
 	}
 	return nil
 }
@@ -124,6 +131,9 @@ type words struct {
 
 // NewRedlock checks cfg. The error matches cluster.ErrConfig and names every bad field.
 func NewRedlock(c *cluster.Cluster, cfg Config) (*Redlock, error) {
+	if c == nil {
+		return nil, c.Err()
+	}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(c.Config().MaxTTL); err != nil {
 		return nil, err

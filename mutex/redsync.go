@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Redsync returns a *redsync.Redsync over the nodes of c, for code that already uses it. Its mutexes and the locks of
@@ -21,11 +22,21 @@ import (
 // that tokens of later holders are larger, and their releases wake who waits here. They are given no token themselves,
 // nothing renews them, and a node that may have forgotten grants does not vote for them either.
 func Redsync(c *cluster.Cluster) *redsync.Redsync {
+	if c == nil {
+		return redsync.New(noPool{})
+	}
 	pools := make([]redsyncredis.Pool, len(c.Nodes()))
 	for i, n := range c.Nodes() {
 		pools[i] = newRedsyncPool(c, n)
 	}
 	return redsync.New(pools...)
+}
+
+// noPool stands for the nodes of a nil Cluster.
+type noPool struct{}
+
+func (noPool) Get(context.Context) (redsyncredis.Conn, error) {
+	return nil, (*cluster.Cluster)(nil).Err()
 }
 
 type redsyncPool struct {
@@ -54,7 +65,7 @@ type redsyncConn struct {
 // run sends a script and waits for its answer.
 func (cn redsyncConn) run(s *cluster.Script, keys []string, args ...any) (any, error) {
 	if cn.ctx.Err() != nil {
-		return nil, cn.ctx.Err()
+		return nil, errs.Ended(cn.ctx)
 	}
 	a := make(oneAnswer, 1)
 	cn.n.Run(s, keys, args, a)
@@ -69,7 +80,7 @@ func (cn redsyncConn) await(a oneAnswer) (any, error) {
 		}
 		return got.reply, got.err
 	case <-cn.ctx.Done():
-		return nil, cn.ctx.Err()
+		return nil, errs.Ended(cn.ctx)
 	}
 }
 
@@ -156,7 +167,7 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 		return false, err
 	}
 	if cn.ctx.Err() != nil {
-		return false, cn.ctx.Err()
+		return false, errs.Ended(cn.ctx)
 	}
 	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
 	f.begin()
@@ -167,7 +178,7 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	granted, _, err := readGrant(reply, err, 1)
 	switch {
 	case granted && cn.ctx.Err() != nil:
-		return false, cn.ctx.Err()
+		return false, errs.Ended(cn.ctx)
 	case granted && !(able && cn.n.Votes()):
 		return false, errQuarantine
 	}

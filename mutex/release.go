@@ -2,10 +2,10 @@ package mutex
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // releaseTally counts the answers to a release. Guarded by the hold's mu.
@@ -40,7 +40,7 @@ func (h *Hold) StartRelease() error {
 	h.mu.Lock()
 	if h.phase != phaseHeld {
 		h.mu.Unlock()
-		return fmt.Errorf("redlock: release %q: %w", h.key, ErrReleased)
+		return errs.Errorf("redlock: release %q: %w", h.key, ErrReleased)
 	}
 	h.phase = phaseReleased
 	h.endRoundLocked()
@@ -68,7 +68,7 @@ func (h *Hold) AwaitRelease(ctx context.Context) error {
 	select {
 	case <-done:
 	case <-ctx.Done():
-		return fmt.Errorf("redlock: release %q: %w", h.key, ctx.Err())
+		return errs.Errorf("redlock: release %q: %w", h.key, errs.Ended(ctx))
 	}
 	h.mu.Lock()
 	t := h.release

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 //go:embed scripts/write.lua
@@ -72,7 +73,7 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.
 	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply, r.Token) }
 	Tell(c.Nodes(), key, r, ttl, p)
 	if err := p.wait(ctx); err != nil {
-		return fmt.Errorf("redlock: write the record of %q: %w", key.Name, err)
+		return errs.Errorf("redlock: write the record of %q: %w", key.Name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -80,7 +81,7 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.
 	case p.yes >= quorum:
 		return nil
 	case p.no > len(c.Nodes())-quorum:
-		return fmt.Errorf("redlock: write the record of %q: %w", key.Name, ErrOvertaken)
+		return errs.Errorf("redlock: write the record of %q: %w", key.Name, ErrOvertaken)
 	}
 	return &cluster.QuorumError{Op: "write the record of", Key: key.Name, Need: quorum, Got: p.yes, Nodes: p.failed}
 }
@@ -158,7 +159,7 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 		}
 	}
 	if err := p.wait(ctx); err != nil {
-		return Record{}, false, fmt.Errorf("redlock: read the record of %q: %w", key.Name, err)
+		return Record{}, false, errs.Errorf("redlock: read the record of %q: %w", key.Name, err)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -166,7 +167,7 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 	case votes >= quorum || p.yes == len(c.Nodes()):
 		return best, known, nil
 	case p.no > len(c.Nodes())-quorum:
-		return Record{}, false, fmt.Errorf("redlock: read the record of %q: %w", key.Name, ErrOvertaken)
+		return Record{}, false, errs.Errorf("redlock: read the record of %q: %w", key.Name, ErrOvertaken)
 	}
 	return Record{}, false, &cluster.QuorumError{Op: "read the record of", Key: key.Name, Need: quorum, Got: votes, Nodes: p.failed}
 }
@@ -270,6 +271,6 @@ func (p *poll) wait(ctx context.Context) error {
 	case <-p.done:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return errs.Ended(ctx)
 	}
 }

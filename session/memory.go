@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // memories is what this process knows of when each node began to remember.
@@ -97,7 +98,7 @@ func (s *Store) meet(ctx context.Context) error {
 	case s.meeting <- struct{}{}:
 		defer func() { <-s.meeting }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return errs.Ended(ctx)
 	}
 	if s.met.Load() {
 		return nil

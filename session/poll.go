@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 var (
@@ -119,7 +120,7 @@ func (p *poll) run(ctx context.Context) error {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.ended = true
-		return ctx.Err()
+		return errs.Ended(ctx)
 	}
 }
 
@@ -343,5 +344,5 @@ func (s *Store) noQuorum(op, hashed string, got int, failed []cluster.NodeError)
 }
 
 func (s *Store) wrap(op, hashed string, err error) error {
-	return fmt.Errorf("redlock: %s session %q: %w", op, s.label(hashed), err)
+	return errs.Errorf("redlock: %s session %q: %w", op, s.label(hashed), err)
 }

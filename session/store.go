@@ -32,6 +32,9 @@ type Store struct {
 
 // New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
 func New(c *cluster.Cluster, cfg Config) (*Store, error) {
+	if c == nil {
+		return nil, c.Err()
+	}
 	cfg = cfg.withDefaults()
 	if err := cfg.validate(c); err != nil {
 		return nil, err

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/go-redsync/redsync/v4/redis/goredis/v9"
 	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -71,13 +71,20 @@ func (r *benchCmd) Run() error {
 		if err := r.measure(ctx, all); err != nil {
 			return err
 		}
+		toys := slices.ContainsFunc(v.c.Survey(ctx), func(n cluster.Report) bool { return n.Server == embeddedServer })
 		if r.Output == "json" {
-			return printJSON(os.Stdout, r.describe(all))
+			return printJSON(r.describe(all, toys))
 		}
-		r.print(os.Stdout, all, len(v.c.Nodes()))
+		r.print(stdout, all, len(v.c.Nodes()))
+		if toys {
+			fmt.Fprintln(stdout, "\nThese are embedded nodes, as redlock dev starts them: their numbers say nothing about real servers.")
+		}
 		return nil
 	})
 }
+
+// embeddedServer is what embedded nodes say that they are.
+const embeddedServer = "redlock-embedded"
 
 // contestant is a library that is measured.
 type contestant struct {
@@ -302,15 +309,16 @@ type benchDoc struct {
 	Release  float64 `json:"release_p50_ms"`
 	Rate     float64 `json:"locks_per_s"`
 	Failures int     `json:"failures"`
+	Embedded bool    `json:"embedded"` // on nodes that are made for trying things out
 }
 
-func (r *benchCmd) describe(all []*contestant) any {
+func (r *benchCmd) describe(all []*contestant, toys bool) any {
 	docs := []benchDoc{}
 	for _, c := range all {
 		for workers, t := range map[int]*tally{1: &c.alone, r.Workers: &c.many} {
 			t.sort()
 			docs = append(docs, benchDoc{c.name, workers, ms(at(t.acquire, 0.5)), ms(at(t.acquire, 0.99)), ms(at(t.acquire, 1)),
-				ms(at(t.release, 0.5)), math.Round(t.rate()), t.failures})
+				ms(at(t.release, 0.5)), math.Round(t.rate()), t.failures, toys})
 		}
 	}
 	slices.SortStableFunc(docs, func(a, b benchDoc) int { return a.Workers - b.Workers })

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -27,11 +26,11 @@ func (r *completionCmd) Run(app *kong.Kong) error {
 	root := app.Model.Node
 	switch r.Shell {
 	case "bash":
-		completeBash(os.Stdout, root)
+		completeBash(stdout, root)
 	case "zsh":
-		completeZsh(os.Stdout, root)
+		completeZsh(stdout, root)
 	case "fish":
-		completeFish(os.Stdout, root)
+		completeFish(stdout, root)
 	}
 	return nil
 }

@@ -67,7 +67,7 @@ func (d *demoCmd) Run() error {
 	if d.Duration < demoLeast || d.Duration > demoLongest {
 		return misused("--duration %v: from %v to %v", d.Duration, demoLeast, demoLongest)
 	}
-	m := &demo{narrator: newNarrator(os.Stdout), cmd: d, store: &store{}, gauge: &gauge{}, names: map[string]string{}}
+	m := &demo{narrator: newNarrator(), cmd: d, store: &store{}, gauge: &gauge{}, names: map[string]string{}}
 	if err := m.findNodes(); err != nil {
 		return err
 	}
@@ -114,11 +114,10 @@ func (m *demo) config() cluster.Config {
 }
 
 func (m *demo) introduce() {
-	fmt.Fprintf(m.w, `%d workers, %d goroutines each, do orders one at a time: each order under WithLock(ctx, %q, …).
-Who gets the lock gets a token, a number that only grows. The store to which the orders are written
-refuses a token older than the newest it has seen.
-
-`, demoWorkers, demoLoops, demoKey)
+	fmt.Fprintln(m.w, m.hanging(fmt.Sprintf("%d workers, %d goroutines each, do orders one at a time: each order under WithLock(ctx, %q, …). "+
+		"A worker that acquires the lock gets a token, a number that only grows. The store to which the orders are written "+
+		"refuses a token older than the newest it has seen.", demoWorkers, demoLoops, demoKey), 0))
+	fmt.Fprintln(m.w)
 }
 
 // hire opens the workers. Their first names are A, B, C, …; the last is the one that will sleep.

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
 )
 
 // style is how a line looks on a terminal.
@@ -32,10 +35,15 @@ type narrator struct {
 	mu     sync.Mutex
 	w      io.Writer
 	colour bool
+	width  int // of the terminal; 0: there is none, and lines are as long as they are
 }
 
-func newNarrator(w *os.File) *narrator {
-	return &narrator{begun: time.Now(), w: w, colour: colourful(w)}
+func newNarrator() *narrator {
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		width = 0
+	}
+	return &narrator{begun: time.Now(), w: stdout, colour: stdout.colour, width: width}
 }
 
 // colourful reports whether w is a terminal whose user wants colour. See https://no-color.org.
@@ -49,7 +57,7 @@ func (n *narrator) paint(s style, text string) string {
 	if !n.colour || s == plain {
 		return text
 	}
-	return "\x1b[" + string(s) + "m" + text + "\x1b[0m"
+	return control("["+string(s)+"m") + text + control("[0m")
 }
 
 // say tells one event: who or what it is about, and what happened.
@@ -57,7 +65,41 @@ func (n *narrator) say(s style, about, format string, args ...any) {
 	at := time.Since(n.begun)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	fmt.Fprintf(n.w, "%6.2fs  %s\n", at.Seconds(), n.paint(s, fmt.Sprintf("%-9s %s", about, fmt.Sprintf(format, args...))))
+	const indent = 19 // of the text behind the time and what it is about
+	for i, line := range wrap(fmt.Sprintf(format, args...), n.width-indent) {
+		if i == 0 {
+			fmt.Fprintf(n.w, "%6.2fs  %s\n", at.Seconds(), n.paint(s, fmt.Sprintf("%-9s %s", about, line)))
+			continue
+		}
+		fmt.Fprintf(n.w, "%s%s\n", strings.Repeat(" ", indent), n.paint(s, line))
+	}
+}
+
+// leastWrap is the width from which wrap wraps: what is narrower is left to the terminal.
+const leastWrap = 20
+
+// wrap breaks text between words into lines no longer than width.
+func wrap(text string, width int) (lines []string) {
+	if width < leastWrap {
+		return []string{text}
+	}
+	line := ""
+	for word := range strings.SplitSeq(text, " ") {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width:
+			lines, line = append(lines, line), word
+		default:
+			line += " " + word
+		}
+	}
+	return append(lines, line)
+}
+
+// hanging is text that begins at indent, wrapped there.
+func (n *narrator) hanging(text string, indent int) string {
+	return strings.Join(wrap(text, n.width-indent), "\n"+strings.Repeat(" ", indent))
 }
 
 // result is what the demo came to.
@@ -148,7 +190,10 @@ func (m *demo) summarize(r result) {
 	defer m.mu.Unlock()
 	fmt.Fprintln(m.w)
 	row := func(name, value, remark string) {
-		fmt.Fprintln(m.w, strings.TrimRight(fmt.Sprintf("  %-20s %10s   %s", name, value, m.paint(quiet, remark)), " "))
+		for _, line := range wrap(remark, m.width-36) {
+			fmt.Fprintln(m.w, strings.TrimRight(fmt.Sprintf("  %-20s %10s   %s", name, value, m.paint(quiet, line)), " "))
+			name, value = "", ""
+		}
 	}
 	number := func(name string, value int, remark string) { row(name, thousands(value), remark) }
 	number("orders", r.orders, "done, by workers A to D")
@@ -166,10 +211,10 @@ func (m *demo) summarize(r result) {
 	row("", brief(r.longest), "longest"+m.ifStaged(", while worker E's key had to expire"))
 	fmt.Fprintln(m.w)
 	for _, text := range r.kept {
-		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(mended, "kept  "), text)
+		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(mended, "kept  "), m.hanging(text, 10))
 	}
 	for _, text := range r.broken {
-		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(broken, "BROKEN"), text)
+		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(broken, "BROKEN"), m.hanging(text, 10))
 	}
 	if len(r.broken) > 0 {
 		fmt.Fprintf(m.w, "\n%s\n", m.paint(broken, fmt.Sprintf("%d of %d promises broken.", len(r.broken), len(r.broken)+len(r.kept))))

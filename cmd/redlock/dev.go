@@ -44,7 +44,7 @@ func (d *devCmd) Run() error {
 		return d.explain(err)
 	}
 	defer nodes.Close()
-	d.announce(os.Stdout, nodes.URLs())
+	d.announce(stdout, nodes.URLs())
 	<-ctx.Done()
 	return nil
 }

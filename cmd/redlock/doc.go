@@ -11,7 +11,8 @@
 //	redlock ls [PREFIX]          which locks are held, by whom, since when, and who waits
 //	redlock inspect KEY          all of one lock, node by node
 //	redlock nodes                how each node does
-//	redlock doctor               what makes locks on these nodes unsafe, and how to mend it
+//	redlock doctor               what makes locks on these nodes unsafe, and how to fix it
+//	redlock once ls|forget       the jobs of run --once that are done
 //	redlock release --force KEY  takes a lock away from its holder
 //	redlock top                  nodes and locks, live
 //	redlock bench                what these nodes can carry, beside redsync if you like

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -26,7 +25,7 @@ each with what to do about it.
 
   redlock doctor || page-somebody
 
-Exit codes: 0 no danger, 1 danger, 2 bad flags or nodes, 69 no danger, but fewer nodes than a quorum are up.`
+Exit codes: 0 no danger and locks can be acquired, 1 danger, 2 bad flags or nodes, 69 no danger, but fewer nodes than a quorum are up and vote.`
 }
 
 func (r *doctorCmd) Run() error {
@@ -35,27 +34,24 @@ func (r *doctorCmd) Run() error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		up := len(v.c.Nodes()) - len(v.troubles())
+		s := strengthNow(v.c.Status(), v.c.Quorum())
 		slices.SortStableFunc(found, func(a, b cluster.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 		if r.Output == "json" {
-			if err := printJSON(os.Stdout, describeFindings(found, up, v.c)); err != nil {
+			if err := printJSON(describeFindings(found, s)); err != nil {
 				return err
 			}
 		} else {
-			printFindings(os.Stdout, found, up, v.c.Quorum())
+			printFindings(stdout, found, s)
 		}
-		switch {
-		case count(found, cluster.Danger) > 0:
+		if count(found, cluster.Danger) > 0 {
 			return failed(exitFailure, nil)
-		case up < v.c.Quorum():
-			return failed(exitNoQuorum, nil)
 		}
-		return nil
+		return s.err()
 	})
 }
 
 type diagnosis struct {
-	Up       int          `json:"up"`
+	strengthDoc
 	Nodes    int          `json:"nodes"`
 	Quorum   int          `json:"quorum"`
 	Findings []findingDoc `json:"findings"`
@@ -68,8 +64,8 @@ type findingDoc struct {
 	Mend     string `json:"mend"`
 }
 
-func describeFindings(found []cluster.Finding, up int, c *cluster.Cluster) diagnosis {
-	d := diagnosis{Up: up, Nodes: len(c.Nodes()), Quorum: c.Quorum(), Findings: []findingDoc{}}
+func describeFindings(found []cluster.Finding, s strength) diagnosis {
+	d := diagnosis{strengthDoc: s.doc(), Nodes: s.nodes, Quorum: s.quorum, Findings: []findingDoc{}}
 	for _, f := range found {
 		d.Findings = append(d.Findings, findingDoc{f.Severity.String(), f.Node, f.Text, f.Mend})
 	}
@@ -86,8 +82,8 @@ func count(found []cluster.Finding, s cluster.Severity) (n int) {
 }
 
 // printFindings says once what several nodes have in common.
-func printFindings(w io.Writer, found []cluster.Finding, up, quorum int) {
-	paint := painter().paint
+func printFindings(w io.Writer, found []cluster.Finding, s strength) {
+	paint := newNarrator().paint
 	looks := map[cluster.Severity]style{cluster.Danger: broken, cluster.Warning: fault, cluster.Note: quiet}
 	type kind struct {
 		s          cluster.Severity
@@ -104,12 +100,14 @@ func printFindings(w io.Writer, found []cluster.Finding, up, quorum int) {
 	for _, k := range order {
 		fmt.Fprintf(w, "%s  %s\n", paint(looks[k.s], fmt.Sprintf("%-7s", k.s)), places(where[k]))
 		fmt.Fprintf(w, "         %s\n", shown(k.text))
-		fmt.Fprintf(w, "         mend: %s\n\n", k.mend)
+		fmt.Fprintf(w, "         mend: %s\n\n", shown(k.mend))
 	}
 	dangers, warnings := count(found, cluster.Danger), count(found, cluster.Warning)
 	switch {
-	case up < quorum:
-		fmt.Fprintf(w, "%s\n", paint(broken, fmt.Sprintf("Only %s up and %d are needed: no lock can be had.", plural(up, "node is", "nodes are"), quorum)))
+	case dangers > 0 && s.voting < s.quorum:
+		fmt.Fprintf(w, "%s\n", paint(broken, plural(dangers, "danger", "dangers")+": locks on these nodes are not safe. "+s.text()))
+	case s.voting < s.quorum:
+		fmt.Fprintf(w, "%s\n", paint(broken, s.text()))
 	case dangers > 0:
 		fmt.Fprintf(w, "%s\n", paint(broken, plural(dangers, "danger", "dangers")+": locks on these nodes are not safe."))
 	case warnings > 0:

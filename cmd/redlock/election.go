@@ -7,9 +7,11 @@ import (
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -60,6 +62,9 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 	}
 	h := &held{c: c}
 	leases, err := lease.New(c, lease.Config{TTL: r.TTL, Prefix: r.Prefix, Owner: r.Candidate})
+	if errors.Is(err, cluster.ErrConfig) {
+		err = misused("%s", strings.ReplaceAll(err.Error(), "Config.Owner", "--candidate"))
+	}
 	if err == nil {
 		h.keeper = leases
 		wait, cancel := ctx, context.CancelFunc(func() {})
@@ -75,9 +80,9 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, lease.ErrNotAcquired):
-			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v in vain", r.Name, holder(err), *r.Wait))
+			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v without success", r.Name, holder(err), *r.Wait))
 		case errors.Is(err, context.DeadlineExceeded): // it had the key, and had not said yet that it leads
-			err = failed(exitConflict, fmt.Errorf("waited %v in vain to lead %q: %w", *r.Wait, r.Name, err))
+			err = failed(exitConflict, fmt.Errorf("waited %v without success to lead %q: %w", *r.Wait, r.Name, err))
 		}
 		return nil, err
 	}
@@ -134,7 +139,7 @@ func (r *leaderCmd) Run() error {
 	if err != nil {
 		return err
 	}
-	fmt.Println(describe(leader))
+	fmt.Fprintln(stdout, describe(leader))
 	if !ok {
 		return failed(exitNobody, nil)
 	}
@@ -147,7 +152,7 @@ func (r *leaderCmd) watch(ctx context.Context, leases *lease.Leases) error {
 		return err
 	}
 	for leader := range leaders {
-		fmt.Println(describe(leader))
+		fmt.Fprintln(stdout, describe(leader))
 	}
 	return nil
 }
@@ -156,5 +161,5 @@ func describe(l lease.Leader) string {
 	if l.Candidate == "" {
 		return "nobody leads"
 	}
-	return fmt.Sprintf("%s  token %d  since %s", l.Candidate, l.Token, l.Since.Format(time.RFC3339))
+	return fmt.Sprintf("%s  token %d  since %s", shown(l.Candidate), l.Token, l.Since.Format(time.RFC3339))
 }

@@ -12,6 +12,7 @@ import (
 )
 
 func TestACommandRunsToSuccessOnce(t *testing.T) {
+	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		ran := filepath.Join(t.TempDir(), "ran")
 		fail := launch(t, s.URLs(), "run", "--once", "report", "--", "sh", "-c", "echo failed; exit 3")
@@ -35,10 +36,11 @@ func TestACommandRunsToSuccessOnce(t *testing.T) {
 }
 
 func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
-	s := harness.Embedded(t, 3)
+	t.Parallel()
+	s := nodes(t, 3)
 	first := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "--once", "--owner", "the first", "report")...)
 	first.stdout.line(t, "stubborn ready")
-	impatient := launch(t, s.URLs(), "run", "--once", "--wait", "100ms", "-E", "9", "report", "--", "echo", "never")
+	impatient := launch(t, s.URLs(), "run", "--once", "--wait", "1s", "-E", "9", "report", "--", "echo", "never")
 	impatient.exit(9)
 	if out := impatient.stderr.String(); !strings.Contains(out, `"the first"`) || impatient.stdout.String() != "" {
 		t.Errorf("it printed %q and %q", impatient.stdout, out)
@@ -47,7 +49,7 @@ func TestARunThatIsUnderWayIsWaitedForAndNotRepeated(t *testing.T) {
 
 func TestALossEndsARunOnce(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--once", "--ttl", "1s", "report")...)
 	p.stdout.line(t, "heedful ready")
 	for i := range s.Len() {
@@ -101,7 +103,7 @@ func TestACandidateLeadsWhenTheLeaderHasEnded(t *testing.T) {
 
 func TestThatTooFewNodesAnswerIsNotTakenForThatNobodyLeads(t *testing.T) {
 	t.Parallel()
-	s := harness.Embedded(t, 3)
+	s := nodes(t, 3)
 	leader := launch(t, s.URLs(), "leader", "scheduler")
 	leader.exit(3)
 	s.Stop(0)

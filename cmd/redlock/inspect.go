@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/mutex"
 )
@@ -24,6 +24,7 @@ func (inspectCmd) Help() string {
 
   redlock inspect order:42
   redlock inspect election:scheduler       the lock under the election "scheduler"
+  redlock inspect once:report              the lock under the job "report" of run --once, and whether it is done
 
 Exit codes: 0 somebody has it, 3 nobody has, 2 bad flags or nodes, 69 too few nodes answered to tell.`
 }
@@ -34,18 +35,42 @@ func (r *inspectCmd) Run() error {
 		if len(i.Views) == 0 {
 			return err
 		}
+		var done *lease.Outcome // of run --once
+		if job, once := strings.CutPrefix(r.Key, "once:"); once && err == nil {
+			done = r.outcome(ctx, v, job)
+		}
 		if r.Output == "json" {
-			if err := printJSON(os.Stdout, describeLock(i)); err != nil {
+			d := describeLock(i)
+			if done != nil {
+				job := describeJob(*done)
+				d.Job = &job
+			}
+			if err := printJSON(d); err != nil {
 				return err
 			}
 		} else {
-			printLock(os.Stdout, i, time.Now())
+			printLock(stdout, i, time.Now())
+			if done != nil {
+				fmt.Fprintf(stdout, "\nThe job was done %s by %s, in %s; redlock once forget has it run again.\n", ago(*done), shown(done.Owner),
+					span(done.Ended.Sub(done.Began)))
+			}
 		}
 		if err == nil && i.State == mutex.Free {
 			return failed(exitNobody, nil)
 		}
 		return err
 	})
+}
+
+// outcome is what is known of a job that is done, nil if nothing is.
+func (r *inspectCmd) outcome(ctx context.Context, v *view, job string) (done *lease.Outcome) {
+	_ = onceFlags{lockFlags: r.lockFlags}.on(v, func(jobs *lease.Leases) error { // it is shown beside the lock, if it can be
+		if o, ok, err := jobs.Outcome(ctx, job); err == nil && ok {
+			done = &o
+		}
+		return nil
+	})
+	return done
 }
 
 // printLock tells all of one lock.
@@ -60,7 +85,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
 		}
 		if i.Token != 0 {
-			row("token", "%d, or a smaller one if it was handed on within the process", i.Token)
+			row("token", "at most %d, where the block of tokens that the holder owns ends", i.Token)
 		}
 		row("free", "%s", freeing(i))
 	}
@@ -70,7 +95,11 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 	var rows [][]string
 	for _, v := range i.Views {
 		if v.Err != nil {
-			rows = append(rows, []string{v.Node, "does not answer: " + shown(v.Err.Error())})
+			what := "does not answer: "
+			if refuses(v.Err) {
+				what = "can not be used: "
+			}
+			rows = append(rows, []string{v.Node, what + problem(v.Err)})
 			continue
 		}
 		holder, expires := "-", "-"
@@ -125,8 +154,10 @@ func inProcess(h lock.Holder) string {
 
 func freeing(i lock.Inspection) string {
 	switch {
+	case i.State == mutex.Unknown:
+		return "not known: too few nodes answered"
 	case i.State == mutex.Partial:
-		return "now: a quorum of nodes can be had"
+		return "now, on a quorum of nodes"
 	case i.Left < 0:
 		return "never: the key has no expiry"
 	case i.Holder.Writer == mutex.WriterForced:

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,12 +22,13 @@ import (
 // jobFlags are those of every command that runs another one under a lease.
 type jobFlags struct {
 	nodesFlag
-	Wait    *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long, as 30s or 5m. Without it, until it is free."`
-	TTL     time.Duration  `name:"ttl" default:"10s" placeholder:"D" help:"How long the lock outlives a crash of this machine; it is renewed while CMD runs. Default ${default}, at most 60s."`
-	Grace   time.Duration  `default:"5s" placeholder:"D" help:"When the lock is lost: how long after SIGTERM to send SIGKILL. Default ${default}."`
-	Prefix  string         `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
-	Verbose bool           `short:"v" xor:"talk" help:"Say when the lock is waited for, taken and released."`
-	Quiet   bool           `short:"q" xor:"talk" help:"Do not warn of nodes that are down."`
+	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long, as 30s or 5m. Without it, until it is free."`
+	TTL       time.Duration  `name:"ttl" default:"10s" placeholder:"D" help:"How long the lock outlives a crash of this machine; it is renewed while CMD runs. Default ${default}, at most 60s."`
+	Grace     time.Duration  `default:"5s" placeholder:"D" help:"When the lock is lost: how long after SIGTERM to send SIGKILL. Default ${default}."`
+	Prefix    string         `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
+	PassNodes bool           `name:"pass-nodes" help:"Leave REDLOCK_NODES, which may hold passwords, in the environment of CMD: for one that uses redlock itself."`
+	Verbose   bool           `short:"v" xor:"talk" help:"Say when the lock is waited for, taken and released."`
+	Quiet     bool           `short:"q" xor:"talk" help:"Do not warn of nodes that are down."`
 }
 
 // check takes the "--" off the command and reports what is wrong with it and with the flags.
@@ -138,7 +140,7 @@ func (h *held) close() error {
 // underLease runs the command, and releases the lease whatever happens to it.
 func (f *jobFlags) underLease(h *held, key, path string, argv []string, signals chan os.Signal) error {
 	log := newLogger(f.Quiet, f.Verbose)
-	c, err := start(path, argv, environment(key, h.lease), signals)
+	c, err := start(path, argv, f.environment(key, h.lease), signals)
 	if err != nil {
 		_ = h.close() // the command has not run: nothing depends on it
 		return cannotRun(argv[0], err)
@@ -163,9 +165,13 @@ func (f *jobFlags) underLease(h *held, key, path string, argv []string, signals 
 	return failed(code, nil)
 }
 
-// environment is what the command sees.
-func environment(key string, l *lease.Lease) []string {
-	return append(os.Environ(), "REDLOCK_KEY="+key, "REDLOCK_TOKEN="+strconv.FormatInt(l.Token(), 10))
+// environment is what the command sees: not the nodes, unless it is to use them.
+func (f *jobFlags) environment(key string, l *lease.Lease) []string {
+	env := os.Environ()
+	if !f.PassNodes {
+		env = slices.DeleteFunc(env, func(s string) bool { return strings.HasPrefix(strings.ToUpper(s), nodesVariable+"=") })
+	}
+	return append(env, "REDLOCK_KEY="+key, "REDLOCK_TOKEN="+strconv.FormatInt(l.Token(), 10))
 }
 
 // watch waits for the command's end. It passes signals on, and ends the command when the lock is lost.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 )
@@ -24,9 +23,9 @@ func newLogger(quiet, verbose bool) *slog.Logger {
 	case quiet:
 		return slog.New(slog.DiscardHandler)
 	case verbose:
-		return slog.New(&lines{w: os.Stderr, from: slog.LevelInfo})
+		return slog.New(&lines{w: stderr, from: slog.LevelInfo})
 	}
-	return slog.New(&lines{w: os.Stderr, from: slog.LevelWarn})
+	return slog.New(&lines{w: stderr, from: slog.LevelWarn})
 }
 
 func (h *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= h.from }
@@ -35,10 +34,10 @@ func (h *lines) WithGroup(string) slog.Handler                    { return h }
 
 func (h *lines) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
-	b.WriteString("redlock: " + strings.TrimPrefix(r.Message, "redlock: "))
+	b.WriteString("redlock: " + shown(strings.TrimPrefix(r.Message, "redlock: ")))
 	sep := " ("
 	r.Attrs(func(a slog.Attr) bool {
-		fmt.Fprintf(&b, "%s%s: %v", sep, a.Key, a.Value)
+		fmt.Fprintf(&b, "%s%s: %s", sep, a.Key, shown(strings.TrimPrefix(a.Value.String(), "redlock: ")))
 		sep = ", "
 		return true
 	})

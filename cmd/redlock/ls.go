@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/mutex"
 )
@@ -23,7 +25,8 @@ func (lsCmd) Help() string {
 
   HOLDER   the label given as Owner, and where its process runs. "redsync" and "another library" are what else may have
            written the key; whoever can write to the nodes can forge any of it.
-  TOKEN    the newest fencing token that the holder can have; "-" where the nodes do not agree on one, or there is none.
+  TOKEN    a bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the nodes know only
+           where the block ends. "-" where the nodes do not agree on one, or there is none.
   AGE      since the holder's process acquired it, by that process's clock; it may have been handed on within the process.
            "-" where it is not known, as for redsync.
   LEFT     when it comes free if it is not renewed; "-" if a quorum of nodes can be had already, "?" if too
@@ -32,38 +35,73 @@ func (lsCmd) Help() string {
            Fewer than a quorum of + means: it is being acquired or released, or is left over and expires.
   WAITING  processes that queue for it.
 
+Without a quorum it shows what the nodes say that can be reached, and says that this is PARTIAL.
+
 The names are found by SCAN, never by KEYS. ` + operatorRights + `
 
   redlock ls
   redlock ls order: --output json | jq -r '.locks[] | select(.waiting > 0) | .key'
 
-Exit codes: 0, 2 bad flags or nodes, 69 too few nodes answered.`
+Exit codes: 0, 2 bad flags, nodes or rights, 69 too few nodes answered: the list is partial.`
 }
 
 func (r *lsCmd) Run() error {
 	return r.look(r.Prefix, func(ctx context.Context, v *view) error {
 		locks, err := v.locker.List(ctx, r.Begin)
 		troubles := v.troubles()
-		if err != nil {
+		partial := errors.Is(err, cluster.ErrNoQuorum)
+		if err := listingError(err); err != nil && (!partial || !errors.Is(err, cluster.ErrNoQuorum)) {
 			return err
 		}
 		if r.Output == "json" {
-			doc := listing{Locks: []lockDoc{}, Troubles: troubles}
+			doc := listing{Locks: []lockDoc{}, Troubles: troubles, Partial: partial}
 			for _, i := range locks {
 				doc.Locks = append(doc.Locks, describeLock(i))
 			}
-			return printJSON(os.Stdout, doc)
+			if err := printJSON(doc); err != nil {
+				return err
+			}
+		} else {
+			printLocks(stdout, locks, time.Now())
+			if partial {
+				fmt.Fprintln(stdout, problem(listingError(err)))
+			}
+			printTroubles(stdout, troubles)
 		}
-		printLocks(os.Stdout, locks, time.Now())
-		printTroubles(os.Stdout, troubles)
+		if partial {
+			return failed(exitNoQuorum, nil)
+		}
 		return nil
 	})
 }
+
+// listingError is the error of a list, with what to do about it.
+func listingError(err error) error {
+	var short *cluster.QuorumError
+	if !errors.As(err, &short) {
+		return err
+	}
+	for _, n := range short.Nodes {
+		if refuses(n.Err) && strings.HasPrefix(n.Err.Error(), "NOPERM") {
+			return misused("locks can not be listed: node %s does not allow SCAN to this user (%w); "+
+				"allow it with ACL SETUSER name +scan, or name one lock: redlock inspect KEY", n.Node, n.Err)
+		}
+	}
+	return fmt.Errorf("PARTIAL, there may be other locks: only %s listed, and %d are needed%w",
+		plural(short.Got, "node could be", "nodes could be"), short.Need, quietly{err})
+}
+
+// quietly is an error that is in the chain, and not in the text.
+type quietly struct{ error }
+
+func (quietly) Error() string   { return "" }
+func (q quietly) Unwrap() error { return q.error }
 
 // listing is the JSON of ls.
 type listing struct {
 	Locks    []lockDoc `json:"locks"`
 	Troubles []trouble `json:"unreachable"`
+	Partial  bool      `json:"partial"` // fewer nodes than a quorum could be listed: there may be other locks
 }
 
 // lockDoc is the JSON of one lock.
@@ -71,12 +109,13 @@ type lockDoc struct {
 	Key     string     `json:"key"`
 	State   string     `json:"state"`
 	Holder  *holderDoc `json:"holder"`
-	Token   int64      `json:"token,omitempty"`
+	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
 	AgeMs   *float64   `json:"age_ms,omitempty"`
-	LeftMs  *float64   `json:"left_ms"` // null: it never comes free
+	LeftMs  *float64   `json:"left_ms"` // null: it never comes free, or, in state unknown, it is not known
 	Votes   int        `json:"votes"`
 	Need    int        `json:"need"`
 	Waiting int        `json:"waiting"`
+	Job     *jobDoc    `json:"done,omitempty"` // of run --once
 	Nodes   []viewDoc  `json:"nodes"`
 }
 
@@ -102,6 +141,9 @@ type viewDoc struct {
 func describeLock(i lock.Inspection) lockDoc {
 	d := lockDoc{Key: i.Key, State: i.State.String(), Holder: describeHolder(i.Holder), Token: i.Token,
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
+	if i.State == mutex.Unknown {
+		d.LeftMs = nil
+	}
 	if !i.Holder.Since.IsZero() {
 		age := ms(time.Since(i.Holder.Since))
 		d.AgeMs = &age
@@ -112,7 +154,7 @@ func describeLock(i lock.Inspection) lockDoc {
 			n.LeftMs = leftMs(v.Left)
 		}
 		if v.Err != nil {
-			n.Error = v.Err.Error()
+			n.Error = problem(v.Err)
 		}
 		d.Nodes = append(d.Nodes, n)
 	}
@@ -156,10 +198,18 @@ var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", 
 func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	var rows [][]string
 	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), number64(i.Token), age(i.Holder, now), leftOf(i),
+		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), within(i.Token), age(i.Holder, now), leftOf(i),
 			signs(i), strconv.Itoa(i.Waiting)})
 	}
 	return rows
+}
+
+// within is a token that is known up to the block it is in.
+func within(token int64) string {
+	if token == 0 {
+		return "-"
+	}
+	return "≤" + number64(token)
 }
 
 func number64(n int64) string {

@@ -50,6 +50,7 @@ func execute(args []string) int {
 		kong.Name("redlock"),
 		kong.Description("Locks with fencing tokens on independent Redis nodes."),
 		kong.Vars{"version": "redlock " + version()},
+		kong.Writers(stdout, stderr),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)
 	ctx, err := parser.Parse(args)
@@ -109,9 +110,14 @@ func report(err error) int {
 	return exitFailure
 }
 
-// complain prints one line. The library's errors begin with the program's name already.
+// complain prints an error. Its further lines, if it has some, are indented: a line that others wrote into it is not taken for
+// one of ours. The library's errors begin with the program's name already.
 func complain(err error) {
-	fmt.Fprintln(os.Stderr, "redlock: "+strings.TrimPrefix(err.Error(), "redlock: "))
+	var text []string
+	for line := range strings.Lines(flagged(err.Error())) {
+		text = append(text, strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "redlock: "))
+	}
+	fmt.Fprintln(stderr, "redlock: "+strings.Join(text, "\n  "))
 }
 
 // silent drops the lines that go-redis prints by itself: what a person must know of them the library says too.

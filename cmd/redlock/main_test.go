@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -18,9 +16,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/goleak"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -36,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 	redis.SetLogger(silent{})
 	passIgnoredSignals()
-	goleak.VerifyTestMain(m)
+	harness.Main(m)
 }
 
 // passIgnoredSignals lets the programs that tests start have the usual signals, also where nohup or a shell's & has made
@@ -50,11 +48,12 @@ func passIgnoredSignals() {
 }
 
 // patience bounds every wait of a test.
-const patience = 30 * time.Second
+const patience = harness.Patience
 
 // program is a running redlock.
 type program struct {
 	t      *testing.T
+	began  time.Time
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
 	stdout *output
@@ -68,7 +67,7 @@ func launch(t *testing.T, urls []string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, cmd: exec.Command(exe, args...), stdout: newOutput(), stderr: newOutput()}
+	p := &program{t: t, began: time.Now(), cmd: exec.Command(exe, args...), stdout: newOutput(), stderr: newOutput()}
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "REDLOCK_NODES=") || strings.HasPrefix(s, "NO_COLOR=")
 	})
@@ -92,18 +91,22 @@ func launch(t *testing.T, urls []string, args ...string) *program {
 // that was started.
 func (p *program) exit(want int) {
 	p.t.Helper()
-	timer := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
-	defer timer.Stop()
-	_ = p.stdin.Close()
-	_ = p.cmd.Wait() // the exit code says it
-	if got := p.cmd.ProcessState.ExitCode(); got != want {
+	began := time.Now()
+	got := p.ended()
+	if got != want && time.Since(began) >= patience {
+		harness.Missed(p.t, began, "%q has not ended\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], p.stdout, p.stderr)
+	}
+	if got == exitNoQuorum && got != want { // a slow machine can take the quorum away, and not give one
+		harness.Missed(p.t, p.began, "%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
+	}
+	if got != want {
 		p.t.Errorf("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	for _, o := range []*output{p.stdout, p.stderr} {
 		select {
 		case <-o.eof:
 		case <-time.After(patience):
-			p.t.Fatalf("%q: something that it started has not ended", p.cmd.Args[1:])
+			harness.Missed(p.t, began, "%q: something that it started has not ended", p.cmd.Args[1:])
 		}
 	}
 }
@@ -150,7 +153,7 @@ func (o *output) String() string {
 // line waits for a complete line that contains text, and returns it.
 func (o *output) line(t *testing.T, text string) string {
 	t.Helper()
-	timeout := time.After(patience)
+	began, timeout := time.Now(), time.After(patience)
 	for {
 		o.mu.Lock()
 		all, grown := o.buf.String(), o.grown
@@ -163,7 +166,7 @@ func (o *output) line(t *testing.T, text string) string {
 		select {
 		case <-grown:
 		case <-timeout:
-			t.Fatalf("no line with %q; there is:\n%s", text, all)
+			harness.Missed(t, began, "no line with %q; there is:\n%s", text, all)
 		}
 	}
 }
@@ -171,22 +174,22 @@ func (o *output) line(t *testing.T, text string) string {
 // newLocker is a process beside redlock that wants the same locks.
 func newLocker(t *testing.T, urls []string) *lock.Locker {
 	t.Helper()
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: urls, Logger: newLogger(true, false)})
+	locker, err := lock.New(open(t, urls), lock.Config{Owner: "the test"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	locker, err := lock.New(c, lock.Config{Owner: "the test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := errors.Join(locker.Close(ctx), c.Close(ctx)); err != nil {
-			t.Error(err)
-		}
-	})
+	harness.CloseAtEnd(t, locker)
 	return locker
+}
+
+// open connects to the nodes, and is patient with them.
+func open(t *testing.T, urls []string) *cluster.Cluster {
+	t.Helper()
+	began := time.Now()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: urls, NodeTimeout: 2 * time.Second, Logger: newLogger(true, false)})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
+	return c
 }
 
 // freePort is the first of n ports in a row that were free just now.
@@ -244,7 +247,8 @@ func TestTheCommandLineIsExplained(t *testing.T) {
 			t.Parallel()
 			p := launch(t, nil, tt.args...)
 			p.exit(tt.code)
-			if all := p.stdout.String() + p.stderr.String(); !strings.Contains(all, tt.want) {
+			all := p.stdout.String() + p.stderr.String()
+			if oneLine := strings.Join(strings.Fields(all), " ") + " "; !strings.Contains(oneLine, tt.want) {
 				t.Errorf("no %q in:\n%s", tt.want, all)
 			}
 		})
@@ -257,4 +261,17 @@ func TestSplitURLs(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// nodes are embedded nodes that a process has opened before, patiently: they vote, however slow the machine is.
+func nodes(t *testing.T, n int) harness.Set {
+	t.Helper()
+	s := harness.Embedded(t, n)
+	began := time.Now()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), NodeTimeout: 2 * time.Second, Logger: newLogger(true, false)})
+	harness.Must(t, began, err)
+	if err := c.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

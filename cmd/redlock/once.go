@@ -110,7 +110,7 @@ func (o *onceRun) run(ctx context.Context) error {
 		return context.DeadlineExceeded
 	}
 	l, _ := lease.FromContext(ctx)
-	c, err := start(o.path, o.r.Command, environment(o.r.Key, l), o.signals)
+	c, err := start(o.path, o.r.Command, o.r.environment(o.r.Key, l), o.signals)
 	if err != nil {
 		return cannotRun(o.r.Command[0], err)
 	}
@@ -137,8 +137,11 @@ func (o *onceRun) result(ran bool, err error) error {
 		complain(err)
 		return nil
 	case errors.Is(err, lock.ErrNotAcquired), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		if who := holder(err); who != "" {
-			err = fmt.Errorf("%q is being done by %q; waited %v in vain", o.r.Key, who, *o.r.Wait)
+		switch who := holder(err); {
+		case who == "" && o.r.Wait != nil && !errors.Is(err, lock.ErrNotAcquired):
+			err = fmt.Errorf("waited %v without success to learn whether %q is done: %w", *o.r.Wait, o.r.Key, err)
+		case who != "":
+			err = fmt.Errorf("%q is being done by %q; waited %v without success", o.r.Key, who, *o.r.Wait)
 		}
 		return failed(o.r.ConflictExitCode, err)
 	}

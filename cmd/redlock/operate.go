@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lock"
@@ -24,6 +24,7 @@ type operateCommands struct {
 	Inspect    inspectCmd    `cmd:"" help:"Say how one lock stands, node by node."`
 	Nodes      nodesCmd      `cmd:"" help:"Say how each node does."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what makes locks on these nodes unsafe, and say how to mend it."`
+	Once       onceCmd       `cmd:"" help:"List or forget jobs of run --once that are done."`
 	Release    releaseCmd    `cmd:"" help:"Take a lock away from its holder."`
 	Top        topCmd        `cmd:"" help:"Watch the nodes and the locks."`
 	Bench      benchCmd      `cmd:"" help:"Measure how fast these nodes give locks."`
@@ -76,10 +77,38 @@ func (f viewFlags) look(prefix string, fn func(ctx context.Context, v *view) err
 	return err
 }
 
-// trouble is a node that does not answer.
+// trouble is a node that can not be asked.
 type trouble struct {
 	Node  string `json:"node"`
 	Error string `json:"error"`
+
+	answers bool // it refuses, and is not silent
+}
+
+func troubleOf(s cluster.Status) trouble {
+	return trouble{s.Node, problem(s.Err), refuses(s.Err)}
+}
+
+// refuses reports whether err is what a server said, so that it is there but can not be used.
+func refuses(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply)
+}
+
+// problem is the text of an error on one line, without what only a developer reads.
+func problem(err error) string {
+	if err == nil {
+		return "not known"
+	}
+	text, _, _ := strings.Cut(err.Error(), "\nstack traceback")
+	return shown(strings.TrimPrefix(text, "redlock: "))
+}
+
+func (t trouble) String() string {
+	if t.answers {
+		return fmt.Sprintf("node %s can not be used: %s", t.Node, t.Error)
+	}
+	return fmt.Sprintf("node %s does not answer: %s", t.Node, t.Error)
 }
 
 // troubles are the nodes that do not answer, or give errors.
@@ -87,7 +116,7 @@ func (v *view) troubles() []trouble {
 	all := []trouble{}
 	for _, s := range v.c.Status() {
 		if !s.Up {
-			all = append(all, trouble{s.Node, shown(s.Err.Error())})
+			all = append(all, troubleOf(s))
 		}
 	}
 	return all
@@ -95,31 +124,30 @@ func (v *view) troubles() []trouble {
 
 func printTroubles(w io.Writer, all []trouble) {
 	for _, t := range all {
-		fmt.Fprintf(w, "node %s does not answer: %s\n", t.Node, t.Error)
+		fmt.Fprintln(w, t)
 	}
 }
 
-// printJSON prints one document.
-func printJSON(w io.Writer, doc any) error {
-	enc := json.NewEncoder(w)
+// printJSON prints one document to standard output.
+func printJSON(doc any) error {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return enc.Encode(doc)
+	if err := enc.Encode(doc); err != nil {
+		return err
+	}
+	return stdout.writeJSON(b.String())
 }
 
 // table prints rows under headings. Columns whose heading begins with ">" stand to the right.
 func table(w io.Writer, head []string, rows [][]string) {
 	right := make([]bool, len(head))
-	width := make([]int, len(head))
 	titles := make([]string, len(head))
 	for i, title := range head {
 		titles[i], right[i] = strings.CutPrefix(title, ">")
 	}
-	for _, row := range append([][]string{titles}, rows...) {
-		for i, cell := range row {
-			width[i] = max(width[i], utf8.RuneCountInString(cell))
-		}
-	}
+	width := columnWidths(head, rows)
 	for _, row := range append([][]string{titles}, rows...) {
 		var line strings.Builder
 		for i, cell := range row {
@@ -134,22 +162,26 @@ func table(w io.Writer, head []string, rows [][]string) {
 	}
 }
 
-// shown is text that others wrote, for a terminal: what could act on it is escaped.
-func shown(s string) string {
-	if utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }) {
-		return s
+// columnWidths are the widths of a table's columns.
+func columnWidths(head []string, rows [][]string) []int {
+	width := make([]int, len(head))
+	for i, title := range head {
+		width[i] = utf8.RuneCountInString(strings.TrimPrefix(title, ">"))
 	}
-	quoted := strconv.Quote(s)
-	return strings.ReplaceAll(quoted[1:len(quoted)-1], `\"`, `"`)
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], utf8.RuneCountInString(cell))
+		}
+	}
+	return width
 }
 
-// short is shown, cut to n characters.
-func short(s string, n int) string {
-	s = shown(s)
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:n-1]) + "…"
+func tableWidth(head []string, rows [][]string) int {
+	total := 2 * (len(head) - 1)
+	for _, w := range columnWidths(head, rows) {
+		total += w
 	}
-	return s
+	return total
 }
 
 // span is a duration as a person says it.
@@ -175,9 +207,6 @@ func plural(n int, one, many string) string {
 	}
 	return thousands(n) + " " + many
 }
-
-// painter colours what it prints where the terminal can.
-func painter() *narrator { return &narrator{w: os.Stdout, colour: colourful(os.Stdout)} }
 
 // ms is a duration in JSON.
 func ms(d time.Duration) float64 {

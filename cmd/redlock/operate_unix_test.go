@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 func TestReleaseByForceTellsTheHolder(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{})
-	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "5s", "order:42")...)
+	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "3s", "order:42")...)
 	held.stdout.line(t, "ready")
 	p := operate(t, s.URLs(), 1, "release", "--force", "order:42") // nobody answers
 	if !strings.Contains(p.stderr.String(), "not confirmed; nothing was changed") || !strings.Contains(p.stdout.String(), "is held.") {
@@ -55,13 +56,11 @@ type tmux struct {
 	socket string
 }
 
-func newTmux(t *testing.T, command string) *tmux {
+func newTmux(t *testing.T, width int, command string) *tmux {
 	t.Helper()
-	if _, err := exec.LookPath("tmux"); err != nil {
-		t.Skip("tmux is not installed, which this needs to have a terminal")
-	}
+	needTerminals(t, "tmux")
 	m := &tmux{t, filepath.Join(t.TempDir(), "s")}
-	m.run("-f", "/dev/null", "new-session", "-d", "-x", "110", "-y", "24", command)
+	m.run("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", "24", command)
 	t.Cleanup(func() { m.run("kill-server") })
 	return m
 }
@@ -80,7 +79,7 @@ func (m *tmux) run(args ...string) string {
 // shows waits until the screen shows all of these texts, and returns it.
 func (m *tmux) shows(texts ...string) string {
 	m.t.Helper()
-	over := time.After(patience)
+	began, over := time.Now(), time.After(patience)
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for {
@@ -91,12 +90,13 @@ func (m *tmux) shows(texts ...string) string {
 		select {
 		case <-look.C:
 		case <-over:
-			m.t.Fatalf("the screen does not show %q but\n%s", texts, screen)
+			harness.Missed(m.t, began, "the screen does not show %q but\n%s", texts, screen)
 		}
 	}
 }
 
 func TestTopPaintsWhatHappens(t *testing.T) {
+	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{})
 	locker := newLocker(t, s.URLs())
 	l, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly"))
@@ -104,8 +104,8 @@ func TestTopPaintsWhatHappens(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Release(context.Background())
-	m := newTmux(t, fmt.Sprintf("stty -echo; %s top --every 100ms --nodes %s; echo ended with $?; exec cat", os.Args[0], strings.Join(s.URLs(), ",")))
-	screen := m.shows("redlock top", "3 of 3 nodes up", "1 lock ", "order:42", "nightly (", "+++")
+	m := newTmux(t, 130, fmt.Sprintf("stty -echo; %s top --every 100ms --nodes %s; echo ended with $?; exec cat", os.Args[0], strings.Join(s.URLs(), ",")))
+	screen := m.shows("redlock top", "3 of 3 nodes up", "1 lock ", "order:42", "nightly (", "+++", "q quits")
 	if head := strings.Split(screen, "\n"); !strings.HasPrefix(head[0], "redlock top") || !strings.HasPrefix(head[2], "NODE") {
 		t.Errorf("the screen is\n%s", screen)
 	}
@@ -134,16 +134,15 @@ func TestTopPaintsWhatHappens(t *testing.T) {
 }
 
 func TestZshCompletes(t *testing.T) {
+	t.Parallel()
 	script := launch(t, nil, "completion", "zsh")
 	script.exit(0)
-	if _, err := exec.LookPath("zsh"); err != nil {
-		t.Skip("zsh is not installed")
-	}
+	needTerminals(t, "zsh", "tmux")
 	file := filepath.Join(t.TempDir(), "script")
 	if err := os.WriteFile(file, []byte(script.stdout.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := newTmux(t, "zsh -f")
+	m := newTmux(t, 110, "zsh -f")
 	m.run("send-keys", "autoload -Uz compinit; compinit -u -D; source "+file+"; PS1='> '; clear; echo re''ady", "Enter")
 	m.shows("ready")
 	for typed, want := range map[string]string{
@@ -153,5 +152,23 @@ func TestZshCompletes(t *testing.T) {
 		m.run("send-keys", "C-u")
 		m.run("send-keys", typed, "Tab")
 		m.shows(want)
+	}
+}
+
+func TestTopFitsANarrowTerminal(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	locker := newLocker(t, s.URLs())
+	if _, err := locker.Lock(t.Context(), "order:42", lock.Owner("nightly")); err != nil {
+		t.Fatal(err)
+	}
+	for _, width := range []int{60, 80} {
+		m := newTmux(t, width, fmt.Sprintf("stty -echo; %s top --every 100ms --nodes %s; exec cat", os.Args[0], strings.Join(s.URLs(), ",")))
+		screen := m.shows("redlock top", "3 of 3 nodes up", "order:42", "q quits; no room for ", "APPEND-ONLY")
+		for _, column := range []string{"NODE ", "STATE", "VOTES", "KEY ", "HOLDER", "WAITING"} {
+			if !strings.Contains(screen, column) {
+				t.Errorf("at %d columns there is no %s:\n%s", width, column, screen)
+			}
+		}
 	}
 }

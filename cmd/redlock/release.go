@@ -31,7 +31,8 @@ func (releaseCmd) Help() string {
 The lock is then kept from everybody until that holder's TTL is over, ten seconds by default, so that there are never two. ` +
 		`A holder that lives is told at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
 		`that the lock was released by force, and by whom. With --now others can have the lock at once; a holder that lives ` +
-		`learns of its loss only at its next renewal, and works beside the next one until then.
+		`learns of its loss only at its next renewal, and works beside the next one until then. A holder that uses another library ` +
+		`is not notified at all.
 
 No token is ever used again: the fence counters stay, and the next holder's token is larger, so that storage which checks ` +
 		`tokens refuses what the old holder writes late.
@@ -59,8 +60,8 @@ func (r *releaseCmd) Run() error {
 			return failed(exitNobody, fmt.Errorf("%s is free; nothing to release", shown(r.Key)))
 		}
 		if r.Output == "table" {
-			printLock(os.Stdout, seen, time.Now())
-			fmt.Println()
+			printLock(stdout, seen, time.Now())
+			fmt.Fprintln(stdout)
 		}
 		if !r.Yes {
 			if err := r.confirm(ctx, seen); err != nil {
@@ -73,14 +74,18 @@ func (r *releaseCmd) Run() error {
 
 // confirm asks the person.
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
-	effect := "Its holder is told, and others can have it when its TTL is over."
+	effect := "Its holder is notified, and others can have it when its TTL is over."
+	if foreign(seen.Holder) {
+		effect = "Its holder is not notified, for it is another library: it goes on until it looks at the key. " +
+			"Others can have it when its TTL is over."
+	}
 	switch {
 	case r.Now:
 		effect = "Others can have it AT ONCE, also if its holder still works."
 	case seen.Left < 0:
 		effect = "Others can have it in " + span(maxTTL) + "."
 	}
-	fmt.Printf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect)
+	fmt.Fprintf(stdout, "Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
@@ -93,9 +98,14 @@ func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 		}
 		return nil
 	case <-ctx.Done():
-		fmt.Println()
+		fmt.Fprintln(stdout)
 		return ctx.Err()
 	}
+}
+
+// foreign reports whether a lock is held by something that this library can not notify.
+func foreign(h lock.Holder) bool {
+	return h.Writer == mutex.WriterRedsync || h.Writer == mutex.WriterForeign
 }
 
 func (r *releaseCmd) take(ctx context.Context, v *view, seen lock.Inspection) (err error) {
@@ -109,17 +119,17 @@ func (r *releaseCmd) take(ctx context.Context, v *view, seen lock.Inspection) (e
 		return err
 	}
 	if r.Output == "json" {
-		return printJSON(os.Stdout, struct {
+		return printJSON(struct {
 			Key      string     `json:"key"`
 			From     *holderDoc `json:"from"`
 			FreeInMs float64    `json:"free_in_ms"`
 		}{r.Key, describeHolder(seen.Holder), ms(freeIn)})
 	}
-	fmt.Printf("Taken away from %s. ", shown(seen.Holder.String()))
+	fmt.Fprintf(stdout, "Taken away from %s. ", shown(seen.Holder.String()))
 	if r.Now {
-		fmt.Println("Others can have it now.")
+		fmt.Fprintln(stdout, "Others can have it now.")
 	} else {
-		fmt.Printf("Others can have it in %s at most.\n", span(freeIn))
+		fmt.Fprintf(stdout, "Others can have it in %s at most.\n", span(freeIn))
 	}
 	return nil
 }

@@ -28,7 +28,8 @@ type runCmd struct {
 func (runCmd) Help() string {
 	return `Best written as redlock run [flags] KEY -- CMD…, for example: redlock run --wait 1m deploy -- make deploy
 
-CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and REDLOCK_TOKEN in its environment. ` +
+CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and REDLOCK_TOKEN in its environment, ` +
+		`but not REDLOCK_NODES, which may hold passwords (see --pass-nodes). ` +
 		`The token only grows from one holder of a key to the next: hand it to the storage that CMD writes to, and let that refuse smaller ones. ` +
 		`The lock is released when CMD ends, however it ends; what CMD leaves running in the background is not waited for.` + `
 
@@ -39,7 +40,7 @@ If the lock is lost, CMD's process group gets SIGTERM before anybody else can ha
 		`On Linux CMD is killed if redlock itself is killed. Where there are no process groups (Windows) CMD is killed at once when the lock is lost.` + `
 
 Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
-		`2 the flags, nodes or credentials can not be used; 69 too few nodes answered; ` +
+		`2 the flags, KEY, nodes or credentials can not be used; 69 too few nodes answered or vote; ` +
 		`75 somebody else has the key (see --conflict-exit-code); 76 the lock was lost while CMD ran; ` +
 		`126 CMD can not be executed; 127 CMD was not found.`
 }
@@ -138,7 +139,7 @@ func (r *runCmd) conflict(err error) error {
 	case !r.waits():
 		return fmt.Errorf("%q is held by %q; not waiting for it", r.Key, who)
 	case r.Wait != nil:
-		return fmt.Errorf("%q is held by %q; waited %v in vain", r.Key, who, *r.Wait)
+		return fmt.Errorf("%q is held by %q; waited %v without success", r.Key, who, *r.Wait)
 	}
 	return err
 }
@@ -149,14 +150,5 @@ func holder(err error) string {
 	if !errors.As(err, &e) {
 		return ""
 	}
-	most, count := "", map[string]int{}
-	for _, a := range e.Answers {
-		if a.Holder == "" {
-			continue
-		}
-		if count[a.Holder]++; count[a.Holder] > count[most] {
-			most = a.Holder
-		}
-	}
-	return most
+	return e.Holder
 }

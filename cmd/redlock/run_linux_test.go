@@ -1,13 +1,10 @@
 package main
 
-import (
-	"testing"
-
-	"github.com/venta-hq/redlock/internal/test/harness"
-)
+import "testing"
 
 func TestTheCommandDiesWithRedlock(t *testing.T) {
-	s := harness.Embedded(t, 3)
+	t.Parallel()
+	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "key")...)
 	p.stdout.line(t, "stubborn ready")
 	if err := p.cmd.Process.Kill(); err != nil {

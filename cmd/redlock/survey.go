@@ -27,7 +27,7 @@ func (nodesCmd) Help() string {
   redlock nodes
   redlock nodes -o json | jq '.nodes[] | select(.up | not)'
 
-Exit codes: 0, 2 bad flags or nodes, 69 fewer nodes than a quorum are up.`
+Exit codes: 0 locks can be acquired, 2 bad flags or nodes, 69 fewer nodes than a quorum are up and vote.`
 }
 
 func (r *nodesCmd) Run() error {
@@ -37,58 +37,94 @@ func (r *nodesCmd) Run() error {
 			return ctx.Err()
 		}
 		if r.Output == "json" {
-			doc := surveyDoc{Quorum: v.c.Quorum()}
+			doc := surveyDoc{Quorum: v.c.Quorum(), strengthDoc: strengthOf(reports, v.c.Quorum()).doc()}
 			for _, n := range reports {
 				doc.Nodes = append(doc.Nodes, describeNode(n))
 			}
-			if err := printJSON(os.Stdout, doc); err != nil {
+			if err := printJSON(doc); err != nil {
 				return err
 			}
 		} else {
-			printNodes(os.Stdout, reports, v.c.Quorum())
+			printNodes(stdout, reports, v.c.Quorum())
 		}
-		return shortOf(reports, v.c.Quorum())
+		return strengthOf(reports, v.c.Quorum()).err()
 	})
 }
 
-// shortOf is the error of a set without a quorum. The nodes were told of before.
-func shortOf(reports []cluster.Report, quorum int) error {
-	if countUp(reports) >= quorum {
+// strength is how many of a set's nodes are up and vote.
+type strength struct {
+	nodes, quorum int
+	up, voting    int
+	in            time.Duration // until a quorum votes, if what is up stays up; 0 if one does, negative if too few nodes are up
+}
+
+func strengthOf(reports []cluster.Report, quorum int) strength {
+	var all []cluster.Status
+	for _, r := range reports {
+		all = append(all, r.Status)
+	}
+	return strengthNow(all, quorum)
+}
+
+func strengthNow(all []cluster.Status, quorum int) strength {
+	s := strength{nodes: len(all), quorum: quorum, in: -1}
+	var waits []time.Duration
+	for _, n := range all {
+		if !n.Up {
+			continue
+		}
+		s.up++
+		if n.Votes {
+			s.voting++
+		}
+		waits = append(waits, max(n.VotesIn, 0))
+	}
+	if slices.Sort(waits); s.up >= quorum {
+		s.in = waits[quorum-1]
+	}
+	return s
+}
+
+// err is the error of a set on which nothing can be locked. What is wrong was printed before.
+func (s strength) err() error {
+	if s.voting >= s.quorum {
 		return nil
 	}
 	return failed(exitNoQuorum, nil)
 }
 
-func countUp(reports []cluster.Report) (up int) {
-	for _, n := range reports {
-		if n.Up {
-			up++
-		}
+// text says in a sentence whether locks can be acquired.
+func (s strength) text() string {
+	head := fmt.Sprintf("%d of %s up; a quorum is %d", s.up, plural(s.nodes, "node is", "nodes are"), s.quorum)
+	switch {
+	case s.up < s.quorum:
+		return head + ", so no lock can be acquired."
+	case s.voting < s.quorum:
+		return head + fmt.Sprintf(". Only %d can vote, so no lock can be acquired for %s.", s.voting, span(s.in))
 	}
-	return up
+	return head + "."
 }
 
-// countVotes is how many nodes vote, and in how long a quorum will.
-func countVotes(reports []cluster.Report, quorum int) (voting int, in time.Duration) {
-	var waits []time.Duration
-	for _, n := range reports {
-		if n.Up {
-			waits = append(waits, n.VotesIn)
-			if n.Votes {
-				voting++
-			}
-		}
+// strengthDoc is the JSON of a strength.
+type strengthDoc struct {
+	Up       int      `json:"up"`
+	Voting   int      `json:"voting"`
+	QuorumIn *float64 `json:"quorum_in_ms"` // null: too few nodes are up
+}
+
+func (s strength) doc() strengthDoc {
+	d := strengthDoc{Up: s.up, Voting: s.voting}
+	if s.in >= 0 {
+		in := ms(s.in)
+		d.QuorumIn = &in
 	}
-	slices.Sort(waits)
-	if len(waits) >= quorum {
-		in = waits[quorum-1]
-	}
-	return voting, in
+	return d
 }
 
 type surveyDoc struct {
-	Quorum int       `json:"quorum"`
-	Nodes  []nodeDoc `json:"nodes"`
+	Quorum int `json:"quorum"`
+	strengthDoc
+	Nodes []nodeDoc `json:"nodes"`
 }
 
 type nodeDoc struct {
@@ -106,7 +142,7 @@ type nodeDoc struct {
 }
 
 func describeNode(n cluster.Report) nodeDoc {
-	d := nodeDoc{Node: n.Node, Up: n.Up, Votes: n.Votes, VotesInMs: ms(n.VotesIn), LatencyMs: ms(n.Latency), Version: n.Version,
+	d := nodeDoc{Node: n.Node, Up: n.Up, Votes: n.Up && n.Votes, VotesInMs: ms(n.VotesIn), LatencyMs: ms(n.Latency), Version: n.Version,
 		UptimeS: int64(n.Uptime / time.Second), Persists: n.Persistence, Eviction: n.Eviction, ClockMs: ms(n.ClockOffset)}
 	if n.Err != nil {
 		d.Error = n.Err.Error()
@@ -117,22 +153,14 @@ func describeNode(n cluster.Report) nodeDoc {
 func printNodes(w io.Writer, reports []cluster.Report, quorum int) {
 	table(w, nodeColumns, nodeRows(reports))
 	fmt.Fprintln(w)
-	up := countUp(reports)
-	fmt.Fprintf(w, "%d of %s up; a quorum is %d", up, plural(len(reports), "node is", "nodes are"), quorum)
-	switch voting, in := countVotes(reports, quorum); {
-	case up < quorum:
-		fmt.Fprint(w, ", so no lock can be had")
-	case voting < quorum:
-		fmt.Fprintf(w, ". Only %s, so a program that starts now gets no lock for %s", plural(voting, "votes", "vote"), span(in))
-	}
-	fmt.Fprintln(w, ".")
+	fmt.Fprintln(w, strengthOf(reports, quorum).text())
 	printTroubles(w, troublesOf(reports))
 }
 
 func troublesOf(reports []cluster.Report) (all []trouble) {
 	for _, n := range reports {
 		if !n.Up && n.Err != nil {
-			all = append(all, trouble{n.Node, shown(n.Err.Error())})
+			all = append(all, troubleOf(n.Status))
 		}
 	}
 	return all
@@ -162,6 +190,8 @@ func state(n cluster.Report) string {
 	switch {
 	case n.Up:
 		return "up"
+	case refuses(n.Err):
+		return "refuses"
 	case errors.Is(n.Err, os.ErrDeadlineExceeded) || errors.Is(n.Err, context.DeadlineExceeded):
 		return "silent"
 	}

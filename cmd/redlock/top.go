@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -27,14 +28,15 @@ type topCmd struct {
 
 func (topCmd) Help() string {
 	return `Shows the nodes as redlock nodes does, and the locks as redlock ls does: those first that the most wait for, then the ` +
-		`oldest. Ctrl-C or q ends it. Where the output is not a terminal, it prints one picture and ends.
+		`oldest. Ctrl-C or q ends it. On a narrow terminal the last line names the columns that are left out. Where the output is ` +
+		`not a terminal, it prints one picture and ends.
 
 Each look scans all nodes. ` + operatorRights + `
 
   redlock top
   redlock top order: --every 5s
 
-Exit codes: 0, 2 bad flags or nodes.`
+Exit codes: 0, 2 bad flags, nodes or rights; without a terminal also 69 fewer nodes than a quorum are up and vote.`
 }
 
 func (r *topCmd) Run() error {
@@ -46,10 +48,14 @@ func (r *topCmd) Run() error {
 		if term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("TERM") != "dumb" {
 			return r.live(ctx, v)
 		}
-		for _, line := range r.picture(ctx, v).lines(0) {
-			fmt.Println(line.text)
+		p := r.picture(ctx, v)
+		for _, line := range p.lines(0, 0) {
+			fmt.Fprintln(stdout, line.text)
 		}
-		return nil
+		if err := listingError(p.err); err != nil && !errors.Is(err, cluster.ErrNoQuorum) {
+			return failed(exitUsage, nil)
+		}
+		return strengthOf(p.nodes, p.quorum).err()
 	})
 }
 
@@ -58,9 +64,9 @@ func (r *topCmd) live(ctx context.Context, v *view) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
 	defer keys(quit)()
-	fmt.Print("\x1b[?1049h\x1b[?25l")
-	defer fmt.Print("\x1b[?25h\x1b[?1049l")
-	paint := painter().paint
+	fmt.Fprint(stdout, control("[?1049h")+control("[?25l"))
+	defer fmt.Fprint(stdout, control("[?25h")+control("[?1049l"))
+	paint := newNarrator().paint
 	again := time.NewTicker(r.Every)
 	defer again.Stop()
 	for {
@@ -72,7 +78,7 @@ func (r *topCmd) live(ctx context.Context, v *view) error {
 		if err != nil {
 			width, height = 80, 24
 		}
-		os.Stdout.WriteString(frame(p.lines(height), width, paint))
+		fmt.Fprint(stdout, frame(p.lines(width, height), width, height, paint))
 		select {
 		case <-again.C:
 		case <-ctx.Done():
@@ -99,18 +105,17 @@ func keys(quit func()) (restore func()) {
 	return func() { _ = term.Restore(fd, before) }
 }
 
-// frame is lines, cut to the width, from the upper left corner on. What was there is overwritten.
-func frame(lines []painted, width int, paint func(style, string) string) string {
+// frame is lines, cut to the terminal, from the upper left corner on. What was there is overwritten.
+func frame(lines []painted, width, height int, paint func(style, string) string) string {
 	var b strings.Builder
-	b.WriteString("\x1b[H")
-	for i, line := range lines {
+	b.WriteString(control("[H"))
+	for i, line := range lines[:min(len(lines), height)] {
 		if i > 0 {
-			b.WriteString("\r\n")
+			b.WriteString(control("[E"))
 		}
-		text := []rune(line.text)
-		b.WriteString(paint(line.style, string(text[:min(len(text), width)])) + "\x1b[K")
+		b.WriteString(paint(line.style, cut(line.text, width)) + control("[K"))
 	}
-	b.WriteString("\x1b[J")
+	b.WriteString(control("[J"))
 	return b.String()
 }
 
@@ -149,33 +154,74 @@ func unknownLast(i lock.Inspection) int64 {
 	return i.Holder.Since.UnixMicro()
 }
 
-// lines is the picture, at most height lines of it; 0: all.
-func (p picture) lines(height int) []painted {
+// lines is the picture for a terminal of this size, the last of them the help; 0, 0: all of it, without help.
+func (p picture) lines(width, height int) []painted {
 	waits := 0
 	for _, i := range p.locks {
 		waits += i.Waiting
 	}
-	up := countUp(p.nodes)
-	all := []painted{{plain, fmt.Sprintf("redlock top  %s  %d of %s up, quorum %d  %s  %s", p.at.Format(time.TimeOnly), up,
-		plural(len(p.nodes), "node", "nodes"), p.quorum, plural(len(p.locks), "lock", "locks"), plural(waits, "wait", "waits"))}}
-	all = append(all, painted{})
-	for i, text := range rows(nodeColumns, nodeRows(p.nodes)) {
+	s := strengthOf(p.nodes, p.quorum)
+	all := []painted{{plain, fmt.Sprintf("redlock top  %d of %d nodes up, quorum %d  %s  %s  %s", s.up, s.nodes, p.quorum,
+		plural(len(p.locks), "lock", "locks"), plural(waits, "wait", "waits"), p.at.Format(time.TimeOnly))}, {}}
+	head, cells, hidden := fit(width, nodeColumns, nodeRows(p.nodes), "APPEND-ONLY", "EVICTION", ">CLOCK", "VERSION", ">UPTIME", ">LATENCY")
+	for i, text := range rows(head, cells) {
 		all = append(all, painted{p.nodeStyle(i - 1), text})
 	}
 	for _, t := range troublesOf(p.nodes) {
-		all = append(all, painted{quiet, "node " + t.Node + ": " + t.Error})
+		all = append(all, painted{quiet, t.String()})
+	}
+	if s.voting < s.quorum {
+		all = append(all, painted{broken, s.text()})
 	}
 	all = append(all, painted{})
-	if p.err != nil {
-		return append(all, painted{broken, "no locks can be seen: " + shown(p.err.Error())})
+	if err := listingError(p.err); err != nil {
+		all = append(all, painted{broken, problem(err)})
 	}
-	for i, text := range rows(lockColumns, lockRows(p.locks, p.at)) {
-		if height > 0 && len(all) == height-1 && len(p.locks) > i {
-			return append(all, painted{quiet, fmt.Sprintf("… %s more", thousands(len(p.locks)-i+1))})
+	if len(p.locks) > 0 || p.err == nil {
+		head, cells, more := fit(width, lockColumns, lockRows(p.locks, p.at), ">TOKEN", ">LEFT", ">AGE", "NODES")
+		hidden = append(hidden, more...)
+		for i, text := range rows(head, cells) {
+			if height > 0 && len(all) >= height-2 && len(p.locks) > i {
+				all = append(all, painted{quiet, fmt.Sprintf("… %s more", thousands(len(p.locks)-i+1))})
+				break
+			}
+			all = append(all, painted{p.lockStyle(i - 1), text})
 		}
-		all = append(all, painted{p.lockStyle(i - 1), text})
 	}
-	return all
+	if height == 0 {
+		return all
+	}
+	return append(all[:min(len(all), height-1)], painted{quiet, help(hidden)})
+}
+
+// help says which keys there are, and which columns the terminal has no room for.
+func help(hidden []string) string {
+	if len(hidden) == 0 {
+		return "q quits"
+	}
+	return "q quits; no room for " + strings.Join(hidden, ", ")
+}
+
+// fit leaves columns out, in the order of spare, until a table is no wider than width, and then cuts its widest cells. 0: any
+// width. It names what it left out.
+func fit(width int, head []string, cells [][]string, spare ...string) ([]string, [][]string, []string) {
+	var hidden []string
+	for ; width > 0 && len(spare) > 0 && tableWidth(head, cells) > width; spare = spare[1:] {
+		i := slices.Index(head, spare[0])
+		head = slices.Delete(slices.Clone(head), i, i+1)
+		for j, row := range cells {
+			cells[j] = slices.Delete(row, i, i+1)
+		}
+		hidden = append(hidden, strings.TrimPrefix(spare[0], ">"))
+	}
+	for most := 60; width > 0 && most > 8 && tableWidth(head, cells) > width; most-- {
+		for _, row := range cells {
+			for i := range row {
+				row[i] = cut(row[i], most)
+			}
+		}
+	}
+	return head, cells, hidden
 }
 
 // rows is table, line by line; the first is the heading.

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+)
+
+// A refusal by the nodes is named as what it is, with the way out, and not taken for nodes that are down.
+func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 3, redisserver.Options{Password: "right"})
+	as := func(user *url.Userinfo) (all []string) {
+		for _, raw := range s.URLs() {
+			u, err := url.Parse(raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.User = user
+			all = append(all, u.String())
+		}
+		return all
+	}
+	for i := range s.Len() {
+		rules := append([]any{"ACL", "SETUSER", "app", "on", ">pw"}, aclWords(cluster.ACL("", false))...)
+		if err := harness.Client(t, s, i).Do(t.Context(), rules...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, tt := range []struct {
+		name  string
+		urls  []string
+		args  []string
+		code  int
+		says  string
+		hides string
+	}{
+		{"no right to list", as(url.UserPassword("app", "pw")), []string{"ls"}, exitUsage, `can not be listed.*ACL SETUSER name \+scan`, "no quorum"},
+		{"no right to list", as(url.UserPassword("app", "pw")), []string{"top"}, exitUsage, `ACL SETUSER name \+scan`, "no quorum"},
+		{"no right to list, but to lock", as(url.UserPassword("app", "pw")), []string{"run", "k", "--", "true"}, 0, ``, "NOPERM"},
+		{"wrong password", as(url.UserPassword("", "wrong")), []string{"nodes"}, exitNoQuorum, `can not be used: refuses the user or the password`, "does not answer"},
+		{"wrong password", as(url.UserPassword("", "wrong")), []string{"ls"}, exitNoQuorum, `can not be used: refuses the user or the password`, "does not answer"},
+		{"wrong password", as(url.UserPassword("", "wrong")), []string{"run", "k", "--", "true"}, exitUsage, `refuses the user or the password`, "Config."},
+		{"no password", as(nil), []string{"run", "k", "--", "true"}, exitUsage, `wants a password, and none is given`, "can not be marked"},
+		{"no password", as(nil), []string{"nodes"}, exitNoQuorum, `refuses .*\n(.*\n)+.*wants a password, and none is given`, "does not answer"},
+	} {
+		t.Run(tt.name+" "+tt.args[0], func(t *testing.T) {
+			t.Parallel()
+			p := launch(t, tt.urls, tt.args...)
+			p.exit(tt.code)
+			p.prints(tt.says)
+			p.hides(tt.hides)
+		})
+	}
+}
+
+func aclWords(s string) (all []any) {
+	for _, w := range strings.Fields(s) {
+		all = append(all, w)
+	}
+	return all
+}
+
+func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		for i := range s.Len() {
+			if err := harness.Client(t, s, i).RPush(t.Context(), "lock:jobs", "a").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := launch(t, s.URLs(), "run", "jobs", "--", "true")
+		p.exit(exitUsage)
+		p.prints(`KEY: "jobs" can not be locked: [23] nodes hold something else under this name.*--prefix`)
+		p.hides("no quorum", "traceback", "Config.")
+	})
+}
+
+func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	for i := range s.Len() {
+		if err := harness.Client(t, s, i).Set(t.Context(), "lock:order:42", "MDEyMzQ1Njc4OWFiY2RlZg==", time.Minute).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := launch(t, s.URLs(), "release", "--force", "order:42")
+	p.exit(exitFailure)
+	p.prints(`Take it away from redsync\? Its holder is not notified`)
+}
+
+func TestDiagnosis_ErrorsNameFlags(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 1)
+	locker := newLocker(t, s.URLs())
+	if _, err := locker.TryLock(t.Context(), "taken"); err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat("x", 200)
+	for _, tt := range []struct {
+		says string
+		args []string
+	}{
+		{`--owner: 200 bytes`, []string{"run", "--owner", long, "k", "--", "true"}},
+		{`--candidate: 200 bytes`, []string{"campaign", "--candidate", long, "k", "--", "true"}},
+		{`--as: 200 bytes`, []string{"release", "--force", "--yes", "--as", long, "taken"}},
+		{`--prefix: 70000 bytes`, []string{"ls", "--prefix", strings.Repeat("x", 70_000)}},
+		{`--nodes, URL 2: `, []string{"ls", "--nodes", s.URLs()[0] + ",http://a:1"}},
+		{`--nodes: .*listed twice`, []string{"ls", "--nodes", s.URLs()[0] + "," + s.URLs()[0]}},
+		{`--owner: ".*\\u202e`, []string{"run", "--owner", "a\u202eb", "k", "--", "true"}},
+		{`--owner: ".*\\u009b`, []string{"run", "--owner", "a\u009bb", "k", "--", "true"}},
+	} {
+		p := launch(t, s.URLs(), tt.args...)
+		p.exit(exitUsage)
+		p.prints(tt.says)
+		p.hides("Config.", "bad configuration")
+	}
+}
+
+// What a lock's nodes know of its token is where the block ends that its process owns.
+func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "order:42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		says string
+		args []string
+	}{
+		{`≤\d{10}`, []string{"ls"}}, {`token +at most \d{10}`, []string{"inspect", "order:42"}}, {`"token_at_most": \d{10}`, []string{"ls", "-o", "json"}},
+	} {
+		p := launch(t, s.URLs(), tt.args...)
+		p.exit(0)
+		p.prints(tt.says)
+	}
+	p := launch(t, s.URLs(), "inspect", "-o", "json", "order:42")
+	p.exit(0)
+	if d := decode[lockDoc](t, p); d.Token < l.Token() {
+		t.Errorf("at most %d, and it is %d", d.Token, l.Token())
+	}
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// What nodes that restarted say does not count, so commands must not call a set well on which nothing can be locked.
+func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	newLocker(t, s.URLs()) // the set is not new any more
+	for _, i := range []int{0, 1} {
+		if err := s.Restart(i, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, args := range [][]string{{"nodes"}, {"doctor"}} {
+		p := launch(t, s.URLs(), args...)
+		p.exit(exitNoQuorum)
+		p.prints(`no lock can be acquired for [1-9]`)
+		p = launch(t, s.URLs(), append(args, "-o", "json")...)
+		p.exit(exitNoQuorum)
+		p.prints(`"up": 3,\s+"voting": 0,\s+"quorum_in_ms": [1-9]`)
+	}
+	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
+	p.exit(exitNoQuorum)
+	p.prints(`[23] answered, but only 0 of the 2 nodes needed can vote; a quorum votes in \d+`)
+}
+
+func TestOutage_ANodeThatIsDownDoesNotVote(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	newLocker(t, s.URLs()) // or the set would wait for its last node before it is used
+	s.Stop(0)
+	p := launch(t, s.URLs(), "nodes", "-o", "json")
+	p.exit(0)
+	for _, n := range decode[surveyDoc](t, p).Nodes {
+		if n.Votes != n.Up || n.Up == (n.Node == names(s.URLs())[0]) {
+			t.Errorf("%+v", n)
+		}
+	}
+	p = launch(t, s.URLs(), "inspect", "key", "-o", "json")
+	p.exit(exitNobody)
+	for _, v := range decode[lockDoc](t, p).Nodes {
+		if v.Votes != (v.Error == "") {
+			t.Errorf("%+v", v)
+		}
+	}
+}
+
+// prints checks that what the program printed, on either output, matches patterns. That depends on which nodes answered in
+// time.
+func (p *program) prints(patterns ...string) {
+	p.t.Helper()
+	all := p.stdout.String() + p.stderr.String()
+	for _, pattern := range patterns {
+		if !regexp.MustCompile(pattern).MatchString(all) {
+			harness.Missed(p.t, p.began, "%q prints nothing like %q but\n%s", p.cmd.Args[1:], pattern, all)
+		}
+	}
+}
+
+// hides checks that the program printed none of these texts.
+func (p *program) hides(texts ...string) {
+	p.t.Helper()
+	all := p.stdout.String() + p.stderr.String()
+	for _, text := range texts {
+		if strings.Contains(all, text) {
+			p.t.Errorf("%q prints %q:\n%s", p.cmd.Args[1:], text, all)
+		}
+	}
+}
+
+func TestOutage_WhatIsReachableIsShownAsPartial(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	if _, err := newLocker(t, s.URLs()).TryLock(t.Context(), "order:42", lock.Owner("nightly")); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop(0)
+	s.Stop(1)
+	for _, args := range [][]string{{"ls"}, {"top"}} {
+		p := launch(t, s.URLs(), args...)
+		p.exit(exitNoQuorum)
+		p.prints(`PARTIAL`, `order:42 +nightly .* \?\?[+~] `, names(s.URLs())[0]+` does not answer`)
+	}
+	p := launch(t, s.URLs(), "ls", "-o", "json")
+	p.exit(exitNoQuorum)
+	if doc := decode[listing](t, p); !doc.Partial || len(doc.Locks) != 1 || len(doc.Troubles) != 2 ||
+		doc.Locks[0].State != "unknown" || doc.Locks[0].LeftMs != nil || doc.Locks[0].Token != 0 {
+		t.Errorf("%+v", doc)
+	}
+	p = launch(t, s.URLs(), "inspect", "order:42")
+	p.exit(exitNoQuorum)
+	p.prints(`free +not known: too few nodes answered`)
+	s.Stop(2)
+	p = launch(t, s.URLs(), "ls")
+	p.exit(exitNoQuorum)
+	p.prints(`PARTIAL`)
+}

@@ -1,0 +1,49 @@
+// Package errs makes the errors of this module: their messages begin with the module's prefix, once, and those of contexts
+// say why the context ended.
+package errs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+const prefix = "redlock: "
+
+// message is an error with a text of its own.
+type message struct {
+	text string
+	err  error
+}
+
+func (m *message) Error() string { return m.text }
+func (m *message) Unwrap() error { return m.err }
+
+// Errorf is fmt.Errorf, but the texts of the errors among args stand without the prefix.
+func Errorf(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	bare, prefixed := make([]any, len(args)), false
+	for i, arg := range args {
+		bare[i] = arg
+		if e, ok := arg.(error); ok && strings.HasPrefix(e.Error(), prefix) {
+			bare[i], prefixed = Text(e), true
+		}
+	}
+	if !prefixed {
+		return err
+	}
+	return &message{fmt.Sprintf(strings.ReplaceAll(format, "%w", "%v"), bare...), err}
+}
+
+// Text is the text of err without the prefix.
+func Text(err error) string { return strings.TrimPrefix(err.Error(), prefix) }
+
+// Ended is why ctx ended: ctx.Err(), and beside it the cause, if the caller gave one. It is nil while ctx has not ended.
+func Ended(ctx context.Context) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if err == nil || cause == nil || errors.Is(cause, err) {
+		return err
+	}
+	return Errorf("%w: %w", err, cause)
+}
