@@ -245,7 +245,7 @@ func TestWithoutAQuorumOpenNamesEveryNode(t *testing.T) {
 		t.Parallel()
 		s.Stop(0)
 		s.Pause(2)
-		defer s.Resume(2) // an embedded node that is paused keeps the connections of clients that have gone
+		defer s.Resume(2)                              // an embedded node that is paused keeps the connections of clients that have gone
 		ctx, cancel := context.WithCancel(t.Context()) // without a deadline
 		defer cancel()
 		c, err := Open(ctx, Config{URLs: s.URLs(), NodeTimeout: 400 * time.Millisecond, Logger: quiet})

@@ -132,7 +132,7 @@ func TestACertificateThatDoesNotVerifyIsNamed(t *testing.T) {
 	t.Run("TLS to a plain port", func(t *testing.T) {
 		t.Parallel()
 		address := hostOf(t, plain.URLs()[0])
-		_, err := tryOpen(t, Config{URLs: []string{"rediss://" + address}, NodeTimeout: brief})
+		_, err := Open(t.Context(), Config{URLs: []string{"rediss://" + address}, NodeTimeout: brief, Logger: quiet})
 		if err == nil || !strings.Contains(err.Error(), "node "+address) || !strings.Contains(err.Error(), "use redis://") {
 			t.Errorf("Open = %v, want an error that names the node and TLS", err)
 		}
@@ -140,7 +140,7 @@ func TestACertificateThatDoesNotVerifyIsNamed(t *testing.T) {
 	t.Run("plain to a TLS port", func(t *testing.T) {
 		t.Parallel()
 		address := hostOf(t, good.URLs()[0])
-		_, err := tryOpen(t, Config{URLs: []string{"redis://" + address}, NodeTimeout: brief})
+		_, err := Open(t.Context(), Config{URLs: []string{"redis://" + address}, NodeTimeout: brief, Logger: quiet})
 		if err == nil || !strings.Contains(err.Error(), "node "+address) || !strings.Contains(err.Error(), "use rediss://") {
 			t.Errorf("Open = %v, want an error that names the node and TLS", err)
 		}

@@ -110,7 +110,7 @@ func TestForeignAndForgedValuesAreShownAsSuch(t *testing.T) {
 func TestAListHasTheLocksUnderAPrefix(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		red := r.redlock(nil, Config{TTL: 30 * time.Second})
-		for _, key := range []string{"a:2", "a:1", "a:{tag}:3", "a:*", "b", "a:{tag}:fence"} {
+		for _, key := range []string{"a:2", "a:1", "a:{tag}:3", "a:*", "b", "a:{tag}:fences"} {
 			acquireEverywhere(t, red, key, Request{})
 		}
 		r.clients[1].Set(t.Context(), "lock:a:left over", "by something", time.Minute)
@@ -122,7 +122,7 @@ func TestAListHasTheLocksUnderAPrefix(t *testing.T) {
 		for _, i := range got {
 			keys = append(keys, fmt.Sprintf("%s %s %d", i.Key, i.State, i.Votes))
 		}
-		want := "a:* held 3|a:1 held 3|a:2 held 3|a:left over partial 1|a:{tag}:3 held 3|a:{tag}:fence held 3"
+		want := "a:* held 3|a:1 held 3|a:2 held 3|a:left over partial 1|a:{tag}:3 held 3|a:{tag}:fences held 3"
 		if strings.Join(keys, "|") != want {
 			t.Errorf("List is\n%s\nwant\n%s", strings.Join(keys, "|"), want)
 		}

@@ -184,7 +184,11 @@ func TestANodeThatMayHaveForgottenHasNoSay(t *testing.T) {
 		register.Read(t.Context(), c, key, ttl)
 		return !c.Status()[1].Up
 	})
+	asked := time.Now()
 	_, ok, err := register.Resume(t.Context(), c, key, 20, ttl)
+	if c.Status()[0].Votes {
+		harness.Missed(t, began, "node 0 votes again; it was asked %v after the beginning", asked.Sub(began))
+	}
 	if !errors.Is(err, cluster.ErrNoQuorum) {
 		t.Errorf("found %v, %v; want no quorum, since the nodes that answer may have forgotten", ok, err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -196,17 +195,16 @@ func TestABadClientCertificateIsNamed(t *testing.T) {
 				o.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tc.certs[0], nil }
 			}
 			conf.Clients["b"] = adminOf(t, o)
+			began := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			c, err := cluster.Open(ctx, conf)
-			if err == nil {
-				closes(t, c.Close)
-			}
-			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "node b: ") || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("Open = %v, want an ErrConfig that names node b and says %q", err, tc.want)
-			}
-			if err != nil && (strings.Contains(err.Error(), "node a:") || strings.Contains(err.Error(), "node c:")) {
-				t.Errorf("Open = %v, which names a node that is well", err)
+			harness.Must(t, began, err)
+			closes(t, c.Close)
+			for _, status := range c.Status() {
+				if bad := status.Node == "b"; bad == status.Up || bad && !strings.Contains(status.Err.Error(), tc.want) {
+					t.Errorf("%+v, want node b alone to be down, saying %q", status, tc.want)
+				}
 			}
 		})
 	}
