@@ -73,7 +73,7 @@ func TestAGivenHookThatFailsKeepsTheNodeFromBeingUsed(t *testing.T) {
 	given := redis.NewClient(o)
 	defer given.Close()
 	began := time.Now()
-	_, err = tryOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": given}, NodeTimeout: 500 * time.Millisecond})
+	_, err = Open(t.Context(), Config{Logger: quiet, Clients: map[string]redis.UniversalClient{"a": given}, NodeTimeout: 500 * time.Millisecond})
 	if !errors.Is(err, ErrNoQuorum) {
 		t.Errorf("Open = %v", err)
 	}
