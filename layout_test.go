@@ -1,6 +1,7 @@
 package redlock_test
 
 import (
+	"errors"
 	"os/exec"
 	"path"
 	"slices"
@@ -31,11 +32,15 @@ var layoutRules = []struct {
 }
 
 func TestLayout_ImportsStayWhereTheyBelong(t *testing.T) {
-	for _, goos := range []string{"linux", "windows"} {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
 		cmd := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")
 		cmd.Env = append(cmd.Environ(), "GOOS="+goos)
 		out, err := cmd.Output()
 		if err != nil {
+			var failed *exec.ExitError
+			if errors.As(err, &failed) {
+				t.Logf("%s", failed.Stderr)
+			}
 			t.Fatalf("go list: %v", err)
 		}
 		seen := 0

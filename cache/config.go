@@ -40,8 +40,8 @@ type Config[V any] struct {
 	// for LoadTimeout at most. Default 3 s; at most LoadTimeout.
 	LeaseTTL time.Duration
 
-	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB. A node has to take and
-	// give them at 8 MiB/s at least.
+	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB. A node has to take or
+	// give one within NodeTimeout.
 	MaxValue int
 
 	// Near has entries kept in this process's memory as well. nil: none are.

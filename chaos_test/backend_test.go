@@ -32,11 +32,17 @@ var (
 // started is before the backend was chosen, whoever asks for it first.
 var started = time.Now()
 
-// mustBackend returns the backend. It skips the test if there is none, and if starting nodes took too long on a slow machine.
+// mustBackend returns the backend. It skips the test if there is none and nobody asked for one, and if starting nodes took
+// too long on a slow machine.
 func mustBackend(t *testing.T) *chaos.Backend {
 	t.Helper()
 	b, err := theBackend()
 	if errors.Is(err, chaos.ErrNoNodes) {
+		for _, variable := range []string{"REDLOCK_TEST_BACKENDS", "REDLOCK_CHAOS_NODES"} {
+			if value := os.Getenv(variable); value != "" && value != "embedded" {
+				t.Fatalf("%s is %q: %v", variable, value, err)
+			}
+		}
 		t.Skip(err)
 	}
 	harness.Must(t, started, err)

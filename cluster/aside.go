@@ -11,9 +11,9 @@ import (
 // largeAtOnce is how many large commands a node takes at once. Each may hold it up for as long as it copies the arguments.
 const largeAtOnce = 4
 
-// RunAside is Run on a connection beside the stream, for commands so large that what is behind them should not wait. They
-// may take longer than NodeTimeout while the node goes on taking bytes, 8 MiB/s or more of them, and wait for each other
-// above a few at once. Nothing is promised about its order to other commands.
+// RunAside is Run on a connection beside the stream, for commands so large that
+// the commands behind them should not wait. At most four run at once per node;
+// others wait. They are not ordered relative to other commands.
 func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))

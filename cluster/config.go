@@ -39,8 +39,7 @@ type Config struct {
 	MaxTTL time.Duration
 
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
-	// probe reaches it, and is not waited for meanwhile. A large value of package cache, session or register may be on its
-	// way for longer, while at least 8 MiB/s of it move. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
+	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
 	NodeTimeout time.Duration
 
 	// MaxQueued bounds the commands that wait for one node: those of locks, and apart from them those that yield to locks

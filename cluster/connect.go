@@ -49,7 +49,6 @@ func (t tuning) single(o *redis.Options) {
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
-	o.Dialer = t.paced(o.Dialer, o.TLSConfig)
 }
 
 func (t tuning) failover(o *redis.FailoverOptions) {
@@ -60,7 +59,6 @@ func (t tuning) failover(o *redis.FailoverOptions) {
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
 	o.RouteByLatency, o.RouteRandomly, o.ReplicaOnly = false, false, false
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
-	o.Dialer = t.paced(o.Dialer, o.TLSConfig)
 }
 
 func (t tuning) sharded(o *redis.ClusterOptions) {
@@ -72,7 +70,6 @@ func (t tuning) sharded(o *redis.ClusterOptions) {
 	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
-	o.Dialer = t.paced(o.Dialer, o.TLSConfig)
 }
 
 // chain runs the caller's own hook before ours.

@@ -105,7 +105,19 @@ type setupError struct{ cause error }
 
 func (e *setupError) Error() string        { return "no connection could be set up: " + e.cause.Error() }
 func (e *setupError) Is(target error) bool { return target == ErrNodeDown }
-func (e *setupError) Unwrap() error        { return e.cause }
+
+// Unwrap returns a list because go-redis's pool takes off what a single error
+// wraps.
+func (e *setupError) Unwrap() []error { return []error{e.cause} }
+
+// notSetUp is err as a *setupError.
+func notSetUp(err error) error {
+	var setup *setupError
+	if errors.As(err, &setup) {
+		return err
+	}
+	return &setupError{err}
+}
 
 // Unsent reports whether err, an error that a Receiver got, proves that the command never left for the node.
 // Any other error leaves open whether the node has executed it, or will.

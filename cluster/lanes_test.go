@@ -1,11 +1,7 @@
 package cluster
 
 import (
-	"io"
-	"net"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
 var yieldScript = NewScript("yield", `return 1`).Yielding()
@@ -76,67 +72,5 @@ func TestABatchIsBoundedInWords(t *testing.T) {
 		if sum != 101 || len(all[len(all)-1]) != 1 {
 			t.Errorf("%d commands were sent", sum)
 		}
-	}
-}
-
-// silent is a connection that gives size bytes, some each step, and then nothing.
-type silent struct {
-	net.Conn
-	size, some int
-	step       time.Duration
-	deadline   time.Time
-}
-
-func (c *silent) SetReadDeadline(t time.Time) error { c.deadline = t; return nil }
-
-func (c *silent) Read(b []byte) (int, error) {
-	next := time.Now().Add(c.step)
-	if c.size == 0 || next.After(c.deadline) {
-		time.Sleep(time.Until(c.deadline))
-		return 0, io.ErrNoProgress
-	}
-	time.Sleep(c.step)
-	n := min(len(b), c.some, c.size)
-	c.size -= n
-	return n, nil
-}
-
-func TestALargeReplyMayTakeLongerThanSilence(t *testing.T) {
-	const timeout = 100 * time.Millisecond
-	for _, tc := range []struct {
-		what       string
-		size, some int
-		step       time.Duration
-		whole      bool
-		most       time.Duration
-	}{
-		{"at twice the pace", 64 << 20, pace / 50, 10 * time.Millisecond, true, 5 * time.Second},
-		{"at half the pace", 64 << 20, pace / 200, 10 * time.Millisecond, false, 2*timeout + time.Second},
-		{"a few bytes at a time", 64 << 20, 10, 10 * time.Millisecond, false, timeout},
-		{"silent after the first half", 4 << 20, pace / 50, 10 * time.Millisecond, true, 300 * time.Millisecond},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			inner := &silent{size: tc.size, some: tc.some, step: tc.step}
-			c := &pacedConn{Conn: inner, timeout: timeout}
-			began := time.Now()
-			c.SetReadDeadline(began.Add(timeout))
-			b := make([]byte, 1<<20)
-			left := tc.size
-			for left > 0 {
-				n, err := c.Read(b)
-				if left -= n; err != nil {
-					break
-				}
-			}
-			if whole := left == 0; whole != tc.whole || time.Since(began) > tc.most {
-				t.Errorf("%s: %d bytes are missing after %v", tc.what, left, time.Since(began))
-			}
-			if tc.whole { // the silence after it is noticed
-				began = time.Now()
-				if _, err := c.Read(b); err == nil || time.Since(began) > timeout {
-					t.Errorf("%s: silence was noticed after %v", tc.what, time.Since(began))
-				}
-			}
-		})
 	}
 }

@@ -252,7 +252,7 @@ func (n *Node) exec(batch []redis.Cmder) {
 	if _, err := pipe.Exec(n.c.ctx); err != nil {
 		// go-redis gives a Redis error of the connection's set-up to none of the
 		// commands, which look as if they were answered with nothing.
-		unanswered(batch, &setupError{err})
+		unanswered(batch, notSetUp(err))
 	}
 }
 

@@ -64,9 +64,9 @@ func TestLocker_NamesTheHolderInThisProcess(t *testing.T) {
 	harness.Must(t, began, err)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancelled := errors.New("the order was withdrawn")
-	time.AfterFunc(10*time.Millisecond, func() { cancel(cancelled) })
 	_, waited := k.Lock(t.Context(), "key", lock.Wait(10*time.Millisecond))
 	_, tried := k.TryLock(t.Context(), "key")
+	time.AfterFunc(10*time.Millisecond, func() { cancel(cancelled) })
 	_, ended := k.Lock(ctx, "key")
 	for name, err := range map[string]error{"Wait": waited, "TryLock": tried, "cancelled": ended} {
 		var held *lock.NotAcquiredError

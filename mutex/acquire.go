@@ -340,7 +340,7 @@ type grant struct {
 // readGrant reads a reply. Whatever does not look exactly like a grant is none.
 func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error) {
 	if err != nil {
-		if strings.Contains(err.Error(), "WRONGTYPE") {
+		if !cluster.Unsent(err) && strings.Contains(err.Error(), "WRONGTYPE") {
 			err = wrongTypeError{err}
 		}
 		return false, g, err

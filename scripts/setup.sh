@@ -102,7 +102,7 @@ command_for() {
 	elif have brew; then
 		echo "brew install $*"
 	else
-		echo "the package manager of this system"
+		echo "install it with this system's package manager"
 	fi
 }
 
@@ -160,7 +160,7 @@ for_gate() {
 	fi
 	if ! { have prometheus && have promtool || [ -x "$(dirname "$0")/../bin/promtool" ]; }; then
 		unpack_prometheus ||
-			echo "prometheus is missing and could not be unpacked: the alert rules and the dashboard are not tried on one"
+			echo "prometheus is missing and could not be unpacked. To get it: $(command_for prometheus)"
 	fi
 }
 

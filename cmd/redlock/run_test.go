@@ -144,7 +144,7 @@ func TestRunsExitCodes(t *testing.T) {
 		{"a folder", []string{"free", "--", dir}, 126, "is a directory"},
 		{"no interpreter", []string{"free", "--", dir + "/script"}, 127, "no such file"},
 		{"conflict", []string{"--no-wait", "taken", "--", "echo", "never"}, 75, `"taken" is held by "the test"; not waiting`},
-		{"conflict after waiting", []string{"--wait", "20ms", "taken", "--", "echo", "never"}, 75, "waited 20ms without success"},
+		{"conflict after waiting", []string{"--wait", "1s", "taken", "--", "echo", "never"}, 75, "waited 1s without success"},
 		{"conflict, no waiting", []string{"--wait", "0s", "taken", "--", "echo", "never"}, 75, "not waiting"},
 		{"conflict, another code", []string{"-E", "3", "--no-wait", "taken", "--", "echo", "never"}, 3, "is held by"},
 		{"another prefix", []string{"--prefix", "mine:", "--no-wait", "taken", "--", "true"}, 0, ""},

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -172,12 +173,12 @@ func (p *process) over() bool {
 	}
 }
 
-// ended says how a client ended that should not have. One that had said before that something was not done in time ended
-// because of that.
+// ended says how a client ended that should not have. One that reported before that something was not done in time ended
+// because of that, unless it crashed.
 func (w *crowd) ended(p *process) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p.missed {
+	if said := p.stderr.String(); p.missed && !strings.Contains(said, "panic: ") && !strings.Contains(said, "fatal error: ") {
 		return fmt.Errorf("client %d gave up: %w", p.number, os.ErrDeadlineExceeded)
 	}
 	return fmt.Errorf("client %d ended badly: %v; %s", p.number, p.waitErr, p.stderr.String())
@@ -201,20 +202,20 @@ func (w *crowd) halt(slot int) (resume func() error, err error) {
 }
 
 // finish tells all clients that the faults are over, and waits until they have ended in peace: the last candidate after all others.
-func (w *crowd) finish(patience time.Duration) error {
-	late := time.After(patience)
+func (w *crowd) finish(patience time.Duration) (errs []error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	late := ctx.Done()
 	for slot := range w.slots {
 		w.tell(slot, toldFinish)
 	}
 	for slot := range w.slots {
 		if slot != lastSlot {
-			if err := w.await(slot, late); err != nil {
-				return err
-			}
+			errs = append(errs, w.await(slot, late))
 		}
 	}
 	w.tell(lastSlot, toldResign)
-	return w.await(lastSlot, late)
+	return append(errs, w.await(lastSlot, late))
 }
 
 // lastSlot is the slot of the last candidate.
@@ -226,7 +227,7 @@ func (w *crowd) tell(slot int, word string) {
 }
 
 // await waits until a client has ended in peace, or it is late.
-func (w *crowd) await(slot int, late <-chan time.Time) error {
+func (w *crowd) await(slot int, late <-chan struct{}) error {
 	p := w.in(slot)
 	select {
 	case <-p.exited:

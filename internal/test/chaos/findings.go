@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 )
@@ -43,6 +44,12 @@ func (f *findings) verdict(slow bool) verdict {
 // fail adds an error of the machinery: of starting nodes and clients, of faults, and of looking at nodes. What ran out of time
 // there is progress that was missed.
 func (f *findings) fail(what string, err error) {
+	if fmt.Sprintf("%T", err) == fmt.Sprintf("%T", errors.Join(errors.New(""))) { // one that was late excuses no other
+		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
+			f.fail(what, one)
+		}
+		return
+	}
 	switch {
 	case err == nil:
 	case late(err):

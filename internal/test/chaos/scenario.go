@@ -166,7 +166,7 @@ func (sc Scenario) trouble(w *crowd, s *stage, drawn *rand.Rand, r *run) (whole 
 		r.fail("faults", err)
 		return false
 	}
-	if err := w.finish(30 * time.Second); err != nil {
+	if err := errors.Join(w.finish(30 * time.Second)...); err != nil {
 		r.fail("end the clients", err)
 		return false
 	}

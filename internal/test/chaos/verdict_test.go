@@ -140,12 +140,21 @@ func TestFindings_OnlyTimeOutsOfTheMachineryAreProgress(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true},
 		{errors.New("exit status 2"), false},
 		{context.Canceled, false},
+		{fmt.Errorf("%w: %w", errors.New("open"), os.ErrDeadlineExceeded), true},
 	} {
 		var f findings
 		f.fail("start", tt.err)
 		if (len(f.missed) == 1) != tt.missed || (len(f.broken) == 1) == tt.missed {
 			t.Errorf("%v: %+v", tt.err, f)
 		}
+	}
+}
+
+func TestFindings_OneThatWasLateExcusesNoOther(t *testing.T) {
+	var f findings
+	f.fail("end the clients", errors.Join(os.ErrDeadlineExceeded, errors.Join(errors.New("exit status 2"))))
+	if len(f.missed) != 1 || len(f.broken) != 1 {
+		t.Errorf("%+v", f)
 	}
 }
 

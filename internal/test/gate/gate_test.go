@@ -30,7 +30,7 @@ func runIn(t *testing.T, files map[string]string) (text string, code int) {
 	defer meter.Stop()
 	var out bytes.Buffer
 	g := &gate{root: root, logs: filepath.Join(root, "logs"), out: &out, began: time.Now(), meter: meter}
-	code = g.run(t.Context(), []stage{{"tests", "short", commands(command{args: []string{"-p=1", "./..."}, tests: true})}})
+	code = g.run(t.Context(), []stage{{"tests", "short", commands(command{args: []string{"-p=1"}, packages: []string{"./..."}})}})
 	return out.String(), code
 }
 
@@ -69,7 +69,7 @@ func TestPanics(t *testing.T) { panic("at the disco") }
 	if code != 1 {
 		t.Errorf("exit status %d", code)
 	}
-	inOrder(t, text, "tests (short) … FAILED", "FAIL example.com/m TestBroken/row", "a_test.go:6: two holders", "at once", "again: go test", "'^TestBroken$/^row$'", "The whole output is in")
+	inOrder(t, text, "tests (short) … FAILED", "FAIL example.com/m TestBroken/row", "a_test.go:6: two holders", "at once", "again: go test", "'^TestBroken$/^row$' example.com/m", "The whole output is in")
 	inOrder(t, text, "FAIL example.com/m/b", "undefined: undefined")
 	inOrder(t, text, "FAIL example.com/m/c TestPanics", "at the disco")
 	if strings.Contains(text, "pool.go") || strings.Contains(text, "Passed") {
@@ -91,7 +91,7 @@ func TestNeverEither(t *testing.T) { t.Skip("there is no zsh") }
 	if code != 0 {
 		t.Errorf("exit status %d", code)
 	}
-	inOrder(t, text, "… ok, 1 tests", "Left out:", "TestNever and 1 more: there is no zsh", "Not judged, twice", "timers of this program", "TestAlways/a_b: "+machine.Inconclusive+": it was", "Passed in", "1 passed, 0 failed, 3 skipped")
+	inOrder(t, text, "… ok, 1 tests", "Left out:", "TestNever and 1 more: there is no zsh", "Not judged", "timers of this program", "TestAlways/a_b: "+machine.Inconclusive+": it was", "Passed in", "1 passed, 0 failed, 3 skipped")
 	if strings.Contains(text, "TestOnce:") {
 		t.Errorf("a test that passed when it was repeated is listed:\n%s", text)
 	}
@@ -120,4 +120,36 @@ func TestRun_RefusesWhatItDoesNotKnow(t *testing.T) {
 	if code := run([]string{"-list", "gate"}); code != 0 {
 		t.Errorf("-list: exit status %d", code)
 	}
+}
+
+func TestGate_AStageWithoutTestsFails(t *testing.T) {
+	text, code := runIn(t, map[string]string{"a.go": "package m\n"})
+	if code != 1 {
+		t.Errorf("exit status %d", code)
+	}
+	inOrder(t, text, "FAILED", "no test ran")
+}
+
+// A chaos row that is inconclusive is repeated with its seed, and one that does
+// not run again has not passed.
+func TestGate_RepeatsTheSameSeed(t *testing.T) {
+	const row = `package m
+import ("os"; "testing")
+func TestScenarios(t *testing.T) {
+	seed := "42"
+	if os.Mkdir("second", 0o700) != nil { seed = %s }
+	t.Run("seed=" + seed, func(t *testing.T) { t.Run("row", func(t *testing.T) {
+		if os.Getenv("REDLOCK_CHAOS_SEED") != "42" { t.Skip("` + machine.Inconclusive + `") }
+	}) })
+}
+`
+	text, code := runIn(t, map[string]string{"a_test.go": strings.Replace(row, "%s", `os.Getenv("REDLOCK_CHAOS_SEED")`, 1)})
+	if code != 0 || strings.Contains(text, "Not judged") {
+		t.Errorf("with the same seed: exit status %d:\n%s", code, text)
+	}
+	text, code = runIn(t, map[string]string{"a_test.go": strings.Replace(row, "%s", `"7"`, 1)})
+	if code != 0 {
+		t.Errorf("with another seed: exit status %d", code)
+	}
+	inOrder(t, text, "Not judged", "TestScenarios/seed=42/row")
 }

@@ -1,5 +1,5 @@
-// Command gate runs the stages of `make test` and `make gate` and says what
-// came of them: a line for each stage, failures with the violation first, what
+// Command gate runs the stages of `make test` and `make gate` and reports their
+// results: a line for each stage, failures with the violation first, what
 // was left out and why, tests that a slow machine kept from being judged, and
 // the slowest tests.
 //

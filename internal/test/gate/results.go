@@ -32,14 +32,32 @@ func (t test) pattern() string {
 	return strings.Join(parts, "/")
 }
 
-// short is how a person calls the test.
+// short is the test's name without the module path.
 func (t test) short() string {
 	return strings.TrimPrefix(strings.TrimPrefix(t.pkg, "github.com/venta-hq/redlock"), "/") + " " + t.name
 }
 
 type failedTest struct {
 	test
-	output []string
+	output  []string
+	command command // that ran it
+}
+
+// again is the command line that runs the test once more.
+func (f failedTest) again() string {
+	words := slices.Clone(f.command.env)
+	if seed := seedIn.FindStringSubmatch(f.name); seed != nil {
+		words = append(words, "REDLOCK_CHAOS_SEED="+seed[1])
+	}
+	words = append(words, "go")
+	if f.command.dir != "" {
+		words = append(words, "-C", f.command.dir)
+	}
+	words = append(words, "test", "-count=1")
+	if slices.Contains(f.command.args, "-race") {
+		words = append(words, "-race")
+	}
+	return strings.Join(append(words, "-run", "'"+f.pattern()+"'", f.pkg), " ")
 }
 
 // results are what go test said.
@@ -48,8 +66,9 @@ type results struct {
 	failed       []failedTest
 	skipped      []test
 	inconclusive []test
-	timed        []test // tests without subtests, that passed
-	nodes        string // what the tests of all packages ran on
+	timed        []test          // tests without subtests, that passed
+	nodes        string          // what the tests of all packages ran on
+	ended        map[string]bool // by package and name: tests that passed, failed or were skipped
 }
 
 func (r *results) add(o results) {
@@ -79,7 +98,7 @@ func (r results) failure() string {
 			fmt.Fprintf(&b, "  and %d lines more\n", n)
 		}
 		if f.name != "" {
-			fmt.Fprintf(&b, "  again: go test -count=1 -run '%s' ./%s\n", f.pattern(), strings.TrimPrefix(strings.TrimPrefix(f.pkg, "github.com/venta-hq/redlock"), "/"))
+			fmt.Fprintf(&b, "  again: %s\n", f.again())
 		}
 	}
 	return b.String()
@@ -126,6 +145,7 @@ func crashed(line string) bool {
 // parser reads what go test -json prints.
 type parser struct {
 	results *results
+	command command
 	log     io.Writer
 	outputs map[string][]string // by package and test
 	parents map[string]bool     // that have subtests
@@ -146,7 +166,7 @@ func (p *parser) line(text []byte) {
 		return
 	}
 	if p.outputs == nil {
-		p.outputs, p.parents = map[string][]string{}, map[string]bool{}
+		p.outputs, p.parents, p.results.ended = map[string][]string{}, map[string]bool{}, map[string]bool{}
 	}
 	pkg := cmp.Or(e.Package, e.ImportPath)
 	id := pkg + " " + e.Test
@@ -172,6 +192,7 @@ func (p *parser) ended(e event, pkg, id string) {
 	t := test{pkg: pkg, name: e.Test, took: time.Duration(e.Elapsed * float64(time.Second))}
 	leaf := e.Test != "" && !p.parents[id]
 	r := p.results
+	r.ended[id] = true
 	switch e.Action {
 	case "pass":
 		if leaf {
@@ -189,12 +210,12 @@ func (p *parser) ended(e event, pkg, id string) {
 		}
 		r.skipped = append(r.skipped, t)
 	case "build-fail":
-		r.failed = append(r.failed, failedTest{t, p.outputs[id]})
+		r.failed = append(r.failed, failedTest{t, p.outputs[id], p.command})
 	case "fail":
 		if e.Test == "" && slices.ContainsFunc(r.failed, func(f failedTest) bool { return f.pkg == pkg }) {
 			return // because of that test
 		}
-		own := failedTest{t, p.outputs[id]}
+		own := failedTest{t, p.outputs[id], p.command}
 		if !leaf && e.Test != "" && len(own.reported()) == 0 {
 			return // because of a subtest
 		}

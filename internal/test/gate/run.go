@@ -26,8 +26,7 @@ type gate struct {
 	meter      *machine.Meter
 	raceFlag   []string
 
-	results  results
-	commands int // that were run
+	results results
 }
 
 // run runs the stages until one fails and returns the exit status.
@@ -87,7 +86,7 @@ func (g *gate) stageTo(ctx context.Context, s stage, log io.Writer, into *result
 		return "", err
 	}
 	for _, c := range all {
-		if !c.tests {
+		if c.packages == nil {
 			if failure, err = g.plain(ctx, c, log); err != nil {
 				return failure, err
 			}
@@ -121,7 +120,7 @@ func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure str
 
 // goTest runs go test and reads its results.
 func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results, err error) {
-	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args)
+	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args, c.packages)
 	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
 	cmd := g.command(ctx, c, args)
 	var faults bytes.Buffer
@@ -133,7 +132,7 @@ func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results,
 	if err := cmd.Start(); err != nil {
 		return r, err
 	}
-	p := parser{results: &r, log: log}
+	p := parser{results: &r, log: log, command: c}
 	lines := bufio.NewReader(pipe)
 	for {
 		line, readErr := lines.ReadBytes('\n')
@@ -146,6 +145,9 @@ func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results,
 	if err == nil && len(r.failed) > 0 {
 		err = errors.New("go test exited with 0 although tests failed")
 	}
+	if err == nil && r.passed+len(r.skipped)+len(r.inconclusive) == 0 {
+		err = errors.New("no test ran")
+	}
 	if err != nil && len(r.failed) == 0 {
 		r.failed = append(r.failed, failedTest{output: strings.Split(lastLines(faults.String(), shown), "\n")})
 	}
@@ -153,26 +155,38 @@ func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results,
 }
 
 // repeat runs once more, by themselves, the tests that a slow machine kept from
-// being judged. Those that it keeps from it again stay inconclusive.
+// being judged. Those that it keeps from it again stay inconclusive, and so do
+// those that did not run.
 func (g *gate) repeat(ctx context.Context, c command, log io.Writer, r *results) error {
 	again := r.inconclusive
 	r.inconclusive = nil
-	for _, t := range again {
-		args := slices.DeleteFunc(slices.Clone(c.args), func(arg string) bool { return !strings.HasPrefix(arg, "-") })
-		args = append(args, "-run", t.pattern(), t.pkg)
-		second, err := g.goTest(ctx, command{dir: c.dir, env: c.env, args: args}, log)
-		r.inconclusive = append(r.inconclusive, second.inconclusive...)
-		r.failed = append(r.failed, second.failed...)
-		r.passed += second.passed
+	for i, t := range again {
+		alone := command{dir: c.dir, env: slices.Clone(c.env), packages: []string{t.pkg}}
+		alone.args = append(slices.DeleteFunc(slices.Clone(c.args), isRun), "-run="+t.pattern())
+		if seed := seedIn.FindStringSubmatch(t.name); seed != nil {
+			alone.env = append(alone.env, "REDLOCK_CHAOS_SEED="+seed[1])
+		}
+		second, err := g.goTest(ctx, alone, log)
+		if err == nil && !second.ended[t.pkg+" "+t.name] {
+			second.passed = 0
+			second.inconclusive = append(second.inconclusive, t)
+		}
+		r.add(second)
 		if err != nil {
+			r.inconclusive = append(r.inconclusive, again[i+1:]...)
 			return err
 		}
 	}
 	return nil
 }
 
-// command makes a process that is interrupted when ctx ends, so that tests can
-// stop the servers they started.
+func isRun(arg string) bool { return strings.HasPrefix(arg, "-run=") }
+
+// seedIn finds the seed in the name of a chaos test, whose rows are drawn from it.
+var seedIn = regexp.MustCompile(`/seed=(\d+)/`)
+
+// command makes a process that is interrupted when ctx ends. In a terminal
+// Ctrl-C reaches the tests as well, which stop the servers that they started.
 func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = filepath.Join(g.root, filepath.FromSlash(c.dir))

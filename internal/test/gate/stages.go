@@ -17,13 +17,12 @@ type stage struct {
 
 // command is one program of a stage.
 type command struct {
-	dir  string // below the root of the module; "" is the root
-	env  []string
-	args []string
-	// tests: args are those of go test, whose results are read.
-	tests bool
-	// quiet: whatever it prints is a fault.
-	quiet bool
+	dir   string // below the root of the module; "" is the root
+	env   []string
+	args  []string // of a program, or flags of go test if there are packages
+	quiet bool     // whatever it prints is a fault
+
+	packages []string // to test; the results are read
 }
 
 // beside are modules of their own, so that what they need stays out of the
@@ -43,7 +42,7 @@ var tiers = map[string][]stage{
 		{"compile", "the first time takes a few minutes", compileTests},
 		{"tests of all packages, race detector", "", raceTests},
 		{"simulation in virtual time", "", simulation},
-		{"chaos, a short round on real nodes", "", commands(command{args: []string{"./chaos_test"}, tests: true})},
+		{"chaos, a short round on real nodes", "", commands(command{packages: []string{"./chaos_test"}})},
 	},
 	"gate": {
 		{"gofmt", "", gofmt},
@@ -53,10 +52,10 @@ var tiers = map[string][]stage{
 		{"compile the modules beside the library", "", compileBeside},
 		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
 		{"command line in terminals", "", commands(command{
-			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run", "Terminal|Completion|Completes", "./cmd/redlock"}, tests: true,
+			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run=Terminal|Complet"}, packages: []string{"./cmd/redlock"},
 		})},
 		{"chaos, a full round on real nodes", "", commands(command{
-			env: []string{"REDLOCK_CHAOS_ROUND=full"}, args: []string{"./chaos_test"}, tests: true,
+			env: []string{"REDLOCK_CHAOS_ROUND=full"}, packages: []string{"./chaos_test"},
 		})},
 	},
 }
@@ -65,17 +64,13 @@ func commands(all ...command) func(context.Context, *gate) ([]command, error) {
 	return func(context.Context, *gate) ([]command, error) { return all, nil }
 }
 
-// apart are packages whose tests run in stages of their own, without the race
-// detector: it makes the schedules of the simulation random, and clients of the
-// chaos tests miss time-outs under it.
-var apart = []string{"/chaos_test"}
+// apart is the package that is not tested under the race detector: the clients
+// of the chaos tests miss their time-outs under it.
+const apart = "/chaos_test"
 
 func compileTests(ctx context.Context, g *gate) ([]command, error) {
-	race := g.race(ctx)
-	return []command{
-		{args: slices.Concat([]string{"go", "list"}, race, []string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./..."})},
-		{args: []string{"go", "list", "-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./internal/test/sim", "./chaos_test"}},
-	}, nil
+	packages, err := g.packages(ctx)
+	return []command{compiled("", g.race(ctx), packages...), compiled("", nil, "./internal/test/sim", "./chaos_test")}, err
 }
 
 func raceTests(ctx context.Context, g *gate) ([]command, error) {
@@ -83,11 +78,11 @@ func raceTests(ctx context.Context, g *gate) ([]command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []command{{args: slices.Concat(g.race(ctx), []string{"-p=2", "-parallel=8"}, packages), tests: true}}, nil
+	return []command{{args: append(g.race(ctx), "-p=2", "-parallel=8"), packages: packages}}, nil
 }
 
 func simulation(ctx context.Context, g *gate) ([]command, error) {
-	return []command{{args: []string{"./internal/test/sim"}, tests: true}}, nil
+	return []command{{packages: []string{"./internal/test/sim"}}}, nil
 }
 
 // gofmt is that of the Go installation, which need not be in the PATH.
@@ -121,8 +116,7 @@ func vet(context.Context, *gate) (all []command, err error) {
 func compileBeside(ctx context.Context, g *gate) (all []command, err error) {
 	race := g.race(ctx)
 	for _, dir := range beside {
-		all = append(all, command{dir: dir, args: slices.Concat([]string{"go", "list"}, race,
-			[]string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}", "./..."})})
+		all = append(all, compiled(dir, race, "./..."))
 	}
 	return all, nil
 }
@@ -130,14 +124,21 @@ func compileBeside(ctx context.Context, g *gate) (all []command, err error) {
 func besideTests(ctx context.Context, g *gate) (all []command, err error) {
 	race := g.race(ctx)
 	for _, dir := range beside {
-		all = append(all, command{dir: dir, args: slices.Concat(race, []string{"./..."}), tests: true})
+		all = append(all, command{dir: dir, args: race, packages: []string{"./..."}})
 	}
 	return all, nil
 }
 
+// compiled has everything compiled that the tests of packages need, which go
+// test -p=1 would do on one processor.
+func compiled(dir string, race []string, packages ...string) command {
+	return command{dir: dir, args: slices.Concat([]string{"go", "list"}, race,
+		[]string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}"}, packages)}
+}
+
 // race is the flag of the race detector, or nothing where it cannot be built.
 func (g *gate) race(ctx context.Context) []string {
-	if g.raceFlag == nil {
+	if g.raceFlag == nil { // not asked yet
 		g.raceFlag = []string{}
 		cmd := exec.CommandContext(ctx, "go", "list", "-race", "runtime")
 		cmd.Dir = g.root
@@ -145,7 +146,7 @@ func (g *gate) race(ctx context.Context) []string {
 			g.raceFlag = []string{"-race"}
 		}
 	}
-	return g.raceFlag
+	return slices.Clone(g.raceFlag)
 }
 
 // packages are those of the library but the ones that run apart.
@@ -157,7 +158,5 @@ func (g *gate) packages(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	all := strings.Fields(string(out))
-	return slices.DeleteFunc(all, func(pkg string) bool {
-		return slices.ContainsFunc(apart, func(suffix string) bool { return strings.HasSuffix(pkg, suffix) })
-	}), nil
+	return slices.DeleteFunc(all, func(pkg string) bool { return strings.HasSuffix(pkg, apart) }), nil
 }

@@ -24,7 +24,7 @@ func (g *gate) summary(passed bool) {
 	}
 	g.leftOut()
 	if len(r.inconclusive) > 0 {
-		fmt.Fprintf(g.out, "\nNot judged, twice, because the machine was too slow (%s):\n", g.slowness())
+		fmt.Fprintf(g.out, "\nNot judged, because the machine was too slow (%s):\n", g.slowness())
 		for _, t := range r.inconclusive {
 			fmt.Fprintf(g.out, "  %s: %s\n", t.short(), t.said)
 		}

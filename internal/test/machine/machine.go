@@ -134,16 +134,16 @@ func (m *Meter) Since(from time.Time) Report {
 		r.Worst, r.Late = max(r.Worst, overdue), r.Late+overdue
 	}
 	ran, waited := last.ran-first.ran, last.waited-first.waited
-	if ran+waited > 0 {
+	if ran > 0 && waited > 0 { // the sums fall when threads end
 		r.Starved = float64(waited) / float64(ran+waited)
 	}
 	return r
 }
 
 // Slow reports whether progress that was missed in the window may be the
-// machine's doing.
+// machine's doing. One late timer explains little of a long wait.
 func (r Report) Slow() bool {
-	return r.Worst > worstLate || r.Starved > shareStarved ||
+	return r.Worst > max(worstLate, r.Window/20) || r.Starved > shareStarved ||
 		r.Window > 0 && float64(r.Late) > shareLate*float64(r.Window)
 }
 

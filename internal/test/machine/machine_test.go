@@ -15,7 +15,8 @@ func TestReport_SlowByEachOfItsLimits(t *testing.T) {
 	}{
 		{"idle", Report{Window: time.Second, Worst: 3 * time.Millisecond, Late: 50 * time.Millisecond, Starved: 0.1}, false},
 		{"nothing seen", Report{}, false},
-		{"one late timer", Report{Window: time.Minute, Worst: 101 * time.Millisecond, Late: 101 * time.Millisecond}, true},
+		{"one late timer", Report{Window: time.Second, Worst: 101 * time.Millisecond}, true},
+		{"one late timer in a long time", Report{Window: 30 * time.Second, Worst: time.Second, Late: time.Second}, false},
 		{"many late timers", Report{Window: time.Second, Worst: 20 * time.Millisecond, Late: 101 * time.Millisecond}, true},
 		{"starved threads", Report{Window: time.Second, Starved: 0.51}, true},
 	} {

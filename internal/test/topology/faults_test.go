@@ -200,7 +200,7 @@ func TestABadClientCertificateIsNamed(t *testing.T) {
 			defer cancel()
 			c, err := cluster.Open(ctx, conf)
 			harness.Must(t, began, err)
-			closes(t, c.Close)
+			t.Cleanup(func() { closes(t, c.Close) })
 			for _, status := range c.Status() {
 				if bad := status.Node == "b"; bad == status.Up || bad && !strings.Contains(status.Err.Error(), tc.want) {
 					t.Errorf("%+v, want node b alone to be down, saying %q", status, tc.want)
