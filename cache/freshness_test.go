@@ -67,7 +67,7 @@ func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
-		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, NegativeTTL: 200 * time.Millisecond})
+		c := newCache(t, s, cache.Config[string]{TTL: time.Hour, NegativeTTL: 2 * time.Second})
 		var loads atomic.Int32
 		load := func(context.Context) (string, error) {
 			loads.Add(1)

@@ -49,6 +49,7 @@ var tiers = map[string][]stage{
 		{"staticcheck", "", commands(command{args: []string{"go", "tool", "-modfile=tools/go.mod", "staticcheck", "./..."}})},
 		{"go mod tidy", "", tidy},
 		{"go vet for linux, darwin and windows", "", vet},
+		{"tests on the other backend, race detector", "", otherBackend},
 		{"compile the modules beside the library", "", compileBeside},
 		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
 		{"command line in terminals", "", commands(command{
@@ -78,7 +79,17 @@ func raceTests(ctx context.Context, g *gate) ([]command, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []command{{args: append(g.race(ctx), "-p=2", "-parallel=8"), packages: packages}}, nil
+	first := []string{"REDLOCK_TEST_PART=first"}
+	return []command{{env: first, args: append(g.race(ctx), "-p=2", "-parallel=8"), packages: packages}}, nil
+}
+
+// otherBackend are the tests that ran on real nodes, on embedded ones.
+func otherBackend(ctx context.Context, g *gate) ([]command, error) {
+	rest := command{env: []string{"REDLOCK_TEST_PART=rest"}, args: append(g.race(ctx), "-p=2", "-parallel=8")}
+	for _, folder := range []string{"cache", "cluster", "cmd/redlock", "internal/test/harness", "lease", "lock", "mutex", "register", "session"} {
+		rest.packages = append(rest.packages, "./"+folder)
+	}
+	return []command{rest}, nil
 }
 
 func simulation(ctx context.Context, g *gate) ([]command, error) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"testing"
 
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -42,6 +43,38 @@ func parse(value string) (choice, error) {
 		}
 	}
 	return c, nil
+}
+
+// part is the variable that cuts the tests in two: "first" runs those of [Each]
+// on one backend, real nodes where there are some, and "rest" only those that
+// "first" left out. Without it they run on every backend.
+const part = "REDLOCK_TEST_PART"
+
+// RanBefore is why a test is skipped whose part was run before.
+const RanBefore = "it is in the first part of the tests"
+
+// each is the choice for the tests of [Each].
+func (c choice) each() choice {
+	both := c.embedded && c.redis
+	if both && !c.explicit {
+		_, err := redisserver.Available()
+		both = !errors.Is(err, redisserver.ErrNotInstalled)
+	}
+	switch value := os.Getenv(part); {
+	case value == "first" && both:
+		c.embedded = false
+	case value == "rest":
+		c.redis, c.embedded = false, both
+	}
+	return c
+}
+
+// skipRanBefore skips a test that chooses its backend by itself.
+func skipRanBefore(t testing.TB) {
+	t.Helper()
+	if os.Getenv(part) == "rest" {
+		t.Skip(RanBefore)
+	}
 }
 
 // Backends says in one line which backends tests run on, and why.

@@ -1,5 +1,5 @@
 // Package harness is the conformance harness of this module's tests: it runs a
-// test on every kind of node there is, with one interface to hurt them.
+// test on every kind of node there is, through one interface for injecting faults.
 //
 //	func TestSurvivesALostNode(t *testing.T) {
 //		harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -14,7 +14,9 @@
 // environment variable REDLOCK_TEST_BACKENDS, a list such as "embedded,redis",
 // says which must be used; then a missing one is a failure and not a skip.
 // REDLOCK_TEST_SERVER is the path of the server to run in place of the
-// redis-server of PATH, such as a valkey-server.
+// redis-server of PATH, such as a valkey-server. REDLOCK_TEST_PART=first runs
+// the tests of [Each] on real nodes only, where there are some, and
+// REDLOCK_TEST_PART=rest those that were left out so and nothing else.
 //
 // What the backends do differently: on "redis" [Set.Commands] also counts the
 // commands within scripts, and gives nothing for a paused node.

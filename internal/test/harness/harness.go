@@ -40,13 +40,9 @@ var (
 // is closed after the subtest. All of them can be restarted with their data.
 func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	t.Helper()
-	c := mustChoose(t)
-	if c.embedded {
-		t.Run(nameEmbedded, func(t *testing.T) { fn(t, Embedded(t, n)) })
-	}
-	if c.redis {
-		t.Run(nameRedis, func(t *testing.T) { fn(t, Real(t, n, redisserver.Options{Persist: true})) })
-	}
+	each(t, func(name string, start func(t *testing.T) Set) {
+		t.Run(name, func(t *testing.T) { fn(t, start(t)) })
+	}, n)
 }
 
 // Beside is [Each] with the backends beside each other and beside other parallel
@@ -55,18 +51,35 @@ func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 func Beside(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	t.Helper()
 	t.Parallel()
-	c := mustChoose(t)
+	each(t, func(name string, start func(t *testing.T) Set) {
+		t.Run(name, func(t *testing.T) { t.Parallel(); fn(t, start(t)) })
+	}, n)
+}
+
+// each calls run for each backend that this part of the tests is for.
+func each(t *testing.T, run func(name string, start func(t *testing.T) Set), n int) {
+	t.Helper()
+	c := mustChoose(t).each()
 	if c.embedded {
-		t.Run(nameEmbedded, func(t *testing.T) { t.Parallel(); fn(t, Embedded(t, n)) })
+		run(nameEmbedded, func(t *testing.T) Set { return startEmbedded(t, n) })
 	}
 	if c.redis {
-		t.Run(nameRedis, func(t *testing.T) { t.Parallel(); fn(t, Real(t, n, redisserver.Options{Persist: true})) })
+		run(nameRedis, func(t *testing.T) Set { return startReal(t, c, n, redisserver.Options{Persist: true}) })
+	}
+	if !c.embedded && !c.redis {
+		t.Skip(RanBefore)
 	}
 }
 
 // Embedded starts n embedded nodes, closed at the end of the test. It does so
 // whatever REDLOCK_TEST_BACKENDS says.
 func Embedded(t testing.TB, n int) Set {
+	t.Helper()
+	skipRanBefore(t)
+	return startEmbedded(t, n)
+}
+
+func startEmbedded(t testing.TB, n int) Set {
 	t.Helper()
 	s, err := embedded.Start(n)
 	if err != nil {
@@ -81,7 +94,12 @@ func Embedded(t testing.TB, n int) Set {
 // neither REDLOCK_TEST_BACKENDS nor REDLOCK_TEST_SERVER asks for it.
 func Real(t testing.TB, n int, o redisserver.Options) Set {
 	t.Helper()
-	c := mustChoose(t)
+	skipRanBefore(t)
+	return startReal(t, mustChoose(t), n, o)
+}
+
+func startReal(t testing.TB, c choice, n int, o redisserver.Options) Set {
+	t.Helper()
 	if !c.redis {
 		t.Skipf("%s excludes real nodes: it is %q", variable, c.variable)
 	}

@@ -274,3 +274,25 @@ func TestCloseTwice(t *testing.T) {
 		}
 	})
 }
+
+func TestChoice_PartsAddUpToTheWhole(t *testing.T) {
+	for _, backends := range []string{"embedded,redis", "embedded", "redis"} {
+		all, err := parse(backends)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv(part, "first")
+		first := all.each()
+		t.Setenv(part, "rest")
+		rest := all.each()
+		if first.embedded && rest.embedded || first.redis && rest.redis {
+			t.Errorf("%s: the parts overlap: %+v, %+v", backends, first, rest)
+		}
+		if (first.embedded || rest.embedded) != all.embedded || (first.redis || rest.redis) != all.redis {
+			t.Errorf("%s: the parts are %+v and %+v", backends, first, rest)
+		}
+		if !first.embedded && !first.redis {
+			t.Errorf("%s: the first part is empty", backends)
+		}
+	}
+}
