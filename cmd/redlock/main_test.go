@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -34,7 +35,38 @@ func TestMain(m *testing.M) {
 	}
 	redis.SetLogger(silent{})
 	passIgnoredSignals()
-	harness.Main(m)
+	os.Exit(harness.Run(m, removePlain))
+}
+
+// plain is the program without the race detector, for the first part of the
+// tests: under it a program takes four times as long to start. The second part
+// starts the test binary, and so looks for races in the program.
+var plain = sync.OnceValues(func() (exe string, err error) {
+	if plainDir, err = os.MkdirTemp("", "redlock-plain-"); err != nil {
+		return "", err
+	}
+	exe = filepath.Join(plainDir, "redlock.exe")
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", exe, ".").CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, out)
+	}
+	return exe, err
+})
+
+var plainDir string
+
+func removePlain() {
+	if plainDir != "" {
+		_ = os.RemoveAll(plainDir)
+	}
+}
+
+// theProgram is what launch starts.
+func theProgram() (string, error) {
+	if os.Getenv("REDLOCK_TEST_PART") == "first" {
+		return plain()
+	}
+	return os.Executable()
 }
 
 // passIgnoredSignals lets the programs that tests start have the usual signals, also where nohup or a shell's & has made
@@ -63,7 +95,7 @@ type program struct {
 // launch starts redlock with these arguments on these nodes.
 func launch(t *testing.T, urls []string, args ...string) *program {
 	t.Helper()
-	exe, err := os.Executable()
+	exe, err := theProgram()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,13 +42,16 @@ var tiers = map[string][]stage{
 		{"compile", "the first time takes a few minutes", compileTests},
 		{"tests of all packages, race detector", "", raceTests},
 		{"simulation in virtual time", "", simulation},
-		{"chaos, a short round on real nodes", "", commands(command{packages: []string{"./chaos_test"}})},
+		{"chaos, a short round on real nodes", "", commands(command{
+			env: []string{"REDLOCK_TEST_PART=first"}, packages: []string{"./chaos_test"},
+		})},
 	},
 	"gate": {
 		{"gofmt", "", gofmt},
 		{"staticcheck", "", commands(command{args: []string{"go", "tool", "-modfile=tools/go.mod", "staticcheck", "./..."}})},
 		{"go mod tidy", "", tidy},
 		{"go vet for linux, darwin and windows", "", vet},
+		{"deliberate faults still fit the code", "", commands(command{packages: []string{"./internal/test/mutation"}})},
 		{"tests on the other backend, race detector", "", otherBackend},
 		{"compile the modules beside the library", "", compileBeside},
 		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
