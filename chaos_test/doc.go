@@ -81,7 +81,8 @@
 // # Nodes
 //
 // Where a Docker engine answers the nodes are containers, made from the machine's own redis-server without any registry;
-// otherwise, and in the round of make test, they are child processes; without redis-server the scenarios are skipped. A line at the start says which.
+// otherwise, and in the round of make test, they are child processes; without redis-server the scenarios are skipped. A line
+// at the start says which.
 // Clocks of nodes take libfaketime, and full disks of child processes Linux and root; without these the rows are skipped and
 // say why, but without libfaketime they fail where REDLOCK_TEST_BACKENDS asks for real nodes. Some servers crash behind
 // libfaketime; that is tried once, and then the rows are skipped in any case.

@@ -38,10 +38,10 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Run(m, removePlain))
 }
 
-// plain is the program without the race detector, for the first part of the
+// plainProgram is the program without the race detector, for the first part of the
 // tests: under it a program takes four times as long to start. The second part
 // starts the test binary, and so looks for races in the program.
-var plain = sync.OnceValues(func() (exe string, err error) {
+var plainProgram = sync.OnceValues(func() (exe string, err error) {
 	if plainDir, err = os.MkdirTemp("", "redlock-plain-"); err != nil {
 		return "", err
 	}
@@ -64,7 +64,7 @@ func removePlain() {
 // theProgram is what launch starts.
 func theProgram() (string, error) {
 	if os.Getenv("REDLOCK_TEST_PART") == "first" {
-		return plain()
+		return plainProgram()
 	}
 	return os.Executable()
 }
