@@ -3,6 +3,7 @@ package machine
 import (
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -51,19 +52,14 @@ func TestMeter_SeesStarvation(t *testing.T) {
 	m := Start()
 	defer m.Stop()
 	began := time.Now()
-	done := make(chan struct{})
+	var done atomic.Bool
 	for range 4 * procs {
 		go func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
+			for !done.Load() {
 			}
 		}()
 	}
-	defer close(done)
+	defer done.Store(true)
 	for deadline := time.Now().Add(20 * time.Second); ; {
 		r := m.Since(began)
 		if r.Starved > shareStarved {
