@@ -16,7 +16,7 @@ import (
 	"github.com/venta-hq/redlock/session"
 )
 
-// A program that ignores the error of cluster.Open is told so, and does not crash.
+// A program that ignores the error of cluster.Open gets an error that says so, and does not crash.
 func TestNew_RefusesANilCluster(t *testing.T) {
 	_, locker := lock.New(nil, lock.Config{})
 	var none *lock.Locker

@@ -310,7 +310,7 @@ func TestAClientThatSendsSlowlyIsLeft(t *testing.T) {
 	}
 }
 
-// A request that was begun is answered when the server is told to end, and only then does that end.
+// A request that was begun is answered when the server is asked to end, which it does only then.
 func TestARequestInFlightIsAnswered(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

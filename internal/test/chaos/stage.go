@@ -40,7 +40,7 @@ func (s *stage) play(faults []Fault, length time.Duration) error {
 	return nil
 }
 
-// happen lets a fault last its time, mends it, and writes that down.
+// happen lets a fault last its time, ends it, and writes that down.
 func (s *stage) happen(f Fault) error {
 	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes}
 	switch {
@@ -120,7 +120,7 @@ func (s *stage) begin(f Fault) error {
 }
 
 // tell sends a command to a node itself, past all links, on a connection that stays: a server that is full of clients lets
-// nobody in to mend it.
+// nobody in to end the fault.
 func (s *stage) tell(n int, command []any) error {
 	if command == nil {
 		return nil

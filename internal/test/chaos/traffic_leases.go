@@ -125,7 +125,7 @@ func (w *worker) reign(ctx context.Context, candidate string, resign <-chan stru
 	return false
 }
 
-// observe reports the leaders that it is told of.
+// observe reports the leaders that it is notified of.
 func (c *client) observe(leaders <-chan lease.Leader) {
 	me := &watch{Client: c.cfg.Number, From: now()}
 	c.send(report{Kind: reportWatch, Watch: me})
