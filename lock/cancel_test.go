@@ -80,54 +80,65 @@ func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
 	})
 }
 
-// Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it.
+// Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it. Each round
+// ends with an empty line, so that the next one begins on the nodes.
 func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		mailbox(t, k)
-		start := time.Now()
-		for range 5 {
+		var patience time.Duration // of several locks, as long as they take just now
+		var gaveUp, handedOver int
+		rounds := 0
+		harness.Eventually(t, "hand-overs, and waiters that gave up", func() bool {
+			rounds++
+			began := time.Now()
 			withLock(t, k, "k", nothing)
-		}
-		patience := time.Since(start) // of several locks
-		ctx, stop := context.WithCancel(t.Context())
-		defer stop()
-		var gaveUp atomic.Int64
-		failures := make(chan error, 8)
-		var wg sync.WaitGroup
-		for range cap(failures) {
-			wg.Go(func() {
-				for ctx.Err() == nil {
-					short, cancel := context.WithTimeout(ctx, rand.N(patience))
-					err := k.WithLock(short, "k", nothing)
-					over := short.Err() != nil
-					cancel()
-					if err == nil {
-						continue
-					}
-					gaveUp.Add(1)
-					if !over {
-						failures <- err
-						return
-					}
-				}
-			})
-		}
-		harness.Eventually(t, "hand-overs, locks from the nodes, and waiters that gave up", func() bool {
-			s := k.Stats()
-			return s.HandOvers >= 10 && s.Acquired >= s.HandOvers+5 && gaveUp.Load() >= 30 || len(failures) == cap(failures)
+			patience = 5 * time.Since(began)
+			before := k.Stats().HandOvers
+			gaveUp += impatient(t, k, 8, patience)
+			if n := k.Stats().HandOvers - before; n > 0 {
+				handedOver++
+			}
+			noLines(t, k)
+			return rounds >= 10 && handedOver >= 5 && gaveUp >= 30
 		})
-		stop()
-		wg.Wait()
-		close(failures)
-		for err := range failures {
-			harness.Must(t, start, err)
-		}
-		noLines(t, k)
 		withLock(t, k, "k", nothing)
 		free(t, nodes, "k")
 	})
+}
+
+// impatient has n callers lock "k" five times each, with contexts that end
+// within patience, and returns how often one gave up.
+func impatient(t *testing.T, k *Locker, n int, patience time.Duration) int {
+	t.Helper()
+	began := time.Now()
+	var gaveUp atomic.Int64
+	failures := make(chan error, n)
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for range 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), rand.N(patience))
+				err := k.WithLock(ctx, "k", nothing)
+				over := ctx.Err() != nil
+				cancel()
+				if err != nil && !over {
+					failures <- err
+					return
+				}
+				if err != nil {
+					gaveUp.Add(1)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(failures)
+	for err := range failures {
+		harness.Must(t, began, err)
+	}
+	return int(gaveUp.Load())
 }
 
 func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
