@@ -70,7 +70,7 @@ func checkDemo(t *testing.T, demo *program, events ...string) {
 		t.Errorf("%d lines are a flood", lines)
 	}
 	if errs := demo.stderr.String(); errs != "" {
-		t.Errorf("on standard error:\n%s", errs)
+		demo.wrong("on standard error:\n%s", errs)
 	}
 	if t.Failed() {
 		t.Logf("the demo:\n%s", out)

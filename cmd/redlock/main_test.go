@@ -143,6 +143,16 @@ func (p *program) exit(want int) {
 	}
 }
 
+// wrong reports that the program printed something else than it should, which is progress missed if a node did not answer
+// it in time.
+func (p *program) wrong(format string, args ...any) {
+	p.t.Helper()
+	if all := p.stdout.String() + p.stderr.String(); strings.Contains(all, "i/o timeout") || strings.Contains(all, "does not answer") {
+		harness.Missed(p.t, p.began, format, args...)
+	}
+	p.t.Errorf(format, args...)
+}
+
 // output collects what a program prints, and lets tests wait for a line.
 type output struct {
 	mu    sync.Mutex

@@ -83,7 +83,7 @@ func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
 		var p *program
 		healthy[i], p = timed(t, s.URLs(), 0, args...)
 		if out := p.stdout.String(); strings.Contains(out, "does not answer") || p.stderr.String() != "" {
-			t.Errorf("%q on a healthy set:\n%s%s", args, out, p.stderr)
+			p.wrong("%q on a healthy set:\n%s%s", args, out, p.stderr)
 		}
 	}
 	s.Stop(1)
@@ -96,11 +96,11 @@ func TestOperatorsAreToldOfAStoppedAndAFrozenNode(t *testing.T) {
 			if !slices.ContainsFunc(strings.Split(out, "\n"), func(line string) bool {
 				return strings.Contains(line, nodes[lost]) && !strings.Contains(line, " up ")
 			}) {
-				t.Errorf("%q does not say that node %s is lost:\n%s", args, nodes[lost], out)
+				p.wrong("%q does not say that node %s is lost:\n%s", args, nodes[lost], out)
 			}
 		}
 		if args[0] != "nodes" && args[0] != "doctor" && (!strings.Contains(out, "order:42") || !strings.Contains(out, "nightly (")) {
-			t.Errorf("%q does not say who has the lock:\n%s", args, out)
+			p.wrong("%q does not say who has the lock:\n%s", args, out)
 		}
 		began := time.Now()
 		for range 4 { // a machine that tests other things too takes its time

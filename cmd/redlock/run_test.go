@@ -156,7 +156,7 @@ func TestRunsExitCodes(t *testing.T) {
 				t.Errorf("the command ran: %s", p.stdout)
 			}
 			if got := p.stderr.String(); !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
-				t.Errorf("no %q on standard error:\n%s", tt.want, got)
+				p.wrong("no %q on standard error:\n%s", tt.want, got)
 			}
 			l, err := locker.TryLock(t.Context(), "free")
 			if err != nil {

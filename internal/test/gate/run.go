@@ -185,13 +185,13 @@ func isRun(arg string) bool { return strings.HasPrefix(arg, "-run=") }
 // seedIn finds the seed in the name of a chaos test, whose rows are drawn from it.
 var seedIn = regexp.MustCompile(`/seed=(\d+)/`)
 
-// command makes a process that is interrupted when ctx ends. In a terminal
-// Ctrl-C reaches the tests as well, which stop the servers that they started.
+// command makes a process that is interrupted with all that it started when ctx
+// ends; tests stop their servers then.
 func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = filepath.Join(g.root, filepath.FromSlash(c.dir))
 	cmd.Env = append(os.Environ(), c.env...)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	interruptGroup(cmd)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd
 }
