@@ -62,6 +62,9 @@ rmdir inside`, dir)
 			})
 		}
 		wg.Wait()
+		if t.Skipped() { // one of the goroutines found the machine too slow
+			return
+		}
 		if got := read(t, dir, "count"); got != fmt.Sprintln(shells*each) {
 			t.Errorf("counted to %s", got)
 		}
@@ -298,7 +301,7 @@ func TestLossEndsTheWholeProcessGroup(t *testing.T) {
 		p.exit(76)
 		for _, want := range []string{"parent got 15 ", "heedful got 15 ", "parent: its child has ended"} {
 			if !strings.Contains(p.stdout.String(), want) {
-				t.Errorf("no %q in:\n%s", want, p.stdout)
+				harness.Missed(t, p.began, "no %q in:\n%s", want, p.stdout)
 			}
 		}
 		if !strings.Contains(p.stderr.String(), `"key" lost`) {
@@ -320,7 +323,7 @@ func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
 			}
 			p.exit(76) // and nothing holds its output open any more
 			if !strings.Contains(p.stdout.String(), "stubborn got 15 ") {
-				t.Errorf("no SIGTERM came first:\n%s", p.stdout)
+				harness.Missed(t, p.began, "no SIGTERM came first, or its receiver had no time to say so:\n%s", p.stdout)
 			}
 		})
 	}
