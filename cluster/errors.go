@@ -37,13 +37,17 @@ type NodeError struct {
 func (e *NodeError) Error() string { return "node " + e.Node + ": " + errs.Text(e.Err) }
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// QuorumError says that too few nodes answered. It matches ErrNoQuorum, and the error of each node.
+// QuorumError says that too few nodes answered. It matches ErrNoQuorum, the error of each node, and Err.
 type QuorumError struct {
 	Op    string // what was tried, as "acquire"
 	Key   string // the caller's key, or "" where there is none
 	Need  int    // answers needed
 	Got   int    // answers that came and count
 	Nodes []NodeError
+
+	// Err is why a wait for a quorum ended, such as the error of a context. It is
+	// nil where nothing was waited for.
+	Err error
 
 	// NotVoting is how many more nodes answered, but do not vote yet because they restarted lately. VotesIn is how long until
 	// a quorum votes, if all of them stay up; 0 where that is not known.
@@ -76,17 +80,23 @@ func (e *QuorumError) Error() string {
 	if len(e.Nodes) > 0 {
 		b.WriteString(")")
 	}
+	if e.Err != nil {
+		b.WriteString(": " + errs.Text(e.Err))
+	}
 	return b.String()
 }
 
 // Is makes errors.Is(err, ErrNoQuorum) true.
 func (e *QuorumError) Is(target error) bool { return target == ErrNoQuorum }
 
-// Unwrap gives the errors of the nodes.
+// Unwrap gives the errors of the nodes, and Err.
 func (e *QuorumError) Unwrap() []error {
-	errs := make([]error, len(e.Nodes))
+	errs := make([]error, len(e.Nodes), len(e.Nodes)+1)
 	for i := range e.Nodes {
 		errs[i] = &e.Nodes[i]
+	}
+	if e.Err != nil {
+		errs = append(errs, e.Err)
 	}
 	return errs
 }

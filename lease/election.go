@@ -47,7 +47,8 @@ func (s *Leases) electionChannel(name string) string {
 }
 
 // Campaign waits until this process leads the election of this name, or ctx ends, and returns the lease of the leader.
-// candidate is the label by which others see it, as mutex.Config.Owner. The errors are those of Acquire. Release
+// candidate is the label by which others see it, as mutex.Config.Owner. The errors are those of Acquire: a candidate goes on
+// waiting while too few nodes answer. Release
 // resigns: the lease's context ends, what its Go runs is waited for, and the next candidate leads at once; so MinHold is
 // refused. The key of the election is "election:" and its name.
 func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...Option) (*Lease, error) {
@@ -60,6 +61,19 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req.Owner = candidate
 	req.Heir = election{s, name}
+	var l *Lease
+	err := s.persist(ctx, electionKey(name), func() (err error) {
+		l, err = s.lead(ctx, name, candidate, req)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// lead is Campaign but is interrupted where a quorum is missing just after the lease was acquired.
+func (s *Leases) lead(ctx context.Context, name, candidate string, req Request) (*Lease, error) {
 	l, err := s.reported(ctx, electionKey(name), req, s.Await)
 	if err != nil {
 		return nil, err
@@ -72,7 +86,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	if err := l.orLost(err); err != nil {
 		s.unkeep(l.t)
 		l.Release(context.WithoutCancel(ctx))
-		return nil, errs.Errorf("redlock: campaign %q: %w", name, err)
+		return nil, orInterrupted(errs.Errorf("redlock: campaign %q: %w", name, err))
 	}
 	s.announce(name)
 	return l, nil

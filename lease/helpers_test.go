@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -49,26 +50,45 @@ func lease(t testing.TB, c *cluster.Cluster, cfg Config) *Leases {
 // gate is the network of one process. When it is cut, nothing arrives any more and nobody is told.
 type gate struct {
 	closed atomic.Bool
+	broken atomic.Bool  // connections break, and none can be made
+	oldest atomic.Int64 // connections that were dialed before lead nowhere
+	dialed atomic.Int64
 	delay  atomic.Int64 // of each write, ns
 	writes atomic.Int64
 }
 
 func (g *gate) cut() { g.closed.Store(true) }
 
+// fail has every connection break at its next use, and refuses new ones until heal.
+func (g *gate) fail() { g.broken.Store(true) }
+func (g *gate) heal() { g.broken.Store(false) }
+
+// dropIdle has nothing arrive any more that is sent over the connections there are, as a router does that has forgotten
+// them.
+func (g *gate) dropIdle() { g.oldest.Store(g.dialed.Load()) }
+
 func (g *gate) through(conn net.Conn, err error) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &gated{conn, g}, nil
+	if g.broken.Load() {
+		conn.Close()
+		return nil, syscall.ECONNREFUSED
+	}
+	return &gated{conn, g, g.dialed.Add(1)}, nil
 }
 
 type gated struct {
 	net.Conn
-	g *gate
+	g      *gate
+	number int64
 }
 
 func (c *gated) Write(b []byte) (int, error) {
-	if c.g.closed.Load() {
+	if c.g.broken.Load() {
+		return 0, syscall.EPIPE
+	}
+	if c.g.closed.Load() || c.number <= c.g.oldest.Load() {
 		return len(b), nil
 	}
 	c.g.writes.Add(1)

@@ -89,8 +89,9 @@ func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*L
 	return s.resume(ctx, l)
 }
 
-// Acquire waits for key until ctx ends. The error is that of TryAcquire for anything but a key that is held; when ctx
-// ends it is a *NotAcquiredError with ctx.Err() in its chain.
+// Acquire waits for key until ctx ends: while somebody else holds it, and while too few nodes answer. When ctx ends, the
+// error is that of the last attempt, a *NotAcquiredError or a *cluster.QuorumError, with ctx.Err() in its chain. Acquire
+// fails at once only with an error that waiting does not change: one that matches cluster.ErrConfig or ErrClosed.
 func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
 	l, err := s.reported(ctx, key, request(opts), s.Await)
 	if err != nil {

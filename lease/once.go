@@ -25,6 +25,7 @@ func onceKey(job string) string { return "once:" + job }
 
 // RunOnce runs fn to success once, over all processes, for each name of a job within Config.DoneTTL, and reports whether
 // this call ran it. A call that comes while another runs waits for it, until ctx ends; if that failed, it runs fn itself.
+// It waits for a quorum as well.
 // fn's context is that of a lease, which FromContext gives; it ends when the lease is lost or ctx ends. The error is fn's own, unchanged; that of
 // Acquire; or, with ran true, says that fn succeeded and that this could not be kept, so that it may run again.
 //
@@ -32,8 +33,23 @@ func onceKey(job string) string { return "once:" + job }
 // what it writes to refuse old tokens. MinHold keeps a fast run from being repeated by a process whose clock is behind,
 // where the name of the job comes from the clock; MaxHold ends a stuck one. The key of the job is "once:" and its name.
 func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts ...Option) (ran bool, err error) {
+	var result error
+	err = s.persist(ctx, onceKey(job), func() (err error) {
+		if ran, err = s.runOnce(ctx, job, fn, opts); ran {
+			result, err = err, nil
+		}
+		return err
+	})
+	if ran {
+		return true, result
+	}
+	return false, err
+}
+
+// runOnce is RunOnce but does not wait for a quorum to say what is known of the job: it is interrupted.
+func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts []Option) (ran bool, err error) {
 	if _, done, err := s.Outcome(ctx, job); err != nil || done {
-		return false, err
+		return false, orInterrupted(err)
 	}
 	req := request(opts)
 	req.Parent = ctx
@@ -55,11 +71,11 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 		l.Release(context.WithoutCancel(ctx)) // if it does not reach a quorum, the key expires; what is done is done
 	}()
 	if _, done, err := s.Outcome(ctx, job); err != nil || done { // Resume would have it kept for DoneTTL from now on
-		return false, err
+		return false, orInterrupted(err)
 	}
 	_, done, err := register.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
 	if err != nil || done {
-		return false, l.orLost(err)
+		return false, orInterrupted(l.orLost(err))
 	}
 	o := Outcome{Owner: l.Owner(), Began: time.Now()}
 	if err := fn(l.Context()); err != nil {

@@ -2,7 +2,6 @@ package lease
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,6 +26,8 @@ type waiting struct {
 type waiter struct {
 	bell    chan struct{}
 	refused bool // an attempt of this wait was
+
+	last error // why the last attempt failed; guarded by waiting.mu
 
 	// Since the last attempt began; guarded by waiting.mu.
 	look  bool   // it should look again, whatever the nodes say
@@ -205,7 +206,7 @@ func (s *Leases) listening() bool {
 
 // wait looks at the key until it gets it, ctx ends, or the policy has had enough.
 func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
-	var held *NotAcquiredError
+	var last error             // why the last attempt failed
 	var policy backoff.BackOff // from the first refusal on
 	splits, queued := 0, s.listening()
 	look, began := p, time.Time{}
@@ -220,21 +221,22 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		switch {
 		case err == nil:
 			return l, nil
-		case errors.As(err, &held):
+		case transient(err):
+			last = s.noted(me, p.key, last, err)
 		case ctx.Err() == nil:
 			return nil, err
-		case held == nil:
-			held = &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
+		case last == nil:
+			last = &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
 		}
 		if ctx.Err() != nil {
-			return nil, gaveUp(held, errs.Ended(ctx))
+			return nil, gaveUp(last, errs.Ended(ctx))
 		}
 		me.refused = true
 		if !queued { // nobody could wake us: look once more when they can
 			select {
 			case <-s.Listen():
 			case <-ctx.Done():
-				return nil, gaveUp(held, errs.Ended(ctx))
+				return nil, gaveUp(last, errs.Ended(ctx))
 			case <-s.closing:
 				return nil, s.err(p.key)
 			}
@@ -246,14 +248,15 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		}
 		limit := policy.NextBackOff()
 		if limit == backoff.Stop {
-			return nil, gaveUp(held, nil)
+			return nil, gaveUp(last, nil)
 		}
+		held := outlook(last)
 		if held.Split {
 			splits++
 		} else {
 			splits = 0
 		}
-		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), took, held)
+		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), took, p.key, last)
 		if err != nil {
 			return nil, err
 		}
@@ -263,8 +266,8 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 	}
 }
 
-// sleep waits for d, or less if me is rung. The error says that the wait for the key is over.
-func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, held *NotAcquiredError) (rung bool, err error) {
+// sleep waits for d, or less if me is rung. The error says that the wait for the key is over; last is its reason.
+func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, key string, last error) (rung bool, err error) {
 	end := time.Now().Add(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -284,9 +287,9 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, h
 			}
 			rung = true
 		case <-ctx.Done():
-			return false, gaveUp(held, errs.Ended(ctx))
+			return false, gaveUp(last, errs.Ended(ctx))
 		case <-s.closing:
-			return false, s.err(held.Key)
+			return false, s.err(key)
 		}
 	}
 }
@@ -318,11 +321,4 @@ func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) tim
 func spanSince(span int, since time.Duration) int {
 	const few, perToken = 64, 8 * time.Microsecond
 	return min(span, max(few, int(since/perToken)))
-}
-
-// gaveUp is the error of a wait that ended without success.
-func gaveUp(held *NotAcquiredError, why error) error {
-	e := *held
-	e.Reason, e.Err = mutex.InVain+held.Reason, why
-	return &e
 }

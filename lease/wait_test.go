@@ -549,19 +549,6 @@ func TestAWaitEndsAtOnceWhenTheLeasesAreClosed(t *testing.T) {
 	})
 }
 
-func TestAWaitEndsWhenTheQuorumIsGone(t *testing.T) {
-	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
-		acquire(t, patient(t, nodes), "job", Request{})
-		s := lease(t, open(t, nodes, nodeTimeout), Config{})
-		waiter := await(t.Context(), s, "job", Request{})
-		nodes.Stop(0)
-		nodes.Stop(1)
-		if r := harness.Receive(t, "the wait to end", waiter); !errors.Is(r.err, ErrNoQuorum) {
-			t.Errorf("the wait ended by %v", r.err)
-		}
-	})
-}
-
 func TestTheTurnOfAProcessInWhichNobodyWaitsIsPassedOn(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, absent, other := patient(t, nodes), patient(t, nodes), patient(t, nodes)

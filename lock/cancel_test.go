@@ -290,8 +290,16 @@ func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
 		k := process(t, nodes)
 		nodes.Stop(0)
 		nodes.Stop(1)
-		if err := k.WithLock(t.Context(), "k", nothing, Wait(time.Minute)); !errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotAcquired) {
-			t.Errorf("without a quorum: %v", err)
+		heads := make(chan error, 1)
+		go func() { heads <- k.WithLock(t.Context(), "k", nothing, Wait(time.Second)) }()
+		harness.Eventually(t, "the first caller to have asked", func() bool { return k.leases.LastRefusal("k") != nil })
+		for which, err := range map[string]error{
+			"behind the first": k.WithLock(t.Context(), "k", nothing, Wait(time.Millisecond)),
+			"the first":        harness.Receive(t, "the first caller", heads),
+		} {
+			if !errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotAcquired) || errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "waited 1") {
+				t.Errorf("%s, without a quorum: %v", which, err)
+			}
 		}
 	})
 }

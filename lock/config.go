@@ -50,7 +50,8 @@ func (o option) apply(r *request) { o(r) }
 // TTL overrules Config.TTL: how long the key outlives a process that crashed.
 func TTL(d time.Duration) Option { return option(func(r *request) { r.TTL = d }) }
 
-// Wait bounds the waiting for the key; what is not given in time ends with a *NotAcquiredError. Wait(0) is NoWait.
+// Wait bounds the waiting for the key. It ends with the error of the last attempt: a *NotAcquiredError, or a
+// *cluster.QuorumError if too few nodes answered. Wait(0) is NoWait.
 func Wait(d time.Duration) Option { return option(func(r *request) { r.wait, r.limited = d, true }) }
 
 // NoWait makes one attempt only.

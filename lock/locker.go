@@ -5,6 +5,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -61,8 +62,8 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 // It returns fn's own error unchanged, joined with the *LostError if the lock was lost while fn ran. When fn did not run
 // it returns
 //
-//	*NotAcquiredError      the key was not given in time; ctx.Err() is in the chain if ctx ended
-//	*cluster.QuorumError   too few nodes answered
+//	*NotAcquiredError      somebody else held the key until ctx or Wait ended; ctx.Err() is in the chain if ctx ended
+//	*cluster.QuorumError   too few nodes answered, and did so until ctx or Wait ended; with NoWait at once
 //	ErrReentrant           ctx comes from a WithLock or lease on the same key
 //	*LostError             it was lost before fn began
 //	ErrClosed, cluster.ErrConfig
@@ -166,14 +167,13 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 	l, err := k.stand(wctx, key, req)
 	late := wctx.Err() != nil && ctx.Err() == nil
 	cancel()
-	var held *NotAcquiredError
 	switch {
 	case err == nil && l.Err() != nil:
 		err = l.Err()
 		l.Release(context.WithoutCancel(ctx))
 		return nil, err
-	case late && errors.As(err, &held):
-		return nil, tooLate(*held, req.wait)
+	case late && err != nil:
+		return nil, tooLate(err, req.wait)
 	case err != nil:
 		return nil, err
 	}
@@ -182,9 +182,20 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 }
 
 // tooLate is the error of a wait that was longer than the Wait option allows. Its own timer is not the caller's context.
-func tooLate(held NotAcquiredError, wait time.Duration) error {
-	held.Reason, held.Err = notWithin+wait.String()+", "+strings.TrimPrefix(held.Reason, mutex.InVain), nil
-	return &held
+func tooLate(err error, wait time.Duration) error {
+	var held *NotAcquiredError
+	var few *cluster.QuorumError
+	switch {
+	case errors.As(err, &held):
+		e := *held
+		e.Reason, e.Err = notWithin+wait.String()+", "+strings.TrimPrefix(held.Reason, mutex.InVain), nil
+		return &e
+	case errors.As(err, &few):
+		e := *few
+		e.Err = fmt.Errorf("waited %v", wait)
+		return &e
+	}
+	return err
 }
 
 const notWithin = "not given within "
@@ -237,7 +248,14 @@ func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, erro
 	}
 }
 
+// gaveUp is the error of a caller that leaves the line. Where those before it wait for a quorum, so did it.
 func (ln *line) gaveUp(why error) error {
+	var few *cluster.QuorumError
+	if last := ln.k.leases.LastRefusal(ln.key); !errors.Is(last, ErrNotAcquired) && errors.As(last, &few) {
+		e := *few
+		e.Err = why
+		return &e
+	}
 	reason, holder := ln.standing()
 	return ln.k.refused(ln.key, mutex.InVain+reason, holder, why)
 }

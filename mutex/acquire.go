@@ -233,7 +233,8 @@ func (h *Hold) GiveUp(why error) {
 
 // refusalLocked says why a quorum cannot be had: others have the key, or too few nodes answer.
 func (h *Hold) refusalLocked(votes int) error {
-	answered, quarantined, taken := 0, 0, 0
+	answered, quarantined, taken, denied := 0, 0, 0, 0
+	var denial error
 	var mute []cluster.NodeError
 	for i, n := range h.r.c.Nodes() {
 		switch m := &h.members[i]; {
@@ -247,7 +248,13 @@ func (h *Hold) refusalLocked(votes int) error {
 			if errors.As(m.last().err, new(wrongTypeError)) {
 				taken++
 			}
+			if strings.HasPrefix(m.last().err.Error(), "NOPERM") {
+				denied, denial = denied+1, m.last().err
+			}
 		}
+	}
+	if len(h.members)-denied < h.r.c.Quorum() {
+		return fieldError("user", "%d nodes deny it a command or the key %q (%v); give it there what cluster.Rights lists", denied, h.key, denial)
 	}
 	if len(h.members)-taken < h.r.c.Quorum() {
 		return fieldError("key", "%q can not be locked: %d nodes hold something else under this name, such as a list; "+

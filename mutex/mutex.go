@@ -46,20 +46,29 @@ func (m *Mutex) TryLock(ctx context.Context) error {
 	return m.try(ctx)
 }
 
-// Lock tries until it succeeds, ctx ends (ctx.Err() is in the chain of the error then), or too few nodes answer to tell.
-// It looks at the key when it should have come free, and in between at random, with growing pauses of up to half a
+// Lock tries until it succeeds or ctx ends, also while too few nodes answer to tell. The error is that of the last attempt,
+// with ctx.Err() in its chain; only one that matches cluster.ErrConfig or cluster.ErrClosed comes at once. It looks at the key when it should have come free, and in between at random, with growing pauses of up to half a
 // second. Others can use the Mutex during the pauses.
 func (m *Mutex) Lock(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
+	var held *NotAcquiredError
+	var few *cluster.QuorumError
 	for {
 		err := m.TryLock(ctx)
-		var held *NotAcquiredError
-		if err == nil || !errors.As(err, &held) {
+		switch {
+		case errors.As(err, &held):
+			few = nil
+		case errors.As(err, &few):
+			held = nil
+		case err == nil || ctx.Err() == nil || held == nil && few == nil:
 			return err
 		}
+		if ctx.Err() != nil {
+			return because(held, few, errs.Ended(ctx))
+		}
 		pause := policy.NextBackOff()
-		if held.FreeIn >= 0 && !held.Split {
+		if held != nil && held.FreeIn >= 0 && !held.Split {
 			pause = min(pause, held.FreeIn+rand.N(5*time.Millisecond)+time.Millisecond)
 		}
 		timer := time.NewTimer(pause)
@@ -67,10 +76,18 @@ func (m *Mutex) Lock(ctx context.Context) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			held.Err = errs.Ended(ctx)
-			return held
 		}
 	}
+}
+
+// because is the failure of the last attempt, whichever it is, of a wait that why ended.
+func because(held *NotAcquiredError, few *cluster.QuorumError, why error) error {
+	if held != nil {
+		held.Err = why
+		return held
+	}
+	few.Err = why
+	return few
 }
 
 func (m *Mutex) enter(ctx context.Context, op string) error {

@@ -30,6 +30,7 @@ Waits until this process leads the election NAME, and runs CMD while it leads. T
 		`CMD sees REDLOCK_KEY, which is NAME, and REDLOCK_TOKEN, which only grows from one leader to the next.` + `
 
 If the lead is lost, CMD's process group gets SIGTERM before anybody else can lead, and SIGKILL after --grace. ` +
+		`A candidate waits on while too few nodes answer. ` +
 		`Signals, input, output and exit codes are those of redlock run; run it again to be a candidate again.`
 }
 
@@ -56,7 +57,8 @@ func (r *campaignCmd) Run() error {
 
 func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error) {
 	log := newLogger(r.Quiet, r.Verbose)
-	c, err := openNodes(ctx, urls, log)
+	begun := time.Now()
+	c, err := r.open(ctx, urls, r.Wait == nil || *r.Wait > 0, log)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +71,7 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 		h.keeper = leases
 		wait, cancel := ctx, context.CancelFunc(func() {})
 		if r.Wait != nil {
-			wait, cancel = context.WithTimeout(ctx, *r.Wait)
+			wait, cancel = context.WithTimeout(ctx, *r.Wait-time.Since(begun))
 		}
 		log.Info("campaigning for " + strconv.Quote(r.Name))
 		h.lease, err = leases.Campaign(wait, r.Name, leases.Config().Owner)
@@ -78,7 +80,7 @@ func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error
 	if err != nil {
 		_ = h.close()
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil, errors.Is(err, lease.ErrNoQuorum) && !errors.Is(err, lease.ErrNotAcquired):
 		case errors.Is(err, lease.ErrNotAcquired):
 			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v without success", r.Name, holder(err), *r.Wait))
 		case errors.Is(err, context.DeadlineExceeded): // it had the key, and had not said yet that it leads
@@ -107,7 +109,7 @@ Exit codes: 0 somebody leads; 3 nobody leads; 2 misused; 69 too few nodes answer
 }
 
 // asking bounds how long it takes to find out who leads.
-const asking = 8 * nodeTimeout
+const asking = soon
 
 func (r *leaderCmd) Run() error {
 	if r.Name == "" {

@@ -22,7 +22,7 @@ import (
 // jobFlags are those of every command that runs another one under a lease.
 type jobFlags struct {
 	nodesFlag
-	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long, as 30s or 5m. Without it, until it is free."`
+	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long for the lock, and for a quorum of the nodes, as 30s or 5m. Without it, for as long as it takes."`
 	TTL       time.Duration  `name:"ttl" default:"10s" placeholder:"D" help:"How long the lock outlives a crash of this machine; it is renewed while CMD runs. Default ${default}, at most 60s."`
 	Grace     time.Duration  `default:"5s" placeholder:"D" help:"When the lock is lost: how long after SIGTERM to send SIGKILL. Default ${default}."`
 	Prefix    string         `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
@@ -69,6 +69,29 @@ const cleanup = 3 * time.Second
 func openNodes(ctx context.Context, urls []string, log *slog.Logger) (*cluster.Cluster, error) {
 	return cluster.Open(ctx, cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: log})
 }
+
+// forever is how long a wait lasts that nobody bounds.
+const forever = 100 * 365 * 24 * time.Hour
+
+// open is openNodes for a command that waits: it goes on for as long as --wait
+// says, or until a quorum answers.
+func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slog.Logger) (*cluster.Cluster, error) {
+	if !waits {
+		return openNodes(ctx, urls, log)
+	}
+	patience := forever
+	if f.Wait != nil {
+		patience = *f.Wait
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	late := time.AfterFunc(soon, func() { log.Warn("waiting for a quorum of the nodes") })
+	defer late.Stop()
+	return openNodes(ctx, urls, log)
+}
+
+// soon is within what time nodes that are well have answered.
+const soon = 8 * nodeTimeout
 
 // runHeld runs the command under the lease that acquire gets.
 func (f *jobFlags) runHeld(key, path string, argv []string, acquire func(context.Context) (*held, error)) error {

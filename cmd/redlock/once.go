@@ -40,7 +40,7 @@ func (r *runCmd) runOnce(urls []string, path string) error {
 	var outcome lease.Outcome
 	done := make(chan error, 1)
 	work := func() error {
-		c, err := openNodes(ctx, urls, log)
+		c, err := r.open(ctx, urls, true, log)
 		if err != nil {
 			return err
 		}
@@ -136,6 +136,8 @@ func (o *onceRun) result(ran bool, err error) error {
 	case ran && o.code == 0 && !errors.Is(err, context.DeadlineExceeded): // it succeeded; that it may run again is worth a line
 		complain(err)
 		return nil
+	case errors.Is(err, lock.ErrNoQuorum) && !errors.Is(err, lock.ErrNotAcquired):
+		return err
 	case errors.Is(err, lock.ErrNotAcquired), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		switch who := holder(err); {
 		case who == "" && o.r.Wait != nil && !errors.Is(err, lock.ErrNotAcquired):

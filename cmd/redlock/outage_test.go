@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,9 +28,35 @@ func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
 		p.exit(exitNoQuorum)
 		p.prints(`"up": 3,\s+"voting": 0,\s+"quorum_in_ms": [1-9]`)
 	}
-	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
+	p := launch(t, s.URLs(), "run", "--no-wait", "key", "--", "echo", "never")
 	p.exit(exitNoQuorum)
 	p.prints(`[23] answered, but only 0 of the 2 nodes needed can vote; a quorum votes in \d+`)
+}
+
+// A standby that goes away at the first blip is missed only when it is needed.
+func TestOutage_WhoWaitsOutlastsIt(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{
+		{"run", "key", "--", "echo", "mine"},
+		{"run", "--once", "job", "--", "echo", "mine"},
+		{"campaign", "scheduler", "--", "echo", "mine"},
+	} {
+		s := nodes(t, 3)
+		s.Pause(0)
+		s.Pause(1)
+		p := launch(t, s.URLs(), args...)
+		p.stderr.line(t, "redlock: waiting for a quorum")
+		s.Resume(0)
+		s.Resume(1)
+		p.exit(0)
+		p.prints(`mine`)
+		s.Pause(0)
+		s.Pause(1)
+		p = launch(t, s.URLs(), slices.Insert(slices.Clone(args), 1, "--wait=100ms")...)
+		p.exit(exitNoQuorum)
+		p.prints(`no quorum`)
+		s.Close()
+	}
 }
 
 func TestOutage_ANodeThatIsDownDoesNotVote(t *testing.T) {

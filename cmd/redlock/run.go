@@ -40,7 +40,7 @@ If the lock is lost, CMD's process group gets SIGTERM before anybody else can ha
 		`On Linux CMD is killed if redlock itself is killed. Where there are no process groups (Windows) CMD is killed at once when the lock is lost.` + `
 
 Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
-		`2 the flags, KEY, nodes or credentials can not be used; 69 too few nodes answered or vote; ` +
+		`2 the flags, KEY, nodes or credentials can not be used; 69 too few nodes answered or vote, with --wait until that was over; ` +
 		`75 somebody else has the key (see --conflict-exit-code); 76 the lock was lost while CMD ran; ` +
 		`126 CMD can not be executed; 127 CMD was not found.`
 }
@@ -87,8 +87,8 @@ func (r *runCmd) Run() error {
 }
 
 func (r *runCmd) acquire(ctx context.Context, urls []string) (*held, error) {
-	log := newLogger(r.Quiet, r.Verbose)
-	c, err := openNodes(ctx, urls, log)
+	log, begun := newLogger(r.Quiet, r.Verbose), time.Now()
+	c, err := r.open(ctx, urls, r.waits(), log)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (r *runCmd) acquire(ctx context.Context, urls []string) (*held, error) {
 	locker, err := lock.New(c, lock.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix})
 	if err == nil {
 		h.keeper = locker
-		h.lease, err = r.lock(ctx, locker, log)
+		h.lease, err = r.lock(ctx, locker, begun, log)
 	}
 	if err != nil {
 		h.close()
@@ -105,14 +105,13 @@ func (r *runCmd) acquire(ctx context.Context, urls []string) (*held, error) {
 	return h, nil
 }
 
-func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, log *slog.Logger) (*lease.Lease, error) {
-	begun := time.Now()
+func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, begun time.Time, log *slog.Logger) (*lease.Lease, error) {
 	l, err := locker.TryLock(ctx, r.Key)
-	if errors.Is(err, lock.ErrNotAcquired) && r.waits() {
+	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
 		log.Info("waiting for "+strconv.Quote(r.Key), "holder", holder(err))
 		var opts []lock.Option
 		if r.Wait != nil {
-			opts = append(opts, lock.Wait(*r.Wait))
+			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
 		}
 		l, err = locker.Lock(ctx, r.Key, opts...)
 	}

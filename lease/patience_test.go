@@ -1,0 +1,162 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
+)
+
+// away is for how long a quorum is unreachable: many times what a command waits.
+const away = 30 * time.Second
+
+// waits are the calls that wait for a lock.
+var waits = map[string]func(ctx context.Context, s *Leases) error{
+	"Acquire": func(ctx context.Context, s *Leases) error {
+		l, err := s.Acquire(ctx, "job")
+		if err == nil {
+			err = l.Release(ctx)
+		}
+		return err
+	},
+	"Campaign": func(ctx context.Context, s *Leases) error {
+		l, err := s.Campaign(ctx, "boss", "me")
+		if err == nil {
+			err = l.Release(ctx)
+		}
+		return err
+	},
+	"RunOnce": func(ctx context.Context, s *Leases) error {
+		ran, err := s.RunOnce(ctx, "job", func(context.Context) error { return nil })
+		if err == nil && !ran {
+			err = errors.New("the job did not run")
+		}
+		return err
+	},
+}
+
+func TestWait_OutlastsAQuorumThatIsAway(t *testing.T) {
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				var g gate
+				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
+				g.fail()
+				done := make(chan error, 1)
+				go func() { done <- wait(t.Context(), s) }()
+				time.Sleep(away)
+				synctest.Wait()
+				select {
+				case err := <-done:
+					t.Fatalf("without a quorum the wait ended: %v", err)
+				default:
+				}
+				g.heal()
+				must(t, harness.Receive(t, "the lock", done))
+			})
+		})
+	}
+}
+
+func TestWait_WithoutAQuorumEndsWithItsContextAndSaysWhy(t *testing.T) {
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				var g gate
+				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
+				g.fail()
+				ctx, cancel := context.WithTimeout(t.Context(), away)
+				defer cancel()
+				err := wait(ctx, s)
+				if ctx.Err() == nil || !errors.Is(err, ErrNoQuorum) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNotAcquired) {
+					t.Errorf("it ended by %v", err)
+				}
+				g.heal() // so that what is open can be closed
+			})
+		})
+	}
+}
+
+func TestWait_SurvivesConnectionsThatDiedSilently(t *testing.T) {
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				var g gate
+				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
+				must(t, wait(t.Context(), s))
+				g.dropIdle()
+				must(t, waits["Acquire"](t.Context(), s))
+			})
+		})
+	}
+}
+
+func TestPersist_BeginsAgainWhileItIsInterrupted(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		few := &cluster.QuorumError{Op: "read the record of", Key: "job"}
+		tries := 0
+		err := s.persist(t.Context(), "job", func() error {
+			if tries++; tries < 5 {
+				return orInterrupted(few)
+			}
+			return nil
+		})
+		if err != nil || tries != 5 {
+			t.Errorf("after %d tries: %v", tries, err)
+		}
+		for _, final := range []error{ErrNotAcquired, ErrClosed, cluster.ErrConfig, errNoJob} {
+			tries = 0
+			err := s.persist(t.Context(), "job", func() error { tries++; return orInterrupted(final) })
+			if !errors.Is(err, final) || tries != 1 {
+				t.Errorf("%v, after %d tries: %v", final, tries, err)
+			}
+		}
+	})
+}
+
+func TestWait_APolicyThatStopsEndsAWaitForAQuorum(t *testing.T) {
+	for name, wait := range waits {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				var g gate
+				s := lease(t, newMemory(t, 3).open(t, &g), Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }})
+				g.fail()
+				if err := wait(t.Context(), s); !errors.Is(err, ErrNoQuorum) {
+					t.Errorf("it ended by %v", err)
+				}
+				g.heal()
+			})
+		})
+	}
+}
+
+func TestWait_EndsAtOnceOverWhatOnlyTheConfigurationCanChange(t *testing.T) {
+	nodes := harness.Embedded(t, 3)
+	for _, c := range nodeClients(t, nodes) {
+		must(t, c.RPush(t.Context(), "lock:job", "a list").Err())
+	}
+	_, err := lease(t, open(t, nodes, 0), Config{}).Acquire(t.Context(), "job")
+	if err == nil || !strings.Contains(err.Error(), "can not be locked") {
+		t.Errorf("it ended by %v", err)
+	}
+}
+
+func TestTryAcquire_WithoutAQuorumIsASingleAnswer(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		var g gate
+		s := lease(t, newMemory(t, 3).open(t, &g), Config{})
+		g.fail()
+		if _, err := s.TryAcquire(t.Context(), "job"); !errors.Is(err, ErrNoQuorum) {
+			t.Errorf("it ended by %v", err)
+		}
+		g.heal()
+	})
+}
