@@ -107,7 +107,14 @@ func (n *Node) check(ctx context.Context) []Finding {
 	case !f.fsyncAlways:
 		add(Note, "may forget locks when it crashes, so it does not vote for MaxTTL after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
 	}
-	if off := f.now.Sub(middle); !f.now.IsZero() && off.Abs() > clockTolerance {
+	if text, mend, found := n.checkFence(time.Now()); found {
+		add(Danger, text, mend)
+	}
+	switch off := f.now.Sub(middle); {
+	case !f.now.IsZero() && off > MaxFenceLead:
+		add(Danger, fmt.Sprintf("its clock is %v ahead of this machine's, so its new grants do not count", off.Round(time.Second)),
+			"set the clock that is wrong, then run redlock nodes --repair-fences PREFIX for the fence counters that started from it")
+	case !f.now.IsZero() && off.Abs() > clockTolerance:
 		add(Warning, fmt.Sprintf("its clock is %v from this machine's", off.Round(time.Millisecond)), "keep clocks in step with NTP; tokens stay ordered up to MaxTTL of difference")
 	}
 	if f.version != "" && !atLeast(f.version, 6, 2) {

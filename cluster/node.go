@@ -28,9 +28,10 @@ type Node struct {
 	boot       atomic.Int64 // see BootFloor
 	quarantine atomic.Int64 // c.since time until which the node does not vote; 0: it votes
 	founded    atomic.Bool  // its present run has forgotten no grant: see mark
-	subscribed atomic.Bool  // the mailbox is open here
-	met        atomic.Bool  // of a Redis Cluster: every server behind it was met
-	fresh      atomic.Bool  // of a Redis Cluster: every server met so far was freshly started
+	fence      atomic.Pointer[fenceReport]
+	subscribed atomic.Bool // the mailbox is open here
+	met        atomic.Bool // of a Redis Cluster: every server behind it was met
+	fresh      atomic.Bool // of a Redis Cluster: every server met so far was freshly started
 
 	mu     sync.Mutex
 	facts  facts

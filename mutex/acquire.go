@@ -130,6 +130,10 @@ type acquirer Hold
 func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
 	granted, words, err := readGrant(reply, err, h.span)
+	var beyond error
+	if granted {
+		beyond = h.checkFence(n, words.number)
+	}
 	h.mu.Lock()
 	m := &h.members[n.Index()]
 	switch {
@@ -138,10 +142,10 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	case err != nil:
 		h.landedLocked(m, Failed, err)
 	case granted:
-		h.landedLocked(m, Granted, nil)
+		h.landedLocked(m, Granted, beyond)
 		h.oursUntilLocked(h.ttl)
 		if h.phase == phaseVoting {
-			m.vote = m.able && n.Votes()
+			m.vote = m.able && n.Votes() && beyond == nil
 			h.ballot.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)
 		}
@@ -240,7 +244,7 @@ func (h *Hold) refusalLocked(votes int) error {
 		switch m := &h.members[i]; {
 		case m.result == Refused || m.result == Granted && m.vote:
 			answered++
-		case m.result == Granted:
+		case m.result == Granted && m.last().err == nil:
 			quarantined++
 			mute = append(mute, cluster.NodeError{Node: n.Name(), Err: errQuarantine})
 		case m.last().err != nil:
@@ -350,7 +354,7 @@ func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error
 		if !cluster.Unsent(err) && strings.Contains(err.Error(), "WRONGTYPE") {
 			err = wrongTypeError{err}
 		}
-		return false, g, err
+		return false, g, fenceRefused(err)
 	}
 	words, ok := reply.([]any)
 	if !ok || len(words) != 3 {
@@ -365,7 +369,7 @@ func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error
 	switch kind {
 	case 1:
 		waiters, ok := words[2].(int64)
-		if !ok || number < span || number >= 1<<53 {
+		if !ok || number < span || number >= maxFence {
 			return false, g, badReply("acquire", reply)
 		}
 		g.waiters = int(min(max(waiters, 0), 1<<20))

@@ -8,6 +8,10 @@
 // holds even when keys expire early and two processes believe to hold the key at once, as long as a majority of fence
 // counters survives, or the clocks of nodes and clients agree within MaxTTL.
 //
+// One node cannot lift the counters of the others: a grant whose fence lies more than cluster.MaxFenceLead and MaxTTL
+// ahead of this process's clock does not count, and the node is reported. Where most nodes have such counters of a key,
+// acquiring it fails with an error that says so until Redlock.RepairFence has set them.
+//
 // At most one process holds a key before its deadline, as long as fewer than a quorum of nodes forget it or jump their
 // clocks by more than the margin (cluster.Margin) within its TTL.
 //

@@ -70,6 +70,7 @@ type View struct {
 
 	waiters []Waiter
 	value   string
+	noFence string // what stands there instead of a fence counter
 }
 
 // namedWaiters is how many of the waiting processes an Inspection names.
@@ -277,6 +278,8 @@ func readView(reply any, err error) (v View, _ error) {
 	}
 	if f, err := strconv.ParseInt(fence, 10, 64); err == nil && f > 0 && f < 1<<53 {
 		v.Fence = f
+	} else if fence != "0" {
+		v.noFence = fence
 	}
 	v.Waiting = int(min(max(queued, 0), 1<<30))
 	v.waiters = readWaiters(first)

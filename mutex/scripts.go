@@ -26,6 +26,9 @@ var releaseSource string
 //go:embed scripts/leave.lua
 var leaveSource string
 
+//go:embed scripts/repair.lua
+var repairSource string
+
 //go:embed scripts/inspect.lua
 var inspectSource string
 
@@ -41,6 +44,7 @@ var (
 	leaveScript   = cluster.NewScript("leave", wakeSource+leaveSource)
 	seizeScript   = cluster.NewScript("seize", seizeSource)
 	inspectScript = cluster.NewScript("inspect", inspectSource)
+	repairScript  = cluster.NewScript("repair", repairSource)
 )
 
 // acquireCommand is the acquire script for this attempt, which started at start, but for what differs from node to node.

@@ -94,6 +94,11 @@ type searchModel struct {
 
 	repeats bool // any one acquire may be delivered a second time, however late
 
+	// limit is the largest fence that clients count; 0: they count every one. With
+	// it one node starts above.
+	limit   uint8
+	noLimit bool // what a wrong protocol would leave out: that clients look at the limit
+
 	// What a wrong protocol would leave out.
 	noRaise      bool // the client takes m, whoever reported it
 	noOwnerCheck bool // the node raises for everybody and answers "owned"
@@ -140,7 +145,7 @@ func (m *searchModel) acquireArrives(w *world, a, n int) bool {
 	switch {
 	case node.holder != 0:
 		node.links[a] = worldLink{stage: linkQuiet}
-	case w.attempts[a].phase != attemptAsking:
+	case w.attempts[a].phase != attemptAsking, m.limit > 0 && !m.noLimit && node.fence+1 > m.limit:
 		node.holder, node.fence = holderMark(a), node.fence+1
 		node.links[a] = worldLink{stage: linkKept}
 	default:
@@ -342,6 +347,29 @@ func (w *world) violation() string {
 	return ""
 }
 
+// poisoned says which token, or counter of another node than the one that was so
+// at first, came above the limit.
+func (m *searchModel) poisoned(w *world) string {
+	if m.limit == 0 {
+		return ""
+	}
+	above := 0
+	for _, node := range w.nodes {
+		if node.fence > m.limit {
+			above++
+		}
+	}
+	if above > 1 {
+		return fmt.Sprintf("%d nodes have counters above %d", above, m.limit)
+	}
+	for a, one := range w.attempts {
+		if one.phase.won() && one.m > m.limit {
+			return fmt.Sprintf("%s has token %d, above %d", attemptName(a), one.m, m.limit)
+		}
+	}
+	return ""
+}
+
 // A searchStep is one thing that happened, for the trace.
 type searchStep struct {
 	what          string
@@ -436,6 +464,9 @@ func (m *searchModel) first() iter.Seq[world] {
 			for third := second; third <= m.spread; third++ {
 				var w world
 				w.nodes[1].fence, w.nodes[2].fence = second, third
+				if m.limit > 0 {
+					w.nodes[2].fence = m.limit + third
+				}
 				if !yield(w) {
 					return
 				}
@@ -601,6 +632,9 @@ func (m *searchModel) explore() (states int, trace []string) {
 		}
 		for _, after := range m.next(w) {
 			wrong := after.violation()
+			if wrong == "" {
+				wrong = m.poisoned(&after)
+			}
 			m.simplify(&after)
 			seen.add(after.pack(), i)
 			if wrong != "" {
@@ -665,6 +699,7 @@ func TestTokenAgreementSearch(t *testing.T) {
 		{"three attempts, two at a time, no leaving", searchModel{attempts: 3, pairs: true, noLeaving: true}}, // 472,893
 		{"three attempts, no expiry", searchModel{attempts: 3, spread: 1, noExpiry: true}},                    // 422,202
 		{"two attempts, an acquire delivered twice", searchModel{attempts: 2, spread: 1, repeats: true}},
+		{"two attempts, a node whose counter is beyond the limit", searchModel{attempts: 2, spread: 1, limit: 8}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -692,6 +727,10 @@ func TestTokenAgreementSearchFindsMissingOwnerCheck(t *testing.T) {
 
 func TestTokenAgreementSearchFindsMissingFenceCheck(t *testing.T) {
 	searchFinds(t, searchModel{attempts: 2, spread: 1, repeats: true, noFenceCheck: true})
+}
+
+func TestTokenAgreementSearchFindsAMissingLimit(t *testing.T) {
+	searchFinds(t, searchModel{attempts: 2, spread: 1, limit: 8, noLimit: true})
 }
 
 // searchFinds fails if a wrong protocol passes.

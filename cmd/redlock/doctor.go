@@ -11,10 +11,13 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-type doctorCmd struct{ viewFlags }
+type doctorCmd struct {
+	viewFlags
+	Prefix string `default:"lock:" help:"What comes before all keys on the nodes: their fence counters are looked at. Default \"${default}\"."`
+}
 
 func (doctorCmd) Help() string {
-	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts. ` +
+	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters. ` +
 		`It changes nothing, but for the mark that every node has. What it finds is
 
   danger   it can lose a lock, or keeps every program from opening these nodes
@@ -30,7 +33,7 @@ Exit codes: 0 no danger and locks can be acquired, 1 danger, 2 bad flags or node
 
 func (r *doctorCmd) Run() error {
 	return r.look("", func(ctx context.Context, v *view) error {
-		found := v.c.Check(ctx)
+		found := append(v.c.Check(ctx), fenceFindings(ctx, v.c, r.Prefix)...)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -85,7 +85,12 @@ func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	case seen.Left < 0:
 		effect = "Others can have it in " + span(maxTTL) + "."
 	}
-	fmt.Fprintf(stdout, "Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect)
+	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect))
+}
+
+// confirm asks a question that only yes answers.
+func confirm(ctx context.Context, question string) error {
+	fmt.Fprint(stdout, question)
 	answer := make(chan string, 1)
 	go func() {
 		line, _ := bufio.NewReader(os.Stdin).ReadString('\n')

@@ -12,7 +12,11 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-type nodesCmd struct{ viewFlags }
+type nodesCmd struct {
+	viewFlags
+	RepairFences *string `placeholder:"PREFIX" help:"Find fence counters beyond the clock, of all keys that begin with PREFIX on the nodes, as \"lock:\", and set them to the clock. Says what that means, and asks."`
+	Yes          bool    `short:"y" help:"With --repair-fences: do not ask."`
+}
 
 func (nodesCmd) Help() string {
 	return `Prints a line for every node:
@@ -26,11 +30,25 @@ func (nodesCmd) Help() string {
 
   redlock nodes
   redlock nodes -o json | jq '.nodes[] | select(.up | not)'
+  redlock nodes --repair-fences lock:
 
-Exit codes: 0 locks can be acquired, 2 bad flags or nodes, 69 fewer nodes than a quorum are up and vote.`
+A node whose clock once was far ahead, or on which somebody wrote, can have fence counters beyond the clock. Its grants of those ` +
+		`keys do not count, and where most nodes are so, the keys cannot be locked. redlock doctor finds them.
+
+Exit codes: 0 locks can be acquired, or the counters are set, 1 not confirmed or not set, 2 bad flags or nodes, 69 fewer nodes than a quorum are up and vote.`
 }
 
 func (r *nodesCmd) Run() error {
+	switch {
+	case r.RepairFences == nil && r.Yes:
+		return misused("--yes: nothing is asked without --repair-fences")
+	case r.RepairFences != nil && *r.RepairFences == "":
+		return misused("--repair-fences: is empty; give what the keys begin with on the nodes, as lock:")
+	case r.RepairFences != nil && r.Output == "json":
+		return misused("--output json: --repair-fences prints for a person")
+	case r.RepairFences != nil:
+		return r.look("", r.repairFences)
+	}
 	return r.look("", func(ctx context.Context, v *view) error {
 		reports := v.c.Survey(ctx)
 		if ctx.Err() != nil {

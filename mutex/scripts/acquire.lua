@@ -36,7 +36,7 @@ local value = redis.call('GET', KEYS[2]) or '0'
 local counted = string.match(value, '^%d+$') and tonumber(value)
 local fence = counted and counted + ARGV[3]
 if not fence or fence >= 9007199254740992 then
-  return redis.error_reply('ERR redlock: ' .. KEYS[2] .. ' is not a fence counter, or out of range')
+  return redis.error_reply('ERR redlock: ' .. KEYS[2] .. ' is not a fence counter below 2^53')
 end
 if counted == 0 or counted < tonumber(ARGV[8]) then
   local time = redis.call('TIME')

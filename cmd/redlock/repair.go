@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/mutex"
+)
+
+// repairWarning is what a person has to know before fence counters are set back.
+const repairWarning = `A fence counter this far ahead of the clock makes its node refuse the key. It is set to a number a little above this
+machine's clock and above the key's usable counters. First see that the clocks of this machine and of the nodes are right.
+
+If most nodes have such a counter of a key, tokens were granted from it. Its next tokens are smaller than those, and whatever
+has seen them refuses the smaller ones until it is reset: the storage behind the lock, and, on the nodes, the key's
+checkpoint, leader or once record until it expires, or until KEY:record and KEY:promise are deleted by hand.`
+
+// repairFences finds the fence counters beyond the clock of all keys that begin
+// with prefix on the nodes, asks, and sets them.
+func (r *nodesCmd) repairFences(ctx context.Context, v *view) error {
+	prefix := *r.RepairFences
+	red, err := mutex.NewRedlock(v.c, mutex.Config{Prefix: prefix})
+	if err != nil {
+		return misused("--repair-fences: %v", err)
+	}
+	bad, err := red.BadFences(ctx, "")
+	if err != nil {
+		return err
+	}
+	if len(bad) == 0 {
+		fmt.Fprintf(stdout, "No fence counter of a key that begins with %s lies beyond the clock.\n", shown(prefix))
+		return nil
+	}
+	var rows [][]string
+	for _, b := range bad {
+		rows = append(rows, []string{shown(prefix + b.Key), shown(b.Node), shown(b.Value)})
+	}
+	table(stdout, []string{"KEY", "NODE", ">COUNTER"}, rows)
+	fmt.Fprintf(stdout, "\n%s\n\n", repairWarning)
+	if !r.Yes {
+		question := "Set " + plural(len(bad), "counter", "counters") + "? Type yes: "
+		if err := confirm(ctx, question); err != nil {
+			return err
+		}
+	}
+	var failures []error
+	for _, b := range bad {
+		if err := red.RepairFence(ctx, b); err != nil {
+			failures = append(failures, err)
+		}
+	}
+	if err := errors.Join(failures...); err != nil {
+		return failed(exitFailure, err)
+	}
+	fmt.Fprintf(stdout, "Set %s.\n", plural(len(bad), "counter", "counters"))
+	return nil
+}
+
+// fenceFindings are the fence counters beyond the clock as what doctor finds.
+func fenceFindings(ctx context.Context, c *cluster.Cluster, prefix string) []cluster.Finding {
+	red, err := mutex.NewRedlock(c, mutex.Config{Prefix: prefix})
+	if err != nil {
+		return nil
+	}
+	bad, err := red.BadFences(ctx, "")
+	if err != nil {
+		return []cluster.Finding{{Severity: cluster.Note, Text: "the fence counters cannot be looked at: " + strings.TrimPrefix(err.Error(), "redlock: "),
+			Mend: "let this user scan the keys (+scan), with a quorum of the nodes up"}}
+	}
+	counts := map[string]int{}
+	var found []cluster.Finding
+	for _, b := range bad {
+		if counts[b.Node]++; counts[b.Node] == 1 {
+			found = append(found, cluster.Finding{Node: b.Node, Severity: cluster.Danger,
+				Text: fmt.Sprintf("its fence counter of %q, %s, lies beyond the clock, so its grants of that key do not count", prefix+b.Key, b.Value),
+				Mend: "set the clocks right, then run redlock nodes --repair-fences " + prefix})
+		}
+	}
+	return found
+}
