@@ -78,7 +78,8 @@ func (s *Leases) Cluster() *cluster.Cluster { return s.c }
 // Redlock is the algorithm under these leases, with their prefix.
 func (s *Leases) Redlock() *mutex.Redlock { return s.red }
 
-// TryAcquire makes one attempt at key and does not wait for it to come free. The error is one of
+// TryAcquire does not wait for key to come free. It makes one attempt, and a few more where attempts of several callers have
+// split the votes and nobody holds the key: or all of them could fail at once. The error is one of
 // mutex.Redlock.Acquire's, or a *LostError if it was lost before it was given out. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
 // those of the lease's context.
 func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
@@ -116,7 +117,7 @@ func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, erro
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.attempt(ctx, p, false)
+	l, err := s.unsplit(ctx, p)
 	if err == nil { // who waits in this process should not come before those of others because of that
 		s.c.Attended(p.lock, func() { l.t.hold.StepOut(true) })
 	}

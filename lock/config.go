@@ -54,7 +54,8 @@ func TTL(d time.Duration) Option { return option(func(r *request) { r.TTL = d })
 // *cluster.QuorumError if too few nodes answered. Wait(0) is NoWait.
 func Wait(d time.Duration) Option { return option(func(r *request) { r.wait, r.limited = d, true }) }
 
-// NoWait makes one attempt only.
+// NoWait does not wait for the key: it is refused as soon as somebody else is known to hold it, or too few nodes answer. Where
+// calls of several processes come at the same moment and split the votes, it tries a few times, so that one of them gets it.
 func NoWait() Option { return Wait(0) }
 
 // MinHold keeps the key for at least d from when it was acquired, even if the work is done earlier: a fast job that is
