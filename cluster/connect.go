@@ -36,7 +36,7 @@ type tuning struct {
 }
 
 // poolSize bounds the connections beside the stream, for probes, Check and large records. The stream uses one of as
-// many, but a pool that has failed to dial as often as it is large does not dial for a second at a time.
+// many.
 const poolSize = 64
 
 // single tunes the client of one server. A retried command would find its own key and take it for another's, and
@@ -49,6 +49,10 @@ func (t tuning) single(o *redis.Options) {
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
+	if o.Dialer == nil {
+		o.Dialer = redis.NewDialer(o)
+	}
+	o.Dialer = quietly(o.Dialer)
 }
 
 func (t tuning) failover(o *redis.FailoverOptions) {
@@ -59,6 +63,10 @@ func (t tuning) failover(o *redis.FailoverOptions) {
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
 	o.RouteByLatency, o.RouteRandomly, o.ReplicaOnly = false, false, false
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
+	if o.Dialer == nil {
+		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
+	}
+	o.Dialer = quietly(o.Dialer)
 }
 
 func (t tuning) sharded(o *redis.ClusterOptions) {
@@ -70,6 +78,10 @@ func (t tuning) sharded(o *redis.ClusterOptions) {
 	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
+	if o.Dialer == nil {
+		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
+	}
+	o.Dialer = quietly(o.Dialer)
 }
 
 // chain runs the caller's own hook before ours.

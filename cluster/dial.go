@@ -1,0 +1,50 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// dialer is how go-redis dials.
+type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// quietly dials by dial, and returns a failure as a connection whose every use
+// fails with it.
+//
+// go-redis prints a line for each failed dial, by default to standard error and
+// past Config.Logger. Its logger is one for the whole process: to replace it would
+// silence a program that uses go-redis itself. A connection that fails is set up
+// without a word, its error is the one that callers get, and what a person must
+// know of it this package logs. The remaining lines of go-redis are rare, but for
+// those about Sentinels; redis.SetLogger, called by the program, ends them too.
+//
+// It also keeps go-redis's pool from refusing to dial for a second at a time, as
+// it does after many failures: probes are paced by this package.
+func quietly(dial dialer) dialer {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return failedConn{err}, nil
+		}
+		return conn, nil
+	}
+}
+
+// failedConn is a connection that could not be made.
+type failedConn struct{ err error }
+
+func (c failedConn) Read([]byte) (int, error)         { return 0, c.err }
+func (c failedConn) Write([]byte) (int, error)        { return 0, c.err }
+func (c failedConn) Close() error                     { return nil }
+func (c failedConn) LocalAddr() net.Addr              { return noAddr{} }
+func (c failedConn) RemoteAddr() net.Addr             { return noAddr{} }
+func (c failedConn) SetDeadline(time.Time) error      { return nil }
+func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
+func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
+
+// noAddr is the address of either end of a connection that could not be made.
+type noAddr struct{}
+
+func (noAddr) Network() string { return "tcp" }
+func (noAddr) String() string  { return "not connected" }
