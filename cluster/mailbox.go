@@ -1,10 +1,8 @@
 package cluster
 
 import (
-	"context"
 	"sync"
-
-	"github.com/redis/go-redis/v9"
+	"time"
 )
 
 // Channel is the name of the pub/sub channel on which nodes send messages to the process with this id.
@@ -78,28 +76,33 @@ func (m *mailbox) openLocked() {
 	}
 }
 
-// listen serves the mailbox on one node until the cluster closes. go-redis reconnects, and says so by a new
-// subscription event.
+// mailEvery is how often a node is asked whether it still sends messages: a connection that broke unnoticed delivers
+// nothing and fails nothing.
+const mailEvery = 2 * time.Second
+
+// listen serves the mailbox on one node until the cluster closes.
 func (n *Node) listen() {
-	sub := n.client.Subscribe(n.c.ctx, Channel(n.c.process))
-	stop := context.AfterFunc(n.c.ctx, func() { sub.Close() })
-	defer stop()
-	first := true
-	for event := range sub.ChannelWithSubscriptions() {
-		switch event := event.(type) {
-		case *redis.Subscription:
-			n.subscribed.Store(true)
-			if first {
-				n.c.mail.arrive(n)
-			} else {
-				n.c.mail.each(func(l Listener) { l.Gap(n) })
-			}
-			first = false
-		case *redis.Message:
-			n.c.mail.dispatch(n, event.Payload)
-		}
-	}
+	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, mailEvery, []string{Channel(n.c.process)})
 	n.subscribed.Store(false)
+}
+
+// slot takes in what one node sends to the mailbox.
+type slot struct {
+	mail *mailbox
+	open bool // the node has been subscribed to once
+}
+
+func (s *slot) Message(n *Node, _, text string) { s.mail.dispatch(n, text) }
+func (*slot) Heard(*Node, time.Time)            {}
+
+func (s *slot) Gap(n *Node) {
+	if s.open {
+		s.mail.each(func(l Listener) { l.Gap(n) })
+		return
+	}
+	s.open = true
+	n.subscribed.Store(true)
+	s.mail.arrive(n)
 }
 
 // arrive takes in that the subscription stands on n.

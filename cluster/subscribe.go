@@ -32,7 +32,7 @@ func (c *Cluster) Subscribe(ctx context.Context, s Subscriber, channels ...strin
 	for _, n := range c.nodes {
 		done := make(chan struct{})
 		all = append(all, done)
-		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, channels) }) {
+		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, HeardEvery, channels) }) {
 			close(done)
 		}
 	}
@@ -45,11 +45,11 @@ func (c *Cluster) Subscribe(ctx context.Context, s Subscriber, channels ...strin
 	}
 }
 
-// subscribe serves one node until ctx ends.
-func (n *Node) subscribe(ctx context.Context, s Subscriber, channels []string) {
+// subscribe serves one node until ctx ends, and asks it in this interval whether it still sends messages.
+func (n *Node) subscribe(ctx context.Context, s Subscriber, every time.Duration, channels []string) {
 	pace := newPace()
 	for ctx.Err() == nil {
-		if n.relay(ctx, s, channels) {
+		if n.relay(ctx, s, every, channels) {
 			s.Gap(n)
 			pace.Reset()
 		}
@@ -61,7 +61,7 @@ func (n *Node) subscribe(ctx context.Context, s Subscriber, channels []string) {
 
 // relay subscribes, and hands messages out until the connection fails or a question is not answered in time. It reports
 // whether the subscription ever stood.
-func (n *Node) relay(ctx context.Context, s Subscriber, channels []string) (stood bool) {
+func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, channels []string) (stood bool) {
 	sub := n.client.Subscribe(ctx, channels...)
 	defer sub.Close()
 	stop := context.AfterFunc(ctx, func() { sub.Close() })
@@ -69,11 +69,11 @@ func (n *Node) relay(ctx context.Context, s Subscriber, channels []string) (stoo
 	var last time.Time // when a question was last sent
 	open := false      // it is not answered yet
 	for {
-		if stood && !open && time.Since(last) >= HeardEvery {
+		if stood && !open && time.Since(last) >= every {
 			last, open = time.Now(), true
 			sub.Ping(ctx) // if it fails, so does the next receive
 		}
-		event, err := sub.ReceiveTimeout(ctx, HeardEvery)
+		event, err := sub.ReceiveTimeout(ctx, every)
 		var late net.Error
 		switch event := event.(type) {
 		case *redis.Subscription:
@@ -85,11 +85,19 @@ func (n *Node) relay(ctx context.Context, s Subscriber, channels []string) (stoo
 			s.Heard(n, last)
 			open = false
 		}
-		patient := errors.As(err, &late) && late.Timeout() && stood && time.Since(last) < 2*HeardEvery+n.c.cfg.NodeTimeout
+		patient := errors.As(err, &late) && late.Timeout() && !undialled(err) && stood &&
+			time.Since(last) < 2*every+n.c.cfg.NodeTimeout
 		if err != nil && !patient {
 			return stood
 		}
 	}
+}
+
+// undialled reports whether a connection could not be made. go-redis makes one by itself when the last one broke, and what
+// it says may look like a read that took too long.
+func undialled(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 func pauseIn(ctx context.Context, d time.Duration) bool {
