@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +120,7 @@ var errUnasked = errors.New("not asked: the attempt had already failed")
 func (h *Hold) over() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.phase == phaseFailed
+	return h.phase == phaseFailed && !h.unclear
 }
 
 // acquirer takes in the answers to an attempt.
@@ -144,8 +143,8 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	case granted:
 		h.landedLocked(m, Granted, beyond)
 		h.oursUntilLocked(h.ttl)
+		m.vote = m.able && n.Votes() && beyond == nil && (h.phase == phaseVoting || h.unclear)
 		if h.phase == phaseVoting {
-			m.vote = m.able && n.Votes() && beyond == nil
 			h.ballot.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)
 		}
@@ -154,6 +153,9 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 		m.say(said{left: time.Duration(words.number) * time.Millisecond, holder: words.holder})
 	}
 	elected := h.phase == phaseVoting && h.countLocked()
+	if h.unclear {
+		h.explainLocked()
+	}
 	h.mu.Unlock()
 	if elected {
 		h.sendRaises()
@@ -177,8 +179,7 @@ func (h *Hold) countLocked() (raise bool) {
 	case len(votes) >= quorum:
 		return h.electLocked(votes)
 	case len(votes)+open < quorum:
-		h.failLocked(h.refusalLocked(len(votes)))
-		h.outvoted = h.outvotedLocked()
+		h.refuseLocked(len(votes))
 	}
 	return false
 }
@@ -211,11 +212,15 @@ func (h *Hold) winLocked() {
 
 // failLocked ends the attempt. What was granted, or may be, is owed back; what is pending is decided by its answer.
 func (h *Hold) failLocked(err error) {
+	h.abandonLocked(err)
+	close(h.settled)
+}
+
+func (h *Hold) abandonLocked(err error) {
 	h.phase, h.err, h.ballot = phaseFailed, err, nil
 	for i := range h.members {
 		h.members[i].owes = h.members[i].mayHold()
 	}
-	close(h.settled)
 }
 
 // GiveUp ends an attempt, or a hold, that nobody wants any more, and gives back what it has without waiting.
@@ -230,116 +235,15 @@ func (h *Hold) GiveUp(why error) {
 		for i := range h.members {
 			h.members[i].owes = h.members[i].mayHold()
 		}
+	case phaseFailed:
+		if h.unclear {
+			h.unclear, h.err = false, why
+			close(h.settled)
+		}
 	}
 	h.mu.Unlock()
 	h.flush()
 }
-
-// refusalLocked says why a quorum cannot be had: others have the key, or too few nodes answer.
-func (h *Hold) refusalLocked(votes int) error {
-	answered, quarantined, taken, denied := 0, 0, 0, 0
-	var denial error
-	var mute []cluster.NodeError
-	for i, n := range h.r.c.Nodes() {
-		switch m := &h.members[i]; {
-		case m.result == Refused || m.result == Granted && m.vote:
-			answered++
-		case m.result == Granted && m.last().err == nil:
-			quarantined++
-			mute = append(mute, cluster.NodeError{Node: n.Name(), Err: errQuarantine})
-		case m.last().err != nil:
-			mute = append(mute, cluster.NodeError{Node: n.Name(), Err: m.last().err})
-			if errors.As(m.last().err, new(wrongTypeError)) {
-				taken++
-			}
-			if strings.HasPrefix(m.last().err.Error(), "NOPERM") {
-				denied, denial = denied+1, m.last().err
-			}
-		}
-	}
-	if len(h.members)-denied < h.r.c.Quorum() {
-		return fieldError("user", "%d nodes deny it a command or the key %q (%v); give it there what cluster.Rights lists", denied, h.key, denial)
-	}
-	if len(h.members)-taken < h.r.c.Quorum() {
-		return fieldError("key", "%q can not be locked: %d nodes hold something else under this name, such as a list; "+
-			"delete it there, or choose another key or Config.Prefix", h.key, taken)
-	}
-	if quorum := h.r.c.Quorum(); len(h.members)-len(mute) < quorum {
-		e := &cluster.QuorumError{Op: "acquire", Key: h.key, Need: quorum, Got: answered, Nodes: mute, NotVoting: quarantined}
-		if quarantined > 0 {
-			e.VotesIn = max(h.r.c.QuorumIn(), 0)
-		}
-		return e
-	}
-	return h.notAcquiredLocked("", votes)
-}
-
-// wrongTypeError is the answer of a node on which the key, or one that belongs to it, is no string, or no queue of ours.
-type wrongTypeError struct{ reply error }
-
-func (wrongTypeError) Error() string   { return "holds something else than a lock under this key" }
-func (e wrongTypeError) Unwrap() error { return e.reply }
-
-var errQuarantine = errors.New("restarted lately and may have forgotten locks; its vote does not count yet")
-
-func (h *Hold) notAcquiredLocked(reason string, votes int) *NotAcquiredError {
-	e := &NotAcquiredError{Key: h.key, Need: h.r.c.Quorum(), Got: votes, Reason: reason, Answers: h.answersLocked()}
-	e.Holder = holderOf(e.Answers)
-	e.FreeIn, e.Split = h.outlookLocked()
-	if reason == "" {
-		e.Reason = "held by another"
-		if e.Split {
-			e.Reason = "several attempts have parts of it"
-		}
-	}
-	return e
-}
-
-// outlookLocked works out when a quorum could be free. Nodes that refused become free when their key expires; the others
-// are taken to be free. If no one holder has so many nodes that a quorum could not be had without it, the attempts
-// have split the votes, and the TTLs say nothing: the others are about to give back what they have.
-func (h *Hold) outlookLocked() (freeIn time.Duration, split bool) {
-	var lefts []time.Duration
-	most, quorum := 0, h.r.c.Quorum()
-	for i := range h.members {
-		m := &h.members[i]
-		if m.result != Refused {
-			continue
-		}
-		same := 0
-		for j := range h.members {
-			if h.members[j].result == Refused && h.members[j].last().holder == m.last().holder {
-				same++
-			}
-		}
-		most = max(most, same)
-		lefts = append(lefts, m.last().left)
-	}
-	needed := quorum - (len(h.members) - len(lefts)) // so many of the refusing nodes have to come free
-	if needed <= 0 {
-		return 0, true
-	}
-	slices.SortFunc(lefts, func(a, b time.Duration) int {
-		switch { // what is not known sorts last
-		case a < 0 && b < 0 || a == b:
-			return 0
-		case a < 0:
-			return 1
-		case b < 0:
-			return -1
-		case a < b:
-			return -1
-		}
-		return 1
-	})
-	return lefts[needed-1], len(h.members)-most >= quorum
-}
-
-// The reasons of attempts that failed although nobody else has the key.
-const (
-	tooLate   = "the answers came too late"
-	unsettled = "it expired on too many nodes before its token was settled"
-)
 
 // grant is a parsed reply of the acquire script.
 type grant struct {

@@ -807,8 +807,8 @@ func TestNoErrorShowsAValue(t *testing.T) {
 	})
 }
 
-// What an attempt had on a minority is too little for those that wait as well. Whoever was woken would fail too, and wake the
-// next. What was given up may have been a quorum.
+// What an attempt had on less than a quorum is too little for those that wait as well. Whoever was woken would fail too, and
+// wake the next. What was given up may have been a quorum.
 func TestAnAttemptThatIsOutvotedWakesNobody(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -816,11 +816,11 @@ func TestAnAttemptThatIsOutvotedWakesNobody(t *testing.T) {
 		givenUp     bool
 		want        string
 	}{
-		"outvoted":                      {3, 2, false, "end"},
-		"given up":                      {3, 0, true, "wlock:k"},
-		"it had what others would need": {2, 1, false, "wlock:k"},
-		"outvoted by two of four":       {4, 2, false, "wlock:k"},
-		"outvoted by three of five":     {5, 3, false, "end"},
+		"outvoted":                  {3, 2, false, "end"},
+		"given up":                  {3, 0, true, "wlock:k"},
+		"refused by half of two":    {2, 1, false, "end"},
+		"refused by half of four":   {4, 2, false, "end"},
+		"outvoted by three of five": {5, 3, false, "end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			onNodes(t, c.nodes, func(t *testing.T, r *rig) {

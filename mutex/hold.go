@@ -1,7 +1,6 @@
 package mutex
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +27,8 @@ type Hold struct {
 	mu       sync.Mutex
 	phase    stage
 	lost     bool    // a round found it over
-	outvoted bool    // it failed, and what it had is no quorum's loss
+	outvoted bool    // it was refused, and had less than a quorum
+	unclear  bool    // it was refused, and the answers do not yet tell a holder from a split vote
 	err      error   // why it failed
 	ballot   *ballot // nil once the phase is held or failed
 	deadline time.Time
@@ -206,23 +206,6 @@ func (h *Hold) flush() {
 	for _, n := range due {
 		n.Send(releaseOn(n, cmd), (*releaser)(h))
 	}
-}
-
-// outvotedLocked reports whether an attempt that was refused has so few nodes that a quorum can be had without them. Then who
-// was refused by them knows that the votes were split, and looks again without being woken. To wake somebody for so little is
-// of no use: who comes to look at it is outvoted in turn, wakes the next, and so on.
-func (h *Hold) outvotedLocked() bool {
-	var refused *NotAcquiredError
-	if !errors.As(h.err, &refused) {
-		return false
-	}
-	others := 0
-	for i := range h.members {
-		if !h.members[i].mayHold() {
-			others++
-		}
-	}
-	return others >= h.r.c.Quorum()
 }
 
 // releaseCommand is the release script for this hold, whose value is given: what is kept for long should not keep the hold.

@@ -1,5 +1,6 @@
 -- Grants the key to a value, or says who has it and queues the process that asks. It keeps its place until it leaves: what
--- this node grants may be an attempt that fails by the others.
+-- this node grants may be an attempt that fails by the others. A process that looks is alive, so the mark of wake.lua goes.
+-- Each look of a waiter is announced to the holder, which may have missed the one before.
 -- KEYS  lock, fence, queue, next
 -- ARGV  1 value, 2 ttl ms, 3 span, 4 floor µs (the client's clock), 5 process, 6 retention of the fence ms, 7 max ttl ms,
 --       8 boot µs (0: not known), 9 '1' to be queued on refusal
@@ -8,28 +9,28 @@
 -- its floor. Mostly there is neither holder nor company.
 local waiters, reserved = 0, false
 if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
-  local function others(process) -- that wait; one more where process does, and others came before it
-    return redis.call('ZCARD', KEYS[3]) - (redis.call('ZRANGE', KEYS[3], '0', '0')[1] == process and 1 or 0)
-  end
+  local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
+  -- Others that wait; one more where this process does, and others came before it.
+  waiters = redis.call('ZCARD', KEYS[3]) - (first[1] == ARGV[5] and 1 or 0)
   local holder = redis.call('GET', KEYS[1])
   local fence = holder == ARGV[1] and tonumber(redis.call('GET', KEYS[2]))
-  if fence then return {1, fence, others(ARGV[5])} end -- delivered again
+  if fence then return {1, fence, waiters} end -- delivered again
   reserved = redis.call('GET', KEYS[4])
+  local place = first[1] == ARGV[5] and tonumber(first[2]) or 0
+  if place % 1 > 0 then redis.call('ZADD', KEYS[3], 'XX', string.format('%.0f', math.floor(place)), ARGV[5]) end
 
   if (holder and holder ~= ARGV[1]) or (not holder and reserved and reserved ~= ARGV[5]) then
     local left = redis.call('PTTL', holder and KEYS[1] or KEYS[4])
     if ARGV[9] == '1' then
       local process = holder and string.match(holder, '^([^/]+)/')
-      local first = process and others(process) == 0
       local time = redis.call('TIME')
-      if first then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
+      if process then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
       local there = redis.call('PEXPIRE', KEYS[3], ARGV[7])
       redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
       if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
     end
     return {0, left, holder or ''}
   end
-  waiters = others(ARGV[5])
 end
 
 local value = redis.call('GET', KEYS[2]) or '0'

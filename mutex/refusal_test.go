@@ -1,0 +1,152 @@
+package mutex
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
+)
+
+// Half of an even number of nodes can refuse an attempt and is too little to hold the key.
+func TestHalfOfTheNodesIsNoHolder(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		holders []string // of the nodes, "" for a free one
+		split   bool
+	}{
+		{"half of two", []string{"a", ""}, true},
+		{"both", []string{"a", "a"}, false},
+		{"half of four", []string{"a", "a", "", ""}, true},
+		{"one half each", []string{"a", "a", "b", "b"}, true},
+		{"a quorum of four", []string{"a", "", "a", "a"}, false},
+		{"half of six", []string{"a", "a", "a", "b", "", ""}, true},
+		{"a quorum of six", []string{"a", "", "a", "a", "", "a"}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			harness.Beside(t, len(tc.holders), func(t *testing.T, s harness.Set) {
+				r := newRig(t, s)
+				red := r.redlock(nil, Config{TTL: 30 * time.Second})
+				warm(t, red)
+				for i, holder := range tc.holders {
+					if holder != "" {
+						r.set(i, "lock:k", holder, 20*time.Second)
+					}
+				}
+				_, err := red.Acquire(t.Context(), "k", Request{})
+				if held := as[*NotAcquiredError](t, err); held.Split != tc.split {
+					t.Errorf("split: %t, want %t: %v", held.Split, tc.split, err)
+				}
+			})
+		})
+	}
+}
+
+// Half of the nodes have refused, and the answer of another decides whether their holder has a quorum.
+func TestAnAttemptThatHalfOfTheNodesRefusedWaitsForTheAnswerThatTells(t *testing.T) {
+	for _, tc := range []struct {
+		last  string
+		split bool
+	}{{"a", false}, {"b", true}, {"", true}} {
+		t.Run("the last node is held by "+tc.last, func(t *testing.T) {
+			onNodes(t, 4, func(t *testing.T, r *rig) {
+				c := r.open(patient)
+				red := r.redlock(c, Config{TTL: 30 * time.Second})
+				warm(t, red)
+				r.set(0, "lock:k", "a", time.Minute)
+				r.set(1, "lock:k", "a", time.Minute)
+				if tc.last != "" {
+					r.set(2, "lock:k", tc.last, time.Minute)
+				}
+				r.pause(2)
+				failed := async(func() error { _, err := red.Acquire(context.Background(), "k", Request{}); return err })
+				returnedAtOnce(t, r, 3)
+				select {
+				case err := <-failed:
+					t.Fatalf("it did not wait for the last node: %v", err)
+				default:
+				}
+				r.resume(2)
+				err := harness.Receive(t, "the end of the attempt", failed)
+				if held := as[*NotAcquiredError](t, err); held.Split != tc.split {
+					t.Errorf("split: %t, want %t: %v", held.Split, tc.split, err)
+				}
+				r.goneExcept(c, "lock:k", map[bool][]int{true: {0, 1}, false: {0, 1, 2}}[tc.last == ""]...)
+			})
+		})
+	}
+}
+
+// returnedAtOnce waits until node i has granted the key and has it no more, as its fence counter shows.
+func returnedAtOnce(t *testing.T, r *rig, i int) {
+	t.Helper()
+	harness.Eventually(t, "the free node has granted the key, and it is given back", func() bool {
+		return r.get(i, "{lock:k}:fence") != "" && r.get(i, "lock:k") == ""
+	})
+}
+
+func TestAnAttemptThatWaitsForTheAnswerThatTellsEndsWithItsContext(t *testing.T) {
+	onNodes(t, 4, func(t *testing.T, r *rig) {
+		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		warm(t, red)
+		r.set(0, "lock:k", "a", time.Minute)
+		r.set(1, "lock:k", "a", time.Minute)
+		r.pause(2)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := async(func() error { _, err := red.Acquire(ctx, "k", Request{}); return err })
+		returnedAtOnce(t, r, 3)
+		cancel()
+		if err := harness.Receive(t, "the end of the attempt", failed); !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended by %v", err)
+		}
+		r.resume(2)
+	})
+}
+
+// The answers that are missing decide nothing where one holder, or nobody, has a quorum whatever they are.
+func TestAnAttemptThatIsRefusedWaitsForNoMoreAnswersThanItNeeds(t *testing.T) {
+	for name, holders := range map[string][]string{
+		"one holder of three": {"a", "a"}, "two holders of three": {"a", "b"},
+		"one holder of four": {"a", "a", "a"}, "two holders of four": {"a", "b", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNodes(t, len(holders)+1, func(t *testing.T, r *rig) {
+				red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+				warm(t, red)
+				for i, holder := range holders {
+					if holder != "" {
+						r.set(i, "lock:k", holder, time.Minute)
+					}
+				}
+				r.pause(len(holders))
+				failed := async(func() error { _, err := red.Acquire(context.Background(), "k", Request{}); return err })
+				as[*NotAcquiredError](t, harness.Receive(t, "the end of the attempt", failed))
+				r.resume(len(holders))
+			})
+		})
+	}
+}
+
+// A node that did not answer may have granted the key, so a wake may be of use.
+func TestAnAttemptThatMayHaveAQuorumIsNotOutvoted(t *testing.T) {
+	red := newRig(t, harness.Embedded(t, 4)).redlock(nil, Config{})
+	for _, tc := range []struct {
+		results  [4]Result
+		outvoted bool
+	}{
+		{[4]Result{Refused, Refused, Granted, Granted}, true},
+		{[4]Result{Refused, Refused, Granted, Pending}, true},
+		{[4]Result{Refused, Unasked, Granted, Granted}, true},
+		{[4]Result{Refused, Failed, Granted, Granted}, false},
+	} {
+		h, err := red.newHold("k", Request{})
+		must(t, err)
+		for i, result := range tc.results {
+			h.members[i].result = result
+		}
+		if got := h.outvotedLocked(); got != tc.outvoted {
+			t.Errorf("%v: outvoted %t, want %t", tc.results, got, tc.outvoted)
+		}
+	}
+}
