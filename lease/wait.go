@@ -2,160 +2,12 @@ package lease
 
 import (
 	"context"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/errs"
-	"github.com/venta-hq/redlock/mutex"
 )
-
-// waiting is who in this process waits for which lock, and the messages that wake them.
-type waiting struct {
-	s     *Leases
-	hears atomic.Bool // it is a listener of the mailbox
-	mu    sync.Mutex
-	at    map[string][]*waiter // by lock key
-}
-
-// waiter is one wait. Its bell rings when there is news for it.
-type waiter struct {
-	bell    chan struct{}
-	refused bool // an attempt of this wait was
-
-	last error // why the last attempt failed; guarded by waiting.mu
-
-	// Since the last attempt began; guarded by waiting.mu.
-	look  bool   // it should look again, whatever the nodes say
-	turns []bool // by node: it said that this process's turn has come
-}
-
-func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string][]*waiter{} }
-
-func (w *waiting) join(lock string) *waiter {
-	me := &waiter{bell: make(chan struct{}, 1)}
-	w.s.c.Attend(lock)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.at[lock] = append(w.at[lock], me)
-	return me
-}
-
-// part ends a wait. leave takes this process out of the nodes' queues; it is told whether others in it, also in other Leases,
-// wait for the lock, and not called if none does and none of those who did may stand there.
-func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others bool)) {
-	w.mu.Lock()
-	if all := slices.DeleteFunc(w.at[lock], func(x *waiter) bool { return x == me }); len(all) > 0 {
-		w.at[lock] = all
-	} else {
-		delete(w.at, lock)
-	}
-	w.mu.Unlock()
-	w.s.c.Depart(lock, stands, leave)
-}
-
-// ring makes everybody who waits for lock look again, and reports whether there was anybody.
-func (w *waiting) ring(lock string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, me := range w.at[lock] {
-		me.lookLocked()
-	}
-	return len(w.at[lock]) > 0
-}
-
-// turn tells everybody who waits for lock that n says it is this process's turn, and reports whether there was anybody.
-func (w *waiting) turn(n *cluster.Node, lock string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, me := range w.at[lock] {
-		if me.turns == nil {
-			me.turns = make([]bool, len(w.s.c.Nodes()))
-		}
-		me.turns[n.Index()] = true
-		me.ring()
-	}
-	return len(w.at[lock]) > 0
-}
-
-func (me *waiter) lookLocked() {
-	me.look = true
-	me.ring()
-}
-
-func (me *waiter) ring() {
-	select {
-	case me.bell <- struct{}{}:
-	default:
-	}
-}
-
-// looks forgets the news that came before an attempt.
-func (w *waiting) looks(me *waiter) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	me.look = false
-	clear(me.turns)
-	select {
-	case <-me.bell:
-	default:
-	}
-}
-
-// missing is how many nodes more have to say that it is me's turn before it should look.
-func (w *waiting) missing(me *waiter) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if me.look {
-		return 0
-	}
-	missing := w.s.c.Quorum()
-	for _, turn := range me.turns {
-		if turn {
-			missing--
-		}
-	}
-	return max(missing, 0)
-}
-
-// Message implements cluster.Listener.
-func (w *waiting) Message(n *cluster.Node, text string) (claimed bool) {
-	m, ok := mutex.ParseMessage(text)
-	switch {
-	case !ok:
-		return false
-	case m.Turn:
-		return w.turn(n, m.Lock)
-	}
-	w.s.contend(m.Lock)
-	return true
-}
-
-// Unclaimed implements cluster.Listener: a turn that nobody here wants is passed on.
-func (w *waiting) Unclaimed(n *cluster.Node, text string) {
-	m, ok := mutex.ParseMessage(text)
-	if !ok || !m.Turn {
-		return
-	}
-	if !w.s.c.Unattended(m.Lock, func() { w.s.red.LeaveLock(m.Lock, n) }) {
-		w.ring(m.Lock) // they joined just now
-	}
-}
-
-// Gap implements cluster.Listener: a wake may have been lost, so everybody looks again.
-func (w *waiting) Gap(*cluster.Node) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, all := range w.at {
-		for _, me := range all {
-			me.lookLocked()
-		}
-	}
-}
 
 // Listen opens this process's mailbox, so that other processes' releases and waits are heard of. The returned channel
 // is closed when it stands. Waiting opens it by itself.
@@ -256,36 +108,40 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		} else {
 			splits = 0
 		}
-		rung, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), took, p.key, last)
+		agreed, err := s.sleep(ctx, me, nextLook(held, limit, took, splits), took, p.key, last)
 		if err != nil {
 			return nil, err
 		}
-		if rung {
+		if agreed {
 			policy.Reset()
 		}
 	}
 }
 
-// sleep waits for d, or less if me is rung. The error says that the wait for the key is over; last is its reason.
-func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, key string, last error) (rung bool, err error) {
+// sleep waits for d, or less if there is news for me, and reports whether there was so much that it should look at once.
+// The error says that the wait for the key is over; last is its reason.
+func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, key string, last error) (agreed bool, err error) {
 	end := time.Now().Add(d)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			return rung, nil
+			return false, nil
 		case <-me.bell:
-			missing := s.waiting.missing(me)
+			missing, doubted := s.waiting.missing(me)
 			if missing == 0 {
 				return true, nil
 			}
 			now := time.Now()
-			if at := now.Add(grace(missing, took, s.red.Config().HandOver)); at.Before(end) {
+			at := now.Add(grace(missing, took, s.red.Config().HandOver))
+			if at.Before(doubted) {
+				at = doubted
+			}
+			if at.Before(end) {
 				end = at
 				timer.Reset(end.Sub(now))
 			}
-			rung = true
 		case <-ctx.Done():
 			return false, gaveUp(last, errs.Ended(ctx))
 		case <-s.closing:

@@ -1,0 +1,127 @@
+package lease
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+)
+
+// waitsForSomebody makes nodes on which somebody else has the key, and Leases that wait for it and are woken or look by no timer.
+func waitsForSomebody(t *testing.T, n int) (nodes memory, s *Leases, w <-chan result) {
+	t.Helper()
+	nodes = newMemory(t, n)
+	for _, node := range nodes {
+		node.Set("lock:job", "somebody")
+	}
+	s = lease(t, nodes.open(t, &gate{}), Config{TTL: long, Backoff: hourly})
+	<-s.Listen()
+	w = await(t.Context(), s, "job", Request{})
+	synctest.Wait()
+	return nodes, s, w
+}
+
+// Each look asks all nodes, so one node must not decide how often a waiter looks.
+func TestOneNodeDoesNotMakeAWaiterLookAsOftenAsItLikes(t *testing.T) {
+	for name, news := range map[string]func(nodes memory, s *Leases){
+		"wakes": func(nodes memory, s *Leases) { nodes[0].Publish(cluster.Channel(s.c.Process()), "wlock:job") },
+		"gaps":  func(_ memory, s *Leases) { s.waiting.Gap(s.c.Nodes()[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				const seconds = 20
+				nodes, s, w := waitsForSomebody(t, 3)
+				before := nodes[1].CommandCount()
+				s.waiting.ring("lock:job")
+				synctest.Wait()
+				each := nodes[1].CommandCount() - before // commands of one look
+				for range seconds * 1000 {
+					news(nodes, s)
+					time.Sleep(time.Millisecond)
+				}
+				if looks := (nodes[1].CommandCount() - before) / each; looks < seconds/2 || looks > 2*seconds {
+					t.Errorf("another node was asked %d times in %d seconds", looks, seconds)
+				}
+
+				// It still helps to make a quorum.
+				for _, node := range nodes {
+					node.Del("lock:job")
+				}
+				start := time.Now()
+				for _, node := range nodes[:2] {
+					node.Publish(cluster.Channel(s.c.Process()), "wlock:job")
+				}
+				r := <-w
+				if took := r.at.Sub(start); r.err != nil || took != 0 {
+					t.Errorf("it looked %v after a quorum had woken it: %v", took, r.err)
+				}
+				release(t, r.l)
+			})
+		})
+	}
+}
+
+func TestAWakeOfANodeThatIsDoubtedIsNotForgotten(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, s, w := waitsForSomebody(t, 3)
+		wake := func() {
+			s.waiting.Message(s.c.Nodes()[0], "wlock:job")
+			synctest.Wait()
+		}
+		for range 10 {
+			wake()
+			time.Sleep(slowest + time.Millisecond)
+		}
+		wake()
+		for _, node := range nodes {
+			node.Del("lock:job")
+		}
+		start := time.Now()
+		r := <-w
+		if took := r.at.Sub(start); r.err != nil || took > slowest {
+			t.Errorf("it looked after %v: %v", took, r.err)
+		}
+		release(t, r.l)
+	})
+}
+
+// What another process's wait is announced by may have been lost with the connection.
+func TestAfterAGapInItsMailboxAHolderAssumesContention(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		<-s.Listen()
+		l, other := acquireAtOnce(t, s, "job", Request{Span: 64}), acquireAtOnce(t, s, "other", Request{Span: 64})
+		s.waiting.Message(s.c.Nodes()[0], "qlock:other")
+		since := other.Contended()
+		time.Sleep(time.Second)
+		s.waiting.Gap(s.c.Nodes()[1])
+		if got := l.Contended(); !got.Equal(time.Now()) {
+			t.Errorf("contended since %v", got)
+		}
+		if got := other.Contended(); !got.Equal(since) {
+			t.Errorf("contended since %v, no more since %v", got, since)
+		}
+	})
+}
+
+// A connection that broke unnoticed delivers nothing and fails nothing.
+func TestAMailboxThatIsSilentIsAGap(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		cable := &gate{}
+		s := lease(t, newMemory(t, 3).open(t, cable), Config{TTL: long})
+		<-s.Listen()
+		l := acquireAtOnce(t, s, "job", Request{Span: 64})
+		time.Sleep(time.Minute)
+		if since := l.Contended(); !since.IsZero() {
+			t.Fatalf("contended since %v", since)
+		}
+		cable.cut()
+		time.Sleep(long / 3)
+		if l.Contended().IsZero() || l.Err() != nil {
+			t.Errorf("contended since %v; it ended by %v", l.Contended(), l.Err())
+		}
+		cable.closed.Store(false)
+		time.Sleep(long / 3) // the subscriptions are made again: go-redis holds a mutex while it waits for that
+	})
+}
