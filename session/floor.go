@@ -30,6 +30,12 @@ import (
 // was made later in its knowledge, before asking, or in the answer itself: the answer came after that read.
 //
 // A read whose answers have different floors asks again, knowing them all, and puts what it finds under a floor of its own.
+//
+// A renewal is not refused for a floor that it does not name: it would have ended the session on the nodes without that floor, and
+// the next read would find it ended. Instead such a node takes of what is put only what lies above its floor, so nothing that was
+// deleted, and tells its floor. The renewal then does what a read does: it puts its own changes alone, naming all floors that it was
+// told, has the nodes tell what they have in the new session, and brings that to a quorum.
+//
 // While a node does not answer nothing is dropped, so a node that is unreachable needs no deadline to come back by. A
 // process that is stalled for an hour longer than Config.Idle, and then goes on with a put, is not kept out from a node that
 // has lost the record by expiry meanwhile.
@@ -45,6 +51,11 @@ const manyTombstones = 16
 
 // errStale is why what was read has to be read again: fields have been dropped since.
 var errStale = errors.New("redlock: deleted fields have been dropped since it was read")
+
+// droppedError is why a session that was to replace another has not what it needs: nodes have dropped fields since that one was read.
+type droppedError struct{ floors []version }
+
+func (e *droppedError) Error() string { return errStale.Error() }
 
 // floor is the version up to which fields may have been dropped from r, or "".
 func (r *record) floor() version {

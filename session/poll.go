@@ -230,6 +230,7 @@ type count struct {
 	ok, gone, absent int
 	out              map[string]int    // those where the session ended for a rival, by that
 	stale            int               // those who have dropped fields since
+	floors           []version         // of those of which what was put does not know
 	none             []answer          // those who have nothing of the session
 	newest           version           // what those who refused have that is newer
 	deadline         string            // of a session that was buried
@@ -299,6 +300,7 @@ func (c *count) take(r reply) error {
 		c.late = r.word(0)
 	case "stale":
 		c.stale++
+		return c.takeMore(r)
 	case "none":
 		c.absent++
 		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})
@@ -325,6 +327,10 @@ func (c *count) takeMore(r reply) error {
 		value, _ := more[i].(string)
 		if !isField(name, value) {
 			return errForeign
+		}
+		if name == floorField {
+			c.floors = append(c.floors, value[:versionWidth])
+			continue
 		}
 		if c.more == nil {
 			c.more = map[string]string{}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -83,32 +85,34 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 }
 
 // succeed makes the session of rec with the fields of old and what was changed since, and returns it, and the version of
-// the changes.
+// the changes. Each node adds what it has itself. If some have dropped fields since old was read, old does not count: it is what
+// the nodes have together that is then put, under a floor of its own.
 func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from succession, old *record, changes map[string]string) (made *record, ver version, err error) {
 	const op = "renew"
-	for try := 1; ; try++ {
-		ver = s.clock.after(old.newest())
-		rec.fields = maps.Clone(old.known())
+	fields, seen := old.known(), old.newest()
+	var known []version
+	for range maxTries {
+		ver = s.clock.after(seen)
+		rec.fields = maps.Clone(fields)
 		for name, value := range changes {
 			rec.fields[name] = ver + value
 		}
 		made, err = s.put(ctx, op, hashed, rec, from)
-		switch {
-		case !errors.Is(err, errStale):
+		var dropped *droppedError
+		if !errors.As(err, &dropped) {
 			return made, ver, err
-		case try == maxTries:
-			return nil, "", s.noQuorum(op, hashed, 0, nil)
 		}
-		if old, err = s.read(ctx, op, from.old, 0); err != nil {
-			return nil, "", err
-		}
+		known = append(append(known, rec.floor()), dropped.floors...)
+		seen = s.clock.after(max(seen, slices.Max(known)))
+		fields = map[string]string{floorField: floorOver(seen, known)}
 	}
+	return nil, "", s.noQuorum(op, hashed, 0, nil)
 }
 
 // overwritten reports whether a session has something newer than a change of this version.
 func overwritten(rec *record, ver version, changes map[string]string) bool {
 	for name := range changes {
-		if rec.fields[name][:versionWidth] != ver {
+		if !strings.HasPrefix(rec.fields[name], ver) {
 			return true
 		}
 	}

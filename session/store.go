@@ -127,7 +127,9 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		}
 		c, failed, err := w.wait(ctx)
 		switch {
-		case err == nil && c.gone > 0:
+		case err == nil && from.old != "" && len(c.floors) > 0 && (c.ok >= s.c.Quorum() || c.gone == 0):
+			return nil, &droppedError{c.floors}
+		case err == nil && c.gone > 0 && c.ok < s.c.Quorum(): // else whoever ends it does so under its new id
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && len(c.out) > 0 && c.newest == "":
 			if err = s.contest(op, hashed, from, c, failed); err == nil {
@@ -152,8 +154,6 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 			again.issue = s.clock.after(max(c.newest, from.logout))
 			rec = &again
 			continue
-		case err == nil && c.stale > 0:
-			return nil, errStale
 		case err == nil:
 			err = s.noQuorum(op, hashed, c.ok, failed)
 		default:

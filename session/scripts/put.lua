@@ -6,18 +6,15 @@
 --       16 rivals that have lost, each the hash of a session that was to be kept alone   17… name, value
 -- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'gone' | 'absent', memory},
 -- {'out', memory, rival}: it ended when this other session was to be kept alone,
--- {'stale', memory}: fields have been dropped here since what is put was read, {'memory', memory}, or {'newer', memory, version}: the user was logged out since the issue,
--- or a session is newer than the version at which it would end.
+-- {'stale', memory, '', '', {'\0', floor}}: fields have been dropped here since what is put was read, {'memory', memory}, or
+-- {'newer', memory, version}: the user was logged out since the issue, or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
 
 local values, given = {}, {}
 local function newer(name, value)
   if version(values[name]) < version(value) then values[name] = value end
 end
-for k = 17, #ARGV, 2 do
-  given['f' .. ARGV[k]] = ARGV[k + 1]
-  newer('f' .. ARGV[k], ARGV[k + 1])
-end
+for k = 17, #ARGV, 2 do given['f' .. ARGV[k]] = ARGV[k + 1] end
 local floors = given[floorField] or ''
 -- Whether what is put was read when the fields that a record lacks had been dropped.
 local function knows(floor)
@@ -27,21 +24,17 @@ local function knows(floor)
   end
   return false
 end
--- Takes in the fields of a record, and returns it, and whether it lacks fields of which what is put does not know. Of a
--- record from before a memory was lost, what is below the floor may have been deleted.
-local function take(key)
+local function read(key)
   local r, all = redis.call('HGETALL', key), {}
   for k = 1, #r, 2 do all[r[k]] = r[k + 1] end
-  local whole = all.h and mark(all.h) == mark(memory)
-  if whole and not knows(version(all[floorField])) then return all, true end
-  for name, value in pairs(all) do
-    if sub(name, 1, 1) == 'f' and (whole or name ~= floorField and version(value) > version(floors)) then newer(name, value) end
-  end
-  return all, false
+  all.whole = all.h and mark(all.h) == mark(memory)
+  all.stale = all.whole and not knows(version(all[floorField]))
+  return all
 end
-local mine, stale = take(KEYS[2])
+local function stale(floor) return {'stale', memory, '', '', {sub(floorField, 2), floor}} end
+local mine, o = read(KEYS[2]), {}
 if mine.x then return {'gone', memory} end
-if stale then return {'stale', memory} end
+if mine.stale then return stale(mine[floorField]) end
 
 -- The answer if a record here was logged out, other than by a rival that has lost.
 local function ended(h)
@@ -52,15 +45,27 @@ local function ended(h)
 end
 
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
-local o = {}
 if replaced then
-  o, stale = take(old)
+  o = read(old)
   if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
   -- Who lacks it does not know whether it was ended, nor what else is in it.
-  if not o.x and (not o.h or mark(o.h) ~= mark(memory)) then return {'absent', memory} end
+  if o.x and not mine.whole or not o.x and not o.whole then return {'absent', memory} end
   local out = ended(o.h) or ended(mine.h)
   if out then return out end
-  if stale then return {'stale', memory} end
+  if o.stale and mine[floorField] then return stale(o[floorField]) end
+end
+
+-- What is put, and what is here. Of a record from before a memory was lost, what is below the floor may have been deleted. Of
+-- what is put in the place of one that has dropped fields of which it does not know, only what is above the floor counts.
+local above = ''
+if o.stale then above, floors = version(o[floorField]), o[floorField] end
+for name, value in pairs(given) do
+  if version(value) > above and (above == '' or name ~= floorField) then newer(name, value) end
+end
+for _, all in ipairs({mine, o}) do
+  for name, value in pairs(all) do
+    if sub(name, 1, 1) == 'f' and (all.whole or name ~= floorField and version(value) > version(floors)) then newer(name, value) end
+  end
 end
 
 local first, from, last, to, who = ARGV[11], ARGV[12], ARGV[14], ARGV[15], ARGV[13]
