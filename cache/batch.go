@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -119,18 +120,19 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 		}
 		return nil
 	}
-	largest := 0
-	for piece := firstPiece; len(share) > 0; {
+	for len(share) > 0 {
+		piece := n.nextPiece()
 		some := share[:min(piece, len(share))]
-		size, err := s.readPiece(ctx, n, keys, some, all)
-		if err == nil {
-			err = ctx.Err()
-		}
-		if err != nil {
+		largest, err := s.readPiece(ctx, n, keys, some, all)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			n.piece.Store(1) // there was no answer in time, perhaps
 			return err
 		}
-		largest, share = max(largest, size), share[len(some):]
-		piece = nextPiece(piece, largest)
+		n.learnPiece(piece, len(some), largest)
+		share = share[len(some):]
 	}
 	return nil
 }
@@ -138,15 +140,22 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 // A node does nothing else while it does a piece of a batch, so that has to be a small part of the time it has to answer.
 const (
 	maxPiece      = 256     // keys
-	firstPiece    = 64      // keys to read, when nothing is known of the size of entries
-	pieceBytes    = 1 << 20 // to read, by the largest entry so far
+	firstPiece    = 8       // keys to read, when nothing is known of the size of entries
+	pieceBytes    = 1 << 20 // to read, by the largest entry of the piece before
 	droppedAtOnce = 2       // pieces that are dropped on their way to one node
 	askedAtOnce   = 128     // keys of a FetchMany
 )
 
-// nextPiece is how many keys to read at once after a piece, twice as many if entries are not so large.
-func nextPiece(piece, largest int) int {
-	return max(1, min(2*piece, maxPiece, pieceBytes/max(largest, 1)))
+// nextPiece is how many keys to read at once.
+func (n *node) nextPiece() int { return cmp.Or(int(n.piece.Load()), firstPiece) }
+
+// learnPiece fits the next piece to one that was read: twice as many keys if that was a whole one and entries are not so
+// large.
+func (n *node) learnPiece(piece, read, largest int) {
+	if read == piece {
+		piece *= 2
+	}
+	n.piece.Store(int32(max(1, min(piece, maxPiece, pieceBytes/max(largest, 1)))))
 }
 
 // readPiece reads a piece of a share, and returns the size of the largest entry.

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
@@ -73,8 +76,26 @@ func TestADeleteManyWhoseCallerLeavesIsDoneToTheEnd(t *testing.T) {
 	})
 }
 
-// A lock is held through everything that moves many keys or bytes over the same Cluster.
+// bulk is how much TestALockOutlivesBulkWork moves.
+type bulk struct{ deleted, fetched, blobs, logouts int }
+
+// bulkOf reads the value of REDLOCK_TEST_BULK.
+func bulkOf(t *testing.T) bulk {
+	switch size := os.Getenv("REDLOCK_TEST_BULK"); size {
+	case "":
+		return bulk{deleted: 20_000, fetched: 2_000, blobs: 1, logouts: 500}
+	case "full":
+		return bulk{deleted: 100_000, fetched: 30_000, blobs: 3, logouts: 10_000}
+	default:
+		t.Fatalf("REDLOCK_TEST_BULK is %q: it must be full, or empty", size)
+		panic("unreachable")
+	}
+}
+
+// A lock is held through everything that moves many keys or bytes over the same Cluster. REDLOCK_TEST_BULK=full moves as much
+// as has taken nodes down.
 func TestALockOutlivesBulkWork(t *testing.T) {
+	size := bulkOf(t)
 	s := harness.Real(t, 3, redisserver.Options{})
 	cl := openWith(t, s, 500*time.Millisecond)
 	locker, err := lock.New(cl, lock.Config{TTL: 2 * time.Second})
@@ -86,14 +107,16 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 	must(t, err)
 	held, err := locker.TryLock(t.Context(), "held")
 	must(t, err)
-	many := keysUpTo(100_000)
+	many := keysUpTo(size.deleted)
+	blob := []byte(strings.Repeat("x", 40<<20))
+	down := watchNodes(t, cl)
 	for _, work := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
-		{"100,000 deletions", func(ctx context.Context) error { return numbers.DeleteMany(ctx, many...) }},
-		{"10,000 fetches", func(ctx context.Context) error {
-			_, err := numbers.FetchMany(ctx, many[:10_000], func(_ context.Context, keys []string) (map[string]string, error) {
+		{fmt.Sprint(size.deleted, " deletions"), func(ctx context.Context) error { return numbers.DeleteMany(ctx, many...) }},
+		{fmt.Sprint(size.fetched, " fetches"), func(ctx context.Context) error {
+			_, err := numbers.FetchMany(ctx, many[:size.fetched], func(_ context.Context, keys []string) (map[string]string, error) {
 				found := make(map[string]string, len(keys))
 				for _, key := range keys {
 					found[key] = key
@@ -102,18 +125,26 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 			})
 			return err
 		}},
-		{"a value of 40 MiB", func(ctx context.Context) error {
-			blob := []byte(strings.Repeat("x", 40<<20))
-			err := blobs.Set(ctx, "blob", blob) // which may fail on a slow machine; the lock may not
-			_, ok, missed := blobs.Get(ctx, "blob")
-			t.Log("a blob:", err, ok, missed)
+		{fmt.Sprint(size.blobs, " values of 40 MiB"), func(ctx context.Context) error {
+			for i := range size.blobs {
+				key := fmt.Sprint("blob ", i)
+				err := blobs.Set(ctx, key, blob) // which may fail on a slow machine; the lock may not
+				_, ok, missed := blobs.Get(ctx, key)
+				t.Log("a blob:", err, ok, missed)
+			}
+			keys := keysUpTo(size.blobs)
+			for i := range keys {
+				keys[i] = fmt.Sprint("blob ", i)
+			}
+			found, err := blobs.GetMany(ctx, keys...)
+			t.Log("all blobs:", len(found), err)
 			return nil
 		}},
-		{"1,000 logouts", func(ctx context.Context) error {
+		{fmt.Sprint(size.logouts, " logouts"), func(ctx context.Context) error {
 			var wg sync.WaitGroup
 			var failed error
 			var mu sync.Mutex
-			for i := range 1000 {
+			for i := range size.logouts {
 				wg.Go(func() {
 					if err := sessions.LogoutAll(ctx, fmt.Sprint("user ", i), nil); err != nil {
 						mu.Lock()
@@ -128,7 +159,7 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 	} {
 		began := time.Now()
 		err := work.do(t.Context())
-		t.Log(work.name, "took", time.Since(began))
+		t.Log(work.name, "took", time.Since(began), "; times a node was down:", down())
 		if held.Err() != nil {
 			harness.Missed(t, began, "after %s: %v", work.name, held.Err())
 		}
@@ -137,4 +168,26 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 		}
 	}
 	must(t, held.Release(t.Context()))
+}
+
+// watchNodes counts how often a node was seen to be down.
+func watchNodes(t *testing.T, cl *cluster.Cluster) func() int {
+	var seen atomic.Int64
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		was := make([]bool, len(cl.Nodes()))
+		for range time.Tick(5 * time.Millisecond) {
+			for i, n := range cl.Nodes() {
+				if up := n.Up(); !up && !was[i] {
+					seen.Add(1)
+				}
+				was[i] = !n.Up()
+			}
+			if t.Context().Err() != nil {
+				return
+			}
+		}
+	})
+	t.Cleanup(wg.Wait)
+	return func() int { return int(seen.Load()) }
 }

@@ -34,7 +34,8 @@ type Cache[V any] struct {
 	unwatch func()
 	mu      sync.Mutex
 	closed  bool
-	wg      sync.WaitGroup // loads and waits
+	wg      sync.WaitGroup                                            // loads and waits
+	ticker  func(time.Duration) (ticks <-chan time.Time, stop func()) // of renewals
 
 	disclaim   func()   // of its Prefix
 	refreshing sync.Map // keys that are loaded in the background
@@ -46,7 +47,7 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	if err := errors.Join(cfg.validate(), c.Err()); err != nil {
 		return nil, err
 	}
-	s := &Cache[V]{cfg: cfg, c: c}
+	s := &Cache[V]{cfg: cfg, c: c, ticker: newTicker}
 	var names []string
 	for _, n := range c.Nodes() {
 		names = append(names, n.Name())

@@ -32,6 +32,7 @@ type node struct {
 	slack  time.Duration
 	lanes  chan struct{}
 	asking atomic.Int32 // callers who ask, or wait to
+	piece  atomic.Int32 // how many keys to read at once; 0: nothing is known
 	small  atomic.Int32 // small values read in a row, up to wary
 }
 

@@ -25,20 +25,26 @@ func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
 	r := &renewal[V]{s: s, all: map[string]mandate[V]{}}
 	ctx, r.stop = context.WithCancel(ctx)
 	s.wg.Go(func() {
-		tick := time.NewTicker(s.cfg.LeaseTTL / renewals)
-		defer tick.Stop()
+		ticks, stop := s.ticker(s.cfg.LeaseTTL / renewals)
+		defer stop()
 		for {
 			select {
 			case <-ctx.Done():
 				return
 			case <-s.life.Done(): // loads end now
 				return
-			case <-tick.C:
+			case <-ticks:
 				r.renew(ctx)
 			}
 		}
 	})
 	return r
+}
+
+// newTicker is time.NewTicker.
+func newTicker(d time.Duration) (ticks <-chan time.Time, stop func()) {
+	t := time.NewTicker(d)
+	return t.C, t.Stop
 }
 
 func (r *renewal[V]) add(m mandate[V]) {

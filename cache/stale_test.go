@@ -33,8 +33,14 @@ func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
 			}
 			return len(g.began) > 0
 		})
+		if leases := leasesOf(t, s, "k"); leases != 1 {
+			t.Errorf("%d nodes have given a lease", leases)
+		}
 		// Marked again, what is being loaded may be old itself.
 		must(t, b.MarkStale(t.Context(), "k"))
+		if leases := leasesOf(t, s, "k"); leases != 0 {
+			t.Errorf("%d nodes have a lease that was given before", leases)
+		}
 		g.give <- "too old"
 		harness.Eventually(t, "it is refused", func() bool { return a.Stats().Refused == 1 })
 		gives(t, a, "k", "old")
@@ -47,6 +53,14 @@ func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
 		must(t, b.Delete(t.Context(), "k"))
 		gives(t, a, "k", "")
 	})
+}
+
+// leasesOf is how many nodes have a fill lease of key.
+func leasesOf(t *testing.T, s harness.Set, key string) (n int64) {
+	for i := range s.Len() {
+		n += harness.Client(t, s, i).Exists(t.Context(), "cache:l:{"+key+"}").Val()
+	}
+	return n
 }
 
 func TestALoadDecidesOnTTLAndTags(t *testing.T) {

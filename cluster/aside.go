@@ -12,7 +12,8 @@ import (
 const largeAtOnce = 4
 
 // RunAside is Run on a connection beside the stream, for commands so large that
-// the commands behind them should not wait. At most four run at once per node;
+// the commands behind them should not wait. A node that does not take such a
+// command in time is down only if it does not answer a PING either. At most four run at once per node;
 // others wait. They are not ordered relative to other commands.
 func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 	if d := n.down.Load(); d != nil {
@@ -45,7 +46,7 @@ func (n *Node) aside(c Command, r Receiver) {
 	}
 	n.reportError(err)
 	if lost(err) {
-		n.trip(err)
+		n.miss(err)
 	}
 	deliver(r, n, cmd.Val(), err)
 }

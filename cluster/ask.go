@@ -3,7 +3,9 @@ package cluster
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -22,10 +24,14 @@ func (n *Node) Command(cmd *redis.Cmd, r Receiver) {
 	n.send(call{Command: Command{words: cmd.Args()}, receiver: r})
 }
 
-// Ask runs a plain command on a connection beside the stream and waits for its answer on the caller's goroutine, for
-// NodeTimeout at most, or until ctx's deadline. It is the fastest way for a lone caller; among many the stream is. Nothing
-// is promised about its order to other commands.
-func (n *Node) Ask(ctx context.Context, cmd *redis.Cmd) error {
+// Ask runs a plain command that reads on a connection beside the stream and waits for its answer on the caller's goroutine,
+// for NodeTimeout at most, or until ctx's deadline. It is the fastest way for a lone caller; among many the stream is. Nothing
+// is promised about its order to other commands. An answer may be so large that it does not come in time from a node that
+// is well: the node is not taken for down unless it does not answer a PING either.
+func (n *Node) Ask(ctx context.Context, cmd *redis.Cmd) error { return n.ask(ctx, cmd, n.doubt) }
+
+// ask is Ask. What happens to a node that is lost, fails decides.
+func (n *Node) ask(ctx context.Context, cmd *redis.Cmd, fails func(error)) error {
 	if d := n.down.Load(); d != nil {
 		return n.refusal(d)
 	}
@@ -33,22 +39,6 @@ func (n *Node) Ask(ctx context.Context, cmd *redis.Cmd) error {
 		return ErrClosed
 	}
 	defer n.c.end()
-	return n.ask(ctx, cmd)
-}
-
-// AskScript is Ask with a script.
-func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []any) (reply any, err error) {
-	c := s.Command(keys, args...)
-	cmd := c.redis(false)
-	err = n.Ask(ctx, cmd)
-	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
-		cmd = c.redis(true)
-		err = n.Ask(ctx, cmd)
-	}
-	return cmd.Val(), err
-}
-
-func (n *Node) ask(ctx context.Context, cmd *redis.Cmd) error {
 	began := n.tel.Now()
 	err := n.process(ctx, cmd)
 	if !lost(err) || !hurried(ctx) {
@@ -60,8 +50,20 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd) error {
 	case hurried(ctx):
 		return fmt.Errorf("%w: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded), err)
 	}
-	n.trip(err)
+	fails(err)
 	return err
+}
+
+// AskScript is Ask with a script, which may write: see Life.Back for what follows if it is not answered in time.
+func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []any) (reply any, err error) {
+	c := s.Command(keys, args...)
+	cmd := c.redis(false)
+	err = n.ask(ctx, cmd, n.miss)
+	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
+		cmd = c.redis(true)
+		err = n.ask(ctx, cmd, n.miss)
+	}
+	return cmd.Val(), err
 }
 
 // hurried reports whether it is the caller who did not want to wait any longer. The socket may know of the deadline
@@ -69,4 +71,48 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd) error {
 func hurried(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+// doubt trips the node after err, but asks it first whether it is there if err may only mean that an answer was large.
+func (n *Node) doubt(err error) {
+	if !tooLate(err) {
+		n.trip(err)
+		return
+	}
+	if n.doubted.CompareAndSwap(false, true) {
+		n.send(call{Command: Command{words: []any{"ping"}}, receiver: believed{}, owed: true, probe: true})
+	}
+}
+
+// miss is doubt after a command that may write. What it was to change may be as it was, so the node counts as one that was
+// out of reach until now.
+func (n *Node) miss(err error) {
+	if tooLate(err) {
+		n.wrote.Store(true)
+		n.tellMissed()
+	}
+	n.doubt(err)
+}
+
+func (n *Node) tellMissed() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.missed = time.Now()
+	n.tellLifeLocked()
+}
+
+// tooLate reports whether err is that something large, perhaps, was not on the way for longer than it may be.
+func tooLate(err error) bool {
+	var late *net.OpError
+	return errors.As(err, &late) && (late.Op == "read" || late.Op == "write") && late.Timeout()
+}
+
+// believed gets the answer of a node that was in doubt. If there was none, the node is down.
+type believed struct{}
+
+func (believed) Receive(n *Node, _ any, _ error) {
+	if n.wrote.Swap(false) { // perhaps it was done meanwhile
+		n.tellMissed()
+	}
+	n.doubted.Store(false)
 }

@@ -97,12 +97,13 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) add(i int, t target) {
-	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name)}
-	n.stream.bell = make(chan struct{}, 1)
+	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
 	n.large = make(chan struct{}, largeAtOnce)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
-	c.spawn(n.serve)
+	for _, s := range n.streams {
+		c.spawn(func() { n.serve(s) })
+	}
 }
 
 // meet contacts every node, and keeps trying where a quorum is missing.
@@ -239,7 +240,9 @@ func (c *Cluster) shutdown() {
 	var wg sync.WaitGroup
 	for _, n := range c.nodes {
 		wg.Go(func() {
-			n.stream.close()
+			for _, s := range n.streams {
+				s.close()
+			}
 			n.client.Close()
 		})
 	}

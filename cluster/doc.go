@@ -3,14 +3,15 @@
 //
 // # Streams
 //
-// All commands to a node go through one stream, served by one goroutine: what gathers while one pipeline is under way is
-// the next. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
+// The commands of locks to a node go through one stream, served by one goroutine: what gathers while one pipeline is under
+// way is the next. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
 // SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when nobody
 // waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
 //
-// Commands of Yielding scripts, which packages cache and session use, wait in a line of their own, of which a small batch
-// is sent whenever no others wait: however much data is moved, renewals of locks wait for one such batch at most. Large
-// values go beside the stream.
+// Commands of Yielding scripts, which packages cache and session use, go through a stream of their own, on another
+// connection, in batches that are small in commands and in bytes of arguments and answers: however much data is moved,
+// renewals of locks wait for none of it, and a node is busy with one such batch at most when a renewal comes. Large values
+// go beside both streams.
 //
 // # Health
 //

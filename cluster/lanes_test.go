@@ -1,71 +1,94 @@
 package cluster
 
 import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 var yieldScript = NewScript("yield", `return 1`).Yielding()
 
-// taken is what a stream yields, and lets come in after its first batch.
-func taken(s *stream, after func()) (all [][]call) {
+// taken is what a stream yields until it is closed and empty.
+func taken(s *stream) (all [][]call) {
 	s.batches(func(calls []call) bool {
 		all = append(all, append([]call(nil), calls...))
-		if len(all) == 1 && after != nil {
-			after()
-		}
 		return true
 	})
 	return all
 }
 
-func TestUrgentCommandsWaitForOneBatchOfYieldingOnesAtMost(t *testing.T) {
-	s := &stream{bell: make(chan struct{}, 1)}
+func TestWhatYieldsTakesNoRoomOfWhatDoesNot(t *testing.T) {
+	t.Parallel()
+	n := &Node{streams: newStreams()}
 	lock, move := call{Command: pingScript.Command(nil)}, call{Command: yieldScript.Command([]string{"key"})}
 	for range 1000 {
-		s.put(move, 1000)
+		n.stream(&move).put(move, 1000)
 	}
-	if !s.put(lock, 1) {
+	if !n.stream(&lock).put(lock, 1) {
 		t.Error("what yields takes the room of what does not")
 	}
-	if s.put(lock, 1) || s.put(move, 1000) {
+	if n.stream(&lock).put(lock, 1) || n.stream(&move).put(move, 1000) {
 		t.Error("more than the limit was taken")
 	}
-	all := taken(s, func() { s.put(lock, 2); s.close() })
-	if len(all) < 4 || all[0][0].yields() || all[2][0].yields() {
-		t.Fatalf("an urgent command was not sent next; %d batches", len(all))
-	}
-	for i := range 2 {
-		if len(all[2*i]) != 1 || len(all[2*i+1]) > maxYieldBatch {
-			t.Errorf("batches of %d and %d", len(all[2*i]), len(all[2*i+1]))
+	sum := 0
+	for _, s := range n.streams {
+		s.close()
+		for _, some := range taken(s) {
+			if s == n.streams[yielding] != some[0].yields() || len(some) > s.limits.calls {
+				t.Errorf("a batch of %d", len(some))
+			}
+			s.answered(some)
+			sum += len(some)
 		}
 	}
-	sum := 0
-	for _, some := range all {
-		s.answered(some)
-		sum += len(some)
-	}
-	if sum != 1002 || s.queued() != 0 {
-		t.Errorf("%d commands were sent, %d are queued", sum, s.queued())
+	if sum != 1001 || n.queued() != 0 {
+		t.Errorf("%d commands were sent, %d are queued", sum, n.queued())
 	}
 }
 
+// holding is what a receiver does with the goroutine of a stream until it is told to go on.
+type holding struct{ held, goOn chan struct{} }
+
+func (h holding) Receive(*Node, any, error) {
+	close(h.held)
+	<-h.goOn
+}
+
+// A batch of bulk work is on its way for as long as the test likes.
+func TestNoUrgentCommandWaitsForBulkWork(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		n := open(t, s).Nodes()[0]
+		h := holding{make(chan struct{}), make(chan struct{})}
+		defer close(h.goOn)
+		n.Run(yieldScript, nil, nil, h)
+		harness.Receive(t, "the bulk work to be under way", h.held)
+		run(t, n, pingScript, nil)
+	})
+}
+
 func TestABatchIsBoundedInWords(t *testing.T) {
-	for _, script := range []*Script{pingScript, yieldScript} {
-		s := &stream{bell: make(chan struct{}, 1)}
-		most := maxWords
-		if script.yields {
-			most = maxYieldWords
-		}
+	t.Parallel()
+	for i, script := range []*Script{urgent: pingScript, yielding: yieldScript} {
+		s := newStreams()[i]
 		long := call{Command: script.Command(make([]string, 300))}
 		for range 100 {
 			s.put(long, 1000)
 		}
-		s.put(call{Command: script.Command(make([]string, 2*maxWords))}, 1000)
+		s.put(call{Command: script.Command(make([]string, 2*urgentLimits.words))}, 1000)
 		s.close()
-		all, sum := taken(s, nil), 0
+		all, sum := taken(s), 0
 		for _, some := range all {
 			sum += len(some)
-			if words := len(some) * len(long.words); len(some) > 1 && words > most {
+			if words := len(some) * len(long.words); len(some) > 1 && words > s.limits.words {
 				t.Errorf("%d words in one batch", words)
 			}
 		}
@@ -73,4 +96,101 @@ func TestABatchIsBoundedInWords(t *testing.T) {
 			t.Errorf("%d commands were sent", sum)
 		}
 	}
+}
+
+func TestABatchOfBulkWorkIsBoundedInBytes(t *testing.T) {
+	t.Parallel()
+	s := newStreams()[yielding]
+	text := strings.Repeat("x", 1<<20)
+	for _, size := range []int{1 << 10, 100 << 10, 1 << 20, 10, 10} {
+		part := text[:size]
+		for _, arg := range []any{part, &part, []byte(part)} {
+			for range 5 {
+				s.put(call{Command: yieldScript.Command(nil, arg)}, 1000)
+			}
+		}
+	}
+	s.close()
+	all, sum := taken(s), 0
+	for _, some := range all {
+		bytes := 0
+		for i := range some {
+			bytes += some[i].size()
+		}
+		if sum += len(some); bytes > bulkLimits.bytes && len(some) > 1 {
+			t.Errorf("%d bytes in a batch of %d", bytes, len(some))
+		}
+	}
+	if sum != 75 || len(all) < 18 || len(all) > 30 {
+		t.Errorf("%d commands in %d batches", sum, len(all))
+	}
+}
+
+// answers are replies, of so many bytes each.
+func replies(sizes ...int) (cmds []*redis.Cmd) {
+	for _, size := range sizes {
+		cmd := redis.NewCmd(context.Background(), "get")
+		cmd.SetVal([]any{strings.Repeat("x", size/2), []any{strings.Repeat("x", size-size/2), nil}})
+		cmds = append(cmds, cmd)
+	}
+	return cmds
+}
+
+func TestTheNextBatchIsAsSmallAsAnswersAreLarge(t *testing.T) {
+	t.Parallel()
+	s := newStreams()
+	for _, step := range []struct{ reply, want int }{
+		{100, bulkLimits.calls}, {100 << 10, 10}, {2 << 20, 1}, {100, 2}, {100, 4}, {100 << 10, 8}, {100 << 10, 10}, {1, 20},
+	} {
+		s[yielding].learn(replies(1, step.reply, 1))
+		s[urgent].learn(replies(step.reply))
+		if s[yielding].limits.calls != step.want {
+			t.Errorf("%d commands after an answer of %d bytes, want %d", s[yielding].limits.calls, step.reply, step.want)
+		}
+	}
+	if s[yielding].learn(nil); s[urgent].limits != urgentLimits || s[yielding].limits.calls != 20 {
+		t.Errorf("%+v and %+v", s[urgent].limits, s[yielding].limits)
+	}
+}
+
+// An answer that does not come in time is large, or the node is away.
+func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 15 * time.Second })
+		n := c.Nodes()[0]
+		late := &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+		s.Pause(0)
+		if n.doubt(late); !n.Up() {
+			t.Error("it is down before it was asked")
+		}
+		s.Resume(0)
+		harness.Eventually(t, "the node to be believed", func() bool { return !n.doubted.Load() })
+		if !n.Up() {
+			t.Error("a node that answers is down")
+		}
+		before := time.Now()
+		if !n.Life().Back.IsZero() {
+			t.Errorf("a read that was not answered counts as if the node had been out of reach: %+v", n.Life())
+		}
+		late.Op = "write"
+		if n.miss(late); n.Life().Back.Before(before) || !n.Up() {
+			t.Errorf("what a node has missed is not told: %+v, up %v", n.Life(), n.Up())
+		}
+		harness.Eventually(t, "the node to be believed again", func() bool { return !n.doubted.Load() })
+		s.Stop(0)
+		n.doubt(late)
+		harness.Eventually(t, "the node to be down", func() bool { return !n.Up() && !n.doubted.Load() })
+	})
+	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
+		for _, err := range []error{errors.New("reset"), &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, &net.OpError{Op: "read", Err: os.ErrClosed}} {
+			n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 15 * time.Second }).Nodes()[0]
+			s.Pause(0)
+			n.doubt(err)
+			if n.Up() {
+				t.Errorf("%v is taken for a large answer", err)
+			}
+			s.Resume(0)
+		}
+	})
 }

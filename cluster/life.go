@@ -10,7 +10,8 @@ type Life struct {
 	RunID string
 	// Offset is the server's clock minus ours, when it was last connected to.
 	Offset time.Duration
-	// Back is when the node was last found again after it had been down; zero if it never was.
+	// Back is when the node was last found again after it had been down, or when a command beside its streams was last
+	// not answered in time, so that nobody knows whether it was done; zero if neither ever was.
 	Back time.Time
 }
 
@@ -25,6 +26,9 @@ func (n *Node) Life() Life {
 // tellLifeLocked makes known what changed of it.
 func (n *Node) tellLifeLocked() {
 	l := &Life{RunID: n.facts.runID, Offset: n.offset, Back: n.lastUp}
+	if n.missed.After(l.Back) {
+		l.Back = n.missed
+	}
 	if n.many {
 		l.RunID = ""
 	}

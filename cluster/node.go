@@ -13,15 +13,15 @@ import (
 
 // Node is one independent Redis. All methods may be called concurrently.
 type Node struct {
-	c      *Cluster
-	index  int
-	name   string
-	many   bool
-	stands bool // see target
-	client redis.UniversalClient
-	stream stream
-	large  chan struct{} // holds a value for each command of RunAside under way
-	tel    *telemetry.Node
+	c       *Cluster
+	index   int
+	name    string
+	many    bool
+	stands  bool // see target
+	client  redis.UniversalClient
+	streams [2]*stream
+	large   chan struct{} // holds a value for each command of RunAside under way
+	tel     *telemetry.Node
 
 	down       atomic.Pointer[downtime]
 	life       atomic.Pointer[Life]
@@ -31,6 +31,8 @@ type Node struct {
 	fence      atomic.Pointer[fenceReport]
 	subscribed atomic.Bool // the mailbox is open here
 	met        atomic.Bool // of a Redis Cluster: every server behind it was met
+	wrote      atomic.Bool // what was not answered may have written
+	doubted    atomic.Bool // whether it is there is being asked: see doubt
 	fresh      atomic.Bool // of a Redis Cluster: every server met so far was freshly started
 
 	mu     sync.Mutex
@@ -47,6 +49,7 @@ type Node struct {
 	youngUntil time.Time // from when on the oldest server that was met first may be MaxTTL old
 	pace       *backoff.ExponentialBackOff
 	lastUp     time.Time
+	missed     time.Time // when a command beside the streams was last not answered in time
 }
 
 // Index is the node's place in Cluster.Nodes, from 0.
@@ -65,8 +68,8 @@ func (n *Node) Votes() bool { return n.quarantine.Load() == 0 || n.votes(time.No
 // Listening reports whether this process's mailbox is open on the node, so that a message sent there would arrive.
 func (n *Node) Listening() bool { return n.subscribed.Load() && n.down.Load() == nil }
 
-// A Receiver gets what one node answered. Receive is called exactly once for each Run, on a goroutine that serves the
-// node's whole stream (it must not block), or before Run returns when the command could not be sent.
+// A Receiver gets what one node answered. Receive is called exactly once for each Run, on a goroutine that serves a
+// whole stream of the node (it must not block), or before Run returns when the command could not be sent.
 // reply is the script's reply as go-redis decodes it; err is nil, the server's own error (a redis.Error), or trouble on
 // the way; see Unsent.
 type Receiver interface {

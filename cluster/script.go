@@ -56,8 +56,8 @@ func loadScripts(ctx context.Context, cn *redis.Conn) error {
 	return err
 }
 
-// Yielding makes the script one that lets others go first: it is sent in small batches, after the commands of all scripts
-// that are not, which keeps those that hold locks from waiting for those that move data. Nothing is promised about the
+// Yielding makes the script one that lets others go first: it is sent in small batches, on another connection than the
+// scripts that are not, which keeps those that hold locks from waiting for those that move data. Nothing is promised about the
 // order of yielding and other commands to each other. It returns s, and is called before s is used.
 func (s *Script) Yielding() *Script {
 	s.yields = true

@@ -12,39 +12,51 @@ import (
 // errFull is the answer to a command above Config.MaxQueued.
 var errFull = errors.New("too many commands wait for the node; see Config.MaxQueued")
 
-// A batch is bounded because all its answers have to come within NodeTimeout, and because an urgent command waits for
-// the batch before it: in commands, and in words, which bound the work of one batch on the server.
-const (
-	maxBatch = 512
-	maxWords = 8192
-	// One batch of yielding commands, for which urgent ones may have to wait.
-	maxYieldBatch = 256
-	maxYieldWords = 1024
+// limits bounds one batch: all its answers have to come within NodeTimeout, and a node does little else until it has
+// executed it.
+type limits struct {
+	calls int
+	words int // which bound the work on the server
+	bytes int // of arguments; 0: not bounded
+}
+
+var (
+	urgentLimits = limits{calls: 512, words: 8192}
+	bulkLimits   = limits{calls: 256, words: 1024, bytes: 1 << 20}
 )
 
-// stream is the commands on their way to one node. One goroutine sends them in batches: what gathers while one batch is
-// under way is the next. Urgent commands are sent in order. So are those that yield, but a batch of them only after every
-// urgent command that has come in before.
+// maxReplies is how many bytes the answers to one batch of bulk work are to have, by the largest of the batch before.
+const maxReplies = 1 << 20
+
+// stream is the commands of one urgency on their way to one node. One goroutine sends them in batches, in order, over one
+// connection at a time: what gathers while one batch is under way is the next.
 type stream struct {
+	limits limits
+
 	mu     sync.Mutex
-	lanes  [2]lane // urgent, yielding
+	calls  []call
+	queued int // calls that are neither answered nor owed
 	closed bool
 	bell   chan struct{}
 }
 
-// lane is the commands of one urgency.
-type lane struct {
-	calls  []call
-	queued int // calls that are neither answered nor owed
-}
-
+// A node has a stream for urgent commands, and one for those that yield: large answers on their way hold up only what is
+// behind them on the same connection.
 const urgent, yielding = 0, 1
 
-func (cl *call) lane() int {
-	if cl.yields() {
-		return yielding
+func newStreams() [2]*stream {
+	return [2]*stream{
+		urgent:   {limits: urgentLimits, bell: make(chan struct{}, 1)},
+		yielding: {limits: bulkLimits, bell: make(chan struct{}, 1)},
 	}
-	return urgent
+}
+
+// stream is the one that a command goes through.
+func (n *Node) stream(cl *call) *stream {
+	if cl.yields() && !cl.probe {
+		return n.streams[yielding]
+	}
+	return n.streams[urgent]
 }
 
 // call is one command on its way.
@@ -53,6 +65,7 @@ type call struct {
 	receiver Receiver
 	owed     bool // not counted against Config.MaxQueued
 	recovery bool // is sent although the node is down
+	probe    bool // a plain command that does not yield
 	bySource bool
 }
 
@@ -60,7 +73,7 @@ type call struct {
 func (n *Node) send(cl call) {
 	err := ErrClosed
 	if n.c.begin() {
-		if n.stream.put(cl, n.c.cfg.MaxQueued) {
+		if n.stream(&cl).put(cl, n.c.cfg.MaxQueued) {
 			return
 		}
 		defer n.c.end()
@@ -69,18 +82,17 @@ func (n *Node) send(cl call) {
 	deliver(cl.receiver, n, nil, err)
 }
 
-// put reports false if limit calls of its urgency are queued already.
+// put reports false if limit calls are queued already.
 func (s *stream) put(cl call, limit int) bool {
 	s.mu.Lock()
-	l := &s.lanes[cl.lane()]
 	if !cl.owed {
-		if l.queued >= limit {
+		if s.queued >= limit {
 			s.mu.Unlock()
 			return false
 		}
-		l.queued++
+		s.queued++
 	}
-	l.calls = append(l.calls, cl)
+	s.calls = append(s.calls, cl)
 	s.mu.Unlock()
 	s.ring()
 	return true
@@ -102,54 +114,85 @@ func (s *stream) close() {
 
 // batches yields what has come in, a batch at a time, until the stream is closed and empty.
 func (s *stream) batches(yield func([]call) bool) {
-	var now, spare, some []call
+	var now, spare []call
 	for {
 		s.mu.Lock()
-		now, s.lanes[urgent].calls = s.lanes[urgent].calls, spare[:0]
-		some = s.lanes[yielding].cut(some[:0])
+		now, s.calls = s.calls, spare[:0]
 		closed := s.closed
 		s.mu.Unlock()
 		for rest := now; len(rest) > 0; {
-			n := fitting(rest, maxBatch, maxWords)
+			n := s.limits.fitting(rest)
 			if !yield(rest[:n]) {
 				return
 			}
 			rest = rest[n:]
 		}
-		if len(some) > 0 && !yield(some) {
-			return
-		}
-		if closed && len(now) == 0 && len(some) == 0 {
-			return
-		}
-		if len(now) == 0 && len(some) == 0 {
+		if len(now) == 0 {
+			if closed {
+				return
+			}
 			<-s.bell
 		}
 		clear(now)
-		clear(some)
-		spare = now
+		if spare = now; cap(spare) > maxSpare {
+			spare = nil
+		}
 	}
 }
 
-// cut moves the first batch of the lane to room.
-func (l *lane) cut(room []call) []call {
-	n := fitting(l.calls, maxYieldBatch, maxYieldWords)
-	room = append(room, l.calls[:n]...)
-	clear(l.calls[:n])
-	if l.calls = l.calls[n:]; len(l.calls) == 0 {
-		l.calls = nil
-	}
-	return room
-}
+// maxSpare is for how many calls a stream keeps room.
+const maxSpare = 1 << 14
 
 // fitting is how many of the calls fit into one batch: at least one.
-func fitting(calls []call, most, words int) int {
+func (l limits) fitting(calls []call) int {
+	words, bytes := l.words, l.bytes
 	for i := range calls {
-		if words -= len(calls[i].words); i >= most || words < 0 && i > 0 {
+		if words -= len(calls[i].words); l.bytes > 0 {
+			bytes -= calls[i].size()
+		}
+		if i >= l.calls || i > 0 && (words < 0 || bytes < 0) {
 			return i
 		}
 	}
 	return len(calls)
+}
+
+// learn fits the size of the next batch to the answers of one: at most twice as many, and one alone where they are large.
+func (s *stream) learn(cmds []*redis.Cmd) {
+	if s.limits.bytes == 0 || len(cmds) == 0 {
+		return
+	}
+	largest := 1
+	for _, cmd := range cmds {
+		largest = max(largest, sizeOf(cmd.Val()))
+	}
+	s.limits.calls = max(1, min(2*s.limits.calls, maxReplies/largest, bulkLimits.calls))
+}
+
+// size is that of the arguments of a call, in bytes.
+func (cl *call) size() (bytes int) {
+	for _, word := range cl.words {
+		bytes += sizeOf(word)
+	}
+	return bytes
+}
+
+// sizeOf is that of an argument, or an answer, in bytes.
+func sizeOf(v any) (bytes int) {
+	switch v := v.(type) {
+	case string:
+		return len(v)
+	case *string:
+		return len(*v)
+	case []byte:
+		return len(v)
+	case []any:
+		for _, part := range v {
+			bytes += sizeOf(part)
+		}
+		return bytes
+	}
+	return 8
 }
 
 // answered takes calls out of the count of those that are queued.
@@ -158,24 +201,28 @@ func (s *stream) answered(calls []call) {
 	defer s.mu.Unlock()
 	for i := range calls {
 		if !calls[i].owed {
-			s.lanes[calls[i].lane()].queued--
+			s.queued--
 		}
 	}
 }
 
 // queued is how many calls are neither answered nor owed.
-func (s *stream) queued() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lanes[urgent].queued + s.lanes[yielding].queued
+func (n *Node) queued() (sum int) {
+	for _, s := range n.streams {
+		s.mu.Lock()
+		sum += s.queued
+		s.mu.Unlock()
+	}
+	return sum
 }
 
-// serve is the node's one goroutine that sends commands and takes in answers. Every batch ends by itself, because dialing,
-// writing and reading are bounded by NodeTimeout.
-func (n *Node) serve() {
+// serve is the one goroutine that sends the commands of a stream and takes in answers. Every batch ends by itself, because
+// dialing, writing and reading are bounded by NodeTimeout.
+func (n *Node) serve(s *stream) {
 	var b batch
-	for calls := range n.stream.batches {
-		n.exchange(calls, &b)
+	for calls := range s.batches {
+		n.exchange(s, calls, &b)
+		s.learn(b.made[:len(b.cmds)])
 		b.clear()
 	}
 }
@@ -208,7 +255,7 @@ func (b *batch) clear() {
 
 // exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
 // down meanwhile is not sent.
-func (n *Node) exchange(calls []call, b *batch) {
+func (n *Node) exchange(s *stream, calls []call, b *batch) {
 	down := n.down.Load()
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {
@@ -218,7 +265,7 @@ func (n *Node) exchange(calls []call, b *batch) {
 	began := n.tel.Now()
 	n.exec(b.cmds)
 	n.report(began, b.cmds)
-	n.stream.answered(calls)
+	s.answered(calls)
 	sent := b.made
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {
@@ -270,7 +317,7 @@ func (n *Node) finish(cl *call, cmd *redis.Cmd) {
 	if err != nil && cl.script != nil && !cl.bySource && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		again := *cl
 		again.bySource, again.owed = true, true
-		n.stream.put(again, 0)
+		n.stream(&again).put(again, 0)
 		return
 	}
 	if errors.Is(err, redis.ErrClosed) {

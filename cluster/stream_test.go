@@ -52,7 +52,7 @@ func TestCommandsThatAreSentTogetherKeepTheirOwnWords(t *testing.T) {
 	both := NewScript("both", `return ARGV[1] .. ' ' .. ARGV[2] .. ' ' .. ARGV[3]`)
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
-		const runs = maxBatch / 2
+		const runs = 256
 		for range 2 { // by source, as far as they are on their way before the script is known, and then by hash
 			r := &recorder{}
 			cmd, wants := both.Command([]string{"k"}, "a", "b", "c"), make([]string, runs)
@@ -423,7 +423,7 @@ func TestARunBetweenTheLastAnswerAndTheEndIsWaitedFor(t *testing.T) {
 	case <-time.After(20 * time.Millisecond): // time to go wrong
 	}
 	o := newOnce()
-	n.stream.put(call{Command: pingScript.Command(nil), receiver: o}, 1)
+	n.streams[urgent].put(call{Command: pingScript.Command(nil), receiver: o}, 1)
 	shut(t, c)
 	if a := o.wait(t); a.err != nil {
 		t.Errorf("the command got %v", a)
@@ -442,9 +442,10 @@ func TestWhatWaitsBehindAFailureIsNotSent(t *testing.T) {
 		r := &recorder{}
 		n.Run(pushScript, []string{"list"}, []any{"under way"}, r.at(0))
 		harness.Eventually(t, "the first command to be sent", func() bool {
-			n.stream.mu.Lock()
-			defer n.stream.mu.Unlock()
-			return len(n.stream.lanes[urgent].calls) == 0
+			s := n.streams[urgent]
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.calls) == 0
 		})
 		for i := 1; i <= 5; i++ {
 			n.Run(pushScript, []string{"list"}, []any{"behind"}, r.at(i))

@@ -54,7 +54,7 @@ func (n *Node) see(see telemetry.See) {
 	if now := time.Now(); !n.votes(now) {
 		quarantine = time.Duration(n.quarantine.Load() - n.c.since(now)).Seconds()
 	}
-	queued := n.stream.queued()
+	queued := n.queued()
 	n.mu.Lock()
 	owed, offset, known := len(n.debts), n.offset, !n.facts.now.IsZero()
 	n.mu.Unlock()

@@ -15,7 +15,7 @@
 //
 // An id is 256 random bits and never used again; nodes know its SHA-256 only. All nodes hold a session, and each step
 // asks all of them and takes a quorum for an answer: Create, Load, Commit, Destroy, Renew, List and LogoutAll each are one
-// round trip where the nodes agree, List one for each hundred sessions; the first step of a process takes one more, to find
+// round trip where the nodes agree, List one for each hundred sessions (fewer if MaxSize is above 80 KiB); the first step of a process takes one more, to find
 // out what the nodes remember. A session is a map of fields. The last writer of a field counts, by a version that lies above every
 // version it has met, whatever its clock says; a tombstone wins over everything. So what nodes have can be
 // merged without asking anybody. A read whose answers disagree merges them, and waits until a quorum has what it returns.

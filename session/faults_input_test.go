@@ -38,14 +38,14 @@ func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
 			t.Errorf("%.60v was believed: %+v", made, c)
 		}
 	}
-	ann := make([]any, 2*listed)
+	ann := make([]any, 2*maxListed)
 	for i := 0; i < len(ann); i += 2 {
 		ann[i], ann[i+1] = newID(), []any{}
 	}
 	for _, made := range [][]any{
 		{"", []any{}, stamp(7)}, {"", ann, huge[:timeWidth]}, {"", ann, stamp(5)}, {"", ann[1:], ""}, {"", []any{}}, {"", "", ""},
 	} {
-		l := &listing{s: s, from: stamp(6), most: listed, found: map[string][]answer{}}
+		l := &listing{s: s, from: stamp(6), most: maxListed, found: map[string][]answer{}}
 		if err := l.take(reply{node: s.c.Nodes()[0], status: "ok", rest: made}); err == nil {
 			t.Errorf("a list that ends with %.60v was believed", made[len(made)-1])
 		}

@@ -21,7 +21,7 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	}
 	var all []*Session
 	seen := map[string]bool{}
-	for from, most := stamp(0), listed; from != ""; {
+	for from, most := stamp(0), s.listed(); from != ""; {
 		l := &listing{s: s, now: time.Now(), from: from, most: most, found: map[string][]answer{}}
 		if err := l.ask(ctx, user); err != nil {
 			return nil, err
@@ -40,8 +40,13 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	return all, nil
 }
 
-// listed is how many sessions a node is asked for at a time: it does nothing else meanwhile.
-const listed = 100
+// listed is how many sessions a node is asked for at a time: it does nothing else meanwhile, and has to answer in time.
+func (s *Store) listed() int { return max(1, min(maxListed, maxListedBytes/s.cfg.MaxSize)) }
+
+const (
+	maxListed      = 100
+	maxListedBytes = 8 << 20 // at most, of sessions that are as large as may be
+)
 
 // listing is the answers of the nodes to one part of a List.
 type listing struct {

@@ -310,7 +310,7 @@ func TestALongListIsReadInParts(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
-	const n = listed + listed/2
+	const n = maxListed + maxListed/2
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() { create(t, s, "ann", data{"i": i}) })
@@ -361,5 +361,15 @@ func TestALongListIsReadInParts(t *testing.T) {
 	}
 	if scripts := list(); scripts != 3 { // for 100 from the beginning, and 100 and 200 from that moment on
 		t.Errorf("it took %d scripts on each node", scripts)
+	}
+}
+
+// What a node tells at once is bounded in bytes, whatever Config.MaxSize is.
+func TestAListOfLargeSessionsIsReadInSmallerParts(t *testing.T) {
+	t.Parallel()
+	for size, want := range map[int]int{1: maxListed, 64 << 10: maxListed, 1 << 20: 8, maxSize: 1} {
+		if got := (&Store{cfg: Config{MaxSize: size}}).listed(); got != want {
+			t.Errorf("%d sessions of up to %d bytes at a time, want %d", got, size, want)
+		}
 	}
 }

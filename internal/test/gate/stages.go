@@ -58,6 +58,9 @@ var tiers = map[string][]stage{
 		{"command line in terminals", "", commands(command{
 			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run=Terminal|Complet"}, packages: []string{"./cmd/redlock"},
 		})},
+		{"a lock beside bulk work, in full", "", commands(command{
+			env: []string{"REDLOCK_TEST_BULK=full"}, args: []string{"-run=OutlivesBulkWork"}, packages: []string{"./cache"},
+		})},
 		{"chaos, a full round on real nodes", "", commands(command{
 			env: []string{"REDLOCK_CHAOS_ROUND=full"}, packages: []string{"./chaos_test"},
 		})},
