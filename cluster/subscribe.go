@@ -71,9 +71,11 @@ func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, cha
 	for {
 		if stood && !open && time.Since(last) >= every {
 			last, open = time.Now(), true
-			sub.Ping(ctx) // if it fails, so does the next receive
+			if sub.Ping(noDial) != nil {
+				return stood
+			}
 		}
-		event, err := sub.ReceiveTimeout(ctx, every)
+		event, err := sub.ReceiveTimeout(noDial, every)
 		var late net.Error
 		switch event := event.(type) {
 		case *redis.Subscription:
@@ -85,20 +87,22 @@ func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, cha
 			s.Heard(n, last)
 			open = false
 		}
-		patient := errors.As(err, &late) && late.Timeout() && !undialled(err) && stood &&
-			time.Since(last) < 2*every+n.c.cfg.NodeTimeout
+		patient := errors.As(err, &late) && late.Timeout() && stood && time.Since(last) < 2*every+n.c.cfg.NodeTimeout
 		if err != nil && !patient {
 			return stood
 		}
 	}
 }
 
-// undialled reports whether a connection could not be made. go-redis makes one by itself when the last one broke, and what
-// it says may look like a read that took too long.
-func undialled(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
+// noDial keeps go-redis from connecting again by itself when a subscription's
+// connection broke. It does that under the mutex that Close needs, so Close would
+// take as long as a dial to a node that does not answer. go-redis heeds the end
+// of a context only when it dials.
+var noDial = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 func pauseIn(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
