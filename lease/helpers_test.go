@@ -1,12 +1,14 @@
 package lease
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -75,13 +77,29 @@ func (g *gate) through(conn net.Conn, err error) (net.Conn, error) {
 		conn.Close()
 		return nil, syscall.ECONNREFUSED
 	}
-	return &gated{conn, g, g.dialed.Add(1)}, nil
+	c := &gated{Conn: conn, g: g, number: g.dialed.Add(1), closed: make(chan struct{})}
+	return c, nil
 }
 
+// gated is a connection whose writes return at once, as those to a socket do: a
+// client may hold a mutex then, and in a bubble time stands still while another
+// goroutine waits for that.
 type gated struct {
 	net.Conn
 	g      *gate
 	number int64
+	once   sync.Once
+	closed chan struct{}
+
+	mu     sync.Mutex
+	queue  []packet
+	copies bool // a goroutine does
+}
+
+// packet is what one write wrote, and when it arrives.
+type packet struct {
+	bytes []byte
+	due   time.Time
 }
 
 func (c *gated) Write(b []byte) (int, error) {
@@ -92,10 +110,42 @@ func (c *gated) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	c.g.writes.Add(1)
-	if d := c.g.delay.Load(); d > 0 {
-		<-time.After(time.Duration(d))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queue = append(c.queue, packet{bytes.Clone(b), time.Now().Add(time.Duration(c.g.delay.Load()))})
+	if !c.copies {
+		c.copies = true
+		go c.copy()
 	}
-	return c.Conn.Write(b)
+	return len(b), nil
+}
+
+// copy moves what was written to the connection, for as long as there is some.
+func (c *gated) copy() {
+	for {
+		c.mu.Lock()
+		if len(c.queue) == 0 {
+			c.copies = false
+			c.mu.Unlock()
+			return
+		}
+		p := c.queue[0]
+		c.queue = c.queue[1:]
+		c.mu.Unlock()
+		select {
+		case <-time.After(time.Until(p.due)):
+		case <-c.closed:
+			return
+		}
+		if _, err := c.Conn.Write(p.bytes); err != nil {
+			return
+		}
+	}
+}
+
+func (c *gated) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return c.Conn.Close()
 }
 
 // openThrough is open with all connections through g.

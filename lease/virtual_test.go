@@ -50,8 +50,13 @@ func (m memory) open(t *testing.T, g *gate) *cluster.Cluster {
 	clients := map[string]redis.UniversalClient{}
 	for i, node := range m {
 		clients[fmt.Sprint("node", i)] = redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:1",
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return g.through(node.Dial()) },
+			Addr: "127.0.0.1:1",
+			Dialer: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if err := ctx.Err(); err != nil {
+					return nil, err
+				}
+				return g.through(node.Dial())
+			},
 		})
 	}
 	c, err := cluster.Open(t.Context(), cluster.Config{Clients: clients, Logger: quiet})
