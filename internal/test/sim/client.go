@@ -77,6 +77,7 @@ func (c *client) live(ctx context.Context) {
 		p := c.open(ctx, life)
 		if p == nil {
 			c.w.violate("client %d: no process could be started", c.index)
+			c.w.calm <- nil
 			return
 		}
 		mortal, end := context.WithCancel(ctx)
@@ -88,6 +89,9 @@ func (c *client) live(ctx context.Context) {
 		last := ctx.Err() != nil
 		if last {
 			time.Sleep(2*maxTTL + time.Second + time.Duration(c.rng.IntN(1e6))) // longer than the quarantine, and any pace of probing
+			c.w.calm <- p
+			<-c.w.played
+			time.Sleep(time.Duration(1+c.rng.IntN(1e6)) * time.Nanosecond)
 			p.lap()
 		}
 		p.close()
@@ -300,16 +304,7 @@ func (p *process) hold(t *tenancy, rng *rand.Rand) {
 func (p *process) lap() {
 	for i := range p.c.w.plan.keys {
 		for _, key := range []string{fmt.Sprint("k", i), fmt.Sprint("job:k", i)} {
-			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-			called := time.Now()
-			l, err := p.locker.Lock(ctx, key)
-			for errors.Is(err, lock.ErrNoQuorum) && ctx.Err() == nil {
-				// The first to use a connection that broke unnoticed, while nothing was sent on it, finds out.
-				time.Sleep(nodeTimeout)
-				called = time.Now()
-				l, err = p.locker.Lock(ctx, key)
-			}
-			cancel()
+			l, called, err := p.obtain(key, 20*time.Second)
 			if err != nil {
 				p.c.w.violate("client %d does not get %s after the faults: %v", p.c.index, key, err)
 				continue
@@ -324,5 +319,20 @@ func (p *process) lap() {
 				p.c.w.violate("client %d can not release %s after the faults: %v", p.c.index, key, err)
 			}
 		}
+	}
+}
+
+// obtain waits for key for so long, with every node at its disposal. It also says when the call began that got it.
+func (p *process) obtain(key string, patience time.Duration) (l *lease.Lease, called time.Time, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		called = time.Now()
+		l, err = p.locker.Lock(ctx, key)
+		if !errors.Is(err, lock.ErrNoQuorum) || ctx.Err() != nil {
+			return l, called, err
+		}
+		// The first to use a connection that broke unnoticed, while nothing was sent on it, finds out.
+		time.Sleep(nodeTimeout)
 	}
 }

@@ -22,6 +22,7 @@ type link struct {
 	dials uint64
 	cut   [2]bool // by direction: nothing arrives
 	held  [2][]func()
+	gaps  int // while there are any, no connection is made
 }
 
 const (
@@ -57,9 +58,11 @@ func (l *link) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	l.dials++
 	c := &conn{l: l, rng: rand.New(rand.NewPCG(l.seed, l.dials)), bell: make(chan struct{}, 1), subs: map[string]bool{}}
 	c.ticks = time.Duration(c.rng.Int64N(100_000))
-	mute := l.cut[there] || l.cut[back]
+	mute, refused := l.cut[there] || l.cut[back], l.gaps > 0
 	l.mu.Unlock()
 	switch {
+	case refused:
+		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	case subscription && (mute || !l.n.isUp()):
 		return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 	case subscription:
@@ -151,6 +154,20 @@ func (l *link) sever(way int, on bool) {
 	l.mu.Unlock()
 	for _, deliver := range late {
 		deliver()
+	}
+}
+
+// disconnect breaks the connections of the link and has it make none, or ends that.
+func (l *link) disconnect(on bool) {
+	l.mu.Lock()
+	if on {
+		l.gaps++
+	} else {
+		l.gaps--
+	}
+	l.mu.Unlock()
+	if on {
+		l.n.drop(l)
 	}
 }
 

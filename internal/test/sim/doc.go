@@ -3,7 +3,7 @@
 //
 // # What is simulated
 //
-// A world is one set of three or five nodes, a few processes with a few workers each, and a few keys they all want. The
+// A world is one set of one to seven nodes, a few processes with a few workers each, and a few keys they all want. The
 // nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each by a clock of its own:
 // apart from true time, and faster or slower by less than the margin allows. Connections carry packets with delays that
 // differ to the nanosecond. The whole lives in a testing/synctest bubble, so that a minute passes in milliseconds.
@@ -13,8 +13,10 @@
 // nodes that crash and come back with their memory, with an old snapshot or with none; nodes that freeze and then execute
 // what they were sent; sets of which all nodes restart, one of them without its memory, just before a process meets them
 // for the first time; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
-// clients that stand still, their network and their work, and then go on as if nothing had been; processes that end, by
-// Close, and start anew; contexts that are cancelled at any moment.
+// clients that lose their connections to some nodes, and what those publish meanwhile; nodes that answer scripts wrongly,
+// though never that something was done, and send wakes and announcements that nothing is behind; clients that stand
+// still, their network and their work, and then go on as if nothing had been; processes that end, by Close, and start
+// anew; contexts that are cancelled at any moment.
 //
 // # What is checked
 //
@@ -28,7 +30,9 @@
 //   - fence counters never go back while a node lives.
 //
 // When the faults have ended and the quarantine is over, every process gets every key; and one TTL after the last
-// process has ended no node has a lock key left, and no goroutine is.
+// process has ended no node has a lock key left, and no goroutine is. Before that, some worlds play a scene: while one
+// process hands a key over among its workers, a process loses its connections for a moment and others begin to wait,
+// which are served soon; or the first process in the queues is stopped, which hardly slows the others down.
 //
 // # What is not
 //

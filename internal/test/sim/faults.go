@@ -20,6 +20,8 @@ var faults = []fault{
 	{"standstill", 2, standstill},
 	{"process ends", 1, endProcess},
 	{"rolling restart", 1, roll},
+	{"gap", 4, gap},
+	{"wrong node", 3, wrong},
 }
 
 // hurt inflicts faults until the world's time for it is over, and ends them all.
@@ -52,6 +54,9 @@ func (w *world) inflict(rng *rand.Rand, under *sync.WaitGroup) {
 		lasts := time.Duration(1 + rng.ExpFloat64()*float64(maxTTL/3))
 		if rng.Float64() < 0.4 {
 			lasts = time.Duration(1 + rng.Int64N(int64(nodeTimeout)))
+		}
+		if rng.Float64() < 0.05 {
+			lasts = time.Duration(1 + rng.Int64N(int64(3*maxTTL)))
 		}
 		if end := f.begin(w, rng); end != nil {
 			w.count(f.name)
@@ -174,9 +179,49 @@ func cut(w *world, rng *rand.Rand) func() {
 	}
 }
 
+// gap breaks a client's connections to some nodes, and lets it make no others for a while. What the nodes publish
+// meanwhile is lost.
+func gap(w *world, rng *rand.Rand) func() {
+	client := rng.IntN(len(w.clients))
+	first, many := rng.IntN(len(w.nodes)), 1+rng.IntN(len(w.nodes))
+	return w.disconnect(client, first, many)
+}
+
+func (w *world) disconnect(client, first, many int) (end func()) {
+	set := func(on bool) {
+		for i := range many {
+			w.links[client][(first+i)%len(w.nodes)].disconnect(on)
+		}
+	}
+	w.log("client %d loses its connections to %d nodes from %d on", client, many, first)
+	set(true)
+	return func() {
+		set(false)
+		w.log("client %d can connect again", client)
+	}
+}
+
+// wrong has a node answer scripts wrongly, and send messages that nothing is behind.
+func wrong(w *world, rng *rand.Rand) func() {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	if !n.isUp() {
+		return nil
+	}
+	w.log("node %d goes wrong", n.index)
+	n.goWrong(true)
+	return func() {
+		n.goWrong(false)
+		w.log("node %d is right again", n.index)
+	}
+}
+
 // standstill stops a client's network and its work.
 func standstill(w *world, rng *rand.Rand) func() {
-	c := w.clients[rng.IntN(len(w.clients))]
+	return w.stop(w.clients[rng.IntN(len(w.clients))])
+}
+
+// stop returns nil if the client stands still already. The nodes take it for a subscriber all the while.
+func (w *world) stop(c *client) (goOn func()) {
 	if !c.halt() {
 		return nil
 	}

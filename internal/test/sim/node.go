@@ -22,6 +22,7 @@ type node struct {
 	saved    *store // the last snapshot
 	up       bool
 	frozen   bool
+	wrong    int      // of how many faults it answers wrongly
 	waiting  []func() // what arrived while it was frozen
 	life     int
 	started  time.Time // by its own clock
@@ -49,7 +50,7 @@ func newNode(w *world, i int) *node {
 
 func (n *node) use(s *store) {
 	s.publish = n.publish
-	s.stuck, s.immortal = n.w.sabotage.stuckCounters, n.w.sabotage.immortalKeys
+	s.stuck, s.immortal, s.unmarked = n.w.sabotage.stuckCounters, n.w.sabotage.immortalKeys, n.w.sabotage.noMarking
 	s.unordered = func(key string) { n.w.violate("node %d: the counter %s went back", n.index, key) }
 	n.st = s
 }
@@ -73,6 +74,18 @@ func (n *node) accept(c *conn) bool {
 		n.conns[c] = struct{}{}
 	}
 	return n.up
+}
+
+// drop breaks the connections of a link.
+func (n *node) drop(l *link) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for c := range n.conns {
+		if c.l == l {
+			c.reset()
+			delete(n.conns, c)
+		}
+	}
 }
 
 func (n *node) forget(c *conn) {
@@ -153,6 +166,9 @@ func (n *node) answerLocked(c *conn, args []string) {
 		}
 	default:
 		v = n.executeLocked(args)
+		if n.wrong > 0 && n.rng.IntN(2) == 0 {
+			v = n.lieLocked(args, v)
+		}
 	}
 	n.sayLocked(c, v)
 }
@@ -187,6 +203,9 @@ func (n *node) flushLocked() {
 
 // publish is called by a script, while the node executes it.
 func (n *node) publish(channel, text string) (received int) {
+	if n.w.sabotage.noAnnouncing && strings.HasPrefix(text, "q") {
+		return 0
+	}
 	for c := range n.conns {
 		if c.subs[channel] {
 			n.sayLocked(c, []any{"message", channel, text})

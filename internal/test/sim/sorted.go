@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,9 @@ func (s *store) zadd(a []string) any {
 	score, err := strconv.ParseFloat(a[2], 64)
 	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {
 		return failure("ERR syntax error")
+	}
+	if s.unmarked {
+		score = math.Floor(score)
 	}
 	if a[1] == "XX" {
 		if e := s.at(a[0]); e != nil {

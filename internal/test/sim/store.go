@@ -19,6 +19,7 @@ type store struct {
 	publish   func(channel, text string) int
 	stuck     bool // sabotage: counters do not move
 	immortal  bool // sabotage: keys do not expire
+	unmarked  bool // sabotage: scores are whole numbers
 	unordered func(key string)
 }
 
@@ -43,7 +44,7 @@ func newStore() *store {
 // clone copies the keys; scripts are not kept by any restart.
 func (s *store) clone() *store {
 	c := newStore()
-	c.now, c.publish, c.stuck, c.immortal, c.unordered = s.now, s.publish, s.stuck, s.immortal, s.unordered
+	c.now, c.publish, c.stuck, c.immortal, c.unmarked, c.unordered = s.now, s.publish, s.stuck, s.immortal, s.unmarked, s.unordered
 	for k, e := range s.keys {
 		c.keys[k] = &entry{e.text, maps.Clone(e.fields), maps.Clone(e.scores), e.expires}
 	}

@@ -25,6 +25,8 @@ type Sabotage struct {
 	hastyClocks    bool // nodes' clocks run three times too fast
 	immortalKeys   bool // nodes let no key expire
 	blindStore     bool // the guarded store takes every token
+	noAnnouncing   bool // nodes do not tell a holder that another process waits
+	noMarking      bool // nodes forget whom they have woken
 }
 
 // plan is what kind of world a seed makes.
@@ -39,11 +41,15 @@ type plan struct {
 	ttl     time.Duration
 	forgets bool
 	calm    time.Duration // between two faults, on average
+	scene   *scene        // what is played when the faults are over; nil for nothing
 }
+
+// sizes are the numbers of nodes that a set may have. Three is the most common.
+var sizes = []int{1, 2, 3, 3, 3, 4, 4, 5, 6, 7}
 
 func drawPlan(rng *rand.Rand) plan {
 	p := plan{
-		nodes: 3, clients: 2 + rng.IntN(2), workers: 1 + rng.IntN(2), keys: 1,
+		nodes: sizes[rng.IntN(len(sizes))], clients: 2 + rng.IntN(2), workers: 1 + rng.IntN(2), keys: 1,
 		length:  time.Duration(2500+rng.IntN(4000)) * time.Millisecond,
 		latency: time.Duration(200+rng.IntN(3000)) * time.Microsecond,
 		skew:    time.Duration(rng.IntN(800)) * time.Millisecond,
@@ -54,13 +60,13 @@ func drawPlan(rng *rand.Rand) plan {
 		calm:    time.Duration(150+rng.IntN(1500)) * time.Millisecond,
 	}
 	if rng.Float64() < 0.2 {
-		p.nodes = 5
-	}
-	if rng.Float64() < 0.2 {
 		p.age = 0 // a new set
 	}
 	if rng.Float64() < 0.25 {
 		p.calm = time.Duration(40+rng.IntN(80)) * time.Millisecond
+	}
+	if rng.Float64() < 0.2 {
+		p.scene = &scenes[rng.IntN(len(scenes))]
 	}
 	return p
 }
@@ -77,6 +83,8 @@ type world struct {
 	judge    *judge
 	agenda   *agenda
 	faulty   atomic.Bool
+	calm     chan *process // gets the process of each client that has outlived the faults; nil if it has none
+	played   chan struct{} // closed when the scene is over
 
 	mu     sync.Mutex
 	forgot map[int]time.Time // when a node last forgot
@@ -145,6 +153,7 @@ func Run(seed uint64, s Sabotage) Result {
 	}
 	w.log("%d nodes, %d clients with %d workers, %d keys, ttl %v, latency %v, faults for %v",
 		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.ttl, w.plan.latency, w.plan.length)
+	w.calm, w.played = make(chan *process, w.plan.clients), make(chan struct{})
 	for i := range w.plan.nodes {
 		w.nodes = append(w.nodes, newNode(w, i))
 	}
@@ -177,6 +186,7 @@ func (w *world) play() {
 	w.faulty.Store(false)
 	w.log("the faults are over")
 	stop()
+	w.playScene()
 	if !within(&lives, 2*time.Minute) {
 		w.violate("a process did not come to its end")
 	}
