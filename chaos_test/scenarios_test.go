@@ -144,6 +144,13 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
+		// What it held has expired, and the nodes take it for one that listens: it stays first in their queues.
+		Name: "a waiter is stopped", Tempo: steady, Length: 4 * time.Second,
+		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+			return chaos.Fault{Kind: chaos.Stop, Client: r.IntN(chaos.ClientCount), Lasts: chaos.Between(r, t.TTL*2, t.TTL*3)}
+		}),
+	},
+	{
 		Name: "rolling restart", Tempo: brisk,
 		Script: chaos.Rolling(chaos.Quarantine, chaos.Crash),
 	},

@@ -80,6 +80,13 @@ func (m *mailbox) openLocked() {
 // nothing and fails nothing.
 const mailEvery = 2 * time.Second
 
+// A node is heard mailMost times in mailPeriod. What it sends beyond that waits on its connection, so that one that
+// sends as fast as it can does not take a processor of every client.
+const (
+	mailMost   = 2000
+	mailPeriod = 100 * time.Millisecond
+)
+
 // listen serves the mailbox on one node until the cluster closes.
 func (n *Node) listen() {
 	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, mailEvery, []string{Channel(n.c.process)})
@@ -88,12 +95,24 @@ func (n *Node) listen() {
 
 // slot takes in what one node sends to the mailbox.
 type slot struct {
-	mail *mailbox
-	open bool // the node has been subscribed to once
+	mail  *mailbox
+	open  bool      // the node has been subscribed to once
+	since time.Time // of this period
+	came  int       // in this period
 }
 
-func (s *slot) Message(n *Node, _, text string) { s.mail.dispatch(n, text) }
-func (*slot) Heard(*Node, time.Time)            {}
+func (s *slot) Message(n *Node, _, text string) {
+	s.mail.dispatch(n, text)
+	now := time.Now()
+	if now.Sub(s.since) >= mailPeriod {
+		s.since, s.came = now, 0
+	}
+	if s.came++; s.came == mailMost {
+		n.c.pause(mailPeriod - now.Sub(s.since))
+	}
+}
+
+func (*slot) Heard(*Node, time.Time) {}
 
 func (s *slot) Gap(n *Node) {
 	if s.open {

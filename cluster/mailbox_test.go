@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -241,4 +243,29 @@ func TestListenEndsWhenTheClusterCloses(t *testing.T) {
 	s.Stop(2)
 	shut(t, c)
 	harness.Receive(t, "its channel to be closed", opened)
+}
+
+// A node that sends as fast as it can would take a processor of every client.
+func TestAMailboxHearsANodeOnlySoOften(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	c := open(t, s)
+	l := &listener{}
+	harness.Receive(t, "the mailbox to open", c.Listen(l))
+	client := harness.Client(t, s, 0)
+	const periods = 5
+	start := time.Now()
+	for range periods {
+		_, err := client.Pipelined(t.Context(), func(p redis.Pipeliner) error {
+			for range mailMost {
+				p.Publish(t.Context(), Channel(c.Process()), "again")
+			}
+			return nil
+		})
+		harness.Must(t, start, err)
+	}
+	harness.Eventually(t, "all messages", func() bool { messages, _, _ := l.got(); return len(messages) == periods*mailMost })
+	if took := time.Since(start); took < (periods-1)*mailPeriod {
+		t.Errorf("it heard %d messages in %v", periods*mailMost, took)
+	}
 }
