@@ -311,9 +311,11 @@ func TestTheHolderHearsOfEveryLookOfAWaiter(t *testing.T) {
 			{value: "R/1/", process: "R", queue: true}, {value: "S/1/", process: "S", queue: true}, {value: "S/2/", process: "S", queue: true},
 		} {
 			b.refuse(look)
+			b.clients[0].Publish(t.Context(), cluster.Channel("Q"), "end")
 			if got := harness.Receive(t, "the announcement", heard); got != "Q qlock:k" {
-				t.Errorf("heard %q", got)
+				t.Fatalf("heard %q", got)
 			}
+			harness.Receive(t, "the end", heard)
 		}
 		b.refuse(ask{value: "T/1/", process: "T"}) // it does not wait
 		b.release("Q/2/")
