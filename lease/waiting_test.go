@@ -71,8 +71,10 @@ func TestAWakeOfANodeThatIsDoubtedIsNotForgotten(t *testing.T) {
 		}
 		for range 10 {
 			wake()
-			time.Sleep(slowest + time.Millisecond)
+			time.Sleep(2 * slowest)
 		}
+		wake()
+		time.Sleep(slowest / 2) // it has looked, and the node is doubted
 		wake()
 		for _, node := range nodes {
 			node.Del("lock:job")
