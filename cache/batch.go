@@ -140,7 +140,7 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 // A node does nothing else while it does a piece of a batch, so that has to be a small part of the time it has to answer.
 const (
 	maxPiece      = 256     // keys
-	firstPiece    = 8       // keys to read, when nothing is known of the size of entries
+	firstPiece    = 64      // keys to read, when nothing is known of the size of entries
 	pieceBytes    = 1 << 20 // to read, by the largest entry of the piece before
 	droppedAtOnce = 2       // pieces that are dropped on their way to one node
 	askedAtOnce   = 128     // keys of a FetchMany

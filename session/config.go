@@ -1,16 +1,14 @@
 package session
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/exactjson"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -33,7 +31,8 @@ type Config struct {
 	MaxSize int
 
 	// Codec encodes the values of fields. Default JSON, of which a number that is decoded into an interface is a json.Number:
-	// a float64 would lose digits of large integers.
+	// a float64 would lose digits of large integers; and a string that is not UTF-8 does not encode: JSON would change it, so
+	// keep such bytes as a []byte.
 	Codec Codec
 
 	// Locker takes the locks of Update. Without it there is no Update. It should stand on the same nodes.
@@ -52,19 +51,9 @@ type Codec interface {
 
 type jsonCodec struct{}
 
-func (jsonCodec) Marshal(v any) ([]byte, error) { return json.Marshal(v) }
+func (jsonCodec) Marshal(v any) ([]byte, error) { return exactjson.Marshal(v) }
 
-func (jsonCodec) Unmarshal(data []byte, v any) error {
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.UseNumber()
-	if err := d.Decode(v); err != nil {
-		return err
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more than one value")
-	}
-	return nil
-}
+func (jsonCodec) Unmarshal(data []byte, v any) error { return exactjson.Unmarshal(data, v) }
 
 const (
 	maxLifetime = 400 * 24 * time.Hour

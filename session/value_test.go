@@ -2,10 +2,13 @@ package session
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -24,6 +27,14 @@ func TestNumbersKeepTheirDigits(t *testing.T) {
 	}
 	if f, _, err := Get[map[string]float64](ss, "m"); err != nil || f["x"] != 1.5 {
 		t.Errorf("%v, %v", f, err)
+	}
+	if err := ss.Set("text", "\xff"); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "UTF-8") {
+		t.Errorf("a string that JSON would change: %v", err)
+	}
+	must(t, ss.Set("bytes", []byte("\xff")))
+	has(t, ss, "n", large)
+	if b, _, err := Get[[]byte](ss, "bytes"); string(b) != "\xff" || err != nil {
+		t.Errorf("bytes: %q, %v", b, err)
 	}
 	for _, bad := range []string{"", "1 2", "{", "1]"} {
 		if err := (jsonCodec{}).Unmarshal([]byte(bad), new(any)); err == nil {

@@ -28,7 +28,9 @@ var ErrNotLeader = errors.New("redlock: another process leads")
 // NewLocker returns a locker for gocron.WithDistributedLocker. The lock's key is "gocron:" and the job's name: give every
 // job one of its own with gocron.WithName. gocron names a job without one after its function, and closures from one place
 // in the code have one name: of several such jobs only one would run. So a name that is that of a closure, a method value, or
-// a function with its package's path or of package main is refused, with an error that matches cluster.ErrConfig.
+// a function with its package's path or of package main is refused, with an error that matches cluster.ErrConfig. That of a
+// plain function of another package whose path has no slash, as report.Send, can not be told from a name, and is taken for
+// one: jobs without a name that run that function share its lock, whatever their arguments.
 //
 // Who does not get the lock at once does not run the job. splay is for how long the lock is kept from when it was taken, even
 // if the run is over: more than the clocks of the processes are apart, less than the time between two runs. What is left

@@ -14,8 +14,11 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/contrib/gocron"
 	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
+
+func TestMain(m *testing.M) { harness.Main(m) }
 
 // process is what one of several processes has.
 func process(t *testing.T, nodes *embedded.Nodes) *lease.Leases {
@@ -77,7 +80,7 @@ func TestLockerRunsAJobInOneOfThreeSchedulers(t *testing.T) {
 	if n := runs.Load(); n > 1 {
 		t.Errorf("the job ran %d times", n)
 	}
-	eventually(t, func() bool { return runs.Load() == 1 })
+	harness.Eventually(t, "the job to run", func() bool { return runs.Load() == 1 })
 }
 
 // watched says when a scheduler has asked for a run.
@@ -94,7 +97,7 @@ func (w watched) Lock(ctx context.Context, key string) (scheduler.Lock, error) {
 func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
 	nodes := start(t)
 	first := gocron.NewElector(process(t, nodes), "schedules", "first")
-	eventually(t, func() bool { return first.IsLeader(t.Context()) == nil })
+	harness.Eventually(t, "the first to lead", func() bool { return first.IsLeader(t.Context()) == nil })
 	observer := process(t, nodes)
 	leads := func(candidate string) bool {
 		leader, ok, err := observer.Leader(t.Context(), "schedules")
@@ -115,7 +118,7 @@ func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
 		t.Errorf("%s ran the job", who)
 	}
 	first.Close()
-	eventually(t, func() bool { return second.IsLeader(t.Context()) == nil && leads("second") })
+	harness.Eventually(t, "the second to lead", func() bool { return second.IsLeader(t.Context()) == nil && leads("second") })
 	if err := first.IsLeader(t.Context()); !errors.Is(err, gocron.ErrNotLeader) {
 		t.Errorf("the one that resigned leads still: %v", err)
 	}
@@ -131,7 +134,7 @@ func TestWhatCannotBeLockedOrLedIsRefused(t *testing.T) {
 	}
 	for name, candidate := range map[string]string{"": "host", "schedules": ""} {
 		e := gocron.NewElector(leases, name, candidate)
-		eventually(t, func() bool {
+		harness.Eventually(t, "the campaign to be refused", func() bool {
 			err := e.IsLeader(t.Context())
 			return errors.Is(err, gocron.ErrNotLeader) && errors.Is(err, cluster.ErrConfig)
 		})
@@ -179,7 +182,8 @@ func TestJobsWithoutANameAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	for _, name := range []string{"report", "nightly.report", "reports/nightly", "send e-mail", "func1", "v1.2", "mail to a/b.", "maintenance.run"} {
+	// The last two are those of plain functions of packages whose path has no slash: nothing tells them from a name.
+	for _, name := range []string{"report", "nightly.report", "reports/nightly", "send e-mail", "func1", "v1.2", "mail to a/b.", "maintenance.run", "fmt.Println"} {
 		l, err := k.Lock(t.Context(), name)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -217,24 +221,12 @@ func TestATickThatMeetsThePreviousHoldIsSkipped(t *testing.T) {
 	if time.Since(began) < time.Second && !errors.Is(err, lease.ErrNotAcquired) {
 		t.Errorf("the tick during the hold: %v, want it skipped", err)
 	}
-	eventually(t, func() bool {
+	harness.Eventually(t, "the lock to be free", func() bool {
 		next, err := other.Lock(t.Context(), "report")
 		return err == nil && next.Unlock(t.Context()) == nil
 	})
 	if held := time.Since(began); held < time.Second {
 		t.Errorf("the lock was free after %v", held)
-	}
-}
-
-// eventually waits until cond holds, looking again and again, or the test's patience is over.
-func eventually(t *testing.T, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(20 * time.Second); !cond(); <-tick.C {
-		if time.Now().After(end) {
-			t.Fatal("it did not come about")
-		}
 	}
 }
 

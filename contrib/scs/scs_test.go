@@ -16,12 +16,13 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 	redlock "github.com/venta-hq/redlock/contrib/scs"
 	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/session"
 )
 
 // scs.New starts the cleanup of a store in memory, and nothing ends it.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/alexedwards/scs/v2/memstore.(*MemStore).startCleanup"))
+	harness.Main(m, goleak.IgnoreTopFunction("github.com/alexedwards/scs/v2/memstore.(*MemStore).startCleanup"))
 }
 
 func open(t testing.TB, urls []string, cfg session.Config) *redlock.Store {
