@@ -51,6 +51,11 @@
 // run, each overwrites what the other stored. The codec's format is the program's: give another Prefix to a type that changes
 // so that old values would be read as something else.
 //
+// New refuses another type under a Prefix that is in use in this process. It does not notice one in another process: an
+// entry does not name its type, so that a type can be renamed, or get another field, while programs of both versions run, and
+// programs can share values by types of their own. A value of another type is one that can not be decoded, which is loaded
+// again, or, if the codec can read it all the same, as JSON does with fields it does not know, a wrong value.
+//
 // # Clocks
 //
 // Leases need none but the node's own. By the node's clock, as it was when this process last connected to it, are told the
