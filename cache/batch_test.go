@@ -98,6 +98,63 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 	})
 }
 
+// Two batches that have keys in common, while the first loads: the second loads the rest, and waits for what the first loads.
+func TestBatchesThatOverlapLoadEachKeyOnce(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		t.Parallel()
+		cfg := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: time.Minute}
+		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
+		keys := keysUpTo(30)
+		began, first, goOn := make(chan int, 2), make(chan map[string]string, 1), make(chan struct{})
+		load := func(prefix string, until <-chan struct{}) func(context.Context, []string) (map[string]string, error) {
+			return func(_ context.Context, missing []string) (map[string]string, error) {
+				began <- len(missing)
+				<-until
+				found := map[string]string{}
+				for _, key := range missing {
+					found[key] = prefix + key
+				}
+				return found, nil
+			}
+		}
+		go func() {
+			got, err := a.FetchMany(t.Context(), keys[:20], load("a", goOn))
+			if err != nil {
+				t.Error(err)
+			}
+			first <- got
+		}()
+		if n := harness.Receive(t, "the first to load", began); n != 20 {
+			t.Errorf("the first loads %d of 20", n)
+		}
+		released := make(chan struct{})
+		close(released)
+		second := make(chan map[string]string, 1)
+		go func() {
+			got, err := b.FetchMany(t.Context(), keys[10:], load("b", released))
+			if err != nil {
+				t.Error(err)
+			}
+			second <- got
+		}()
+		if n := harness.Receive(t, "the second to load", began); n != 10 {
+			t.Errorf("the second loads %d of 10", n)
+		}
+		close(goOn)
+		one, other := harness.Receive(t, "the first", first), harness.Receive(t, "the second", second)
+		for i, key := range keys {
+			want := "a" + key
+			if i >= 20 {
+				want = "b" + key
+			}
+			if i < 20 && one[key] != want || i >= 10 && other[key] != want {
+				t.Errorf("%s is %q and %q, want %q", key, one[key], other[key], want)
+			}
+		}
+	})
+}
+
 func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {

@@ -178,6 +178,35 @@ func TestRedsyncMutexByHand(t *testing.T) {
 	})
 }
 
+// Whoever knows its value can end a lock, in another process too; one whose time is over can not be extended once another
+// holds the key, with SETNX or without.
+func TestRedsyncMutexesAreToldApartByTheirValues(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		one, other := Redsync(r.open()), Redsync(r.open())
+		first := one.NewMutex("lock:k", redsync.WithExpiry(time.Minute))
+		must(t, first.Lock())
+		if ok, err := other.NewMutex("lock:k").Unlock(); ok || err == nil {
+			t.Errorf("a mutex that was not locked ended another: %t, %v", ok, err)
+		}
+		if ok, err := other.NewMutex("lock:k", redsync.WithValue(first.Value())).Unlock(); !ok || err != nil {
+			t.Errorf("by its value: %t, %v", ok, err)
+		}
+		for _, opts := range [][]redsync.Option{nil, {redsync.WithSetNXOnExtend()}} {
+			late := one.NewMutex("lock:k", append(opts, redsync.WithExpiry(time.Minute))...)
+			must(t, late.Lock())
+			r.flush(0, 1, 2) // as if its time were over
+			next := other.NewMutex("lock:k", redsync.WithExpiry(time.Minute))
+			must(t, next.Lock())
+			if ok, err := late.Extend(); ok || err == nil {
+				t.Errorf("extended over another: %t, %v", ok, err)
+			}
+			if ok, err := next.Unlock(); !ok || err != nil {
+				t.Errorf("the holder: %t, %v", ok, err)
+			}
+		}
+	})
+}
+
 func TestRedsyncRefusesAnExpiryThatIsNone(t *testing.T) {
 	onNodes(t, 1, func(t *testing.T, r *rig) {
 		c := r.open()
