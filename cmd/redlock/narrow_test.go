@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/mutex"
 )
@@ -52,12 +53,42 @@ func TestTop_NothingIsCutWithoutASign(t *testing.T) {
 				t.Errorf("at a width of %d %s is neither shown nor said to be left out, or both:\n%s%s", width, column, text, help)
 			}
 		}
+		for line := range strings.Lines(text) {
+			begin, whole := "dial tcp 10.20.30.2", p.nodes[2].Err.Error()
+			if strings.Contains(line, begin) && !strings.Contains(line, whole) && !strings.Contains(line, "…") {
+				t.Errorf("at a width of %d nothing shows that an error was cut: %s", width, line)
+			}
+		}
 		painted := frame(lines, width, 24, func(_ style, s string) string { return s })
 		for line := range strings.SplitSeq(painted, control("[E")) {
 			line = strings.TrimSuffix(strings.TrimPrefix(line, control("[H")), control("[J"))
 			if line = strings.TrimSuffix(line, control("[K")); utf8.RuneCountInString(line) > width {
 				t.Errorf("the terminal cuts %q", line)
 			}
+		}
+	}
+}
+
+func TestCut_LeavesASign(t *testing.T) {
+	for n, want := range []string{"…", "…", "ö…", "öff", "öff"} {
+		if got := cut("öff", n); got != want {
+			t.Errorf("cut to %d: %q, want %q", n, got, want)
+		}
+	}
+}
+
+// Numbers of nodes that are made for trying things out are not taken for those of servers.
+func TestBench_SaysThatNodesAreEmbedded(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 3)
+	p := launch(t, s.URLs(), "bench", "--duration", "400ms", "-c", "1")
+	p.exit(0)
+	p.prints(`These are embedded nodes, .* say nothing about real servers`)
+	p = launch(t, s.URLs(), "bench", "--duration", "400ms", "-c", "1", "-o", "json")
+	p.exit(0)
+	for _, d := range decode[[]benchDoc](t, p) {
+		if !d.Embedded {
+			t.Errorf("not said to be on embedded nodes: %+v", d)
 		}
 	}
 }
