@@ -60,9 +60,10 @@ func TestSetIsLinearInTheNumberOfFields(t *testing.T) {
 		}
 		return best
 	}
+	began := time.Now()
 	few, many := fill(1000), fill(8000)
 	if ratio := float64(many) / float64(few); ratio > 30 {
-		t.Errorf("eight times the fields take %.0f times as long: %v, %v", ratio, few, many)
+		harness.Missed(t, began, "eight times the fields take %.0f times as long: %v, %v", ratio, few, many)
 	}
 }
 
