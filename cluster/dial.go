@@ -25,11 +25,19 @@ func quietly(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
-			return failedConn{err}, nil
+			return failedConn{&dialError{err}}, nil
 		}
 		return conn, nil
 	}
 }
+
+// dialError is why a connection could not be made.
+type dialError struct{ cause error }
+
+func (e *dialError) Error() string { return e.cause.Error() }
+
+// Unwrap returns a list because go-redis takes off what a single error wraps.
+func (e *dialError) Unwrap() []error { return []error{e.cause} }
 
 // failedConn is a connection that could not be made.
 type failedConn struct{ err error }

@@ -95,6 +95,7 @@ type renewer struct {
 	mu      sync.Mutex
 	running bool
 	closing bool               // there are no new tenures and no new tenants
+	after   []func()           // what is left to do for tenures that have ended: see endLocked
 	queue   queue              // by due
 	next    time.Time          // when run looks at it next, unless it is told to before
 	spans   map[string]*tenure // by lock key: those that can be handed over, or are being acquired for that
@@ -234,46 +235,52 @@ func (r *renewer) run() {
 		now := time.Now()
 		drift := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
 		last = now
-		todo, renew, next := r.due(now, drift.Abs() > clockJump)
-		for _, act := range todo {
-			act()
-		}
+		renew, next := r.due(now, drift.Abs() > clockJump)
 		r.renew(renew, &box)
+		if r.doAfter(afterAtOnce) {
+			next = now
+		}
 		timer.Reset(time.Until(next))
 	}
 }
 
-// due works out what has to be done now, to be done without the mutex, and when to look again. When the clocks have
-// drifted apart, what has survived that is renewed at once.
-func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenure, next time.Time) {
+const (
+	// renewAtOnce and afterAtOnce are how many renewals begin, and how much of
+	// what follows the end of a lease is done, before deadlines are looked at
+	// again.
+	renewAtOnce = 512
+	afterAtOnce = 64
+)
+
+// due ends what has to end now, and says what is to be renewed and when to look again. When the clocks have drifted apart,
+// what has survived that is renewed at once.
+func (r *renewer) due(now time.Time, drifted bool) (renew []*tenure, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if drifted {
 		for _, t := range slices.Clone(r.queue) {
 			if cluster.Left(t.hold.Deadline(), now) <= early+tick {
-				r.dropLocked(t)
-				todo = append(todo, func() { r.lose(t, clockJumped) })
+				r.endLocked(t, clockJumped)
 			} else {
 				r.scheduleLocked(t, now, now)
 			}
 		}
 	}
-	for len(r.queue) > 0 && !r.queue[0].due.After(now.Add(tick)) {
+	for len(r.queue) > 0 && !r.queue[0].due.After(now.Add(tick)) && len(renew) < renewAtOnce {
 		t := r.queue[0]
 		deadline := t.hold.Deadline()
 		switch {
 		case cluster.Left(deadline, now) <= early+tick:
-			r.dropLocked(t) // or it would be found again; lose ends it
-			todo = append(todo, func() { r.lose(t, expired) })
+			r.endLocked(t, expired)
 		case t.state == parked && !t.minUntil().After(now.Add(tick)):
 			r.dropLocked(t)
 			t.state = gone
-			todo = append(todo, func() { r.unpark(t) })
+			r.afterLocked(func() { r.unpark(t) })
 		case t.state == live && !t.maxUntil().IsZero() && !t.maxUntil().After(now.Add(tick)):
-			l := t.lease
 			t.state = lapsed
+			t.lease.end(t.hold.Lost(heldTooLong))
 			r.scheduleLocked(t, now, deadline)
-			todo = append(todo, func() { l.end(t.hold.Lost(heldTooLong)); r.s.reportLoss(t, heldTooLong) })
+			r.afterLocked(func() { r.s.reportLoss(t, heldTooLong) })
 		case t.state == lapsed || t.inRound: // the round that is under way has moved the deadline
 			r.scheduleLocked(t, now, deadline)
 		default:
@@ -286,7 +293,7 @@ func (r *renewer) due(now time.Time, drifted bool) (todo []func(), renew []*tenu
 	if len(r.queue) > 0 {
 		r.next = sooner(r.queue[0].due, now.Add(clockWatch))
 	}
-	return todo, renew, r.next
+	return renew, r.next
 }
 
 // renew begins a round for each, and sends a node all of theirs at once.
@@ -324,45 +331,6 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 	if st != nil {
 		r.s.restate(t, st)
 	}
-}
-
-// lose ends a tenure that nobody released: the tenant is told first, then what is still ours is given back.
-func (r *renewer) lose(t *tenure, reason string) {
-	r.mu.Lock()
-	r.dropLocked(t)
-	if t.state == gone {
-		r.mu.Unlock()
-		return
-	}
-	overdue := t.state == lapsed // that was reported
-	t.state = gone
-	l, lost := t.lease, t.hold.Lost(reason)
-	t.loss = lost
-	if l != nil {
-		l.end(lost) // under mu: who finds the tenure gone finds out why
-	}
-	r.mu.Unlock()
-	t.hold.GiveUp(lost)
-	r.over(t, l)
-	if l != nil {
-		r.s.reportEnd(l, "lost")
-		if !overdue {
-			r.s.reportLoss(t, reason)
-		}
-	}
-}
-
-func (r *renewer) over(t *tenure, l *Lease) {
-	if t.heir != nil {
-		t.heir.Over(l)
-	}
-}
-
-// lossOf is why t was lost, nil if it was not.
-func (r *renewer) lossOf(t *tenure) *LostError {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return t.loss
 }
 
 // stands reports whether l's key is still kept for it, if only until its work has returned.
@@ -476,6 +444,8 @@ func (r *renewer) drain() {
 	r.wg.Wait()
 	for _, t := range r.parked() {
 		r.leaveBehind(t)
+	}
+	for r.doAfter(afterAtOnce) {
 	}
 }
 

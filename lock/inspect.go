@@ -20,6 +20,10 @@ type (
 // ErrNotHeld is returned by ForceRelease when nobody has the key, or another than was seen.
 var ErrNotHeld = mutex.ErrNotHeld
 
+// ErrMayBeAcquired is returned by ForceReleaseNow when an attempt to acquire the key may still succeed: see
+// mutex.ErrMayBeAcquired.
+var ErrMayBeAcquired = mutex.ErrMayBeAcquired
+
 // Inspect asks all nodes who has a lock, since when, for how long, and who waits. With fewer answers than a quorum it
 // returns what they said and a *cluster.QuorumError.
 func (k *Locker) Inspect(ctx context.Context, key string) (Inspection, error) {

@@ -13,10 +13,15 @@ import (
 // ErrNotHeld is returned by ForceRelease when nobody has the key, or another than was seen.
 var ErrNotHeld = errors.New("redlock: not held any more by whom was seen to hold it")
 
+// ErrMayBeAcquired is returned by ForceReleaseNow when so few nodes had the key that an attempt may be under way, which gets
+// it by the others. What they had is released. Inspect the key again.
+var ErrMayBeAcquired = errors.New("redlock: released where it was, but an attempt to acquire it may still succeed; inspect it again")
+
 // ForceRelease takes a lock away from the holder that was seen to have it, and from nobody else. The key is kept from
 // everybody until that holder's TTL is over, which is in freeIn at most, so that at no time two can have it. A holder that
 // lives finds out at its next renewal, a third of the TTL away: it is lost then, with a reason that says so and
-// names by, a label as Config.Owner ("" means its default). Fence counters stay, and with them the order of tokens.
+// names by, a label as Config.Owner ("" means its default). Fence counters stay, and with them the order of tokens. An attempt
+// that is still voting is not granted the key by the other nodes.
 //
 // The error is ErrNotHeld, a *cluster.QuorumError if so few nodes took part that the holder may keep it (what they took
 // stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.
@@ -27,56 +32,78 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 	if err := checkOwner("by", by); err != nil {
 		return 0, err
 	}
-	mark := r.value(forced, by)
-	return r.force(ctx, seen, func(n *cluster.Node, to cluster.Receiver) {
-		n.Run(seizeScript, []string{r.LockKey(seen.Key)}, []any{seen.value, mark, millis(r.c.Config().MaxTTL)}, to)
-	})
+	mark, keys := r.value(forced, by), []string{r.LockKey(seen.Key)}
+	seize := func(block time.Duration) func(*cluster.Node, cluster.Receiver) {
+		return func(n *cluster.Node, to cluster.Receiver) {
+			n.Run(seizeScript, keys, []any{seen.value, mark, millis(r.c.Config().MaxTTL), millis(block)}, to)
+		}
+	}
+	f, err := r.force(ctx, seen, seize(0))
+	if err == nil && f.open(r.c) >= r.c.Quorum() {
+		// Whoever has so few of the nodes may be about to be granted the key by those that do not have it, or to set it there again.
+		f, err = r.force(ctx, seen, seize(max(f.left, time.Millisecond)))
+	}
+	if err == nil && f.open(r.c) >= r.c.Quorum() {
+		err = f.tooFew(r.c, seen.Key)
+	}
+	return f.left, err
 }
 
 // ForceReleaseNow is ForceRelease without keeping the key: others can have it at once, although its holder may go on for
 // as long as its TTL, and learns of it at its next renewal. It is for a holder that is known to be dead.
 func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	keys := namesOf(r.LockKey(seen.Key))
-	_, err := r.force(ctx, seen, func(n *cluster.Node, to cluster.Receiver) {
+	f, err := r.force(ctx, seen, func(n *cluster.Node, to cluster.Receiver) {
 		n.Run(releaseScript, keys[:], []any{seen.value, millis(r.cfg.HandOver), oneIf(n.Sharded())}, to)
 	})
+	if err == nil && f.open(r.c) >= r.c.Quorum() {
+		return errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrMayBeAcquired)
+	}
 	return err
 }
 
-func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*cluster.Node, cluster.Receiver)) (time.Duration, error) {
+func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*cluster.Node, cluster.Receiver)) (*forcing, error) {
+	f := &forcing{awaited: len(r.c.Nodes()), done: make(chan struct{})}
 	switch {
 	case seen.State == Free:
-		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
+		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	case seen.value == "":
-		return 0, fieldError("key", "%q: what is there is no lock, and no library's; it has to be deleted by hand", seen.Key)
+		return f, fieldError("key", "%q: what is there is no lock, and no library's; it has to be deleted by hand", seen.Key)
 	}
-	f := &forcing{open: len(r.c.Nodes()), done: make(chan struct{})}
 	for _, n := range r.c.Nodes() {
 		send(n, f)
 	}
 	select {
 	case <-f.done:
 	case <-ctx.Done():
-		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, errs.Ended(ctx))
+		return &forcing{}, errs.Errorf("redlock: force the release of %q: %w", seen.Key, errs.Ended(ctx))
 	}
-	got, need := len(r.c.Nodes())-len(f.failed), r.c.Quorum()
 	switch {
-	case got < need:
-		return f.left, &cluster.QuorumError{Op: "force the release of", Key: seen.Key, Need: need, Got: got, Nodes: f.failed}
+	case len(r.c.Nodes())-len(f.failed) < r.c.Quorum():
+		return f, f.tooFew(r.c, seen.Key)
 	case f.taken == 0:
-		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
+		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	}
-	return f.left, nil
+	return f, nil
+}
+
+// open is on how many nodes the key may still become the holder's: those that did not have it, and those that did not answer.
+func (f *forcing) open(c *cluster.Cluster) int { return len(c.Nodes()) - f.taken - f.others }
+
+func (f *forcing) tooFew(c *cluster.Cluster, key string) error {
+	got := len(c.Nodes()) - len(f.failed)
+	return &cluster.QuorumError{Op: "force the release of", Key: key, Need: c.Quorum(), Got: got, Nodes: f.failed}
 }
 
 // forcing takes in the answers.
 type forcing struct {
-	mu     sync.Mutex
-	open   int
-	taken  int
-	left   time.Duration
-	failed []cluster.NodeError
-	done   chan struct{}
+	mu      sync.Mutex
+	awaited int // answers
+	taken   int // nodes on which it was taken from the holder, or is kept from it
+	others  int // nodes on which another has it
+	left    time.Duration
+	failed  []cluster.NodeError
+	done    chan struct{}
 }
 
 func (f *forcing) Receive(n *cluster.Node, reply any, err error) {
@@ -89,8 +116,10 @@ func (f *forcing) Receive(n *cluster.Node, reply any, err error) {
 	case taken:
 		f.taken++
 		f.left = max(f.left, left)
+	case anothers(reply):
+		f.others++
 	}
-	if f.open--; f.open == 0 {
+	if f.awaited--; f.awaited == 0 {
 		close(f.done)
 	}
 }
@@ -111,6 +140,14 @@ func readForce(reply any, err error) (taken bool, left time.Duration, _ error) {
 		return false, 0, nil
 	}
 	return false, 0, badReply("seize", reply)
+}
+
+// anothers reports whether a reply of the seize or the release script says that another has the key.
+func anothers(reply any) bool {
+	if words, ok := reply.([]any); ok && len(words) == 1 {
+		reply = words[0]
+	}
+	return reply == any(int64(2))
 }
 
 // GoneOrTaken is the reason of a loss that nobody forced.
