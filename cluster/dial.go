@@ -27,7 +27,7 @@ func quietly(dial dialer) dialer {
 		if err != nil {
 			return failedConn{&dialError{err}}, nil
 		}
-		return conn, nil
+		return bounded(conn), nil
 	}
 }
 
