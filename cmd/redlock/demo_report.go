@@ -104,7 +104,7 @@ func (n *narrator) hanging(text string, indent int) string {
 
 // result is what the demo came to.
 type result struct {
-	orders, holds, waits, handOvers, losses, rejected, overlaps, retried int
+	orders, holds, waits, handOvers, losses, rejected, overlaps int
 
 	p50, p99, longest time.Duration
 
@@ -121,7 +121,6 @@ func (m *demo) result() result {
 	for _, w := range m.workers {
 		s := w.locker.Stats()
 		r.waits, r.handOvers, r.losses = r.waits+int(s.Waits), r.handOvers+int(s.HandOvers), r.losses+int(s.Losses)
-		r.retried += w.retried
 		took = append(took, w.took...)
 		for _, err := range w.troubles {
 			troubles = append(troubles, "worker "+w.name+": "+err.Error())
@@ -203,9 +202,6 @@ func (m *demo) summarize(r result) {
 	number("losses", r.losses, "locks that ended while held"+m.ifStaged("; worker E's is one"))
 	number("rejected writes", r.rejected, "by the store, for an old token")
 	number("overlaps", r.overlaps, "moments with two holders")
-	if r.retried > 0 {
-		number("tried again", r.retried, "too few nodes answered")
-	}
 	row("wait for the lock", brief(r.p50), "p50, with "+strconv.Itoa(demoWorkers*demoLoops)+" goroutines after it")
 	row("", brief(r.p99), "p99")
 	row("", brief(r.longest), "longest"+m.ifStaged(", while worker E's key had to expire"))

@@ -19,7 +19,6 @@ type worker struct {
 
 	mu       sync.Mutex
 	took     []time.Duration // from asking for the lock to having it
-	retried  int             // attempts for which too few nodes answered
 	troubles []error         // what should not happen
 }
 
@@ -48,7 +47,7 @@ func (w *worker) note(what func()) {
 	what()
 }
 
-// retryAfter spaces attempts when too few nodes answer.
+// retryAfter spaces attempts that fail.
 const retryAfter = 20 * time.Millisecond
 
 // loop does one order after another.
@@ -62,10 +61,6 @@ func (w *worker) loop(ctx context.Context) {
 		})
 		switch {
 		case err == nil, ctx.Err() != nil, errors.Is(err, lock.ErrLost): // losses are counted by the Locker
-		case errors.Is(err, lock.ErrNoQuorum):
-			w.note(func() { w.retried++ })
-			w.m.slow()
-			time.Sleep(retryAfter)
 		default:
 			w.note(func() { w.troubles = append(w.troubles, err) })
 			time.Sleep(retryAfter)

@@ -72,6 +72,8 @@ func (h held) Unlock(ctx context.Context) error { return h.l.Release(context.Wit
 
 // Elector campaigns for as long as it is not closed. It is for gocron.WithDistributedElector.
 type Elector struct {
+	leases *lease.Leases
+	key    string // of the election
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -84,7 +86,7 @@ type Elector struct {
 // use the same name. Close it before the Leases.
 func NewElector(leases *lease.Leases, name, candidate string) *Elector {
 	ctx, cancel := context.WithCancel(context.Background())
-	e := &Elector{cancel: cancel, done: make(chan struct{})}
+	e := &Elector{leases: leases, key: "election:" + name, cancel: cancel, done: make(chan struct{})}
 	go e.campaign(ctx, leases, name, candidate)
 	return e
 }
@@ -99,6 +101,9 @@ func (e *Elector) IsLeader(context.Context) error {
 	case e.reason != nil:
 		return fmt.Errorf("%w: %w", ErrNotLeader, e.reason)
 	}
+	if why := e.leases.LastRefusal(e.key); errors.Is(why, lease.ErrNoQuorum) {
+		return fmt.Errorf("%w: %w", ErrNotLeader, why)
+	}
 	return ErrNotLeader
 }
 
@@ -108,7 +113,7 @@ func (e *Elector) Close() {
 	<-e.done
 }
 
-// pause is how long after a campaign that failed, mostly for want of a quorum, the next one begins.
+// pause is how long after a campaign that failed the next one begins.
 const pause = time.Second
 
 func (e *Elector) campaign(ctx context.Context, leases *lease.Leases, name, candidate string) {

@@ -53,12 +53,10 @@ func (c *client) lap(resign <-chan struct{}) {
 	defer cancel()
 	w := c.newWorker(workers - 1)
 	for _, key := range allKeys() {
-		for w.lapOf(ctx, key) {
-		}
+		w.lapOf(ctx, key)
 	}
 	if c.cfg.Last {
-		for w.reign(ctx, lastCandidate, resign) {
-		}
+		w.reign(ctx, lastCandidate, resign)
 		return
 	}
 	select {
@@ -67,20 +65,14 @@ func (c *client) lap(resign <-chan struct{}) {
 	}
 }
 
-// lapOf reports whether to try again.
-func (w *worker) lapOf(ctx context.Context, key string) (again bool) {
+func (w *worker) lapOf(ctx context.Context, key string) {
 	a := w.begin(lastLap, key)
 	err := w.locker.WithLock(ctx, key, func(ctx context.Context) error {
 		token, _ := lock.Token(ctx)
 		w.hold(ctx, a, token, func() {})
 		return nil
 	})
-	again = errors.Is(err, lock.ErrNoQuorum) && ctx.Err() == nil
-	if again {
-		a.Way = "WithLock" // this was not the last
-	}
 	w.finish(a, err)
-	return again
 }
 
 func (w *worker) upTo(d time.Duration) time.Duration {

@@ -4,12 +4,10 @@ package chaos
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/venta-hq/redlock/lease"
-	"github.com/venta-hq/redlock/lock"
 )
 
 // lease keeps a key, mostly for so long that it has to be renewed, and that others wait for it.
@@ -102,13 +100,13 @@ func (w *worker) campaign(ctx context.Context) {
 	}
 }
 
-// reign leads until ctx ends, or resign is closed. It reports whether to try again.
-func (w *worker) reign(ctx context.Context, candidate string, resign <-chan struct{}) (again bool) {
+// reign leads until ctx ends, or resign is closed.
+func (w *worker) reign(ctx context.Context, candidate string, resign <-chan struct{}) {
 	a := w.call(attempt{Way: "campaign", Key: electionKey, Candidate: candidate})
 	l, err := w.leases.Campaign(ctx, electionName, candidate)
 	if err != nil {
 		w.finish(a, err)
-		return errors.Is(err, lock.ErrNoQuorum) && ctx.Err() == nil
+		return
 	}
 	w.hold(l.Context(), a, l.Token(), func() {
 		select {
@@ -122,7 +120,6 @@ func (w *worker) reign(ctx context.Context, candidate string, resign <-chan stru
 		}
 	})
 	w.finish(a, l.Release(context.Background()))
-	return false
 }
 
 // observe reports the leaders that it is notified of.

@@ -326,13 +326,7 @@ func (p *process) lap() {
 func (p *process) obtain(key string, patience time.Duration) (l *lease.Lease, called time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	for {
-		called = time.Now()
-		l, err = p.locker.Lock(ctx, key)
-		if !errors.Is(err, lock.ErrNoQuorum) || ctx.Err() != nil {
-			return l, called, err
-		}
-		// The first to use a connection that broke unnoticed, while nothing was sent on it, finds out.
-		time.Sleep(nodeTimeout)
-	}
+	called = time.Now()
+	l, err = p.locker.Lock(ctx, key)
+	return l, called, err
 }
