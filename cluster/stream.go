@@ -284,7 +284,7 @@ func (n *Node) exec(batch []redis.Cmder) {
 		return
 	}
 	defer func() {
-		if p := recover(); p != nil { // go-redis does so at a reply of an absurd length
+		if p := recover(); p != nil { // a reply that go-redis does not expect must not end the process
 			unanswered(batch, fmt.Errorf("unreadable reply: %v", p))
 		}
 		for _, cmd := range batch {

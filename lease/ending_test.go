@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -43,13 +44,16 @@ func TestEnding_WhatFollowsIsDoneBeforeCloseReturns(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
 		var told int
-		for i := range 3 * afterAtOnce {
+		s.lose(acquireAtOnce(t, s, "first", Request{Heir: slow(time.Minute)}).t, "by a test")
+		synctest.Wait() // what follows that keeps the one goroutine busy
+		const many = 10 * afterAtOnce
+		for i := range many {
 			l := acquireAtOnce(t, s, fmt.Sprint("job", i), Request{Heir: counts{&told}})
 			s.lose(l.t, "by a test")
 		}
 		must(t, s.Close(t.Context()))
-		if told != 3*afterAtOnce {
-			t.Errorf("%d of %d heirs were told", told, 3*afterAtOnce)
+		if told != many {
+			t.Errorf("%d of %d heirs were told", told, many)
 		}
 	})
 }
