@@ -128,7 +128,7 @@ func (p *program) exit(want int) {
 	if got != want && time.Since(began) >= patience {
 		harness.Missed(p.t, began, "%q has not ended\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], p.stdout, p.stderr)
 	}
-	if got == exitNoQuorum && got != want { // a slow machine can take the quorum away, and not give one
+	if (got == exitNoQuorum || got == exitLost) && got != want { // a slow machine can take the quorum away, and not give one
 		harness.Missed(p.t, p.began, "%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	if got != want {
