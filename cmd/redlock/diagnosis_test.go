@@ -149,3 +149,17 @@ func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
 		t.Errorf("at most %d, and it is %d", d.Token, l.Token())
 	}
 }
+
+// What a person should know of a set once is no line in the mail of every job.
+func TestDiagnosis_AnEvenSetIsToldOnlyWhenAsked(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 2)
+	p := launch(t, s.URLs(), "run", "key", "--", "true")
+	p.exit(0)
+	if said := p.stderr.String(); said != "" {
+		p.wrong("a job on two nodes prints:\n%s", said)
+	}
+	p = launch(t, s.URLs(), "run", "-v", "key", "--", "true")
+	p.exit(0)
+	p.prints("even number of nodes")
+}
