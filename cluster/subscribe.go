@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
@@ -26,13 +27,17 @@ const HeardEvery = 250 * time.Millisecond
 // Subscribe hands the messages that nodes send on the channels to s, over a connection of its own to each node. It ends
 // with ctx or the Cluster; wait is for all of s's methods to have returned then.
 func (c *Cluster) Subscribe(ctx context.Context, s Subscriber, channels ...string) (wait func()) {
+	return c.subscribe(ctx, s, HeardEvery, channels)
+}
+
+func (c *Cluster) subscribe(ctx context.Context, s Subscriber, every time.Duration, channels []string) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	forget := context.AfterFunc(c.ctx, cancel)
 	var all []chan struct{}
 	for _, n := range c.nodes {
 		done := make(chan struct{})
 		all = append(all, done)
-		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, HeardEvery, channels) }) {
+		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, every, channels) }) {
 			close(done)
 		}
 	}
@@ -75,7 +80,7 @@ func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, cha
 				return stood
 			}
 		}
-		event, err := sub.ReceiveTimeout(noDial, every)
+		event, err := nextEvent(sub, every)
 		var late net.Error
 		switch event := event.(type) {
 		case *redis.Subscription:
@@ -92,6 +97,17 @@ func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, cha
 			return stood
 		}
 	}
+}
+
+// nextEvent waits for an event. go-redis reads what a node sends to a subscription
+// as if it were what it must be, and panics if it is not.
+func nextEvent(sub *redis.PubSub, timeout time.Duration) (event any, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errReply, p)
+		}
+	}()
+	return sub.ReceiveTimeout(noDial, timeout)
 }
 
 // noDial keeps go-redis from connecting again by itself when a subscription's

@@ -1,22 +1,20 @@
 package cluster
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Watch calls bell whenever a message comes on a pub/sub channel of any node, and whenever a subscription to it was made
-// or made again, because messages may have been missed before. It uses a connection of its own to each node, and ends
+// or was lost, because messages may have been missed before. It uses a connection of its own to each node, and ends
 // with ctx or the Cluster. bell is called concurrently and must not block.
 func (c *Cluster) Watch(ctx context.Context, channel string, bell func()) {
-	ctx, cancel := context.WithCancel(ctx)
-	forget := context.AfterFunc(c.ctx, cancel)
-	context.AfterFunc(ctx, func() { forget() })
-	for _, n := range c.nodes {
-		c.spawn(func() {
-			sub := n.client.Subscribe(ctx, channel)
-			stop := context.AfterFunc(ctx, func() { sub.Close() })
-			defer stop()
-			for range sub.ChannelWithSubscriptions() {
-				bell()
-			}
-		})
-	}
+	context.AfterFunc(ctx, c.subscribe(ctx, ringer(bell), mailEvery, []string{channel}))
 }
+
+// ringer is a Subscriber that calls a function for each message and gap.
+type ringer func()
+
+func (r ringer) Message(*Node, string, string) { r() }
+func (r ringer) Gap(*Node)                     { r() }
+func (ringer) Heard(*Node, time.Time)          {}
