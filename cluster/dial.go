@@ -21,8 +21,14 @@ type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 //
 // It also keeps go-redis's pool from refusing to dial for a second at a time, as
 // it does after many failures: probes are paced by this package.
+//
+// It does not dial once ctx has ended. Some of go-redis's dialers, such as the one
+// for TLS, dial all the same.
 func quietly(dial dialer) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		if err := ctx.Err(); err != nil {
+			return failedConn{&dialError{err}}, nil
+		}
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			return failedConn{&dialError{err}}, nil

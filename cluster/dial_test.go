@@ -3,8 +3,10 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -64,6 +66,23 @@ func TestDial_FailuresAreLoggedHereAndNowhereElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "the node to be up", func() bool { return n.Up() && n.client.Ping(t.Context()).Err() == nil })
+}
+
+func TestDial_NothingIsDialledForACallerThatHasGone(t *testing.T) {
+	t.Parallel()
+	dial := quietly(func(context.Context, string, string) (net.Conn, error) {
+		t.Error("it dials")
+		return nil, errors.New("no node")
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	conn, err := dial(ctx, "tcp", "node")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("a connection that was not made fails with %v", err)
+	}
 }
 
 type lockedBuffer struct {
