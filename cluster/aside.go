@@ -11,20 +11,27 @@ import (
 // largeAtOnce is how many large commands a node takes at once. Each may hold it up for as long as it copies the arguments.
 const largeAtOnce = 4
 
-// RunAside is Run on a connection beside the stream, for commands so large that
-// the commands behind them should not wait. A node that does not take such a
-// command in time is down only if it does not answer a PING either. At most four run at once per node;
-// others wait. They are not ordered relative to other commands.
+// RunAside is Run on a connection beside the stream, for commands so large that the commands behind them should not wait.
+// They are not ordered relative to other commands. At most four run at once per node; others wait, Config.MaxQueued at
+// most, and fail with ErrClosed once Close was called. A node that does not answer such a command in time is down if it
+// does not answer a PING either, or if that happens several times in a row.
 func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))
 		return
 	}
+	if n.asides.Add(1) > int64(n.c.cfg.MaxQueued) {
+		n.asides.Add(-1)
+		deliver(r, n, nil, errFull)
+		return
+	}
 	if !n.c.begin() {
+		n.asides.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		return
 	}
 	if !n.c.spawn(func() { n.aside(s.Command(keys, args...), r) }) {
+		n.asides.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		n.c.end()
 	}
@@ -32,23 +39,40 @@ func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
 
 func (n *Node) aside(c Command, r Receiver) {
 	defer n.c.end()
-	n.large <- struct{}{}
+	reply, err := n.runAside(c)
+	n.asides.Add(-1)
+	deliver(r, n, reply, err)
+}
+
+// runAside runs c when its turn has come. It waits for no turn once the cluster closes.
+func (n *Node) runAside(c Command) (reply any, err error) {
+	select {
+	case n.large <- struct{}{}:
+	default:
+		select {
+		case n.large <- struct{}{}:
+		case <-n.c.leaving:
+			return nil, ErrClosed
+		}
+	}
 	defer func() { <-n.large }()
 	if d := n.down.Load(); d != nil {
-		deliver(r, n, nil, n.refusal(d))
-		return
+		return nil, n.refusal(d)
 	}
 	cmd := c.redis(false)
-	err := n.process(context.WithoutCancel(n.c.ctx), cmd)
+	err = n.process(context.WithoutCancel(n.c.ctx), cmd)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		cmd = c.redis(true)
 		err = n.process(context.WithoutCancel(n.c.ctx), cmd)
 	}
 	n.reportError(err)
-	if lost(err) {
+	switch {
+	case lost(err):
 		n.miss(err)
+	case answered(err):
+		n.timely()
 	}
-	deliver(r, n, cmd.Val(), err)
+	return cmd.Val(), err
 }
 
 // process sends cmd beside the stream, and fills in its answer.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -44,6 +46,9 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd, fails func(error)) error
 	if !lost(err) || !hurried(ctx) {
 		n.reportOne(began, err)
 	}
+	if answered(err) {
+		n.timely()
+	}
 	switch {
 	case !lost(err):
 		return err
@@ -73,25 +78,77 @@ func hurried(ctx context.Context) bool {
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
-// doubt trips the node after err, but asks it first whether it is there if err may only mean that an answer was large.
-func (n *Node) doubt(err error) {
-	if !tooLate(err) {
+// doubts is what is doubtful about a node that did not answer in time.
+type doubts struct {
+	mu    sync.Mutex
+	asked bool // a PING is on its way
+	again bool // more was not answered since it was sent
+	wrote bool // what was not answered may have written
+
+	late  atomic.Int32 // how often, in a row, an answer was late; set under mu
+	since time.Time    // when late was last raised
+}
+
+// maxLate is how many times in a row a node that answers a PING may answer nothing else in time before it is down.
+const maxLate = 3
+
+// doubt handles err, which says that a command was lost. The node is down, unless err may only mean that an answer was
+// large: then the node is asked first whether it is there.
+func (n *Node) doubt(err error) { n.suspect(err, false) }
+
+// miss is doubt for a command that may write. What it was to change may still be as it was, so the node counts as one
+// that was unreachable until now.
+func (n *Node) miss(err error) { n.suspect(err, true) }
+
+func (n *Node) suspect(err error, wrote bool) {
+	if !tooLate(err) || n.lateAgain(wrote) {
 		n.trip(err)
 		return
 	}
-	if n.doubted.CompareAndSwap(false, true) {
-		n.send(call{Command: Command{words: []any{"ping"}}, receiver: believed{}, owed: true, probe: true})
+	d := &n.doubts
+	d.mu.Lock()
+	asked := d.asked
+	d.asked, d.again = true, asked
+	d.mu.Unlock()
+	if !asked {
+		n.askWhetherThere()
 	}
 }
 
-// miss is doubt after a command that may write. What it was to change may be as it was, so the node counts as one that was
-// out of reach until now.
-func (n *Node) miss(err error) {
-	if tooLate(err) {
-		n.wrote.Store(true)
+// lateAgain counts an answer that is late, and reports whether that is once too often. What is late together counts as one.
+func (n *Node) lateAgain(wrote bool) bool {
+	d := &n.doubts
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if wrote {
+		d.wrote = true
 		n.tellMissed()
 	}
-	n.doubt(err)
+	now := time.Now()
+	if now.Sub(d.since) < n.c.cfg.NodeTimeout {
+		return false
+	}
+	d.since = now
+	if d.late.Add(1) < maxLate {
+		return false
+	}
+	d.late.Store(0)
+	return true
+}
+
+// timely takes in that the node answered something other than a PING in time.
+func (n *Node) timely() {
+	d := &n.doubts
+	if d.late.Load() == 0 {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.late.Store(0)
+}
+
+func (n *Node) askWhetherThere() {
+	n.send(call{Command: Command{words: []any{"ping"}}, receiver: believed{}, owed: true, probe: true})
 }
 
 func (n *Node) tellMissed() {
@@ -111,8 +168,15 @@ func tooLate(err error) bool {
 type believed struct{}
 
 func (believed) Receive(n *Node, _ any, _ error) {
-	if n.wrote.Swap(false) { // perhaps it was done meanwhile
+	d := &n.doubts
+	d.mu.Lock()
+	if d.wrote { // perhaps it was done meanwhile
 		n.tellMissed()
 	}
-	n.doubted.Store(false)
+	again := d.again
+	d.asked, d.again, d.wrote = again, false, d.wrote && again
+	d.mu.Unlock()
+	if again {
+		n.askWhetherThere()
+	}
 }

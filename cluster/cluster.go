@@ -32,6 +32,7 @@ type Cluster struct {
 	wg     sync.WaitGroup // every goroutine of the cluster and its nodes
 
 	closing atomic.Bool   // no new operations
+	leaving chan struct{} // closed with that
 	dead    atomic.Bool   // no new commands
 	pending atomic.Int64  // commands whose answer is awaited
 	idle    chan struct{} // rung when pending may have reached zero while closing
@@ -74,7 +75,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, process: rand.Text(), epoch: time.Now(),
-		idle: make(chan struct{}, 1), closed: make(chan struct{}), settled: make(chan struct{}), servers: map[string]*Node{},
+		idle: make(chan struct{}, 1), leaving: make(chan struct{}), closed: make(chan struct{}), settled: make(chan struct{}), servers: map[string]*Node{},
 	}
 	if c.tel, err = telemetry.New(cfg.MeterProvider, cfg.TracerProvider, cfg.KeyAttribute); err != nil {
 		return nil, fieldError("Config.MeterProvider", "%v", err)
@@ -219,6 +220,7 @@ func (c *Cluster) Err() error {
 func (c *Cluster) Close(ctx context.Context) error {
 	c.once.Do(func() {
 		c.closing.Store(true)
+		close(c.leaving)
 		go c.shutdown()
 	})
 	select {

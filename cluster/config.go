@@ -48,8 +48,9 @@ type Config struct {
 	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
 	NodeTimeout time.Duration
 
-	// MaxQueued bounds the commands that wait for one node: those of locks, and apart from them those that yield to locks
-	// (of packages cache and session). What comes above it fails at once, as unsent. Default 65,536, at least 64.
+	// MaxQueued bounds the commands that wait for one node: those of locks, those that yield to locks (of packages cache
+	// and session), and large ones, each kind by itself. What comes above it fails at once, as unsent. Default 65,536, at
+	// least 64.
 	MaxQueued int
 
 	// Partial lets Open succeed, after it has tried each node once, however few of them can be used: for tools that look at

@@ -153,6 +153,13 @@ func TestTheNextBatchIsAsSmallAsAnswersAreLarge(t *testing.T) {
 	}
 }
 
+// believed reports whether the node is not being asked whether it is there.
+func (n *Node) believed() bool {
+	n.doubts.mu.Lock()
+	defer n.doubts.mu.Unlock()
+	return !n.doubts.asked
+}
+
 // An answer that does not come in time is large, or the node is away.
 func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 	t.Parallel()
@@ -165,7 +172,7 @@ func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 			t.Error("it is down before it was asked")
 		}
 		s.Resume(0)
-		harness.Eventually(t, "the node to be believed", func() bool { return !n.doubted.Load() })
+		harness.Eventually(t, "the node to be believed", n.believed)
 		if !n.Up() {
 			t.Error("a node that answers is down")
 		}
@@ -177,10 +184,10 @@ func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 		if n.miss(late); n.Life().Back.Before(before) || !n.Up() {
 			t.Errorf("what a node has missed is not told: %+v, up %v", n.Life(), n.Up())
 		}
-		harness.Eventually(t, "the node to be believed again", func() bool { return !n.doubted.Load() })
+		harness.Eventually(t, "the node to be believed again", n.believed)
 		s.Stop(0)
 		n.doubt(late)
-		harness.Eventually(t, "the node to be down", func() bool { return !n.Up() && !n.doubted.Load() })
+		harness.Eventually(t, "the node to be down", func() bool { return !n.Up() && n.believed() })
 	})
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		for _, err := range []error{errors.New("reset"), &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}, &net.OpError{Op: "read", Err: os.ErrClosed}} {
@@ -193,4 +200,60 @@ func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 			s.Resume(0)
 		}
 	})
+}
+
+// A node that answers a PING and nothing else is of no use.
+func TestANodeThatIsLateAgainAndAgainIsDown(t *testing.T) {
+	t.Parallel()
+	n := open(t, harness.Embedded(t, 1), func(cfg *Config) { cfg.NodeTimeout = 15 * time.Second }).Nodes()[0]
+	late := &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	miss := func(together int) {
+		t.Helper()
+		n.doubts.mu.Lock()
+		n.doubts.since = time.Time{}
+		n.doubts.mu.Unlock()
+		for range together {
+			n.doubt(late)
+		}
+		harness.Eventually(t, "the node to be believed", n.believed)
+	}
+	for _, answer := range []func(){
+		func() { n.Ask(t.Context(), redis.NewCmd(t.Context(), "get", "key")) },
+		func() { o := newOnce(); n.RunAside(pingScript, nil, nil, o); o.wait(t) },
+	} {
+		for range maxLate - 1 {
+			if miss(maxLate); !n.Up() {
+				t.Fatal("it is down before it was late often enough")
+			}
+		}
+		answer()
+	}
+	for range maxLate - 1 {
+		miss(1)
+	}
+	if miss(1); n.Life().Back.IsZero() && n.Up() {
+		t.Error("it is up although it is always late")
+	}
+}
+
+// What is not answered after a PING was sent may be done after the PING was answered.
+func TestANodeIsAskedAgainForWhatItMissedMeanwhile(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 15 * time.Second }).Nodes()[0]
+	late := &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}
+	s.Pause(0)
+	n.doubt(late)
+	n.miss(late)
+	told := n.Life().Back
+	believed{}.Receive(n, nil, nil) // the answer to the PING that did not know of the miss
+	if n.believed() || !n.Life().Back.After(told) {
+		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Life().Back, told)
+	}
+	told = n.Life().Back
+	believed{}.Receive(n, nil, nil)
+	if !n.believed() || !n.Life().Back.After(told) {
+		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Life().Back, told)
+	}
+	s.Resume(0)
 }

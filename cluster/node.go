@@ -21,6 +21,8 @@ type Node struct {
 	client  redis.UniversalClient
 	streams [2]*stream
 	large   chan struct{} // holds a value for each command of RunAside under way
+	asides  atomic.Int64  // commands of RunAside that are not answered
+	doubts  doubts
 	tel     *telemetry.Node
 
 	down       atomic.Pointer[downtime]
@@ -31,8 +33,6 @@ type Node struct {
 	fence      atomic.Pointer[fenceReport]
 	subscribed atomic.Bool // the mailbox is open here
 	met        atomic.Bool // of a Redis Cluster: every server behind it was met
-	wrote      atomic.Bool // what was not answered may have written
-	doubted    atomic.Bool // whether it is there is being asked: see doubt
 	fresh      atomic.Bool // of a Redis Cluster: every server met so far was freshly started
 
 	mu     sync.Mutex

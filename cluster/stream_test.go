@@ -362,10 +362,44 @@ func TestRunAsideIsOneCommandAndCountsForClose(t *testing.T) {
 			t.Error("Close did not wait")
 		default:
 		}
+		harness.Eventually(t, "what waits to be refused", func() bool { return r.count() == 10-largeAtOnce })
 		s.Resume(0)
 		harness.Receive(t, "Close to return", closed)
-		r.eachOnce(t, 10, func(a answer) bool { return a.err == nil })
+		refused := 0
+		r.eachOnce(t, 10, func(a answer) bool {
+			if a.err != nil {
+				refused++
+			}
+			return a.err == nil || errors.Is(a.err, ErrClosed)
+		})
+		if refused != 10-largeAtOnce {
+			t.Errorf("%d of 10 were refused, want %d", refused, 10-largeAtOnce)
+		}
 	})
+}
+
+func TestOnlySoManyWaitToRunAside(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	c := open(t, s, func(cfg *Config) { cfg.MaxQueued, cfg.NodeTimeout = 64, 10*time.Second })
+	n := c.Nodes()[0]
+	s.Pause(0)
+	r := &recorder{}
+	for i := range 64 {
+		n.RunAside(pushScript, []string{"list"}, []any{i}, r.at(i))
+	}
+	o := newOnce()
+	n.RunAside(pushScript, []string{"list"}, []any{"above"}, o)
+	if a := o.wait(t); !errors.Is(a.err, errFull) {
+		t.Errorf("above the limit: %v", a.err)
+	}
+	s.Resume(0)
+	harness.Eventually(t, "all answers", func() bool { return r.count() == 64 })
+	r.eachOnce(t, 64, func(a answer) bool { return a.err == nil })
+	n.RunAside(pushScript, []string{"list"}, []any{"later"}, o)
+	if a := o.wait(t); a.err != nil {
+		t.Errorf("when there was room again: %v", a.err)
+	}
 }
 
 func TestCommandsNameTheirScriptByHashAndKeys(t *testing.T) {
