@@ -3,9 +3,11 @@ package cluster
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -140,6 +142,7 @@ func TestTheNextBatchIsAsSmallAsAnswersAreLarge(t *testing.T) {
 	t.Parallel()
 	s := newStreams()
 	for _, step := range []struct{ reply, want int }{
+		{100, 2 * firstCalls}, {100, 4 * firstCalls}, {100, 8 * firstCalls}, {100, 16 * firstCalls}, {100, bulkLimits.calls},
 		{100, bulkLimits.calls}, {100 << 10, 10}, {2 << 20, 1}, {100, 2}, {100, 4}, {100 << 10, 8}, {100 << 10, 10}, {1, 20},
 	} {
 		s[yielding].learn(replies(1, step.reply, 1))
@@ -148,6 +151,14 @@ func TestTheNextBatchIsAsSmallAsAnswersAreLarge(t *testing.T) {
 			t.Errorf("%d commands after an answer of %d bytes, want %d", s[yielding].limits.calls, step.reply, step.want)
 		}
 	}
+	lost := replies(1, 1)
+	lost[1].SetErr(io.EOF)
+	for _, want := range []int{10, 5, 2, 1, 1} {
+		if s[yielding].learn(lost); s[yielding].limits.calls != want {
+			t.Errorf("%d commands after a batch that was lost, want %d", s[yielding].limits.calls, want)
+		}
+	}
+	s[yielding].limits.calls = 20
 	if s[yielding].learn(nil); s[urgent].limits != urgentLimits || s[yielding].limits.calls != 20 {
 		t.Errorf("%+v and %+v", s[urgent].limits, s[yielding].limits)
 	}
@@ -222,8 +233,8 @@ func TestANodeThatIsLateAgainAndAgainIsDown(t *testing.T) {
 		func() { o := newOnce(); n.RunAside(pingScript, nil, nil, o); o.wait(t) },
 	} {
 		for range maxLate - 1 {
-			if miss(maxLate); !n.Up() {
-				t.Fatal("it is down before it was late often enough")
+			if miss(maxLate); !n.Up() || !n.Life().Back.IsZero() {
+				t.Fatal("it was down before it was late often enough")
 			}
 		}
 		answer()
@@ -256,4 +267,46 @@ func TestANodeIsAskedAgainForWhatItMissedMeanwhile(t *testing.T) {
 		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Life().Back, told)
 	}
 	s.Resume(0)
+}
+
+// A batch of bulk work may be late because it is large. Renewals of locks go on meanwhile.
+func TestALateBatchOfBulkWorkDoesNotTakeTheNodeDown(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	var way deaf
+	n := through(t, s, way.dial).Nodes()[0]
+	run(t, n, yieldScript, nil)
+	run(t, n, pingScript, nil)
+	way.to.Store(true)
+	began := time.Now()
+	if a := run(t, n, yieldScript, nil); !lost(a.err) {
+		t.Fatalf("it was answered: %v", a)
+	}
+	harness.Eventually(t, "the node to be believed", n.believed)
+	if !n.Up() || n.Life().Back.Before(began) {
+		harness.Missed(t, began, "up %v, last missed something at %v", n.Up(), n.Life().Back)
+	}
+	if a := run(t, n, yieldScript, nil); a.err != nil {
+		harness.Must(t, began, a.err)
+	}
+}
+
+// deaf keeps from its node what is a yieldScript, once after it was told to.
+type deaf struct{ to atomic.Bool }
+
+func (d *deaf) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return deafened{conn, d}, err
+}
+
+type deafened struct {
+	net.Conn
+	by *deaf
+}
+
+func (c deafened) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), yieldScript.hash) && c.by.to.CompareAndSwap(true, false) {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }

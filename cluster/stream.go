@@ -25,6 +25,9 @@ var (
 	bulkLimits   = limits{calls: 256, words: 1024, bytes: 1 << 20}
 )
 
+// firstCalls is how many commands the first batch of bulk work has, before any answer has shown how large answers are.
+const firstCalls = 8
+
 // maxReplies is how many bytes the answers to one batch of bulk work are to have, by the largest of the batch before.
 const maxReplies = 1 << 20
 
@@ -45,9 +48,11 @@ type stream struct {
 const urgent, yielding = 0, 1
 
 func newStreams() [2]*stream {
+	first := bulkLimits
+	first.calls = firstCalls
 	return [2]*stream{
 		urgent:   {limits: urgentLimits, bell: make(chan struct{}, 1)},
-		yielding: {limits: bulkLimits, bell: make(chan struct{}, 1)},
+		yielding: {limits: first, bell: make(chan struct{}, 1)},
 	}
 }
 
@@ -157,13 +162,18 @@ func (l limits) fitting(calls []call) int {
 	return len(calls)
 }
 
-// learn fits the size of the next batch to the answers of one: at most twice as many, and one alone where they are large.
+// learn fits the size of the next batch to the answers of one: at most twice as many, one alone where they are large, and
+// half as many after a batch that was not answered.
 func (s *stream) learn(cmds []*redis.Cmd) {
 	if s.limits.bytes == 0 || len(cmds) == 0 {
 		return
 	}
 	largest := 1
 	for _, cmd := range cmds {
+		if !answered(cmd.Err()) {
+			s.limits.calls = max(1, s.limits.calls/2)
+			return
+		}
 		largest = max(largest, sizeOf(cmd.Val()))
 	}
 	s.limits.calls = max(1, min(2*s.limits.calls, maxReplies/largest, bulkLimits.calls))
@@ -263,7 +273,7 @@ func (n *Node) exchange(s *stream, calls []call, b *batch) {
 		}
 	}
 	began := n.tel.Now()
-	n.exec(b.cmds)
+	n.exec(s, b.cmds)
 	n.report(began, b.cmds)
 	s.answered(calls)
 	sent := b.made
@@ -279,7 +289,7 @@ func (n *Node) exchange(s *stream, calls []call, b *batch) {
 }
 
 // exec fills in the answers to batch.
-func (n *Node) exec(batch []redis.Cmder) {
+func (n *Node) exec(s *stream, batch []redis.Cmder) {
 	if len(batch) == 0 {
 		return
 	}
@@ -287,12 +297,7 @@ func (n *Node) exec(batch []redis.Cmder) {
 		if p := recover(); p != nil { // a reply that go-redis does not expect must not end the process
 			unanswered(batch, fmt.Errorf("unreadable reply: %v", p))
 		}
-		for _, cmd := range batch {
-			if err := cmd.Err(); lost(err) {
-				n.trip(err)
-				break
-			}
-		}
+		n.judge(s, batch)
 	}()
 	pipe := n.client.Pipeline()
 	pipe.BatchProcess(n.c.ctx, batch...)
@@ -300,6 +305,24 @@ func (n *Node) exec(batch []redis.Cmder) {
 		// go-redis gives a Redis error of the connection's set-up to none of the
 		// commands, which look as if they were answered with nothing.
 		unanswered(batch, notSetUp(err))
+	}
+}
+
+// judge takes the node down if a command of a batch was lost. Bulk work may only be late because it is large.
+func (n *Node) judge(s *stream, batch []redis.Cmder) {
+	for _, cmd := range batch {
+		switch err := cmd.Err(); {
+		case !lost(err):
+		case s == n.streams[yielding]:
+			n.miss(err)
+			return
+		default:
+			n.trip(err)
+			return
+		}
+	}
+	if s == n.streams[yielding] && answered(batch[0].Err()) {
+		n.timely()
 	}
 }
 
