@@ -80,37 +80,22 @@ func (m *mailbox) openLocked() {
 // nothing and fails nothing.
 const mailEvery = 2 * time.Second
 
-// A node is heard mailMost times in mailPeriod. What it sends beyond that waits on its connection, so that one that
-// sends as fast as it can does not take a processor of every client.
-const (
-	mailMost   = 2000
-	mailPeriod = 100 * time.Millisecond
-)
+// mailMost is how many events of a node a mailbox takes in within hearPeriod.
+const mailMost = 2000
 
 // listen serves the mailbox on one node until the cluster closes.
 func (n *Node) listen() {
-	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, mailEvery, []string{Channel(n.c.process)})
-	n.subscribed.Store(false)
+	h := hearing{every: mailEvery, most: mailMost, stands: &n.subscribed}
+	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, h, []string{Channel(n.c.process)})
 }
 
 // slot takes in what one node sends to the mailbox.
 type slot struct {
-	mail  *mailbox
-	open  bool      // the node has been subscribed to once
-	since time.Time // of this period
-	came  int       // in this period
+	mail *mailbox
+	open bool // the node has been subscribed to once
 }
 
-func (s *slot) Message(n *Node, _, text string) {
-	s.mail.dispatch(n, text)
-	now := time.Now()
-	if now.Sub(s.since) >= mailPeriod {
-		s.since, s.came = now, 0
-	}
-	if s.came++; s.came == mailMost {
-		n.c.pause(mailPeriod - now.Sub(s.since))
-	}
-}
+func (s *slot) Message(n *Node, _, text string) { s.mail.dispatch(n, text) }
 
 func (*slot) Heard(*Node, time.Time) {}
 
@@ -120,7 +105,6 @@ func (s *slot) Gap(n *Node) {
 		return
 	}
 	s.open = true
-	n.subscribed.Store(true)
 	s.mail.arrive(n)
 }
 

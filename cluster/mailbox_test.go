@@ -265,7 +265,7 @@ func TestAMailboxHearsANodeOnlySoOften(t *testing.T) {
 		harness.Must(t, start, err)
 	}
 	harness.Eventually(t, "all messages", func() bool { messages, _, _ := l.got(); return len(messages) == periods*mailMost })
-	if took := time.Since(start); took < (periods-1)*mailPeriod {
+	if took := time.Since(start); took < (periods-1)*hearPeriod {
 		t.Errorf("it heard %d messages in %v", periods*mailMost, took)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,28 +17,42 @@ type Subscriber interface {
 	Message(n *Node, channel, text string)
 	// Gap says that messages of n may have been missed: the subscription was lost, or was made just now.
 	Gap(n *Node)
-	// Heard says that every message which n sent up to this time has been handed out. It comes every HeardEvery while
-	// the subscription stands.
+	// Heard says that every message which n sent up to this time has been handed out. It comes about as often as the node is asked
+	// whether it still sends messages, while the subscription stands: for Subscribe, every HeardEvery.
 	Heard(n *Node, upTo time.Time)
 }
 
-// HeardEvery is how often a node is asked whether it still sends messages.
+// HeardEvery is how often a node that Subscribe listens to is asked whether it still sends messages.
 const HeardEvery = 250 * time.Millisecond
+
+// hearing is how a node is listened to.
+type hearing struct {
+	every  time.Duration // how often it is asked whether it still sends messages
+	most   int           // events that are taken in within hearPeriod
+	stands *atomic.Bool  // whether the subscription stands, if it is not nil
+}
+
+// What a node sends beyond a number of events in hearPeriod waits on its connection, so that one that sends as fast as
+// it can does not take a processor of every client.
+const hearPeriod = 100 * time.Millisecond
+
+// subscribeMost is hearing.most of Subscribe: far above what a busy cache needs.
+const subscribeMost = 20_000
 
 // Subscribe hands the messages that nodes send on the channels to s, over a connection of its own to each node. It ends
 // with ctx or the Cluster; wait is for all of s's methods to have returned then.
 func (c *Cluster) Subscribe(ctx context.Context, s Subscriber, channels ...string) (wait func()) {
-	return c.subscribe(ctx, s, HeardEvery, channels)
+	return c.subscribe(ctx, s, hearing{every: HeardEvery, most: subscribeMost}, channels)
 }
 
-func (c *Cluster) subscribe(ctx context.Context, s Subscriber, every time.Duration, channels []string) (wait func()) {
+func (c *Cluster) subscribe(ctx context.Context, s Subscriber, h hearing, channels []string) (wait func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	forget := context.AfterFunc(c.ctx, cancel)
 	var all []chan struct{}
 	for _, n := range c.nodes {
 		done := make(chan struct{})
 		all = append(all, done)
-		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, every, channels) }) {
+		if !c.spawn(func() { defer close(done); n.subscribe(ctx, s, h, channels) }) {
 			close(done)
 		}
 	}
@@ -50,13 +65,17 @@ func (c *Cluster) subscribe(ctx context.Context, s Subscriber, every time.Durati
 	}
 }
 
-// subscribe serves one node until ctx ends, and asks it in this interval whether it still sends messages.
-func (n *Node) subscribe(ctx context.Context, s Subscriber, every time.Duration, channels []string) {
+// subscribe serves one node until ctx ends. A subscription that did not stand for long is made again with ever longer
+// pauses: a node that accepts and drops it would be dialled without end.
+func (n *Node) subscribe(ctx context.Context, s Subscriber, h hearing, channels []string) {
 	pace := newPace()
 	for ctx.Err() == nil {
-		if n.relay(ctx, s, every, channels) {
+		if since := n.relay(ctx, s, h, channels); !since.IsZero() {
+			h.standing(false)
 			s.Gap(n)
-			pace.Reset()
+			if time.Since(since) >= steady {
+				pace.Reset()
+			}
 		}
 		if !pauseIn(ctx, pace.NextBackOff()) {
 			return
@@ -64,39 +83,73 @@ func (n *Node) subscribe(ctx context.Context, s Subscriber, every time.Duration,
 	}
 }
 
+func (h hearing) standing(stands bool) {
+	if h.stands != nil {
+		h.stands.Store(stands)
+	}
+}
+
 // relay subscribes, and hands messages out until the connection fails or a question is not answered in time. It reports
-// whether the subscription ever stood.
-func (n *Node) relay(ctx context.Context, s Subscriber, every time.Duration, channels []string) (stood bool) {
+// since when the subscription stood; zero: it never did.
+func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []string) (since time.Time) {
 	sub := n.client.Subscribe(ctx, channels...)
 	defer sub.Close()
 	stop := context.AfterFunc(ctx, func() { sub.Close() })
 	defer stop()
 	var last time.Time // when a question was last sent
 	open := false      // it is not answered yet
+	confirmed, calm := 0, calmer{most: h.most}
 	for {
-		if stood && !open && time.Since(last) >= every {
+		if stood := !since.IsZero(); stood && !open && time.Since(last) >= h.every {
 			last, open = time.Now(), true
 			if sub.Ping(noDial) != nil {
-				return stood
+				return since
 			}
 		}
-		event, err := nextEvent(sub, every)
+		event, err := nextEvent(sub, h.every)
 		var late net.Error
 		switch event := event.(type) {
 		case *redis.Subscription:
-			s.Gap(n)
-			stood = event.Count == len(channels)
+			if confirmed++; confirmed > len(channels) || event.Kind != "subscribe" {
+				return since // no node says this to one that subscribed once
+			}
+			if confirmed == len(channels) {
+				since = time.Now()
+				h.standing(true)
+				s.Gap(n)
+			}
 		case *redis.Message:
 			s.Message(n, event.Channel, event.Payload)
 		case *redis.Pong:
-			s.Heard(n, last)
+			if open {
+				s.Heard(n, last)
+			}
 			open = false
 		}
-		patient := errors.As(err, &late) && late.Timeout() && stood && time.Since(last) < 2*every+n.c.cfg.NodeTimeout
-		if err != nil && !patient {
-			return stood
+		patient := errors.As(err, &late) && late.Timeout() && !since.IsZero() && time.Since(last) < 2*h.every+n.c.cfg.NodeTimeout
+		if err != nil && !patient || err == nil && !calm.event(ctx) {
+			return since
 		}
 	}
+}
+
+// calmer makes events wait that come too fast.
+type calmer struct {
+	most  int
+	since time.Time // of this period
+	came  int       // in this period
+}
+
+// event takes in that one came. It reports false if ctx ended while it waited.
+func (c *calmer) event(ctx context.Context) bool {
+	now := time.Now()
+	if now.Sub(c.since) >= hearPeriod {
+		c.since, c.came = now, 0
+	}
+	if c.came++; c.came == c.most {
+		return pauseIn(ctx, hearPeriod-now.Sub(c.since))
+	}
+	return true
 }
 
 // nextEvent waits for an event. go-redis reads what a node sends to a subscription

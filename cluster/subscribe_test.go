@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -68,12 +69,88 @@ func TestASubscriptionThatCanNotBeMadeAgainIsDialledWithPauses(t *testing.T) {
 	}
 }
 
+// A node that accepts every subscription and drops it is dialled ever less often.
+func TestASubscriptionThatIsDroppedAgainAndAgainIsMadeWithPauses(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	var way garbler
+	c := through(t, s, way.dial)
+	l := &listener{}
+	harness.Receive(t, "the mailbox to open", c.Listen(l))
+	n := c.Nodes()[0]
+	began := time.Now()
+	harness.Eventually(t, "it to be dropped often", func() bool {
+		way.drop()
+		_, _, gaps := l.got()
+		return len(gaps) >= 20 // two for each time
+	})
+	if took := time.Since(began); took < 300*time.Millisecond {
+		t.Errorf("it was made again 10 times in %v", took)
+	}
+	text := "-ERR no\r\n"
+	way.text.Store(&text)
+	way.drop()
+	harness.Eventually(t, "it to be known that the mailbox is closed", func() bool { return !n.subscribed.Load() })
+	way.text.Store(nil)
+	harness.Eventually(t, "the mailbox to open again", n.Listening)
+}
+
+// A node may send anything as fast as it can.
+func TestEveryEventIsCalmed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, began := calmer{most: 10}, time.Now()
+		for range 95 {
+			if !c.event(t.Context()) {
+				t.Error("the context ended")
+			}
+		}
+		if took := time.Since(began); took != 9*hearPeriod {
+			t.Errorf("95 events took %v", took)
+		}
+		time.Sleep(hearPeriod)
+		began = time.Now()
+		for range 9 {
+			c.event(t.Context())
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("9 events took %v", took)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if c.event(ctx) {
+			t.Error("it goes on after the context has ended")
+		}
+	})
+}
+
 // garbler replaces what its node sends by a text, once there is one.
-type garbler struct{ text atomic.Pointer[string] }
+type garbler struct {
+	text atomic.Pointer[string]
+
+	mu    sync.Mutex
+	conns []net.Conn
+}
 
 func (g *garbler) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
-	return garbled{conn, g}, err
+	if err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.conns = append(g.conns, conn)
+	return garbled{conn, g}, nil
+}
+
+// drop breaks every connection that there is.
+func (g *garbler) drop() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, conn := range g.conns {
+		conn.Close()
+	}
+	g.conns = nil
 }
 
 type garbled struct {
@@ -102,10 +179,11 @@ func through(t *testing.T, s harness.Set, dial func(ctx context.Context, network
 	return mustOpen(t, Config{Clients: map[string]redis.UniversalClient{"node": client}})
 }
 
-// go-redis panics for each of these.
+// go-redis panics for most of these.
 func TestASubscriptionSurvivesWhatNoNodeSends(t *testing.T) {
 	t.Parallel()
 	for name, text := range map[string]string{
+		"again": "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", "no longer": "*3\r\n$11\r\nunsubscribe\r\n$4\r\nnews\r\n:0\r\n",
 		"empty": "*0\r\n", "number": "*1\r\n:5\r\n", "alone": "*1\r\n$7\r\nmessage\r\n", "count": "*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n$1\r\n1\r\n",
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 // or was lost, because messages may have been missed before. It uses a connection of its own to each node, and ends
 // with ctx or the Cluster. bell is called concurrently and must not block.
 func (c *Cluster) Watch(ctx context.Context, channel string, bell func()) {
-	context.AfterFunc(ctx, c.subscribe(ctx, ringer(bell), mailEvery, []string{channel}))
+	context.AfterFunc(ctx, c.subscribe(ctx, ringer(bell), hearing{every: mailEvery, most: mailMost}, []string{channel}))
 }
 
 // ringer is a Subscriber that calls a function for each message and gap.
