@@ -36,7 +36,7 @@ var untagSource string
 // The steps on one node. Delivered twice, each has the effect of once, except that a value that is stored again is newer.
 // They yield to those of locks on the same Cluster.
 var (
-	readScript    = cluster.NewScript("read entries", entrySource+readSource).Yielding()
+	readScript    = cluster.NewScript("read entries", entrySource+readSource).Yielding().ReadOnly()
 	leaseScript   = cluster.NewScript("take fill lease", entrySource+leaseSource).Yielding()
 	renewScript   = cluster.NewScript("renew fill leases", renewSource).Yielding()
 	storeScript   = cluster.NewScript("store entry", entrySource+storeSource).Yielding()

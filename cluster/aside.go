@@ -68,7 +68,7 @@ func (n *Node) runAside(c Command) (reply any, err error) {
 	n.reportError(err)
 	switch {
 	case lost(err):
-		n.miss(err)
+		n.suspect(err, !c.reads())
 	case answered(err):
 		n.timely()
 	}

@@ -17,7 +17,7 @@ import (
 // Up reports whether the node is asked at present: it is not, from when it failed to answer until a probe reached it.
 func (n *Node) Up() bool { return n.down.Load() == nil }
 
-// Command sends a plain command on the node's stream, as Run sends a Yielding script.
+// Command sends a plain command that reads on the node's stream, as Run sends a Yielding script.
 func (n *Node) Command(cmd *redis.Cmd, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))
@@ -59,14 +59,15 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd, fails func(error)) error
 	return err
 }
 
-// AskScript is Ask with a script, which may write: see Life.Back for what follows if it is not answered in time.
+// AskScript is Ask with a script. See Life.Back for what follows if one that may write is not answered in time.
 func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []any) (reply any, err error) {
 	c := s.Command(keys, args...)
+	fails := func(err error) { n.suspect(err, !c.reads()) }
 	cmd := c.redis(false)
-	err = n.ask(ctx, cmd, n.miss)
+	err = n.ask(ctx, cmd, fails)
 	if err != nil && strings.HasPrefix(err.Error(), "NOSCRIPT") {
 		cmd = c.redis(true)
-		err = n.ask(ctx, cmd, n.miss)
+		err = n.ask(ctx, cmd, fails)
 	}
 	return cmd.Val(), err
 }
@@ -92,14 +93,12 @@ type doubts struct {
 // maxLate is how many times in a row a node that answers a PING may answer nothing else in time before it is down.
 const maxLate = 3
 
-// doubt handles err, which says that a command was lost. The node is down, unless err may only mean that an answer was
-// large: then the node is asked first whether it is there.
+// doubt handles err, which says that a command that reads was lost.
 func (n *Node) doubt(err error) { n.suspect(err, false) }
 
-// miss is doubt for a command that may write. What it was to change may still be as it was, so the node counts as one
-// that was unreachable until now.
-func (n *Node) miss(err error) { n.suspect(err, true) }
-
+// suspect handles err, which says that a command was lost. The node is down, unless err may only mean that an answer was
+// large: then the node is asked first whether it is there. If the command may have written, what it was to change may
+// still be as it was, so the node counts as one that was unreachable until now.
 func (n *Node) suspect(err error, wrote bool) {
 	if !tooLate(err) || n.lateAgain(wrote) {
 		n.trip(err)

@@ -192,7 +192,7 @@ func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 			t.Errorf("a read that was not answered counts as if the node had been out of reach: %+v", n.Life())
 		}
 		late.Op = "write"
-		if n.miss(late); n.Life().Back.Before(before) || !n.Up() {
+		if n.suspect(late, true); n.Life().Back.Before(before) || !n.Up() {
 			t.Errorf("what a node has missed is not told: %+v, up %v", n.Life(), n.Up())
 		}
 		harness.Eventually(t, "the node to be believed again", n.believed)
@@ -255,7 +255,7 @@ func TestANodeIsAskedAgainForWhatItMissedMeanwhile(t *testing.T) {
 	late := &net.OpError{Op: "write", Err: os.ErrDeadlineExceeded}
 	s.Pause(0)
 	n.doubt(late)
-	n.miss(late)
+	n.suspect(late, true)
 	told := n.Life().Back
 	believed{}.Receive(n, nil, nil) // the answer to the PING that did not know of the miss
 	if n.believed() || !n.Life().Back.After(told) {
@@ -275,23 +275,33 @@ func TestALateBatchOfBulkWorkDoesNotTakeTheNodeDown(t *testing.T) {
 	s := harness.Embedded(t, 1)
 	var way deaf
 	n := through(t, s, way.dial).Nodes()[0]
-	run(t, n, yieldScript, nil)
-	run(t, n, pingScript, nil)
-	way.to.Store(true)
+	for _, script := range []*Script{yieldScript, lookScript, pingScript} {
+		ran(t, n, script, nil)
+	}
 	began := time.Now()
-	if a := run(t, n, yieldScript, nil); !lost(a.err) {
-		t.Fatalf("it was answered: %v", a)
-	}
-	harness.Eventually(t, "the node to be believed", n.believed)
-	if !n.Up() || n.Life().Back.Before(began) {
-		harness.Missed(t, began, "up %v, last missed something at %v", n.Up(), n.Life().Back)
-	}
-	if a := run(t, n, yieldScript, nil); a.err != nil {
-		harness.Must(t, began, a.err)
+	for what, ask := range map[string]func(*Script) error{
+		"stream": func(s *Script) error { return run(t, n, s, nil).err },
+		"aside":  func(s *Script) error { o := newOnce(); n.RunAside(s, nil, nil, o); return o.wait(t).err },
+		"ask":    func(s *Script) error { _, err := n.AskScript(t.Context(), s, nil, nil); return err },
+	} {
+		for _, script := range []*Script{lookScript, yieldScript} {
+			before := n.Life().Back
+			way.to.Store(true)
+			if err := ask(script); !lost(err) {
+				t.Fatalf("%s: %s was answered: %v", what, script.Name(), err)
+			}
+			harness.Eventually(t, "the node to be believed", n.believed)
+			if back := n.Life().Back; !n.Up() || back.After(before) == script.reads {
+				harness.Missed(t, began, "%s: up %v, last missed something at %v after %s", what, n.Up(), back, script.Name())
+			}
+			harness.Must(t, began, ask(script))
+		}
 	}
 }
 
-// deaf keeps from its node what is a yieldScript, once after it was told to.
+var lookScript = NewScript("look", `return 2`).Yielding().ReadOnly()
+
+// deaf keeps from its node what is a yieldScript or a lookScript, once after it was told to.
 type deaf struct{ to atomic.Bool }
 
 func (d *deaf) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -305,7 +315,7 @@ type deafened struct {
 }
 
 func (c deafened) Write(b []byte) (int, error) {
-	if strings.Contains(string(b), yieldScript.hash) && c.by.to.CompareAndSwap(true, false) {
+	if text := string(b); (strings.Contains(text, yieldScript.hash) || strings.Contains(text, lookScript.hash)) && c.by.to.CompareAndSwap(true, false) {
 		return len(b), nil
 	}
 	return c.Conn.Write(b)

@@ -14,6 +14,7 @@ import (
 type Script struct {
 	name, src, hash string
 	yields          bool
+	reads           bool // and writes nothing
 }
 
 // registry is all scripts there are, to load them on nodes before they are needed: a script that a node lacks is sent
@@ -64,6 +65,13 @@ func (s *Script) Yielding() *Script {
 	return s
 }
 
+// ReadOnly says that the script writes nothing, so that nothing is missed where it was not answered in time. It returns s,
+// and is called before s is used.
+func (s *Script) ReadOnly() *Script {
+	s.reads = true
+	return s
+}
+
 // Name is the name given to NewScript.
 func (s *Script) Name() string { return s.name }
 
@@ -76,6 +84,9 @@ type Command struct {
 
 // yields reports whether the command lets others go first. Plain commands do.
 func (c *Command) yields() bool { return c.script == nil || c.script.yields }
+
+// reads reports whether the command writes nothing. Plain commands on a stream do not.
+func (c *Command) reads() bool { return c.script == nil || c.script.reads }
 
 // wordsBefore is how many words come before the keys.
 const wordsBefore = 3

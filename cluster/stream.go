@@ -242,6 +242,7 @@ type batch struct {
 	cmds  []redis.Cmder // of made
 	made  []*redis.Cmd
 	words []any // of the commands that do not share theirs with other nodes
+	wrote bool  // one of them may write
 }
 
 func (b *batch) add(cl *call) {
@@ -251,6 +252,7 @@ func (b *batch) add(cl *call) {
 	cmd := b.made[len(b.cmds)]
 	b.words = cl.fill(cmd, b.words, cl.bySource)
 	b.cmds = append(b.cmds, cmd)
+	b.wrote = b.wrote || !cl.reads()
 }
 
 // clear forgets the commands, and what they refer to.
@@ -260,7 +262,7 @@ func (b *batch) clear() {
 	}
 	clear(b.cmds)
 	clear(b.words)
-	b.cmds, b.words = b.cmds[:0], b.words[:0]
+	b.cmds, b.words, b.wrote = b.cmds[:0], b.words[:0], false
 }
 
 // exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
@@ -273,7 +275,7 @@ func (n *Node) exchange(s *stream, calls []call, b *batch) {
 		}
 	}
 	began := n.tel.Now()
-	n.exec(s, b.cmds)
+	n.exec(s, b.cmds, b.wrote)
 	n.report(began, b.cmds)
 	s.answered(calls)
 	sent := b.made
@@ -289,7 +291,7 @@ func (n *Node) exchange(s *stream, calls []call, b *batch) {
 }
 
 // exec fills in the answers to batch.
-func (n *Node) exec(s *stream, batch []redis.Cmder) {
+func (n *Node) exec(s *stream, batch []redis.Cmder, wrote bool) {
 	if len(batch) == 0 {
 		return
 	}
@@ -297,7 +299,7 @@ func (n *Node) exec(s *stream, batch []redis.Cmder) {
 		if p := recover(); p != nil { // a reply that go-redis does not expect must not end the process
 			unanswered(batch, fmt.Errorf("unreadable reply: %v", p))
 		}
-		n.judge(s, batch)
+		n.judge(s, batch, wrote)
 	}()
 	pipe := n.client.Pipeline()
 	pipe.BatchProcess(n.c.ctx, batch...)
@@ -309,12 +311,12 @@ func (n *Node) exec(s *stream, batch []redis.Cmder) {
 }
 
 // judge takes the node down if a command of a batch was lost. Bulk work may only be late because it is large.
-func (n *Node) judge(s *stream, batch []redis.Cmder) {
+func (n *Node) judge(s *stream, batch []redis.Cmder, wrote bool) {
 	for _, cmd := range batch {
 		switch err := cmd.Err(); {
 		case !lost(err):
 		case s == n.streams[yielding]:
-			n.miss(err)
+			n.suspect(err, wrote)
 			return
 		default:
 			n.trip(err)
