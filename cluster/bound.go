@@ -15,8 +15,9 @@ const (
 	// runs out of memory or stack cannot recover.
 	maxReplyWords = 1 << 22
 	maxReplyDepth = 64
-	// maxReplyBulk is the longest string, in bytes: the default limit of Redis.
-	maxReplyBulk = 512 << 20
+	// maxReplyBulk is the longest string, in bytes: the largest value of package
+	// cache, 64 MiB, and the names of its tags before it.
+	maxReplyBulk = 80 << 20
 	// maxReplyLine is the longest line, such as an error.
 	maxReplyLine = 1 << 20
 )

@@ -38,6 +38,10 @@ func TestReplyBound_LetsReadWhatNodesSend(t *testing.T) {
 			t.Fatalf("it is out of step after %q: %+v", all.String(), r)
 		}
 	}
+	var large replyBound
+	if err := large.take([]byte("$67200000\r\n")); err != nil {
+		t.Errorf("the largest value of a cache: %v", err)
+	}
 	long := []byte("*" + "100000\r\n" + strings.Repeat(":1\r\n", 100_000))
 	var r replyBound
 	for range 100 { // the bound is for one reply
@@ -60,6 +64,7 @@ var absurd = map[string]string{
 	"depth":             strings.Repeat("*1\r\n", 1000),
 	"string":            "$2147483647\r\n",
 	"verbatim":          "=9999999999\r\n",
+	"large string":      "$100000000\r\n",
 	"line":              "+" + strings.Repeat("x", 2<<20),
 }
 
