@@ -26,10 +26,11 @@ func (n *Node) Command(cmd *redis.Cmd, r Receiver) {
 	n.send(call{Command: Command{words: cmd.Args()}, receiver: r})
 }
 
-// Ask runs a plain command that reads on a connection beside the stream and waits for its answer on the caller's goroutine,
-// for NodeTimeout at most, or until ctx's deadline. It is the fastest way for a lone caller; among many the stream is. Nothing
-// is promised about its order to other commands. An answer may be so large that it does not come in time from a node that
-// is well: the node is not taken for down unless it does not answer a PING either.
+// Ask runs a plain command that reads, on a connection beside the streams. It waits for the answer on the caller's
+// goroutine, for NodeTimeout at most, or until ctx's deadline. It is the fastest way for a lone caller; among many
+// callers the stream is faster. It is not ordered relative to other commands. A healthy node may be late with a large
+// answer, so a late answer takes the node down only if a PING is not answered either, or if answers are late several
+// times in a row.
 func (n *Node) Ask(ctx context.Context, cmd *redis.Cmd) error { return n.ask(ctx, cmd, n.doubt) }
 
 // ask is Ask. What happens to a node that is lost, fails decides.
@@ -157,7 +158,8 @@ func (n *Node) tellMissed() {
 	n.tellLifeLocked()
 }
 
-// tooLate reports whether err is that something large, perhaps, was not on the way for longer than it may be.
+// tooLate reports whether err says that writing a command or reading its answer took longer than NodeTimeout. The command
+// or the answer may be large.
 func tooLate(err error) bool {
 	var late *net.OpError
 	return errors.As(err, &late) && (late.Op == "read" || late.Op == "write") && late.Timeout()

@@ -44,6 +44,7 @@ const steady = 5 * time.Second
 // trip marks the node down and starts to probe it. While the node is down it makes sure of one more probe, and once this
 // cluster is closed it does nothing.
 func (n *Node) trip(err error) {
+	err = credentials(err)
 	d := &downtime{err: err, since: time.Now()}
 	if !n.down.CompareAndSwap(nil, d) {
 		if d := n.down.Load(); d != nil {

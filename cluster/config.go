@@ -45,7 +45,9 @@ type Config struct {
 	Quorum int
 
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
-	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
+	// probe reaches it, and is not waited for meanwhile. A command that may only be late because it is large (those of
+	// packages cache and session, and large records) takes a node down if a PING is not answered either, or if such
+	// commands are late several times in a row. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
 	NodeTimeout time.Duration
 
 	// MaxQueued bounds the commands that wait for one node: those of locks, those that yield to locks (of packages cache

@@ -35,8 +35,8 @@ type tuning struct {
 	onConnect func(context.Context, *redis.Conn) error
 }
 
-// poolSize bounds the connections beside the stream, for probes, Check and large records. The stream uses one of as
-// many.
+// poolSize bounds the connections beside the streams, for probes, Check and large records. The two streams use two
+// connections of another pool of this size.
 const poolSize = 64
 
 // single tunes the client of one server. A retried command would find its own key and take it for another's, and
@@ -244,16 +244,25 @@ func (n *Node) explain(err error) error {
 
 // credentials says of the answer of a server that refuses to let us in what it means, and what to do.
 func credentials(err error) error {
+	var advised *advice
 	switch {
+	case errors.As(err, &advised):
 	case saidBy(err, "NOAUTH"):
-		return fmt.Errorf("wants a password, and none is given (%w); give one, as redis://user:password@host:port", err)
+		return advise("wants a password, and none is given (%w); give one, as redis://user:password@host:port", err)
 	case saidBy(err, "WRONGPASS"), saidBy(err, "ERR invalid password"):
-		return fmt.Errorf("refuses the user or the password (%w); see which ones it wants", err)
+		return advise("refuses the user or the password (%w); see which ones it wants", err)
 	case saidBy(err, "ERR AUTH"):
-		return fmt.Errorf("has no password, and one is given (%w); leave it out, or set requirepass there", err)
+		return advise("has no password, and one is given (%w); leave it out, or set requirepass there", err)
 	}
 	return err
 }
+
+// advice is an error that says what to do about it.
+type advice struct{ error }
+
+func advise(format string, err error) error { return &advice{fmt.Errorf(format, err)} }
+
+func (a *advice) Unwrap() error { return errors.Unwrap(a.error) }
 
 // copyClient takes the options of a ready client.
 func copyClient(name string, client redis.UniversalClient) (target, error) {

@@ -17,10 +17,12 @@ type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 // silence a program that uses go-redis itself. A connection that fails is set up
 // without a word, its error is the one that callers get, and what a person must
 // know of it this package logs. The remaining lines of go-redis are rare, but for
-// those about Sentinels; redis.SetLogger, called by the program, ends them too.
+// those about Sentinels, which it dials by itself; redis.SetLogger, called by the
+// program, ends them too.
 //
 // It also keeps go-redis's pool from refusing to dial for a second at a time, as
-// it does after many failures: probes are paced by this package.
+// it does after many failures: probes are paced by this package. Where Sentinels
+// name no master, go-redis does not come here, and its pool may refuse.
 //
 // It does not dial once ctx has ended. Some of go-redis's dialers, such as the one
 // for TLS, dial all the same.

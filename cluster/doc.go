@@ -15,8 +15,10 @@
 //
 // # Health
 //
-// A node that does not answer within NodeTimeout is down. It is not asked then, so with a minority down an operation costs
-// what it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
+// A node that does not answer a command of a lock within NodeTimeout is down. A late answer to a command of a Yielding
+// script, or to one beside the streams, may only be large: the node is down if it does not answer a PING either, or if such
+// answers are late several times in a row. A node that is down is not asked, so with a minority down an operation costs what
+// it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
 //
 // # Delayed restart
 //

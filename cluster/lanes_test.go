@@ -274,7 +274,7 @@ func TestALateBatchOfBulkWorkDoesNotTakeTheNodeDown(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	var way deaf
-	n := through(t, s, way.dial).Nodes()[0]
+	n := through(t, s, way.dial, 500*time.Millisecond).Nodes()[0]
 	for _, script := range []*Script{yieldScript, lookScript, pingScript} {
 		ran(t, n, script, nil)
 	}
@@ -288,6 +288,7 @@ func TestALateBatchOfBulkWorkDoesNotTakeTheNodeDown(t *testing.T) {
 			before := n.Life().Back
 			way.to.Store(true)
 			if err := ask(script); !lost(err) {
+				harness.Must(t, began, err)
 				t.Fatalf("%s: %s was answered: %v", what, script.Name(), err)
 			}
 			harness.Eventually(t, "the node to be believed", n.believed)

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"strings"
 	"sync"
@@ -81,6 +83,22 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 				return len(all) == 1 && all[0] == "pending"
 			})
 		})
+	}
+}
+
+func TestNode_ConnectionSetUp_TheLineOfARefusedPasswordSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	var out lockedBuffer
+	c := open(t, harness.Embedded(t, 1), func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
+	n := c.Nodes()[0]
+	n.trip(&setupError{reply("WRONGPASS invalid")})
+	harness.Eventually(t, "the line", func() bool { return strings.Contains(out.String(), "node cannot be used until") })
+	if said := out.String(); strings.Count(said, "see which ones it wants") != 1 {
+		t.Errorf("it logs %s", said)
+	}
+	once := credentials(reply("NOAUTH needed"))
+	if twice := credentials(fmt.Errorf("node a: %w", once)); strings.Count(twice.Error(), "wants a password") != 1 || !saidBy(twice, "NOAUTH") {
+		t.Errorf("it is explained as %v", twice)
 	}
 }
 

@@ -56,7 +56,7 @@ func (g gapped) Gap(*Node)                   { g <- struct{}{} }
 func TestASubscriptionThatCanNotBeMadeAgainIsDialledWithPauses(t *testing.T) {
 	t.Parallel()
 	way := &breakable{}
-	c := through(t, harness.Embedded(t, 1), way.dial)
+	c := through(t, harness.Embedded(t, 1), way.dial, 0)
 	gaps := make(gapped, 100)
 	defer c.Subscribe(t.Context(), gaps, "news")()
 	harness.Receive(t, "the subscription", gaps)
@@ -74,7 +74,7 @@ func TestASubscriptionThatIsDroppedAgainAndAgainIsMadeWithPauses(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	var way garbler
-	c := through(t, s, way.dial)
+	c := through(t, s, way.dial, 0)
 	l := &listener{}
 	harness.Receive(t, "the mailbox to open", c.Listen(l))
 	n := c.Nodes()[0]
@@ -167,7 +167,7 @@ func (c garbled) Read(b []byte) (int, error) {
 }
 
 // through opens a cluster of one node that is dialled by dial.
-func through(t *testing.T, s harness.Set, dial func(ctx context.Context, network, addr string) (net.Conn, error)) *Cluster {
+func through(t *testing.T, s harness.Set, dial dialer, patience time.Duration) *Cluster {
 	t.Helper()
 	o, err := redis.ParseURL(s.URLs()[0])
 	if err != nil {
@@ -176,7 +176,7 @@ func through(t *testing.T, s harness.Set, dial func(ctx context.Context, network
 	o.Dialer = dial
 	client := redis.NewClient(o)
 	t.Cleanup(func() { client.Close() })
-	return mustOpen(t, Config{Clients: map[string]redis.UniversalClient{"node": client}})
+	return mustOpen(t, Config{NodeTimeout: patience, Clients: map[string]redis.UniversalClient{"node": client}})
 }
 
 // go-redis panics for most of these.
@@ -190,7 +190,7 @@ func TestASubscriptionSurvivesWhatNoNodeSends(t *testing.T) {
 			t.Parallel()
 			s := harness.Embedded(t, 1)
 			var way garbler
-			c := through(t, s, way.dial)
+			c := through(t, s, way.dial, 0)
 			gaps, bells := make(gapped, 1000), make(gapped, 1000)
 			defer c.Subscribe(t.Context(), gaps, "news")()
 			c.Watch(t.Context(), "news", func() { bells <- struct{}{} })
