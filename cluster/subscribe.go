@@ -17,8 +17,8 @@ type Subscriber interface {
 	Message(n *Node, channel, text string)
 	// Gap says that messages of n may have been missed: the subscription was lost, or was made just now.
 	Gap(n *Node)
-	// Heard says that every message which n sent up to this time has been handed out. It comes about as often as the node is asked
-	// whether it still sends messages, while the subscription stands: for Subscribe, every HeardEvery.
+	// Heard says that every message which n sent up to this time has been handed out. It comes each time that the node is
+	// asked whether it still sends messages while the subscription stands: for Subscribe, every HeardEvery.
 	Heard(n *Node, upTo time.Time)
 }
 
