@@ -172,7 +172,7 @@ func (c *client) send(r report) {
 // fail reports an error that must not happen, or only because something was not done in time.
 func (c *client) fail(what string, err error) {
 	kind := reportFault
-	if late(err) {
+	if machine.TimedOut(err) {
 		kind = reportMissed
 	}
 	c.send(report{Kind: kind, Text: what + ": " + err.Error()})

@@ -3,11 +3,10 @@
 package chaos
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
-	"os"
+
+	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
 // findings are what is wrong with a run, by what it means.
@@ -52,15 +51,9 @@ func (f *findings) fail(what string, err error) {
 	}
 	switch {
 	case err == nil:
-	case late(err):
+	case machine.TimedOut(err):
 		f.missed = append(f.missed, what+": "+err.Error())
 	default:
 		f.broken = append(f.broken, what+": "+err.Error())
 	}
-}
-
-// late reports whether err says that something was not done in time.
-func late(err error) bool {
-	var n net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/test/machine"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -111,7 +112,7 @@ func (w *worker) finish(a *attempt, err error) {
 	}
 	if err != nil {
 		a.Err, a.Odd = err.Error(), odd(err)
-		a.TimedOut = a.Odd && late(err)
+		a.TimedOut = a.Odd && machine.TimedOut(err)
 	}
 	w.send(report{Kind: reportOver, Attempt: a})
 }

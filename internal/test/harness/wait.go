@@ -2,8 +2,6 @@ package harness
 
 import (
 	"context"
-	"errors"
-	"net"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -99,17 +97,11 @@ func Must(t testing.TB, began time.Time, err error) {
 	t.Helper()
 	switch {
 	case err == nil:
-	case timedOut(err):
+	case machine.TimedOut(err):
 		Missed(t, began, "%v", err)
 	default:
 		t.Fatal(err)
 	}
-}
-
-// timedOut reports whether err says that something was not done in time.
-func timedOut(err error) bool {
-	var n net.Error
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }
 
 // virtual reports whether t is of the clock of a synctest bubble, which begins

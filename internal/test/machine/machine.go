@@ -1,7 +1,11 @@
 package machine
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -150,4 +154,11 @@ func (r Report) Slow() bool {
 func (r Report) String() string {
 	return fmt.Sprintf("within %v timers were late by up to %v, %v in all, and threads waited %.0f %% of the time that they could run",
 		r.Window.Round(time.Millisecond), r.Worst.Round(time.Millisecond), r.Late.Round(time.Millisecond), 100*r.Starved)
+}
+
+// TimedOut reports whether err says that something was not done in time, which
+// a slow machine explains.
+func TimedOut(err error) bool {
+	var n net.Error
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }
