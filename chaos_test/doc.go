@@ -23,7 +23,8 @@
 // Meanwhile nodes crash with and without their memory (without it, an empty server takes their place), freeze, are cut off
 // in one direction or both, with what was on its way lost or delivered late (so that a reply is lost and its write has
 // landed), become slow in one direction or both, and lose their connections; servers run out of memory, take the right to
-// run scripts away, let no new client in, and forget all scripts; a node, or two, are emptied by hand; a node loses the
+// run scripts away, let no new client in, ask for another password, and forget all scripts; the fence counters of a node are lifted to
+// a year ahead or near their end; a node, or two, are emptied by hand; a node loses the
 // end of its append-only file, or its disk is full, so that it refuses to write or ends; the clock of a node jumps by 10 s
 // and back, and the clocks of all drift; a client is cut off from a
 // minority while another node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are

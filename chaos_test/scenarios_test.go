@@ -91,6 +91,22 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
+		Name: "a wrong password for a while", Tempo: steady, Length: 4 * time.Second,
+		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+			return chaos.Fault{Kind: chaos.Locked, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 100*time.Millisecond, t.TTL*3/2)}
+		}),
+	},
+	{
+		// What the node grants does not count, and lifts no counter of the others.
+		Name: "a poisoned counter", Tempo: steady, Length: 4 * time.Second,
+		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+			return chaos.Fault{
+				Kind: chaos.OneOf(r, chaos.Spent, chaos.Ahead), Nodes: chaos.Some(r, 1), Client: chaos.Everybody,
+				Lasts: chaos.Between(r, 100*time.Millisecond, t.TTL*3/2),
+			}
+		}),
+	},
+	{
 		Name: "a node is emptied by hand", Short: true, Unseen: true, Tempo: steady, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Emptied, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.UpTo(r, chaos.Settling)}

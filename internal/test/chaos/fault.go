@@ -24,8 +24,11 @@ const (
 	SlowFrom Kind = "slow to be heard"      // at random
 	Snap     Kind = "loses its connections" // several times
 	Full     Kind = "out of memory"
-	Barred   Kind = "refusing scripts" // to this user
-	Crowded  Kind = "full of clients"  // after its connections were lost
+	Barred   Kind = "refusing scripts"            // to this user
+	Crowded  Kind = "full of clients"             // after its connections were lost
+	Locked   Kind = "asking for another password" // after its connections were lost
+	Spent    Kind = "with fence counters near their end"
+	Ahead    Kind = "with fence counters a year ahead"
 	Unlearn  Kind = "without scripts"
 	Emptied  Kind = "emptied by hand"
 	Filled   Kind = "out of disk"         // and refuses to write, until a new server takes its place
@@ -77,9 +80,29 @@ var ailments = map[Kind]struct{ begin, mend []any }{
 	Full:    {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 	Barred:  {[]any{"ACL", "SETUSER", "default", "-eval", "-evalsha"}, []any{"ACL", "SETUSER", "default", "+eval", "+evalsha"}},
 	Crowded: {[]any{"CONFIG", "SET", "maxclients", "1"}, []any{"CONFIG", "SET", "maxclients", "10000"}},
+	Locked:  {[]any{"ACL", "SETUSER", "default", "resetpass", ">rotated"}, []any{"ACL", "SETUSER", "default", "nopass"}},
+	Spent:   {lift("9007199254740000"), putBack},
+	Ahead:   {lift("redis.call('TIME')[1] + 365 * 86400 .. '000000'"), putBack},
 	Unlearn: {begin: []any{"SCRIPT", "FLUSH"}},
 	Emptied: {begin: []any{"FLUSHALL"}},
 }
+
+// lift lifts all fence counters of a node to a number, in Lua, and has it remember what they were.
+func lift(to string) []any {
+	return []any{"EVAL", `
+for _, key in ipairs(redis.call('KEYS', '*:fence')) do
+  redis.call('COPY', key, 'before:' .. key, 'REPLACE')
+  redis.call('SET', key, ` + to + `, 'KEEPTTL')
+end
+return 'OK'`, 0}
+}
+
+// putBack puts them back: what the node granted meanwhile did not count.
+var putBack = []any{"EVAL", `
+for _, before in ipairs(redis.call('KEYS', 'before:*')) do
+  redis.call('RENAME', before, string.sub(before, 8))
+end
+return 'OK'`, 0}
 
 // fill is more than a small disk has room for.
 var fill = []any{"SET", "filler", make([]byte, tooMuch), "PX", "1000"}

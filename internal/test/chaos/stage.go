@@ -74,7 +74,7 @@ func (s *stage) last(f Fault) error {
 		}
 		time.Sleep(f.Lasts)
 		return resume()
-	case Crowded:
+	case Crowded, Locked:
 		s.network.each(f.Client, f.Nodes, (*link).snap)
 	case Snap:
 		for end := time.Now().Add(f.Lasts); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
