@@ -17,6 +17,14 @@ type answer struct {
 // there whole since the node's memory began.
 func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 
+// checkEpoch is the error of what cannot be when a user was logged out everywhere, if ever.
+func checkEpoch(epoch version, now time.Time) error {
+	if epoch == "" {
+		return nil
+	}
+	return checkVersion(epoch, latest(now))
+}
+
 // verdict is what the answers of nodes about one session add up to.
 type verdict struct {
 	votes  int     // answers that count

@@ -53,7 +53,7 @@ func TestWhatANodeMakesUpIsNotBelieved(t *testing.T) {
 	if v := s.clock.after(huge); len(v) != versionWidth {
 		t.Errorf("a version of %d", len(v))
 	}
-	if _, err := parseRecord([]any{"h", huge + huge[:timeWidth] + huge + huge[:timeWidth] + huge[:timeWidth]}, huge, nil); err == nil {
+	if _, err := parseRecord([]any{"h", huge + huge[:timeWidth] + huge + huge[:timeWidth] + huge[:timeWidth]}, huge, time.Now(), nil); err == nil {
 		t.Error("a record of the year 2286 was believed")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -298,7 +299,7 @@ func TestFloors(t *testing.T) {
 	if r.floor() != all[7] || (&record{}).floor() != "" || (&record{}).floors() != nil {
 		t.Error("floor")
 	}
-	if _, err := parseRecord([]any{"h", all[0] + all[0][:timeWidth] + all[0] + all[0][:timeWidth] + all[0][:timeWidth], "f" + floorField, r.fields[floorField]}, "", nil); err != nil {
+	if _, err := parseRecord([]any{"h", all[0] + all[0][:timeWidth] + all[0] + all[0][:timeWidth] + all[0][:timeWidth], "f" + floorField, r.fields[floorField]}, "", time.Now(), nil); err != nil {
 		t.Errorf("a record with a floor: %v", err)
 	}
 	if !errors.Is(checkName(floorField), cluster.ErrConfig) {

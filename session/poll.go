@@ -272,6 +272,7 @@ func (s *Store) write(ctx context.Context, q question) (count, []cluster.NodeErr
 }
 
 func (c *count) take(r reply) error {
+	now := time.Now()
 	switch r.status {
 	case "ok":
 		deadline, next := r.word(0), r.word(1)
@@ -282,12 +283,18 @@ func (c *count) take(r reply) error {
 		c.deadline, c.next = max(c.deadline, deadline), max(c.next, next)
 		return c.takeMore(r)
 	case "gone":
+		if err := checkEpoch(r.word(0), now); err != nil {
+			return err
+		}
 		c.gone++
 	case "absent":
 		c.absent++
 	case "out":
 		if !valid(r.word(0)) {
 			return errForeign
+		}
+		if err := checkEpoch(r.word(1), now); err != nil {
+			return err
 		}
 		if c.out == nil {
 			c.out = map[string]int{}
@@ -305,8 +312,8 @@ func (c *count) take(r reply) error {
 		c.absent++
 		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})
 	case "newer":
-		if !isTime(r.word(0), versionWidth) {
-			return errForeign
+		if err := checkVersion(r.word(0), latest(now)); err != nil {
+			return err
 		}
 		c.newest = max(c.newest, r.word(0))
 	case "memory":
@@ -322,11 +329,12 @@ func (c *count) takeMore(r reply) error {
 		return nil
 	}
 	more, _ := r.rest[2].([]any)
+	latest := latest(time.Now())
 	for i := 1; i < len(more); i += 2 {
 		name, _ := more[i-1].(string)
 		value, _ := more[i].(string)
-		if !isField(name, value) {
-			return errForeign
+		if err := checkField(name, value, latest); err != nil {
+			return err
 		}
 		if name == floorField {
 			c.floors = append(c.floors, value[:versionWidth])

@@ -2,8 +2,13 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"maps"
+	"slices"
 	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 // record is what a node has of a session, or what several nodes have together. It is not changed once it is made.
@@ -28,14 +33,17 @@ const (
 	kindDeleted = '-'
 )
 
-var errForeign = errors.New("a record that is not one of ours")
+var (
+	errForeign = errors.New("a record that is not one of ours")
+	errAhead   = fmt.Errorf("%w: a version is more than %v ahead of this machine's clock; if clocks are wrong, set them", errForeign, cluster.MaxFenceLead)
+)
 
 // headWidth is the width of what stands before the user in a record's head, which is described with the scripts.
 const headWidth = versionWidth + timeWidth + versionWidth + 2*timeWidth
 
 // parseRecord reads a record of a node with this memory; nil where there is none. Whatever does not look like one that this
-// package has written is an error. With a record in before that has the same fields, these are shared.
-func parseRecord(reply any, memory string, before *record) (*record, error) {
+// package has written by now is an error. With a record in before that has the same fields, these are shared.
+func parseRecord(reply any, memory string, now time.Time, before *record) (*record, error) {
 	words, ok := reply.([]any)
 	if !ok || len(words)%2 != 0 {
 		return nil, errForeign
@@ -43,21 +51,27 @@ func parseRecord(reply any, memory string, before *record) (*record, error) {
 	if len(words) == 0 {
 		return nil, nil
 	}
-	r := &record{}
+	r, latest := &record{}, latest(now)
 	headed, fields := false, 0
 	for i := 0; i < len(words); i += 2 {
 		name, _ := words[i].(string)
 		value, _ := words[i+1].(string)
 		switch {
 		case name == "h":
-			headed = r.parseHead(value, memory)
+			headed = true
+			if err := r.parseHead(value, memory, latest); err != nil {
+				return nil, err
+			}
 		case name == "x":
 			r.gone = true
 		case name == "to":
 			r.to = value
 		case name == "until":
 			r.until = value
-		case len(name) > 1 && name[0] == 'f' && isField(name[1:], value):
+		case len(name) > 1 && name[0] == 'f':
+			if err := checkField(name[1:], value, latest); err != nil {
+				return nil, err
+			}
 			fields++
 			if before != nil && before.fields[name[1:]] != value {
 				before = nil
@@ -84,10 +98,10 @@ func parseRecord(reply any, memory string, before *record) (*record, error) {
 	return r, nil
 }
 
-// parseHead reports whether head looks like one.
-func (r *record) parseHead(head, memory string) bool {
+// parseHead is an error if head does not look like one.
+func (r *record) parseHead(head, memory, latest string) error {
 	if len(head) < headWidth {
-		return false
+		return errForeign
 	}
 	r.whole = len(memory) >= versionWidth && head[:versionWidth] == memory[:versionWidth]
 	at := versionWidth
@@ -99,16 +113,30 @@ func (r *record) parseHead(head, memory string) bool {
 		*part = head[at : at+width]
 		at += width
 		if micros(*part) == 0 {
-			return false
+			return errForeign
 		}
 	}
 	r.user = head[at:]
-	return true
+	return checkVersion(r.issue, latest)
 }
 
-func isField(name, value string) bool {
-	return name != "" && len(value) > versionWidth && micros(value) > 0 &&
-		(value[versionWidth] == kindValue || value[versionWidth] == kindDeleted)
+// checkField is the error of a field, or a floor, that does not look like one.
+func checkField(name, value, latest string) error {
+	if name == "" || len(value) <= versionWidth || value[versionWidth] != kindValue && value[versionWidth] != kindDeleted {
+		return errForeign
+	}
+	if err := checkVersion(value[:versionWidth], latest); err != nil || name != floorField {
+		return err
+	}
+	if len(value) > versionWidth+1+maxFloors*versionWidth {
+		return errForeign
+	}
+	for before := range slices.Chunk([]byte(value[versionWidth+1:]), versionWidth) {
+		if err := checkVersion(string(before), latest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // over reports whether neither deadline is left at now.

@@ -254,6 +254,9 @@ func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Durat
 		}
 		live, err := s.decide(ctx, op, hashed, r, v)
 		switch {
+		case errors.Is(err, ErrNoQuorum) && !all: // a node that answered takes nothing; the others may agree without it
+			all = true
+			continue
 		case !errors.Is(err, errStale):
 			return live, err
 		case try >= maxTries:
@@ -315,7 +318,11 @@ func parseAnswer(re reply, before *record) (answer, error) {
 	if re.status != "ok" || len(re.rest) != 2 {
 		return answer{}, errForeign
 	}
-	rec, err := parseRecord(re.rest[1], re.memory, before)
+	now := time.Now()
+	if err := checkEpoch(re.word(0), now); err != nil {
+		return answer{}, err
+	}
+	rec, err := parseRecord(re.rest[1], re.memory, now, before)
 	return answer{re.node.Index(), re.memory, re.word(0), rec}, err
 }
 

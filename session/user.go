@@ -86,11 +86,18 @@ func (l *listing) take(r reply) error {
 	if !ok || len(all)%2 != 0 || last != "" && (!isTime(last, timeWidth) || last < l.from || len(all) < 2*l.most) {
 		return errForeign
 	}
+	now := time.Now()
+	if err := checkEpoch(r.word(0), now); err != nil {
+		return err
+	}
 	a := answer{node: r.node.Index(), memory: r.memory, epoch: r.word(0)}
 	for i := 0; i < len(all); i += 2 {
 		hashed, ok := all[i].(string)
-		rec, err := parseRecord(all[i+1], r.memory, nil)
-		if !ok || !valid(hashed) || err != nil {
+		rec, err := parseRecord(all[i+1], r.memory, now, nil)
+		if err != nil {
+			return err
+		}
+		if !ok || !valid(hashed) {
 			return errForeign
 		}
 		if rec != nil {

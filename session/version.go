@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 // A version orders the writes to one field over all processes: µs of a clock, and behind it what tells apart writes of the
@@ -32,6 +34,21 @@ func padded(n uint64, base int) string {
 
 // isTime reports whether s is a stamp, or a version, by its width.
 func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
+
+// latest is the time of the latest version that is believed at now. Whoever sees a version writes above it, and a floor is put on all
+// nodes, so a node whose versions are further ahead would lift those of the others, up to where nothing can be written any more.
+func latest(now time.Time) string { return stamp(now.Add(cluster.MaxFenceLead).UnixMicro()) }
+
+// checkVersion is the error of what is no version, or one beyond the latest.
+func checkVersion(s, latest string) error {
+	switch {
+	case !isTime(s, versionWidth):
+		return errForeign
+	case s[:timeWidth] > latest:
+		return errAhead
+	}
+	return nil
+}
 
 // micros reads a stamp, or the beginning of a version. What is none is 0.
 func micros(s string) int64 {

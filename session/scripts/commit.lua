@@ -1,7 +1,7 @@
 -- Writes fields of a session that is here, all or none.
 -- KEYS  2 record
 -- ARGV  5 memory   6 idle deadline to set if it is later, or ''   7… name, value
--- Reply {'ok' | 'gone' | 'absent' | 'none', memory}, {'memory', memory}, {'late', memory, deadline}: the session ends before the
+-- Reply {'ok' | 'absent' | 'none', memory}, {'gone', memory, logged out}, {'memory', memory}, {'late', memory, deadline}: the session ends before the
 -- idle deadline, or {'newer', memory, version}: a field, or the floor, here is newer.
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r = redis.call('HMGET', KEYS[2], 'x', 'h', floorField)
@@ -9,7 +9,8 @@ local h, floor = r[2], version(r[3])
 if r[1] then return {'gone', memory} end
 if not h then return {'none', memory} end
 if mark(h) ~= mark(memory) or idle(h) < now then return {'absent', memory} end
-if loggedOut(user(h)) > issue(h) then return {'gone', memory} end
+local out = loggedOut(user(h))
+if out > issue(h) then return {'gone', memory, out} end
 if ARGV[6] > deadline(h) then return {'late', memory, deadline(h)} end
 local newest = ''
 for k = 7, #ARGV, 2 do

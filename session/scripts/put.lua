@@ -4,8 +4,8 @@
 --       10 version at which all other sessions of the user end, or ''
 --       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline
 --       16 rivals that have lost, each the hash of a session that was to be kept alone   17… name, value
--- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'gone' | 'absent', memory},
--- {'out', memory, rival}: it ended when this other session was to be kept alone,
+-- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'absent', memory},
+-- {'gone', memory, logged out}, {'out', memory, rival, logged out}: it ended when this other session was to be kept alone,
 -- {'stale', memory, '', '', {'\0', floor}}: fields have been dropped here since what is put was read, {'memory', memory}, or
 -- {'newer', memory, version}: the user was logged out since the issue, or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
@@ -38,10 +38,11 @@ if mine.stale then return stale(mine[floorField]) end
 
 -- The answer if a record here was logged out, other than by a rival that has lost.
 local function ended(h)
-  if not h or loggedOut(user(h)) <= issue(h) then return nil end
+  local out = h and loggedOut(user(h))
+  if not h or out <= issue(h) then return nil end
   local rival = redis.call('HGET', epoch(user(h)), 'by') or ''
-  if rival == '' or ARGV[10] == '' then return {'gone', memory} end
-  if not string.find(ARGV[16], rival, 1, true) then return {'out', memory, rival} end
+  if rival == '' or ARGV[10] == '' then return {'gone', memory, out} end
+  if not string.find(ARGV[16], rival, 1, true) then return {'out', memory, rival, out} end
 end
 
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
