@@ -38,6 +38,12 @@ const aside = 16 << 10
 // maxToken is above every fencing token: what is exact in Lua.
 const maxToken = 1 << 53
 
+// latestToken is the largest token that counts at now, as of a grant: one node
+// whose record has a larger one must not overrule the others.
+func latestToken(now time.Time, maxTTL time.Duration) int64 {
+	return min(now.Add(cluster.MaxFenceLead+maxTTL).UnixMicro(), maxToken-1)
+}
+
 // promiseSlack is how much longer than a record the promise before it is kept: the record is written after it.
 const promiseSlack = time.Minute
 
@@ -139,7 +145,7 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 		if token != 0 && refused(reply) {
 			return false, nil
 		}
-		r, found, err := parse(reply)
+		r, found, err := parse(reply, latestToken(time.Now(), c.Config().MaxTTL))
 		if err != nil {
 			return false, err
 		}
@@ -197,8 +203,9 @@ func readWrite(reply any, token int64) (kept bool, _ error) {
 	return false, fmt.Errorf("unexpected reply to a write (%T)", reply)
 }
 
-// parse reads a reply of the read script. Whatever does not look exactly like a record that Write has written is none.
-func parse(reply any) (r Record, found bool, _ error) {
+// parse reads a reply of the read script. Whatever does not look exactly like a record that Write has written under a token up
+// to latest is none.
+func parse(reply any, latest int64) (r Record, found bool, _ error) {
 	words, ok := reply.([]any)
 	if !ok {
 		return r, false, fmt.Errorf("unexpected reply to a read (%T)", reply)
@@ -217,7 +224,7 @@ func parse(reply any) (r Record, found bool, _ error) {
 	r.Token, errs[0] = strconv.ParseInt(text[0], 10, 64)
 	r.Seq, errs[1] = strconv.ParseInt(text[1], 10, 64)
 	r.Origin, errs[2] = strconv.ParseInt(text[2], 10, 64)
-	if errors.Join(errs[:]...) != nil || r.Token < 0 || r.Token >= maxToken || r.Seq < 0 || r.Origin < 0 || r.Origin > r.Token ||
+	if errors.Join(errs[:]...) != nil || r.Token < 0 || r.Token > latest || r.Seq < 0 || r.Origin < 0 || r.Origin > r.Token ||
 		text[3] != "" && text[3] != "1" {
 		return Record{}, false, errors.New("a record that is not one of ours")
 	}

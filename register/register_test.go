@@ -342,3 +342,25 @@ func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
 		}
 	})
 }
+
+// A node whose record has a token that no clock explains is as one that does not answer: it overrules nobody.
+func TestATokenThatIsTooFarAheadIsForeign(t *testing.T) {
+	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
+		c := open(t, s)
+		writes(t, c, 10, 1, "good")
+		ahead := time.Now().Add(cluster.MaxFenceLead + time.Hour).UnixMicro()
+		forged := harness.Client(t, s, 0).HSet(t.Context(), key.Record, "token", ahead, "seq", 1, "origin", ahead, "deleted", "", "data", "forged")
+		if err := forged.Err(); err != nil {
+			t.Fatal(err)
+		}
+		for token := range int64(20) { // whichever nodes answer first
+			resumes(t, c, 20+token, "good")
+			began := time.Now()
+			r, ok, err := register.Read(t.Context(), c, key, ttl)
+			harness.Must(t, began, err)
+			if !ok || string(r.Data) != "good" {
+				t.Fatalf("read %+v, %v", r, ok)
+			}
+		}
+	})
+}

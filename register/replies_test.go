@@ -49,7 +49,7 @@ func FuzzNoHostileReplyIsTakenForARecord(f *testing.F) {
 	f.Add(uint8(2), int64(0), int64(0), "99999999999999999999", "1e3")
 	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, x, y string) {
 		reply := answer(shape, a, b, x, y)
-		r, found, err := parse(reply)
+		r, found, err := parse(reply, maxToken-1)
 		words, isList := reply.([]any)
 		switch {
 		case found && (err != nil || len(words) != 5):
