@@ -74,7 +74,8 @@ func openNodes(ctx context.Context, urls []string, log *slog.Logger) (*cluster.C
 const forever = 100 * 365 * 24 * time.Hour
 
 // open is openNodes for a command that waits: it goes on for as long as --wait
-// says, or until a quorum answers.
+// says, or until a quorum answers. Once the nodes have had their time, it says
+// which of them do not answer, and why: a host's name may be misspelt.
 func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slog.Logger) (*cluster.Cluster, error) {
 	if !waits {
 		return openNodes(ctx, urls, log)
@@ -85,8 +86,20 @@ func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slo
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	late := time.AfterFunc(soon, func() { log.Warn("waiting for a quorum of the nodes") })
-	defer late.Stop()
+	early, stop := context.WithTimeout(ctx, soon)
+	defer stop()
+	c, err := openNodes(early, urls, log)
+	if err == nil || early.Err() == nil || ctx.Err() != nil {
+		return c, err
+	}
+	var nodes []any
+	var missing *cluster.QuorumError
+	if errors.As(err, &missing) {
+		for _, n := range missing.Nodes {
+			nodes = append(nodes, n.Node, n.Err)
+		}
+	}
+	log.Warn("waiting for a quorum of the nodes", nodes...)
 	return openNodes(ctx, urls, log)
 }
 

@@ -45,7 +45,12 @@ func TestOutage_WhoWaitsOutlastsIt(t *testing.T) {
 		s.Pause(0)
 		s.Pause(1)
 		p := launch(t, s.URLs(), args...)
-		p.stderr.line(t, "redlock: waiting for a quorum")
+		line := p.stderr.line(t, "redlock: waiting for a quorum")
+		for _, name := range names(s.URLs())[:2] {
+			if !strings.Contains(line, name+": ") {
+				t.Errorf("%q does not name %s", line, name)
+			}
+		}
 		s.Resume(0)
 		s.Resume(1)
 		p.exit(0)
