@@ -129,8 +129,11 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, k
 		case <-timer.C:
 			return false, nil
 		case <-me.bell:
-			missing, doubted := s.waiting.missing(me)
-			if missing == 0 {
+			missing, doubted, useful := s.waiting.missing(me)
+			switch {
+			case !useful:
+				continue
+			case missing == 0:
 				return true, nil
 			}
 			now := time.Now()

@@ -144,12 +144,13 @@ func (w *waiting) missingLocked(me *waiter) int {
 }
 
 // missing is how many nodes more have to say that it is me's turn before it should look at once, and the time before
-// which those that have said so are not worth a look.
-func (w *waiting) missing(me *waiter) (missing int, doubted time.Time) {
+// which those that have said so are not worth a look. useful is false if no turn is: where grants of nodes do not count, a
+// look at each turn would only keep the key from others.
+func (w *waiting) missing(me *waiter) (missing int, doubted time.Time, useful bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if me.look {
-		return 0, time.Time{}
+		return 0, time.Time{}, true
 	}
 	found := false
 	for i := range me.nodes {
@@ -157,7 +158,7 @@ func (w *waiting) missing(me *waiter) (missing int, doubted time.Time) {
 			found, doubted = true, from.doubted
 		}
 	}
-	return w.missingLocked(me), doubted
+	return w.missingLocked(me), doubted, !mutex.Uncounted(me.last)
 }
 
 // Message implements cluster.Listener.

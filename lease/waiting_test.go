@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -125,5 +126,39 @@ func TestAMailboxThatIsSilentIsAGap(t *testing.T) {
 		}
 		cable.closed.Store(false)
 		time.Sleep(long / 3) // the subscriptions are made again: go-redis holds a mutex while it waits for that
+	})
+}
+
+// Where grants do not count, each look keeps the key from others for nothing.
+func TestAWaiterWhoseGrantsDoNotCountLooksNoMoreOftenThanItsTimer(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, s, w := waitsForSomebody(t, 3)
+		for _, node := range nodes {
+			node.Set("{lock:job}:fence", strconv.FormatInt(time.Now().AddDate(60, 0, 0).UnixMicro(), 10))
+			node.Del("lock:job")
+		}
+		wake := func() {
+			for _, node := range nodes {
+				node.Publish(cluster.Channel(s.c.Process()), "wlock:job")
+			}
+			synctest.Wait()
+		}
+		wake()
+		time.Sleep(time.Second)
+		before := nodes[0].CommandCount()
+		for range 100 {
+			wake()
+			time.Sleep(time.Millisecond)
+		}
+		if after := nodes[0].CommandCount(); after != before {
+			t.Errorf("it sent %d commands for wakes", after-before)
+		}
+		for _, node := range nodes {
+			node.Del("{lock:job}:fence")
+		}
+		s.waiting.ring("lock:job")
+		r := <-w
+		must(t, r.err)
+		release(t, r.l)
 	})
 }

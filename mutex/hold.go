@@ -24,21 +24,22 @@ type Hold struct {
 
 	settled chan struct{} // closed when the phase is held or failed; nil when nobody waits for that any more
 
-	mu       sync.Mutex
-	phase    stage
-	lost     bool    // a round found it over
-	outvoted bool    // it was refused, and had less than a quorum
-	unclear  bool    // it was refused, and the answers do not yet tell a holder from a split vote
-	err      error   // why it failed
-	ballot   *ballot // nil once the phase is held or failed
-	deadline time.Time
-	expiry   time.Time // when the key is gone from every node that said it is ours; it never moves back
-	token    int64     // while raising: the token that is aimed at
-	tokens   int64     // how many more tokens of the span there are after token
-	waiters  int       // processes queued, as the nodes that granted said
-	members  []member
-	round    *extension // of Extend; nil while none is under way
-	release  releaseTally
+	mu        sync.Mutex
+	phase     stage
+	lost      bool    // a round found it over
+	outvoted  bool    // it was refused, and had less than a quorum
+	uncounted bool    // it was refused, because grants do not count
+	unclear   bool    // it was refused, and the answers do not yet tell a holder from a split vote
+	err       error   // why it failed
+	ballot    *ballot // nil once the phase is held or failed
+	deadline  time.Time
+	expiry    time.Time // when the key is gone from every node that said it is ours; it never moves back
+	token     int64     // while raising: the token that is aimed at
+	tokens    int64     // how many more tokens of the span there are after token
+	waiters   int       // processes queued, as the nodes that granted said
+	members   []member
+	round     *extension // of Extend; nil while none is under way
+	release   releaseTally
 }
 
 // ballot is what is known while the phase is voting or raising. Holds are many, and keep nothing of it.
@@ -201,6 +202,9 @@ func (h *Hold) flush() {
 	h.mu.Unlock()
 	if len(due) == 0 {
 		return
+	}
+	if h.uncounted {
+		h.r.LeaveLock(h.lock, due...)
 	}
 	cmd := h.releaseCommand(&h.value)
 	for _, n := range due {

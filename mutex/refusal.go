@@ -11,8 +11,15 @@ import (
 
 // How an attempt that cannot win ends, and what its error says.
 
-// refuseLocked ends an attempt that cannot win any more. What it was granted is released at once, and its error is
-// given out when the answers tell a holder from a split vote.
+// refuseLocked ends an attempt that cannot win any more. What it was granted is
+// released at once, and its error is returned when the answers tell a holder
+// from a split vote.
+//
+// Without a quorum of votes its release reserves nothing: that would wake this
+// process, which may be the first in the queue, to fail once more. If the
+// reason is grants that do not count, the attempt kept the key from others whose
+// grants may count: this process leaves the queue, and the release wakes the
+// next one.
 func (h *Hold) refuseLocked(votes int) {
 	h.abandonLocked(h.refusalLocked(votes))
 	if errors.As(h.err, new(*NotAcquiredError)) {
@@ -20,7 +27,16 @@ func (h *Hold) refuseLocked(votes int) {
 		h.explainLocked()
 		return
 	}
+	h.uncounted = slices.ContainsFunc(h.members, func(m member) bool { return m.result == Granted && !m.vote })
+	h.outvoted = !h.uncounted
 	close(h.settled)
+}
+
+// Uncounted reports whether an attempt failed with err because grants of nodes
+// do not count: the nodes restarted lately, or their fence counters lie beyond
+// this machine's clock. A node that wakes this process does not change that.
+func Uncounted(err error) bool {
+	return errors.As(err, new(*cluster.QuorumError)) && (errors.Is(err, errQuarantine) || errors.Is(err, errFence))
 }
 
 // explainLocked settles an attempt that was refused, unless pending answers can still change whether one holder has a

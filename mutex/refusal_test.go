@@ -3,9 +3,13 @@ package mutex
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -149,4 +153,66 @@ func TestAnAttemptThatMayHaveAQuorumIsNotOutvoted(t *testing.T) {
 			t.Errorf("%v: outvoted %t, want %t", tc.results, got, tc.outvoted)
 		}
 	}
+}
+
+// Whose grants do not count must not stand before those whose do.
+func TestAnAttemptWhoseGrantsDoNotCountPassesItsTurnOn(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		me, next := r.open(), r.open()
+		red := r.redlock(me, Config{})
+		mine, theirs := &letters{came: make(chan string, 100)}, &letters{came: make(chan string, 100)}
+		harness.Receive(t, "the mailbox", me.Listen(mine))
+		defer me.Unlisten(mine)
+		harness.Receive(t, "the mailbox of the next", next.Listen(theirs))
+		defer next.Unlisten(theirs)
+		warm(t, red)
+		r.poison(years(60), 0, 1, 2)
+		for i, client := range r.clients {
+			must(t, client.ZAdd(t.Context(), "{lock:k}:queue",
+				redis.Z{Score: 1, Member: me.Process()}, redis.Z{Score: 2, Member: next.Process()}).Err())
+			harness.Eventually(t, "the node sends messages", me.Nodes()[i].Listening)
+		}
+		_, err := red.Acquire(t.Context(), "k", Request{Queue: true})
+		if !Uncounted(err) {
+			t.Fatalf("it ended by %v", err)
+		}
+		for i, client := range r.clients {
+			harness.Eventually(t, "what it had is given back", func() bool { return r.get(i, "lock:k") == "" })
+			if got := client.ZRange(t.Context(), "{lock:k}:queue", 0, -1).Val(); !slices.Equal(got, []string{next.Process()}) {
+				t.Errorf("node %d: %d processes are queued, want the next alone", i, len(got))
+			}
+			must(t, client.Publish(t.Context(), cluster.Channel(me.Process()), "end").Err())
+		}
+		if got := harness.Receive(t, "a message", mine.came); got != "end" {
+			t.Fatalf("the process itself is sent %q", got)
+		}
+		if got := harness.Receive(t, "the wake of the next", theirs.came); got != "wlock:k" {
+			t.Errorf("the next is sent %q", got)
+		}
+	})
+}
+
+// Without votes and without grants that do not count, nothing is reserved: the process would wake itself.
+func TestAnAttemptWithoutAQuorumOfAnswersReservesNothing(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		me := r.open()
+		mine := &letters{came: make(chan string, 100)}
+		harness.Receive(t, "the mailbox", me.Listen(mine))
+		defer me.Unlisten(mine)
+		red := r.redlock(me, Config{})
+		warm(t, red)
+		must(t, r.clients[0].ZAdd(t.Context(), "{lock:k}:queue", redis.Z{Score: 1, Member: me.Process()}).Err())
+		r.set(1, fenceOfK, "no number", time.Minute)
+		r.set(2, fenceOfK, "no number", time.Minute)
+		_, err := red.Acquire(t.Context(), "k", Request{})
+		as[*cluster.QuorumError](t, err)
+		returnedAtOnce(t, r, 0)
+		if got := r.get(0, "{lock:k}:next"); got != "" {
+			t.Errorf("the key is kept for %q", got)
+		}
+		must(t, r.clients[0].Publish(t.Context(), cluster.Channel(me.Process()), "end").Err())
+		if got := harness.Receive(t, "a message", mine.came); got != "end" {
+			t.Errorf("the process itself is sent %q", got)
+		}
+	})
 }
