@@ -326,16 +326,21 @@ func TestTheHolderHearsOfEveryLookOfAWaiter(t *testing.T) {
 }
 
 // A process that is stopped counts as one that listens. It must not cost every release the time for which the key is kept.
-func TestAWakeThatIsNotUsedCostsThePlace(t *testing.T) {
+// A process that is slower than the moment for which the key is kept for it is not stopped yet.
+func TestTheThirdWakeThatIsNotUsedCostsThePlace(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
 		heard := b.awaited("stopped", "Q", "R")
-		b.release("P/1/me")
-		harness.Receive(t, "the wake of the one that is stopped", heard)
-		if err := b.clients[0].Del(t.Context(), b.keys[3]).Err(); err != nil { // as if its time were over
-			t.Fatal(err)
+		for n := range 3 {
+			b.release(fmt.Sprintf("P/%d/me", n+1))
+			if got := harness.Receive(t, "a wake of the one that is stopped", heard); got != "stopped wlock:k" {
+				t.Fatalf("wake %d: heard %q", n, got)
+			}
+			if err := b.clients[0].Del(t.Context(), b.keys[3]).Err(); err != nil { // as if its time were over
+				t.Fatal(err)
+			}
+			b.grant(ask{value: fmt.Sprintf("P/%d/me", n+2), process: "P"})
 		}
-		b.grant(ask{value: "P/2/me", process: "P"})
-		b.release("P/2/me")
+		b.release("P/4/me")
 		if got := harness.Receive(t, "a wake", heard); got != "Q wlock:k" {
 			t.Errorf("heard %q", got)
 		}
@@ -345,17 +350,44 @@ func TestAWakeThatIsNotUsedCostsThePlace(t *testing.T) {
 	})
 }
 
+// All in one script, during which no time passes on a server.
+func TestAKeyIsKeptLongerAfterEachWakeThatWasNotUsed(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.awaited("slow")
+		const thrice = `
+			local kept = {}
+			for n = 1, 3 do
+				wake(KEYS[1], KEYS[3], KEYS[4], ARGV[1], '')
+				kept[n] = redis.call('PTTL', KEYS[4])
+				redis.call('DEL', KEYS[4])
+			end
+			return kept`
+		kept := b.must(b.run(wakeSource+thrice, 4, "100")).([]any)
+		least := int64(0)
+		for n, most := range []int64{100, 400, 500} {
+			if got := kept[n].(int64); got <= least || got > most {
+				t.Errorf("wake %d keeps the key for %d ms, want more than %d, at most %d", n, got, least, most)
+			}
+			least = most
+		}
+	})
+}
+
 func TestAProcessThatWasWokenKeepsItsPlace(t *testing.T) {
 	for name, between := range map[string]func(b *bench){
 		"while the key is kept for it": func(b *bench) {
-			b.extend("P/1/me", scriptTTL) // a renewal sets it again
-			b.release("P/1/me")
+			for range 4 {
+				b.extend("P/1/me", scriptTTL) // a renewal sets it again
+				b.release("P/1/me")
+			}
 		},
 		"when it looks, and another has the key": func(b *bench) {
-			b.clients[0].Del(context.Background(), b.keys[3])
-			b.grant(ask{value: "P/2/me", process: "P"})
-			b.refuse(ask{value: "Q/2/", process: "Q", queue: true})
-			b.release("P/2/me")
+			for range 4 {
+				b.clients[0].Del(context.Background(), b.keys[3])
+				b.grant(ask{value: "P/2/me", process: "P"})
+				b.refuse(ask{value: "Q/2/", process: "Q", queue: true})
+				b.release("P/2/me")
+			}
 		},
 		"when it is granted the key, and fails by other nodes": func(b *bench) {
 			b.grant(ask{value: "Q/2/", process: "Q"})

@@ -1,7 +1,11 @@
 -- Wakes the first waiting process that still listens, and keeps the key for it for a moment, so that nobody who
--- happens to come by is faster. Half a microsecond more in its score marks a process that was woken and has not looked since.
--- If its moment is over as well, it has lost its place: a process that is stopped still counts as one that listens, and
--- would cost every release that moment. PUBLISH returns how many received; on a Redis Cluster it counts one server only, so
+-- happens to come by is faster. Each wake since the process last looked adds a quarter of a microsecond to its score. A live
+-- process may take longer than its moment: its round trip is long, or it pauses. So the second moment is four times
+-- the first, the third sixteen times (by default 20, 80 and 320 ms, but no more than half a second where the first is less).
+-- At the fourth wake a process has lost its place: one that is stopped still counts as one that listens, and would cost every
+-- release a moment. The look of a client whose acquire script does not clear the mark goes unseen: it loses its place as
+-- well, but only after three wakes without success, and is queued again, at the end, by its next look.
+-- PUBLISH returns how many received; on a Redis Cluster it counts one server only, so
 -- there (many) the first is believed to live, and leaves the queue in case it does not. With nothing to reserve nobody is
 -- woken.
 local function wake(key, queue, following, reserve, many)
@@ -10,18 +14,20 @@ local function wake(key, queue, following, reserve, many)
     local first = redis.call('ZRANGE', queue, '0', '0', 'WITHSCORES')
     local process, place = first[1], tonumber(first[2])
     if not process then return end
-    local woken, received = place % 1 > 0, 0
-    if not woken or redis.call('GET', following) == process then
+    local wakes, received = place % 1 * 4, 0
+    if wakes == 0 or redis.call('GET', following) ~= process then wakes = wakes + 1 end
+    if wakes <= 3 then
       received = redis.call('PUBLISH', 'redlock:wake:' .. process, 'w' .. key)
       if many == '1' then received = 1 end
     end
     if received == 0 or many == '1' then
       redis.call('ZREM', queue, process)
-    elseif not woken then
-      redis.call('ZADD', queue, 'XX', string.format('%.1f', place + 0.5), process)
+    else
+      redis.call('ZADD', queue, 'XX', string.format('%.2f', math.floor(place) + wakes / 4), process)
     end
     if received > 0 then
-      redis.call('SET', following, process, 'PX', reserve)
+      local moment = math.min(reserve * 4 ^ (wakes - 1), math.max(tonumber(reserve), 500))
+      redis.call('SET', following, process, 'PX', string.format('%.0f', moment))
       return
     end
   end
