@@ -11,6 +11,7 @@ import (
 
 // The commands on sorted sets.
 
+// zadd knows the forms in use: ZADD key NX score member, and the same with XX.
 func (s *store) zadd(a []string) any {
 	score, err := strconv.ParseFloat(a[2], 64)
 	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {

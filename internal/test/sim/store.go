@@ -216,7 +216,6 @@ func (s *store) time([]string) any {
 	return []any{strconv.FormatInt(us/1e6, 10), strconv.FormatInt(us%1e6, 10)}
 }
 
-// zadd knows the forms in use: ZADD key NX score member, and the same with XX.
 func (s *store) hset(a []string) any {
 	e := s.ensure(a[0])
 	if e.fields == nil {
