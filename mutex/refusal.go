@@ -55,7 +55,7 @@ func (h *Hold) explainLocked() {
 	}
 	most, quorum := h.mostLocked(), h.r.c.Quorum()
 	h.unclear = most < quorum && most+open >= quorum && len(h.members)-most < quorum
-	h.err = h.notAcquiredLocked("", votes)
+	h.err = h.refusalLocked(votes)
 	if !h.unclear {
 		close(h.settled)
 	}

@@ -216,3 +216,17 @@ func TestAnAttemptWithoutAQuorumOfAnswersReservesNothing(t *testing.T) {
 		}
 	})
 }
+
+func TestARefusedAttemptToWhichTooFewNodesAnsweredInTheEndHasNoQuorum(t *testing.T) {
+	red := newRig(t, harness.Embedded(t, 4)).redlock(nil, Config{})
+	h, err := red.newHold("k", Request{})
+	must(t, err)
+	for i, result := range []Result{Refused, Refused, Failed, Failed} {
+		h.members[i].result = result
+		if result == Failed {
+			h.members[i].say(said{err: errors.New("no answer")})
+		}
+	}
+	h.explainLocked()
+	as[*cluster.QuorumError](t, h.err)
+}
