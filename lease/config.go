@@ -45,7 +45,7 @@ type Config struct {
 	DoneTTL time.Duration
 
 	// Backoff makes the policy that bounds how long a waiter sleeps between two looks at a key, if it is not woken. One is
-	// made for each wait, when it is first refused. When it returns backoff.Stop the wait ends as not acquired. Default:
+	// made for each wait, when it is first refused. When it returns backoff.Stop the wait ends with the error of the last attempt. Default:
 	// exponential from 100 ms to 2 s, without end.
 	Backoff func() backoff.BackOff
 }

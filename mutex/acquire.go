@@ -25,7 +25,7 @@ type Request struct {
 // never waits for the key to come free. The error is
 //
 //	*NotAcquiredError      somebody else has it, or several attempts split the votes
-//	*cluster.QuorumError   too few nodes answered to tell
+//	*cluster.QuorumError   too few nodes answered to tell, or the grants of too few count
 //	cluster.ErrClosed, cluster.ErrConfig
 //	ctx.Err()              in the chain, when ctx ended first
 //

@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	// ErrNotAcquired is matched by a *NotAcquiredError: somebody else has the key. Every acquiring call returns it, also
-	// when its patience ran out.
+	// ErrNotAcquired is matched by a *NotAcquiredError: somebody else has the key. Acquiring calls return it, also
+	// when their patience ran out, unless too few nodes answered: that is a *cluster.QuorumError.
 	ErrNotAcquired = errors.New("redlock: not acquired")
 
 	// ErrLost is matched by a *LostError: the hold is over although nobody released it. Extend and Unlock return it, and

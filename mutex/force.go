@@ -21,7 +21,8 @@ var ErrMayBeAcquired = errors.New("redlock: released where it was, but an attemp
 // everybody until that holder's TTL is over, which is in freeIn at most, so that at no time two can have it. A holder that
 // lives finds out at its next renewal, a third of the TTL away: it is lost then, with a reason that says so and
 // names by, a label as Config.Owner ("" means its default). Fence counters stay, and with them the order of tokens. An attempt
-// that is still voting is not granted the key by the other nodes.
+// that is still voting is not granted the key by the other nodes: where fewer than a quorum of the nodes have the key, it is
+// kept from everybody on the rest as well, also if what they have was only left behind by a holder that is gone.
 //
 // The error is ErrNotHeld, a *cluster.QuorumError if so few nodes took part that the holder may keep it (what they took
 // stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.
@@ -42,9 +43,6 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 	if err == nil && f.open(r.c) >= r.c.Quorum() {
 		// Whoever has so few of the nodes may be about to be granted the key by those that do not have it, or to set it there again.
 		f, err = r.force(ctx, seen, seize(max(f.left, time.Millisecond)))
-	}
-	if err == nil && f.open(r.c) >= r.c.Quorum() {
-		err = f.tooFew(r.c, seen.Key)
 	}
 	return f.left, err
 }

@@ -46,9 +46,12 @@ func (m *Mutex) TryLock(ctx context.Context) error {
 	return m.try(ctx)
 }
 
-// Lock tries until it succeeds or ctx ends, also while too few nodes answer to tell. The error is that of the last attempt,
-// with ctx.Err() in its chain; only one that matches cluster.ErrConfig or cluster.ErrClosed comes at once. It looks at the key when it should have come free, and in between at random, with growing pauses of up to half a
-// second. Others can use the Mutex during the pauses.
+// Lock tries until it succeeds or ctx ends, also while too few nodes answer to
+// tell. The error is that of the last attempt, with ctx.Err() in its chain; only
+// one that matches cluster.ErrConfig or cluster.ErrClosed comes at once. It looks
+// at the key when it should have come free, and in between at random, with
+// growing pauses of up to half a second. Others can use the Mutex during the
+// pauses.
 func (m *Mutex) Lock(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
