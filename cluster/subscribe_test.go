@@ -176,7 +176,7 @@ func through(t *testing.T, s harness.Set, dial dialer, patience time.Duration) *
 	o.Dialer = dial
 	client := redis.NewClient(o)
 	t.Cleanup(func() { client.Close() })
-	return mustOpen(t, Config{NodeTimeout: patience, Clients: map[string]redis.UniversalClient{"node": client}})
+	return mustOpen(t, Config{NodeTimeout: patience, MaxTTL: max(time.Minute, 3*patience), Clients: map[string]redis.UniversalClient{"node": client}})
 }
 
 // go-redis panics for most of these.
@@ -190,7 +190,7 @@ func TestASubscriptionSurvivesWhatNoNodeSends(t *testing.T) {
 			t.Parallel()
 			s := harness.Embedded(t, 1)
 			var way garbler
-			c := through(t, s, way.dial, 0)
+			c := through(t, s, way.dial, 2*harness.Patience) // silence is no gap here
 			gaps, bells := make(gapped, 1000), make(gapped, 1000)
 			defer c.Subscribe(t.Context(), gaps, "news")()
 			c.Watch(t.Context(), "news", func() { bells <- struct{}{} })
