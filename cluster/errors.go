@@ -67,6 +67,8 @@ func (e *QuorumError) Error() string {
 			e.Got+e.NotVoting, e.Got, e.Need, e.VotesIn.Round(100*time.Millisecond))
 	case e.NotVoting > 0:
 		fmt.Fprintf(&b, ": no quorum: %d answered, but only %d of the %d nodes needed can vote", e.Got+e.NotVoting, e.Got, e.Need)
+	case e.Got >= e.Need && e.Err != nil:
+		fmt.Fprintf(&b, ": no quorum: %d answered, and %d are needed", e.Got, e.Need)
 	default:
 		fmt.Fprintf(&b, ": no quorum: %d of the %d nodes needed answered", e.Got, e.Need)
 	}

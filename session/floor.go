@@ -2,9 +2,12 @@ package session
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 // A deleted field leaves a tombstone, so that nodes that still have its value do not bring it back. A tombstone is dropped
@@ -52,8 +55,18 @@ const manyTombstones = 16
 // errStale is why what was read has to be read again: fields have been dropped since.
 var errStale = errors.New("redlock: deleted fields have been dropped since it was read")
 
+// unsettled is the error of an operation for which enough nodes answered, and did not agree in maxTries.
+func (s *Store) unsettled(op, hashed string, answered int) error {
+	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: answered, Err: errUnsettled}
+}
+
+var errUnsettled = fmt.Errorf("they have not agreed in %d tries on which deleted fields were dropped; try again", maxTries)
+
 // droppedError is why a session that was to replace another has not what it needs: nodes have dropped fields since that one was read.
-type droppedError struct{ floors []version }
+type droppedError struct {
+	floors   []version
+	answered int // nodes
+}
 
 func (e *droppedError) Error() string { return errStale.Error() }
 

@@ -1,8 +1,13 @@
 package session
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -103,5 +108,28 @@ func TestARenewalThatAQuorumTookIsNotLostToALoadOfTheOldID(t *testing.T) {
 		only(t, s, nodes, left, (left+1)%3)
 		has(t, load(t, s, ss.ID()), "a", 1)
 		all(t, s, nodes)
+	}
+}
+
+// So many nodes have dropped fields, each without the others, that no record names all their floors. They answer, and that is what
+// the error says.
+func TestARenewalThatFindsNoAgreementSaysThatNodesAnswered(t *testing.T) {
+	t.Parallel()
+	nodes := harness.Embedded(t, 19)
+	s := store(t, nodes, Config{})
+	ss, made := create(t, s, "ann", data{"a": 1}), create(t, s, "ann", nil)
+	settled(t, s)
+	for i := range nodes.Len() {
+		floor := floorOver(s.clock.after(""), nil)
+		must(t, harness.Client(t, nodes, i).HSet(t.Context(), "session:"+made.hash, "f"+floorField, floor).Err())
+	}
+	from := succession{old: ss.hash, until: stamp(time.Now().UnixMicro())}
+	_, _, err := s.succeed(t.Context(), made.hash, made.rec, from, ss.rec, nil)
+	var missing *cluster.QuorumError
+	if !errors.As(err, &missing) || !errors.Is(err, errUnsettled) || missing.Got < missing.Need {
+		t.Fatalf("it ended with %v", err)
+	}
+	if want := fmt.Sprintf("no quorum: %d answered, and 10 are needed: they have not agreed", missing.Got); !strings.Contains(err.Error(), want) {
+		t.Errorf("%q does not say %q", err, want)
 	}
 }

@@ -91,6 +91,7 @@ func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from su
 	const op = "renew"
 	fields, seen := old.known(), old.newest()
 	var known []version
+	var dropped *droppedError
 	for range maxTries {
 		ver = s.clock.after(seen)
 		rec.fields = maps.Clone(fields)
@@ -98,7 +99,6 @@ func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from su
 			rec.fields[name] = ver + value
 		}
 		made, err = s.put(ctx, op, hashed, rec, from)
-		var dropped *droppedError
 		if !errors.As(err, &dropped) {
 			return made, ver, err
 		}
@@ -106,7 +106,7 @@ func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from su
 		seen = s.clock.after(max(seen, slices.Max(known)))
 		fields = map[string]string{floorField: floorOver(seen, known)}
 	}
-	return nil, "", s.noQuorum(op, hashed, 0, nil)
+	return nil, "", s.unsettled(op, hashed, dropped.answered)
 }
 
 // overwritten reports whether a session has something newer than a change of this version.

@@ -128,7 +128,7 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		c, failed, err := w.wait(ctx)
 		switch {
 		case err == nil && from.old != "" && len(c.floors) > 0 && (c.ok >= s.c.Quorum() || c.gone == 0):
-			return nil, &droppedError{c.floors}
+			return nil, &droppedError{c.floors, c.ok + c.stale}
 		case err == nil && c.gone > 0 && c.ok < s.c.Quorum(): // else whoever ends it does so under its new id
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && len(c.out) > 0 && c.newest == "":
@@ -260,7 +260,7 @@ func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Durat
 		case !errors.Is(err, errStale):
 			return live, err
 		case try >= maxTries:
-			return nil, s.noQuorum(op, hashed, 0, nil)
+			return nil, s.unsettled(op, hashed, len(r.answers))
 		}
 		known = append(known, v.floors...)
 	}
