@@ -188,7 +188,7 @@ func TestRunWithoutAQuorum(t *testing.T) {
 	s := nodes(t, 3)
 	s.Stop(0)
 	s.Stop(2)
-	p := launch(t, s.URLs(), "run", "key", "--", "echo", "never")
+	p := launch(t, s.URLs(), "run", "--wait", "1s", "key", "--", "echo", "never")
 	p.exit(69)
 	for _, u := range s.URLs()[:1] {
 		if host := strings.TrimPrefix(u, "redis://"); !strings.Contains(p.stderr.String(), host) {
@@ -213,7 +213,7 @@ func TestRunNeverShowsAPassword(t *testing.T) {
 		"unknown scheme": {"http://:" + wrong + "@host:1"}, "unreachable": {"redis://:" + wrong + "@127.0.0.1:1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := launch(t, urls, "run", "-v", "key", "--", "true")
+			p := launch(t, urls, "run", "-v", "--wait", "1s", "key", "--", "true")
 			want := 2
 			if name == "unreachable" {
 				want = 69
