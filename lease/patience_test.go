@@ -160,30 +160,3 @@ func TestTryAcquire_WithoutAQuorumIsASingleAnswer(t *testing.T) {
 		g.heal()
 	})
 }
-
-// The key is acquired, and the quorum is missing when the last checkpoint is read.
-func TestAcquire_OutlastsAQuorumThatIsAwayForTheCheckpoint(t *testing.T) {
-	virtually(t, func(t *testing.T) {
-		nodes := newMemory(t, 3)
-		s := lease(t, nodes.open(t, &gate{}), Config{})
-		for _, node := range nodes[:2] {
-			must(t, node.Set("{lock:job}:record", "no record"))
-		}
-		done := make(chan error, 1)
-		go func() {
-			_, err := s.Acquire(t.Context(), "job")
-			done <- err
-		}()
-		time.Sleep(away)
-		synctest.Wait()
-		select {
-		case err := <-done:
-			t.Fatalf("without a quorum for its checkpoint it ended: %v", err)
-		default:
-		}
-		for _, node := range nodes[:2] {
-			node.Del("{lock:job}:record")
-		}
-		must(t, harness.Receive(t, "the lease", done))
-	})
-}
