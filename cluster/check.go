@@ -104,14 +104,17 @@ func (n *Node) check(ctx context.Context) []Finding {
 	case f.fsyncHidden:
 		add(Note, "does not tell appendfsync (CONFIG GET refused), so it is taken for one that may forget locks when it crashes, and does not vote for MaxTTL after a restart",
 			"allow it to this user: +config|get")
+	case f.fsyncPauses && f.fsync == "always":
+		add(Note, "does not sync while it rewrites its append-only file (no-appendfsync-on-rewrite yes), so it may forget locks when it crashes",
+			"CONFIG SET no-appendfsync-on-rewrite no")
 	case !f.fsyncAlways:
 		add(Note, "may forget locks when it crashes, so it does not vote for MaxTTL after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
 	}
+	if f.still {
+		add(Danger, "its clock stands still, so no key on it ever expires", "restart the server, and see why its host has no clock that moves")
+	}
 	if off := f.now.Sub(middle); !f.now.IsZero() && off.Abs() > clockTolerance {
 		add(Warning, fmt.Sprintf("its clock is %v from this machine's", off.Round(time.Millisecond)), "keep clocks in step with NTP; tokens stay ordered up to MaxTTL of difference")
-	}
-	if f.version != "" && !atLeast(f.version, 6, 2) {
-		add(Danger, "runs version "+f.version, "needs Redis 6.2 or Valkey")
 	}
 	return found
 }

@@ -172,7 +172,8 @@ func misconfigured(err error) bool {
 	var record tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var op *net.OpError
-	if errors.Is(err, errReplica) || errors.As(err, &same) || errors.As(err, &cert) ||
+	var old *oldVersionError
+	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) || errors.As(err, &old) || errors.As(err, &same) || errors.As(err, &cert) ||
 		errors.As(err, &record) || errors.As(err, &authority) {
 		return true
 	}

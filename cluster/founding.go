@@ -64,7 +64,7 @@ func (n *Node) mark(ctx context.Context, via redis.Cmdable) error {
 		}
 	}
 	switch {
-	case saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
+	case n.stands && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
 		return nil
 	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
 		return err

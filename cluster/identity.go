@@ -1,9 +1,9 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -17,12 +17,14 @@ type facts struct {
 	runID       string        // "" where the server does not say
 	uptime      time.Duration // whole seconds
 	now         time.Time     // the server's clock, TIME
+	still       bool          // that clock does not move
 	replica     bool
 	sentinel    bool   // not a node, but one of those who say where it is
 	loading     bool   // reads its files, and does not say meanwhile that it keeps an append-only file
 	aof         bool   // keeps an append-only file
 	fsync       string // when it syncs it: "always", "everysec" or "no"; "" where it does not say
-	fsyncAlways bool   // it syncs it before it answers
+	fsyncAlways bool   // it syncs it before it answers, at all times
+	fsyncPauses bool   // it does not sync it while it rewrites it
 	fsyncHidden bool   // does not say whether it does
 	version     string // "" where the server does not say
 	name        string // of the program, as "valkey"; "" where it does not say, as Redis
@@ -39,6 +41,16 @@ func (f facts) boot() time.Time { return f.now.Add(-f.uptime) }
 // errReplica is why a replica is never connected to: it refuses writes, and what it holds may roll back.
 var errReplica = errors.New("is a replica (role:slave); list the independent masters")
 
+// errSentinel is why a Sentinel that is listed as a node is not used.
+var errSentinel = errors.New("is a Sentinel, which holds no keys; list the servers, or redis://?master_name=NAME&addr=host:port for the master it knows")
+
+// oldVersionError refuses a server that lacks what the scripts need.
+type oldVersionError struct{ version string }
+
+func (e *oldVersionError) Error() string {
+	return "runs Redis " + e.version + "; upgrade it to Redis 6.2 or later, or to Valkey"
+}
+
 // errLoading is why a server is not connected to yet: it does nothing, and says of itself what is not so.
 var errLoading = errors.New("is loading its data")
 
@@ -50,12 +62,14 @@ type asker interface {
 // askFacts asks in one round trip. A server that refuses INFO, TIME or CONFIG (a restricted user, a managed service)
 // leaves those facts empty; only a connection that does not work is an error.
 func askFacts(ctx context.Context, cn asker) (facts, error) {
-	var info, fsync *redis.Cmd
-	var now *redis.TimeCmd
+	var info *redis.Cmd
+	var first, second *redis.TimeCmd
+	var config *redis.MapStringStringCmd
 	_, err := cn.Pipelined(ctx, func(p redis.Pipeliner) error {
+		first = p.Time(ctx)
 		info = p.Do(ctx, "info")
-		now = p.Time(ctx)
-		fsync = p.Do(ctx, "config", "get", "appendfsync")
+		config = p.ConfigGet(ctx, "*appendfsync*")
+		second = p.Time(ctx)
 		return nil
 	})
 	if err != nil && !answered(err) {
@@ -63,17 +77,36 @@ func askFacts(ctx context.Context, cn asker) (facts, error) {
 	}
 	text, _ := info.Text()
 	f := parseInfo(text)
-	if f.now, err = now.Result(); err != nil {
+	if f.now, err = second.Result(); err != nil {
 		f.runID = "" // without the server's clock its uptime says nothing
-	}
-	f.fsyncHidden = f.aof && fsync.Err() != nil
-	for _, policy := range []string{"always", "everysec", "no"} {
-		if f.fsync == "" && strings.Contains(fmt.Sprint(fsync.Val()), policy) {
-			f.fsync = policy
+	} else if f.now.Equal(first.Val()) {
+		if f.still, err = standsStill(ctx, cn, f.now); err != nil {
+			return facts{}, err
 		}
 	}
-	f.fsyncAlways = f.aof && f.fsync == "always"
+	f.fsyncHidden = f.aof && config.Err() != nil
+	f.fsync = config.Val()["appendfsync"]
+	f.fsyncPauses = f.aof && config.Val()["no-appendfsync-on-rewrite"] == "yes"
+	f.fsyncAlways = f.aof && f.fsync == "always" && !f.fsyncPauses
 	return f, nil
+}
+
+// clockLooks is how many more times a clock is read that showed the same time twice.
+const clockLooks = 3
+
+// standsStill reports whether the server's clock shows the same time as before in further round trips.
+func standsStill(ctx context.Context, cn asker, before time.Time) (bool, error) {
+	for range clockLooks {
+		var now *redis.TimeCmd
+		_, err := cn.Pipelined(ctx, func(p redis.Pipeliner) error { now = p.Time(ctx); return nil })
+		if err != nil && !answered(err) {
+			return false, err
+		}
+		if !now.Val().Equal(before) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // parseInfo reads the lines of INFO this package uses. What is missing or malformed stays empty.
@@ -88,8 +121,8 @@ func parseInfo(text string) facts {
 			if s, err := strconv.ParseInt(value, 10, 32); err == nil && s >= 0 {
 				f.uptime = time.Duration(s) * time.Second
 			}
-		case "redis_mode":
-			f.sentinel = value == "sentinel"
+		case "redis_mode", "server_mode", "redict_mode":
+			f.sentinel = f.sentinel || value == "sentinel"
 		case "role":
 			f.replica = value == "slave"
 		case "loading":
@@ -97,7 +130,9 @@ func parseInfo(text string) facts {
 		case "aof_enabled":
 			f.aof = value == "1"
 		case "redis_version":
-			f.version = value
+			f.version = cmp.Or(f.version, value)
+		case "valkey_version", "redict_version": // beside the version of Redis that it is compatible with
+			f.version, f.name = value, cmp.Or(f.name, strings.TrimSuffix(key, "_version"))
 		case "server_name":
 			f.name = value
 		case "maxmemory_policy":
@@ -116,8 +151,12 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 		return err
 	}
 	switch {
-	case f.sentinel:
+	case f.sentinel && n.stands: // of those that say where the node is
 		return nil
+	case f.sentinel:
+		return errSentinel
+	case f.name == "" && f.version != "" && !atLeast(f.version, 6, 2):
+		return &oldVersionError{f.version}
 	case f.replica:
 		return errReplica
 	case f.loading:
@@ -217,8 +256,9 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 		if young > 0 && !f.fsyncAlways {
 			n.quarantine.Store(max(n.quarantine.Load(), n.c.since(now)+int64(young)))
 		}
-		// What votes for others in any case may have granted something before the set is founded.
-		fresh := young > 0 && !f.fsyncAlways && !f.fsyncHidden && (alone || n.fresh.Load())
+		// What votes for others in any case may have granted something before the set is founded. And of a clock that
+		// stands still an uptime of 0 shows nothing.
+		fresh := young > 0 && !f.fsyncAlways && !f.fsyncHidden && !f.still && (alone || n.fresh.Load())
 		n.fresh.Store(fresh)
 		if until := asked.Add(young - 2*uptimeError - Margin(maxTTL)); alone || until.Before(n.youngUntil) {
 			n.youngUntil = until

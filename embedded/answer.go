@@ -118,6 +118,7 @@ var config = [...]struct{ name, value string }{
 	{"appendonly", "no"},
 	{"maxmemory", "0"},
 	{"maxmemory-policy", "noeviction"},
+	{"no-appendfsync-on-rewrite", "no"},
 	{"save", ""},
 }
 

@@ -20,7 +20,8 @@ import (
 // these packages exclude each other where the redsync name is the prefix and the key together ("lock:order:42"); so do
 // mutexes of an unmodified redsync on the same nodes. Through Redsync their acquisitions raise the fence counters, so
 // that tokens of later holders are larger, and their releases wake who waits here. They are given no token themselves,
-// nothing renews them, and a node that may have forgotten grants does not vote for them either.
+// nothing renews them, and a node that may have forgotten grants does not vote for them either, also where
+// redsync.WithSetNXOnExtend has Extend take a key that is gone.
 func Redsync(c *cluster.Cluster) *redsync.Redsync {
 	if c == nil {
 		return redsync.New(noPool{})
@@ -200,7 +201,11 @@ func (cn redsyncConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any
 	}
 	args := keysAndArgs[len(keys):]
 	if !deletes(script) || len(keys) != 1 || len(args) != 1 {
+		able := cn.n.Votes()
 		reply, err := cn.run(foreign(script), keys, args...)
+		if err == nil && acquires(script) && !(able && cn.n.Votes()) {
+			return nil, errQuarantine
+		}
 		if extends(script) {
 			return readTouch(reply, err)
 		}
@@ -273,6 +278,9 @@ func (p redsyncPool) releaseCommand(name, value string) cluster.Command {
 
 func deletes(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"DEL"`) }
 func extends(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"PEXPIRE"`) }
+
+// acquires reports whether a script takes a key that is free: the extension of redsync.WithSetNXOnExtend does.
+func acquires(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"NX"`) }
 
 var foreignScripts sync.Map // redsync's source to *cluster.Script
 

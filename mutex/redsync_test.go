@@ -400,5 +400,9 @@ func TestANodeThatMayHaveForgottenDoesNotVoteForRedsync(t *testing.T) {
 				t.Errorf("node %d has %q, want %q", i, got, want)
 			}
 		}
+		ext := Redsync(c).NewMutex("lock:k", redsync.WithTries(1), redsync.WithExpiry(30*time.Second), redsync.WithSetNXOnExtend())
+		if ok, err := ext.Extend(); ok || !errors.Is(err, errQuarantine) {
+			t.Errorf("Extend with redsync.WithSetNXOnExtend took what two nodes forgot: %t, %v", ok, err)
+		}
 	})
 }
