@@ -194,8 +194,8 @@ func (c *Cluster) Process() string { return c.process }
 // Nodes are the nodes, in a stable order. The slice must not be changed.
 func (c *Cluster) Nodes() []*Node { return c.nodes }
 
-// Quorum is how many nodes must agree.
-func (c *Cluster) Quorum() int { return Quorum(len(c.nodes)) }
+// Quorum is how many nodes must agree: Config.Quorum.
+func (c *Cluster) Quorum() int { return c.cfg.Quorum }
 
 // Config is the configuration with its defaults filled in.
 func (c *Cluster) Config() Config { return c.cfg }

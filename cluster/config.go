@@ -38,6 +38,12 @@ type Config struct {
 	// does not vote. Default 60 s, at least 1 s. All processes on the same nodes must have the same.
 	MaxTTL time.Duration
 
+	// Quorum is how many nodes must agree. Default a majority, which is also the least; at most the number of nodes. A
+	// larger one tolerates more nodes that lose a key unseen, and fewer that are down: with 5 nodes and Quorum 4, a key
+	// has one holder though any two nodes lose it, and nothing can be locked while two are down. See package cluster,
+	// "What a quorum tolerates". All processes on the same nodes should have the same.
+	Quorum int
+
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
 	// probe reaches it, and is not waited for meanwhile. Default 250 ms, at least 1 ms, at most a third of MaxTTL.
 	NodeTimeout time.Duration
@@ -69,6 +75,7 @@ type Config struct {
 
 // withDefaults fills in defaults on the copy it is given.
 func (cfg Config) withDefaults() Config {
+	cfg.Quorum = cmp.Or(cfg.Quorum, Quorum(cfg.nodes()))
 	cfg.MaxTTL = cmp.Or(cfg.MaxTTL, 60*time.Second)
 	cfg.NodeTimeout = cmp.Or(cfg.NodeTimeout, 250*time.Millisecond)
 	cfg.MaxQueued = cmp.Or(cfg.MaxQueued, 65536)
@@ -77,6 +84,9 @@ func (cfg Config) withDefaults() Config {
 	}
 	return cfg
 }
+
+// nodes is how many nodes are listed.
+func (cfg Config) nodes() int { return len(cfg.URLs) + len(cfg.Clients) }
 
 // validate reports everything that is wrong with a configuration whose defaults are filled in.
 func (cfg Config) validate() error {
@@ -90,6 +100,9 @@ func (cfg Config) validate() error {
 	}
 	if cfg.MaxTTL < time.Second {
 		bad("Config.MaxTTL", "%v is too short; at least 1s", cfg.MaxTTL)
+	}
+	if n := cfg.nodes(); n > 0 && (cfg.Quorum < Quorum(n) || cfg.Quorum > n) {
+		bad("Config.Quorum", "%d is out of range; of %d nodes from a majority, %d, to all, %d", cfg.Quorum, n, Quorum(n), n)
 	}
 	if cfg.NodeTimeout < time.Millisecond || cfg.NodeTimeout > cfg.MaxTTL/3 {
 		bad("Config.NodeTimeout", "%v is out of range; from 1ms to a third of MaxTTL, %v", cfg.NodeTimeout, cfg.MaxTTL/3)

@@ -31,6 +31,10 @@ func TestEveryBadFieldIsNamedInOneError(t *testing.T) {
 			[]string{"Config.NodeTimeout: 1.001s", "a third of MaxTTL"}},
 		{"MaxQueued", Config{URLs: []string{oneURL}, MaxQueued: 63}, []string{"Config.MaxQueued: 63"}},
 		{"negative MaxQueued", Config{URLs: []string{oneURL}, MaxQueued: -1}, []string{"Config.MaxQueued: -1"}},
+		{"a quorum below the majority", Config{URLs: []string{oneURL, "redis://h", "redis://i", "redis://j"}, Quorum: 2},
+			[]string{"Config.Quorum: 2", "of 4 nodes from a majority, 3, to all, 4"}},
+		{"a quorum above all", Config{URLs: []string{oneURL}, Quorum: 2}, []string{"Config.Quorum: 2", "to all, 1"}},
+		{"a negative quorum", Config{URLs: []string{oneURL}, Quorum: -1}, []string{"Config.Quorum: -1"}},
 		{"the same URL twice", Config{URLs: []string{oneURL, "redis://user:x@127.0.0.1:1/0"}}, []string{"node 127.0.0.1:1 is listed twice"}},
 		{"everything", Config{URLs: []string{"redis://h", "nonsense", "ftp://x"}, MaxTTL: 1, NodeTimeout: 1, MaxQueued: 1},
 			[]string{"Config.URLs[1]", "Config.URLs[2]", "Config.MaxTTL", "Config.NodeTimeout", "Config.MaxQueued"}},
@@ -60,7 +64,7 @@ func fakeClient(t *testing.T) redis.UniversalClient {
 func TestDefaultsAreFilledInOnACopy(t *testing.T) {
 	cfg := Config{URLs: []string{oneURL}}
 	full := cfg.withDefaults()
-	if full.MaxTTL != time.Minute || full.NodeTimeout != 250*time.Millisecond || full.MaxQueued != 65536 || full.Logger == nil {
+	if full.Quorum != 1 || full.MaxTTL != time.Minute || full.NodeTimeout != 250*time.Millisecond || full.MaxQueued != 65536 || full.Logger == nil {
 		t.Errorf("defaults are %+v", full)
 	}
 	if cfg.MaxTTL != 0 || cfg.Logger != nil {

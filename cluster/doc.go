@@ -39,6 +39,14 @@
 // What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
 // memory was emptied by a person (FLUSHALL) or by eviction.
 //
+// # What a quorum tolerates
+//
+// Two processes hold one key only if every node that voted for both lost the key unseen: it was emptied by a person, evicted
+// the key, or its clock jumped, while the server ran on. Of a key that g of n nodes granted, with a quorum of q, at least
+// g + q - n nodes have to lose it within one TTL for that. So a key on a bare majority of an odd number of nodes tolerates
+// no such loss, and one that all of five nodes granted tolerates two. With Config.Quorum 4, five nodes tolerate two in any
+// case, and one node that is down. Restarts that are seen do not count, however many.
+//
 // # Rights
 //
 // A server that knows users (Redis 6.2 and later) can restrict the one that locks are taken as to what they need. Rights

@@ -21,8 +21,8 @@ func (cfg Config) String() string {
 		names = append(names, name)
 	}
 	names = append(names, slices.Sorted(maps.Keys(cfg.Clients))...)
-	return fmt.Sprintf("{nodes:[%s] MaxTTL:%v NodeTimeout:%v MaxQueued:%d Partial:%t}",
-		strings.Join(names, " "), cfg.MaxTTL, cfg.NodeTimeout, cfg.MaxQueued, cfg.Partial)
+	return fmt.Sprintf("{nodes:[%s] Quorum:%d MaxTTL:%v NodeTimeout:%v MaxQueued:%d Partial:%t}",
+		strings.Join(names, " "), cfg.Quorum, cfg.MaxTTL, cfg.NodeTimeout, cfg.MaxQueued, cfg.Partial)
 }
 
 // GoString is String.

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// Quorum is the number of nodes, of n, whose agreement decides: a strict majority. Any two quorums share a node.
+// Quorum is the number of nodes, of n, whose agreement decides unless Config.Quorum says otherwise: a strict majority. Any
+// two quorums share a node.
 func Quorum(n int) int { return n/2 + 1 }
 
 // Margin is what is taken off a TTL before it is relied upon: 1 % for clocks that run at different rates, and 2 ms for

@@ -266,7 +266,7 @@ func TestWhoVotesWhen(t *testing.T) {
 
 // bareCluster has n nodes without connections, and MaxTTL a minute.
 func bareCluster(now time.Time, n int) *Cluster {
-	c := &Cluster{cfg: Config{Logger: quiet}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}}
+	c := &Cluster{cfg: Config{Logger: quiet, Quorum: Quorum(n)}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}}
 	for i := range n {
 		c.nodes = append(c.nodes, &Node{c: c, index: i, name: string(rune('a' + i)), runIDs: map[string]bool{}})
 	}
