@@ -40,7 +40,7 @@ func TestNothingThatIsPrintedShowsCredentials(t *testing.T) {
 			t.Errorf("%s does not name its nodes:\n%s", what, out)
 		}
 	}
-	if got := cfg.String(); !strings.Contains(got, "a URL that can not be read ready] MaxTTL:1m0s") || cfg.GoString() != got || cfg.LogValue().String() != got {
+	if got := cfg.String(); !strings.Contains(got, "a URL that can not be read ready] Quorum:0 MaxTTL:1m0s") || cfg.GoString() != got || cfg.LogValue().String() != got {
 		t.Error(got)
 	}
 	var none *Cluster

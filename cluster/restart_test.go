@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -355,6 +356,35 @@ func TestAStandInWithAnAppendOnlyFileDoesNotRememberRecords(t *testing.T) {
 		}
 		if !c.nodes[0].Remembers(retention) {
 			t.Errorf("one whose server has run for long does not remember")
+		}
+	}
+}
+
+// Nodes that keep nothing have to be restarted a quarantine apart: until the first of them votes again there is no quorum.
+func TestRestartsThatAreCloserThanMaxTTLLeaveNoQuorum(t *testing.T) {
+	for _, apart := range []time.Duration{5 * time.Second, time.Minute + time.Second} {
+		now := time.Now()
+		c := bareCluster(now, 3)
+		learn := func(i int, run string, uptime time.Duration) {
+			if _, err := c.nodes[i].learn(facts{runID: run, uptime: uptime, now: now}, now, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i := range 3 {
+			learn(i, fmt.Sprint("before", i), time.Hour)
+		}
+		for i := range 3 {
+			now = now.Add(apart)
+			learn(i, fmt.Sprint("after", i), 0)
+			able := 0
+			for _, n := range c.nodes {
+				if n.votes(now) {
+					able++
+				}
+			}
+			if quorum := able >= c.Quorum(); quorum != (apart > time.Minute || i == 0) {
+				t.Errorf("%v apart, after %d restarts %d nodes vote", apart, i+1, able)
+			}
 		}
 	}
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -456,5 +458,18 @@ func TestManyKeysDoNotMeet(t *testing.T) {
 			calls = append(calls, do(t.Context(), k, fmt.Sprint("k", i), nothing, NoWait()))
 		}
 		all(t, calls)
+	}
+}
+
+// A counter that a node has lost starts again from the clock, in microseconds, so it must not grow faster. README.md says
+// how many acquisitions of one key that is.
+func TestHowManyAcquisitionsASecondACounterAllows(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	most := time.Second.Microseconds() / leastSpan
+	if want := fmt.Sprintf("%d,%03d acquisitions by `lock`, which draws %d at once", most/1000, most%1000, leastSpan); !strings.Contains(string(readme), want) {
+		t.Errorf("README.md does not say %q", want)
 	}
 }

@@ -5,11 +5,14 @@
 // # What is promised
 //
 // Tokens are unique for a key, and an acquisition that starts after another has finished gets the larger one. This
-// holds even when keys expire early and two processes believe to hold the key at once, as long as a majority of fence
-// counters survives, or the clocks of nodes and clients agree within MaxTTL.
+// holds even when keys expire early and two processes believe to hold the key at once, as long as the fence counters that
+// two quorums share survive, or the clocks of nodes and clients agree within MaxTTL.
 //
-// At most one process holds a key before its deadline, as long as fewer than a quorum of nodes forget it or jump their
-// clocks by more than the margin (cluster.Margin) within its TTL.
+// At most one process holds a key before its deadline, as long as fewer than g + q - n nodes lose it unseen within its TTL:
+// n nodes, of which a quorum, q, decides and g granted it. A node loses a key unseen when it is emptied by hand, evicts it, or
+// jumps its clock by more than the margin (cluster.Margin) while it runs on. A key that a bare majority of an odd set granted
+// tolerates none; cluster.Config.Quorum is the way out. Tokens may fall, too, if all the nodes that two quorums share have
+// lost the counter, and a clock was ahead.
 //
 // Nothing outlives its TTL on a node, and what an attempt that failed or was cancelled had been granted, or may have
 // been, is given back at once where the node answers and as soon as it does where it does not.

@@ -4,11 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 // A key that g of n nodes granted has one holder while fewer than g + q - n of them lose it unseen, and no longer: a second
@@ -79,4 +85,39 @@ func TestALargerQuorumNeedsMoreNodes(t *testing.T) {
 		var missing *cluster.QuorumError
 		return errors.As(err, &missing) && missing.Need == 4
 	})
+}
+
+// What a key that is not used any more leaves on a node: its counter, for FenceRetention. README.md says how large it is.
+func TestAKeyThatWasUsedLeavesItsCounterOnly(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, harness.Real(t, 1, redisserver.Options{}))
+	red := r.redlock(nil, Config{})
+	h := acquireEverywhere(t, red, "order:42", Request{})
+	must(t, h.Release(context.Background()))
+	harness.Eventually(t, "the key is free", func() bool { return len(r.having("lock:order:42")) == 0 })
+	const counter = "{lock:order:42}:fence"
+	if got := harness.Keys(t, r, 0); !slices.Equal(got, []string{counter}) {
+		t.Errorf("it leaves %v", got)
+	}
+	if left := r.clients[0].TTL(t.Context(), counter).Val(); left <= 23*time.Hour || left > 24*time.Hour {
+		t.Errorf("it is kept for %v", left)
+	}
+	value, used := r.get(0, counter), func() (bytes int64) {
+		_, line, _ := strings.Cut(r.clients[0].Info(t.Context(), "memory").Val(), "used_memory:")
+		bytes, _ = strconv.ParseInt(line[:strings.IndexByte(line, '\r')], 10, 64)
+		return bytes
+	}
+	const keys = 20_000
+	before := used()
+	_, err := r.clients[0].Pipelined(t.Context(), func(p redis.Pipeliner) error {
+		for i := range keys {
+			p.Set(t.Context(), fmt.Sprintf("{lock:order:%d}:fence", i), value, 24*time.Hour)
+		}
+		return nil
+	})
+	if each := (used() - before) / keys; err != nil || each < 100 || each > 200 {
+		t.Errorf("a counter takes %d bytes, %v; README.md says about 150", each, err)
+	} else {
+		t.Logf("a counter takes %d bytes", each)
+	}
 }
