@@ -206,6 +206,9 @@ func (b *batch) clear() {
 	b.cmds, b.words = b.cmds[:0], b.words[:0]
 }
 
+// readMark is sent behind every batch: what it reads proves, or not, that answers of the batch count as votes.
+var readMark = call{Command: Command{words: []any{"get", markKey}}}
+
 // exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
 // down meanwhile is not sent.
 func (n *Node) exchange(calls []call, b *batch) {
@@ -215,10 +218,18 @@ func (n *Node) exchange(calls []call, b *batch) {
 			b.add(cl)
 		}
 	}
+	sending := len(b.cmds) > 0
+	if sending {
+		b.add(&readMark)
+	}
 	began := n.tel.Now()
 	n.exec(b.cmds)
 	n.report(began, b.cmds)
 	n.stream.answered(calls)
+	if sending {
+		text, err := b.made[len(b.cmds)-1].Text()
+		n.counts.Store((err == nil || errors.Is(err, redis.Nil)) && n.proved(text))
+	}
 	sent := b.made
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {

@@ -101,8 +101,8 @@ func (h *Hold) ask(queue bool) {
 	start := time.Now()
 	h.mu.Lock()
 	h.ballot.start = start
-	for i, n := range h.r.c.Nodes() {
-		h.members[i].flying, h.members[i].able = 1, n.Votes()
+	for i := range h.members {
+		h.members[i].flying = 1
 	}
 	h.mu.Unlock()
 	cmd := h.acquireCommand(start)
@@ -141,7 +141,7 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 		h.landedLocked(m, Granted, nil)
 		h.oursUntilLocked(h.ttl)
 		if h.phase == phaseVoting {
-			m.vote = m.able && n.Votes()
+			m.vote = n.Counts()
 			h.ballot.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)
 		}

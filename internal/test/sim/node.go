@@ -196,6 +196,9 @@ func (n *node) publish(channel, text string) (received int) {
 	return received
 }
 
+// mark is the key that shows whether a node has forgotten.
+const mark = "redlock:mark"
+
 // memory is what a restart leaves of a node's data.
 type memory int
 
@@ -222,6 +225,7 @@ func (n *node) crash() {
 func (n *node) restart(m memory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	before := n.st
 	switch m {
 	case kept:
 		n.use(n.st.clone())
@@ -229,6 +233,9 @@ func (n *node) restart(m memory) {
 		n.use(n.saved.clone())
 	case lost:
 		n.use(newStore())
+	}
+	if e := before.keys[mark]; e != nil && n.w.sabotage.hiddenRestarts { // the mark would tell of it
+		n.st.keys[mark] = e
 	}
 	n.up = true
 	n.begin()
