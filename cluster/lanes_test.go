@@ -56,7 +56,7 @@ func TestWhatYieldsTakesNoRoomOfWhatDoesNot(t *testing.T) {
 	}
 }
 
-// holding is what a receiver does with the goroutine of a stream until it is told to go on.
+// holding is what a receiver does with the goroutine of a stream until the test lets it go on.
 type holding struct{ held, goOn chan struct{} }
 
 func (h holding) Receive(*Node, any, error) {

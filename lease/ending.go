@@ -9,7 +9,7 @@ func (r *renewer) lose(t *tenure, reason string) {
 
 // endLocked ends a tenure that nobody released, and its lease. What follows waits until every lease has ended whose time
 // has come, for many may be lost together and their holders have to know before anybody else can have the keys: what is
-// still ours is given back, the heir is told, and the loss is logged.
+// still ours is given back, the heir is notified, and the loss is logged.
 func (r *renewer) endLocked(t *tenure, reason string) {
 	r.dropLocked(t)
 	if t.state == gone {

@@ -58,7 +58,7 @@ func TestEnding_WhatFollowsIsDoneBeforeCloseReturns(t *testing.T) {
 	})
 }
 
-// counts is an heir that counts the ends it is told of.
+// counts is an heir that counts the ends it is notified of.
 type counts struct{ n *int }
 
 func (counts) TakeOver(*Lease) bool { return false }

@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// waiting is who in this process waits for which lock, and the messages that wake them.
+// waiting is the waiters in this process, by lock, and the messages that wake them.
 type waiting struct {
 	s     *Leases
 	hears atomic.Bool // it is a listener of the mailbox
@@ -53,8 +53,8 @@ func (w *waiting) join(lock string) *waiter {
 	return me
 }
 
-// part ends a wait. leave takes this process out of the nodes' queues; it is told whether others in it, also in other Leases,
-// wait for the lock, and not called if none does and none of those who did may stand there.
+// part ends a wait. leave takes this process out of the nodes' queues. Its argument says whether others in this process, also
+// in other Leases, wait for the lock. It is not called if none does and none of those that did may be queued.
 func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others bool)) {
 	w.mu.Lock()
 	if all := slices.DeleteFunc(w.at[lock], func(x *waiter) bool { return x == me }); len(all) > 0 {
@@ -66,7 +66,7 @@ func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others b
 	w.s.c.Depart(lock, stands, leave)
 }
 
-// ring makes everybody who waits for lock look again, and reports whether there was anybody.
+// ring makes all waiters for lock look again, and reports whether there are any.
 func (w *waiting) ring(lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *waiting) ring(lock string) bool {
 	return len(w.at[lock]) > 0
 }
 
-// turn tells everybody who waits for lock that n says it is this process's turn, and reports whether there was anybody.
+// turn notifies all waiters for lock that n says it is this process's turn, and reports whether there are any.
 func (w *waiting) turn(n *cluster.Node, lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -75,7 +75,7 @@ func (h *Hold) outvotedLocked() bool {
 	return own < h.r.c.Quorum()
 }
 
-// refusalLocked says why a quorum cannot be had: others have the key, or too few nodes answer.
+// refusalLocked says why there is no quorum of votes: others hold the key, or too few nodes answer.
 func (h *Hold) refusalLocked(votes int) error {
 	answered, quarantined, taken, denied := 0, 0, 0, 0
 	var denial error

@@ -66,7 +66,7 @@ func crowd(w *world, all []*process, rng *rand.Rand) {
 		waits.Go(func() {
 			time.Sleep(pause)
 			if l, called, err := p.obtain("k0", soon); err != nil {
-				w.violate("client %d waits in vain for a key that another process hands over: %v", p.c.index, err)
+				w.violate("client %d waits without success for a key that another process hands over: %v", p.c.index, err)
 			} else {
 				p.give(l, called, 0)
 			}

@@ -180,7 +180,7 @@ func TestEverySabotageIsSeen(t *testing.T) {
 		{"clocks faster than the margin", Sabotage{hastyClocks: true}, "hold it at once"},
 		{"keys that do not expire", Sabotage{immortalKeys: true}, "left one TTL after the end"},
 		{"a store that takes every token", Sabotage{blindStore: true}, "the store took token"},
-		{"waits that are not announced", Sabotage{noAnnouncing: true}, "waits in vain for a key that another process hands over"},
+		{"waits that are not announced", Sabotage{noAnnouncing: true}, "waits without success for a key that another process hands over"},
 		{"wakes that cost no place", Sabotage{noMarking: true}, "beside a stopped waiter"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
