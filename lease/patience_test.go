@@ -17,8 +17,11 @@ import (
 // away is for how long a quorum is unreachable: many times what a command waits.
 const away = 30 * time.Second
 
+// waitFor waits for a lock, and gives it back.
+type waitFor = func(ctx context.Context, s *Leases) error
+
 // waits are the calls that wait for a lock.
-var waits = map[string]func(ctx context.Context, s *Leases) error{
+var waits = map[string]waitFor{
 	"Acquire": func(ctx context.Context, s *Leases) error {
 		l, err := s.Acquire(ctx, "job")
 		if err == nil {
@@ -42,60 +45,55 @@ var waits = map[string]func(ctx context.Context, s *Leases) error{
 	},
 }
 
-func TestWait_OutlastsAQuorumThatIsAway(t *testing.T) {
+// eachWait runs fn for each way to wait, in virtual time, on three nodes that are
+// reached through g.
+func eachWait(t *testing.T, cfg Config, fn func(t *testing.T, g *gate, s *Leases, wait waitFor)) {
 	for name, wait := range waits {
 		t.Run(name, func(t *testing.T) {
 			virtually(t, func(t *testing.T) {
 				var g gate
-				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
-				g.fail()
-				done := make(chan error, 1)
-				go func() { done <- wait(t.Context(), s) }()
-				time.Sleep(away)
-				synctest.Wait()
-				select {
-				case err := <-done:
-					t.Fatalf("without a quorum the wait ended: %v", err)
-				default:
-				}
-				g.heal()
-				must(t, harness.Receive(t, "the lock", done))
+				fn(t, &g, lease(t, newMemory(t, 3).open(t, &g), cfg), wait)
 			})
 		})
 	}
+}
+
+func TestWait_OutlastsAQuorumThatIsAway(t *testing.T) {
+	eachWait(t, Config{}, func(t *testing.T, g *gate, s *Leases, wait waitFor) {
+		g.fail()
+		done := make(chan error, 1)
+		go func() { done <- wait(t.Context(), s) }()
+		time.Sleep(away)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("without a quorum the wait ended: %v", err)
+		default:
+		}
+		g.heal()
+		must(t, harness.Receive(t, "the lock", done))
+	})
 }
 
 func TestWait_WithoutAQuorumEndsWithItsContextAndSaysWhy(t *testing.T) {
-	for name, wait := range waits {
-		t.Run(name, func(t *testing.T) {
-			virtually(t, func(t *testing.T) {
-				var g gate
-				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
-				g.fail()
-				ctx, cancel := context.WithTimeout(t.Context(), away)
-				defer cancel()
-				err := wait(ctx, s)
-				if ctx.Err() == nil || !errors.Is(err, ErrNoQuorum) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNotAcquired) {
-					t.Errorf("it ended by %v", err)
-				}
-				g.heal() // so that what is open can be closed
-			})
-		})
-	}
+	eachWait(t, Config{}, func(t *testing.T, g *gate, s *Leases, wait waitFor) {
+		g.fail()
+		ctx, cancel := context.WithTimeout(t.Context(), away)
+		defer cancel()
+		err := wait(ctx, s)
+		if ctx.Err() == nil || !errors.Is(err, ErrNoQuorum) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrNotAcquired) {
+			t.Errorf("it ended by %v", err)
+		}
+		g.heal() // so that what is open can be closed
+	})
 }
 
 func TestWait_SurvivesConnectionsThatDiedSilently(t *testing.T) {
-	for name, wait := range waits {
-		t.Run(name, func(t *testing.T) {
-			virtually(t, func(t *testing.T) {
-				var g gate
-				s := lease(t, newMemory(t, 3).open(t, &g), Config{})
-				must(t, wait(t.Context(), s))
-				g.dropIdle()
-				must(t, waits["Acquire"](t.Context(), s))
-			})
-		})
-	}
+	eachWait(t, Config{}, func(t *testing.T, g *gate, s *Leases, wait waitFor) {
+		must(t, waits["Acquire"](t.Context(), s))
+		g.dropIdle()
+		must(t, wait(t.Context(), s))
+	})
 }
 
 func TestPersist_BeginsAgainWhileItIsInterrupted(t *testing.T) {
@@ -123,19 +121,13 @@ func TestPersist_BeginsAgainWhileItIsInterrupted(t *testing.T) {
 }
 
 func TestWait_APolicyThatStopsEndsAWaitForAQuorum(t *testing.T) {
-	for name, wait := range waits {
-		t.Run(name, func(t *testing.T) {
-			virtually(t, func(t *testing.T) {
-				var g gate
-				s := lease(t, newMemory(t, 3).open(t, &g), Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }})
-				g.fail()
-				if err := wait(t.Context(), s); !errors.Is(err, ErrNoQuorum) {
-					t.Errorf("it ended by %v", err)
-				}
-				g.heal()
-			})
-		})
-	}
+	eachWait(t, Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }}, func(t *testing.T, g *gate, s *Leases, wait waitFor) {
+		g.fail()
+		if err := wait(t.Context(), s); !errors.Is(err, ErrNoQuorum) {
+			t.Errorf("it ended by %v", err)
+		}
+		g.heal()
+	})
 }
 
 func TestWait_EndsAtOnceOverWhatOnlyTheConfigurationCanChange(t *testing.T) {
