@@ -63,26 +63,6 @@ func outlook(err error) *NotAcquiredError {
 	return held
 }
 
-// gaveUp is the error of a wait that ended without success: that of the last
-// attempt, and why the wait ended.
-func gaveUp(last, why error) error {
-	var held *NotAcquiredError
-	var few *cluster.QuorumError
-	switch {
-	case errors.As(last, &held):
-		e := *held
-		e.Reason, e.Err = mutex.InVain+held.Reason, why
-		return &e
-	case errors.As(last, &few):
-		e := *few
-		e.Err = why
-		return &e
-	case why != nil:
-		return errs.Errorf("%w: %w", last, why)
-	}
-	return last
-}
-
 // interrupted is the failure of a step after which persist starts again.
 type interrupted struct{ error }
 
@@ -114,7 +94,7 @@ func (s *Leases) persist(ctx context.Context, key string, try func() error) erro
 			return err
 		}
 		if ctx.Err() != nil {
-			return gaveUp(last, errs.Ended(ctx))
+			return mutex.WaitEnded(last, errs.Ended(ctx))
 		}
 		if policy == nil {
 			policy = s.cfg.Backoff()
@@ -128,7 +108,7 @@ func (s *Leases) persist(ctx context.Context, key string, try func() error) erro
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return gaveUp(last, errs.Ended(ctx))
+			return mutex.WaitEnded(last, errs.Ended(ctx))
 		case <-s.closing:
 			timer.Stop()
 			return s.err(key)

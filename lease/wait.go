@@ -7,6 +7,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/mutex"
 )
 
 // Listen opens this process's mailbox, so that other processes' releases and waits are heard of. The returned channel
@@ -81,14 +82,14 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 			last = &NotAcquiredError{Key: p.key, Need: s.c.Quorum(), FreeIn: -1, Reason: "the nodes had not answered"}
 		}
 		if ctx.Err() != nil {
-			return nil, gaveUp(last, errs.Ended(ctx))
+			return nil, mutex.WaitEnded(last, errs.Ended(ctx))
 		}
 		me.refused = true
 		if !queued { // nobody could wake us: look once more when they can
 			select {
 			case <-s.Listen():
 			case <-ctx.Done():
-				return nil, gaveUp(last, errs.Ended(ctx))
+				return nil, mutex.WaitEnded(last, errs.Ended(ctx))
 			case <-s.closing:
 				return nil, s.err(p.key)
 			}
@@ -100,7 +101,7 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 		}
 		limit := policy.NextBackOff()
 		if limit == backoff.Stop {
-			return nil, gaveUp(last, nil)
+			return nil, mutex.WaitEnded(last, nil)
 		}
 		held := outlook(last)
 		if held.Split {
@@ -146,7 +147,7 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, k
 				timer.Reset(end.Sub(now))
 			}
 		case <-ctx.Done():
-			return false, gaveUp(last, errs.Ended(ctx))
+			return false, mutex.WaitEnded(last, errs.Ended(ctx))
 		case <-s.closing:
 			return false, s.err(key)
 		}

@@ -184,16 +184,13 @@ func (k *Locker) get(ctx, parent context.Context, key string, opts []Option) (*l
 // tooLate is the error of a wait that was longer than the Wait option allows. Its own timer is not the caller's context.
 func tooLate(err error, wait time.Duration) error {
 	var held *NotAcquiredError
-	var few *cluster.QuorumError
 	switch {
 	case errors.As(err, &held):
 		e := *held
-		e.Reason, e.Err = notWithin+wait.String()+", "+strings.TrimPrefix(held.Reason, mutex.InVain), nil
+		e.Reason, e.Err = notWithin+wait.String()+", "+strings.TrimPrefix(held.Reason, mutex.Waited), nil
 		return &e
-	case errors.As(err, &few):
-		e := *few
-		e.Err = fmt.Errorf("waited %v", wait)
-		return &e
+	case errors.As(err, new(*cluster.QuorumError)):
+		return mutex.WaitEnded(err, fmt.Errorf("waited %v", wait))
 	}
 	return err
 }
@@ -250,14 +247,11 @@ func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, erro
 
 // gaveUp is the error of a caller that leaves the line. Where those before it wait for a quorum, so did it.
 func (ln *line) gaveUp(why error) error {
-	var few *cluster.QuorumError
-	if last := ln.k.leases.LastRefusal(ln.key); !errors.Is(last, ErrNotAcquired) && errors.As(last, &few) {
-		e := *few
-		e.Err = why
-		return &e
+	if last := ln.k.leases.LastRefusal(ln.key); !errors.Is(last, ErrNotAcquired) && errors.Is(last, ErrNoQuorum) {
+		return mutex.WaitEnded(last, why)
 	}
 	reason, holder := ln.standing()
-	return ln.k.refused(ln.key, mutex.InVain+reason, holder, why)
+	return ln.k.refused(ln.key, mutex.Waited+reason, holder, why)
 }
 
 func (k *Locker) ask(ctx context.Context, key string, req lease.Request, wait bool) (*lease.Lease, error) {

@@ -23,8 +23,28 @@ var (
 	ErrReleased = errors.New("redlock: released")
 )
 
-// InVain begins the Reason of a wait that ended without success; the reason of the last attempt follows.
-const InVain = "waited without success, "
+// Waited begins the Reason of a wait that ended without success; the reason of the last attempt follows.
+const Waited = "waited without success, "
+
+// WaitEnded is the error of a wait that ended without success: a copy of last,
+// which is that of the last attempt, with why the wait ended in its chain.
+func WaitEnded(last, why error) error {
+	var held *NotAcquiredError
+	var few *cluster.QuorumError
+	switch {
+	case errors.As(last, &held):
+		e := *held
+		e.Reason, e.Err = Waited+held.Reason, why
+		return &e
+	case errors.As(last, &few):
+		e := *few
+		e.Err = why
+		return &e
+	case why != nil:
+		return errs.Errorf("%w: %w", last, why)
+	}
+	return last
+}
 
 // Answer is what one node said to one attempt.
 type Answer struct {

@@ -55,20 +55,18 @@ func (m *Mutex) TryLock(ctx context.Context) error {
 func (m *Mutex) Lock(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
-	var held *NotAcquiredError
-	var few *cluster.QuorumError
+	var last error // why the last attempt failed
 	for {
 		err := m.TryLock(ctx)
+		var held *NotAcquiredError
 		switch {
-		case errors.As(err, &held):
-			few = nil
-		case errors.As(err, &few):
-			held = nil
-		case err == nil || ctx.Err() == nil || held == nil && few == nil:
+		case errors.As(err, &held), errors.As(err, new(*cluster.QuorumError)):
+			last = err
+		case err == nil || ctx.Err() == nil || last == nil:
 			return err
 		}
 		if ctx.Err() != nil {
-			return because(held, few, errs.Ended(ctx))
+			return WaitEnded(last, errs.Ended(ctx))
 		}
 		pause := policy.NextBackOff()
 		if held != nil && held.FreeIn >= 0 && !held.Split {
@@ -81,16 +79,6 @@ func (m *Mutex) Lock(ctx context.Context) error {
 			timer.Stop()
 		}
 	}
-}
-
-// because is the failure of the last attempt, whichever it is, of a wait that why ended.
-func because(held *NotAcquiredError, few *cluster.QuorumError, why error) error {
-	if held != nil {
-		held.Err = why
-		return held
-	}
-	few.Err = why
-	return few
 }
 
 func (m *Mutex) enter(ctx context.Context, op string) error {
