@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,64 +113,6 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 		return ErrClosed
 	}
 	return errs.Ended(ctx)
-}
-
-// The names of things on a node.
-func (s *Cache[V]) entryName(key string) string { return braced(s.cfg.Prefix, "v", key) }
-func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l", key) }
-func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
-func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
-
-// deletionPrefix comes before a tag in the name of what remembers its deletion.
-func (s *Cache[V]) deletionPrefix() string { return s.cfg.Prefix + "d:" }
-
-// deletions names the count of deletions of tags on n, or is "" where there are none: on a Redis Cluster.
-func (s *Cache[V]) deletions(n *node) string {
-	if n.Sharded() {
-		return ""
-	}
-	return s.cfg.Prefix + "d"
-}
-
-// braced has key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
-// letter tell the two forms apart.
-func braced(prefix, letter, key string) string {
-	if key[0] == '}' {
-		return prefix + letter + "}:{:" + key + "}"
-	}
-	return prefix + letter + ":{" + key + "}"
-}
-
-// unbraced is the key of a name that braced made.
-func unbraced(prefix, letter, name string) string {
-	text := strings.TrimSuffix(strings.TrimPrefix(name, prefix+letter), "}")
-	if key, ok := strings.CutPrefix(text, "}:{:"); ok {
-		return key
-	}
-	return strings.TrimPrefix(text, ":{")
-}
-
-// drops is the channel that tells what was stored or deleted.
-func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
-
-const (
-	wakeChannel = "redlock:cache:wake:"
-	dropChannel = "redlock:cache:drop:"
-)
-
-func (s *Cache[V]) channels() []string {
-	if s.near == nil {
-		return []string{wakeChannel + s.c.Process()}
-	}
-	return []string{wakeChannel + s.c.Process(), s.drops()}
-}
-
-// serial counts the nonces of this process: its Caches may share a Cluster and a Prefix.
-var serial atomic.Uint64
-
-// nonce names one attempt to store, over all processes.
-func (s *Cache[V]) nonce() string {
-	return s.c.Process() + "-" + strconv.FormatUint(serial.Add(1), 36)
 }
 
 // route returns the node to ask about a key: its owner, or while that is down the one that stands in. nil: both are down.
@@ -407,71 +347,4 @@ func appendTags(args []any, tags []string) []any {
 		args = append(args, tag)
 	}
 	return args
-}
-
-// Delete removes key, and ends a load that is under way for it: nothing that was loaded before Delete returned nil is
-// stored after. It is nil once the owner, or while that can not be reached the stand-in, has confirmed it; else an
-// *UnreachedError. A node that was not reached is owed the deletion.
-func (s *Cache[V]) Delete(ctx context.Context, key string) error {
-	if err := s.check(ctx, key); err != nil {
-		return err
-	}
-	defer s.near.drop(key)
-	owner, second := s.place.of(key)
-	p := newPost("delete", key)
-	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))
-	if second >= 0 {
-		p.drop(s.nodes[second], s.dropping(key), s.debtUntil(true))
-	}
-	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
-}
-
-// MarkStale is Delete for a value that is still good to have: it is served on until its TTL ends, and one caller of the fleet
-// that fetches it has it loaded again in the background. A load that is under way is not stored, as after Delete, and the
-// errors are those of Delete. A key without a value stays without.
-func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
-	if err := s.check(ctx, key); err != nil {
-		return err
-	}
-	defer s.near.drop(key)
-	owner, second := s.place.of(key)
-	p := newPost("mark stale", key)
-	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
-	p.drop(s.nodes[owner], cmd, s.debtUntil(false))
-	if second >= 0 {
-		p.drop(s.nodes[second], cmd, s.debtUntil(true))
-	}
-	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
-}
-
-// debtUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is stored
-// when a lease that stands now is about to end.
-func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
-	if standsIn {
-		return time.Now().Add(s.cfg.longestLease() + standInTTL)
-	}
-	return time.Now().Add(s.cfg.longestLease() + s.cfg.lifetime())
-}
-
-// settle ends p, and awaits it.
-func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
-	p.close()
-	return s.await(ctx, p, enough)
-}
-
-// await waits for the answers of p, and judges them.
-func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error {
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		p.abandon()
-		return errs.Errorf("redlock: %s %q: %w", p.op, p.key, errs.Ended(ctx))
-	}
-	if n := len(p.failed); n > 0 {
-		s.count.owed.Add(int64(n))
-	}
-	if enough() {
-		return nil
-	}
-	return &UnreachedError{Op: p.op, Key: p.key, Nodes: p.failed}
 }

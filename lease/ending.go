@@ -1,5 +1,13 @@
 package lease
 
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/venta-hq/redlock/mutex"
+)
+
 // lose ends a tenure that nobody released.
 func (r *renewer) lose(t *tenure, reason string) {
 	r.mu.Lock()
@@ -68,4 +76,74 @@ func (r *renewer) lossOf(t *tenure) *LostError {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return t.loss
+}
+
+// cancel ends all leases with this cause. Nothing new is taken in afterwards.
+func (r *renewer) cancel(cause error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closing = true
+	for _, t := range r.queue {
+		if t.lease != nil {
+			t.lease.end(cause)
+		}
+	}
+}
+
+// drain releases everything and stops the goroutine.
+func (r *renewer) drain() {
+	var leases []*Lease
+	for _, l := range r.tenants() {
+		if !l.released.CompareAndSwap(false, true) {
+			continue // its owner releases it, an errand
+		}
+		if idle := l.rest(); idle != nil {
+			<-idle
+		}
+		if l.startRelease() == nil {
+			leases = append(leases, l)
+		}
+	}
+	for _, l := range leases {
+		l.t.hold.AwaitRelease(context.Background())
+	}
+	r.s.errands.wait()
+	close(r.stop)
+	r.wg.Wait()
+	for _, t := range r.parked() {
+		r.leaveBehind(t)
+	}
+	for r.doAfter(afterAtOnce) {
+	}
+}
+
+func (r *renewer) tenants() []*Lease {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []*Lease
+	for _, t := range r.queue {
+		if t.lease != nil {
+			all = append(all, t.lease)
+		}
+	}
+	return all
+}
+
+// parked is all that is in care when no tenant is left.
+func (r *renewer) parked() []*tenure {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.queue)
+}
+
+// leaveBehind gives a parked key the rest of its MinHold as its TTL, as far as a TTL can be, and forgets it.
+func (r *renewer) leaveBehind(t *tenure) {
+	r.mu.Lock()
+	r.dropLocked(t)
+	t.state = gone
+	r.mu.Unlock()
+	if rest := min(time.Until(t.minUntil()), r.s.c.Config().MaxTTL); rest >= t.ttl/2 {
+		t.hold.Extend(rest, func(mutex.Verdict) {})
+	}
+	r.over(t, nil)
 }

@@ -213,3 +213,18 @@ func (r *renewer) contendAll() {
 		}
 	}
 }
+
+// contend notes that another process began to wait for a lock.
+func (r *renewer) contend(lock string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if t := r.spans[lock]; t != nil && t.contended.IsZero() {
+		t.contended = time.Now()
+	}
+}
+
+func (r *renewer) contendedSince(t *tenure) time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.contended
+}

@@ -1,0 +1,75 @@
+package cache
+
+import (
+	"context"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
+)
+
+// Delete removes key, and ends a load that is under way for it: nothing that was loaded before Delete returned nil is
+// stored after. It is nil once the owner, or while that can not be reached the stand-in, has confirmed it; else an
+// *UnreachedError. A node that was not reached is owed the deletion.
+func (s *Cache[V]) Delete(ctx context.Context, key string) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	defer s.near.drop(key)
+	owner, second := s.place.of(key)
+	p := newPost("delete", key)
+	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))
+	if second >= 0 {
+		p.drop(s.nodes[second], s.dropping(key), s.debtUntil(true))
+	}
+	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+}
+
+// MarkStale is Delete for a value that is still good to have: it is served on until its TTL ends, and one caller of the fleet
+// that fetches it has it loaded again in the background. A load that is under way is not stored, as after Delete, and the
+// errors are those of Delete. A key without a value stays without.
+func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
+	if err := s.check(ctx, key); err != nil {
+		return err
+	}
+	defer s.near.drop(key)
+	owner, second := s.place.of(key)
+	p := newPost("mark stale", key)
+	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
+	p.drop(s.nodes[owner], cmd, s.debtUntil(false))
+	if second >= 0 {
+		p.drop(s.nodes[second], cmd, s.debtUntil(true))
+	}
+	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+}
+
+// debtUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is stored
+// when a lease that stands now is about to end.
+func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
+	if standsIn {
+		return time.Now().Add(s.cfg.longestLease() + standInTTL)
+	}
+	return time.Now().Add(s.cfg.longestLease() + s.cfg.lifetime())
+}
+
+// settle ends p, and awaits it.
+func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
+	p.close()
+	return s.await(ctx, p, enough)
+}
+
+// await waits for the answers of p, and judges them.
+func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error {
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		p.abandon()
+		return errs.Errorf("redlock: %s %q: %w", p.op, p.key, errs.Ended(ctx))
+	}
+	if n := len(p.failed); n > 0 {
+		s.count.owed.Add(int64(n))
+	}
+	if enough() {
+		return nil
+	}
+	return &UnreachedError{Op: p.op, Key: p.key, Nodes: p.failed}
+}

@@ -1,0 +1,182 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
+)
+
+// FetchMany is Fetch for each key, with one load for all that this call has to load. What load leaves out of its map is not
+// found; so is it in what FetchMany returns. What there is of it is returned also with an error.
+func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...Option) (map[string]V, error) {
+	req, err := s.request(opts)
+	if err != nil {
+		return nil, err
+	}
+	b := &batch[V]{s: s, req: req, load: load, values: make(map[string]V, len(keys))}
+	keys = s.nearMany(keys, b.values)
+	all, err := s.readMany(ctx, keys)
+	if err != nil && (all == nil || ctx.Err() != nil) {
+		return nil, err
+	}
+	var missing []lack
+	asked := map[string]bool{}
+	for i, key := range keys {
+		if !s.takeOne(key, &all[i], b.values) && !asked[key] {
+			if err := s.reentrant(ctx, key); err != nil {
+				return nil, err
+			}
+			asked[key] = true
+			missing = append(missing, lack{key, all[i].entry.stamp})
+		}
+	}
+	if len(missing) == 0 {
+		return b.values, nil
+	}
+	s.count.misses.Add(int64(len(missing)))
+	done := make(chan error, 1)
+	if !s.spawn(func() { done <- b.fetch(context.WithoutCancel(ctx), missing) }) {
+		return nil, ErrClosed
+	}
+	select {
+	case err := <-done:
+		return b.values, err
+	case <-ctx.Done():
+		return nil, errs.Errorf("redlock: fetch many: %w", errs.Ended(ctx))
+	}
+}
+
+// lack is a key for which there is nothing to serve.
+type lack struct {
+	key  string
+	seen int64 // stamp of an entry that was not good enough
+}
+
+// batch is one FetchMany.
+type batch[V any] struct {
+	s    *Cache[V]
+	req  request
+	load func(ctx context.Context, missing []string) (map[string]V, error)
+
+	mu     sync.Mutex
+	values map[string]V
+	errs   []error
+	leases *renewal[V]
+}
+
+func (b *batch[V]) got(key string, v V, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.values[key] = v
+	case !errors.Is(err, ErrNotFound):
+		b.errs = append(b.errs, err)
+	}
+}
+
+// fetch loads together what it gets leases for, and only then waits for what others load, so that no two calls wait for
+// each other.
+func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
+	b.leases = b.s.newRenewal(ctx)
+	defer b.leases.stop()
+	var mu sync.Mutex
+	mine, others := map[string]mandate[V]{}, []lack(nil)
+	each(missing, func(m lack) {
+		a := &attempt[V]{s: b.s, key: m.key, req: b.req, nonce: b.s.nonce(), seen: m.seen}
+		l, err := a.ask(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		switch {
+		case err == nil && l.given:
+			mine[m.key] = mandate[V]{a, l}
+			b.leases.add(mine[m.key])
+		case err == nil && l.held.served():
+			v, _, err := l.held.take(&b.s.count)
+			b.got(m.key, v, err)
+		default:
+			others = append(others, m)
+		}
+	})
+	if len(mine) > 0 {
+		b.loadMine(ctx, mine)
+	}
+	each(others, func(m lack) {
+		v, err := b.s.miss(ctx, m.key, func(ctx context.Context) (v V, err error) {
+			found, err := b.load(ctx, []string{m.key})
+			return pick(found, m.key, err)
+		}, b.req, m.seen)
+		b.got(m.key, v, err)
+	})
+	return errors.Join(b.errs...)
+}
+
+// mandate is the right to load a key.
+type mandate[V any] struct {
+	a *attempt[V]
+	l lease[V]
+}
+
+func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
+	var keys []string
+	for key := range mine {
+		keys = append(keys, key)
+	}
+	decide := func(key string) *decided {
+		if m, ok := mine[key]; ok {
+			return &m.a.late
+		}
+		return nil
+	}
+	found, took, err := loaded(within(ctx, b.s, decide), b.s, func(ctx context.Context) (map[string]V, error) {
+		return b.load(ctx, slices.Clone(keys)) // it may change them
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		b.mu.Lock()
+		b.errs = append(b.errs, err)
+		b.mu.Unlock()
+	}
+	each(keys, func(key string) {
+		m := mine[key]
+		defer b.leases.remove(key)
+		v, verr := pick(found, key, err)
+		if verr != nil && !errors.Is(verr, ErrNotFound) {
+			if r := m.a.giveUp(ctx, m.l.node, v, verr, func() moment { return 0 }); r.err == nil {
+				b.got(key, r.value, nil)
+			}
+			return
+		}
+		m.a.keep(ctx, m.l, v, verr != nil, took/time.Duration(len(keys)))
+		b.got(key, v, verr)
+	})
+}
+
+// pick is what one load for several gave of a key.
+func pick[V any](found map[string]V, key string, err error) (V, error) {
+	v, ok := found[key]
+	if err == nil && !ok {
+		err = ErrNotFound
+	}
+	return v, err
+}
+
+// each runs fn for all, many at once, so that what they send shares the way, but not so many that others wait for long.
+func each[T any](all []T, fn func(T)) {
+	var next atomic.Int64
+	work := func() {
+		for i := next.Add(1) - 1; i < int64(len(all)); i = next.Add(1) - 1 {
+			fn(all[i])
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(len(all), askedAtOnce) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+}

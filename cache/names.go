@@ -1,0 +1,65 @@
+package cache
+
+import (
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// The names of things on a node.
+func (s *Cache[V]) entryName(key string) string { return braced(s.cfg.Prefix, "v", key) }
+func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l", key) }
+func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
+func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
+
+// deletionPrefix comes before a tag in the name of what remembers its deletion.
+func (s *Cache[V]) deletionPrefix() string { return s.cfg.Prefix + "d:" }
+
+// deletions names the count of deletions of tags on n, or is "" where there are none: on a Redis Cluster.
+func (s *Cache[V]) deletions(n *node) string {
+	if n.Sharded() {
+		return ""
+	}
+	return s.cfg.Prefix + "d"
+}
+
+// braced has key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
+// letter tell the two forms apart.
+func braced(prefix, letter, key string) string {
+	if key[0] == '}' {
+		return prefix + letter + "}:{:" + key + "}"
+	}
+	return prefix + letter + ":{" + key + "}"
+}
+
+// unbraced is the key of a name that braced made.
+func unbraced(prefix, letter, name string) string {
+	text := strings.TrimSuffix(strings.TrimPrefix(name, prefix+letter), "}")
+	if key, ok := strings.CutPrefix(text, "}:{:"); ok {
+		return key
+	}
+	return strings.TrimPrefix(text, ":{")
+}
+
+// drops is the channel that tells what was stored or deleted.
+func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
+
+const (
+	wakeChannel = "redlock:cache:wake:"
+	dropChannel = "redlock:cache:drop:"
+)
+
+func (s *Cache[V]) channels() []string {
+	if s.near == nil {
+		return []string{wakeChannel + s.c.Process()}
+	}
+	return []string{wakeChannel + s.c.Process(), s.drops()}
+}
+
+// serial counts the nonces of this process: its Caches may share a Cluster and a Prefix.
+var serial atomic.Uint64
+
+// nonce names one attempt to store, over all processes.
+func (s *Cache[V]) nonce() string {
+	return s.c.Process() + "-" + strconv.FormatUint(serial.Add(1), 36)
+}

@@ -1,0 +1,63 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
+// largest version that the caller has read. The idle deadline is set to idle if that is later, for Put, and nothing is written
+// if the session ends before. With a token, the fencing token of the session's lock, it gives up with
+// errOvertaken where it finds something newer.
+func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
+	const op = "commit to"
+	for try := 1; ; {
+		ver := s.clock.after(seen)
+		if token > 0 {
+			ver = next(seen, token)
+		}
+		c, failed, err := s.write(ctx, s.commitQuestion(hashed, ver, changes, idle))
+		switch {
+		case err != nil:
+			return "", s.wrap(op, hashed, err)
+		case c.gone > 0:
+			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
+		case c.late != "":
+			return "", fieldError("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
+				"make that longer, or go on under a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
+		case c.ok >= s.c.Quorum():
+			return ver, nil
+		case c.newest != "" && token > 0:
+			return "", errOvertaken
+		case c.newest != "":
+			seen = max(seen, c.newest)
+		case s.never(c.none) >= s.c.Quorum():
+			gone := s.gone(op, hashed)
+			gone.never = true
+			return "", gone
+		case c.absent > 0 && try < maxTries: // some nodes have to be brought up first
+			try++
+			if _, err := s.read(ctx, op, hashed, 0); err != nil {
+				return "", err
+			}
+		default:
+			return "", s.noQuorum(op, hashed, c.ok, failed)
+		}
+	}
+}
+
+// maxTries bounds how often a commit brings nodes up, and finds them lacking the session again.
+const maxTries = 4
+
+var errOvertaken = errors.New("redlock: written to by somebody else meanwhile")
+
+func (s *Store) commitQuestion(hashed string, ver version, changes map[string]string, idle string) question {
+	args := []any{idle}
+	size := 0
+	for name, value := range changes {
+		args = append(args, name, ver+value)
+		size += len(name) + len(value) + versionWidth
+	}
+	return question{script: commitScript, key: s.cfg.Prefix + hashed, args: args, size: size, now: time.Now(), write: true}
+}

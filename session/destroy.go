@@ -1,0 +1,105 @@
+package session
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+)
+
+// confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.
+func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
+	if err := s.bury(ctx, op, hashed, deadline); err != nil {
+		return err
+	}
+	return s.gone(op, hashed)
+}
+
+// deadlineOf is when a session ends at the latest, also one of which nothing but a tombstone is known.
+func (s *Store) deadlineOf(live *record) string {
+	if live == nil {
+		return stamp(time.Now().Add(s.cfg.Lifetime).UnixMicro())
+	}
+	return live.deadline
+}
+
+// bury puts tombstones on a quorum.
+func (s *Store) bury(ctx context.Context, op, hashed, deadline string) error {
+	c, failed, err := s.write(ctx, s.buryQuestion(hashed, deadline))
+	switch {
+	case err != nil:
+		return s.wrap(op, hashed, err)
+	case c.ok < s.c.Quorum():
+		return s.noQuorum(op, hashed, c.ok, failed)
+	}
+	return nil
+}
+
+func (s *Store) buryQuestion(hashed, deadline string) question {
+	return question{script: buryScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
+}
+
+// dispose buries what a failed attempt may have left, and has no owner, without waiting for it. A node of whose memory nothing
+// is known has written nothing.
+func (s *Store) dispose(hashed, deadline string) {
+	q := s.buryQuestion(hashed, deadline)
+	common := s.common(q)
+	for _, n := range s.c.Nodes() {
+		if memory := s.memories.of(n.Index()); memory != "" {
+			s.send(n, q, common, n.MemoryID(), memory, nil)
+		}
+	}
+}
+
+// Destroy ends the session of this id, or handle, for good. When it has returned nil, the session is never read again, and
+// nothing that is written to it brings it back. That there is no such session is no error. The error is a
+// *cluster.QuorumError or has ctx.Err() in its chain: then the session may live on, or not.
+func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
+	hashed, ok := target(idOrHandle)
+	if !ok {
+		return nil
+	}
+	return s.tally(&s.counts.destroyed, s.destroy(ctx, hashed))
+}
+
+// maxSuccessors bounds how many renewals of a session Destroy follows. Nodes that make up more are not followed for ever.
+const maxSuccessors = 100
+
+// destroy ends a session, and whatever has replaced it: who has the old id means the new session.
+func (s *Store) destroy(ctx context.Context, hashed string) error {
+	for range maxSuccessors {
+		next, err := s.end(ctx, hashed)
+		if next == "" || err != nil {
+			return err
+		}
+		hashed = next
+	}
+	return s.wrap("destroy", hashed, fmt.Errorf("it was renewed more than %d times", maxSuccessors))
+}
+
+// end asks the nodes that have the session to bury it, and returns the one that has replaced it. Only if one had it are
+// those that had not given a tombstone too: else whoever makes up ids could fill the nodes with them.
+func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
+	quorum := s.c.Quorum()
+	w := s.newWrite(s.buryQuestion(hashed, ""))
+	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok == 0 && s.never(w.count.none) >= quorum }
+	c, failed, err := w.wait(ctx)
+	switch {
+	case err != nil:
+		return "", s.wrap("destroy", hashed, err)
+	case c.ok >= quorum:
+	case c.ok > 0:
+		if err := s.bury(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
+			return "", err
+		}
+	case s.never(c.none) < quorum && len(c.none) < len(s.c.Nodes()):
+		return "", s.noQuorum("destroy", hashed, s.never(c.none), failed)
+	}
+	return c.next, nil
+}
+
+// never is how many of those who have nothing of a session can say that it is not.
+func (s *Store) never(none []answer) int {
+	v := s.judge(none, time.Now())
+	return v.votes
+}
