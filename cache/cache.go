@@ -22,7 +22,7 @@ type Cache[V any] struct {
 	place  placement
 	flock  flock[V] // the loads under way in this process
 	bells  bells
-	near   *near[V]
+	near   *near
 	count  counters
 	tagged atomic.Bool // entries with tags were seen: reads run a script
 
@@ -57,7 +57,7 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	}
 	s.life, s.cancel = context.WithCancel(context.Background())
 	var err error
-	if s.near, err = newNear[V](cfg.Near, s.nodes); err != nil {
+	if s.near, err = newNear(cfg.Near, s.nodes); err != nil {
 		s.disclaim()
 		return nil, err
 	}
@@ -150,7 +150,7 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 
 // nearest returns what this process's memory has of key.
 func (s *Cache[V]) nearest(key string) (v V, ok bool, err error) {
-	v, negative, ok := s.near.get(key)
+	kept, negative, ok := s.near.get(key)
 	switch {
 	case !ok:
 		return v, false, nil
@@ -160,6 +160,7 @@ func (s *Cache[V]) nearest(key string) (v V, ok bool, err error) {
 		return v, false, ErrNotFound
 	}
 	s.count.nearHits.Add(1)
+	v, _ = kept.(V) // no V is kept only where V is an interface and the value is nil
 	return v, true, nil
 }
 

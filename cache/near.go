@@ -29,12 +29,13 @@ const (
 	stripes = 256
 )
 
-// near is the tier of one Cache. A nil one has nothing.
-type near[V any] struct {
+// near is the tier of one Cache. A nil one has nothing. It is not generic: the store that it is made of would be compiled
+// again for each type of values.
+type near struct {
 	ttl   time.Duration
 	share uint64 // bytes that an entry counts as at least, so that there are no more than Size
 	born  time.Time
-	items *otter.Cache[string, *nearItem[V]]
+	items *otter.Cache[string, *nearItem]
 	nodes []nearNode
 	tags  atomic.Uint64 // grows when a tag is deleted
 
@@ -53,8 +54,8 @@ type nearNode struct {
 	node  *node
 }
 
-type nearItem[V any] struct {
-	value    V
+type nearItem struct {
+	value    any
 	negative bool
 	tagged   bool
 	node     int
@@ -69,16 +70,16 @@ type ticket struct {
 	back              time.Time // when the node was last found again
 }
 
-func newNear[V any](cfg *Near, nodes []*node) (*near[V], error) {
+func newNear(cfg *Near, nodes []*node) (*near, error) {
 	if cfg == nil {
 		return nil, nil
 	}
-	items, err := otter.New(&otter.Options[string, *nearItem[V]]{
+	items, err := otter.New(&otter.Options[string, *nearItem]{
 		MaximumWeight:    uint64(cfg.Bytes),
-		Weigher:          func(_ string, item *nearItem[V]) uint32 { return item.weight },
-		ExpiryCalculator: otter.ExpiryWriting[string, *nearItem[V]](cfg.TTL),
+		Weigher:          func(_ string, item *nearItem) uint32 { return item.weight },
+		ExpiryCalculator: otter.ExpiryWriting[string, *nearItem](cfg.TTL),
 	})
-	m := &near[V]{ttl: cfg.TTL, share: max(1, uint64(cfg.Bytes)/uint64(cfg.Size)), born: time.Now(), items: items, nodes: make([]nearNode, len(nodes))}
+	m := &near{ttl: cfg.TTL, share: max(1, uint64(cfg.Bytes)/uint64(cfg.Size)), born: time.Now(), items: items, nodes: make([]nearNode, len(nodes))}
 	for i, n := range nodes {
 		m.nodes[i].node = n
 	}
@@ -86,24 +87,24 @@ func newNear[V any](cfg *Near, nodes []*node) (*near[V], error) {
 }
 
 // get returns what memory has of key, if every message of its node that could have dropped it was heard.
-func (m *near[V]) get(key string) (v V, negative, ok bool) {
+func (m *near) get(key string) (v any, negative, ok bool) {
 	if m == nil {
-		return v, false, false
+		return nil, false, false
 	}
 	item, ok := m.items.GetIfPresent(key)
 	if !ok {
-		return v, false, false
+		return nil, false, false
 	}
 	now, n := time.Since(m.born), &m.nodes[item.node]
 	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > deaf ||
 		item.tagged && item.tags != m.tags.Load() || item.back != n.node.Life().Back {
-		return v, false, false
+		return nil, false, false
 	}
 	return item.value, item.negative, true
 }
 
 // begin has to be called before the node is asked.
-func (m *near[V]) begin(key string, node int) (t ticket) {
+func (m *near) begin(key string, node int) (t ticket) {
 	if m == nil {
 		return t
 	}
@@ -116,12 +117,12 @@ func (m *near[V]) begin(key string, node int) (t ticket) {
 }
 
 // put keeps what a node answered to a question, unless the key was dropped since. left is how long it may be served.
-func (m *near[V]) put(key string, node int, t ticket, v V, e *entry, left time.Duration) {
+func (m *near) put(key string, node int, t ticket, v any, e *entry, left time.Duration) {
 	if m == nil || left <= 0 || m.nodes[node].heard.Load() == 0 {
 		return
 	}
 	weight := uint32(min(max(uint64(len(key)+len(e.data)), m.share), math.MaxUint32))
-	item := &nearItem[V]{v, e.negative, e.tagged, node, weight, time.Since(m.born) + min(m.ttl, left), t}
+	item := &nearItem{v, e.negative, e.tagged, node, weight, time.Since(m.born) + min(m.ttl, left), t}
 	d := &m.drops[fnv(key)%stripes]
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -130,7 +131,7 @@ func (m *near[V]) put(key string, node int, t ticket, v V, e *entry, left time.D
 	}
 }
 
-func (m *near[V]) drop(key string) {
+func (m *near) drop(key string) {
 	if m == nil {
 		return
 	}
@@ -141,13 +142,13 @@ func (m *near[V]) drop(key string) {
 	m.items.Invalidate(key)
 }
 
-func (m *near[V]) dropTagged() {
+func (m *near) dropTagged() {
 	if m != nil {
 		m.tags.Add(1)
 	}
 }
 
-func (m *near[V]) close() {
+func (m *near) close() {
 	if m != nil {
 		m.items.StopAllGoroutines()
 	}

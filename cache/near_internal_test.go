@@ -12,14 +12,14 @@ func oneNode() []*node { return []*node{{Node: &cluster.Node{}}} }
 // An answer that was under way when its key, its node's messages or its tags were dropped is from before that.
 func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 	t.Parallel()
-	for name, event := range map[string]func(*near[string]){
-		"nothing": func(*near[string]) {},
-		"drop":    func(m *near[string]) { m.drop("k") },
-		"gap":     func(m *near[string]) { m.nodes[0].gaps.Add(1) },
-		"tag":     func(m *near[string]) { m.dropTagged() },
+	for name, event := range map[string]func(*near){
+		"nothing": func(*near) {},
+		"drop":    func(m *near) { m.drop("k") },
+		"gap":     func(m *near) { m.nodes[0].gaps.Add(1) },
+		"tag":     func(m *near) { m.dropTagged() },
 	} {
 		for _, late := range []bool{false, true} {
-			m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
+			m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -43,7 +43,7 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 
 func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 	t.Parallel()
-	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
+	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 // While messages do not come, a node may delete what it has just told.
 func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
 	t.Parallel()
-	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
+	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
 }
 
 func BenchmarkNearHit(b *testing.B) {
-	m, err := newNear[string](&Near{Size: 10, Bytes: 1 << 20, TTL: time.Hour}, oneNode())
+	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Hour}, oneNode())
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -92,5 +92,19 @@ func BenchmarkNearHit(b *testing.B) {
 		if _, _, ok := m.get("k"); !ok {
 			b.Fatal("no hit")
 		}
+	}
+}
+
+func TestMemoryServesANilOfAnInterface(t *testing.T) {
+	t.Parallel()
+	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.close()
+	m.nodes[0].heard.Store(int64(time.Hour))
+	m.put("k", 0, m.begin("k", 0), nil, &entry{}, time.Minute)
+	if v, ok, err := (&Cache[any]{near: m}).nearest("k"); v != nil || !ok || err != nil {
+		t.Errorf("nearest = %v, %v, %v, want nil, true, nil", v, ok, err)
 	}
 }
