@@ -161,7 +161,8 @@ func (b bench) overlay(label string, edits []edit) (string, error) {
 // build makes the test binary of a package, with an overlay if there is one.
 func (b bench) build(ctx context.Context, label, pkg, overlay string) (string, error) {
 	binary := filepath.Join(b.scratch, label+".test")
-	args := []string{"test", "-c", "-ldflags=-s -w", "-o", binary} // linking takes most of the time
+	// Inlining, and symbols for debuggers, would take most of the time.
+	args := []string{"test", "-c", "-gcflags=all=-l -dwarf=false", "-ldflags=-s -w", "-o", binary}
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
