@@ -10,6 +10,9 @@
 -- woken.
 local function wake(key, queue, following, reserve, many)
   if reserve == '0' then return end
+  -- It removes nobody. A server without memory refuses the first write of a script if it may add something, and this adds
+  -- nothing: a key can be released on a full server.
+  redis.call('ZREM', queue, '')
   while true do
     local first = redis.call('ZRANGE', queue, '0', '0', 'WITHSCORES')
     local process, place = first[1], tonumber(first[2])
