@@ -18,7 +18,8 @@ if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
   if fence then return {1, fence, waiters} end -- delivered again
   reserved = redis.call('GET', KEYS[4])
   local place = first[1] == ARGV[5] and tonumber(first[2]) or 0
-  if place % 1 > 0 then unmarked = string.format('%.0f', math.floor(place)) end
+  local mark = place % (place < 2251799813685248 and 1 or 4) -- see wake.lua
+  if mark > 0 then unmarked = string.format('%.0f', place - mark) end
 
   if (holder and holder ~= ARGV[1]) or (not holder and reserved and reserved ~= ARGV[5]) then
     local left = redis.call('PTTL', holder and KEYS[1] or KEYS[4])
@@ -28,7 +29,9 @@ if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
       if process then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
       local there = redis.call('PEXPIRE', KEYS[3], ARGV[7])
       if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
-      redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
+      local last = time[1] * 1000000 + time[2]
+      last = last - last % (last < 2251799813685248 and 1 or 4)
+      redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', last), ARGV[5])
       if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
     elseif unmarked then
       redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5])

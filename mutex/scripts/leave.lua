@@ -7,7 +7,9 @@ local turn = redis.call('GET', KEYS[4])
 local free = redis.call('EXISTS', KEYS[1]) == 0
 if ARGV[3] == '1' then
   local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[3], 'XX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[1])
+  local last = time[1] * 1000000 + time[2]
+  last = last - last % (last < 2251799813685248 and 1 or 4) -- see wake.lua
+  redis.call('ZADD', KEYS[3], 'XX', string.format('%.0f', last), ARGV[1])
 else
   redis.call('ZREM', KEYS[3], ARGV[1])
 end
