@@ -13,7 +13,7 @@
 //
 // # What runs
 //
-// A scenario is a row of the table in scenario_test.go: which faults, for how long, on nodes that keep or forget their data.
+// A scenario is a row of the table in scenarios_test.go: which faults, for how long, on nodes that keep or forget their data.
 // For each row five nodes are started, and three client processes, which are this test binary run again. The faults and
 // the traffic are drawn from one seed. Every client works under WithLock on hot and on cold keys, keeps leases for up to four
 // times their TTL while others wait for them, makes checkpoints under them and goes on from those it finds, campaigns in an

@@ -66,6 +66,12 @@
 // +config|get a node with appendfsync always does not vote for MaxTTL after a restart or in a new set, and Check says so;
 // without the others a script is sent when it is first needed.
 //
+// # Log lines
+//
+// Config.Logger gets what a person must know. go-redis has a logger of its own, which writes to standard error: what it says
+// about Sentinels, which it dials by itself, still reaches that, and some lines that are rare. It is one for the whole
+// process, so this package leaves it alone; redis.SetLogger, called by the program, replaces it.
+//
 // # Credentials
 //
 // stand in URLs and clients only. No error, log line or name of a node repeats them.

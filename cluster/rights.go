@@ -38,7 +38,7 @@ func Rights(prefix string) []Right {
 		{Rule: "+zadd", For: "queueing"},
 		{Rule: "+zcard", For: "acquiring what others wait for"},
 		{Rule: "+zrange", For: "acquiring and releasing what others wait for"},
-		{Rule: "+zrem", For: "leaving the queue"},
+		{Rule: "+zrem", For: "leaving the queue, waking"},
 		{Rule: "+hset", For: "records: checkpoints, leaders, jobs that are done"},
 		{Rule: "+hmget", For: "reading records"},
 		{Rule: "+cluster|slots", For: "a node that is a Redis Cluster: finding its servers"},

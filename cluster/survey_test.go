@@ -108,7 +108,7 @@ func TestASurveySaysHowANodeKeepsWhatItIsTold(t *testing.T) {
 	}
 }
 
-// Who looks for what is wrong is shown also what keeps every program from opening the set.
+// A Partial Cluster, which looks for what is wrong, says of a node that counts as down why it cannot be used.
 func TestAPartialSetShowsTheReplicaInIt(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 2, redisserver.Options{})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/mutex"
 	"github.com/venta-hq/redlock/register"
 )
 
@@ -52,6 +53,23 @@ func TestTheNextLeaseFindsTheLastCheckpointAndWhoMadeIt(t *testing.T) {
 		third.Release(t.Context())
 		if _, data = resumed(t, b, "job"); data != "" {
 			t.Errorf("after it was cleared there is %q", data)
+		}
+	})
+}
+
+// What the nodes keep beside a lock with a hash tag begins with the prefix of
+// locks, and is none.
+func TestCheckpointsOfATaggedLockAreNotListedAsLocks(t *testing.T) {
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+		c := open(t, nodes, 0)
+		l, _ := resumed(t, lease(t, c, Config{}), "{user} job")
+		must(t, l.Checkpoint(t.Context(), []byte("half")))
+		red, err := mutex.NewRedlock(c, mutex.Config{})
+		must(t, err)
+		all, err := red.List(t.Context(), "")
+		must(t, err)
+		if len(all) != 1 || all[0].Key != "{user} job" {
+			t.Errorf("beside one lock List shows others: %+v", all)
 		}
 	})
 }

@@ -11,7 +11,9 @@
 // What package lease promises of leases holds of locks: fn's context ends before anybody else can hold the key, and
 // tokens grow. In one process, who waits for a key is served in the order of asking, and only the first asks the nodes: a
 // thousand waiters cost them what one costs. Across processes, a release wakes the process that has waited longest;
-// behind the wake stands a timer, so a key whose holder crashed is taken when it expires. A lock is given back when fn
+// behind the wake stands a timer, so a key whose holder crashed is taken when it expires. A process that has used none of
+// three wakes, as one that is stopped, loses its place in the queue at the fourth; when it looks again it queues at the
+// end. A lock is given back when fn
 // returns, fails, or panics, and a context that has ended never gets one.
 //
 // A lock that is released while others of the same process wait is handed over within the process, with the next

@@ -32,8 +32,8 @@
 //
 //	lock:order:42           the value of the holder, <process>/<nonce>/<host>:<pid>[/<owner>], with the TTL; as redsync writes it
 //	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use
-//	{lock:order:42}:queue   the processes that wait, by when they came, in µs; a quarter of a µs more for each wake since the process last looked
-//	{lock:order:42}:next    the process that was woken, for HandOver
+//	{lock:order:42}:queue   the processes that wait, by when they came, in µs; a quarter of a µs more (after 2041 a µs) for each wake since the process last looked
+//	{lock:order:42}:next    the process that was woken, for Config.HandOver, or longer after wakes that it did not use
 //
 // in one hash slot. The Lua scripts beside this file are the steps; each has the same effect when delivered twice as when
 // delivered once. How the token is agreed on is told in agree.go, how a counter starts in acquire.lua.

@@ -197,7 +197,7 @@ func (i Inspection) companion(lock string) bool {
 	if colon < 0 || !tagged(lock[:colon]) || i.Holder.Writer != WriterForeign {
 		return false
 	}
-	return slices.Contains([]string{"fence", "queue", "next", "record"}, lock[colon+1:])
+	return slices.Contains(companions, lock[colon:])
 }
 
 // inspect asks all nodes about some keys at once.

@@ -31,7 +31,9 @@ type Config struct {
 	// from the clock. Default 24 h, at least twice the Cluster's MaxTTL.
 	FenceRetention time.Duration
 
-	// HandOver is how long a released key is kept for the waiting process that is woken. Default 20 ms, at most 1 s.
+	// HandOver is how long a released key is kept for the waiting process that is woken. After one wake that the process did
+	// not use it is kept four times as long, after two sixteen times, but at most 500 ms, or HandOver if that is more; at the
+	// fourth the process loses its place in the queue. Default 20 ms, at most 1 s.
 	HandOver time.Duration
 }
 

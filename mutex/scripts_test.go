@@ -350,6 +350,61 @@ func TestTheThirdWakeThatIsNotUsedCostsThePlace(t *testing.T) {
 	})
 }
 
+// A process that is stopped loses its place at the fourth wake, and one that looks loses its mark, by a clock before and
+// after a score has no room for a quarter of a microsecond.
+func TestAPlaceHasRoomForItsMarkUnderEveryClock(t *testing.T) {
+	for year, second := range map[string]int64{"2026": 1795996800, "2041": 2251799813, "2042": 2272147200, "2090": 3786912000} {
+		at := func(source string) string {
+			return strings.ReplaceAll(source, "redis.call('TIME')", fmt.Sprintf("{'%d', '685247'}", second))
+		}
+		t.Run(year, func(t *testing.T) {
+			onOneNode(t, func(t *testing.T, b *bench) {
+				b.hear("stopped", "Q")
+				b.grant(ask{value: "P/1/me", process: "P"})
+				queue := func(process string) {
+					b.must(b.run(at(acquireSource), 4, process+"/1/", scriptTTL, 1, 0, process, scriptRetention, scriptMaxTTL, 0, "1"))
+				}
+				place := func() float64 { return b.clients[0].ZScore(t.Context(), b.keys[2], "stopped").Val() }
+				wake := func() {
+					b.must(b.run(at(wakeSource+"wake(KEYS[1], KEYS[3], KEYS[4], ARGV[1], ''); return redis.call('DEL', KEYS[4])"), 4, 100))
+				}
+				queue("stopped")
+				queue("Q")
+				first := place()
+				later := redis.Z{Score: float64(int64(first)/4*4 + 8), Member: "Q"}
+				must(t, b.clients[0].ZAdd(t.Context(), b.keys[2], later).Err())
+				if queued := float64(second*1_000_000 + 685247); first > queued || first <= queued-4 {
+					t.Errorf("it queued at %f, its place is %f", queued, first)
+				}
+				for n := range 3 {
+					wake()
+					if marked := place(); marked <= first || marked >= first+4 {
+						t.Fatalf("wake %d: the score of the place %f is %f", n+1, first, marked)
+					}
+				}
+				queue("stopped") // it looks
+				if again := place(); again != first {
+					t.Errorf("it looked at the place %f, and is at %f", first, again)
+				}
+				for range 3 {
+					wake()
+				}
+				if got := b.queue(); !slices.Equal(got, []string{"stopped", "Q"}) {
+					t.Errorf("after three wakes the queue is %v", got)
+				}
+				wake()
+				if got := b.queue(); !slices.Equal(got, []string{"Q"}) {
+					t.Errorf("after the fourth wake the queue is %v", got)
+				}
+				b.must(b.run(at(wakeSource+leaveSource), 4, "Q", 0, "1", ""))
+				if last := b.clients[0].ZScore(t.Context(), b.keys[2], "Q").Val(); last != first {
+					t.Errorf("at the end of the queue it is at %f, want %f", last, first)
+				}
+			})
+		})
+	}
+}
+
 // All in one script, during which no time passes on a server.
 func TestAKeyIsKeptLongerAfterEachWakeThatWasNotUsed(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {

@@ -9,11 +9,15 @@ local e = redis.call('GET', KEYS[1])
 if valid(e, ARGV[3], ARGV[4], ARGV[6]) then return {2, e} end
 local by = redis.call('HGET', KEYS[2], 'by')
 if by and by ~= ARGV[1] and by ~= ARGV[8] then
+  local left = redis.call('PTTL', KEYS[2])
   if ARGV[5] ~= '' then redis.call('HSET', KEYS[2], 'w' .. ARGV[5], '1') end
-  return {0, redis.call('PTTL', KEYS[2])}
+  return {0, left}
 end
 -- The tags' versions, and the count of deletions, are those from before the load, so that deleting one while it runs counts.
 local deletions = ARGV[9] ~= '' and redis.call('GET', ARGV[9]) or '0'
-redis.call('HSET', KEYS[2], 'by', ARGV[1], 'tags', (label(10, ARGV[6], ARGV[1], ARGV[7])), 'deletions', deletions)
-redis.call('PEXPIRE', KEYS[2], ARGV[2])
+-- The TTL comes first, for a user may lack the right to it: a lease that never expires would keep everybody from loading.
+local tags = label(10, ARGV[6], ARGV[1], ARGV[7])
+local there = redis.call('PEXPIRE', KEYS[2], ARGV[2])
+redis.call('HSET', KEYS[2], 'by', ARGV[1], 'tags', tags, 'deletions', deletions)
+if there == 0 then redis.call('PEXPIRE', KEYS[2], ARGV[2]) end
 return {1}

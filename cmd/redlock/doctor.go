@@ -20,7 +20,7 @@ func (doctorCmd) Help() string {
 	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters. ` +
 		`It changes nothing, but for the mark that every node has. What it finds is
 
-  danger   it can lose a lock, or keeps every program from opening these nodes
+  danger   it can lose a lock, or cannot be used and counts as down
   warning  it costs availability, or comes near to costing a lock
   note     worth knowing
 

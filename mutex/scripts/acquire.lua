@@ -5,9 +5,10 @@
 -- ARGV  1 value, 2 ttl ms, 3 span, 4 floor µs (the client's clock), 5 process, 6 retention of the fence ms, 7 max ttl ms,
 --       8 boot µs (0: not known), 9 '1' to be queued on refusal
 -- Reply {1, fence, other processes queued} granted; {0, ms until it may be free (-1: not known), holder's value} refused.
--- Whatever can be refused comes before anything is written, so that no key is left without its TTL and no counter without
--- its floor. Mostly there is neither holder nor company.
-local waiters, reserved = 0, false
+-- A user may lack the right to a command, which ends the script there. So all that is read, and PUBLISH, comes before
+-- anything is written, a TTL before what it is for, and the key itself last: no key is left without its TTL, no counter
+-- without its floor, and no turn is lost. Mostly there is neither holder nor company.
+local waiters, reserved, unmarked = 0, false, nil
 if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
   local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
   -- Others that wait; one more where this process does, and others came before it.
@@ -17,7 +18,8 @@ if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
   if fence then return {1, fence, waiters} end -- delivered again
   reserved = redis.call('GET', KEYS[4])
   local place = first[1] == ARGV[5] and tonumber(first[2]) or 0
-  if place % 1 > 0 then redis.call('ZADD', KEYS[3], 'XX', string.format('%.0f', math.floor(place)), ARGV[5]) end
+  local mark = place % (place < 2251799813685248 and 1 or 4) -- see wake.lua
+  if mark > 0 then unmarked = string.format('%.0f', place - mark) end
 
   if (holder and holder ~= ARGV[1]) or (not holder and reserved and reserved ~= ARGV[5]) then
     local left = redis.call('PTTL', holder and KEYS[1] or KEYS[4])
@@ -26,8 +28,13 @@ if redis.call('EXISTS', KEYS[1], KEYS[3], KEYS[4]) > 0 then
       local time = redis.call('TIME')
       if process then redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. KEYS[1]) end
       local there = redis.call('PEXPIRE', KEYS[3], ARGV[7])
-      redis.call('ZADD', KEYS[3], 'NX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[5])
+      if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
+      local last = time[1] * 1000000 + time[2]
+      last = last - last % (last < 2251799813685248 and 1 or 4)
+      redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', last), ARGV[5])
       if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
+    elseif unmarked then
+      redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5])
     end
     return {0, left, holder or ''}
   end
@@ -45,7 +52,8 @@ if counted == 0 or counted < tonumber(ARGV[8]) then
   local ceiling = second + time[2] + ARGV[7] * 1000
   fence = math.max(counted, second, math.min(tonumber(ARGV[4]), ceiling)) + ARGV[3]
 end
-if reserved then redis.call('DEL', KEYS[4]) end
 redis.call('SET', KEYS[2], string.format('%.0f', fence), 'PX', ARGV[6])
+if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
+if reserved then redis.call('DEL', KEYS[4]) end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {1, fence, waiters}

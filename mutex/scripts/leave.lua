@@ -3,16 +3,19 @@
 -- KEYS  lock, fence, queue, next
 -- ARGV  1 process, 2 ms to keep the key for the process that is woken, 3 '1' to put it to the end, 4 '1' on a Redis Cluster
 -- Reply 1.
+local turn = redis.call('GET', KEYS[4])
+local free = redis.call('EXISTS', KEYS[1]) == 0
 if ARGV[3] == '1' then
   local time = redis.call('TIME')
-  redis.call('ZADD', KEYS[3], 'XX', time[1] .. string.format('%06d', tonumber(time[2])), ARGV[1])
+  local last = time[1] * 1000000 + time[2]
+  last = last - last % (last < 2251799813685248 and 1 or 4) -- see wake.lua
+  redis.call('ZADD', KEYS[3], 'XX', string.format('%.0f', last), ARGV[1])
 else
   redis.call('ZREM', KEYS[3], ARGV[1])
 end
-local turn = redis.call('GET', KEYS[4])
 if not turn or turn == ARGV[1] then -- it may have been this one's and be over
   redis.call('DEL', KEYS[4])
-  if redis.call('EXISTS', KEYS[1]) == 0 then
+  if free then
     wake(KEYS[1], KEYS[3], KEYS[4], ARGV[2], ARGV[4])
   end
 end

@@ -1,6 +1,7 @@
 -- Wakes the first waiting process that still listens, and keeps the key for it for a moment, so that nobody who
--- happens to come by is faster. Each wake since the process last looked adds a quarter of a microsecond to its score. A live
--- process may take longer than its moment: its round trip is long, or it pauses. So the second moment is four times
+-- happens to come by is faster. A place is a number of microseconds, in steps of one, and each wake since the process last
+-- looked adds a quarter of a step to its score. From 2^51 on (2041) a score has no room for a quarter of a microsecond, so
+-- steps are of four there, and it has room until 2255. A live process may take longer than its moment: its round trip is long, or it pauses. So the second moment is four times
 -- the first, the third sixteen times (by default 20, 80 and 320 ms, but no more than half a second where the first is less).
 -- At the fourth wake a process has lost its place: one that is stopped still counts as one that listens, and would cost every
 -- release a moment. The look of a client whose acquire script does not clear the mark goes unseen: it loses its place as
@@ -10,11 +11,15 @@
 -- woken.
 local function wake(key, queue, following, reserve, many)
   if reserve == '0' then return end
+  -- It removes nobody. A server without memory refuses the first write of a script if it may add something, and this adds
+  -- nothing: a key can be released on a full server.
+  redis.call('ZREM', queue, '')
   while true do
     local first = redis.call('ZRANGE', queue, '0', '0', 'WITHSCORES')
     local process, place = first[1], tonumber(first[2])
     if not process then return end
-    local wakes, received = place % 1 * 4, 0
+    local step = place < 2251799813685248 and 1 or 4
+    local wakes, received = place % step / step * 4, 0
     if wakes == 0 or redis.call('GET', following) ~= process then wakes = wakes + 1 end
     if wakes <= 3 then
       received = redis.call('PUBLISH', 'redlock:wake:' .. process, 'w' .. key)
@@ -23,7 +28,7 @@ local function wake(key, queue, following, reserve, many)
     if received == 0 or many == '1' then
       redis.call('ZREM', queue, process)
     else
-      redis.call('ZADD', queue, 'XX', string.format('%.2f', math.floor(place) + wakes / 4), process)
+      redis.call('ZADD', queue, 'XX', string.format('%.2f', place - place % step + wakes / 4 * step), process)
     end
     if received > 0 then
       local moment = math.min(reserve * 4 ^ (wakes - 1), math.max(tonumber(reserve), 500))

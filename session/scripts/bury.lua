@@ -7,5 +7,5 @@ local h = r[2]
 if r[1] then return {'ok', memory, '', r[3] or ''} end
 if not h and ARGV[7] == '' then return {'none', memory} end
 local last = h and deadline(h) or ARGV[7]
-bury(KEYS[2], h and user(h) or '', ARGV[6], last)
+bury(KEYS[2], h, ARGV[6], last)
 return {'ok', memory, last, ''}

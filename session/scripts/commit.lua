@@ -19,9 +19,11 @@ for k = 7, #ARGV, 2 do
   if have > sub(ARGV[k + 1], 1, 32) and have > newest then newest = have end
 end
 if newest ~= '' then return {'newer', memory, newest} end
-for k = 7, #ARGV, 2 do redis.call('HSET', KEYS[2], 'f' .. ARGV[k], ARGV[k + 1]) end
-if ARGV[6] > idle(h) then
-  redis.call('HSET', KEYS[2], 'h', idleUntil(h, ARGV[6]))
+local later = ARGV[6] > idle(h)
+if later then
+  redis.call('HSET', KEYS[2], 'h', h)
   expire(KEYS[2], ARGV[6], slack)
 end
+for k = 7, #ARGV, 2 do redis.call('HSET', KEYS[2], 'f' .. ARGV[k], ARGV[k + 1]) end
+if later then redis.call('HSET', KEYS[2], 'h', idleUntil(h, ARGV[6])) end
 return {'ok', memory}

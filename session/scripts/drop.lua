@@ -17,6 +17,8 @@ for name, value in pairs(all) do
   set[#set + 1] = name
   set[#set + 1] = value
 end
+expire(KEYS[2], idle(all.h), slack)
+redis.call('HSET', KEYS[2], 'h', all.h)
 redis.call('DEL', KEYS[2])
 write(KEYS[2], set)
 expire(KEYS[2], idle(all.h), slack)

@@ -49,7 +49,12 @@ local function version(field) return sub(field or '', 1, 32) end
 -- jumps by less than this does not lose the session, nor bring back what was destroyed.
 local slack, grave = 3600000, 24 * 3600000
 
--- Keeps key until ms after deadline.
+-- A user may lack the right to a command: the script ends there, and what it has written stays. So a script uses each
+-- command that it needs once without effect before it changes anything, and a key gets its TTL before it is written, and
+-- once more after that if it was not there. A server without memory refuses only the first write of a script, and only if
+-- that may add something. A script that makes a session larger begins with such a one; one that ends a session does not.
+
+-- Keeps key, if it is there, until ms after deadline.
 local function expire(key, deadline, ms)
   local left = math.max((tonumber(deadline) - tonumber(now)) / 1000, 0) + ms
   redis.call('PEXPIRE', key, string.format('%.0f', left))
@@ -60,10 +65,14 @@ local function write(key, fields)
   for k = 1, #fields, 1000 do redis.call('HSET', key, unpack(fields, k, math.min(k + 999, #fields))) end
 end
 
--- Puts a tombstone in the place of a session of this user.
-local function bury(key, user, hash, deadline)
+-- Puts a tombstone in the place of a session with the head h, or of one that is not here.
+local function bury(key, h, hash, deadline)
+  local listed = h and user(h) ~= '' and index(user(h))
+  expire(key, deadline, grave)
+  if h then redis.call('HSET', key, 'h', h) end
+  if listed then redis.call('ZREM', listed, '') end
   redis.call('DEL', key)
   redis.call('HSET', key, 'x', '1')
   expire(key, deadline, grave)
-  if user ~= '' then redis.call('ZREM', index(user), hash) end
+  if listed then redis.call('ZREM', listed, hash) end
 end

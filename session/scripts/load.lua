@@ -11,12 +11,13 @@ for k = 1, #r, 2 do
 end
 if not at then return {'ok', memory, '', r} end
 local h = r[at]
+local out = loggedOut(user(h))
 if ARGV[5] ~= '' and idle(h) < ARGV[6] and idle(h) >= now then
   local to = ARGV[5] < deadline(h) and ARGV[5] or deadline(h)
   if to > idle(h) then
     r[at] = idleUntil(h, to)
-    redis.call('HSET', KEYS[2], 'h', r[at])
     expire(KEYS[2], to, slack)
+    redis.call('HSET', KEYS[2], 'h', r[at])
   end
 end
-return {'ok', memory, loggedOut(user(h)), r}
+return {'ok', memory, out, r}

@@ -8,6 +8,7 @@ local top, all = h[1] or '', h[2] or ''
 if all ~= ARGV[7] then
   if top > all then all = top end
   if all > ARGV[7] then return {'newer', memory, all} end
+  redis.call('PEXPIRE', KEYS[2], ARGV[6])
   redis.call('HSET', KEYS[2], 'all', ARGV[7], 'by', '')
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[6])

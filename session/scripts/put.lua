@@ -86,7 +86,6 @@ if who ~= '' then
   if newest > from then top = newest end
   if ARGV[10] ~= '' then
     if newest > ARGV[10] then return {'newer', memory, newest} end
-    redis.call('HSET', epoch(who), 'all', ARGV[10], 'by', ARGV[7])
   end
 end
 
@@ -95,19 +94,26 @@ for name, value in pairs(values) do
   set[#set + 1] = name
   set[#set + 1] = value
 end
+redis.call('SET', KEYS[1], memory) -- which it is: a server without memory refuses it
+expire(KEYS[2], to, slack)
+if who ~= '' then
+  redis.call('ZREMRANGEBYSCORE', index(who), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))
+  redis.call('PEXPIRE', index(who), ARGV[6])
+  redis.call('ZADD', index(who), last, ARGV[7])
+  redis.call('PEXPIRE', index(who), ARGV[6])
+end
+if replaced and not o.x then
+  bury(old, o.h, ARGV[8], deadline(o.h))
+  redis.call('HSET', old, 'to', ARGV[7], 'until', ARGV[9])
+end
+if mine.h then redis.call('HSET', KEYS[2], 'h', mine.h) end
 if mine.h and mark(mine.h) ~= mark(memory) then redis.call('DEL', KEYS[2]) end
 write(KEYS[2], set)
 expire(KEYS[2], to, slack)
 if who ~= '' then
-  redis.call('ZADD', index(who), last, ARGV[7])
-  redis.call('ZREMRANGEBYSCORE', index(who), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))
-  redis.call('PEXPIRE', index(who), ARGV[6])
+  if ARGV[10] ~= '' then redis.call('HSET', epoch(who), 'all', ARGV[10], 'by', ARGV[7]) end
   redis.call('HSET', epoch(who), 'top', top)
   redis.call('PEXPIRE', epoch(who), ARGV[6])
-end
-if replaced and not o.x then
-  bury(old, user(o.h), ARGV[8], deadline(o.h))
-  redis.call('HSET', old, 'to', ARGV[7], 'until', ARGV[9])
 end
 local more = {}
 if replaced then

@@ -43,7 +43,7 @@ var needs = map[string]string{
 	"+zadd":                    "wake",
 	"+zcard":                   "refuse",
 	"+zrange":                  "refuse",
-	"+zrem":                    "pass on a turn",
+	"+zrem":                    "wake",
 	"+hset":                    "checkpoint",
 	"+hmget":                   "checkpoint",
 	"+cluster|slots":           "open",
