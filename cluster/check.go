@@ -117,8 +117,8 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, text, mend)
 	}
 	switch off := f.now.Sub(middle); {
-	case !f.now.IsZero() && off > MaxFenceLead:
-		add(Danger, fmt.Sprintf("its clock is %v ahead of this machine's, so its new grants do not count", off.Round(time.Second)),
+	case !f.now.IsZero() && off > MaxFenceLead+n.c.cfg.MaxTTL: // a fence that starts from it does not count
+		add(Danger, fmt.Sprintf("its clock is %v ahead of this machine's, so its grants of keys that are new to it do not count", off.Round(time.Second)),
 			"set the clock that is wrong, then run redlock nodes --repair-fences PREFIX for the fence counters that started from it")
 	case !f.now.IsZero() && off.Abs() > clockTolerance:
 		add(Warning, fmt.Sprintf("its clock is %v from this machine's", off.Round(time.Millisecond)), "keep clocks in step with NTP; tokens stay ordered up to MaxTTL of difference")
