@@ -88,6 +88,10 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Warning, "cannot be reached: "+err.Error(), "see whether it runs, and whether the network and the credentials let this process in")
 		return found
 	}
+	if twins := n.twins(); len(twins) > 0 {
+		add(Danger, "answers with the same run_id as node "+strings.Join(twins, ", ")+", which is not used for that",
+			"list each server once; if they are different servers, see which of them copies a run_id")
+	}
 	middle := before.Add(time.Since(before) / 2)
 	if n.many {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")

@@ -148,6 +148,37 @@ func TestCheckSaysFromWhenOnAClockAheadIsADanger(t *testing.T) {
 	}
 }
 
+// Which of two servers that answer with one run_id is met first is chance, so the honest one may be refused: both are named.
+func TestACopiedRunIDIsBlamedOnNeitherServer(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 2)
+	info, err := harness.Client(t, s, 0).Info(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := impersonate(t, "redis_version:7.2.0\nrun_id:"+parseInfo(info).runID+"\nuptime_in_seconds:100000\n")
+	c := mustOpen(t, Config{URLs: append([]string{i.url()}, s.URLs()...)})
+	liar, honest := c.Nodes()[0], c.Nodes()[1]
+	used, refused := liar, honest
+	if honest.down.Load() == nil {
+		used, refused = honest, liar
+	}
+	if st := c.Status()[refused.Index()]; st.Up || !strings.Contains(st.Err.Error(), "same server as node "+used.Name()+", which answered first") ||
+		!strings.Contains(st.Err.Error(), "one copies the other's run_id") {
+		t.Errorf("of the node that is not used the status is %+v", st)
+	}
+	got := findings(c.Check(t.Context()))
+	for _, want := range []string{"danger: node " + refused.Name() + ": cannot be used: by its run_id is the same server as node " + used.Name(),
+		"danger: node " + used.Name() + ": answers with the same run_id as node " + refused.Name()} {
+		if !strings.Contains(got, want) {
+			t.Errorf("Check does not say %q, but\n%s", want, got)
+		}
+	}
+	if strings.Count(got, "same run_id") != 1 {
+		t.Errorf("Check blames a third node:\n%s", got)
+	}
+}
+
 func TestSyncingThatPausesIsNotAlways(t *testing.T) {
 	t.Parallel()
 	for pauses, want := range map[string]bool{"no": true, "yes": false} {
