@@ -74,8 +74,11 @@ func (p *post) send(cmd command, r parcel) {
 	}
 }
 
-// Receive implements cluster.Receiver.
-func (r parcel) Receive(_ *cluster.Node, _ any, err error) {
+// Receive implements cluster.Receiver. Every script of a post confirms with 1.
+func (r parcel) Receive(_ *cluster.Node, reply any, err error) {
+	if err == nil && reply != any(int64(1)) {
+		err = unexpected(reply)
+	}
 	p := r.p
 	p.mu.Lock()
 	owe := err != nil || p.left && r.undo

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -167,48 +166,4 @@ func (n *Node) takeDebts(d *downtime) (owed []debt, up bool) {
 	}
 	owed, n.debts = n.debts, nil
 	return owed, false
-}
-
-// debt is a command that has to reach the node once it can, up to a moment after which it is pointless.
-type debt struct {
-	cmd   Command
-	until time.Time
-}
-
-// maxDebts bounds what is kept for a node that is down; above it the oldest go, and their keys live to their TTL.
-const maxDebts = 1 << 16
-
-// Owe sends cmd now or, when the node cannot be reached, as soon as it is back, unless that is after until (zero: however
-// late). The script may be executed more than once. Used for releases, so that a key does not live to its TTL on a node
-// that was away.
-func (n *Node) Owe(cmd Command, until time.Time) { n.owe(debt{cmd, until}) }
-
-func (n *Node) owe(o debt) {
-	n.mu.Lock()
-	if n.down.Load() != nil {
-		if len(n.debts) >= maxDebts {
-			n.debts = n.debts[1:]
-		}
-		n.debts = append(n.debts, o)
-		n.mu.Unlock()
-		return
-	}
-	n.mu.Unlock()
-	n.settle(call{Command: o.cmd}, o)
-}
-
-func (n *Node) settle(cl call, o debt) {
-	if !o.until.IsZero() && !time.Now().Before(o.until) {
-		return
-	}
-	cl.receiver, cl.owed = o, true
-	n.send(cl)
-}
-
-// Receive keeps the debt when the node went away again, even if it is back by now. An answer settles it, of whatever kind,
-// unless it is that the server can execute nothing.
-func (o debt) Receive(n *Node, _ any, err error) {
-	if lost(err) || Unsent(err) && !errors.Is(err, ErrClosed) {
-		n.owe(o)
-	}
 }

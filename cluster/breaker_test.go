@@ -155,8 +155,8 @@ func TestWhatIsOwedToANodeThatAnswersIsSentAtOnce(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	c := open(t, s)
-	c.Nodes()[0].Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
-	c.Nodes()[0].Owe(setScript.Command([]string{"late"}, "v"), time.Now())
+	c.Nodes()[0].Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
+	c.Nodes()[0].Owe(pushScript.Command([]string{"late"}, "v"), time.Now())
 	run(t, c.Nodes()[0], pingScript, nil)
 	if keys := harness.Keys(t, s, 0); len(keys) != 1 || keys[0] != "k" {
 		t.Errorf("keys are %v", keys)
@@ -175,11 +175,11 @@ func TestADebtThatFailsIsStillOwed(t *testing.T) {
 	for key, err := range map[string]error{
 		"connection": errors.New("connection reset"), "timeout": redis.ErrPoolTimeout, "loading": loading{}, "down": &downError{loading{}},
 	} {
-		debt{cmd: setScript.Command([]string{key}, "v")}.Receive(n, nil, err)
+		debt{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		harness.Eventually(t, "the debt to be paid", paid(key))
 	}
-	for key, err := range map[string]error{"answered": nil, "refused": wrongType{}, "closed": ErrClosed} {
-		debt{cmd: setScript.Command([]string{key}, "v")}.Receive(n, nil, err)
+	for key, err := range map[string]error{"refused": wrongType{}, "closed": ErrClosed} {
+		debt{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		run(t, n, pingScript, nil)
 		if paid(key)() {
 			t.Errorf("a debt that was %s is paid again", key)
@@ -205,7 +205,7 @@ func TestDebtsAreBounded(t *testing.T) {
 	s.Stop(0)
 	takeDown(t, c, 0)
 	for i := range maxDebts + 10 {
-		n.Owe(setScript.Command(nil, i), time.Time{})
+		n.Owe(pushScript.Command(nil, i), time.Time{})
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -220,7 +220,7 @@ func TestANodeThatFailsWhileItIsPaidStaysDown(t *testing.T) {
 	n := open(t, s).Nodes()[0]
 	d := &downtime{err: errors.New("x"), since: time.Now()}
 	n.down.Store(d)
-	n.Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
+	n.Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
 	n.trip(errors.New("again"))
 	if n.up(d) || n.down.Load() != d || len(n.debts) != 1 {
 		t.Errorf("it is up, or forgot its %d debts", len(n.debts))
@@ -255,7 +255,7 @@ func TestABusyServerIsDownUntilItIsFree(t *testing.T) {
 		t.Errorf("a busy server answered %v", a)
 	}
 	harness.Eventually(t, "the node to be down", func() bool { return !c.Status()[0].Up })
-	n.Owe(setScript.Command([]string{"k"}, "v"), time.Time{})
+	n.Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
 	if err := client.ScriptKill(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}

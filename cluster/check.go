@@ -88,6 +88,10 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Warning, "cannot be reached: "+err.Error(), "see whether it runs, and whether the network and the credentials let this process in")
 		return found
 	}
+	if twins := n.twins(); len(twins) > 0 {
+		add(Danger, "answers with the same run_id as node "+strings.Join(twins, ", ")+", which is not used for that",
+			"list each server once; if they are different servers, see which of them copies a run_id")
+	}
 	middle := before.Add(time.Since(before) / 2)
 	if n.many {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
@@ -117,8 +121,8 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, text, mend)
 	}
 	switch off := f.now.Sub(middle); {
-	case !f.now.IsZero() && off > MaxFenceLead:
-		add(Danger, fmt.Sprintf("its clock is %v ahead of this machine's, so its new grants do not count", off.Round(time.Second)),
+	case !f.now.IsZero() && off > MaxFenceLead+n.c.cfg.MaxTTL: // a fence that starts from it does not count
+		add(Danger, fmt.Sprintf("its clock is %v ahead of this machine's, so its grants of keys that are new to it do not count", off.Round(time.Second)),
 			"set the clock that is wrong, then run redlock nodes --repair-fences PREFIX for the fence counters that started from it")
 	case !f.now.IsZero() && off.Abs() > clockTolerance:
 		add(Warning, fmt.Sprintf("its clock is %v from this machine's", off.Round(time.Millisecond)), "keep clocks in step with NTP; tokens stay ordered up to MaxTTL of difference")

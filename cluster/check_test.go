@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
@@ -95,6 +97,27 @@ func TestCheckSaysWhoDoesNotVote(t *testing.T) {
 			t.Errorf("Check says\n%s", got)
 		}
 	})
+}
+
+func TestCheckAndTheLogNameTheKeyOfAFenceCounterThatIsOfNoUse(t *testing.T) {
+	t.Parallel()
+	var out lockedBuffer
+	c := open(t, harness.Embedded(t, 3), func(cfg *Config) { cfg.Logger = slog.New(slog.NewTextHandler(&out, nil)) })
+	c.Nodes()[0].FenceAhead("early", 48*time.Hour)
+	c.Nodes()[1].FenceUnusable("last")
+	got := findings(c.Check(t.Context()))
+	for i, want := range []struct{ check, line string }{
+		{`: its fence counter of "early" lies 48h0m0s ahead of this machine's clock`, " key=early ahead=48h0m0s"},
+		{`: its fence counter of "last" cannot be raised`, " key=last"},
+	} {
+		name := c.Nodes()[i].Name()
+		if !strings.Contains(got, "danger: node "+name+want.check) {
+			t.Errorf("Check does not say %q of node %s, but\n%s", want.check, name, got)
+		}
+		if !strings.Contains(out.String(), "node="+name+want.line) {
+			t.Errorf("the log says of node %s\n%s", name, out.String())
+		}
+	}
 }
 
 func TestVersionsAreComparedByNumber(t *testing.T) {

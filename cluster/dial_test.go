@@ -7,11 +7,15 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
@@ -66,6 +70,74 @@ func TestDial_FailuresAreLoggedHereAndNowhereElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	harness.Eventually(t, "the node to be up", func() bool { return n.Up() && n.client.Ping(t.Context()).Err() == nil })
+}
+
+// Whatever is asked of a node that refuses every new connection, and owed to it, it is dialled as often as it is probed.
+func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
+	emptyPools()
+	defer emptyPools()
+	synctest.Test(t, func(t *testing.T) {
+		node := miniredis.NewMiniRedis()
+		defer node.Close()
+		var mu sync.Mutex
+		var conns []net.Conn
+		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: func(context.Context, string, string) (net.Conn, error) {
+			conn, err := node.Dial()
+			mu.Lock()
+			defer mu.Unlock()
+			conns = append(conns, conn)
+			return conn, err
+		}})
+		defer client.Close()
+		c, err := Open(t.Context(), Config{Clients: map[string]redis.UniversalClient{"node": client}, Logger: quiet})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer shut(t, c)
+		n := c.Nodes()[0]
+		ran(t, n, pingScript, nil)
+		node.RequireAuth("another")
+		n.mu.Lock()
+		n.marked = false // as after a restart: a connection reads the mark
+		n.mu.Unlock()
+		mu.Lock()
+		for _, conn := range conns {
+			conn.Close()
+		}
+		before := len(conns)
+		mu.Unlock()
+
+		const asked, times = 100 * time.Millisecond, 600
+		for i := range times {
+			if a := run(t, n, pingScript, nil); a.err == nil {
+				t.Fatalf("a node that lets nobody in answers %v", a)
+			}
+			if i%10 == 0 {
+				n.Owe(pushScript.Command([]string{"list"}, i), time.Time{})
+			}
+			time.Sleep(asked)
+		}
+		if status := c.Status()[0]; status.Up || !strings.Contains(status.Err.Error(), "NOAUTH") {
+			t.Errorf("its status is %+v", status)
+		}
+		probes, pace := 2, newPace() // what noticed it, and the probe at once
+		pace.RandomizationFactor = 0
+		for spent := time.Duration(0); spent < times*asked; probes++ {
+			spent += pace.NextBackOff() / 2 // the jitter makes a pause shorter by at most half
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		// A probe is a pipeline: where go-redis's pool for these has no connection, it tries its other pool.
+		if dials := len(conns) - before; dials > 2*probes || dials < int(times*asked/(2*time.Second)) {
+			t.Errorf("%d dials within %v; there are at most %d probes", dials, times*asked, probes)
+		}
+	})
+}
+
+// emptyPools takes out of go-redis's pools, which are the whole process's, the timers of another time.
+func emptyPools() {
+	runtime.GC() // what a sync.Pool holds survives one collection
+	runtime.GC()
 }
 
 func TestDial_NothingIsDialledForACallerThatHasGone(t *testing.T) {

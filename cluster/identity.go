@@ -270,11 +270,26 @@ func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) 
 	return false, nil
 }
 
-// sameServerError refuses a server that is in the set under another name.
+// sameServerError refuses a server that is in the set under another name, or
+// that says so. Nobody can tell which of two servers with one run_id has it from
+// the other, so neither is blamed: the one that answered first is used.
 type sameServerError struct{ other string }
 
 func (e *sameServerError) Error() string {
-	return "is the same server as node " + e.other + "; each must be an independent server"
+	return "by its run_id is the same server as node " + e.other + ", which answered first; each must be an independent server, " +
+		"and of two that are, one copies the other's run_id"
+}
+
+// twins are the names of the nodes that are refused because they answer with the
+// run_id of n.
+func (n *Node) twins() (names []string) {
+	for _, other := range n.c.nodes {
+		var same *sameServerError
+		if d := other.down.Load(); d != nil && errors.As(d.error(), &same) && same.other == n.name {
+			names = append(names, other.name)
+		}
+	}
+	return names
 }
 
 // votes reports whether a grant of this node counts at now.

@@ -18,7 +18,8 @@ import (
 // the other commands it knows those that are asked while a connection is set up.
 type impostor struct {
 	*server.Server
-	clock atomic.Int64 // in µs, where it stands still; 0: it shows the real time
+	clock atomic.Int64 // in µs, where it stands still; 0: it moves
+	ahead atomic.Int64 // of the real time, a time.Duration, where it moves
 }
 
 func impersonate(t *testing.T, info string, config ...string) *impostor {
@@ -52,7 +53,7 @@ func impersonate(t *testing.T, info string, config ...string) *impostor {
 		}
 	})
 	on("TIME", func(c *server.Peer, _ string, _ []string) {
-		now := time.Now()
+		now := time.Now().Add(time.Duration(i.ahead.Load()))
 		if us := i.clock.Load(); us != 0 {
 			now = time.UnixMicro(us)
 		}
@@ -120,6 +121,61 @@ func TestAStandingClockIsADangerAndTheNodeIsQuarantined(t *testing.T) {
 	}
 	if slices.Contains(votes(c)[:1], true) {
 		t.Error("a node whose uptime stays 0 votes at once")
+	}
+}
+
+// A grant counts up to MaxFenceLead and MaxTTL ahead of this machine's clock.
+func TestCheckSaysFromWhenOnAClockAheadIsADanger(t *testing.T) {
+	t.Parallel()
+	const maxTTL = time.Hour
+	for _, tt := range []struct {
+		ahead time.Duration
+		want  string
+	}{
+		{0, ""},
+		{MaxFenceLead - maxTTL/2, "warning: node %: its clock is 23h"},
+		{MaxFenceLead + maxTTL/2, "warning: node %: its clock is 24h"},
+		{MaxFenceLead + maxTTL + maxTTL/2, "danger: node %: its clock is 25h"},
+		{-MaxFenceLead - maxTTL - maxTTL/2, "warning: node %: its clock is -25h"},
+	} {
+		i := impersonate(t, "redis_version:7.2.0\nrun_id:a\nuptime_in_seconds:100000\n")
+		i.ahead.Store(int64(tt.ahead))
+		c := mustOpen(t, Config{URLs: append([]string{i.url()}, harness.Embedded(t, 2).URLs()...), MaxTTL: maxTTL})
+		got, want := findings(c.Check(t.Context())), strings.ReplaceAll(tt.want, "%", c.Nodes()[0].Name())
+		if !strings.Contains(got, want) || strings.Contains(got, "its clock") != (want != "") {
+			t.Errorf("of a clock %v ahead Check says\n%s", tt.ahead, got)
+		}
+	}
+}
+
+// Which of two servers that answer with one run_id is met first is chance, so the honest one may be refused: both are named.
+func TestACopiedRunIDIsBlamedOnNeitherServer(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 2)
+	info, err := harness.Client(t, s, 0).Info(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := impersonate(t, "redis_version:7.2.0\nrun_id:"+parseInfo(info).runID+"\nuptime_in_seconds:100000\n")
+	c := mustOpen(t, Config{URLs: append([]string{i.url()}, s.URLs()...)})
+	liar, honest := c.Nodes()[0], c.Nodes()[1]
+	used, refused := liar, honest
+	if honest.down.Load() == nil {
+		used, refused = honest, liar
+	}
+	if st := c.Status()[refused.Index()]; st.Up || !strings.Contains(st.Err.Error(), "same server as node "+used.Name()+", which answered first") ||
+		!strings.Contains(st.Err.Error(), "one copies the other's run_id") {
+		t.Errorf("of the node that is not used the status is %+v", st)
+	}
+	got := findings(c.Check(t.Context()))
+	for _, want := range []string{"danger: node " + refused.Name() + ": cannot be used: by its run_id is the same server as node " + used.Name(),
+		"danger: node " + used.Name() + ": answers with the same run_id as node " + refused.Name()} {
+		if !strings.Contains(got, want) {
+			t.Errorf("Check does not say %q, but\n%s", want, got)
+		}
+	}
+	if strings.Count(got, "same run_id") != 1 {
+		t.Errorf("Check blames a third node:\n%s", got)
 	}
 }
 

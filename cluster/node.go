@@ -43,6 +43,8 @@ type Node struct {
 	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
 	debts  []debt
 
+	refused refusals
+
 	changed    bool // its server was seen to restart, or to be another than before
 	marked     bool // it has a mark, whoever made it, in its present run
 	markText   string

@@ -36,21 +36,49 @@ func setACL(t testing.TB, admin *redis.Client, user string, rules ...any) {
 // and why; what is pending is kept until the node can be reached again.
 func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 	t.Parallel()
+	app := func(rules ...any) func(testing.TB, *redis.Client) {
+		return func(t testing.TB, admin *redis.Client) { setACL(t, admin, "app", rules...) }
+	}
+	anybody := func(rules ...any) func(testing.TB, *redis.Client) {
+		return func(t testing.TB, admin *redis.Client) { setACL(t, admin, "default", rules...) }
+	}
+	replicas := func(least string) func(testing.TB, *redis.Client) {
+		return func(t testing.TB, admin *redis.Client) {
+			for _, words := range [][]any{{"del", markKey}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
+				if err := admin.Do(t.Context(), words...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
 	for _, tt := range []struct {
 		name          string
-		refuse, admit []any
+		user          string // "": none is given
+		refuse, admit func(testing.TB, *redis.Client)
 		says          string
 	}{
-		{"the password is another", []any{"resetpass", ">two"}, []any{">one"}, "WRONGPASS"},
-		{"the mark can not be read", []any{"resetkeys", "~list"}, []any{"~*"}, "NOPERM"},
-		{"the user is off", []any{"off"}, []any{"on"}, "WRONGPASS"},
+		{"the password is another", "app", app("resetpass", ">two"), app(">one"), "WRONGPASS"},
+		{"the mark can not be read", "app", app("resetkeys", "~list"), app("~*"), "NOPERM"},
+		{"the mark can not be written", "app", replicas("1"), func(t testing.TB, admin *redis.Client) {
+			if err := admin.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, "NOREPLICAS"},
+		{"the user is off", "app", app("off"), app("on"), "WRONGPASS"},
+		{"a password is wanted", "", anybody("resetpass", ">two"), anybody("nopass"), "NOAUTH"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := harness.Real(t, 1, redisserver.Options{Persist: true})
-			admin := harness.Client(t, s, 0)
+			setACL(t, harness.Client(t, s, 0), "admin", "on", ">one", "~*", "&*", "+@all")
+			admin := redis.NewClient(&redis.Options{Addr: hostOf(t, s.URLs()[0]), Username: "admin", Password: "one"})
+			defer admin.Close()
 			setACL(t, admin, "app", "on", ">one", "~*", "&*", "+@all")
-			c, err := tryOpen(t, Config{URLs: []string{as(s.URLs()[0], "app", "one")}, NodeTimeout: 5 * time.Second})
+			url := s.URLs()[0]
+			if tt.user != "" {
+				url = as(url, tt.user, "one")
+			}
+			c, err := tryOpen(t, Config{URLs: []string{url}, NodeTimeout: 5 * time.Second})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +86,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 			n.mu.Lock()
 			n.marked = false // as after a restart: a connection reads the mark
 			n.mu.Unlock()
-			setACL(t, admin, "app", tt.refuse...)
+			tt.refuse(t, admin)
 
 			if a := run(t, n, pushScript, []string{"list"}, "first"); a.err == nil || Unsent(a.err) {
 				// It may have been written to a connection that was closed meanwhile.
@@ -74,7 +102,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 			if a := run(t, n, pushScript, []string{"list"}, "second"); !Unsent(a.err) || !strings.Contains(a.err.Error(), tt.says) {
 				t.Errorf("the second command got %v", a)
 			}
-			setACL(t, admin, "app", tt.admit...)
+			tt.admit(t, admin)
 			harness.Eventually(t, "what is pending is sent", func() bool {
 				all, err := admin.LRange(t.Context(), "list", 0, -1).Result()
 				if err != nil {

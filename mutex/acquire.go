@@ -130,8 +130,11 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
 	granted, words, err := readGrant(reply, err, h.span)
 	var beyond error
-	if granted {
+	switch {
+	case granted:
 		beyond = h.checkFence(n, words.number)
+	case errors.Is(err, errFence):
+		n.FenceUnusable(h.key)
 	}
 	h.mu.Lock()
 	m := &h.members[n.Index()]

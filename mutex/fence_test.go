@@ -35,6 +35,24 @@ func (r *rig) fence(i int) int64 {
 // years is a fence counter of a node whose clock is as far ahead.
 func years(n int) int64 { return time.Now().AddDate(n, 0, 0).UnixMicro() }
 
+// checkNames has Check report text as a danger, of these nodes and no others.
+func checkNames(t *testing.T, c *cluster.Cluster, text string, nodes ...int) {
+	t.Helper()
+	var want, got []string
+	for _, i := range nodes {
+		want = append(want, c.Nodes()[i].Name())
+	}
+	found := c.Check(t.Context())
+	for _, f := range found {
+		if f.Severity == cluster.Danger && strings.Contains(f.Text, text) {
+			got = append(got, f.Node)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("Check says %q of %v, want %v: %v", text, got, want, found)
+	}
+}
+
 func TestFence_ACounterBeyondTheClockLiftsNoOther(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
@@ -55,19 +73,17 @@ func TestFence_ACounterBeyondTheClockLiftsNoOther(t *testing.T) {
 				}
 			}
 		}
-		found := c.Check(t.Context())
-		if !slices.ContainsFunc(found, func(f cluster.Finding) bool {
-			return f.Severity == cluster.Danger && f.Node == c.Nodes()[0].Name() && strings.Contains(f.Text, `fence counter of "k"`)
-		}) {
-			t.Errorf("Check says nothing of it: %v", found)
-		}
+		checkNames(t, c, `fence counter of "k" lies `, 0)
 		r.goneEverywhere(c, "lock:k")
 	})
 }
 
 func TestFence_ASetThatIsPoisonedIsNamed(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		for _, fence := range []int64{years(60), maxFence - 1} {
+		for fence, says := range map[int64]string{
+			years(60):    `fence counter of "k" lies `,
+			maxFence - 1: `fence counter of "k" cannot be raised`,
+		} {
 			c := r.open()
 			red := r.redlock(c, Config{})
 			r.poison(fence, 0, 1)
@@ -78,6 +94,7 @@ func TestFence_ASetThatIsPoisonedIsNamed(t *testing.T) {
 			if few := as[*cluster.QuorumError](t, err); few.NotVoting != 0 || few.Got > 1 {
 				t.Errorf("%+v", few)
 			}
+			checkNames(t, c, says, 0, 1)
 			r.goneEverywhere(c, "lock:k")
 		}
 	})

@@ -261,7 +261,7 @@ type unlocking struct {
 }
 
 func (u unlocking) Receive(n *cluster.Node, reply any, err error) {
-	if err != nil {
+	if _, bad := readRelease(reply, err); bad != nil {
 		u.owe(u.name, u.value, time.Now().Add(u.c.Config().MaxTTL))
 	}
 	u.oneAnswer.Receive(n, reply, err)

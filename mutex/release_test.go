@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
 func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
@@ -140,6 +143,44 @@ func TestReleaseThatReachesTooFewNodesSaysSoAndIsMadeUpFor(t *testing.T) {
 		}
 		r.goneEverywhere(c, "lock:k") // long before they would expire
 	})
+}
+
+// A server without its replicas refuses the release on a connection that works, and so it does when it is sent again.
+func TestReleaseThatIsRefusedIsSentUntilItIsTaken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, harness.Real(t, 3, redisserver.Options{}))
+	c := r.open()
+	red := r.redlock(c, Config{})
+	h := acquireEverywhere(t, red, "k", Request{TTL: c.Config().MaxTTL})
+	replicas := func(least string) {
+		t.Helper()
+		for _, client := range r.clients {
+			must(t, client.ConfigSet(t.Context(), "min-replicas-to-write", least).Err())
+		}
+	}
+	replicas("1")
+	err := h.Release(context.Background())
+	if few := as[*cluster.QuorumError](t, err); few.Got != 0 || !strings.Contains(err.Error(), "NOREPLICAS") {
+		t.Errorf("a release that is refused gets %v", err)
+	}
+	harness.Eventually(t, "every node to refuse it again", func() bool {
+		for _, client := range r.clients {
+			stats, err := client.Info(t.Context(), "errorstats").Result()
+			must(t, err)
+			_, count, _ := strings.Cut(stats, "errorstat_NOREPLICAS:count=")
+			if n, _ := strconv.Atoi(strings.Fields(count + " 0")[0]); n < 3 {
+				return false
+			}
+		}
+		return true
+	})
+	replicas("0")
+	harness.Eventually(t, "the key to be free", func() bool { return len(r.having("lock:k")) == 0 })
+	for i, client := range r.clients {
+		if stats := client.Info(t.Context(), "stats").Val(); !strings.Contains(stats, "expired_keys:0\r") {
+			t.Errorf("on node %d it was not released, but has expired", i)
+		}
+	}
 }
 
 func TestReleaseGoesOnWhenItsContextEnds(t *testing.T) {

@@ -136,6 +136,19 @@ func TestAKeyThatExpiredWhileTheNodeAnsweredIsFreeNow(t *testing.T) {
 	}
 }
 
+// The same of redsync's release: a reply that is none of the script's releases nothing, so it is sent again.
+func TestAReleaseOfRedsyncsIsSentAgainAfterAReplyThatIsNone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, harness.Embedded(t, 1))
+	c := r.open()
+	n := c.Nodes()[0]
+	for name, reply := range map[string]any{"a": nil, "b": "OK", "c": []any{int64(1)}} {
+		r.set(0, name, "mine", time.Hour)
+		unlocking{make(oneAnswer, 1), newRedsyncPool(c, n), name, "mine"}.Receive(n, reply, nil)
+		harness.Eventually(t, "the key to be released", func() bool { return len(r.having(name)) == 0 })
+	}
+}
+
 // Whatever the nodes answer to whatever step: nothing panics, the attempt ends, and it is won only if a quorum granted.
 func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 	s := harness.Embedded(f, 3)

@@ -93,13 +93,17 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.
 }
 
 // Tell sends r to some nodes and does not wait: to those that may have forgotten what a Write has kept on a quorum, or to
-// all of them before it expires. They keep it for ttl from now on. receiver, which may be nil, is given their answers.
+// all of them before it expires. They keep it for ttl from now on. receiver, which may be nil, is given their answers; a
+// reply that is none of the script's is an error.
 func Tell(nodes []*cluster.Node, key Key, r Record, ttl time.Duration, receiver cluster.Receiver) {
 	deleted := ""
 	if r.Deleted {
 		deleted = "1"
 	}
 	args := []any{r.Token, r.Seq, r.Origin, deleted, r.Data, max(ttl.Milliseconds(), 1)}
+	if receiver != nil {
+		receiver = told{receiver, r.Token}
+	}
 	for _, n := range nodes {
 		if len(r.Data) < aside {
 			n.Run(writeScript, key.onNode(), args, receiver)
@@ -107,6 +111,19 @@ func Tell(nodes []*cluster.Node, key Key, r Record, ttl time.Duration, receiver 
 			n.RunAside(writeScript, key.onNode(), args, receiver)
 		}
 	}
+}
+
+// told checks the answers to Tell for a receiver.
+type told struct {
+	to    cluster.Receiver
+	token int64
+}
+
+func (t told) Receive(n *cluster.Node, reply any, err error) {
+	if err == nil {
+		_, err = readWrite(reply, t.token)
+	}
+	t.to.Receive(n, reply, err)
 }
 
 // Read returns the newest record that a quorum knows of; ok is false if there is none, or it was deleted. It writes

@@ -344,6 +344,36 @@ func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
 }
 
 // A node whose record has a token that no clock explains is as one that does not answer: it overrules nobody.
+// answers is a Receiver that keeps what it is given.
+type answers chan error
+
+func (a answers) Receive(_ *cluster.Node, _ any, err error) { a <- err }
+
+// A node whose reply is none of the script's has not said that it keeps the record.
+func TestTell_AReplyThatIsNotTheScriptsIsAnError(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	n := open(t, s).Nodes()[0]
+	for _, tt := range []struct {
+		reply any
+		fails bool
+	}{
+		{[]any{int64(1)}, false}, {[]any{int64(0), int64(9)}, false}, // kept; a newer token is known
+		{nil, true}, {"OK", true}, {int64(1), true}, {[]any{}, true}, {[]any{"1"}, true}, {[]any{int64(0)}, true},
+	} {
+		got := make(answers, 1)
+		register.Told(got, 7).Receive(n, tt.reply, nil)
+		if err := <-got; (err != nil) != tt.fails {
+			t.Errorf("of the reply %#v its receiver is given %v", tt.reply, err)
+		}
+	}
+	got := make(answers, 1)
+	register.Tell(open(t, s).Nodes(), key, register.Record{Token: 7, Data: []byte("x")}, ttl, got)
+	if err := harness.Receive(t, "an answer", got); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestATokenThatIsTooFarAheadIsForeign(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)

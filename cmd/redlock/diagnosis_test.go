@@ -84,6 +84,39 @@ func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
 	})
 }
 
+// The last line of doctor speaks of what was found, and calls no lock unsafe because one node can not be used.
+func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
+	t.Parallel()
+	danger, warning := cluster.Finding{Severity: cluster.Danger}, cluster.Finding{Severity: cluster.Warning}
+	all := strength{nodes: 3, quorum: 2, up: 3, voting: 3}
+	for _, tt := range []struct {
+		found []cluster.Finding
+		s     strength
+		want  string
+	}{
+		{nil, all, "No danger and no warning."},
+		{[]cluster.Finding{{Severity: cluster.Note}}, all, "No danger and no warning."},
+		{[]cluster.Finding{warning, warning}, all, "2 warnings, no danger."},
+		{[]cluster.Finding{danger, warning}, all, "1 danger: it can lose locks, or will not go away by itself."},
+		{[]cluster.Finding{danger, danger}, all, "2 dangers: each can lose locks, or will not go away by itself."},
+		{[]cluster.Finding{danger}, strength{nodes: 3, quorum: 2, up: 1, voting: 1, in: -1},
+			"1 danger: it can lose locks, or will not go away by itself. 1 of 3 nodes are up; a quorum is 2, so no lock can be acquired."},
+	} {
+		var out strings.Builder
+		printFindings(&out, tt.found, tt.s)
+		lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+		if last := lines[len(lines)-1]; last != tt.want {
+			t.Errorf("of %v it ends with %q, want %q", tt.found, last, tt.want)
+		}
+	}
+
+	s := nodes(t, 3)
+	locked := harness.Real(t, 1, redisserver.Options{Password: "right"})
+	refusing := strings.Replace(locked.URLs()[0], ":right@", ":wrong@", 1)
+	p := operate(t, append(s.URLs(), refusing), 1, "doctor")
+	p.prints(`(?m)^1 danger: it can lose locks, or will not go away by itself\.`)
+}
+
 func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)

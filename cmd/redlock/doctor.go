@@ -20,7 +20,7 @@ func (doctorCmd) Help() string {
 	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters. ` +
 		`It changes nothing, but for the mark that every node has. What it finds is
 
-  danger   it can lose a lock, or cannot be used and counts as down
+  danger   it can lose a lock, or will not go away by itself, such as a refused password
   warning  it costs availability, or comes near to costing a lock
   note     worth knowing
 
@@ -105,19 +105,29 @@ func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 		fmt.Fprintf(w, "         %s\n", shown(k.text))
 		fmt.Fprintf(w, "         mend: %s\n\n", shown(k.mend))
 	}
-	dangers, warnings := count(found, cluster.Danger), count(found, cluster.Warning)
+	dangers := count(found, cluster.Danger)
+	verdict, look := verdictOf(dangers, count(found, cluster.Warning))
 	switch {
-	case dangers > 0 && s.voting < s.quorum:
-		fmt.Fprintf(w, "%s\n", paint(broken, plural(dangers, "danger", "dangers")+": locks on these nodes are not safe. "+s.text()))
+	case s.voting < s.quorum && dangers > 0:
+		verdict += " " + s.text()
 	case s.voting < s.quorum:
-		fmt.Fprintf(w, "%s\n", paint(broken, s.text()))
-	case dangers > 0:
-		fmt.Fprintf(w, "%s\n", paint(broken, plural(dangers, "danger", "dangers")+": locks on these nodes are not safe."))
-	case warnings > 0:
-		fmt.Fprintf(w, "%s\n", paint(fault, plural(warnings, "warning", "warnings")+", and nothing that can lose locks."))
-	default:
-		fmt.Fprintf(w, "%s\n", paint(mended, "Nothing that can lose locks."))
+		verdict, look = s.text(), broken
 	}
+	fmt.Fprintf(w, "%s\n", paint(look, verdict))
+}
+
+// verdictOf sums up what was found. It claims no more than a [cluster.Severity]
+// does: one refused password is a danger to no lock on the other nodes.
+func verdictOf(dangers, warnings int) (string, style) {
+	switch {
+	case dangers == 1:
+		return "1 danger: it can lose locks, or will not go away by itself.", broken
+	case dangers > 1:
+		return fmt.Sprintf("%d dangers: each can lose locks, or will not go away by itself.", dangers), broken
+	case warnings > 0:
+		return plural(warnings, "warning", "warnings") + ", no danger.", fault
+	}
+	return "No danger and no warning.", mended
 }
 
 func places(nodes []string) string {

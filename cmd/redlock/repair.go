@@ -16,7 +16,14 @@ machine's clock and above the key's usable counters. First see that the clocks o
 
 If most nodes have such a counter of a key, tokens were granted from it. Its next tokens are smaller than those, and whatever
 has seen them refuses the smaller ones until it is reset: the storage behind the lock, and, on the nodes, the key's
-checkpoint, leader or once record until it expires, or until KEY:record and KEY:promise are deleted by hand.`
+checkpoint, leader or once record until it expires, or until both of its keys are deleted by hand on every node:`
+
+// recordKeys are the Redis keys of the record of a lock key, its prefix
+// included: what was recorded, and the promise to the newest token.
+func recordKeys(lock string) [2]string {
+	record := mutex.Companion(lock, "record")
+	return [2]string{record, record + ":promise"}
+}
 
 // repairFences finds the fence counters beyond the clock of all keys that begin
 // with prefix on the nodes, asks, and sets them.
@@ -34,12 +41,18 @@ func (r *nodesCmd) repairFences(ctx context.Context, v *view) error {
 		fmt.Fprintf(stdout, "No fence counter of a key that begins with %s lies beyond the clock.\n", shown(prefix))
 		return nil
 	}
-	var rows [][]string
-	for _, b := range bad {
+	var rows, records [][]string
+	for i, b := range bad {
 		rows = append(rows, []string{shown(prefix + b.Key), shown(b.Node), shown(b.Value)})
+		if i == 0 || b.Key != bad[i-1].Key { // they come in the order of keys
+			names := recordKeys(red.LockKey(b.Key))
+			records = append(records, []string{shown(names[0]), shown(names[1])})
+		}
 	}
 	table(stdout, []string{"KEY", "NODE", ">COUNTER"}, rows)
 	fmt.Fprintf(stdout, "\n%s\n\n", repairWarning)
+	table(stdout, []string{"RECORD", "PROMISE"}, records)
+	fmt.Fprintln(stdout)
 	if !r.Yes {
 		question := "Set " + plural(len(bad), "counter", "counters") + "? Type yes: "
 		if err := confirm(ctx, question); err != nil {

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/mutex"
 )
 
 func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
@@ -45,5 +47,27 @@ func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
 
 	for _, args := range [][]string{{"--yes"}, {"--repair-fences", ""}, {"--repair-fences", "lock:", "-o", "json"}} {
 		launch(t, s.URLs(), append([]string{"nodes"}, args...)...).exit(exitUsage)
+	}
+}
+
+// What a person is told to delete are the keys that the nodes have.
+func TestRepairFences_TheKeysOfRecordsAreNamedAsTheyAre(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	leases := newLeases(t, s)
+	for key, record := range map[string]string{"plain": "{lock:plain}:record", "a{tag}": "lock:a{tag}:record"} {
+		began := time.Now()
+		l, err := leases.Acquire(t.Context(), key)
+		harness.Must(t, began, err)
+		harness.Must(t, began, l.Checkpoint(t.Context(), []byte("item 7")))
+		node := harness.Client(t, s, 1)
+		harness.Eventually(t, "the record is on the node", func() bool { return node.Exists(t.Context(), record, record+":promise").Val() == 2 })
+		poison := mutex.Companion("lock:"+key, "fence")
+		if err := node.Set(t.Context(), poison, "no number", time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		p := launch(t, s.URLs(), "nodes", "--repair-fences", "lock:", "--yes")
+		p.exit(0)
+		p.prints(`(?m)^RECORD +PROMISE\n` + regexp.QuoteMeta(record) + ` +` + regexp.QuoteMeta(record) + `:promise\n`)
 	}
 }
