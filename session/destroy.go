@@ -55,6 +55,9 @@ func (s *Store) dispose(hashed, deadline string) {
 // nothing that is written to it brings it back. That there is no such session is no error. The error is a
 // *cluster.QuorumError or has ctx.Err() in its chain: then the session may live on, or not.
 func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
+	if s == nil {
+		return errNil
+	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
 		return nil

@@ -48,7 +48,14 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 
 // Close ends what the Store reports to the Cluster's metrics, and may be called twice. The sessions stay, and what is still asked of
 // the Store is answered.
-func (s *Store) Close() { s.unwatch() }
+func (s *Store) Close() {
+	if s != nil {
+		s.unwatch()
+	}
+}
+
+// errNil is the error of a program that ignored the one of New.
+var errNil = fieldError("Store", "is nil; see the error of session.New")
 
 // Option tweaks a session that is created.
 type Option interface{ apply(*request) }
@@ -66,6 +73,9 @@ func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifet
 // Load finds the session until it ends. One that failed leaves nothing that has an owner. The error is a
 // *cluster.QuorumError, has ctx.Err() in its chain, or matches cluster.ErrConfig.
 func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	req := request{lifetime: s.cfg.Lifetime}
 	for _, o := range opts {
 		o.apply(&req)

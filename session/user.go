@@ -10,6 +10,9 @@ import (
 
 // List returns the sessions of a user, the oldest first, without their ids. The errors are those of Load, *GoneError aside.
 func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	if user == "" {
 		return nil, fieldError("user", "it is empty; sessions of nobody are not listed")
 	}
@@ -188,6 +191,9 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 // does not answer may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
 // on, or not.
 func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
+	if s == nil {
+		return errNil
+	}
 	if user == "" {
 		return fieldError("user", "it is empty; sessions of nobody can only be destroyed one by one")
 	}
