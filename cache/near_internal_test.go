@@ -94,3 +94,11 @@ func BenchmarkNearHit(b *testing.B) {
 		}
 	}
 }
+
+func TestConfig_NearHasTheDefaultsOfItsFields(t *testing.T) {
+	t.Parallel()
+	want := Near{Size: 10_000, Bytes: 64 << 20, TTL: 10 * time.Second}
+	if got := *(Config[string]{Near: &Near{}}).withDefaults().Near; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

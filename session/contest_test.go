@@ -59,6 +59,19 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 			all(t, s, nodes)
 		}
 	})
+	t.Run("who has a quorum, on the nodes of a newer one too", func(t *testing.T) {
+		s, nodes, a, b, _ := begin(t)
+		winner := rival(t, s, 0, a, small+"8")
+		rival(t, s, 2, b, large)
+		must(t, winner())
+		for i := range nodes.Len() {
+			only(t, s, nodes, i, (i+1)%3)
+			if rec, err := s.read(t.Context(), "load", small+"8", 0); err != nil {
+				t.Errorf("the winner, without node %d: %v, %v", (i+2)%3, rec, err)
+			}
+			all(t, s, nodes)
+		}
+	})
 	t.Run("the largest", func(t *testing.T) {
 		s, _, a, b, c := begin(t)
 		rival(t, s, 1, b, small+"8")
