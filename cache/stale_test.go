@@ -164,12 +164,13 @@ func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
 			t.Errorf("fetched %v, %v", v, err)
 		}
 	}
-	harness.Eventually(t, "a line that says so", func() bool {
-		log := lines.String()
-		return strings.Contains(log, "can not be encoded") && strings.Contains(log, "key=k")
-	})
 	if st := c.Stats(); st.Unencodable != 2 || loads.Load() != 2 || st.Refused != 0 {
 		t.Errorf("stats %+v", st)
+	}
+	closes(t, c.Close)
+	closes(t, cl.Close) // which waits for the log
+	if log := lines.String(); !strings.Contains(log, "can not be encoded") || !strings.Contains(log, "key=k") {
+		t.Errorf("nothing says so in %q", log)
 	}
 }
 
