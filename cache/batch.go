@@ -16,6 +16,9 @@ import (
 // GetMany returns what Get would give of each key, where that is a value, in questions of many keys to each node. What it found is
 // returned also with an error, which says which nodes could not be asked.
 func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	found := make(map[string]V, len(keys))
 	keys = s.nearMany(keys, found)
 	all, err := s.readMany(ctx, keys)
@@ -124,7 +127,7 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 		largest, err := s.readPiece(ctx, n, keys, some, all)
 		switch {
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return errs.Ended(ctx)
 		case err != nil:
 			n.piece.Store(1) // there was no answer in time, perhaps
 			return err
@@ -239,6 +242,9 @@ func (n *node) list(reply any, err error) ([]any, error) {
 // DeleteMany is Delete for each key, in questions of many keys to each node, which leave it time for others. They are
 // asked to the end also if ctx ends before.
 func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
+	if s == nil {
+		return errNil
+	}
 	shares := make([]share, len(s.nodes))
 	for _, key := range keys {
 		if err := s.check(ctx, key); err != nil {

@@ -1,6 +1,7 @@
 package cache_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,7 @@ func bulkOf(t *testing.T) bulk {
 func TestALockOutlivesBulkWork(t *testing.T) {
 	size := bulkOf(t)
 	s := harness.Real(t, 3, redisserver.Options{})
-	cl := openWith(t, s, 500*time.Millisecond)
+	cl := openWith(t, s, 0) // the default
 	locker, err := lock.New(cl, lock.Config{TTL: 2 * time.Second})
 	must(t, err)
 	harness.CloseAtEnd(t, locker)
@@ -109,11 +110,21 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 	must(t, err)
 	many := keysUpTo(size.deleted)
 	blob := []byte(strings.Repeat("x", 40<<20))
+	ids := make([]string, size.logouts)
 	down := watchNodes(t, cl)
 	for _, work := range []struct {
 		name string
 		do   func(context.Context) error
 	}{
+		{fmt.Sprint(size.logouts, " sessions"), func(ctx context.Context) error {
+			return beside(size.logouts, 256, func(i int) error { // in parts: it is the log-outs that come all at once
+				made, err := sessions.Create(ctx, fmt.Sprint("user ", i), nil)
+				if err == nil {
+					ids[i] = made.ID()
+				}
+				return err
+			})
+		}},
 		{fmt.Sprint(size.deleted, " deletions"), func(ctx context.Context) error { return numbers.DeleteMany(ctx, many...) }},
 		{fmt.Sprint(size.fetched, " fetches"), func(ctx context.Context) error {
 			_, err := numbers.FetchMany(ctx, many[:size.fetched], func(_ context.Context, keys []string) (map[string]string, error) {
@@ -141,20 +152,20 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 			return nil
 		}},
 		{fmt.Sprint(size.logouts, " logouts"), func(ctx context.Context) error {
-			var wg sync.WaitGroup
-			var failed error
-			var mu sync.Mutex
-			for i := range size.logouts {
-				wg.Go(func() {
-					if err := sessions.LogoutAll(ctx, fmt.Sprint("user ", i), nil); err != nil {
-						mu.Lock()
-						defer mu.Unlock()
-						failed = err
-					}
-				})
-			}
-			wg.Wait()
-			return failed
+			return beside(size.logouts, size.logouts, func(i int) error {
+				return sessions.LogoutAll(ctx, fmt.Sprint("user ", i), nil)
+			})
+		}},
+		{"to look for them", func(ctx context.Context) error {
+			return beside(size.logouts, 256, func(i int) error {
+				_, err := sessions.Load(ctx, ids[i])
+				if err == nil {
+					t.Errorf("a session of user %d, who was logged out, is there", i)
+				} else if !errors.Is(err, session.ErrSessionGone) {
+					return fmt.Errorf("a session of user %d: %w", i, err)
+				}
+				return nil
+			})
 		}},
 	} {
 		began := time.Now()
@@ -168,6 +179,22 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 		}
 	}
 	must(t, held.Release(t.Context()))
+}
+
+// beside calls do with the numbers below n, this many at a time, and returns an error of one of them.
+func beside(n, atOnce int, do func(i int) error) error {
+	var wg sync.WaitGroup
+	errs := make([]error, n)
+	room := make(chan struct{}, atOnce)
+	for i := range n {
+		room <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-room }()
+			errs[i] = do(i)
+		})
+	}
+	wg.Wait()
+	return cmp.Or(errs...)
 }
 
 // watchNodes counts how often a node was seen to be down.

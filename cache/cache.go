@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -66,9 +67,15 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	return s, nil
 }
 
+// errNil is the error of a program that ignored the one of New.
+var errNil = fieldError("Cache", "is nil; see the error of cache.New")
+
 // Close ends the contexts of loads, and waits for them, but for none longer than its Config.LoadTimeout lasts. It may be
 // called again; every call waits. ctx bounds only the waiting.
 func (s *Cache[V]) Close(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
@@ -91,7 +98,12 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 }
 
 // Stats says what was done so far.
-func (s *Cache[V]) Stats() Stats { return s.count.snapshot() }
+func (s *Cache[V]) Stats() Stats {
+	if s == nil {
+		return Stats{}
+	}
+	return s.count.snapshot()
+}
 
 // spawn runs fn on a goroutine that Close waits for. It reports false, and does not, once the Cache is closed.
 func (s *Cache[V]) spawn(fn func()) bool {
@@ -106,6 +118,9 @@ func (s *Cache[V]) spawn(fn func()) bool {
 
 // check is what is wrong with a call before anything is asked.
 func (s *Cache[V]) check(ctx context.Context, key string) error {
+	if s == nil {
+		return errNil
+	}
 	if key == "" || len(key) > maxKey {
 		return checkName("key", key)
 	}
@@ -131,6 +146,9 @@ func (s *Cache[V]) route(key string) (n *node, standsIn bool) {
 // Get returns the value of key, if there is one that may be served. The error is ErrNotFound where it is known that there
 // is none to be found, and otherwise says why the nodes could not be asked.
 func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error) {
+	if s == nil {
+		return v, false, errNil
+	}
 	if err := s.check(ctx, key); err != nil {
 		return v, false, err
 	}
@@ -220,7 +238,15 @@ func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) 
 			return h, err
 		}
 	}
-	return h, errors.Join(cluster.ErrNodeDown, err)
+	return h, unreached(err)
+}
+
+// unreached is the error of a read for which no node is left. err is that of the last one asked, or nil.
+func unreached(err error) error {
+	if err == nil || errors.Is(err, cluster.ErrNodeDown) {
+		return cmp.Or(err, cluster.ErrNodeDown)
+	}
+	return errs.Errorf("%w: %w", cluster.ErrNodeDown, err)
 }
 
 // readAt reads an entry with one question: a plain GET, or where tags are in use a script that looks at them too. The
@@ -268,6 +294,9 @@ func (s *Cache[V]) decode(at sight, text string, h *held[V]) {
 // Set stores v under key, whatever is there, and ends a load that is under way for it. It returns nil once a node has it
 // that is asked for the key; the error is ErrTooLarge or the codec's, and what was stored before stays, or an *UnreachedError.
 func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) error {
+	if s == nil {
+		return errNil
+	}
 	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return err

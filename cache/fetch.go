@@ -23,6 +23,9 @@ type Loader[V any] func(ctx context.Context) (V, error)
 // All callers that one load serves are given the same value, so what it refers to (a map, a slice, a pointer) must not be
 // changed, nor by load once it has returned; with Config.Near that is so for Get as well.
 func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts ...Option) (v V, err error) {
+	if s == nil {
+		return v, errNil
+	}
 	req, err := s.request(opts)
 	if err := errors.Join(err, s.check(ctx, key)); err != nil {
 		return v, err

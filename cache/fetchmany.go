@@ -14,6 +14,9 @@ import (
 // FetchMany is Fetch for each key, with one load for all that this call has to load. What load leaves out of its map is not
 // found; so is it in what FetchMany returns. What there is of it is returned also with an error.
 func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...Option) (map[string]V, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	req, err := s.request(opts)
 	if err != nil {
 		return nil, err

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // loading is a load under way, as its context knows it.
@@ -41,7 +43,7 @@ func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
 	if s.loadOf(ctx, key) == nil {
 		return nil
 	}
-	return fmt.Errorf("redlock: fetch %q: %w", key, ErrReentrant)
+	return errs.Errorf("redlock: fetch %q: %w", key, ErrReentrant)
 }
 
 // decided is what a load has said of its value.
@@ -55,9 +57,12 @@ type decided struct {
 // load began is not stored. The error says that an option is out of range, or that ctx is not of a load of key, and then
 // nothing is changed.
 func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error {
+	if s == nil {
+		return errNil
+	}
 	d := s.loadOf(ctx, key)
 	if d == nil {
-		return fmt.Errorf("redlock: decide on %q: %w", key, ErrNoLoad)
+		return errs.Errorf("redlock: decide on %q: %w", key, ErrNoLoad)
 	}
 	if _, err := s.request(opts); err != nil {
 		return err

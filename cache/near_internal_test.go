@@ -108,3 +108,11 @@ func TestMemoryServesANilOfAnInterface(t *testing.T) {
 		t.Errorf("nearest = %v, %v, %v, want nil, true, nil", v, ok, err)
 	}
 }
+
+func TestConfig_NearHasTheDefaultsOfItsFields(t *testing.T) {
+	t.Parallel()
+	want := Near{Size: 10_000, Bytes: 64 << 20, TTL: 10 * time.Second}
+	if got := *(Config[string]{Near: &Near{}}).withDefaults().Near; got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -147,7 +149,14 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 // What can not be encoded is served, counted and said.
 func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
 	t.Parallel()
-	c := newOf(t, harness.Embedded(t, 1), cache.Config[float64]{})
+	lines := &said{}
+	began := time.Now()
+	cl, err := cluster.Open(t.Context(), cluster.Config{
+		URLs: harness.Embedded(t, 1).URLs(), NodeTimeout: 10 * time.Second, Logger: slog.New(slog.NewTextHandler(lines, nil)),
+	})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, cl)
+	c := newOn(t, cl, cache.Config[float64]{})
 	var loads atomic.Int32
 	for range 2 {
 		v, err := c.Fetch(t.Context(), "k", func(context.Context) (float64, error) { loads.Add(1); return math.Inf(1), nil })
@@ -157,6 +166,11 @@ func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
 	}
 	if st := c.Stats(); st.Unencodable != 2 || loads.Load() != 2 || st.Refused != 0 {
 		t.Errorf("stats %+v", st)
+	}
+	closes(t, c.Close)
+	closes(t, cl.Close) // which waits for the log
+	if log := lines.String(); !strings.Contains(log, "can not be encoded") || !strings.Contains(log, "key=k") {
+		t.Errorf("nothing says so in %q", log)
 	}
 }
 
@@ -201,4 +215,22 @@ func TestAnEntryOfAnOlderFormatIsAMiss(t *testing.T) {
 		}
 		gives(t, c, "k", "loaded")
 	})
+}
+
+// said is what was logged.
+type said struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
 }

@@ -30,6 +30,9 @@ func (s *Cache[V]) canTag() error {
 // when its load began, and DeleteTag takes those away. It is nil unless so many nodes did not confirm it that they may be
 // both nodes of a key.
 func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
+	if s == nil {
+		return errNil
+	}
 	if err := errors.Join(checkName("Tags", tag), s.canTag(), s.check(ctx, "-")); err != nil {
 		return err
 	}

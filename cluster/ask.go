@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Up reports whether the node is asked at present: it is not, from when it failed to answer until a probe reached it.
@@ -54,7 +55,7 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd, fails func(error)) error
 	case !lost(err):
 		return err
 	case hurried(ctx):
-		return fmt.Errorf("%w: %w", cmp.Or(ctx.Err(), context.DeadlineExceeded), err)
+		return tookTooLong(ctx, err)
 	}
 	fails(err)
 	return err
@@ -72,6 +73,23 @@ func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []a
 	}
 	return cmd.Val(), err
 }
+
+// tookTooLong is the error of a hurried caller: why its ctx ended, and what became of the command.
+func tookTooLong(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+	case <-time.After(endsSoon):
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
+	why := errs.Ended(ctx)
+	if err == ctx.Err() {
+		return why
+	}
+	return errs.Errorf("%w: %w", why, err)
+}
+
+// endsSoon is how long a context whose deadline has passed may take to end, and to say why.
+const endsSoon = 100 * time.Millisecond
 
 // hurried reports whether it is the caller who did not want to wait any longer. The socket may know of the deadline
 // before ctx does.

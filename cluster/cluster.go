@@ -218,6 +218,9 @@ func (c *Cluster) Err() error {
 // owed to a node that is down. It may be called again;
 // every call waits. ctx bounds only the waiting: the closing goes on.
 func (c *Cluster) Close(ctx context.Context) error {
+	if c == nil {
+		return nil
+	}
 	c.once.Do(func() {
 		c.closing.Store(true)
 		close(c.leaving)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 func TestNothingThatIsPrintedShowsCredentials(t *testing.T) {
@@ -48,3 +50,5 @@ func TestNothingThatIsPrintedShowsCredentials(t *testing.T) {
 		t.Error(none)
 	}
 }
+
+func TestCluster_OfNilOnlyRefuses(t *testing.T) { harness.OfNil(t, (*Cluster)(nil), ErrConfig) }

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // scanCount is how many keys a server looks at in one step of a scan: it serves nobody else meanwhile.
@@ -36,7 +38,7 @@ func (n *Node) Scan(ctx context.Context, prefix string, found func(keys []string
 			if cursor = next; cursor == 0 {
 				return nil
 			}
-			if err := errors.Join(n.c.Err(), ctx.Err()); err != nil {
+			if err := errors.Join(n.c.Err(), errs.Ended(ctx)); err != nil {
 				return err
 			}
 		}

@@ -52,6 +52,9 @@ func (s *Leases) electionChannel(name string) string {
 // resigns: the lease's context ends, what its Go runs is waited for, and the next candidate leads at once; so MinHold is
 // refused. The key of the election is "election:" and its name.
 func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...Option) (*Lease, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	if name == "" || candidate == "" {
 		return nil, fieldError("Campaign", "the name %q or the candidate %q is empty", name, candidate)
 	}
@@ -119,6 +122,9 @@ func (s *Leases) Leader(ctx context.Context, name string) (leader Leader, ok boo
 
 // look asks the nodes, and says for how long the answer can be taken for good at most.
 func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, error) {
+	if s == nil {
+		return Leader{}, 0, errNil
+	}
 	if name == "" {
 		return Leader{}, 0, fieldError("name", "is empty; name an election")
 	}
@@ -143,6 +149,9 @@ func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, 
 // without a Candidate means that nobody leads. Who receives slowly misses changes that were overtaken by newer ones,
 // never the latest. Changes are heard of, not polled for; behind that stands a look whenever the leader's TTL is over.
 func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	if name == "" {
 		return nil, fieldError("name", "is empty; name an election")
 	}

@@ -268,3 +268,9 @@ func TestDoneIsClosedWhenTheLeaseOrItsParentEnds(t *testing.T) {
 	cancel()
 	harness.Receive(t, "Done of a lease whose parent ended", l.Done())
 }
+
+func TestLeases_OfNilOnlyRefuse(t *testing.T) {
+	var none *Leases
+	harness.OfNil(t, none, cluster.ErrConfig)
+	none.Cancel(ErrClosed)
+}

@@ -69,6 +69,9 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 	return s, nil
 }
 
+// errNil is the error of a program that ignored the one of New.
+var errNil = fieldError("Leases", "is nil; see the error of lease.New")
+
 // Config is the configuration with its defaults filled in.
 func (s *Leases) Config() Config { return s.cfg }
 
@@ -83,6 +86,9 @@ func (s *Leases) Redlock() *mutex.Redlock { return s.red }
 // mutex.Redlock.Acquire's, or a *LostError if it was lost before it was given out. The lease lives until it is released or lost; ctx bounds only the acquiring, its values are
 // those of the lease's context.
 func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	l, err := s.reported(ctx, key, request(opts), s.Try)
 	if err != nil {
 		return nil, err
@@ -95,6 +101,9 @@ func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*L
 // fails at once only with an error that waiting does not change, one that matches cluster.ErrConfig or ErrClosed, and where
 // the last checkpoint cannot be read once it has the key, which is given back then.
 func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	l, err := s.reported(ctx, key, request(opts), s.Await)
 	if err != nil {
 		return nil, err
@@ -112,6 +121,9 @@ func request(opts []Option) Request {
 
 // Try is TryAcquire with the options as a Request.
 func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	s.errands.begin()
 	defer s.errands.end()
 	p, err := s.plan(ctx, key, req)
@@ -128,6 +140,9 @@ func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, erro
 // Check is the error with which Try and Await would refuse the request without asking the nodes: one that matches
 // cluster.ErrConfig, or ErrClosed.
 func (s *Leases) Check(key string, req Request) error {
+	if s == nil {
+		return errNil
+	}
 	_, err := s.check(key, &req)
 	return err
 }
@@ -194,6 +209,9 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 // Cancel ends the contexts of all leases with this cause, without releasing them: they are still renewed, so that
 // their work can end in peace. New leases are refused, and all waits end with ErrClosed.
 func (s *Leases) Cancel(cause error) {
+	if s == nil {
+		return
+	}
 	s.shut.Do(func() { close(s.closing) })
 	s.renewer.cancel(cause)
 }
@@ -202,6 +220,9 @@ func (s *Leases) Cancel(cause error) {
 // the leases. What is kept by MinHold is left to expire. When it returns nil nothing of these Leases runs any more, and
 // what had to be sent is sent. It may be called again; every call waits. ctx bounds only the waiting.
 func (s *Leases) Close(ctx context.Context) error {
+	if s == nil {
+		return nil
+	}
 	s.Cancel(ErrClosed)
 	s.once.Do(func() {
 		go func() {

@@ -33,6 +33,9 @@ func onceKey(job string) string { return "once:" + job }
 // what it writes to refuse old tokens. MinHold keeps a fast run from being repeated by a process whose clock is behind,
 // where the name of the job comes from the clock; MaxHold ends a stuck one. The key of the job is "once:" and its name.
 func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts ...Option) (ran bool, err error) {
+	if s == nil {
+		return false, errNil
+	}
 	var result error
 	err = s.persist(ctx, onceKey(job), func() (err error) {
 		if ran, err = s.runOnce(ctx, job, fn, opts); ran {
@@ -96,6 +99,9 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 
 // Outcome is what is known of the last successful run of a job; ok is false if there was none within Config.DoneTTL.
 func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, err error) {
+	if s == nil {
+		return Outcome{}, false, errNil
+	}
 	if job == "" {
 		return Outcome{}, false, errNoJob
 	}
@@ -113,6 +119,9 @@ func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, e
 // Outcomes are what is known of all jobs whose names begin with prefix, in the order of their names. The nodes are scanned,
 // as in mutex.Redlock.List, and have to allow that.
 func (s *Leases) Outcomes(ctx context.Context, prefix string) ([]Outcome, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	keys, err := s.red.WithCompanion(ctx, onceKey(prefix), "record")
 	if err != nil {
 		return nil, err

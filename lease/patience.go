@@ -39,6 +39,9 @@ func (s *Leases) noted(me *waiter, key string, before, err error) error {
 // LastRefusal is why the last attempt of a wait for key failed that is under way
 // in this process; nil if there is none, or it has not failed yet.
 func (s *Leases) LastRefusal(key string) error {
+	if s == nil {
+		return errNil
+	}
 	s.waiting.mu.Lock()
 	defer s.waiting.mu.Unlock()
 	for _, me := range s.waiting.at[s.red.LockKey(key)] {

@@ -24,6 +24,9 @@ func (s *Leases) Listen() (opened <-chan struct{}) {
 // each node that had granted it. When a quorum has said so, the key can be had. Behind the wakes runs a timer, for holders that
 // crash: it fires when the holder's key expires, at the latest.
 func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	s.errands.begin()
 	defer s.errands.end()
 	p, err := s.plan(ctx, key, req)

@@ -27,12 +27,18 @@ var ErrMayBeAcquired = mutex.ErrMayBeAcquired
 // Inspect asks all nodes who has a lock, since when, for how long, and who waits. With fewer answers than a quorum it
 // returns what they said and a *cluster.QuorumError.
 func (k *Locker) Inspect(ctx context.Context, key string) (Inspection, error) {
+	if k == nil {
+		return Inspection{}, errNil
+	}
 	return k.leases.Redlock().Inspect(ctx, key)
 }
 
 // List inspects the locks whose keys begin with prefix, in the order of their keys. It scans the nodes; see
 // mutex.Redlock.List.
 func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) {
+	if k == nil {
+		return nil, errNil
+	}
 	return k.leases.Redlock().List(ctx, prefix)
 }
 
@@ -40,10 +46,16 @@ func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) 
 // over, in freeIn at most, and the holder's context ends at its next renewal, with a *LostError that says so and names by
 // ("" means Config.Owner). See mutex.Redlock.ForceRelease.
 func (k *Locker) ForceRelease(ctx context.Context, seen Inspection, by string) (freeIn time.Duration, err error) {
+	if k == nil {
+		return 0, errNil
+	}
 	return k.leases.Redlock().ForceRelease(ctx, seen, by)
 }
 
 // ForceReleaseNow is ForceRelease for a holder that is known to be dead: others can have the lock at once.
 func (k *Locker) ForceReleaseNow(ctx context.Context, seen Inspection) error {
+	if k == nil {
+		return errNil
+	}
 	return k.leases.Redlock().ForceReleaseNow(ctx, seen)
 }

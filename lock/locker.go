@@ -300,6 +300,9 @@ func (k *Locker) end() {
 // have returned, and releases what is still held. It may be called again; every call waits. ctx bounds only the waiting:
 // the closing goes on.
 func (k *Locker) Close(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
 	k.mu.Lock()
 	if !k.closing {
 		k.closing = true
@@ -339,6 +342,9 @@ type counters struct{ acquired, waits, handOvers, losses, releaseFailures atomic
 
 // Stats may be called at any time; the numbers are not taken at one instant.
 func (k *Locker) Stats() Stats {
+	if k == nil {
+		return Stats{}
+	}
 	s := &k.stats
 	return Stats{s.acquired.Load(), s.waits.Load(), s.handOvers.Load(), s.losses.Load(), s.releaseFailures.Load()}
 }

@@ -36,7 +36,7 @@ func TestNew_RefusesANilCluster(t *testing.T) {
 	}
 	ran := none.WithLock(t.Context(), "key", func(context.Context) error { return nil })
 	for _, err := range []error{locked, ran} { // the first program of the README, where no node can be reached
-		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "lock.New") {
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "lock.New") || !strings.HasPrefix(err.Error(), "redlock: ") {
 			t.Errorf("of a nil Locker: %v", err)
 		}
 	}
@@ -122,5 +122,13 @@ func TestTokenOf_FindsALockAroundOthers(t *testing.T) {
 	harness.Must(t, began, err)
 	if _, ok := lock.TokenOf(t.Context(), "outer"); ok {
 		t.Error("a token outside of all locks")
+	}
+}
+
+func TestLocker_OfNilOnlyRefuses(t *testing.T) {
+	var none *lock.Locker
+	harness.OfNil(t, none, cluster.ErrConfig)
+	if none.Stats() != (lock.Stats{}) {
+		t.Error("it has done something")
 	}
 }

@@ -98,7 +98,7 @@ func (h *Hold) refusalLocked(votes int) error {
 		}
 	}
 	if len(h.members)-denied < h.r.c.Quorum() {
-		return fieldError("user", "%d nodes deny it a command or the key %q (%v); give it there what cluster.Rights lists", denied, h.key, denial)
+		return fieldError("user", "%d nodes deny it a command or the key %q (%v); give it there the rights that cluster.Rights lists", denied, h.key, denial)
 	}
 	if len(h.members)-taken < h.r.c.Quorum() {
 		return fieldError("key", "%q can not be locked: %d nodes hold something else under this name, such as a list; "+

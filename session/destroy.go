@@ -40,9 +40,12 @@ func (s *Store) buryQuestion(hashed, deadline string) question {
 }
 
 // dispose buries what a failed attempt may have left, and has no owner, without waiting for it. A node of whose memory nothing
-// is known has written nothing.
-func (s *Store) dispose(hashed, deadline string) {
+// is known has written nothing. One that was to be kept alone concedes to its rivals.
+func (s *Store) dispose(hashed, deadline string, alone bool) {
 	q := s.buryQuestion(hashed, deadline)
+	if alone {
+		q.args = append(q.args, "concede")
+	}
 	common := s.common(q)
 	for _, n := range s.c.Nodes() {
 		if memory := s.memories.of(n.Index()); memory != "" {
@@ -55,6 +58,9 @@ func (s *Store) dispose(hashed, deadline string) {
 // nothing that is written to it brings it back. That there is no such session is no error. The error is a
 // *cluster.QuorumError or has ctx.Err() in its chain: then the session may live on, or not.
 func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
+	if s == nil {
+		return errNil
+	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
 		return nil

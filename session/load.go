@@ -14,6 +14,9 @@ import (
 //	*cluster.QuorumError   too few nodes answered to tell: deny the request, and keep the cookie
 //	ctx.Err()              in the chain
 func (s *Store) Load(ctx context.Context, id string) (*Session, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	ss, err := s.load(ctx, id, s.cfg.Idle)
 	return ss, s.tally(&s.counts.loaded, err)
 }

@@ -99,9 +99,9 @@ func (s *Store) common(q question) []any {
 	return []any{s.newMemory(q), stamp(q.now.UnixMicro()), s.cfg.Prefix}
 }
 
-// run asks and waits. The error has ctx.Err() in its chain.
+// run asks and waits. The error has ctx.Err() in its chain, and its cause.
 func (p *poll) run(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
+	if err := errs.Ended(ctx); err != nil {
 		return err
 	}
 	p.common = p.s.common(p.q)

@@ -73,7 +73,7 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 		ver, err = s.commit(ctx, hash(id), changes, "", made.newest(), 0)
 	}
 	if s.tally(&s.counts.renewed, err) != nil {
-		s.dispose(hash(id), rec.deadline)
+		s.dispose(hash(id), rec.deadline, r.alone)
 		return err
 	}
 	ss.mu.Lock()

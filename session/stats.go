@@ -28,6 +28,9 @@ type counters struct {
 
 // Stats may be called at any time; the numbers are not taken at one instant.
 func (s *Store) Stats() Stats {
+	if s == nil {
+		return Stats{}
+	}
 	n := &s.counts
 	return Stats{
 		Created: n.created.Load(), Loaded: n.loaded.Load(), Committed: n.committed.Load(), Renewed: n.renewed.Load(),

@@ -4,6 +4,11 @@ import (
 	"context"
 	"testing"
 
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/telemetry"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -39,5 +44,61 @@ func TestStatsCountWhatWasDone(t *testing.T) {
 	want := Stats{Created: 2, Loaded: 2, Committed: 1, Renewed: 2, Destroyed: 1, Logouts: 2, Gone: 1, Failures: 1}
 	if got := s.Stats(); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// What is still asked of a Store that is closed is answered, and not reported.
+func TestStore_CloseEndsWhatItReports(t *testing.T) {
+	t.Parallel()
+	m := &meters{}
+	s, err := New(open(t, harness.Embedded(t, 1), cluster.Config{MeterProvider: m}), Config{})
+	must(t, err)
+	before := m.sum(t)
+	create(t, s, "ann", nil)
+	if got := m.sum(t); got != before+1 {
+		t.Errorf("it reports %v and has made one session, from %v on", got, before)
+	}
+	s.Close()
+	s.Close()
+	create(t, s, "ann", nil)
+	if got := m.sum(t); got != before+1 {
+		t.Errorf("closed it goes on reporting, up to %v from %v", got, before)
+	}
+}
+
+// meters adds up what is reported of sessions.
+type meters struct {
+	noop.MeterProvider
+	collect metric.Callback
+}
+
+func (m *meters) Meter(string, ...metric.MeterOption) metric.Meter { return meter{m: m} }
+
+type meter struct {
+	noop.Meter
+	m *meters
+}
+
+func (m meter) RegisterCallback(f metric.Callback, _ ...metric.Observable) (metric.Registration, error) {
+	m.m.collect = f
+	return noop.Registration{}, nil
+}
+
+func (m *meters) sum(t *testing.T) float64 {
+	t.Helper()
+	o := &observer{}
+	must(t, m.collect(t.Context(), o))
+	return o.total
+}
+
+type observer struct {
+	noop.Observer
+	total float64
+}
+
+func (o *observer) ObserveFloat64(_ metric.Float64Observable, v float64, opts ...metric.ObserveOption) {
+	set := metric.NewObserveConfig(opts).Attributes()
+	if set.HasValue(telemetry.SessionsPrefix) {
+		o.total += v
 	}
 }

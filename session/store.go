@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 // Store keeps sessions on a set of nodes. All methods may be called concurrently. The caller must Close it, before the
@@ -48,7 +49,14 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 
 // Close ends what the Store reports to the Cluster's metrics, and may be called twice. The sessions stay, and what is still asked of
 // the Store is answered.
-func (s *Store) Close() { s.unwatch() }
+func (s *Store) Close() {
+	if s != nil {
+		s.unwatch()
+	}
+}
+
+// errNil is the error of a program that ignored the one of New.
+var errNil = fieldError("Store", "is nil; see the error of session.New")
 
 // Option tweaks a session that is created.
 type Option interface{ apply(*request) }
@@ -66,6 +74,9 @@ func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifet
 // Load finds the session until it ends. One that failed leaves nothing that has an owner. The error is a
 // *cluster.QuorumError, has ctx.Err() in its chain, or matches cluster.ErrConfig.
 func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	req := request{lifetime: s.cfg.Lifetime}
 	for _, o := range opts {
 		o.apply(&req)
@@ -91,7 +102,7 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 	}
 	made, err := s.put(ctx, "create", ss.hash, rec, succession{})
 	if s.tally(&s.counts.created, err) != nil {
-		s.dispose(ss.hash, rec.deadline)
+		s.dispose(ss.hash, rec.deadline, false)
 		return nil, err
 	}
 	ss.changes = nil
@@ -119,6 +130,7 @@ type succession struct {
 
 // put makes the session of rec, and returns it as it was made.
 func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
+	var turn round
 	for {
 		w := s.newWrite(s.putQuestion(hashed, rec, from))
 		if from.logout != "" { // a rival that is not heard may have ended it
@@ -131,10 +143,28 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		case err == nil && c.gone > 0 && c.ok < s.c.Quorum(): // else whoever ends it does so under its new id
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && len(c.out) > 0 && c.newest == "":
-			if err = s.contest(op, hashed, from, c, failed); err == nil {
+			switch s.contest(hashed, c) {
+			case won:
 				from.rivals += strings.Join(slices.Collect(maps.Keys(c.out)), ",") + ","
 				continue
+			case lost:
+				err = s.gone(op, cmp.Or(from.old, hashed))
+			case undecided:
+				if s.again(ctx, &turn) {
+					continue
+				}
+				fallthrough
+			default:
+				err = &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: c.ok, Nodes: failed, Err: errs.Ended(ctx)}
 			}
+		case err == nil && c.newest != "" && (c.ok < s.c.Quorum() || from.rivals != ""): // by a clock ahead of ours, or just now
+			again := *rec
+			if from.logout != "" {
+				from.logout = s.clock.after(c.newest)
+			}
+			again.issue = s.clock.after(max(c.newest, from.logout))
+			rec = &again
+			continue
 		case err == nil && c.ok >= s.c.Quorum() && len(c.more) > 0: // each node put in only what it had itself
 			live, err := s.restore(ctx, op, hashed, merge(rec, &record{
 				born: rec.born, issue: rec.issue, deadline: rec.deadline, idle: rec.idle, fields: c.more,
@@ -145,14 +175,6 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 			return live, err
 		case err == nil && c.ok >= s.c.Quorum():
 			return rec, nil
-		case err == nil && c.newest != "": // by a clock ahead of ours, or just now
-			again := *rec
-			if from.logout != "" {
-				from.logout = s.clock.after(c.newest)
-			}
-			again.issue = s.clock.after(max(c.newest, from.logout))
-			rec = &again
-			continue
 		case err == nil:
 			err = s.noQuorum(op, hashed, c.ok, failed)
 		default:
@@ -160,25 +182,6 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		}
 		return nil, err
 	}
-}
-
-// contest finds out whether a session is the one to be kept alone, where others were to be at the same time. On each node the
-// first one was taken, and a node does not change its mind but for the winner. It is who has a quorum; else, of
-// those who have a node, the one with the largest hash. That is certain only if no node is missing.
-func (s *Store) contest(op, hashed string, from succession, c count, failed []cluster.NodeError) error {
-	quorum, answered, most, wins := s.c.Quorum(), c.ok, 0, c.ok > 0
-	for rival, nodes := range c.out {
-		answered += nodes
-		most = max(most, nodes)
-		wins = wins && rival < hashed
-	}
-	switch whole := answered == len(s.c.Nodes()); {
-	case c.ok >= quorum, most < quorum && whole && wins:
-		return nil
-	case most >= quorum, whole:
-		return s.gone(op, cmp.Or(from.old, hashed))
-	}
-	return s.noQuorum(op, hashed, c.ok, failed)
 }
 
 func (s *Store) putQuestion(hashed string, rec *record, from succession) question {

@@ -17,6 +17,9 @@ import (
 // lock is lost.
 // The error is fn's own, one of Session.Commit's, or one of lock.Locker.WithLock's.
 func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Context, ss *Session) error) error {
+	if s == nil {
+		return errNil
+	}
 	if s.cfg.Locker == nil {
 		return fieldError("Config.Locker", "it is missing; Update needs the locks of one")
 	}

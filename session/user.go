@@ -10,6 +10,9 @@ import (
 
 // List returns the sessions of a user, the oldest first, without their ids. The errors are those of Load, *GoneError aside.
 func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
+	if s == nil {
+		return nil, errNil
+	}
 	if user == "" {
 		return nil, fieldError("user", "it is empty; sessions of nobody are not listed")
 	}
@@ -184,10 +187,13 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 // LogoutAll ends every session of a user, however many, in one step, those that a node does not have at present among them.
 // When it has returned nil, none that was created before is ever read again. keep, if it is not nil, is a session of the
 // user that goes on, under a new id as after Renew. If several of the user's sessions are to be kept at the same time, as by
-// the button "log out everywhere else" in two windows, one of them goes on, and the others are ErrSessionGone; a node that
-// does not answer may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
+// the button "log out everywhere else" in two windows, one of them goes on, and the others are ErrSessionGone, as long as
+// a quorum answers and the processes go on: one that ends halfway may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
 // on, or not.
 func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
+	if s == nil {
+		return errNil
+	}
 	if user == "" {
 		return fieldError("user", "it is empty; sessions of nobody can only be destroyed one by one")
 	}

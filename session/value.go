@@ -15,6 +15,9 @@ const valueField = "value"
 // Session.Commit; one that matches cluster.ErrConfig says of an id that it has another form, and of until that it is later
 // than the session can end, which is Config.Lifetime after it was first put.
 func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, until time.Time) error {
+	if s == nil {
+		return errNil
+	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
 		return fieldError("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
@@ -49,6 +52,9 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 
 // Fetch returns the value that Put keeps under an id. That there is none is no error, whatever was made up for an id.
 func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, err error) {
+	if s == nil {
+		return nil, false, errNil
+	}
 	if !valid(id) {
 		return nil, false, nil
 	}

@@ -196,3 +196,18 @@ func TestDiagnosis_AnEvenSetIsToldOnlyWhenAsked(t *testing.T) {
 	p.exit(0)
 	p.prints("even number of nodes")
 }
+
+// A user without the rights is sent to where they are listed, not to a function of the library.
+func TestRun_AUserWithoutRightsIsNamedWhatToDo(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 1, redisserver.Options{})
+	err := harness.Client(t, s, 0).Do(t.Context(), "ACL", "SETUSER", "poor", "reset", "on", ">secret",
+		"~redlock:mark", "&*", "+@all", "-@dangerous", "+info").Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := launch(t, []string{strings.Replace(s.URLs()[0], "redis://", "redis://poor:secret@", 1)}, "run", "--no-wait", "key", "--", "true")
+	p.exit(exitUsage)
+	p.prints(`ACL SETUSER`, `README`)
+	p.hides("cluster.Rights")
+}

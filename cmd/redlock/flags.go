@@ -13,6 +13,7 @@ var flagNames = strings.NewReplacer(
 	"redlock: bad configuration: key: ", "KEY: ",
 	"redlock: bad configuration: by: ", "--as: ",
 	"redlock: bad configuration: ", "",
+	"the rights that cluster.Rights lists", "the rights of a user for locks (ACL SETUSER), which README.md lists",
 	"Config.URLs", "--nodes",
 	"Config.Prefix", "--prefix",
 	"Config.Owner", "--owner",

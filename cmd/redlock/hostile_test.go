@@ -39,6 +39,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 		errs := []error{
 			c.Set(t.Context(), "lock:key"+evil, value, time.Hour).Err(),
 			c.Set(t.Context(), "lock:key", value, time.Hour).Err(),
+			c.Set(t.Context(), "{lock:poisoned"+evil+"}:fence", time.Now().Add(1000*time.Hour).UnixMicro(), time.Hour).Err(),
 		}
 		for _, record := range []string{"{lock:election:e}:record", "{lock:once:job" + evil + "}:record"} {
 			data, err := c.HGet(t.Context(), record, "data").Result()
@@ -47,7 +48,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 				name, _, _ := strings.Cut(label, ":")
 				data = strings.Replace(data, label, name+":"+string(text), 1)
 			}
-			errs = append(errs[:2:2], err, c.HSet(t.Context(), record, "data", data).Err())
+			errs = append(errs[:3:3], err, c.HSet(t.Context(), record, "data", data).Err())
 			for _, err := range errs {
 				if err != nil {
 					t.Fatal(err)
@@ -75,6 +76,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 		{"run", "-v", "x" + evil, "--", "true"}, {"run", "--owner", evil, "x", "--", "true"}, {"run", "x", "--", "no such " + evil},
 		{"run", "-v", "--once", "job" + evil, "--", "true"}, {"campaign", "-v", "--wait", "1ms", "e", "--", "true"}, {"campaign", "-v", "e" + evil, "--", "true"},
 		{"bench", "--duration", "400ms", "-c", "1", "--nodes", mean}, {"demo", "--nodes", mean}, {"demo", evil}, {"dev", "--port", evil},
+		{"nodes", "--repair-fences", "lock:", "--yes", "--nodes", mean}, {"doctor"}, {"doctor", "-o", "json"},
 		{"completion", evil}, {evil}, {"--" + evil}, {"version" + evil},
 	} {
 		running <- struct{}{}
@@ -89,6 +91,18 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	// What changes what others are shown comes last.
+	watch := launch(t, s.URLs(), "leader", "--watch", "e")
+	watch.stdout.line(t, "token ")
+	_ = watch.cmd.Process.Kill()
+	watch.ended()
+	watch.checkText(watch.stdout.String() + watch.stderr.String())
+	for _, args := range [][]string{{"once", "forget", "job" + evil}, {"nodes", "--repair-fences", "lock:", "--yes"}} {
+		p := launch(t, s.URLs(), args...)
+		p.exit(0)
+		p.checkText(p.stdout.String() + p.stderr.String())
+		p.prints("job|poisoned")
+	}
 }
 
 // checkText checks that there is nothing but text in what was printed, and no line that somebody else began.

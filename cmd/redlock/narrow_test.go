@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -101,5 +102,34 @@ func TestWrap_BreaksBetweenWords(t *testing.T) {
 	}
 	if got := wrap("as it is, whatever its length", -19); len(got) != 1 {
 		t.Errorf("without a terminal: %q", got)
+	}
+}
+
+func TestDemo_FitsATerminalOf80Columns(t *testing.T) {
+	var out strings.Builder
+	m := scene()
+	m.narrator = &narrator{begun: time.Now(), w: &out, width: 80}
+	m.asleep.wrote = true
+	long := "worker A got the order 1795577563601922 once more, although another worker had it at that moment and said so"
+	r := result{orders: 123456, holds: 123456, waits: 123456, rejected: 1, p50: time.Millisecond, longest: time.Minute,
+		kept: []string{"one holder at a time", long}, broken: []string{long}}
+	m.introduce()
+	m.say(fault, "node 2", "%s", long)
+	m.summarize(r)
+	text := out.String()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+	m.width = 0
+	out.Reset()
+	m.introduce()
+	m.say(fault, "node 2", "%s", long)
+	m.summarize(r)
+	numbers := regexp.MustCompile(`(?m)^ *[\d.]+s `)
+	whole := func(s string) []string { return strings.Fields(numbers.ReplaceAllString(s, "")) }
+	if want := whole(out.String()); !slices.Equal(whole(text), want) {
+		t.Errorf("at 80 columns a word is cut or lost:\n%s", text)
 	}
 }

@@ -95,7 +95,7 @@ func (m *tmux) shows(texts ...string) string {
 	}
 }
 
-func TestTopPaintsWhatHappens(t *testing.T) {
+func TestTop_PaintsOnATerminalWhatHappens(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{})
 	locker := newLocker(t, s.URLs())

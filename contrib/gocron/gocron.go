@@ -19,6 +19,7 @@ import (
 	"github.com/go-co-op/gocron/v2"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -99,10 +100,10 @@ func (e *Elector) IsLeader(context.Context) error {
 	case e.leads != nil && e.leads.Err() == nil:
 		return nil
 	case e.reason != nil:
-		return fmt.Errorf("%w: %w", ErrNotLeader, e.reason)
+		return errs.Errorf("%w: %w", ErrNotLeader, e.reason)
 	}
 	if why := e.leases.LastRefusal(e.key); errors.Is(why, lease.ErrNoQuorum) {
-		return fmt.Errorf("%w: %w", ErrNotLeader, why)
+		return errs.Errorf("%w: %w", ErrNotLeader, why)
 	}
 	return ErrNotLeader
 }

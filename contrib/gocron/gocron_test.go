@@ -142,6 +142,25 @@ func TestWhatCannotBeLockedOrLedIsRefused(t *testing.T) {
 	}
 }
 
+func TestErrors_BeginWithThePrefixOnce(t *testing.T) {
+	nodes := start(t)
+	leases := process(t, nodes)
+	e := gocron.NewElector(leases, "schedules", "first")
+	defer e.Close()
+	once := func(what string, want error) {
+		var err error
+		harness.Eventually(t, what, func() bool { err = e.IsLeader(t.Context()); return errors.Is(err, want) })
+		if !errors.Is(err, gocron.ErrNotLeader) || strings.Count(err.Error(), "redlock: ") != 1 {
+			t.Errorf("%s: want the prefix once: %v", what, err)
+		}
+	}
+	nodes.Stop(0)
+	nodes.Stop(1)
+	once("the campaign to find no quorum", lease.ErrNoQuorum)
+	leases.Close(t.Context())
+	once("the campaign to fail", lease.ErrClosed)
+}
+
 type worker struct{}
 
 func (worker) work() {}

@@ -20,13 +20,15 @@ type message struct {
 func (m *message) Error() string { return m.text }
 func (m *message) Unwrap() error { return m.err }
 
-// Errorf is fmt.Errorf, but the texts of the errors among args stand without the prefix.
+// Errorf is fmt.Errorf, but the texts of the errors among args stand without the prefix, other than one with which format
+// begins.
 func Errorf(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	bare, prefixed := make([]any, len(args)), false
 	for i, arg := range args {
 		bare[i] = arg
-		if e, ok := arg.(error); ok && strings.HasPrefix(e.Error(), prefix) {
+		leads := i == 0 && strings.HasPrefix(format, "%w")
+		if e, ok := arg.(error); ok && !leads && strings.HasPrefix(e.Error(), prefix) {
 			bare[i], prefixed = Text(e), true
 		}
 	}

@@ -18,6 +18,9 @@ func TestErrorf_PrefixStandsOnce(t *testing.T) {
 			t.Errorf("%q, and it is closed: %t", got, errors.Is(err, errClosed))
 		}
 	}
+	if err := Errorf("%w: %w", errClosed, errClosed); err.Error() != "redlock: closed: closed" || !errors.Is(err, errClosed) {
+		t.Error(err)
+	}
 	if err := Errorf("redlock: %w", context.Canceled); err.Error() != "redlock: context canceled" || !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}

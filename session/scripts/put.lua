@@ -36,13 +36,14 @@ local mine, o = read(KEYS[2]), {}
 if mine.x then return {'gone', memory} end
 if mine.stale then return stale(mine[floorField]) end
 
--- The answer if a record here was logged out, other than by a rival that has lost.
+-- The answer if a record here was logged out, other than by a rival that has lost or conceded.
 local function ended(h)
   local out = h and loggedOut(user(h))
   if not h or out <= issue(h) then return nil end
   local rival = redis.call('HGET', epoch(user(h)), 'by') or ''
   if rival == '' or ARGV[10] == '' then return {'gone', memory, out} end
-  if not string.find(ARGV[16], rival, 1, true) then return {'out', memory, rival, out} end
+  if string.find(ARGV[16], rival, 1, true) or redis.call('HGET', prefix .. rival, 'lost') then return nil end
+  return {'out', memory, rival, out}
 end
 
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
