@@ -6,9 +6,12 @@
 //
 //	REDLOCK_NODES=redis://10.0.0.1:6379,… go run ./login cert.pem key.pem
 //	go run ./login cert.pem key.pem         # five nodes in this process
+//
+// It listens on 127.0.0.1:8443, or on $LISTEN.
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -62,7 +65,7 @@ func run(ctx context.Context, cert, key string) error {
 		return err
 	}
 	defer store.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:8443")
+	listener, err := net.Listen("tcp", cmp.Or(os.Getenv("LISTEN"), "127.0.0.1:8443"))
 	if err != nil {
 		return err
 	}
