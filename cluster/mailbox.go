@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,7 +23,7 @@ type Listener interface {
 // mailbox is this process's one subscription on each node, opened at the first need.
 type mailbox struct {
 	mu        sync.Mutex
-	listeners map[Listener]struct{}
+	listeners []Listener     // in the order in which they came; never changed, but replaced
 	opened    chan struct{}  // closed when every node that can be reached is subscribed; nil before the first Listen
 	waiting   map[*Node]bool // of which opened still waits
 }
@@ -34,10 +35,9 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	m := &c.mail
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.listeners == nil {
-		m.listeners = map[Listener]struct{}{}
+	if !slices.Contains(m.listeners, l) {
+		m.listeners = append(slices.Clone(m.listeners), l)
 	}
-	m.listeners[l] = struct{}{}
 	if m.opened != nil {
 		return m.opened
 	}
@@ -65,7 +65,7 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 func (c *Cluster) Unlisten(l Listener) {
 	c.mail.mu.Lock()
 	defer c.mail.mu.Unlock()
-	delete(c.mail.listeners, l)
+	c.mail.listeners = slices.DeleteFunc(slices.Clone(c.mail.listeners), func(other Listener) bool { return other == l })
 }
 
 func (m *mailbox) openLocked() {
@@ -133,11 +133,7 @@ func (m *mailbox) each(fn func(Listener)) {
 func (m *mailbox) snapshot() []Listener {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	all := make([]Listener, 0, len(m.listeners))
-	for l := range m.listeners {
-		all = append(all, l)
-	}
-	return all
+	return m.listeners
 }
 
 func (m *mailbox) dispatch(n *Node, text string) {

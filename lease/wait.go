@@ -160,8 +160,9 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, k
 // grace is how long a waiter whom some nodes have woken waits for so many missing ones of a quorum, which mostly follow at
 // once: the release is on its way to them. Who looks before it is there gets in the way of others, in vain. Where the nodes
 // do not agree on whose turn it is, who was woken by more of them comes first. The key is kept for handOver where it was woken.
+// Waiters that hear the news at one moment do not look at one.
 func grace(missing int, took, handOver time.Duration) time.Duration {
-	return min(time.Duration(missing)*(time.Millisecond+took), handOver/2)
+	return min(time.Duration(missing)*(time.Millisecond+took), handOver/2) - below(100*time.Microsecond)
 }
 
 // nextLook is when to look again if nobody wakes us: just after a quorum could be free, with jitter so that processes

@@ -1,6 +1,7 @@
 package lease
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -192,8 +193,8 @@ func (w *waiting) Gap(n *cluster.Node) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	for _, all := range w.at {
-		for _, me := range all {
+	for _, lock := range slices.Sorted(maps.Keys(w.at)) { // in an order that a simulation can repeat
+		for _, me := range w.at[lock] {
 			if from := w.sourceLocked(me, n); !now.Before(from.doubted) {
 				from.gap = true
 				me.lookLocked()

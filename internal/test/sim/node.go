@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -27,14 +28,14 @@ type node struct {
 	life     int
 	started  time.Time // by its own clock
 	runID    string
-	conns    map[*conn]struct{}
+	conns    []*conn // in the order in which they were made, so that a seed gives the same trace again
 	executed int
 	outbox   map[*conn][]byte // what one step answers
 	order    []*conn          // in the order of their first answer
 }
 
 func newNode(w *world, i int) *node {
-	n := &node{w: w, index: i, rng: w.stream("node", i), up: true, conns: map[*conn]struct{}{}, outbox: map[*conn][]byte{}}
+	n := &node{w: w, index: i, rng: w.stream("node", i), up: true, outbox: map[*conn][]byte{}}
 	n.drift = (n.rng.Float64()*2 - 1) * w.plan.drift
 	if w.sabotage.hastyClocks {
 		n.drift = 2
@@ -71,7 +72,7 @@ func (n *node) accept(c *conn) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.up {
-		n.conns[c] = struct{}{}
+		n.conns = append(n.conns, c)
 	}
 	return n.up
 }
@@ -80,25 +81,25 @@ func (n *node) accept(c *conn) bool {
 func (n *node) drop(l *link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for c := range n.conns {
+	n.conns = slices.DeleteFunc(n.conns, func(c *conn) bool {
 		if c.l == l {
 			c.reset()
-			delete(n.conns, c)
 		}
-	}
+		return c.l == l
+	})
 }
 
 func (n *node) forget(c *conn) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.conns, c)
+	n.conns = slices.DeleteFunc(n.conns, func(other *conn) bool { return other == c })
 }
 
 // receive takes in a packet. Nothing arrives at a process that the connection was not made with.
 func (n *node) receive(c *conn, data []byte) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if _, there := n.conns[c]; !there {
+	if !slices.Contains(n.conns, c) {
 		return
 	}
 	c.inbox = append(c.inbox, data...)
@@ -206,7 +207,7 @@ func (n *node) publish(channel, text string) (received int) {
 	if n.w.sabotage.noAnnouncing && strings.HasPrefix(text, "q") {
 		return 0
 	}
-	for c := range n.conns {
+	for _, c := range n.conns {
 		if c.subs[channel] {
 			n.sayLocked(c, []any{"message", channel, text})
 			received++
@@ -231,10 +232,10 @@ func (n *node) crash() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.up, n.frozen, n.waiting = false, false, nil
-	for c := range n.conns {
+	for _, c := range n.conns {
 		c.reset()
 	}
-	clear(n.conns)
+	n.conns = nil
 }
 
 // restart begins a new process.

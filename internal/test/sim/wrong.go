@@ -40,7 +40,7 @@ func (n *node) lieLocked(args []string, right any) any {
 func (n *node) babbleLocked() {
 	text := fmt.Sprint([]string{"wlock:k", "qlock:k", "wlock:job:k"}[n.rng.IntN(3)], n.rng.IntN(n.w.plan.keys))
 	var channels []string
-	for c := range n.conns {
+	for _, c := range n.conns {
 		for channel := range c.subs {
 			channels = append(channels, channel)
 		}
