@@ -121,7 +121,8 @@ func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure str
 // goTest runs go test and reads its results.
 func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results, err error) {
 	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args, c.packages)
-	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
+	c.env = append([]string{compileFast()}, c.env...)
+	fmt.Fprintf(log, "$ %s %s\n", c.env[0], strings.Join(args, " "))
 	cmd := g.command(ctx, c, args)
 	var faults bytes.Buffer
 	cmd.Stderr = io.MultiWriter(log, &faults)
