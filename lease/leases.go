@@ -98,17 +98,28 @@ func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*L
 
 // Acquire waits for key until ctx ends: while somebody else holds it, and while too few nodes answer. When ctx ends, the
 // error is that of the last attempt, a *NotAcquiredError or a *cluster.QuorumError, with ctx.Err() in its chain. Acquire
-// fails at once only with an error that waiting does not change, one that matches cluster.ErrConfig or ErrClosed, and where
-// the last checkpoint cannot be read once it has the key, which is given back then.
+// fails at once only with an error that waiting does not change: one that matches cluster.ErrConfig or ErrClosed, or a
+// *LostError if it was lost before it was given out. Where too few nodes answer only when the last checkpoint is read, the
+// key is given back and acquired anew.
 func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
 	if s == nil {
 		return nil, errNil
 	}
-	l, err := s.reported(ctx, key, request(opts), s.Await)
+	req := request(opts)
+	var l *Lease
+	err := s.persist(ctx, key, func() error {
+		got, err := s.reported(ctx, key, req, s.Await)
+		if err == nil {
+			got, err = s.resume(ctx, got)
+			err = orInterrupted(err)
+		}
+		l = got
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return s.resume(ctx, l)
+	return l, nil
 }
 
 func request(opts []Option) Request {

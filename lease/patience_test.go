@@ -152,3 +152,45 @@ func TestTryAcquire_WithoutAQuorumIsASingleAnswer(t *testing.T) {
 		g.heal()
 	})
 }
+
+// The key is acquired, and too few nodes answer when the last checkpoint is read.
+func TestAcquire_OutlastsAQuorumThatIsAwayForTheCheckpoint(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		var g gate
+		s := lease(t, newMemory(t, 3).open(t, &g), Config{})
+		promise := "{lock:job}:record:promise"
+		g.loses.Store(&promise)
+		done := make(chan error, 1)
+		go func() { done <- waits["Acquire"](t.Context(), s) }()
+		time.Sleep(away)
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("without a quorum for its checkpoint it ended: %v", err)
+		default:
+		}
+		g.loses.Store(nil)
+		must(t, harness.Receive(t, "the lease", done))
+	})
+}
+
+// Waiting does not turn what is no record into one.
+func TestAcquire_FailsAtOnceWhereItsCheckpointIsSomethingElse(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{})
+		for _, node := range nodes[:2] {
+			must(t, node.Set("{lock:job}:record", "no record"))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		began := time.Now()
+		_, err := s.Acquire(ctx, "job")
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "{lock:job}:record") {
+			t.Errorf("Acquire: %v", err)
+		}
+		if took := time.Since(began); took > time.Second { // of virtual time
+			t.Errorf("it took %v", took)
+		}
+	})
+}

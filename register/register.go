@@ -1,11 +1,13 @@
 package register
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,6 +90,9 @@ func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.
 		return nil
 	case p.no > len(c.Nodes())-quorum:
 		return errs.Errorf("redlock: write the record of %q: %w", key.Name, ErrOvertaken)
+	}
+	if err := p.unusable(c, key); err != nil {
+		return err
 	}
 	return &cluster.QuorumError{Op: "write the record of", Key: key.Name, Need: quorum, Got: p.yes, Nodes: p.failed}
 }
@@ -192,7 +197,38 @@ func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 	case p.no > len(c.Nodes())-quorum:
 		return Record{}, false, errs.Errorf("redlock: read the record of %q: %w", key.Name, ErrOvertaken)
 	}
+	if err := p.unusable(c, key); err != nil {
+		return Record{}, false, err
+	}
 	return Record{}, false, &cluster.QuorumError{Op: "read the record of", Key: key.Name, Need: quorum, Got: votes, Nodes: p.failed}
+}
+
+// errForeign is the answer of a node that holds something else in the place of the record.
+var errForeign = errors.New("a record that is not one of ours")
+
+// unusable is the error where so many nodes hold something else in the place of the record, or deny it to this user, that no
+// quorum is left: waiting does not change that. It matches cluster.ErrConfig.
+func (p *poll) unusable(c *cluster.Cluster, key Key) error {
+	foreign, denied := 0, 0
+	var why error
+	for _, f := range p.failed {
+		switch {
+		case cluster.Unsent(f.Err):
+			continue
+		case errors.Is(f.Err, errForeign), strings.Contains(f.Err.Error(), "WRONGTYPE"):
+			foreign++
+		case strings.Contains(f.Err.Error(), "NOPERM"):
+			denied++
+		default:
+			continue
+		}
+		why = cmp.Or(why, f.Err)
+	}
+	if len(c.Nodes())-foreign-denied >= c.Quorum() {
+		return nil
+	}
+	return fmt.Errorf("%w: the record of %q: %d nodes hold something else under %s, which must be deleted there, and %d deny it to this user: %w",
+		cluster.ErrConfig, key.Name, foreign, key.onNode()[0], denied, why)
 }
 
 // refused reports whether reply is exactly the refusal of a promise.
@@ -234,16 +270,19 @@ func parse(reply any, latest int64) (r Record, found bool, _ error) {
 	for i, w := range words {
 		text[i], ok = w.(string)
 		if !ok || len(words) != 5 {
-			return r, false, errors.New("a record that is not one of ours")
+			return r, false, errForeign
 		}
 	}
 	var errs [3]error
 	r.Token, errs[0] = strconv.ParseInt(text[0], 10, 64)
 	r.Seq, errs[1] = strconv.ParseInt(text[1], 10, 64)
 	r.Origin, errs[2] = strconv.ParseInt(text[2], 10, 64)
-	if errors.Join(errs[:]...) != nil || r.Token < 0 || r.Token > latest || r.Seq < 0 || r.Origin < 0 || r.Origin > r.Token ||
+	if errs[0] == nil && r.Token > latest {
+		return Record{}, false, errors.New("a record whose token is beyond this machine's clock")
+	}
+	if errors.Join(errs[:]...) != nil || r.Token < 0 || r.Seq < 0 || r.Origin < 0 || r.Origin > r.Token ||
 		text[3] != "" && text[3] != "1" {
-		return Record{}, false, errors.New("a record that is not one of ours")
+		return Record{}, false, errForeign
 	}
 	r.Deleted, r.Data = text[3] == "1", []byte(text[4])
 	return r, true, nil

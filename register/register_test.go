@@ -343,7 +343,6 @@ func TestThatThereIsNoRecordIsRememberedForAsLongAsARecord(t *testing.T) {
 	})
 }
 
-// A node whose record has a token that no clock explains is as one that does not answer: it overrules nobody.
 // answers is a Receiver that keeps what it is given.
 type answers chan error
 
@@ -374,6 +373,7 @@ func TestTell_AReplyThatIsNotTheScriptsIsAnError(t *testing.T) {
 	}
 }
 
+// A node whose record has a token that no clock explains is as one that does not answer: it overrules nobody.
 func TestATokenThatIsTooFarAheadIsForeign(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
@@ -391,6 +391,26 @@ func TestATokenThatIsTooFarAheadIsForeign(t *testing.T) {
 			if !ok || string(r.Data) != "good" {
 				t.Fatalf("read %+v, %v", r, ok)
 			}
+		}
+	})
+}
+
+// Waiting does not turn what is no record into one, so the error is not that of a quorum that may come back.
+func TestWrite_WhatIsSomethingElseIsNoMatterOfTime(t *testing.T) {
+	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
+		c := open(t, s)
+		for i := range 2 {
+			if err := harness.Client(t, s, i).Set(t.Context(), key.Record, "text", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		err := write(t, c, 10, 1, "data")
+		if errors.Is(err, cluster.ErrNoQuorum) {
+			harness.Missed(t, began, "nodes did not answer: %v", err)
+		}
+		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), key.Record) {
+			t.Errorf("Write: %v", err)
 		}
 	})
 }
