@@ -215,7 +215,7 @@ func (c *Cluster) Err() error {
 
 // Close stops new operations, waits until every command that was sent has its answer, and then closes all connections.
 // Locks that are still held stay on the nodes until their TTL; close what holds them first. So do those whose release is
-// owed to a node that is down. It may be called again;
+// owed to a node that is down or refuses it. It may be called again;
 // every call waits. ctx bounds only the waiting: the closing goes on.
 func (c *Cluster) Close(ctx context.Context) error {
 	if c == nil {

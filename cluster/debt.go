@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -61,7 +63,7 @@ func (o *debt) over(now time.Time) bool { return !o.until.IsZero() && !now.Befor
 func (o debt) Receive(n *Node, reply any, err error) {
 	_, number := reply.(int64)
 	switch {
-	case errors.Is(err, ErrClosed), err == nil && number, saidBy(err, "WRONGTYPE"):
+	case errors.Is(err, ErrClosed), err == nil && number, otherType(err):
 		if o.reminded {
 			n.mu.Lock()
 			n.refused.settled++
@@ -74,12 +76,26 @@ func (o debt) Receive(n *Node, reply any, err error) {
 	}
 }
 
+// otherType reports whether err is the answer that a key has another type; a
+// server may put more in front of it.
+func otherType(err error) bool {
+	return err != nil && answered(err) && strings.Contains(err.Error(), "WRONGTYPE")
+}
+
 // refusals are the debts that a node refused, the longest ago first.
 type refusals struct {
 	debts     []debt
 	reminding bool // a goroutine sends them again
 
 	refused, settled int // answers so far
+}
+
+// take takes out so many debts, and drops those whose time is over.
+func (r *refusals) take(some int, now time.Time) []debt {
+	r.debts = slices.DeleteFunc(r.debts, func(o debt) bool { return o.over(now) })
+	due := r.debts[:min(some, len(r.debts))]
+	r.debts = slices.Clone(r.debts[len(due):])
+	return due
 }
 
 // remind sends a debt again later that the node refused.
@@ -117,8 +133,7 @@ func (n *Node) remindAll() {
 			pace.Reset()
 		}
 		before = *r
-		due := r.debts[:min(some, len(r.debts))]
-		r.debts = r.debts[len(due):]
+		due := r.take(some, time.Now())
 		if len(due) == 0 {
 			r.debts, r.reminding = nil, false
 		}

@@ -21,7 +21,8 @@ import (
 // mutexes of an unmodified redsync on the same nodes. Through Redsync their acquisitions raise the fence counters, so
 // that tokens of later holders are larger, and their releases wake who waits here. They are given no token themselves,
 // nothing renews them, and a node that may have forgotten grants does not vote for them either, also where
-// redsync.WithSetNXOnExtend has Extend take a key that is gone.
+// redsync.WithSetNXOnExtend has Extend take a key that is gone. Values must differ from attempt to attempt, as redsync's
+// own do: a release that a node refused is sent again later.
 func Redsync(c *cluster.Cluster) *redsync.Redsync {
 	if c == nil {
 		return redsync.New(noPool{})

@@ -37,6 +37,16 @@ func (s *Store) contest(hashed string, c count) standing {
 	})
 }
 
+// outvoted reports whether a rival has a quorum.
+func (s *Store) outvoted(c count) bool {
+	for _, nodes := range c.out {
+		if nodes >= s.c.Quorum() {
+			return true
+		}
+	}
+	return false
+}
+
 // contested is what the nodes have answered.
 type contested struct {
 	nodes, quorum, answered int

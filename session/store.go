@@ -128,10 +128,14 @@ type succession struct {
 	rivals string  // that have lost: the hashes of sessions which others want to keep alone
 }
 
+// maxRestarts is how often a session of which a quorum of nodes is sure is put in again because of others: a node that is
+// wrong may always know of one.
+const maxRestarts = 8
+
 // put makes the session of rec, and returns it as it was made.
 func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
 	var turn round
-	for {
+	for tries := 0; ; {
 		w := s.newWrite(s.putQuestion(hashed, rec, from))
 		if from.logout != "" { // a rival that is not heard may have ended it
 			w.enough = func() bool { return false }
@@ -143,21 +147,20 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		case err == nil && c.gone > 0 && c.ok < s.c.Quorum(): // else whoever ends it does so under its new id
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && len(c.out) > 0 && c.newest == "":
-			switch s.contest(hashed, c) {
-			case won:
+			switch stands := s.contest(hashed, c); {
+			case stands == won && tries < maxRestarts:
+				tries++
 				from.rivals += strings.Join(slices.Collect(maps.Keys(c.out)), ",") + ","
 				continue
-			case lost:
+			case stands == undecided && s.again(ctx, &turn):
+				continue
+			case stands == lost, stands == undecided && s.outvoted(c): // the rival had the time to concede
 				err = s.gone(op, cmp.Or(from.old, hashed))
-			case undecided:
-				if s.again(ctx, &turn) {
-					continue
-				}
-				fallthrough
 			default:
 				err = &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: c.ok, Nodes: failed, Err: errs.Ended(ctx)}
 			}
-		case err == nil && c.newest != "" && (c.ok < s.c.Quorum() || from.rivals != ""): // by a clock ahead of ours, or just now
+		case err == nil && c.newest != "" && (c.ok < s.c.Quorum() || from.rivals != "" && tries < maxRestarts): // by a clock ahead of ours, or just now
+			tries++
 			again := *rec
 			if from.logout != "" {
 				from.logout = s.clock.after(c.newest)

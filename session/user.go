@@ -188,7 +188,7 @@ func (s *Store) readAll(ctx context.Context, hashes []string) ([]*Session, error
 // When it has returned nil, none that was created before is ever read again. keep, if it is not nil, is a session of the
 // user that goes on, under a new id as after Renew. If several of the user's sessions are to be kept at the same time, as by
 // the button "log out everywhere else" in two windows, one of them goes on, and the others are ErrSessionGone, as long as
-// a quorum answers and the processes go on: one that ends halfway may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
+// a quorum answers and the processes go on: one that ends or pauses halfway may leave that open. The errors are those of Commit; after one that is no *GoneError the sessions may go
 // on, or not.
 func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
 	if s == nil {
