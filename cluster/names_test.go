@@ -42,7 +42,7 @@ func resolve(t *testing.T) *names {
 	}()
 	before := net.DefaultResolver
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "udp", conn.LocalAddr().String())
+		return (&net.Dialer{Resolver: before}).DialContext(ctx, "udp", conn.LocalAddr().String())
 	}}
 	t.Cleanup(func() {
 		net.DefaultResolver = before

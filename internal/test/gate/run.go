@@ -121,9 +121,9 @@ func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure str
 // goTest runs go test and reads its results.
 func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results, err error) {
 	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args, c.packages)
-	c.env = append([]string{compileFast()}, c.env...)
-	fmt.Fprintf(log, "$ %s %s\n", c.env[0], strings.Join(args, " "))
+	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
 	cmd := g.command(ctx, c, args)
+	cmd.Env = append(cmd.Env, compileFast())
 	var faults bytes.Buffer
 	cmd.Stderr = io.MultiWriter(log, &faults)
 	pipe, err := cmd.StdoutPipe()

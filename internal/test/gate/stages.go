@@ -41,7 +41,11 @@ var testFlags = []string{"-count=1", "-timeout=60m", "-vet=off", "-ldflags=-s -w
 // nothing is inlined, and nothing is written for debuggers. Tests that compile
 // a program find what it needs in the cache.
 func compileFast() string {
-	return "GOFLAGS=" + strings.TrimSpace(os.Getenv("GOFLAGS")+" '-gcflags=all=-l -dwarf=false'")
+	flags := os.Getenv("GOFLAGS")
+	if !strings.Contains(flags, "-gcflags") {
+		flags = strings.TrimSpace(flags + " '-gcflags=all=-l -dwarf=false'")
+	}
+	return "GOFLAGS=" + flags
 }
 
 // tiers are the stages of each make target, in their order.
