@@ -417,7 +417,7 @@ func TestExclusionAndGrowingTokensWhileNodesCrashAndForget(t *testing.T) {
 func TestNodesThatForgotALockDoNotGiveItAgain(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
-		const ttl = 20 * time.Second // the first renewal is far away
+		const ttl = 2 * time.Minute // the first renewal is far away, also on a slow machine
 		cfg := cluster.Config{MaxTTL: ttl}
 		holder := locker(t, open(t, nodes, cfg), Config{TTL: ttl})
 		other := locker(t, open(t, nodes, cfg), Config{TTL: ttl})

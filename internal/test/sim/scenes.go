@@ -80,9 +80,10 @@ func crowd(w *world, all []*process, rng *rand.Rand) {
 }
 
 // stoppedWaiter has processes pass a key on to each other, first by themselves, then with another process first in the
-// queues that is stopped: the nodes take it for a subscriber, and it does nothing. The others are not much slower.
+// queues that is stopped: the nodes take it for a subscriber, and it does nothing. The others are not much slower: three
+// wakes that are not used cost 420 ms, and the fourth its place.
 func stoppedWaiter(w *world, all []*process, rng *rand.Rand) {
-	const span = time.Second
+	const span = 2 * time.Second
 	others, stopped := all[:len(all)-1], all[len(all)-1]
 	alone := w.pass(others, span)
 	l, called, err := others[0].obtain("k0", 5*time.Second)
