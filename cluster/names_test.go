@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/venta-hq/redlock/embedded"
@@ -26,6 +27,20 @@ func (d *names) set(name, addr string) {
 	d.known[name] = addr
 }
 
+// nameServer is asked for names if there is one, in place of the machine's.
+var nameServer atomic.Pointer[string]
+
+// Dials go on for a moment when a test is over, so the resolver is replaced before any begins.
+func init() {
+	machines := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if asked := nameServer.Load(); asked != nil {
+			network, address = "udp", *asked
+		}
+		return (&net.Dialer{Resolver: machines}).DialContext(ctx, network, address)
+	}}
+}
+
 // resolve has this process ask a new server of names until the end of the test.
 // The test must not be parallel to others.
 func resolve(t *testing.T) *names {
@@ -40,12 +55,10 @@ func resolve(t *testing.T) *names {
 		defer close(served)
 		d.serve(conn)
 	}()
-	before := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{Resolver: before}).DialContext(ctx, "udp", conn.LocalAddr().String())
-	}}
+	asked := conn.LocalAddr().String()
+	nameServer.Store(&asked)
 	t.Cleanup(func() {
-		net.DefaultResolver = before
+		nameServer.Store(nil)
 		conn.Close()
 		<-served
 	})

@@ -123,7 +123,6 @@ func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results,
 	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args, c.packages)
 	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
 	cmd := g.command(ctx, c, args)
-	cmd.Env = append(cmd.Env, compileFast())
 	var faults bytes.Buffer
 	cmd.Stderr = io.MultiWriter(log, &faults)
 	pipe, err := cmd.StdoutPipe()
@@ -191,7 +190,7 @@ var seedIn = regexp.MustCompile(`/seed=(\d+)/`)
 func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = filepath.Join(g.root, filepath.FromSlash(c.dir))
-	cmd.Env = append(os.Environ(), c.env...)
+	cmd.Env = append(append(os.Environ(), compileFast()), c.env...)
 	interruptGroup(cmd)
 	cmd.WaitDelay = 20 * time.Second
 	return cmd

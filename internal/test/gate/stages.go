@@ -38,8 +38,8 @@ var beside = []string{"contrib/gocron", "contrib/scs", "benchmarks", "docs/tests
 var testFlags = []string{"-count=1", "-timeout=60m", "-vet=off", "-ldflags=-s -w"}
 
 // compileFast is an environment that halves the time that compiling takes:
-// nothing is inlined, and nothing is written for debuggers. Tests that compile
-// a program find what it needs in the cache.
+// nothing is inlined, and nothing is written for debuggers. All commands have
+// it, so that each finds in the cache what another has compiled.
 func compileFast() string {
 	flags := os.Getenv("GOFLAGS")
 	if !strings.Contains(flags, "-gcflags") {
@@ -161,7 +161,7 @@ func besideTests(ctx context.Context, g *gate) (all []command, err error) {
 // compiled has everything compiled that the tests of packages need, which go
 // test -p=1 would do on one processor.
 func compiled(dir string, race []string, packages ...string) command {
-	return command{dir: dir, env: []string{compileFast()}, args: slices.Concat([]string{"go", "list"}, race,
+	return command{dir: dir, args: slices.Concat([]string{"go", "list"}, race,
 		[]string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}"}, packages)}
 }
 
