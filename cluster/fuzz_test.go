@@ -40,7 +40,7 @@ func FuzzInfo(f *testing.F) {
 		if err := n.learn(got); err != nil {
 			t.Fatal(err)
 		}
-		n.saw(n.judge("", got))
+		n.saw(n.markDue("", got))
 		switch {
 		case n.votes(now.Add(n.c.cfg.MaxTTL)):
 			t.Errorf("%q: a server of which nothing is known votes", text)

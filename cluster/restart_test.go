@@ -208,7 +208,7 @@ func meet(t *testing.T, n *Node, f facts, text string) string {
 	if err := n.learn(f); err != nil {
 		t.Fatal(err)
 	}
-	text = n.judge(text, f)
+	text = n.markDue(text, f)
 	n.saw(text)
 	n.c.reckon()
 	return text
