@@ -48,8 +48,9 @@ import (
 //   - PostgreSQL under REPEATABLE READ and SERIALIZABLE: SQLSTATE 40001 if
 //     another check of the key committed since the transaction's snapshot.
 //     SERIALIZABLE may also report it on commit. READ COMMITTED waits instead.
-//   - MySQL and MariaDB: error 1213 is a deadlock, 1205 a row lock that was not
-//     released within innodb_lock_wait_timeout. MariaDB with
+//   - MySQL and MariaDB: error 1213 is a deadlock, as when the first check ever
+//     of a key is rolled back while several others wait for it; 1205 is a row
+//     lock that was not released within innodb_lock_wait_timeout. MariaDB with
 //     innodb_snapshot_isolation reports 1020 under REPEATABLE READ if the
 //     transaction read before it checked, and another committed since.
 //   - SQLite: SQLITE_BUSY if another writer stays longer than the busy timeout,

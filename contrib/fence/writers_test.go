@@ -18,22 +18,32 @@ import (
 
 var budget = flag.Duration("fence.budget", 15*time.Second, "how long a test of many transactions goes on for with each driver")
 
-// 64 writers come at once, in any order. Each retries what may be retried.
+var errRolledBack = errors.New("rolled back")
+
+// 64 writers come at once, in any order, to a key that is new. A third of them
+// are rolled back while others wait. Each retries what may be retried.
 func TestSQL_Writers_TheNewestStays(t *testing.T) {
 	const writers = 64
 	onEach(t, func(t *testing.T, db *database) {
 		for _, level := range db.levels() {
 			key := level.String()
-			var passed, stale atomic.Int64
+			var passed, stale, back atomic.Int64
 			var all sync.WaitGroup
 			begin := make(chan struct{})
 			for _, i := range rand.Perm(writers) {
 				all.Go(func() {
 					<-begin
-					err := db.retried(level, func(tx *sql.Tx) error { return db.write(t.Context(), tx, key, int64(i+1)) })
+					err := db.retried(level, func(tx *sql.Tx) error {
+						if err := db.write(t.Context(), tx, key, int64(i+1)); err != nil || i%3 != 1 {
+							return err
+						}
+						return errRolledBack
+					})
 					switch {
 					case err == nil:
 						passed.Add(1)
+					case errors.Is(err, errRolledBack):
+						back.Add(1)
 					case errors.Is(err, fence.ErrStale):
 						stale.Add(1)
 					default:
@@ -46,18 +56,19 @@ func TestSQL_Writers_TheNewestStays(t *testing.T) {
 			if w := db.writer(t); w != writers {
 				t.Errorf("%v: the newest of %d writers is overwritten by %d", level, writers, w)
 			}
-			t.Logf("%v: %d passed, %d stale", level, passed.Load(), stale.Load())
+			t.Logf("%v: %d passed, %d stale, %d rolled back", level, passed.Load(), stale.Load(), back.Load())
 		}
 	})
 }
 
-// 16 workers share a key, under the level that the server has by default. One
-// of ten transactions is rolled back, the very first too, while others wait for
-// its row.
+// 16 workers share a key that is known, under the level that the server has by
+// default. One of ten transactions is rolled back.
 func TestSQL_Writers_DoNotDeadlockOnAKey(t *testing.T) {
 	const transactions, workers = 10_000, 16
-	rolledBack := errors.New("rolled back")
 	onEach(t, func(t *testing.T, db *database) {
+		if err := db.fences.CheckToken(t.Context(), db, "order:42", 1); err != nil {
+			t.Fatal(err)
+		}
 		end := time.Now().Add(*budget)
 		var next, stale, other atomic.Int64
 		var all sync.WaitGroup
@@ -72,12 +83,12 @@ func TestSQL_Writers_DoNotDeadlockOnAKey(t *testing.T) {
 						if err := db.write(t.Context(), tx, "order:42", 1+n/8); err != nil || n%10 != 1 {
 							return err
 						}
-						return rolledBack
+						return errRolledBack
 					})
 					switch {
 					case errors.Is(err, fence.ErrStale):
 						stale.Add(1)
-					case err != nil && err != rolledBack && other.Add(1) < 5:
+					case err != nil && err != errRolledBack && other.Add(1) < 5:
 						t.Errorf("transaction %d: %v", n, err)
 					}
 				}
