@@ -138,6 +138,9 @@ func TestRedis_LocksOfOneKeyHaveGuardsOfTheirOwn(t *testing.T) {
 			pass(t, r.Set(fence.WithToken(t.Context(), lock, int64(1000-i)), lock, "a", "any", 0))
 			pass(t, r.Set(fence.WithToken(t.Context(), lock, int64(1000-i)), lock, "a}:c", "any", 0))
 		}
+		// These would be one name, if the lock's key stood in it as it is.
+		pass(t, r.Set(fence.WithToken(t.Context(), "x", 9), "x", "b}:c", "any", 0))
+		pass(t, r.Set(fence.WithToken(t.Context(), "c}:x", 7), "c}:x", "b", "any", 0))
 	})
 }
 
