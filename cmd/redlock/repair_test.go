@@ -50,7 +50,7 @@ func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
 	}
 }
 
-// What a person is told to delete are the keys that the nodes have.
+// The keys that the output says to delete are those that the nodes have.
 func TestRepairFences_TheKeysOfRecordsAreNamedAsTheyAre(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)

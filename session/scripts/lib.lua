@@ -3,7 +3,7 @@
 --      absolute deadline, 16 idle deadline, and the user
 --   f<name>  32 of version, '=' or '-', value
 --   f and a zero byte  its floor: 32 of version, '-', and the floors before it, 32 each, the latest first; see floor.go
--- or a tombstone: x = '1', and perhaps to, until: the session that has replaced it, and up to when that is told; and lost = '1'
+-- or a tombstone: x = '1', and perhaps to, until: the session that has replaced it, and until when that is reported; and lost = '1'
 -- if it was to be kept alone and has conceded.
 -- What is known of a user, at its epoch, is a hash: all, the version up to which issues have ended; by, the hash of the
 -- session that was kept alone, if one was; top, the largest issue.
