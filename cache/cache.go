@@ -146,9 +146,6 @@ func (s *Cache[V]) route(key string) (n *node, standsIn bool) {
 // Get returns the value of key, if there is one that may be served. The error is ErrNotFound where it is known that there
 // is none to be found, and otherwise says why the nodes could not be asked.
 func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error) {
-	if s == nil {
-		return v, false, errNil
-	}
 	if err := s.check(ctx, key); err != nil {
 		return v, false, err
 	}

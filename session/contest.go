@@ -3,6 +3,8 @@ package session
 import (
 	"context"
 	"time"
+
+	"github.com/cenkalti/backoff/v4"
 )
 
 // Several sessions of a user may be the one to be kept alone at the same time. Each node takes the first that it hears of, and
@@ -24,27 +26,15 @@ const (
 	lost
 )
 
-// contest says whether a session is the one to be kept alone.
-func (s *Store) contest(hashed string, c count) standing {
-	answered, most, largest := c.ok, 0, c.ok > 0
+// contested counts what the nodes have answered to a session that is to be kept alone.
+func (s *Store) contested(hashed string, c count) contested {
+	at := contested{nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), answered: c.ok, mine: c.ok, largest: c.ok > 0}
 	for rival, nodes := range c.out {
-		answered += nodes
-		most = max(most, nodes)
-		largest = largest && rival < hashed
+		at.answered += nodes
+		at.most = max(at.most, nodes)
+		at.largest = at.largest && rival < hashed
 	}
-	return decide(contested{
-		nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), answered: answered, mine: c.ok, most: most, largest: largest,
-	})
-}
-
-// outvoted reports whether a rival has a quorum.
-func (s *Store) outvoted(c count) bool {
-	for _, nodes := range c.out {
-		if nodes >= s.c.Quorum() {
-			return true
-		}
-	}
-	return false
+	return at
 }
 
 // contested is what the nodes have answered.
@@ -70,27 +60,20 @@ func decide(c contested) standing {
 	return undecided
 }
 
-// round counts how long a contest has been open.
-type round struct {
-	began time.Time
-	pause time.Duration
+// pace is when a session asks again while its contest is open. It ends once rivals have had the time to ask all nodes and to
+// concede.
+func (s *Store) pace() backoff.BackOff {
+	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
+		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(3*s.c.Config().NodeTimeout))
 }
 
-const (
-	firstPause = 10 * time.Millisecond
-	maxPause   = 250 * time.Millisecond
-)
-
-// again waits before the next round, longer each time. It reports false if ctx ends, or once rivals have had the time to ask
-// all nodes and to concede.
-func (s *Store) again(ctx context.Context, r *round) bool {
-	if r.pause = min(2*r.pause, maxPause); r.pause == 0 {
-		r.began, r.pause = time.Now(), firstPause
-	}
-	if time.Since(r.began) > 3*s.c.Config().NodeTimeout {
+// again waits before the next round. It reports false if there is none, or ctx ends.
+func again(ctx context.Context, pace backoff.BackOff) bool {
+	pause := pace.NextBackOff()
+	if pause == backoff.Stop {
 		return false
 	}
-	t := time.NewTimer(r.pause)
+	t := time.NewTimer(pause)
 	defer t.Stop()
 	select {
 	case <-t.C:

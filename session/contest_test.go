@@ -72,6 +72,17 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 			all(t, s, nodes)
 		}
 	})
+	t.Run("a rival with a quorum that does not concede", func(t *testing.T) {
+		nodes := harness.Embedded(t, 3)
+		s := hasty(t, nodes)
+		a, b := create(t, s, "ann", nil), create(t, s, "ann", nil)
+		settled(t, s)
+		rival(t, s, 1, b, small+"8")
+		rival(t, s, 2, b, small+"8")
+		if err := s.LogoutAll(t.Context(), "ann", a); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("%v, want it gone", err)
+		}
+	})
 	t.Run("the largest", func(t *testing.T) {
 		s, _, a, b, c := begin(t)
 		rival(t, s, 1, b, small+"8")

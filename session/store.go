@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
+
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/errs"
 )
@@ -134,7 +136,7 @@ const maxRestarts = 8
 
 // put makes the session of rec, and returns it as it was made.
 func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
-	var turn round
+	var pace backoff.BackOff // of a contest that is open
 	for tries := 0; ; {
 		w := s.newWrite(s.putQuestion(hashed, rec, from))
 		if from.logout != "" { // a rival that is not heard may have ended it
@@ -147,14 +149,18 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 		case err == nil && c.gone > 0 && c.ok < s.c.Quorum(): // else whoever ends it does so under its new id
 			err = s.gone(op, cmp.Or(from.old, hashed))
 		case err == nil && len(c.out) > 0 && c.newest == "":
-			switch stands := s.contest(hashed, c); {
+			if pace == nil {
+				pace = s.pace()
+			}
+			at := s.contested(hashed, c)
+			switch stands := decide(at); {
 			case stands == won && tries < maxRestarts:
 				tries++
 				from.rivals += strings.Join(slices.Collect(maps.Keys(c.out)), ",") + ","
 				continue
-			case stands == undecided && s.again(ctx, &turn):
+			case stands == undecided && again(ctx, pace):
 				continue
-			case stands == lost, stands == undecided && s.outvoted(c): // the rival had the time to concede
+			case stands == lost, stands == undecided && ctx.Err() == nil && at.most >= at.quorum: // the rival had the time to concede
 				err = s.gone(op, cmp.Or(from.old, hashed))
 			default:
 				err = &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: c.ok, Nodes: failed, Err: errs.Ended(ctx)}
