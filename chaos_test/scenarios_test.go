@@ -93,7 +93,7 @@ var scenarios = []chaos.Scenario{
 	{
 		Name: "a wrong password for a while", Tempo: steady, Length: 4 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
-			return chaos.Fault{Kind: chaos.Locked, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 100*time.Millisecond, t.TTL*3/2)}
+			return chaos.Fault{Kind: chaos.Locked, Nodes: chaos.Minority(r), Client: chaos.Everybody, Lasts: chaos.Between(r, 100*time.Millisecond, t.TTL*3/2)}
 		}),
 	},
 	{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	scheduler "github.com/go-co-op/gocron/v2"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/contrib/gocron"
@@ -81,6 +82,31 @@ func TestLockerRunsAJobInOneOfThreeSchedulers(t *testing.T) {
 		t.Errorf("the job ran %d times", n)
 	}
 	harness.Eventually(t, "the job to run", func() bool { return runs.Load() == 1 })
+}
+
+// TestLocker_TriesAgainWhileVotesAreSplit has each node keep the key for another process that has no majority either: nobody
+// would run this tick if one refusal were all that a scheduler listens to.
+func TestLocker_TriesAgainWhileVotesAreSplit(t *testing.T) {
+	nodes := start(t)
+	k := gocron.NewLocker(process(t, nodes), 0)
+	var others []*redis.Client
+	for i := range nodes.Len() {
+		others = append(others, harness.Client(t, nodes, i))
+	}
+	for range 20 {
+		for i, c := range others {
+			if err := c.Set(t.Context(), "lock:gocron:report", fmt.Sprint("process ", i), 10*time.Millisecond).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		held, err := k.Lock(t.Context(), "report")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := held.Unlock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // watched says when a scheduler has asked for a run.

@@ -137,6 +137,60 @@ func recovered(h *history) (broken []string) {
 	return broken
 }
 
+// unhindered finds that a client which was stopped slowed the others down. What it held has expired, but the nodes take it for
+// one that waits: if they kept a key for it at each release, the others would have that key a few times a second. They have
+// each of the keys that everybody wants at least a quarter as often as beside a client that runs. Short times are not judged.
+func unhindered(h *history) (broken []string) {
+	for _, key := range hotKeys {
+		beside, without := h.besideStopped(key)
+		const enough = int64(500 * time.Millisecond)
+		if min(beside.lasted, without.lasted) >= enough && 4*beside.perSecond() < without.perSecond() {
+			broken = append(broken, fmt.Sprintf("%s: acquired %.0f times a second in %v beside it, %.0f times in %v without it",
+				key, beside.perSecond(), time.Duration(beside.lasted), without.perSecond(), time.Duration(without.lasted)))
+		}
+	}
+	return broken
+}
+
+// rate counts acquisitions in some of the time.
+type rate struct {
+	n      int
+	lasted int64
+}
+
+func (r rate) perSecond() float64 { return float64(r.n) * float64(time.Second) / float64(r.lasted) }
+
+// besideStopped is how often a key was acquired while a client was stopped and had nothing any more, and while all ran.
+func (h *history) besideStopped(key string) (beside, without rate) {
+	from := h.Start
+	for _, s := range h.Stalls {
+		if s.Halted && s.From >= from {
+			h.count(&without, key, from, s.From)
+			h.count(&beside, key, s.From+h.TTL+grace, s.To)
+			from = s.To + grace
+		}
+	}
+	for _, a := range h.Attempts {
+		if a.Way == lastLap { // the traffic is over
+			h.count(&without, key, from, a.Call)
+			break
+		}
+	}
+	return beside, without
+}
+
+func (h *history) count(r *rate, key string, from, to int64) {
+	if to <= from {
+		return
+	}
+	r.lasted += to - from
+	for _, a := range h.Attempts {
+		if a.Key == key && from <= a.Acquired && a.Acquired < to {
+			r.n++
+		}
+	}
+}
+
 // lively finds that a history shows nothing.
 func lively(h *history) (broken []string) {
 	t := h.tally()

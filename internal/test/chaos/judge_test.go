@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // good is a history with nothing wrong in it: client 1 is stopped while it has "k" and overlaps with client 2 because
@@ -124,6 +125,7 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 		{"an odd error", "errors have their faults", func(h *history) { at(h, 2, 2).Odd = true }},
 		{"a key that cannot be had", "every key can be had again", func(h *history) { at(h, 1, 3).Acquired = 0 }},
 		{"nobody came to the last lap", "every key can be had again", func(h *history) { at(h, 1, 3).Way = "WithLock" }},
+		{"a stopped client whose place others wait for", "a stopped client costs its place", func(h *history) { *h = *stop(100, 24) }},
 		{"no fault", "something was done", func(h *history) { h.Faults = nil }},
 		{"no progress under the fault", "something was done", func(h *history) { h.Faults[0].From = 399 }},
 		{"no writes", "something was done", func(h *history) { h.Accesses = h.Accesses[:1] }},
@@ -142,6 +144,39 @@ func TestEachCheckSeesItsFault(t *testing.T) {
 			}
 			t.Fatalf("no check is called %q", tt.check)
 		})
+	}
+}
+
+// stop is a history in which a key was acquired so often in the second before a client was stopped, and so often in the
+// second after what that client had has expired.
+func stop(before, beside int) *history {
+	const second = int64(time.Second)
+	h := &history{Start: second, TTL: second, Stalls: []stall{{Client: 1, From: 2 * second, To: 4*second + grace, Halted: true}}}
+	for from, times := range map[int64]int{second: before, 3*second + grace: beside} {
+		for i := range times {
+			h.Attempts = append(h.Attempts, attempt{Client: 2, Key: hotKeys[1], Acquired: from + int64(i)})
+		}
+	}
+	return h
+}
+
+func TestUnhindered_AllowsWhatTheStoppedClientDoesNotDoItself(t *testing.T) {
+	if got := unhindered(stop(100, 25)); len(got) > 0 {
+		t.Error(got)
+	}
+	short := stop(100, 0)
+	short.Stalls[0].To = short.Stalls[0].From + short.TTL + int64(100*time.Millisecond)
+	if got := unhindered(short); len(got) > 0 {
+		t.Errorf("a tenth of a second is judged: %v", got)
+	}
+	after := stop(0, 0) // there is nothing to compare with but what comes after
+	for i := range 100 {
+		after.Attempts = append(after.Attempts, attempt{Key: hotKeys[1], Acquired: after.Stalls[0].To + grace + int64(i)})
+	}
+	after.Attempts = append(after.Attempts, attempt{Way: lastLap, Key: "k", Call: after.Stalls[0].To + grace + int64(time.Second)})
+	after.Start = after.Stalls[0].From
+	if got := unhindered(after); len(got) != 1 {
+		t.Errorf("what comes after the stop is no measure: %v", got)
 	}
 }
 

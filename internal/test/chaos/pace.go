@@ -108,6 +108,7 @@ func (h *history) speeds() []speed {
 func (s *speed) add(r machine.Report) {
 	if window := s.Window + r.Window; window > 0 {
 		s.Starved = (s.Starved*float64(s.Window) + r.Starved*float64(r.Window)) / float64(window)
+		s.Wait = time.Duration((float64(s.Wait)*float64(s.Window) + float64(r.Wait)*float64(r.Window)) / float64(window))
 	}
 	s.Window, s.Worst, s.Late = s.Window+r.Window, max(s.Worst, r.Worst), s.Late+r.Late
 }

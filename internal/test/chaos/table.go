@@ -30,8 +30,7 @@ type sum struct {
 	tally
 	runs, inconclusive, excused, broken, missed int
 
-	late, trip time.Duration
-	starved    float64
+	late, trip, wait time.Duration
 }
 
 func (s *sum) join(o sum) {
@@ -41,7 +40,7 @@ func (s *sum) join(o sum) {
 	s.excused += o.excused
 	s.broken += o.broken
 	s.missed += o.missed
-	s.late, s.trip, s.starved = max(s.late, o.late), max(s.trip, o.trip), max(s.starved, o.starved)
+	s.late, s.trip, s.wait = max(s.late, o.late), max(s.trip, o.trip), max(s.wait, o.wait)
 }
 
 func (t *Table) add(r *run) {
@@ -57,7 +56,7 @@ func (t *Table) add(r *run) {
 		if s.node {
 			one.trip = max(one.trip, s.Worst)
 		} else {
-			one.late, one.starved = max(one.late, s.Worst), max(one.starved, s.Starved)
+			one.late, one.wait = max(one.late, s.Worst), max(one.wait, s.Wait)
 		}
 	}
 	t.mu.Lock()
@@ -70,8 +69,8 @@ func (t *Table) add(r *run) {
 
 // legend explains the columns that their heads do not.
 const legend = `violated: broken promises. missed: progress missed on a machine that was fine. unclear: runs without a verdict,
-because progress was missed on a machine that was slow: late ms is by how much a timer fired late at worst, starved
-the share of the time that a process waited for a processor, trip ms the longest round trip on an idle link.
+because progress was missed on a machine that was slow: late ms is by how much a timer fired late at worst, wait µs how
+long a thread waited for a processor on average, trip ms the longest round trip on an idle link.
 `
 
 func (t *Table) String() string {
@@ -80,10 +79,10 @@ func (t *Table) String() string {
 	var b strings.Builder
 	var all sum
 	fmt.Fprintf(&b, "%-40s %4s %8s %6s %7s %6s %8s %7s %7s %7s\n",
-		"scenario", "runs", "violated", "missed", "unclear", "faults", "acquired", "late ms", "starved", "trip ms")
+		"scenario", "runs", "violated", "missed", "unclear", "faults", "acquired", "late ms", "wait µs", "trip ms")
 	row := func(name string, s *sum) {
-		fmt.Fprintf(&b, "%-40s %4d %8d %6d %7d %6d %8d %7d %6.0f%% %7d\n",
-			name, s.runs, s.broken, s.missed, s.inconclusive, s.faults, s.acquired, s.late.Milliseconds(), 100*s.starved, s.trip.Milliseconds())
+		fmt.Fprintf(&b, "%-40s %4d %8d %6d %7d %6d %8d %7d %7d %7d\n",
+			name, s.runs, s.broken, s.missed, s.inconclusive, s.faults, s.acquired, s.late.Milliseconds(), s.wait.Microseconds(), s.trip.Milliseconds())
 	}
 	for _, name := range t.order {
 		if s := t.rows[name]; s != nil {

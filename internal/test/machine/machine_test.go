@@ -19,7 +19,9 @@ func TestReport_SlowByEachOfItsLimits(t *testing.T) {
 		{"one late timer", Report{Window: time.Second, Worst: 101 * time.Millisecond}, true},
 		{"one late timer in a long time", Report{Window: 30 * time.Second, Worst: time.Second, Late: time.Second}, false},
 		{"many late timers", Report{Window: time.Second, Worst: 20 * time.Millisecond, Late: 101 * time.Millisecond}, true},
-		{"starved threads", Report{Window: time.Second, Starved: 0.51}, true},
+		{"starved threads", Report{Window: time.Second, Starved: 0.51, Wait: 251 * time.Microsecond}, true},
+		{"threads that run and wait for moments", Report{Window: time.Second, Starved: 0.9, Wait: 200 * time.Microsecond}, false},
+		{"threads that run for long", Report{Window: time.Second, Starved: 0.3, Wait: time.Millisecond}, false},
 	} {
 		if got := tt.r.Slow(); got != tt.want {
 			t.Errorf("%s: slow is %t, want %t", tt.name, got, tt.want)

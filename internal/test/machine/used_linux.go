@@ -18,10 +18,11 @@ func used() (sum usage) {
 		if err != nil {
 			continue // the thread has ended
 		}
-		var ran, waited int64
-		if _, err := fmt.Sscan(string(text), &ran, &waited); err == nil {
+		var ran, waited, times int64
+		if _, err := fmt.Sscan(string(text), &ran, &waited, &times); err == nil {
 			sum.ran += time.Duration(ran)
 			sum.waited += time.Duration(waited)
+			sum.times += times
 		}
 	}
 	return sum
