@@ -183,10 +183,12 @@ func TestALongListIsReadInParts(t *testing.T) {
 	s := store(t, nodes, Config{})
 	const n = maxListed + maxListed/2
 	var wg sync.WaitGroup
+	began, failed := time.Now(), make([]error, n)
 	for i := range n {
-		wg.Go(func() { create(t, s, "ann", data{"i": i}) })
+		wg.Go(func() { _, failed[i] = s.Create(t.Context(), "ann", data{"i": i}) })
 	}
 	wg.Wait()
+	harness.Must(t, began, errors.Join(failed...))
 	list := func() (scripts int64) {
 		t.Helper()
 		settled(t, s)

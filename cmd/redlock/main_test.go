@@ -132,7 +132,7 @@ func (p *program) exit(want int) {
 		harness.Missed(p.t, p.began, "%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	if got != want {
-		p.t.Errorf("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
+		p.wrong("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	for _, o := range []*output{p.stdout, p.stderr} {
 		select {
@@ -147,8 +147,11 @@ func (p *program) exit(want int) {
 // it in time.
 func (p *program) wrong(format string, args ...any) {
 	p.t.Helper()
-	if all := p.stdout.String() + p.stderr.String(); strings.Contains(all, "i/o timeout") || strings.Contains(all, "does not answer") {
-		harness.Missed(p.t, p.began, format, args...)
+	all := p.stdout.String() + p.stderr.String()
+	for _, late := range []string{"i/o timeout", "does not answer", "context deadline exceeded"} {
+		if strings.Contains(all, late) {
+			harness.Missed(p.t, p.began, format, args...)
+		}
 	}
 	p.t.Errorf(format, args...)
 }

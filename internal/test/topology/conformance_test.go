@@ -275,9 +275,7 @@ func redsyncAndLocksExcludeEachOther(t *testing.T, f *fleet) {
 	c, _, _ := f.process(t, lease.Config{})
 	_, leases, k := f.process(t, lease.Config{})
 	m := mutex.Redsync(c).NewMutex("lock:shared", redsync.WithTries(1), redsync.WithExpiry(10*time.Second))
-	if err := m.LockContext(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, time.Now(), m.LockContext(t.Context()))
 	if l, err := k.TryLock(t.Context(), "shared"); !errors.Is(err, lock.ErrNotAcquired) {
 		t.Errorf("redsync has it, and so has %v, %v", l, err)
 	}
