@@ -116,7 +116,9 @@ func TestAnAttemptThatIsRefusedWaitsForNoMoreAnswersThanItNeeds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			onNodes(t, len(holders)+1, func(t *testing.T, r *rig) {
-				red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+				// The node that is paused does not fail while the test waits.
+				c := r.open(func(cfg *cluster.Config) { cfg.MaxTTL, cfg.NodeTimeout = 10*time.Minute, 2*time.Minute })
+				red := r.redlock(c, Config{TTL: 30 * time.Second})
 				warm(t, red)
 				for i, holder := range holders {
 					if holder != "" {
