@@ -108,22 +108,17 @@ func (n *Node) probe(ctx context.Context) error {
 // was first met later on would be taken for one that stands in for another.
 func (n *Node) meetServers(ctx context.Context) error {
 	client, ok := n.client.(*redis.ClusterClient)
-	switch {
-	case !ok:
+	if !ok {
 		return nil
-	case n.met.Load():
-		return n.mark(ctx, client)
 	}
 	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error { return server.Ping(ctx).Err() })
 	if err == nil {
-		err = n.mark(ctx, client)
-	}
-	if err == nil && n.met.CompareAndSwap(false, true) && n.fresh.Load() {
 		n.mu.Lock()
-		until := n.youngUntil
+		f := n.facts
 		n.mu.Unlock()
-		n.c.metYoung(until)
+		err = n.mark(ctx, client, f)
 	}
+	n.met.Store(n.met.Load() || err == nil)
 	return err
 }
 

@@ -164,9 +164,7 @@ func (c *Cluster) Status() []Status {
 		n.mu.Unlock()
 		s.Node = n.name
 		votes := n.votes(now)
-		if !votes {
-			s.VotesIn = time.Duration(n.quarantine.Load() - n.c.since(now))
-		}
+		s.VotesIn = n.quarantined(now)
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {

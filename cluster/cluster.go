@@ -44,10 +44,8 @@ type Cluster struct {
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
-	mu         sync.Mutex
-	servers    map[string]*Node // by run_id
-	young      int              // nodes that were freshly started when first met
-	youngUntil time.Time        // when the first of them may be so no longer
+	mu      sync.Mutex
+	servers map[string]*Node // by run_id
 
 	mail      mailbox
 	attending attendance
@@ -100,7 +98,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 func (c *Cluster) add(i int, t target) {
 	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
 	n.large = make(chan struct{}, largeAtOnce)
-	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
+	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, lifetime: c.lifetime(), onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
 	for _, s := range n.streams {
 		c.spawn(func() { n.serve(s) })
@@ -312,7 +310,8 @@ func (c *Cluster) pause(d time.Duration) bool {
 // since is now as nanoseconds of monotonic time, for atomics.
 func (c *Cluster) since(now time.Time) int64 { return int64(now.Sub(c.epoch)) }
 
-// claim gives the server with this run_id to n unless another node has it, and returns whose it is.
+// claim gives the server with this run_id to n unless another node has, or had, it, and returns whose it is. A server stays
+// its node's: over connections that were made when it was another's it could vote twice.
 func (c *Cluster) claim(runID string, n *Node) *Node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -321,10 +320,4 @@ func (c *Cluster) claim(runID string, n *Node) *Node {
 	}
 	c.servers[runID] = n
 	return n
-}
-
-func (c *Cluster) disclaim(runID string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.servers, runID)
 }

@@ -97,9 +97,6 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 		n := c.Nodes()[0]
 		ran(t, n, pingScript, nil)
 		node.RequireAuth("another")
-		n.mu.Lock()
-		n.marked = false // as after a restart: a connection reads the mark
-		n.mu.Unlock()
 		mu.Lock()
 		for _, conn := range conns {
 			conn.Close()

@@ -20,27 +20,31 @@
 // answers are late several times in a row. A node that is down is not asked, so with a minority down an operation costs what
 // it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
 //
-// # Delayed restart
+// # Who votes
 //
-// A node that crashes may forget the locks it granted. On every new connection, before the first command, the node's
-// run_id and uptime are read; a node that restarted less than MaxTTL ago does not vote until then, when all that it can
-// have forgotten has expired. It still takes grants and renewals meanwhile. Nodes that sync an append-only file on every
-// write vote at once. A node that fails over (Sentinel, Redis Cluster) does not vote for MaxTTL after its run_id changed,
-// however its servers sync: the one that stands in was told what it knows with delay. A server that does not tell its
-// uptime votes; Check says so.
+// A node that crashes, is emptied, or is another server than before may have forgotten the locks it granted. Whether it
+// has is concluded from evidence: a key on it, redlock:mark, that lasts as long as its data. The mark names the run of the
+// server and a memory, a random word that whoever connects changes if the mark is gone, is another server's, or is of an
+// earlier run. Behind every batch of commands the mark is read on the same connection; answers count as votes only if it is of
+// the run that this process last saw behind the node, and its memory has lasted for the quarantine: MaxTTL, and a quarter of it
+// for connections that lead to a server that was behind the name before. Connections are made anew at that age. How long a
+// memory has lasted is what this process has seen of it, or what the clocks of the node and of this machine both say. Uptimes
+// and settings prove nothing; a server that syncs every write and says so votes at once after a restart if its mark shows that
+// it did before, and has survived. A node that does not vote still takes grants and renewals.
 //
-// The nodes of a set that is new vote at once too. It is new if all of its nodes are for certain younger than MaxTTL and
-// none remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that they were
-// founded together in these runs, and those that open later let the nodes vote of which that is still true. The key does
-// not expire. Nodes that have all restarted are not a new set if one of them remembers, or a process runs on that knew them:
-// they vote again after MaxTTL. While a node of a new set is missing, or some but not all sync every write, the others wait
-// until they have run for MaxTTL.
+// The nodes of a set that is new vote at once too: none had a mark, and no process that knew one of them was there first. The
+// process that finds it so founds the set, by a mark on each node. Nodes that have all lost everything while nobody ran who
+// knew them are such a set; a process that knows them prevents it only once it has reached one of them.
 //
-// So let MaxTTL pass while nodes that keep nothing on disk are restarted one after another, or while a node is replaced that
-// is in several sets: when all of them have forgotten and nobody runs who knew them, they are a new set.
+// So let a quarantine pass while nodes that keep nothing on disk are restarted one after another.
 //
-// What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
-// memory was emptied by a person (FLUSHALL) or by eviction.
+// What cannot be seen: a node made replica of its own lagging replica, and back, until the next connection is made; a disk
+// that lies; a key that is evicted, or expires because a clock jumped. A server must not become another node of the same set
+// while it runs: restart it empty first. A name must lead to one server for all processes within a quarter of MaxTTL; of two
+// servers behind one name, neither votes.
+//
+// A server without run_id (no +info) votes while its mark lasts: that it restarted from an old snapshot is not seen. The mark
+// of a Redis Cluster names all its masters, and is on one of them.
 //
 // # What a quorum tolerates
 //
@@ -61,9 +65,9 @@
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //
-// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
-// always votes, also when it has just forgotten locks or others take the set for a new one, and Check says so; without
-// +config|get a node with appendfsync always does not vote for MaxTTL after a restart or in a new set, and Check says so;
+// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info a
+// restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does not
+// vote for a quarantine after a restart, and Check says so;
 // without the others a script is sent when it is first needed.
 //
 // # Log lines

@@ -130,7 +130,7 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 		harness.Eventually(t, "the node to recover", func() bool { return c.Nodes()[i].Up() })
 	}
 	for _, n := range c.Nodes() { // as when it is over
-		n.quarantine.Store(0)
+		n.founded.Store(true)
 	}
 	c.weigh()
 	shut(t, c)

@@ -2,224 +2,266 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
+	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// The nodes of a set that was just made vote at once: nothing was ever granted on them. Their ages alone do not show that:
-// nodes that have all restarted lately are as young, and one of them may have forgotten a grant. So every node has a mark, a
-// key that it keeps for as long as it keeps anything, with run_ids of servers:
-//
-//	met <run>           by whoever comes to a node without one, before anything else is asked of it;
-//	met again <run>     by one who knew it in an earlier run;
-//	founded <run> ...   on all nodes, by a process that has met them all, and then found them all young and none with
-//	                    another mark than that it was met in this run, or founded in these.
-//
-// A grant that was asked for before the set was founded and before the node was MaxTTL old counts for nobody who can tell how
-// old it is, but on a node that syncs every write, and a set with such a node is not founded. So when a process finds what lets
-// it found the set, there has been no grant of this set yet, and a server that runs on since has forgotten none: it votes for
-// whoever finds it founded together with a quorum of the others. The quorum tells this set from others that it is in as
-// well. Any other mark of another run has outlived a restart, and shows that the set is not new. So that is known as long as
-// one node remembers, or somebody who knew them.
-
-// markKey is the key of a node's mark. It stands outside every prefix, for it is the same whatever the locks are called.
-const markKey = "redlock:mark"
+// The nodes of a set that was just made vote at once: nothing was ever granted on them. That a node has no mark does not
+// show it: one that has lost everything has none either. So a set is new only if all of its nodes were without a mark when
+// they were met, by processes that knew none of them, and so lately that nobody can have let one vote since. The process
+// that finds it so writes on every node in which memories they were founded together; until a quorum has that, no grant
+// counts for anybody. Any other mark has outlived a restart, or was made by somebody who remembers.
 
 // errUnmarked stands beside the reason: of an error with one reason go-redis shows that alone.
 var errUnmarked = errors.New("can not be marked")
 
-const (
-	met      = "met "
-	metAgain = "met again "
-	founded  = "founded "
-)
+// evidence is a mark that was read on a node, and from when on it proves votes.
+type evidence struct {
+	text string
+	mark mark
+	ripe int64 // c.since time
+}
 
-// runLocked names the server behind the node; the servers, of a Redis Cluster. It is "" as long as none was met that
-// tells.
-func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(n.runIDs)), ",") }
+// swapMark writes a mark if the old one is still there, and returns what is there then.
+const swapMark = `local mark = redis.call('GET', KEYS[1]) or ''
+if mark ~= ARGV[1] then return mark end
+redis.call('SET', KEYS[1], ARGV[2])
+return ARGV[2]`
 
-// mark reads the node's mark, and makes one if there is none. A server that has none and takes none is not asked for locks:
-// nothing would show later on that it has granted some.
-func (n *Node) mark(ctx context.Context, via redis.Cmdable) error {
-	n.mu.Lock()
-	run, done, word := n.runLocked(), n.marked, met
-	if n.changed {
-		word = metAgain
-	}
-	n.mu.Unlock()
-	if done {
-		return nil
-	}
+// markTries is how often a mark is written again that somebody else has changed meanwhile.
+const markTries = 5
+
+// quarantine is for how long a memory must have lasted before its node votes: until every grant that was forgotten has
+// expired, of those too that were asked for over connections to a server that is no longer behind the node's name.
+func (c *Cluster) quarantine() time.Duration {
+	return c.cfg.MaxTTL + c.lifetime() + c.cfg.NodeTimeout + Margin(c.cfg.MaxTTL)
+}
+
+// lifetime is how long a connection is used: the name that it was made with may lead to another server by then.
+func (c *Cluster) lifetime() time.Duration { return c.cfg.MaxTTL / 4 }
+
+// mark reads the node's mark over a connection to this server, and changes it as the rules of mark.go have it. A server
+// that takes no mark is not asked for locks: nothing would show later on what it has forgotten.
+func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	text, err := via.Get(ctx, markKey).Result()
-	if errors.Is(err, redis.Nil) {
-		if err = via.SetArgs(ctx, markKey, word+run, redis.SetArgs{Mode: "NX"}).Err(); err == nil || errors.Is(err, redis.Nil) {
-			text, err = via.Get(ctx, markKey).Result()
+	for range markTries {
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return n.unmarked(err)
+		}
+		next := n.markDue(text, f)
+		if next == text {
+			n.saw(text)
+			n.c.reckon()
+			return nil
+		}
+		old := text
+		if text, err = via.Eval(ctx, swapMark, []string{markKey}, old, next).Text(); err == nil && text == next {
+			n.saw(text)
+			n.c.reckon()
+			return nil
 		}
 	}
+	return n.unmarked(fmt.Errorf("%s changes all the time", markKey))
+}
+
+// unmarked is why a node can not be marked.
+func (n *Node) unmarked(err error) error {
 	switch {
 	case n.stands && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
 		return nil
 	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
 		return err
 	case saidBy(err, "NOPERM"):
-		return fmt.Errorf("%w: %w; this user needs ~%s +get +set", errUnmarked, err, markKey)
-	case err != nil && answered(err):
+		return fmt.Errorf("%w: %w; this user needs ~%s +get +set +eval", errUnmarked, err, markKey)
+	case answered(err):
 		return fmt.Errorf("%w: %s: %w", errUnmarked, markKey, err)
-	case err != nil:
-		return err
 	}
-	n.learnMark(run, text)
-	n.c.reckon()
-	return nil
+	return err
 }
 
-func (n *Node) learnMark(run, text string) {
+// markDue is the mark that the node ought to have, of which text is on it.
+func (n *Node) markDue(text string, f facts) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.runLocked() == run {
-		n.marked, n.markText = text != "", text
+	s := server{run: n.runLocked(), repl: f.repl, promoted: f.promoted, syncs: f.fsyncAlways && !n.stands, now: stampAt(time.Now(), f.offset())}
+	if n.many {
+		s.repl, s.promoted = "", false
+	}
+	if f.now.IsZero() {
+		s.now.node = 0
+	}
+	old, _ := parseMark(text)
+	next := n.witness.connected(text, s, n.trustLocked(old.memory), rand.Text)
+	if next == old {
+		return text
+	}
+	return next.String()
+}
+
+// stampAt is now by our clock, and by one that is offset from it.
+func stampAt(now time.Time, offset time.Duration) stamp {
+	return stamp{client: now.UnixMilli(), node: now.Add(offset).UnixMilli()}
+}
+
+func (n *Node) trustLocked(memory string) trust {
+	t := trust{quarantine: n.c.quarantine()}
+	if e := n.evidence.Load(); e != nil && e.mark.memory == memory {
+		t.watched = time.Since(n.watched)
+	}
+	return t
+}
+
+// saw takes in that the node has this mark.
+func (n *Node) saw(text string) {
+	m, ok := parseMark(text)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	now, before := time.Now(), n.evidence.Load()
+	e := &evidence{text: text, mark: m}
+	was := stampAt(now, n.offset)
+	e.ripe = n.c.since(now) + int64(n.c.quarantine()-m.begun.age(was))
+	memory := m.begun
+	if n.facts.aof && !n.stands { // it has kept its files since
+		memory = m.since
+	}
+	born := now.Add(-memory.age(was))
+	same := before != nil && before.mark.memory == m.memory
+	if same {
+		e.ripe = min(e.ripe, before.ripe)
+	} else {
+		n.watched = now
+		n.founded.Store(false)
+	}
+	if n.born.IsZero() || !same || born.Before(n.born) {
+		n.born = born
+	}
+	if m.begun.node != 0 {
+		n.boot.Store(1000*m.begun.node + (time.Second + n.c.cfg.MaxTTL).Microseconds())
+	}
+	n.witness.saw(m)
+	n.evidence.Store(e)
+	n.mu.Unlock()
+	if before != nil && !same && m.state != stateRipe {
+		n.tel.Restarted()
+		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
+			"for", n.c.quarantine())
+		n.c.weigh()
 	}
 }
 
-// marks are the runs and the marks of all nodes, as far as they are known.
-func (c *Cluster) marks() (runs, marks []string) {
-	for _, n := range c.nodes {
+// proved takes in the mark that was read behind a batch of commands, and reports whether it proves that they were executed by
+// the server that is the node's, which remembers every grant that matters.
+func (n *Node) proved(text string) bool {
+	e := n.evidence.Load()
+	if e == nil {
+		return false
+	}
+	if e.text != text {
+		m, ok := parseMark(text)
 		n.mu.Lock()
-		runs, marks = append(runs, n.runLocked()), append(marks, n.markText)
+		proves := ok && n.witness.proves(m)
 		n.mu.Unlock()
+		if !proves {
+			n.reconsider()
+			return false
+		}
+		n.saw(text)
+		n.c.reckon()
 	}
-	return runs, marks
+	return n.votes(time.Now())
 }
 
-// reckon has the nodes vote at once that were founded, and run since.
+// reconsider has the mark looked at that does not fit, or is gone: the node was emptied, or was another's replica.
+func (n *Node) reconsider() {
+	if !n.reconsidering.CompareAndSwap(false, true) {
+		return
+	}
+	if !n.c.spawn(func() {
+		defer n.reconsidering.Store(false)
+		ctx, cancel := context.WithTimeout(n.c.ctx, 2*n.c.cfg.NodeTimeout)
+		defer cancel()
+		if n.many {
+			_ = n.probe(ctx)
+			return
+		}
+		f, err := askFacts(ctx, n.client)
+		if err == nil && (f.runID == "" || n.knows(f.runID)) && !f.replica && !f.loading {
+			_ = n.mark(ctx, n.client, f)
+		}
+	}) {
+		n.reconsidering.Store(false)
+	}
+}
+
+// marks are the marks of all nodes; ok is false while some are not known.
+func (c *Cluster) marks() (marks []mark, texts []string, young []bool, ok bool) {
+	now := time.Now()
+	for _, n := range c.nodes {
+		e := n.evidence.Load()
+		if e == nil {
+			e = &evidence{}
+		}
+		n.mu.Lock()
+		at := stampAt(now, n.offset)
+		n.mu.Unlock()
+		marks, texts = append(marks, e.mark), append(texts, e.text)
+		young = append(young, e.mark.begun.oldest(at) < c.cfg.MaxTTL/2)
+		ok = (ok || len(marks) == 1) && e.text != ""
+	}
+	return marks, texts, young, ok
+}
+
+// reckon has the nodes vote at once that were founded with this set.
 func (c *Cluster) reckon() {
-	runs, marks := c.marks()
+	marks, _, _, _ := c.marks()
 	for i, n := range c.nodes {
-		if stands(marks[i], runs[i], runs) {
-			n.stand(runs[i])
+		if e := n.evidence.Load(); e != nil && stands(marks, i) {
+			n.mu.Lock()
+			n.founded.Store(n.evidence.Load().mark == marks[i])
+			n.mu.Unlock()
 		}
 	}
 }
 
-// stands reports whether a node with this mark, in this run, was founded in it with a quorum of the nodes of a set that have
-// these runs.
-func stands(mark, run string, runs []string) bool {
-	text, ok := strings.CutPrefix(mark, founded)
-	names, there := strings.Fields(text), 0
-	for _, r := range runs {
-		if slices.Contains(names, r) {
-			there++
-		}
-	}
-	return ok && slices.Contains(names, run) && len(names) == len(runs) && there >= Quorum(len(runs))
-}
-
-// stand has the node vote for as long as this is its run. One that this process has seen in another run never does: it may
-// have been told by a server that stood in for it what it is to know.
-func (n *Node) stand(run string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.runLocked() == run && !n.changed {
-		n.founded.Store(true)
-	}
-}
-
-// standing is what the marks of all nodes say of the set.
-type standing int
-
-const (
-	unfounded   standing = iota // it is new, and not all nodes are founded yet
-	isFounded                   // all are
-	established                 // it is not new
-)
-
-// foundingOf is the mark of nodes that are founded in these runs. It is the same in whatever order a process has them.
-func foundingOf(runs []string) string {
-	return founded + strings.Join(slices.Sorted(slices.Values(runs)), " ")
-}
-
-// standingOf reads the marks of nodes in these runs.
-func standingOf(marks, runs []string) standing {
-	got, founding := 0, foundingOf(runs)
-	for i, mark := range marks {
-		switch mark {
-		case founding:
-			got++
-		case met + runs[i]:
-		default:
-			return established
-		}
-	}
-	if got == len(marks) {
-		return isFounded
-	}
-	return unfounded
-}
-
-// found has it found out whether the set is new, once all nodes were met and are young.
+// found has the set founded if all nodes were met and it is new.
 func (c *Cluster) found() {
-	if c.allYoung(time.Now()) && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
+	marks, _, young, ok := c.marks()
+	if ok && standingOf(marks, young) == unfounded && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
 		close(c.settled)
 	}
 }
 
-// beFounded founds the set if it is new. It ends when that is done, or can not be any more.
+// beFounded founds the set. It ends when that is done, or can not be any more.
 func (c *Cluster) beFounded() {
 	defer c.weigh()
 	defer close(c.settled)
-	runs, _ := c.marks()
-	isNew := false // there was no grant when this process had met these servers, so it stays so
-	for pace := newPace(); c.allYoung(time.Now()); {
-		if !isNew && c.readMarks(runs) == nil {
-			_, marks := c.marks()
-			switch standingOf(marks, runs) {
-			case unfounded:
-				isNew = true
-			case isFounded, established:
-				return
+	for pace := newPace(); ; {
+		marks, texts, young, _ := c.marks()
+		if standingOf(marks, young) != unfounded {
+			return
+		}
+		set := setOf(memoriesOf(marks))
+		_ = c.onAll(func(ctx context.Context, n *Node) error {
+			next := marks[n.index].founded(set).String()
+			text, err := n.client.Eval(ctx, swapMark, []string{markKey}, texts[n.index], next).Text()
+			if err == nil {
+				n.saw(text)
 			}
-		}
-		if isNew && c.inscribe(runs) == nil {
-			return
-		}
-		if !c.pause(pace.NextBackOff()) {
-			return
-		}
-	}
-}
-
-// readMarks reads the marks of all nodes again.
-func (c *Cluster) readMarks(runs []string) error {
-	err := c.onAll(func(ctx context.Context, n *Node) error {
-		text, err := n.client.Get(ctx, markKey).Result()
-		if err == nil || errors.Is(err, redis.Nil) {
-			n.learnMark(runs[n.index], text)
-			return nil
-		}
-		return err
-	})
-	c.reckon()
-	return err
-}
-
-// inscribe writes on all nodes that they are founded.
-func (c *Cluster) inscribe(runs []string) error {
-	text := foundingOf(runs)
-	err := c.onAll(func(ctx context.Context, n *Node) error { return n.client.Set(ctx, markKey, text, 0).Err() })
-	if err == nil {
-		for i, n := range c.nodes {
-			n.learnMark(runs[i], text)
-		}
+			return err
+		})
 		c.reckon()
+		if marks, _, young, _ := c.marks(); standingOf(marks, young) != unfounded || !c.pause(pace.NextBackOff()) {
+			return
+		}
 	}
-	return err
 }
 
 // onAll asks all nodes at once.
@@ -245,22 +287,4 @@ func (c *Cluster) awaitFounding(ctx context.Context) {
 	case <-patience.C:
 	case <-ctx.Done():
 	}
-}
-
-// metYoung counts a node that was freshly started when this process first met it, and stays so up to until. The set may be
-// new only if all are at one time: a node that is met when the others have long had a past may have had one too.
-func (c *Cluster) metYoung(until time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.young == 0 || until.Before(c.youngUntil) {
-		c.youngUntil = until
-	}
-	c.young++
-}
-
-// allYoung reports whether all nodes are met, and for certain younger than MaxTTL, also if this machine was suspended.
-func (c *Cluster) allYoung(now time.Time) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.young == len(c.nodes) && !Passed(c.youngUntil, now)
 }

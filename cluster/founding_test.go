@@ -105,28 +105,14 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 	})
 }
 
-// Between the reading of the marks and the writing a node may restart.
-func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
-	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		c := open(t, s)
-		runs, _ := c.marks()
-		runs[1] = "earlier"
-		if err := c.inscribe(runs); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := votes(open(t, s)), []bool{true, false, true}; !slices.Equal(got, want) {
-			t.Errorf("for who opens later votes are %v, want %v", got, want)
-		}
-	})
-}
-
 func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		runs, _ := open(t, s).marks()
-		for i, text := range []string{foundingOf(runs), met + runs[1], met + runs[2]} {
-			if err := harness.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
+		c := open(t, s)
+		for i := 1; i < 3; i++ {
+			m := c.Nodes()[i].evidence.Load().mark
+			m.state, m.set = stateNew, ""
+			if err := harness.Client(t, s, i).Set(t.Context(), markKey, m.String(), 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,7 +136,8 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 			client := harness.Client(t, s, i)
 			harness.Eventually(t, "the mark", func() bool {
 				run(t, n, pingScript, nil)
-				return strings.HasPrefix(client.Get(t.Context(), markKey).Val(), metAgain)
+				m, _ := parseMark(client.Get(t.Context(), markKey).Val())
+				return m.state == stateSeen
 			})
 		}
 		if got := votes(open(t, s)); slices.Contains(got, true) {
@@ -160,56 +147,64 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 }
 
 func TestWhatMarksSayOfASet(t *testing.T) {
-	runs := []string{"b", "a"}
+	fresh := func(memory string) mark { return mark{memory: memory, state: stateNew} }
+	ripe := func(memory, set string) mark { return mark{memory: memory, state: stateRipe, set: set} }
+	seen := mark{memory: "b", state: stateSeen}
 	for _, tt := range []struct {
-		marks [2]string
+		a, b  mark
+		young bool
 		want  standing
 	}{
-		{[2]string{"met b", "met a"}, unfounded},
-		{[2]string{"met b", "met A"}, established},
-		{[2]string{"met b", ""}, established},
-		{[2]string{"met b", "met "}, established},
-		{[2]string{"met b", "founded b"}, established},
-		{[2]string{"founded A b", "met a"}, established},
-		{[2]string{"founded a b", "met a"}, unfounded},
-		{[2]string{"met b", "met again a"}, established},
-		{[2]string{"founded a b", "founded a b"}, isFounded},
-		{[2]string{"whatever", "a"}, established},
+		{fresh("a"), fresh("b"), true, unfounded},
+		{fresh("a"), fresh("b"), false, established},
+		{fresh("a"), seen, true, established},
+		{fresh("a"), mark{}, true, established},
+		{fresh("a"), ripe("b", "a,b"), true, unfounded},
+		{fresh("a"), ripe("b", "A,b"), true, established},
+		{fresh("a"), ripe("b", "b"), true, established},
+		{ripe("a", "a,b"), ripe("b", "a,b"), false, isFounded},
+		{ripe("a", "a,b"), seen, true, established},
 	} {
-		if got := standingOf(tt.marks[:], runs); got != tt.want {
-			t.Errorf("%q: %v, want %v", tt.marks, got, tt.want)
+		if got := standingOf([]mark{tt.a, tt.b}, []bool{tt.young, tt.young}); got != tt.want {
+			t.Errorf("%v and %v, young %t: %v, want %v", tt.a, tt.b, tt.young, got, tt.want)
 		}
 	}
 }
 
 func TestWhichMarksLetANodeVote(t *testing.T) {
-	for mark, want := range map[string]bool{
-		"founded a b c": true, "founded a b x": true, "founded a x y": false, "founded x b c": false,
-		"founded a b": false, "founded a b c d": false, "met a": false, "": false, "founded": false,
+	ripe := func(memory, set string) mark { return mark{memory: memory, state: stateRipe, set: set} }
+	other := mark{memory: "x", state: stateSeen}
+	for i, tt := range []struct {
+		marks []mark
+		want  bool
+	}{
+		{[]mark{ripe("a", "a,b,c"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, true},
+		{[]mark{ripe("a", "a,b,c"), ripe("b", "a,b,c"), other}, true},
+		{[]mark{ripe("a", "a,b,c"), other, other}, false},
+		{[]mark{ripe("a", "a"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false}, // founded since, as another set
+		{[]mark{ripe("x", "a,b,c"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false},
+		{[]mark{ripe("a", "a,b,c,d"), ripe("b", "a,b,c,d"), ripe("c", "a,b,c,d")}, false},
+		{[]mark{{memory: "a", state: stateNew, set: "a,b,c"}, ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false},
 	} {
-		if got := stands(mark, "a", []string{"a", "b", "c"}); got != want {
-			t.Errorf("%q: %t, want %t", mark, got, want)
-		}
-		if stands(mark, "", []string{"", "b", "c"}) {
-			t.Errorf("%q lets a node vote that was not met", mark)
+		if got := stands(tt.marks, 0); got != tt.want {
+			t.Errorf("%d: %t, want %t", i, got, tt.want)
 		}
 	}
 }
 
 // A master that was demoted has been told by the other what it knows, and its run is the same when it is master again.
-func TestANodeThatComesBackToARunIsNotFounded(t *testing.T) {
-	now := time.Now()
-	c := bareCluster(now, 1)
-	n := c.nodes[0]
-	for i, run := range []string{"a", "b", "a"} {
-		if _, err := n.learn(facts{runID: run, now: now}, now, now); err != nil {
-			t.Fatal(err)
-		}
-		n.learnMark(run, "founded a")
-		c.reckon()
-		if got, want := n.votes(now), i == 0; got != want {
-			t.Errorf("after %d fail-overs it votes: %t", i, got)
-		}
+func TestANodeThatComesBackToARunDoesNotVote(t *testing.T) {
+	n := bareCluster(time.Now(), 1).nodes[0]
+	first := old(t, n, facts{runID: "a"})
+	other := old(t, n, facts{runID: "b"})
+	if other == first || !n.Votes() {
+		t.Fatalf("another server that is old, with a memory of its own, does not vote")
+	}
+	if again := meet(t, n, facts{runID: "a"}, first); n.Votes() || again == first {
+		t.Error("a memory that was superseded votes")
+	}
+	if meet(t, n, facts{runID: "a"}, other); n.Votes() {
+		t.Error("a mark that another server had votes")
 	}
 }
 
@@ -222,7 +217,7 @@ func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 	}{
 		"the user may not": {func(t *testing.T, admin *redis.Client) error {
 			return admin.Do(t.Context(), "acl", "setuser", "default", "resetkeys", "~lock:*").Err()
-		}, "this user needs ~redlock:mark +get +set"},
+		}, "this user needs ~redlock:mark +get +set +eval"},
 		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
 			return admin.RPush(t.Context(), markKey, "x").Err()
 		}, "can not be marked: redlock:mark: WRONGTYPE"},

@@ -83,9 +83,6 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := c.Nodes()[0]
-			n.mu.Lock()
-			n.marked = false // as after a restart: a connection reads the mark
-			n.mu.Unlock()
 			tt.refuse(t, admin)
 
 			if a := run(t, n, pushScript, []string{"list"}, "first"); a.err == nil || Unsent(a.err) {

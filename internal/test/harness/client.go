@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"context"
 	"slices"
 	"testing"
 
@@ -54,4 +55,20 @@ func Keys(t testing.TB, s Set, i int) []string {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys) // SCAN may give a key twice
+}
+
+// Flush empties a node but for its mark, as if every key on it had been evicted:
+// a loss of data that its clients cannot see.
+func Flush(c *redis.Client) error {
+	ctx := context.Background()
+	text, err := c.Get(ctx, mark).Result()
+	if err != nil {
+		return c.FlushAll(ctx).Err() // it has none
+	}
+	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.FlushAll(ctx)
+		p.Set(ctx, mark, text, 0)
+		return nil
+	})
+	return err
 }

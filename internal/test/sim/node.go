@@ -216,6 +216,9 @@ func (n *node) publish(channel, text string) (received int) {
 	return received
 }
 
+// mark is the key that shows whether a node has forgotten.
+const mark = "redlock:mark"
+
 // memory is what a restart leaves of a node's data.
 type memory int
 
@@ -242,6 +245,7 @@ func (n *node) crash() {
 func (n *node) restart(m memory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	before := n.st
 	switch m {
 	case kept:
 		n.use(n.st.clone())
@@ -249,6 +253,9 @@ func (n *node) restart(m memory) {
 		n.use(n.saved.clone())
 	case lost:
 		n.use(newStore())
+	}
+	if e := before.keys[mark]; e != nil && n.w.sabotage.hiddenRestarts { // the mark would tell of it
+		n.st.keys[mark] = e
 	}
 	n.up = true
 	n.begin()
