@@ -31,10 +31,11 @@ func (d *downtime) set(err error) {
 	d.mu.Unlock()
 }
 
-// newPace spaces probes from 10 ms to 1 s, with jitter so that processes do not probe in step.
+// newPace spaces probes from 10 ms to 0.5 s, with jitter of half of that, so that processes do not probe in step. It finds a node
+// that is back before the grace of a set that is new is over.
 func newPace() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
-		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(grace/3), backoff.WithMaxElapsedTime(0))
 }
 
 // steady is how long a node has to stay up before its next failure is probed at once again.

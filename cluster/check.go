@@ -43,7 +43,7 @@ const clockTolerance = 500 * time.Millisecond
 // clock, version, restarts. It returns what it found, the set's findings first, then each node's in order; an empty
 // list is good news. It changes nothing, and takes at most a few NodeTimeouts.
 func (c *Cluster) Check(ctx context.Context) []Finding {
-	found := c.checkSet()
+	found := append(c.checkSet(), c.checkRecord()...)
 	perNode := make([][]Finding, len(c.nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.nodes {
@@ -64,6 +64,21 @@ func (c *Cluster) checkSet() []Finding {
 		return []Finding{{Severity: Warning, Text: fmt.Sprintf("%d nodes tolerate no more failures than %d", n, n-1), Mend: "use an odd number"}}
 	}
 	return nil
+}
+
+// checkRecord looks whether the nodes are a set.
+func (c *Cluster) checkRecord() []Finding {
+	if c.record.Load() != nil {
+		return nil
+	}
+	all, _ := c.marks()
+	if _, err := c.foundation(all); err != nil {
+		return []Finding{{Severity: Danger, Text: err.Error(), Mend: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
+	}
+	return []Finding{{
+		Severity: Warning, Text: "the set is not founded: not all of its nodes were met, and nothing is locked until they are, or a quorum of them was watched for " + c.quarantine().String(),
+		Mend: "see which nodes are down",
+	}}
 }
 
 func (n *Node) check(ctx context.Context) []Finding {
@@ -92,13 +107,16 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, "answers with the same run_id as node "+strings.Join(twins, ", ")+", which is not used for that",
 			"list each server once; if they are different servers, see which of them copies a run_id")
 	}
+	if n.alternates() {
+		add(Danger, "several servers answer under its name, in turns, so it does not vote", "list each server by a name of its own")
+	}
 	middle := before.Add(time.Since(before) / 2)
 	if n.many {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
 	}
 	if f.runID == "" {
 		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow both to this user: +info +time")
-	} else if !n.Votes() {
+	} else if n.quarantined(time.Now()) > 0 {
 		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
 	}
 	if f.evicts != "" && f.evicts != "noeviction" {

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,8 +41,13 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	founding atomic.Bool   // it is being, or was, found out whether the set is new
-	settled  chan struct{} // closed when that is known, or will not be
+	record    atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
+	reckoning sync.Mutex             // orders looks at all marks
+	opened    atomic.Bool            // all nodes were tried
+	founding  atomic.Bool            // somebody sees to it that there is a record
+	settling  sync.Once
+	settled   chan struct{} // closed when there is a record, or will be none for a while
+	unfit     error         // why there will be none
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
@@ -87,7 +94,13 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	c.awaitFounding(ctx)
+	c.opened.Store(true)
+	c.found()
+	c.openMailbox()
+	if err := c.awaitFounding(ctx); err != nil {
+		c.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
 	c.weigh()
 	if len(c.nodes)%2 == 0 {
 		c.Say(slog.LevelInfo, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
@@ -98,6 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 func (c *Cluster) add(i int, t target) {
 	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
 	n.large = make(chan struct{}, largeAtOnce)
+	n.witness.name = url.QueryEscape(t.name)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, lifetime: c.lifetime(), onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
 	for _, s := range n.streams {
@@ -134,6 +148,8 @@ func (c *Cluster) meet(ctx context.Context) error {
 		}
 		got, need := len(c.nodes)-len(next), c.Quorum()
 		switch {
+		case c.record.Load() == nil && !c.cfg.Partial && slices.ContainsFunc(wrong, isListed): // the others make no set without it
+			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
 		case got >= need || c.cfg.Partial:
 			for i, n := range next {
 				n.trip(down[i].Err)
@@ -173,7 +189,9 @@ func misconfigured(err error) bool {
 	var authority x509.UnknownAuthorityError
 	var op *net.OpError
 	var old *oldVersionError
-	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) || errors.As(err, &old) || errors.As(err, &same) || errors.As(err, &cert) ||
+	var list *listError
+	var place *placeError
+	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) || errors.As(err, &old) || errors.As(err, &list) || errors.As(err, &place) || errors.As(err, &same) || errors.As(err, &cert) ||
 		errors.As(err, &record) || errors.As(err, &authority) {
 		return true
 	}

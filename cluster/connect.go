@@ -54,7 +54,7 @@ func (t tuning) single(o *redis.Options) {
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(o)
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 func (t tuning) failover(o *redis.FailoverOptions) {
@@ -69,7 +69,7 @@ func (t tuning) failover(o *redis.FailoverOptions) {
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 func (t tuning) sharded(o *redis.ClusterOptions) {
@@ -85,7 +85,7 @@ func (t tuning) sharded(o *redis.ClusterOptions) {
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 // chain runs the caller's own hook before ours.

@@ -32,16 +32,34 @@
 // and settings prove nothing; a server that syncs every write and says so votes at once after a restart if its mark shows that
 // it did before, and has survived. A node that does not vote still takes grants and renewals.
 //
-// The nodes of a set that is new vote at once too: none had a mark, and no process that knew one of them was there first. The
-// process that finds it so founds the set, by a mark on each node. Nodes that have all lost everything while nobody ran who
-// knew them are such a set; a process that knows them prevents it only once it has reached one of them.
-//
 // So let a quarantine pass while nodes that keep nothing on disk are restarted one after another.
 //
-// What cannot be seen: a node made replica of its own lagging replica, and back, until the next connection is made; a disk
+// # The set
+//
+// Which nodes are a set, and how many of them must agree, stands in each node's mark: the record of the set. A process whose list
+// has another size or quorum is refused, with an error that names both, and a vote counts only under the record that a quorum
+// of the listed nodes carries, each in a place of its own. Processes may call the nodes by different names: a node's place
+// stands in its mark. One that has lost its mark gets its place back from a process that saw it before, or that calls it by the
+// name which it has in the record.
+//
+// A set without a record is founded by the process that opens it, and others go on with what it began: each node that was met
+// is proposed the record, and then has it for good. If none of them had a mark, and no process that knew one of them comes
+// within 1.5 s, they vote at once; each process keeps a connection to every node, on which it notices when one has lost
+// everything. Nodes of package embedded say that nobody can have used them, and wait for nothing. While a node is missing, the
+// others are founded when a quarantine is over.
+//
+// To have other nodes in the set, or another quorum, stop every process that uses it and delete redlock:mark on each node.
+//
+// # What cannot be seen
+//
+// Nodes that have all lost everything while each process that knew them was cut off or gone for 1.5 s, or that a person
+// emptied all at once, are a new set. A list most of whose nodes are strangers to the set is refused only by a node that both
+// share, has its mark, and answers.
+//
+// Nor can be seen: a node made replica of its own lagging replica, and back, until the next connection is made; a disk
 // that lies; a key that is evicted, or expires because a clock jumped. A server must not become another node of the same set
 // while it runs: restart it empty first. A name must lead to one server for all processes within a quarter of MaxTTL; of two
-// servers behind one name, neither votes.
+// servers behind one name, neither votes, and Check says so.
 //
 // A server without run_id (no +info) votes while its mark lasts: that it restarted from an old snapshot is not seen. The mark
 // of a Redis Cluster names all its masters, and is on one of them.

@@ -6,20 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
+	"math"
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// The nodes of a set that was just made vote at once: nothing was ever granted on them. That a node has no mark does not
-// show it: one that has lost everything has none either. So a set is new only if all of its nodes were without a mark when
-// they were met, by processes that knew none of them, and so lately that nobody can have let one vote since. The process
-// that finds it so writes on every node in which memories they were founded together; until a quorum has that, no grant
-// counts for anybody. Any other mark has outlived a restart, or was made by somebody who remembers.
+// What a set is, its nodes say: each carries the set's record in its mark, and a vote counts only under the record that a
+// quorum of them carries. A set without one is founded by the process that meets it. That a node has no mark does not show
+// that nothing was ever granted on it: one that has lost everything has none either. So new nodes vote at once only if all
+// were without a mark when they were met, by a process that knew none of them, and no process that did came within a grace
+// period: every process keeps a connection to each node, and notices at once when a node has lost everything.
+
+// grace is how long a set of new nodes waits for processes that knew them: more than it takes one to connect again.
+const grace = 1500 * time.Millisecond
 
 // errUnmarked stands beside the reason: of an error with one reason go-redis shows that alone.
 var errUnmarked = errors.New("can not be marked")
+
+// errChanged is why a mark is not written.
+var errChanged = errors.New("somebody else has changed " + marks.Key)
 
 // evidence is a mark that was read on a node, and from when on it proves votes.
 type evidence struct {
@@ -40,7 +50,7 @@ const markTries = 5
 // quarantine is for how long a memory must have lasted before its node votes: until every grant that was forgotten has
 // expired, of those too that were asked for over connections to a server that is no longer behind the node's name.
 func (c *Cluster) quarantine() time.Duration {
-	return c.cfg.MaxTTL + c.lifetime() + c.cfg.NodeTimeout + Margin(c.cfg.MaxTTL)
+	return c.cfg.MaxTTL + c.lifetime() + 2*c.cfg.NodeTimeout + Margin(c.cfg.MaxTTL)
 }
 
 // lifetime is how long a connection is used: the name that it was made with may lead to another server by then.
@@ -49,25 +59,28 @@ func (c *Cluster) lifetime() time.Duration { return c.cfg.MaxTTL / 4 }
 // mark reads the node's mark over a connection to this server, and changes it as the rules of mark.go have it. A server
 // that takes no mark is not asked for locks: nothing would show later on what it has forgotten.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
-	text, err := via.Get(ctx, markKey).Result()
-	for range markTries {
+	text, err := via.Get(ctx, marks.Key).Result()
+	for range markTries { // until it is what it ought to be, by all that was learned meanwhile
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return n.unmarked(err)
 		}
-		next := n.markDue(text, f)
-		if next == text {
-			n.saw(text)
-			n.c.reckon()
-			return nil
+		if err := n.c.refuses(text); err != nil {
+			return err
 		}
-		old := text
-		if text, err = via.Eval(ctx, swapMark, []string{markKey}, old, next).Text(); err == nil && text == next {
-			n.saw(text)
-			n.c.reckon()
-			return nil
+		next := n.markDue(text, f)
+		if next != text {
+			text, err = via.Eval(ctx, swapMark, []string{marks.Key}, text, next).Text()
+			if err != nil || text != next {
+				continue
+			}
+		}
+		n.saw(text)
+		n.c.reckon()
+		if n.markDue(text, f) == text {
+			return n.outside()
 		}
 	}
-	return n.unmarked(fmt.Errorf("%s changes all the time", markKey))
+	return n.unmarked(fmt.Errorf("%s changes all the time", marks.Key))
 }
 
 // unmarked is why a node can not be marked.
@@ -78,9 +91,9 @@ func (n *Node) unmarked(err error) error {
 	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
 		return err
 	case saidBy(err, "NOPERM"):
-		return fmt.Errorf("%w: %w; this user needs ~%s +get +set +eval", errUnmarked, err, markKey)
+		return fmt.Errorf("%w: %w; this user needs ~%s +get +set +eval", errUnmarked, err, marks.Key)
 	case answered(err):
-		return fmt.Errorf("%w: %s: %w", errUnmarked, markKey, err)
+		return fmt.Errorf("%w: %s: %w", errUnmarked, marks.Key, err)
 	}
 	return err
 }
@@ -89,7 +102,7 @@ func (n *Node) unmarked(err error) error {
 func (n *Node) markDue(text string, f facts) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := server{run: n.runLocked(), repl: f.repl, promoted: f.promoted, syncs: f.fsyncAlways && !n.stands, now: stampAt(time.Now(), f.offset())}
+	s := server{run: n.runLocked(), repl: f.repl, promoted: f.promoted, syncs: f.fsyncAlways && !n.stands, uptime: f.uptime, now: stampAt(time.Now(), f.offset())}
 	if n.many {
 		s.repl, s.promoted = "", false
 	}
@@ -125,9 +138,16 @@ func (n *Node) saw(text string) {
 	}
 	n.mu.Lock()
 	now, before := time.Now(), n.evidence.Load()
+	if before != nil && before.mark.memory == m.memory && before.mark.final && !m.final {
+		n.mu.Unlock()
+		return // it was read before what is known by now
+	}
 	e := &evidence{text: text, mark: m}
 	was := stampAt(now, n.offset)
 	e.ripe = n.c.since(now) + int64(n.c.quarantine()-m.begun.age(was))
+	if m.state == stateRipe {
+		e.ripe = math.MinInt64
+	}
 	memory := m.begun
 	if n.facts.aof && !n.stands { // it has kept its files since
 		memory = m.since
@@ -138,7 +158,6 @@ func (n *Node) saw(text string) {
 		e.ripe = min(e.ripe, before.ripe)
 	} else {
 		n.watched = now
-		n.founded.Store(false)
 	}
 	if n.born.IsZero() || !same || born.Before(n.born) {
 		n.born = born
@@ -148,6 +167,7 @@ func (n *Node) saw(text string) {
 	}
 	n.witness.saw(m)
 	n.evidence.Store(e)
+	n.unsettled.Store(n.many && m.run != n.runLocked())
 	n.mu.Unlock()
 	if before != nil && !same && m.state != stateRipe {
 		n.tel.Restarted()
@@ -179,112 +199,282 @@ func (n *Node) proved(text string) bool {
 	return n.votes(time.Now())
 }
 
-// reconsider has the mark looked at that does not fit, or is gone: the node was emptied, or was another's replica.
+// reconsider has the mark looked at that does not fit, or is gone: the node was emptied, or was another's replica, or lacks
+// its place in the set.
 func (n *Node) reconsider() {
 	if !n.reconsidering.CompareAndSwap(false, true) {
 		return
 	}
 	if !n.c.spawn(func() {
-		defer n.reconsidering.Store(false)
-		ctx, cancel := context.WithTimeout(n.c.ctx, 2*n.c.cfg.NodeTimeout)
-		defer cancel()
-		if n.many {
-			_ = n.probe(ctx)
-			return
+		n.look()
+		for pace := newPace(); n.misplaced() && n.down.Load() == nil && n.c.pause(pace.NextBackOff()); {
+			n.look()
 		}
-		f, err := askFacts(ctx, n.client)
-		if err == nil && (f.runID == "" || n.knows(f.runID)) && !f.replica && !f.loading {
-			_ = n.mark(ctx, n.client, f)
+		if n.reconsidering.Store(false); n.misplaced() && n.down.Load() == nil {
+			n.reconsider()
 		}
 	}) {
 		n.reconsidering.Store(false)
 	}
 }
 
-// marks are the marks of all nodes; ok is false while some are not known.
-func (c *Cluster) marks() (marks []mark, texts []string, young []bool, ok bool) {
-	now := time.Now()
+// look has the mark be what it ought to be.
+func (n *Node) look() {
+	ctx, cancel := context.WithTimeout(n.c.ctx, 2*n.c.cfg.NodeTimeout)
+	defer cancel()
+	if n.many {
+		_ = n.probe(ctx)
+		return
+	}
+	f, err := askFacts(ctx, n.client)
+	if err == nil && (f.runID == "" || n.knows(f.runID)) && !f.replica && !f.loading {
+		_ = n.mark(ctx, n.client, f)
+	}
+}
+
+// misplaced reports whether the node lacks a place in the set that this process can give it.
+func (n *Node) misplaced() bool {
+	r, e := n.c.record.Load(), n.evidence.Load()
+	if r == nil || e == nil || e.mark.final && e.mark.record == *r {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.witness.placed(e.mark, stamp{}, rand.Text) != e.mark
+}
+
+// marks are the marks of all nodes, as they were last read; zero of a node that was not met.
+func (c *Cluster) marks() (all []mark, texts []string) {
 	for _, n := range c.nodes {
 		e := n.evidence.Load()
 		if e == nil {
 			e = &evidence{}
 		}
-		n.mu.Lock()
-		at := stampAt(now, n.offset)
-		n.mu.Unlock()
-		marks, texts = append(marks, e.mark), append(texts, e.text)
-		young = append(young, e.mark.begun.oldest(at) < c.cfg.MaxTTL/2)
-		ok = (ok || len(marks) == 1) && e.text != ""
+		all, texts = append(all, e.mark), append(texts, e.text)
 	}
-	return marks, texts, young, ok
+	return all, texts
 }
 
-// reckon has the nodes vote at once that were founded with this set.
+// names are what this process calls the nodes, as records have it.
+func (c *Cluster) names() (all []string) {
+	for _, n := range c.nodes {
+		all = append(all, url.QueryEscape(n.name))
+	}
+	return all
+}
+
+// reckon finds out which record is in force, and which nodes belong to the set, after a mark was read that is new. A node of
+// the set that has lost its place is given it again.
 func (c *Cluster) reckon() {
-	marks, _, _, _ := c.marks()
-	for i, n := range c.nodes {
-		if e := n.evidence.Load(); e != nil && stands(marks, i) {
-			n.mu.Lock()
-			n.founded.Store(n.evidence.Load().mark == marks[i])
-			n.mu.Unlock()
-		}
+	c.reckoning.Lock()
+	defer c.reckoning.Unlock()
+	all, _ := c.marks()
+	r, ok := inForce(all, c.Quorum())
+	if ok {
+		c.record.Store(&r)
+	} else if known := c.record.Load(); known != nil {
+		r, ok = *known, true
 	}
-}
-
-// found has the set founded if all nodes were met and it is new.
-func (c *Cluster) found() {
-	marks, _, young, ok := c.marks()
-	if ok && standingOf(marks, young) == unfounded && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
-		close(c.settled)
-	}
-}
-
-// beFounded founds the set. It ends when that is done, or can not be any more.
-func (c *Cluster) beFounded() {
-	defer c.weigh()
-	defer close(c.settled)
-	for pace := newPace(); ; {
-		marks, texts, young, _ := c.marks()
-		if standingOf(marks, young) != unfounded {
-			return
-		}
-		set := setOf(memoriesOf(marks))
-		_ = c.onAll(func(ctx context.Context, n *Node) error {
-			next := marks[n.index].founded(set).String()
-			text, err := n.client.Eval(ctx, swapMark, []string{markKey}, texts[n.index], next).Text()
-			if err == nil {
-				n.saw(text)
-			}
-			return err
-		})
-		c.reckon()
-		if marks, _, young, _ := c.marks(); standingOf(marks, young) != unfounded || !c.pause(pace.NextBackOff()) {
-			return
-		}
-	}
-}
-
-// onAll asks all nodes at once.
-func (c *Cluster) onAll(ask func(ctx context.Context, n *Node) error) error {
-	errs := make([]error, len(c.nodes))
-	var wg sync.WaitGroup
-	for i, n := range c.nodes {
-		wg.Go(func() { errs[i] = ask(c.ctx, n) })
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}
-
-// awaitFounding waits until it is known whether the set is new, if that is being found out, but not for long.
-func (c *Cluster) awaitFounding(ctx context.Context) {
-	if !c.founding.Load() {
+	if !ok {
 		return
 	}
-	patience := time.NewTimer(2 * c.cfg.NodeTimeout)
+	whole := true
+	for i, n := range c.nodes {
+		n.mu.Lock()
+		n.witness.knows(r, all, i)
+		n.mu.Unlock()
+		n.member.Store(belongs(all, i, r))
+		switch err := n.outside(); {
+		case n.misplaced():
+			n.reconsider()
+		case err != nil && all[i].memory != "":
+			n.trip(err)
+		}
+		whole = whole && (n.member.Load() || n.down.Load() != nil || all[i].memory == "")
+	}
+	if whole {
+		c.settle(nil)
+	}
+}
+
+// found sees to it that the set has a record, once Open has tried all nodes.
+func (c *Cluster) found() {
+	if c.opened.Load() && c.record.Load() == nil && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
+		c.settle(nil)
+	}
+}
+
+// settle ends the wait of Open for the set to have a record. err is why it can have none.
+func (c *Cluster) settle(err error) {
+	c.settling.Do(func() {
+		c.unfit = err
+		close(c.settled)
+	})
+}
+
+// beFounded founds the set, unless somebody else does.
+func (c *Cluster) beFounded() {
+	defer c.weigh()
+	var since time.Time // when the nodes were first seen with the memories that they have
+	var seen []string
+	said := false
+	for pace := newPace(); c.record.Load() == nil; {
+		all, texts := c.marks()
+		if memories := memoriesOf(all); !slices.Equal(seen, memories) {
+			since, seen = time.Now(), memories
+		}
+		wait := pace.NextBackOff()
+		f, err := c.foundation(all)
+		left := time.Until(since.Add(c.foundingDue(f, err)))
+		switch {
+		case err != nil && left > 0: // somebody may be giving nodes their places, which this process calls by other names
+			wait = min(wait, left)
+		case err != nil && !said:
+			c.Say(slog.LevelError, "the nodes do not make a set", "error", err, "listed", listing(c.nodeNames(), c.Quorum()))
+			c.settle(err)
+			said = true
+		case err != nil:
+		case left > 0:
+			if wait = min(wait, left); left > grace {
+				c.settle(nil) // it takes long
+			}
+		case c.writeMarks(f, texts):
+			continue // what was proposed is made final
+		}
+		if c.record.Load() == nil && !c.pause(wait) {
+			return
+		}
+	}
+}
+
+// foundation is how the nodes with these marks become a set. A node that belongs to another keeps them from it.
+func (c *Cluster) foundation(all []mark) (foundation, error) {
+	for _, n := range c.nodes {
+		if d := n.down.Load(); d != nil && isListed(d.error()) {
+			return foundation{}, &NodeError{n.name, d.error()}
+		}
+	}
+	return found(all, c.names(), c.Quorum())
+}
+
+// foundingDue is how long after this process has begun to look it may found the set, or say that it can not.
+func (c *Cluster) foundingDue(f foundation, err error) time.Duration {
+	switch {
+	case isListed(err):
+		return 0
+	case err != nil:
+		return grace
+	case f.absent:
+		return c.quarantine()
+	case f.whole && !f.made:
+		return grace
+	}
+	return 0
+}
+
+// writeMarks writes the marks of a founding, one after another, and reports whether all were written.
+func (c *Cluster) writeMarks(f foundation, texts []string) (all bool) {
+	defer c.reckon()
+	order := f.order()
+	for _, i := range order {
+		n, next := c.nodes[i], f.next[i]
+		if n.writeMark(texts[i], next.String()) != nil {
+			return false
+		}
+	}
+	return len(order) > 0
+}
+
+// writeMark writes a mark, unless the node has another than this process has seen.
+func (n *Node) writeMark(old, next string) error {
+	ctx, cancel := context.WithTimeout(n.c.ctx, n.c.cfg.NodeTimeout)
+	defer cancel()
+	text, err := n.client.Eval(ctx, swapMark, []string{marks.Key}, old, next).Text()
+	if err != nil {
+		return err
+	}
+	if n.saw(text); text != next {
+		return errChanged
+	}
+	return nil
+}
+
+// awaitFounding waits until it is known whether the set has a record, but not for long. It returns an error where the nodes
+// can have none.
+func (c *Cluster) awaitFounding(ctx context.Context) error {
+	patience := time.NewTimer(2*grace + 2*c.cfg.NodeTimeout)
 	defer patience.Stop()
 	select {
 	case <-c.settled:
+		if c.unfit != nil && !c.cfg.Partial {
+			return fmt.Errorf("%w: %w; this process lists %s", ErrConfig, c.unfit, listing(c.nodeNames(), c.Quorum()))
+		}
 	case <-patience.C:
 	case <-ctx.Done():
 	}
+	return nil
 }
+
+// nodeNames are the names of the nodes, for a person.
+func (c *Cluster) nodeNames() (all []string) {
+	for _, n := range c.nodes {
+		all = append(all, n.name)
+	}
+	return all
+}
+
+// refuses is why a node with this mark is none of the nodes that this process lists.
+func (c *Cluster) refuses(text string) error {
+	m, _ := parseMark(text)
+	if m.record == (record{}) || m.record.fits(len(c.nodes), c.Quorum()) {
+		return nil
+	}
+	return &listError{m.record, listing(c.nodeNames(), c.Quorum())}
+}
+
+// listError refuses a node that belongs to a set of another size or quorum.
+type listError struct {
+	of     record
+	listed string
+}
+
+func (e *listError) Error() string {
+	return "belongs to a set of " + e.of.String() + ", and this process lists " + e.listed + "; " + mendList
+}
+
+// outside is why the node is none of the set whose record is in force.
+func (n *Node) outside() error {
+	r, e := n.c.record.Load(), n.evidence.Load()
+	switch {
+	case r == nil || e == nil || n.member.Load():
+		return nil
+	case e.mark.final && e.mark.record == *r:
+		return &placeError{"has the place of " + unescaped(e.mark.id) + " in the set, as another node that is listed: one of them has the other's data; empty that one (FLUSHALL)"}
+	case e.mark.final:
+		return &placeError{"belongs to another set, of " + e.mark.record.String() + ", than most nodes that are listed, which are of " + r.String() + "; " + mendList}
+	}
+	if n.misplaced() {
+		return nil // it is given its place
+	}
+	return &placeError{"has no place in the set of " + r.String() + "; list it by the name that it has there"}
+}
+
+// placeError refuses a node that is none of the set.
+type placeError struct{ why string }
+
+func (e *placeError) Error() string { return e.why }
+
+// isListed reports whether err says that a node belongs to a set that this process does not list.
+func isListed(err error) bool {
+	var list *listError
+	return errors.As(err, &list)
+}
+
+// strangersError refuses nodes of which too few can belong to one set.
+type strangersError struct{ of record }
+
+func (e *strangersError) Error() string {
+	return "a node belongs to a set of " + e.of.String() + ", of which too few are listed under these names; " + mendList
+}
+
+const mendList = "list those nodes; or, for another set, stop every process that uses them and delete " + marks.Key + " on each"

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -21,13 +23,6 @@ func again(t *testing.T, s harness.Set, i int, lose bool) {
 	}
 	client := harness.Client(t, s, i)
 	harness.Eventually(t, "an answer after the restart", func() bool { return client.Ping(t.Context()).Err() == nil })
-}
-
-// alone opens the set of one node that a node of s is to whoever knows it only.
-func alone(t *testing.T, s harness.Set, i int) {
-	t.Helper()
-	c := mustOpen(t, Config{URLs: s.URLs()[i : i+1]})
-	harness.Eventually(t, "its vote in the set of one", c.Nodes()[0].Votes)
 }
 
 func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
@@ -47,8 +42,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 		{"none restarted", nil, []bool{true, true, true}},
 		{"one forgot", steps{forgets(1)}, []bool{true, false, true}},
 		{"one restarted with its memory", steps{remembers(1)}, []bool{true, false, true}},
-		{"one forgot, and is another set for somebody", steps{forgets(1), func(t *testing.T, s harness.Set) { alone(t, s, 1) }}, []bool{true, false, true}},
-		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, false}},
+		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, true}},
 		{"all restarted with their memory", steps{remembers(0), remembers(1), remembers(2)}, []bool{false, false, false}},
 		{"all restarted, and one forgot", steps{remembers(0), forgets(1), remembers(2)}, []bool{false, false, false}},
 		{"all restarted, and one did not forget", steps{forgets(0), forgets(1), remembers(2)}, []bool{false, false, false}},
@@ -111,8 +105,8 @@ func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 		c := open(t, s)
 		for i := 1; i < 3; i++ {
 			m := c.Nodes()[i].evidence.Load().mark
-			m.state, m.set = stateNew, ""
-			if err := harness.Client(t, s, i).Set(t.Context(), markKey, m.String(), 0).Err(); err != nil {
+			m.state, m.id, m.record, m.final = stateNew, "", record{}, false
+			if err := harness.Client(t, s, i).Set(t.Context(), marks.Key, m.String(), 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -136,7 +130,7 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 			client := harness.Client(t, s, i)
 			harness.Eventually(t, "the mark", func() bool {
 				run(t, n, pingScript, nil)
-				m, _ := parseMark(client.Get(t.Context(), markKey).Val())
+				m, _ := parseMark(client.Get(t.Context(), marks.Key).Val())
 				return m.state == stateSeen
 			})
 		}
@@ -146,49 +140,171 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 	})
 }
 
-func TestWhatMarksSayOfASet(t *testing.T) {
+// Marks of nodes called a, b, c, …, of a set of two or three.
+func carries(id string, r record) mark {
+	return mark{memory: id + id, data: "d", state: stateRipe, id: id, record: r, final: true}
+}
+
+func TestFound(t *testing.T) {
 	fresh := func(memory string) mark { return mark{memory: memory, state: stateNew} }
-	ripe := func(memory, set string) mark { return mark{memory: memory, state: stateRipe, set: set} }
-	seen := mark{memory: "b", state: stateSeen}
+	made := func(memory string) mark { return mark{memory: memory, state: stateMade} }
+	seen := func(memory string) mark { return mark{memory: memory, state: stateSeen} }
+	names := []string{"a", "b", "c"}
+	of := newRecord(names, []string{"aa", "bb", "cc"}, 2)
+	other := newRecord([]string{"a", "x", "y"}, []string{"aa", "xx", "yy"}, 2)
+	proposed := func(id string, r record) mark { return mark{memory: id + id, state: stateNew, id: id, record: r} }
 	for _, tt := range []struct {
-		a, b  mark
-		young bool
-		want  standing
+		name  string
+		marks []mark
+		want  foundation // but for next
+		gets  string     // which nodes get the record
+		fails bool
 	}{
-		{fresh("a"), fresh("b"), true, unfounded},
-		{fresh("a"), fresh("b"), false, established},
-		{fresh("a"), seen, true, established},
-		{fresh("a"), mark{}, true, established},
-		{fresh("a"), ripe("b", "a,b"), true, unfounded},
-		{fresh("a"), ripe("b", "A,b"), true, established},
-		{fresh("a"), ripe("b", "b"), true, established},
-		{ripe("a", "a,b"), ripe("b", "a,b"), false, isFounded},
-		{ripe("a", "a,b"), seen, true, established},
+		{"all new", []mark{fresh("aa"), fresh("bb"), fresh("cc")}, foundation{whole: true}, "abc", false},
+		{"all made", []mark{made("aa"), made("bb"), made("cc")}, foundation{whole: true, made: true}, "abc", false},
+		{"one made by another", []mark{made("aa"), fresh("bb"), made("cc")}, foundation{whole: true}, "abc", false},
+		{"one that somebody knew", []mark{fresh("aa"), seen("bb"), fresh("cc")}, foundation{}, "abc", false},
+		{"one was not met", []mark{fresh("aa"), {}, fresh("cc")}, foundation{absent: true}, "ac", false},
+		{"broken off", []mark{carries("a", of), fresh("bb"), fresh("cc")}, foundation{whole: true}, "bc", false},
+		{"broken off, and one has forgotten", []mark{carries("a", of), fresh("bb"), fresh("c2")}, foundation{}, "bc", false},
+		{"one of another set", []mark{carries("a", other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
+		{"one of another set, and one is away", []mark{carries("a", other), {}, fresh("cc")}, foundation{absent: true}, "", false},
+		{"one that the others are founded with", []mark{fresh("aa"), carries("x", other), carries("y", other)}, foundation{whole: true}, "a", false},
+		{"begun with another list", []mark{proposed("a", other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
 	} {
-		if got := standingOf([]mark{tt.a, tt.b}, []bool{tt.young, tt.young}); got != tt.want {
-			t.Errorf("%v and %v, young %t: %v, want %v", tt.a, tt.b, tt.young, got, tt.want)
+		f, err := found(tt.marks, names, 2)
+		gets := ""
+		for i, m := range f.next {
+			if m != (mark{}) {
+				gets += names[i]
+				if m.id != names[i] || m.record == (record{}) || m.final || m.unused() != f.whole {
+					t.Errorf("%s: node %s gets %v", tt.name, names[i], m)
+				}
+			}
+		}
+		if f.next = nil; (err != nil) != tt.fails || !tt.fails && (f.whole != tt.want.whole || f.whole && f.made != tt.want.made || f.absent != tt.want.absent) || gets != tt.gets {
+			t.Errorf("%s: %+v for %q, %v", tt.name, f, gets, err)
 		}
 	}
 }
 
-func TestWhichMarksLetANodeVote(t *testing.T) {
-	ripe := func(memory, set string) mark { return mark{memory: memory, state: stateRipe, set: set} }
-	other := mark{memory: "x", state: stateSeen}
-	for i, tt := range []struct {
+// What was proposed to every node that was met is made final, on all of them.
+func TestFound_ProposesFirst(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	r := newRecord(names, []string{"aa", "bb", "cc"}, 2)
+	proposed := func(id string, state markState) mark { return mark{memory: id + id, state: state, id: id, record: r} }
+	for _, tt := range []struct {
+		name  string
 		marks []mark
-		want  bool
+		state markState // of what is made final
+		final string
 	}{
-		{[]mark{ripe("a", "a,b,c"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, true},
-		{[]mark{ripe("a", "a,b,c"), ripe("b", "a,b,c"), other}, true},
-		{[]mark{ripe("a", "a,b,c"), other, other}, false},
-		{[]mark{ripe("a", "a"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false}, // founded since, as another set
-		{[]mark{ripe("x", "a,b,c"), ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false},
-		{[]mark{ripe("a", "a,b,c,d"), ripe("b", "a,b,c,d"), ripe("c", "a,b,c,d")}, false},
-		{[]mark{{memory: "a", state: stateNew, set: "a,b,c"}, ripe("b", "a,b,c"), ripe("c", "a,b,c")}, false},
+		{"new nodes", []mark{proposed("a", stateNew), proposed("b", stateNew), proposed("c", stateNew)}, stateRipe, "abc"},
+		{"one that somebody knew", []mark{proposed("a", stateNew), proposed("b", stateSeen), proposed("c", stateNew)}, stateSeen, "abc"},
+		{"one is final", []mark{carries("a", r), proposed("b", stateNew), proposed("c", stateNew)}, stateRipe, "bc"},
+		{"one lacks it", []mark{carries("a", r), proposed("b", stateNew), {memory: "cc", state: stateNew}}, "", ""},
+		{"one was not met", []mark{proposed("a", stateNew), proposed("b", stateNew), {}}, stateSeen, "ab"},
 	} {
-		if got := stands(tt.marks, 0); got != tt.want {
-			t.Errorf("%d: %t, want %t", i, got, tt.want)
+		f, err := found(tt.marks, names, 2)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
 		}
+		final := ""
+		for i, m := range f.next {
+			if m.final {
+				final += names[i]
+				if m.state != tt.state || m.record != r || m.id != names[i] {
+					t.Errorf("%s: node %s gets %v", tt.name, names[i], m)
+				}
+			}
+		}
+		if final != tt.final {
+			t.Errorf("%s: it is final on %q", tt.name, final)
+		}
+	}
+}
+
+func TestInForce_AQuorumCarriesTheRecordEachInAPlaceOfItsOwn(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	larger := newRecord([]string{"a", "b", "c", "d"}, []string{"aa", "bb", "cc", "dd"}, 2)
+	stricter := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 3)
+	none := mark{memory: "x", state: stateSeen}
+	for i, tt := range []struct {
+		marks   []mark
+		of      record
+		want    bool
+		belongs []bool
+	}{
+		{[]mark{carries("a", r), carries("b", r), carries("c", r)}, r, true, []bool{true, true, true}},
+		{[]mark{carries("a", r), none, carries("c", r)}, r, true, []bool{true, false, true}},
+		{[]mark{carries("a", r), none, {}}, r, false, []bool{true, false, false}},
+		{[]mark{carries("a", r), carries("a", r), {}}, r, false, []bool{false, false, false}},
+		{[]mark{carries("a", r), carries("a", r), carries("c", r)}, r, true, []bool{false, false, true}},
+		{[]mark{carries("a", larger), carries("b", larger), carries("c", larger)}, larger, false, []bool{true, true, true}},
+		{[]mark{carries("a", stricter), carries("b", stricter), carries("c", stricter)}, stricter, false, []bool{true, true, true}},
+		{[]mark{carries("a", r), carries("b", r), carries("c", larger)}, r, true, []bool{true, true, false}},
+	} {
+		got, ok := inForce(tt.marks, 2)
+		if ok != tt.want || ok && got != tt.of {
+			t.Errorf("%d: %v, %t", i, got, ok)
+		}
+		for n, want := range tt.belongs {
+			if got := belongs(tt.marks, n, tt.of); got != want {
+				t.Errorf("%d: node %d belongs to the set: %t", i, n, got)
+			}
+		}
+	}
+}
+
+func TestWitness_PlacesANodeByWhatItSawOrByItsNameNeverByElimination(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	again := newRecord([]string{"a", "b", "c"}, []string{"a2", "b2", "c2"}, 2)
+	other := newRecord([]string{"a", "b", "x"}, []string{"aa", "bb", "xx"}, 2)
+	lost := mark{memory: "m", data: "d", state: stateNew, run: "run"}
+	for _, tt := range []struct {
+		name string
+		w    witness
+		mark mark
+		want string
+	}{
+		{"by its name", witness{name: "c", record: r}, lost, "c"},
+		{"by what was seen", witness{name: "alias", record: r, id: "c"}, lost, "c"},
+		{"what was seen comes first", witness{name: "b", record: r, id: "c"}, lost, "c"},
+		{"not at all", witness{name: "alias", record: r}, lost, ""},
+		{"without a record in force", witness{name: "c"}, lost, ""},
+		{"about to be founded", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"about to be founded, as it seems", witness{name: "c", record: r}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"claimed by who knew it", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateSeen, id: "c", record: r}, "c"},
+		{"that of an earlier founding", witness{name: "c", record: again}, carries("c", r), "c"},
+		{"that of another set", witness{name: "c", record: r}, carries("x", other), "x"},
+	} {
+		n := 0
+		got := tt.w.placed(tt.mark, stamp{}, func() string { n++; return "fresh" })
+		if got.id != tt.want || got.id != "" && tt.name != "that of another set" && (got.record != tt.w.record || !got.final) {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+		if (got.state == stateRipe) != (tt.name == "about to be founded" || tt.name == "that of another set") {
+			t.Errorf("%s: its state is %s", tt.name, got.state)
+		}
+		if renewed := got.memory != tt.mark.memory; renewed != (tt.name == "that of an earlier founding") {
+			t.Errorf("%s: its memory is %q", tt.name, got.memory)
+		}
+	}
+}
+
+func TestWitness_ACopyOfAnotherNodeKeepsItsOwnPlace(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	copied := carries("b", r)
+	copied.run = "b's"
+	for _, w := range []witness{{name: "c", record: r, id: "c"}, {name: "c"}} {
+		m := w.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" })
+		if m.id != "c" || m.record != r || m.state != stateSeen || m.memory != "fresh" {
+			t.Errorf("who knows %+v writes %v", w, m)
+		}
+	}
+	alias := witness{name: "alias"}
+	if m := alias.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" }); m.id != "" {
+		t.Errorf("who can not tell writes %v", m)
 	}
 }
 
@@ -219,7 +335,7 @@ func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 			return admin.Do(t.Context(), "acl", "setuser", "default", "resetkeys", "~lock:*").Err()
 		}, "this user needs ~redlock:mark +get +set +eval"},
 		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
-			return admin.RPush(t.Context(), markKey, "x").Err()
+			return errors.Join(admin.Del(t.Context(), marks.Key).Err(), admin.RPush(t.Context(), marks.Key, "x").Err())
 		}, "can not be marked: redlock:mark: WRONGTYPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -246,6 +362,9 @@ func TestAMarkIsMadeByWhoIsNotToldOfRestarts(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{})
 	admin := harness.Client(t, s, 0)
+	if err := admin.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
 	may := func(rule string) {
 		t.Helper()
 		if err := admin.Do(t.Context(), "acl", "setuser", "default", rule).Err(); err != nil {

@@ -40,7 +40,10 @@ func FuzzInfo(f *testing.F) {
 		if err := n.learn(got); err != nil {
 			t.Fatal(err)
 		}
-		n.saw(n.markDue("", got))
+		m, _ := parseMark(n.markDue("", got))
+		m.state, m.id, m.record, m.final = stateSeen, n.name, recordOf(n.c), true
+		n.saw(m.String())
+		n.c.reckon()
 		switch {
 		case n.votes(now.Add(n.c.cfg.MaxTTL)):
 			t.Errorf("%q: a server of which nothing is known votes", text)
@@ -52,7 +55,9 @@ func FuzzInfo(f *testing.F) {
 
 // Whatever a mark says, it is read back as it was written, and lets no node vote by clocks that are set.
 func FuzzMarks(f *testing.F) {
-	f.Add("v2 mem=a state=ripe run=b repl=c sync=1 at=1 tn=2 data=d dat=3 dtn=4 set=a,b")
+	f.Add("v2 mem=a state=ripe run=b repl=c sync=1 at=1 tn=2 data=d dat=3 dtn=4 id=a set=x q=2 of=a,b final=1")
+	f.Add("v2 mem=a data=d id=c set=x q=2 of=a,b")
+	f.Add("v2 mem=a data=d state=ripe id=a set=x q=0 of=a")
 	f.Add("v2 mem=a data=b at=-9223372036854775808 tn=9223372036854775807")
 	f.Add("founded a b c")
 	f.Fuzz(func(t *testing.T, text string) {

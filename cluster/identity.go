@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -216,11 +218,37 @@ func (n *Node) learn(f facts) error {
 	if other := n.c.claim(f.runID, n); other != n {
 		return &sameServerError{other.name}
 	}
-	if !n.many {
+	switch {
+	case !n.many:
+		n.replacedLocked(f.runID)
 		clear(n.runIDs)
+	case n.met.Load(): // what it has forgotten is known when all of them were met again
+		n.unsettled.Store(true)
 	}
 	n.runIDs[f.runID] = true
 	return nil
+}
+
+// keptRuns is how many runs are remembered that a node had before.
+const keptRuns = 16
+
+// replacedLocked takes in that another run answers, before the node's runs are changed. One that answers again was not
+// restarted meanwhile: two servers are behind the name. Behind a Sentinel a master may come back after a fail-over.
+func (n *Node) replacedLocked(runID string) {
+	if slices.Contains(n.earlier, runID) && !n.stands {
+		n.shared.Store(n.c.since(time.Now()))
+		n.c.sayOf(n, slog.LevelError, "several servers answer under the name of this node, in turns")
+	}
+	for run := range n.runIDs {
+		n.earlier = append(n.earlier, run)
+	}
+	n.earlier = n.earlier[max(0, len(n.earlier)-keptRuns):]
+}
+
+// alternates reports whether servers have answered in turns lately.
+func (n *Node) alternates() bool {
+	at := n.shared.Load()
+	return at != 0 && n.c.since(time.Now())-at < int64(2*n.c.quarantine())
 }
 
 // sameServerError refuses a server that is in the set under another name, or
@@ -248,13 +276,16 @@ func (n *Node) twins() (names []string) {
 // votes reports whether, as far as is known, a grant of this node counts at now.
 func (n *Node) votes(now time.Time) bool {
 	e := n.evidence.Load()
-	return e != nil && (n.founded.Load() || n.c.since(now) >= e.ripe)
+	return e != nil && n.member.Load() && !n.unsettled.Load() && n.c.since(now) >= e.ripe
 }
 
 // quarantined is how long it is until the node votes, if that is all it lacks.
 func (n *Node) quarantined(now time.Time) time.Duration {
 	e := n.evidence.Load()
-	if e == nil || n.founded.Load() {
+	switch {
+	case e != nil && (!n.member.Load() || n.unsettled.Load()):
+		return n.c.quarantine() // at most, if the set is founded meanwhile
+	case e == nil || e.ripe == math.MinInt64:
 		return 0
 	}
 	return max(0, time.Duration(e.ripe-n.c.since(now)))

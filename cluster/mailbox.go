@@ -20,17 +20,17 @@ type Listener interface {
 	Gap(n *Node)
 }
 
-// mailbox is this process's one subscription on each node, opened at the first need.
+// mailbox is this process's one subscription on each node, from Open on.
 type mailbox struct {
 	mu        sync.Mutex
 	listeners []Listener     // in the order in which they came; never changed, but replaced
-	opened    chan struct{}  // closed when every node that can be reached is subscribed; nil before the first Listen
+	opened    chan struct{}  // closed when every node that can be reached is subscribed
 	waiting   map[*Node]bool // of which opened still waits
 }
 
-// Listen adds l to those who get messages, and opens the mailbox if it is the first. The returned channel is closed
-// when the subscription stands on every node that is not down and could be reached within twice NodeTimeout, or the cluster
-// closed; Node.Listening tells of each node.
+// Listen adds l to those who get messages. The returned channel is closed when the subscription stands on every node that is
+// not down and could be reached within twice NodeTimeout, or the cluster closed; Node.Listening says of each node whether it
+// does.
 func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	m := &c.mail
 	m.mu.Lock()
@@ -38,11 +38,16 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	if !slices.Contains(m.listeners, l) {
 		m.listeners = append(slices.Clone(m.listeners), l)
 	}
-	if m.opened != nil {
-		return m.opened
-	}
-	m.opened = make(chan struct{})
-	m.waiting = map[*Node]bool{}
+	return m.opened
+}
+
+// openMailbox has the nodes send what they have for this process, and keep a connection on which it shows at once that one of
+// them has restarted: a process that knew the set keeps it from being taken for a new one.
+func (c *Cluster) openMailbox() {
+	m := &c.mail
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.opened, m.waiting = make(chan struct{}), map[*Node]bool{}
 	for _, n := range c.nodes {
 		if n.down.Load() == nil {
 			m.waiting[n] = true
@@ -58,7 +63,6 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	if !running || len(m.waiting) == 0 { // closing, or all are down: nothing to wait for
 		m.openLocked()
 	}
-	return m.opened
 }
 
 // Unlisten ends what Listen began. The subscriptions stay for the next listener.

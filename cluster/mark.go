@@ -2,11 +2,17 @@ package cluster
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"math"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // Whether a node remembers every grant it made is not concluded from its configuration, its uptime or its name, but from
@@ -15,12 +21,6 @@ import (
 // what to write when a connection is made, and whether a mark that was read proves a vote; it asks neither a clock nor
 // the network. model_test.go searches for a sequence of faults that breaks these rules.
 
-// markKey is the key of a node's mark. It stands outside every prefix, for it is the same whatever the locks are called.
-const markKey = "redlock:mark"
-
-// markFormat is the first word of a mark. Marks of earlier versions begin with "met" and "founded".
-const markFormat = "v2"
-
 // markState is how a memory began.
 type markState string
 
@@ -28,6 +28,8 @@ const (
 	// stateNew: there was no mark, and whoever made this one knew nothing of the node. A set of which all nodes are new
 	// is founded.
 	stateNew markState = "new"
+	// stateMade: who made the node says that nobody can have used it. A set of which all nodes are made is founded at once.
+	stateMade markState = marks.Made
 	// stateSeen: the node may have lost what it knew. It votes once the quarantine is over.
 	stateSeen markState = "seen"
 	// stateRipe: the node was founded with its set in this memory. It votes.
@@ -46,7 +48,54 @@ type mark struct {
 	data  string // random; new when the node had no mark, so it lasts as long as the node's files
 	since stamp  // when data began
 
-	set string // of a node that was founded: see setOf
+	id     string // which node of the set it is: its name in the record; "" without one
+	record record
+	// final: the record counts. Until all nodes that can be reached have it, it is a proposal.
+	final bool
+}
+
+// record is what the marks of a set say of it. A process whose list has another size or quorum is refused by every node that
+// carries it, and a vote counts only under the record that a quorum of the nodes carries: else processes with lists that
+// differ could each have a quorum of their own list.
+type record struct {
+	set    string // of no other set
+	quorum int
+	names  string // what the founder called the nodes, escaped, in order, with commas between
+}
+
+// newRecord is the record of a set of nodes that have these names and memories.
+func newRecord(names, memories []string, quorum int) record {
+	sum := sha256.Sum256([]byte(strings.Join(slices.Sorted(slices.Values(memories)), ",")))
+	return record{set: hex.EncodeToString(sum[:10]), quorum: quorum, names: strings.Join(slices.Sorted(slices.Values(names)), ",")}
+}
+
+func (r record) members() []string { return strings.Split(r.names, ",") }
+
+// fits reports whether a list of so many nodes with this quorum may be a list of the set.
+func (r record) fits(nodes, quorum int) bool { return len(r.members()) == nodes && r.quorum == quorum }
+
+// like reports whether both were made from one list.
+func (r record) like(other record) bool { return r.names == other.names && r.quorum == other.quorum }
+
+func (r record) String() string {
+	names := r.members()
+	for i, name := range names {
+		names[i] = unescaped(name)
+	}
+	return listing(names, r.quorum)
+}
+
+// unescaped is a name of a record for a person.
+func unescaped(name string) string {
+	if plain, err := url.QueryUnescape(name); err == nil {
+		return plain
+	}
+	return name
+}
+
+// listing describes a set of nodes to a person.
+func listing(names []string, quorum int) string {
+	return fmt.Sprintf("%d nodes with a quorum of %d (%s)", len(names), quorum, strings.Join(names, ", "))
 }
 
 // stamp is one moment by two clocks, in milliseconds.
@@ -55,18 +104,6 @@ type stamp struct{ client, node int64 }
 // age is how long ago s was, by the clock that says less. It is 0 where a clock was set back since, and 0 where a stamp or
 // a clock is missing or absurd.
 func (s stamp) age(now stamp) time.Duration {
-	return since(s, now, func(a, b int64) int64 { return min(a, b) })
-}
-
-// oldest is how long ago s was, by the clock that says more.
-func (s stamp) oldest(now stamp) time.Duration {
-	return since(s, now, func(a, b int64) int64 { return max(a, b) })
-}
-
-// maxAge is above every age that matters, in milliseconds.
-const maxAge = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
-
-func since(s, now stamp, of func(a, b int64) int64) time.Duration {
 	client, node := now.client-s.client, now.node-s.node
 	if s.node <= 0 || now.node <= 0 {
 		node = 0
@@ -74,23 +111,33 @@ func since(s, now stamp, of func(a, b int64) int64) time.Duration {
 	if s.client <= 0 || max(s.client, s.node, now.node) > 1<<50 {
 		return 0
 	}
-	return time.Duration(min(max(0, of(client, node)), maxAge)) * time.Millisecond
+	return time.Duration(min(max(0, min(client, node)), maxAge)) * time.Millisecond
 }
+
+// before is s, so much earlier.
+func (s stamp) before(d time.Duration) stamp {
+	s.client -= d.Milliseconds()
+	if s.node != 0 {
+		s.node -= d.Milliseconds()
+	}
+	return s
+}
+
+// maxAge is above every age that matters, in milliseconds.
+const maxAge = int64(100 * 365 * 24 * time.Hour / time.Millisecond)
 
 func (m mark) String() string {
-	synced := 0
-	if m.synced {
-		synced = 1
-	}
-	return fmt.Sprintf("%s mem=%s state=%s run=%s repl=%s sync=%d at=%d tn=%d data=%s dat=%d dtn=%d set=%s", markFormat,
-		m.memory, m.state, m.run, m.repl, synced, m.begun.client, m.begun.node, m.data, m.since.client, m.since.node, m.set)
+	digit := map[bool]int{true: 1}
+	return fmt.Sprintf("%s mem=%s state=%s run=%s repl=%s sync=%d at=%d tn=%d data=%s dat=%d dtn=%d id=%s set=%s q=%d of=%s final=%d", marks.Format,
+		m.memory, m.state, m.run, m.repl, digit[m.synced], m.begun.client, m.begun.node, m.data, m.since.client, m.since.node,
+		m.id, m.record.set, m.record.quorum, m.record.names, digit[m.final])
 }
 
-// parseMark reads a mark. ok is false for a text of another format. Words that are not known are skipped, so that later
+// parseMark reads a mark. ok is false for a text of another format; those of earlier versions begin with "met" and "founded". Words that are not known are skipped, so that later
 // versions can add some.
 func parseMark(text string) (m mark, ok bool) {
 	words := strings.Fields(text)
-	if len(words) == 0 || words[0] != markFormat {
+	if len(words) == 0 || words[0] != marks.Format {
 		return mark{}, false
 	}
 	number := func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
@@ -117,9 +164,23 @@ func parseMark(text string) (m mark, ok bool) {
 			m.since.client = number(value)
 		case "dtn":
 			m.since.node = number(value)
+		case "id":
+			m.id = value
 		case "set":
-			m.set = value
+			m.record.set = value
+		case "q":
+			m.record.quorum = int(min(number(value), math.MaxInt32))
+		case "of":
+			m.record.names = value
+		case "final":
+			m.final = value == "1"
 		}
+	}
+	if m.record.set == "" || m.record.quorum < 1 || m.id == "" || !slices.Contains(m.record.members(), m.id) {
+		m.id, m.record, m.final = "", record{}, false
+	}
+	if m.state == stateRipe && !m.final { // it is ripe as one of a set
+		m.state = stateSeen
 	}
 	return m, m.memory != "" && m.data != ""
 }
@@ -129,11 +190,16 @@ type server struct {
 	run, repl string
 	promoted  bool // it was a replica since it started
 	syncs     bool // it syncs every write, and none stands in for it
+	uptime    time.Duration
 	now       stamp
 }
 
 // witness is what a process has seen of one node.
 type witness struct {
+	name   string          // what it calls the node, escaped
+	record record          // of the set, once it is known
+	whole  bool            // that set was founded of nodes on which nothing was ever granted
+	id     string          // which node of that set it was
 	memory string          // the newest
 	past   map[string]bool // memories that were the newest before
 	run    string          // the newest server, while it was one that tells
@@ -149,6 +215,55 @@ func (w *witness) saw(m mark) {
 	}
 	delete(w.past, m.memory)
 	w.memory, w.run = m.memory, cmp.Or(m.run, w.run)
+}
+
+// knows takes in that this record is in force on nodes with these marks, of which this one is that at i.
+func (w *witness) knows(r record, all []mark, i int) {
+	if w.record != r {
+		w.record, w.id, w.whole = r, "", false
+	}
+	for _, m := range all {
+		w.whole = w.whole || m.record == r && m.state == stateRipe
+	}
+	m := all[i]
+	if m.record == r && m.final {
+		w.id = m.id
+	}
+}
+
+// place is which node of a set this is: what the process saw last, or else the node of this name. That all other places are
+// taken shows nothing: one of those nodes may be a copy. It is "" where the process can not tell.
+func (w *witness) place(r record) string {
+	switch {
+	case r == (record{}):
+		return ""
+	case w.record == r && w.id != "":
+		return w.id
+	case slices.Contains(r.members(), w.name):
+		return w.name
+	}
+	return ""
+}
+
+// placed gives m its place in the set. A node that carries the record of an earlier founding of the same list joins the one
+// that is in force, with a memory of its own.
+func (w *witness) placed(m mark, now stamp, random func() string) mark {
+	id := w.place(w.record)
+	founded := m.unused() && m.record == w.record && w.whole // and its founder was about to say so
+	switch {
+	case id == "" || m.record == w.record && m.final:
+		return m
+	case !m.final:
+	case m.record.like(w.record):
+		m.memory, m.state, m.begun = random(), stateSeen, now
+	default:
+		return m
+	}
+	m.id, m.record, m.final = id, w.record, true
+	if m.state = stateSeen; founded {
+		m.state = stateRipe
+	}
+	return m
 }
 
 // proves reports whether m, read behind a command on a connection, shows that the server that executed it is the one that
@@ -172,23 +287,40 @@ func (w *witness) connected(text string, s server, t trust, random func() string
 	m, ok := parseMark(text)
 	switch {
 	case !ok:
-		return w.marked(text, s, random)
+		return w.placed(w.marked(text, s, random), s.now, random)
 	case m.keeps(s) && !w.past[m.memory]:
-		m.synced = m.synced && s.syncs
-		return m
+		if m.synced = m.synced && s.syncs; m.unused() {
+			m.repl, m.synced = cmp.Or(m.repl, s.repl), s.syncs
+		}
+		if m.unused() && w.memory != "" && w.memory != m.memory { // somebody who did not know the node was here first
+			m.state = stateSeen
+		}
+		return w.placed(m, s.now, random)
 	case w.excuses(m, s, t):
 		m.run, m.repl = s.run, s.repl
 		return m
 	}
 	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since}
-	return next
+	if next.id = w.place(m.record); next.id != "" {
+		next.record, next.final = m.record, m.final
+	}
+	return w.placed(next, s.now, random)
 }
 
-// marked is the first mark of this format. Whatever an earlier version left shows that the set is not new.
+// unused reports whether nothing was ever granted in this memory, as far as its mark says.
+func (m mark) unused() bool {
+	return !m.final && (m.state == stateNew || m.state == stateMade)
+}
+
+// marked is the first mark of this format. Whatever an earlier version left shows that the set is not new; that version let a
+// node vote by its uptime, and so its memory is as old as the run that it named.
 func (w *witness) marked(text string, s server, random func() string) mark {
 	m := mark{memory: random(), state: stateNew, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: random(), since: s.now}
 	if text != "" || w.memory != "" {
 		m.state = stateSeen
+	}
+	if s.run != "" && w.memory == "" && slices.Contains(strings.Fields(text), s.run) {
+		m.begun = s.now.before(s.uptime)
 	}
 	return m
 }
@@ -205,65 +337,130 @@ func (m mark) keeps(s server) bool {
 }
 
 // excuses reports whether a restarted server has forgotten nothing all the same, because it synced every write: its mark has
-// survived the restart, was ripe before it, and is of the run that this process saw last.
+// survived the restart, was ripe before it, is of the run that this process saw last, and of this node, not of one that the
+// server has copied.
 func (w *witness) excuses(m mark, s server, t trust) bool {
-	return s.syncs && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t)
+	return s.syncs && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t) &&
+		w.place(m.record) == m.id
 }
 
-// setOf names the set whose nodes have these memories when it is founded, in whatever order.
-func setOf(memories []string) string {
-	return strings.Join(slices.Sorted(slices.Values(memories)), ",")
-}
-
-// founded is the mark of a node of this set that is founded.
-func (m mark) founded(set string) mark {
-	m.state, m.set = stateRipe, set
-	return m
-}
-
-// stands reports whether the node with the mark at i, of all marks of a set, was founded with this set, so that nothing was
-// ever granted on it before. A quorum of the others tells the set from others that a node may have been founded in.
-func stands(marks []mark, i int) bool {
-	m, with := marks[i], 0
-	for _, other := range marks {
-		if other.state == stateRipe && other.set == m.set {
-			with++
+// inForce is the record that a quorum of the nodes with these marks carries, each in a place of its own.
+func inForce(all []mark, quorum int) (r record, ok bool) {
+	for _, m := range all {
+		places := map[string]bool{}
+		for _, other := range all {
+			if other.final && other.record == m.record {
+				places[other.id] = true
+			}
+		}
+		if len(places) >= quorum && m.record.fits(len(all), quorum) {
+			return m.record, true
 		}
 	}
-	members := strings.Split(m.set, ",")
-	return m.state == stateRipe && slices.Contains(members, m.memory) && len(members) == len(marks) && with >= Quorum(len(marks))
+	return record{}, false
 }
 
-// standing is what the marks of all nodes say of the set.
-type standing int
+// belongs reports whether the node with the mark at i is one of the set with this record. Of two nodes in one place one is a
+// copy, and nobody can tell which.
+func belongs(all []mark, i int, r record) bool {
+	for j, other := range all {
+		if j != i && other.final && other.record == r && other.id == all[i].id {
+			return false
+		}
+	}
+	return all[i].final && all[i].record == r
+}
 
-const (
-	unfounded   standing = iota // it is new, and not all nodes are founded yet
-	isFounded                   // all are
-	established                 // it is not new
-)
+// foundation is what makes a set of nodes, of which no record is in force, one that has a record.
+type foundation struct {
+	next []mark // of each node; the zero mark is for nodes that stay as they are
+	// Who founds: of a set that is whole any process, once nobody who knew the nodes can be on the way to them; of others one
+	// that has waited until nothing that was granted on the nodes can matter.
+	whole  bool // all nodes were met, and nothing was ever granted on them, so they vote at once
+	made   bool // and who made them says that nobody knew them
+	absent bool // a node was not met
+}
 
-// standingOf reads the marks of all nodes. young says of each whether it is certain that nobody has let it vote yet.
-func standingOf(marks []mark, young []bool) standing {
-	set, got := setOf(memoriesOf(marks)), 0
-	for i, m := range marks {
+// order is the nodes that get another mark, in an order that is the same for everybody: of several who found one set in
+// different ways the first is alone with it.
+func (f foundation) order() (nodes []int) {
+	for i, m := range f.next {
+		if m != (mark{}) {
+			nodes = append(nodes, i)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b int) int { return strings.Compare(f.next[a].memory, f.next[b].memory) })
+	return nodes
+}
+
+// found is how the nodes with these marks become a set: first each gets the record as a proposal, then all that were met as
+// final. So of lists that overlap one alone is founded, and a founding that was broken off is gone on with. marks are zero of
+// nodes that were not met. It returns a *strangersError where nodes carry records of sets that these nodes can not be.
+func found(all []mark, names []string, quorum int) (foundation, error) {
+	f := foundation{next: make([]mark, len(all)), whole: true, made: true}
+	r, ok := recordAmong(all)
+	if fresh := newRecord(names, memoriesOf(all), quorum); !ok {
+		r = fresh
+	} else {
+		f.whole = r.set == fresh.set
+	}
+	able, taken, proposed := 0, map[string]bool{}, true
+	for _, m := range all {
+		f.absent = f.absent || m.memory == ""
+		f.whole = f.whole && (m.unused() || m.state == stateRipe && m.record == r)
+		f.made = f.made && m.state != stateNew
+		if m.record == r {
+			taken[m.id] = true
+		} else if m.memory != "" {
+			proposed = false
+		}
+		if m.record == r || m.memory == "" {
+			able++
+		}
+	}
+	f.whole = f.whole && !f.absent
+	for i, m := range all {
 		switch {
-		case m.state == stateRipe && m.set == set:
-			got++
-		case m.state == stateNew && young[i]:
+		case m.memory == "" || m.final:
+			continue
+		case proposed:
+			m.final = true
+			if m.state = stateSeen; f.whole {
+				m.state = stateRipe
+			}
+		case m.record == r || taken[names[i]] || !slices.Contains(r.members(), names[i]):
+			continue
 		default:
-			return established
+			able++
+			if m.id, m.record = names[i], r; !f.whole {
+				m.state = stateSeen
+			}
 		}
+		f.next[i] = m
 	}
-	if got == len(marks) {
-		return isFounded
+	if able < quorum {
+		return foundation{}, &strangersError{r}
 	}
-	return unfounded
+	return f, nil
 }
 
-func memoriesOf(marks []mark) (all []string) {
-	for _, m := range marks {
-		all = append(all, m.memory)
+func memoriesOf(all []mark) (memories []string) {
+	for _, m := range all {
+		memories = append(memories, m.memory)
 	}
-	return all
+	return memories
+}
+
+// recordAmong is the record that a set without one in force is to have, if its nodes carry some: a final one, or else the
+// first of those that were proposed, in an order that is the same for everybody.
+func recordAmong(all []mark) (r record, ok bool) {
+	final := false
+	for _, m := range all {
+		switch {
+		case m.record == (record{}) || final && !m.final:
+		case !ok || m.final && !final || m.record.set < r.set:
+			r, ok, final = m.record, true, m.final
+		}
+	}
+	return r, ok
 }

@@ -29,16 +29,19 @@ type Node struct {
 	life          atomic.Pointer[Life]
 	boot          atomic.Int64 // see BootFloor
 	evidence      atomic.Pointer[evidence]
-	founded       atomic.Bool // the memory of its evidence was founded with this set
+	member        atomic.Bool // it belongs to the set, by its mark
 	fence         atomic.Pointer[fenceReport]
 	counts        atomic.Bool // what is handed to receivers now was executed by a server that votes
 	reconsidering atomic.Bool
-	subscribed    atomic.Bool // the mailbox is open here
-	met           atomic.Bool // of a Redis Cluster: every server behind it was met
+	unsettled     atomic.Bool  // of a Redis Cluster: a server is new that the mark does not name yet
+	shared        atomic.Int64 // c.since time when a server answered again that another had replaced
+	subscribed    atomic.Bool  // the mailbox is open here
+	met           atomic.Bool  // of a Redis Cluster: every server behind it was met
 
 	mu      sync.Mutex
 	facts   facts
 	runIDs  map[string]bool
+	earlier []string      // runs that it had before
 	offset  time.Duration // its clock minus ours, when it was last connected to
 	skewed  bool          // it was said that its clock is off
 	witness witness

@@ -193,12 +193,17 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 
 // bareCluster has n nodes without connections, and MaxTTL a minute.
 func bareCluster(now time.Time, n int) *Cluster {
-	c := &Cluster{cfg: Config{Logger: quiet, Quorum: Quorum(n)}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}}
+	c := &Cluster{cfg: Config{Logger: quiet, Quorum: Quorum(n)}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}, settled: make(chan struct{})}
+	c.dead.Store(true) // it asks nobody
 	for i := range n {
-		c.nodes = append(c.nodes, &Node{c: c, index: i, name: string(rune('a' + i)), runIDs: map[string]bool{}})
+		name := string(rune('a' + i))
+		c.nodes = append(c.nodes, &Node{c: c, index: i, name: name, runIDs: map[string]bool{}, witness: witness{name: name}})
 	}
 	return c
 }
+
+// recordOf is a record of the nodes of c.
+func recordOf(c *Cluster) record { return newRecord(c.names(), c.names(), c.Quorum()) }
 
 // meet has the node's process connect to a server with this mark, and returns what the mark is then.
 func meet(t *testing.T, n *Node, f facts, text string) string {
@@ -220,7 +225,9 @@ func old(t *testing.T, n *Node, f facts) string { return aged(t, n, f, time.Hour
 func aged(t *testing.T, n *Node, f facts, age time.Duration) string {
 	t.Helper()
 	at := stampAt(time.Now().Add(-age), 0)
-	return meet(t, n, f, mark{memory: "m" + f.runID, state: stateSeen, run: f.runID, synced: f.fsyncAlways, begun: at, data: "d" + f.runID, since: at}.String())
+	return meet(t, n, f, mark{
+		memory: "m" + f.runID, state: stateSeen, run: f.runID, synced: f.fsyncAlways, begun: at, data: "d" + f.runID, since: at, id: n.name, record: recordOf(n.c), final: true,
+	}.String())
 }
 
 func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
@@ -319,7 +326,7 @@ func TestAClockThatIsSetMakesNoMemoryOld(t *testing.T) {
 		"both clocks were set back":           {client: now.UnixMilli() + 3_600_000, node: now.UnixMilli() + 3_600_000},
 		"the node did not tell its time then": {client: now.UnixMilli() - 3_600_000},
 	} {
-		meet(t, n, facts{runID: name}, mark{memory: name, state: stateSeen, run: name, begun: at, data: "d", since: at}.String())
+		meet(t, n, facts{runID: name}, mark{memory: name, state: stateSeen, run: name, begun: at, data: "d", since: at, id: n.name, record: recordOf(n.c), final: true}.String())
 		if n.Votes() {
 			t.Errorf("%s: it votes", name)
 		}

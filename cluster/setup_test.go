@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -44,7 +45,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 	}
 	replicas := func(least string) func(testing.TB, *redis.Client) {
 		return func(t testing.TB, admin *redis.Client) {
-			for _, words := range [][]any{{"del", markKey}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
+			for _, words := range [][]any{{"del", marks.Key}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
 				if err := admin.Do(t.Context(), words...).Err(); err != nil {
 					t.Fatal(err)
 				}

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // errFull is the answer to a command above Config.MaxQueued.
@@ -266,7 +268,7 @@ func (b *batch) clear() {
 }
 
 // readMark is sent behind every urgent batch: what it reads proves, or not, that answers of the batch count as votes.
-var readMark = call{Command: Command{words: []any{"get", markKey}}}
+var readMark = call{Command: Command{words: []any{"get", marks.Key}}}
 
 // exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
 // down meanwhile is not sent.

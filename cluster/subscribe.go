@@ -70,6 +70,12 @@ func (c *Cluster) subscribe(ctx context.Context, s Subscriber, h hearing, channe
 func (n *Node) subscribe(ctx context.Context, s Subscriber, h hearing, channels []string) {
 	pace := newPace()
 	for ctx.Err() == nil {
+		if n.down.Load() != nil { // it is probed, and dialling it besides finds it no sooner
+			if !pauseIn(ctx, pace.NextBackOff()) {
+				return
+			}
+			continue
+		}
 		if since := n.relay(ctx, s, h, channels); !since.IsZero() {
 			h.standing(false)
 			s.Gap(n)

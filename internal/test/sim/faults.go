@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,6 +23,10 @@ var faults = []fault{
 	{"rolling restart", 1, roll},
 	{"gap", 4, gap},
 	{"wrong node", 3, wrong},
+	{"empty disk", 2, emptyDisk},
+	{"role", 2, role},
+	{"move", 2, move},
+	{"kill", 1, kill},
 }
 
 // hurt inflicts faults until the world's time for it is over, and ends them all.
@@ -115,6 +120,97 @@ func crash(w *world, rng *rand.Rand) func() {
 			w.forget(n, time.Now())
 		}
 		w.log("node %d is back", n.index)
+	}
+}
+
+// emptyDisk has a node that syncs every write come back with nothing, as on another disk, or one whose clock is an hour slow,
+// until somebody sets it right: by its uptime it has run for an hour then.
+func emptyDisk(w *world, rng *rand.Rand) func() {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	slow := rng.IntN(2) == 0
+	if !w.plan.forgets || !n.isUp() || !slow && !n.aof || !w.mayForget(n) {
+		return nil
+	}
+	w.log("node %d crashes, its disk is another, its clock slow: %t", n.index, slow)
+	n.crash()
+	w.forget(n, time.Now().Add(time.Hour))
+	if slow {
+		n.turn(-time.Hour)
+	}
+	return func() {
+		n.restart(lost)
+		w.forget(n, time.Now())
+		w.log("node %d is back", n.index)
+		if slow {
+			w.agenda.at(time.Now().Add(time.Duration(1+rng.Int64N(int64(maxTTL/2)))), func() {
+				w.log("the clock of node %d is set right", n.index)
+				n.turn(time.Hour)
+			})
+		}
+	}
+}
+
+// role has a node be a replica of another for a moment.
+func role(w *world, rng *rand.Rand) func() {
+	n, other := w.nodes[rng.IntN(len(w.nodes))], w.nodes[rng.IntN(len(w.nodes))]
+	if n == other || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
+		return nil
+	}
+	w.log("node %d follows node %d for a moment", n.index, other.index)
+	n.follow(other.copy())
+	w.forget(n, time.Now())
+	return func() {}
+}
+
+// move has the name of a node lead to another server, which is empty, while the old one runs on.
+func move(w *world, rng *rand.Rand) func() {
+	i := rng.IntN(len(w.nodes))
+	from, to := w.nodes[i], w.spareNode()
+	if !w.plan.forgets || to == nil || !from.isUp() || !w.mayForget(from) {
+		return nil
+	}
+	w.log("the name of node %d leads to node %d", from.index, to.index)
+	w.forget(from, time.Now())
+	w.forget(to, time.Now())
+	w.nodes[i] = to
+	for _, row := range w.links {
+		row[i].move(to)
+	}
+	return func() {
+		time.Sleep(2 * maxTTL) // it is another's until nobody uses it any more
+		from.crash()
+		from.restart(lost)
+	}
+}
+
+// spareNode is a node that no name leads to, and that nobody has used lately.
+func (w *world) spareNode() *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.all {
+		if !slices.Contains(w.nodes, n) && time.Since(w.forgot[n.index]) > 5*maxTTL {
+			return n
+		}
+	}
+	return nil
+}
+
+// kill ends a client's process so that no node hears of it.
+func kill(w *world, rng *rand.Rand) func() {
+	c := w.clients[rng.IntN(len(w.clients))]
+	if !c.halt() {
+		return nil
+	}
+	w.log("client %d is killed", c.index)
+	for _, l := range w.links[c.index] {
+		l.disconnect(true)
+	}
+	c.end()
+	return func() {
+		for _, l := range w.links[c.index] {
+			l.disconnect(false)
+		}
+		c.goOn()
 	}
 }
 
