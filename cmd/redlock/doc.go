@@ -5,6 +5,7 @@
 //	redlock run KEY -- CMD…      a command under a lock, as flock does on one machine; with --once, to success once
 //	redlock campaign NAME -- …   a command while leading an election
 //	redlock leader NAME          who leads
+//	redlock fence check FILE …   a token file that refuses a script which lost its lock
 //
 // For the person who looks after the locks:
 //

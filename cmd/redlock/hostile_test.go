@@ -77,6 +77,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 		{"run", "-v", "--once", "job" + evil, "--", "true"}, {"campaign", "-v", "--wait", "1ms", "e", "--", "true"}, {"campaign", "-v", "e" + evil, "--", "true"},
 		{"bench", "--duration", "400ms", "-c", "1", "--nodes", mean}, {"demo", "--nodes", mean}, {"demo", evil}, {"dev", "--port", evil},
 		{"nodes", "--repair-fences", "lock:", "--yes", "--nodes", mean}, {"doctor"}, {"doctor", "-o", "json"},
+		{"fence", "check", file, "key" + evil, "1"}, {"fence", "check", evil, "key", "1" + evil}, {"fence", evil},
 		{"completion", evil}, {evil}, {"--" + evil}, {"version" + evil},
 	} {
 		running <- struct{}{}

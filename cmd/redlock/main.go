@@ -23,6 +23,7 @@ const (
 	exitNoQuorum = 69 // EX_UNAVAILABLE: too few nodes answered
 	exitConflict = 75 // EX_TEMPFAIL: the key was not given
 	exitLost     = 76 // the lock was lost while the command ran
+	exitStale    = 77 // EX_NOPERM: a newer fencing token was checked before
 	exitNoExec   = 126
 	exitNotFound = 127
 	exitSignal   = 128 // plus the signal's number
@@ -34,6 +35,7 @@ type commands struct {
 	Run      runCmd      `cmd:"" help:"Run a command while holding a lock."`
 	Campaign campaignCmd `cmd:"" help:"Run a command while leading an election."`
 	Leader   leaderCmd   `cmd:"" help:"Say who leads an election."`
+	Fence    fenceCmd    `cmd:"" help:"Check fencing tokens in a file, for shell scripts."`
 
 	operateCommands
 

@@ -104,7 +104,7 @@ func raceTests(ctx context.Context, g *gate) ([]command, error) {
 // otherBackend are the tests that ran on real nodes, on embedded ones.
 func otherBackend(ctx context.Context, g *gate) ([]command, error) {
 	rest := command{env: []string{"REDLOCK_TEST_PART=rest"}, args: append(g.race(ctx), "-p=2", "-parallel=8")}
-	for _, folder := range []string{"cache", "cluster", "cmd/redlock", "internal/test/harness", "lease", "lock", "mutex", "register", "session"} {
+	for _, folder := range []string{"cache", "cluster", "cmd/redlock", "fence", "internal/test/harness", "lease", "lock", "mutex", "register", "session"} {
 		rest.packages = append(rest.packages, "./"+folder)
 	}
 	return []command{rest}, nil

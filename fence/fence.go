@@ -1,0 +1,74 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrStale is matched by every error of a writer whose lock has passed on: a
+// newer token of its key was seen.
+var ErrStale = errors.New("redlock: stale fencing token")
+
+// ErrNoToken is matched by the error of a check whose context is under no lock
+// on the key.
+var ErrNoToken = errors.New("redlock: no fencing token")
+
+// MaxToken is above every fencing token.
+const MaxToken = 1 << 53
+
+// StaleError says that a newer holder of Key was there. It matches [ErrStale].
+type StaleError struct {
+	Key    string
+	Token  int64 // that was checked
+	Newest int64 // that was seen before
+}
+
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("redlock: stale fencing token of %q: %d, but %d was seen; the lock has passed on, so nothing may be written under it",
+		e.Key, e.Token, e.Newest)
+}
+
+// Is reports whether target is [ErrStale].
+func (e *StaleError) Is(target error) bool { return target == ErrStale }
+
+// Store keeps the newest token that was seen of each key. All methods may be
+// called concurrently.
+type Store interface {
+	// CheckToken returns a *StaleError if a token above this one was seen of
+	// key. Else it keeps token as the newest that was seen, and returns nil; so
+	// it does for the newest again, of the same holder. Looking and keeping are
+	// one step.
+	CheckToken(ctx context.Context, key string, token int64) error
+}
+
+// Check is CheckToken with the token of the lock on key under which ctx is. It
+// may be called when ctx has ended with its lock: the answer is then a
+// *StaleError, or nil if nobody came after. The error matches [ErrNoToken] if
+// ctx is under no lock on key.
+func Check(ctx context.Context, s Store, key string) error {
+	token, err := tokenOf(ctx, key)
+	if err != nil {
+		return err
+	}
+	return s.CheckToken(context.WithoutCancel(ctx), key, token)
+}
+
+func tokenOf(ctx context.Context, key string) (int64, error) {
+	token, ok := find(ctx, key)
+	if !ok {
+		return 0, fmt.Errorf("%w: the context is under no lock on %q; pass on the one that lock.WithLock or a lease gives", ErrNoToken, key)
+	}
+	return token, nil
+}
+
+// valid checks what a caller gave by hand.
+func valid(key string, token int64) error {
+	switch {
+	case key == "":
+		return errors.New("redlock: fence: key is empty; give the key of the lock")
+	case token <= 0 || token >= MaxToken:
+		return fmt.Errorf("redlock: fence: token %d of %q is none; a token is above 0 and below 2^53", token, key)
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
+)
+
+// File is a [Store] in a file, for jobs that share a directory. It is checked
+// and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
+// second file, Path.lock, so the file system has to have such locks: local ones
+// do, NFS does unless mounted with nolock or local_lock. The lock file stays;
+// removing it while a check runs lets two checks run at once.
+//
+// A new file is written and synced beside the old, as Path.new, and takes its
+// place by a rename: a process that is killed halfway leaves the old one. A
+// check of a token that is new rewrites the file, so it is meant for hundreds
+// of keys, not for millions.
+type File struct {
+	Path string
+}
+
+// fileVersion is the first line of a token file. Each further line is a Token;
+// one with more fields is of a later version, which this one must not rewrite
+// without them.
+const fileVersion = "redlock fence 1"
+
+// CheckToken implements [Store]. It waits for other checks until ctx ends.
+func (f File) CheckToken(ctx context.Context, key string, token int64) error {
+	if err := valid(key, token); err != nil {
+		return err
+	}
+	return f.change(ctx, key, func(newest map[string]int64) (bool, error) {
+		have := newest[key]
+		if have > token {
+			return false, &StaleError{Key: key, Token: token, Newest: have}
+		}
+		newest[key] = token
+		return have < token, nil
+	})
+}
+
+// Forget removes what is known of key. Read "Forgetting" in the package comment
+// first.
+func (f File) Forget(ctx context.Context, key string) error {
+	return f.change(ctx, key, func(newest map[string]int64) (bool, error) {
+		_, known := newest[key]
+		delete(newest, key)
+		return known, nil
+	})
+}
+
+// change has fn look at the tokens, and change them if it returns true, while
+// nobody else does.
+func (f File) change(ctx context.Context, key string, fn func(newest map[string]int64) (bool, error)) error {
+	path, err := f.path()
+	if err == nil {
+		err = locked(ctx, path+".lock", func() error {
+			newest, err := readTokens(path)
+			if err != nil {
+				return err
+			}
+			changed, err := fn(newest)
+			if err != nil || !changed {
+				return err
+			}
+			return replaceTokens(path, newest)
+		})
+	}
+	if err != nil && !errors.Is(err, ErrStale) {
+		return errs.Errorf("redlock: fence: %q: %w", key, err)
+	}
+	return err
+}
+
+// path is the file itself where Path leads through symbolic links: all names of
+// a file need the same lock.
+func (f File) path() (string, error) {
+	if f.Path == "" {
+		return "", errors.New("File.Path is empty; give the path of the token file")
+	}
+	path, err := filepath.EvalSymlinks(f.Path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return path, err
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(f.Path))
+	return filepath.Join(dir, filepath.Base(f.Path)), err
+}
+
+// longestPause is between two looks at a lock that another process has, which
+// it has for milliseconds.
+const longestPause = 50 * time.Millisecond
+
+// locked runs fn under the lock on a file, for which it waits until ctx ends.
+func locked(ctx context.Context, path string, fn func() error) error {
+	if err := errs.Ended(ctx); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o666)
+	if err != nil {
+		return err
+	}
+	defer file.Close() // which unlocks it
+	for pause := time.Millisecond; ; pause = min(2*pause, longestPause) {
+		ok, err := tryLock(file)
+		switch {
+		case err != nil:
+			return fmt.Errorf("lock %s: %w", path, err)
+		case ok:
+			return fn()
+		}
+		wait := time.NewTimer(pause)
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			wait.Stop()
+			return fmt.Errorf("%s is locked by another check: %w", path, errs.Ended(ctx))
+		}
+	}
+}
+
+// readTokens reads a token file; one that is not there has none.
+func readTokens(path string) (map[string]int64, error) {
+	content, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return map[string]int64{}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	text, whole := strings.CutSuffix(string(content), "\n")
+	lines := strings.Split(text, "\n")
+	if !whole || lines[0] != fileVersion {
+		return nil, fmt.Errorf("%s is not a whole token file: it begins with the line %q and ends with a line feed; "+
+			"restore it, or remove it if no late writer can exist", path, fileVersion)
+	}
+	newest := make(map[string]int64, len(lines))
+	for i, line := range lines[1:] {
+		t, err := parseToken(line)
+		if _, twice := newest[t.Key]; err == nil && twice {
+			err = errors.New("the key stands in a line above")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w", path, i+2, err)
+		}
+		newest[t.Key] = t.Number
+	}
+	return newest, nil
+}
+
+// replaceTokens puts a new file into the place of the old, with its
+// permissions.
+func replaceTokens(path string, newest map[string]int64) error {
+	var b strings.Builder
+	b.WriteString(fileVersion + "\n")
+	for _, key := range slices.Sorted(maps.Keys(newest)) {
+		b.WriteString(Token{key, newest[key]}.String() + "\n")
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a process that was killed
+		return err
+	}
+	if err := writeSynced(fresh, b.String(), path); err != nil {
+		_ = os.Remove(fresh) // the next check does, where this cannot
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// writeSynced writes a file that did not exist, with the permissions of another
+// if that exists.
+func writeSynced(path, text, like string) (err error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if old, err := os.Stat(like); err == nil {
+		if err := file.Chmod(old.Mode().Perm()); err != nil {
+			return err
+		}
+	}
+	if _, err := file.WriteString(text); err != nil {
+		return err
+	}
+	return file.Sync()
+}

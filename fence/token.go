@@ -1,0 +1,136 @@
+package fence
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrMalformed is matched by the errors of [ParseTokens].
+var ErrMalformed = errors.New("redlock: malformed fencing token")
+
+// maxTokens is how many tokens one request can bring: each is a look into the
+// store.
+const maxTokens = 64
+
+// Token is the fencing token of a key, as it is sent to another process.
+type Token struct {
+	Key    string
+	Number int64
+}
+
+// String is t as "key;token", in which every byte of the key but letters,
+// digits and -._~:/@ stands as %XX, two hexadecimal digits. So keys may hold
+// any bytes, and the text is printable ASCII without spaces, commas and quotes.
+func (t Token) String() string {
+	return escape(t.Key) + ";" + strconv.FormatInt(t.Number, 10)
+}
+
+// ParseTokens reads what [Token.String] wrote. Each value can hold several,
+// separated by commas, with spaces around them, so values are the lines of an
+// HTTP header. No values hold no tokens; a value without a token, a key that
+// comes twice, and more than 64 tokens are errors. All errors match
+// [ErrMalformed].
+func ParseTokens(values ...string) ([]Token, error) {
+	var all []Token
+	seen := map[string]bool{}
+	for _, value := range values {
+		for text := range strings.SplitSeq(value, ",") {
+			t, err := parseToken(strings.Trim(text, " \t"))
+			switch {
+			case err != nil:
+				return nil, err
+			case seen[t.Key]:
+				return nil, fmt.Errorf("%w: the key %s comes twice", ErrMalformed, quoted(t.Key))
+			case len(all) == maxTokens:
+				return nil, fmt.Errorf("%w: there are more than %d", ErrMalformed, maxTokens)
+			}
+			seen[t.Key] = true
+			all = append(all, t)
+		}
+	}
+	return all, nil
+}
+
+func parseToken(text string) (Token, error) {
+	name, number, ok := strings.Cut(text, ";")
+	if !ok {
+		return Token{}, fmt.Errorf("%w: %s; want KEY;TOKEN", ErrMalformed, quoted(text))
+	}
+	key, err := unescape(name)
+	if err != nil {
+		return Token{}, err
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || strconv.FormatInt(n, 10) != number || valid(key, n) != nil {
+		return Token{}, fmt.Errorf("%w: %s; a token is a whole number above 0 and below 2^53, in decimal digits", ErrMalformed, quoted(text))
+	}
+	return Token{key, n}, nil
+}
+
+// quoted is what was received, so that an error with it stays short.
+func quoted(text string) string {
+	if len(text) > 80 {
+		return strconv.Quote(text[:80]) + "…"
+	}
+	return strconv.Quote(text)
+}
+
+const hexDigits = "0123456789ABCDEF"
+
+func escape(key string) string {
+	var b strings.Builder
+	for i := range len(key) {
+		if c := key[i]; plain(c) {
+			b.WriteByte(c)
+		} else {
+			b.WriteByte('%')
+			b.WriteByte(hexDigits[c>>4])
+			b.WriteByte(hexDigits[c&15])
+		}
+	}
+	return b.String()
+}
+
+// unescape takes what escape can write and no other form, so that equal keys
+// are equal texts too.
+func unescape(text string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		c := text[i]
+		if c == '%' {
+			high, low := digit(text, i+1), digit(text, i+2)
+			c = byte(high<<4 | low)
+			if high < 0 || low < 0 || plain(c) {
+				return "", badKey(text)
+			}
+			i += 2
+		} else if !plain(c) {
+			return "", badKey(text)
+		}
+		b.WriteByte(c)
+	}
+	if text == "" {
+		return "", badKey(text)
+	}
+	return b.String(), nil
+}
+
+// digit is the value of the hexadecimal digit at text[i], -1 if there is none.
+func digit(text string, i int) int {
+	if i >= len(text) {
+		return -1
+	}
+	return strings.IndexByte(hexDigits, text[i])
+}
+
+func badKey(text string) error {
+	return fmt.Errorf("%w: key %s; letters, digits and -._~:/@ stand for themselves, and every other byte as %%XX with digits 0-9 and A-F",
+		ErrMalformed, quoted(text))
+}
+
+// plain reports whether a byte of a key stands for itself.
+func plain(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~:/@", c) >= 0
+}
