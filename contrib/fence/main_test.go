@@ -19,20 +19,20 @@ import (
 	_ "github.com/lib/pq"
 	"modernc.org/sqlite"
 
-	"github.com/venta-hq/redlock/contrib/fence/internal/servers"
 	"github.com/venta-hq/redlock/fence"
+	"github.com/venta-hq/redlock/internal/test/dbserver"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 // A server is started by the first test that needs it.
 var (
-	started  []*servers.Server
-	postgres = once(servers.PostgreSQL)
-	mariadb  = once(servers.MariaDB)
+	started  []*dbserver.Server
+	postgres = once(dbserver.PostgreSQL)
+	mariadb  = once(dbserver.MariaDB)
 )
 
-func once(start func() (*servers.Server, error)) func() (*servers.Server, error) {
-	return sync.OnceValues(func() (*servers.Server, error) {
+func once(start func() (*dbserver.Server, error)) func() (*dbserver.Server, error) {
+	return sync.OnceValues(func() (*dbserver.Server, error) {
 		s, err := start()
 		if err == nil {
 			started = append(started, s)
@@ -84,10 +84,10 @@ func postgresDSN(t testing.TB) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/postgres?sslmode=disable", run(t, postgres).Port)
 }
 
-func run(t testing.TB, start func() (*servers.Server, error)) *servers.Server {
+func run(t testing.TB, start func() (*dbserver.Server, error)) *dbserver.Server {
 	t.Helper()
 	s, err := start()
-	if errors.Is(err, servers.ErrMissing) {
+	if errors.Is(err, dbserver.ErrMissing) {
 		t.Skip(err)
 	}
 	if err != nil {

@@ -14,9 +14,9 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/venta-hq/redlock/contrib/fence/internal/servers"
 	"github.com/venta-hq/redlock/contrib/fence/pgxfence"
 	"github.com/venta-hq/redlock/fence"
+	"github.com/venta-hq/redlock/internal/test/dbserver"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -27,8 +27,8 @@ var fences = fence.SQL{Dialect: fence.PostgreSQL}
 // open starts a server with the table of fences and one of data.
 func open(t *testing.T) *pgxpool.Pool {
 	t.Helper()
-	s, err := servers.PostgreSQL()
-	if errors.Is(err, servers.ErrMissing) {
+	s, err := dbserver.PostgreSQL()
+	if errors.Is(err, dbserver.ErrMissing) {
 		t.Skip(err)
 	}
 	if err != nil {

@@ -28,7 +28,7 @@ type command struct {
 
 // beside are modules of their own, so that what they need stays out of the
 // library's go.mod.
-var beside = []string{"contrib/gocron", "contrib/scs", "benchmarks", "docs/tests"}
+var beside = []string{"contrib/fence", "contrib/gocron", "contrib/scs", "benchmarks", "docs/tests", "examples/shop"}
 
 // Tests of -parallel wait most of the time, so more of them than there are
 // processors run beside each other. -count=1: results of a run without
@@ -66,7 +66,7 @@ var tiers = map[string][]stage{
 		{"deliberate faults still fit the code", "", commands(command{packages: []string{"./internal/test/mutation"}})},
 		{"tests on the other backend, race detector", "", otherBackend},
 		{"compile the modules beside the library", "", compileBeside},
-		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
+		{"tests of the modules beside the library: adapters, databases, benchmarks, metrics, dashboard, the shop", "", besideTests},
 		{"command line in terminals", "", commands(command{
 			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run=Terminal|Complet"}, packages: []string{"./cmd/redlock"},
 		})},

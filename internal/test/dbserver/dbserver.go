@@ -1,8 +1,6 @@
 //go:build linux
 
-// Package servers starts the database servers that are installed, as children
-// of a test, on loopback and with empty data in a temporary directory.
-package servers
+package dbserver
 
 import (
 	"bufio"
@@ -42,7 +40,7 @@ func PostgreSQL() (*Server, error) {
 		path, err = found[len(found)-1], nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("postgres %w (Debian package postgresql)", ErrMissing)
+		return nil, fmt.Errorf("postgres %w (on Debian: apt-get install postgresql)", ErrMissing)
 	}
 	s, err := prepare("postgres", syscall.SIGQUIT)
 	if err != nil {
@@ -61,11 +59,11 @@ func PostgreSQL() (*Server, error) {
 func MariaDB() (*Server, error) {
 	path, err := lookPath("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
 	if err != nil {
-		return nil, fmt.Errorf("mariadbd %w (Debian package mariadb-server)", ErrMissing)
+		return nil, fmt.Errorf("mariadbd %w (on Debian: apt-get install mariadb-server)", ErrMissing)
 	}
 	install, err := lookPath("mariadb-install-db")
 	if err != nil {
-		return nil, fmt.Errorf("mariadb-install-db %w (Debian package mariadb-server)", ErrMissing)
+		return nil, fmt.Errorf("mariadb-install-db %w (on Debian: apt-get install mariadb-server)", ErrMissing)
 	}
 	s, err := prepare("mysql", syscall.SIGKILL)
 	if err != nil {
@@ -96,7 +94,7 @@ func prepare(account string, stop syscall.Signal) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "fence-")
+	dir, err := os.MkdirTemp("", "dbserver-")
 	if err != nil {
 		return nil, err
 	}
