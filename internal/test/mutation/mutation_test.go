@@ -211,6 +211,27 @@ func declared(t *testing.T, dir, name string) bool {
 	return false
 }
 
+func TestModuleOf_FindsModulesBesideTheLibrary(t *testing.T) {
+	b := bench{root: t.TempDir()}
+	for _, dir := range []string{"", "contrib/fence"} {
+		dir = filepath.Join(b.root, filepath.FromSlash(dir))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pkg, want := range map[string][2]string{
+		"./fence": {".", "./fence"}, "./contrib/fence": {"contrib/fence", "."}, "./contrib/fence/pgxfence": {"contrib/fence", "./pgxfence"},
+		"./contrib/other": {".", "./contrib/other"}, ".": {".", "."},
+	} {
+		if dir, from := b.moduleOf(pkg); dir != want[0] || path.Clean(from) != path.Clean(want[1]) {
+			t.Errorf("%s is %s in %s, want %v", pkg, from, dir, want)
+		}
+	}
+}
+
 func TestAnEditReplacesWholeLinesThatStandExactlyOnce(t *testing.T) {
 	const text = "a\n\tif x {\nb\n\tif x {\nc\n"
 	for _, tt := range []struct {
