@@ -6,10 +6,10 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// WithToken is ctx under a token that was received from another process, such
-// as with a request. Check and everything else here takes it as if ctx were
-// under the lock on key itself. The innermost counts: a lock on key that is
-// acquired under the result comes before it.
+// WithToken returns a context that carries a token received from another
+// process, such as with a request. [Check] and the stores use it as if ctx were
+// under the lock on key. The innermost token of a key is used: a lock on key
+// that is acquired under the result takes precedence.
 func WithToken(ctx context.Context, key string, token int64) context.Context {
 	outer, _ := ctx.Value(receivedKey{}).(*received)
 	innermost, _ := lease.FromContext(ctx)
@@ -19,8 +19,8 @@ func WithToken(ctx context.Context, key string, token int64) context.Context {
 
 type receivedKey struct{}
 
-// received is a token of WithToken, and the leases around it. If the innermost
-// lease of a context is still the same, none was acquired under the token.
+// received is a token of WithToken and the leases around it. If the innermost
+// lease of a context is still the same, no lease was acquired under the token.
 type received struct {
 	Token
 	innermost *lease.Lease
@@ -28,7 +28,7 @@ type received struct {
 	outer     *received
 }
 
-// find is the innermost token of key under which ctx is.
+// find returns the innermost token of key that ctx carries.
 func find(ctx context.Context, key string) (int64, bool) {
 	onKey, held := lease.Under(ctx, key)
 	r, _ := ctx.Value(receivedKey{}).(*received)
@@ -44,7 +44,7 @@ func find(ctx context.Context, key string) (int64, bool) {
 	return 0, false
 }
 
-// innermost is the innermost token under which ctx is, of any key.
+// innermost returns the innermost token of any key that ctx carries.
 func innermost(ctx context.Context) (Token, bool) {
 	l, held := lease.FromContext(ctx)
 	r, _ := ctx.Value(receivedKey{}).(*received)

@@ -10,14 +10,15 @@ import (
 // newer token of its key was seen.
 var ErrStale = errors.New("redlock: stale fencing token")
 
-// ErrNoToken is matched by the error of a check whose context is under no lock
-// on the key.
+// ErrNoToken is matched by the error of a check whose context is not under a
+// lock on the key.
 var ErrNoToken = errors.New("redlock: no fencing token")
 
 // MaxToken is above every fencing token.
 const MaxToken = 1 << 53
 
-// StaleError says that a newer holder of Key was there. It matches [ErrStale].
+// StaleError reports that a newer holder of Key was seen. It matches
+// [ErrStale].
 type StaleError struct {
 	Key    string
 	Token  int64 // that was checked
@@ -32,20 +33,20 @@ func (e *StaleError) Error() string {
 // Is reports whether target is [ErrStale].
 func (e *StaleError) Is(target error) bool { return target == ErrStale }
 
-// Store keeps the newest token that was seen of each key. All methods may be
-// called concurrently.
+// Store keeps the newest token seen of each key. Its methods may be called
+// concurrently.
 type Store interface {
-	// CheckToken returns a *StaleError if a token above this one was seen of
-	// key. Else it keeps token as the newest that was seen, and returns nil; so
-	// it does for the newest again, of the same holder. Looking and keeping are
-	// one step.
+	// CheckToken returns a *StaleError if a newer token of key was seen.
+	// Otherwise it keeps token as the newest and returns nil; an equal token,
+	// which is the same holder's, passes too. Comparing and keeping are one
+	// atomic step.
 	CheckToken(ctx context.Context, key string, token int64) error
 }
 
-// Check is CheckToken with the token of the lock on key under which ctx is. It
-// may be called when ctx has ended with its lock: the answer is then a
-// *StaleError, or nil if nobody came after. The error matches [ErrNoToken] if
-// ctx is under no lock on key.
+// Check calls CheckToken with the token of the lock on key that ctx is under. It
+// may be called after ctx ended with its lock: it then returns a *StaleError, or
+// nil if no newer holder was seen. The error matches [ErrNoToken] if ctx is under
+// no lock on key.
 func Check(ctx context.Context, s Store, key string) error {
 	token, err := tokenOf(ctx, key)
 	if err != nil {

@@ -15,16 +15,15 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// File is a [Store] in a file, for jobs that share a directory. It is checked
+// File is a [Store] in a file, for jobs that share a directory. The file is read
 // and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
-// second file, Path.lock, so the file system has to have such locks: local ones
-// do, NFS does unless mounted with nolock or local_lock. The lock file stays;
-// removing it while a check runs lets two checks run at once.
+// second file, Path.lock, so the file system must support such locks: local
+// ones do, NFS does unless mounted with nolock or local_lock. The lock file
+// stays; removing it while a check runs lets two checks run at once.
 //
-// A new file is written and synced beside the old, as Path.new, and takes its
-// place by a rename: a process that is killed halfway leaves the old one. A
-// check of a token that is new rewrites the file, so it is meant for hundreds
-// of keys, not for millions.
+// A new file is written and synced as Path.new and then renamed to Path, so a
+// process that is killed halfway leaves the old one. Each new token rewrites the
+// file: use it for hundreds of keys, not for millions.
 type File struct {
 	Path string
 }
@@ -59,8 +58,8 @@ func (f File) Forget(ctx context.Context, key string) error {
 	})
 }
 
-// change has fn look at the tokens, and change them if it returns true, while
-// nobody else does.
+// change runs fn on the tokens under the lock, and replaces the file if fn
+// returns true.
 func (f File) change(ctx context.Context, key string, fn func(newest map[string]int64) (bool, error)) error {
 	path, err := f.path()
 	if err == nil {
@@ -82,8 +81,7 @@ func (f File) change(ctx context.Context, key string, fn func(newest map[string]
 	return err
 }
 
-// path is the file itself where Path leads through symbolic links: all names of
-// a file need the same lock.
+// path resolves symbolic links: all names of a file need the same lock.
 func (f File) path() (string, error) {
 	if f.Path == "" {
 		return "", errors.New("File.Path is empty; give the path of the token file")
@@ -96,8 +94,8 @@ func (f File) path() (string, error) {
 	return filepath.Join(dir, filepath.Base(f.Path)), err
 }
 
-// longestPause is between two looks at a lock that another process has, which
-// it has for milliseconds.
+// longestPause is the longest time between two attempts to lock a file that
+// another process holds locked, usually for milliseconds.
 const longestPause = 50 * time.Millisecond
 
 // locked runs fn under the lock on a file, for which it waits until ctx ends.
@@ -128,7 +126,7 @@ func locked(ctx context.Context, path string, fn func() error) error {
 	}
 }
 
-// readTokens reads a token file; one that is not there has none.
+// readTokens reads a token file. A missing file has no tokens.
 func readTokens(path string) (map[string]int64, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -157,8 +155,7 @@ func readTokens(path string) (map[string]int64, error) {
 	return newest, nil
 }
 
-// replaceTokens puts a new file into the place of the old, with its
-// permissions.
+// replaceTokens replaces a token file and keeps its permissions.
 func replaceTokens(path string, newest map[string]int64) error {
 	var b strings.Builder
 	b.WriteString(fileVersion + "\n")
@@ -179,8 +176,7 @@ func replaceTokens(path string, newest map[string]int64) error {
 	return syncDir(filepath.Dir(path))
 }
 
-// writeSynced writes a file that did not exist, with the permissions of another
-// if that exists.
+// writeSynced creates a file, with the permissions of another if that exists.
 func writeSynced(path, text, like string) (err error) {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {

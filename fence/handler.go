@@ -9,41 +9,41 @@ import (
 	"strings"
 )
 
-// Handler is [Checks.Handler] with the defaults: every request must bring a
+// Handler is [Checks.Handler] with the defaults: every request must have a
 // token.
 func Handler(s Store, next http.Handler) http.Handler { return Checks{}.Handler(s, next) }
 
-// Checks says how a handler checks the fencing tokens of requests.
+// Checks configures how a handler checks the fencing tokens of requests.
 type Checks struct {
-	// Keys are the keys of the locks that protect what a request writes, such
-	// as "order:" + r.PathValue("id"): the request must bring a token of each,
-	// and only those are checked. Default nil: whatever it brings, one at
-	// least. Then a client that holds another lock passes as well, so set it
-	// where clients can be wrong.
+	// Keys returns the keys of the locks that protect what a request writes,
+	// such as "order:" + r.PathValue("id"). The request must have a token of
+	// each, and only those are checked. Default nil: all tokens of the request,
+	// at least one. A client that holds another lock passes then, so set Keys
+	// unless all clients are correct.
 	Keys func(*http.Request) []string
 
-	// Optional lets a request pass that has no Header, as one that only reads.
-	// One that has is checked all the same.
+	// Optional lets requests without Header pass, such as those that only read.
+	// Requests with the header are checked.
 	Optional bool
 
-	// Failed is called with the error of a store that could not be asked.
-	// Default nil: only the client learns that there was one.
+	// Failed is called with the error of a store that could not check a token.
+	// Default nil: the error is dropped, and the client receives 503.
 	Failed func(*http.Request, error)
 }
 
 // Handler checks the tokens of each request in s before next serves it, and
-// puts them into its context: [Check] there uses them, see [WithToken]. A
-// request that is refused gets a problem document (RFC 9457) with status
+// puts them into its context, where [Check] uses them as with [WithToken]. A
+// refused request receives a problem document (RFC 9457) with status
 //
 //	400   the Header cannot be read
 //	412   a newer token was seen: the client has lost its lock; see StaleResponse
 //	428   there is no token, or none of a key of Keys
-//	503   the store could not be asked
+//	503   the store could not check the token
 //
 // The check and what next writes are two steps. Where a newer holder's request
-// may come in between, let next check once more in the transaction in which it
-// writes. Tokens are believed: whoever may send requests can lock others out
-// with a token that is too large, so authenticate clients first.
+// may come in between, let next check again in the transaction that writes.
+// Tokens are trusted: a client can lock others out with a token that is too
+// large, so authenticate clients first.
 func (c Checks) Handler(s Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tokens, p := c.read(r)
@@ -62,8 +62,7 @@ func (c Checks) Handler(s Store, next http.Handler) http.Handler {
 	})
 }
 
-// read is the tokens of a request that are to be checked, or the problem with
-// them.
+// read returns the tokens of a request to check, or the problem with them.
 func (c Checks) read(r *http.Request) ([]Token, *problem) {
 	lines := r.Header.Values(Header)
 	if len(lines) == 0 && c.Optional {
@@ -82,7 +81,7 @@ func (c Checks) read(r *http.Request) ([]Token, *problem) {
 	return c.wanted(r, brought)
 }
 
-// wanted is the tokens among those brought that the request must have.
+// wanted returns those of the request's tokens that it must have.
 func (c Checks) wanted(r *http.Request, brought []Token) (tokens []Token, p *problem) {
 	numbers := map[string]int64{}
 	for _, t := range brought {
@@ -147,9 +146,9 @@ func (p *problem) write(w http.ResponseWriter) {
 // than one with the longest key there is.
 const maxProblem = 64 << 10
 
-// StaleResponse is the *StaleError of a request that a [Handler] refused
-// because of its token; nil if resp is any other response. The body of resp can
-// be read afterwards as if nothing had been.
+// StaleResponse returns the *StaleError of a request that a [Handler] refused
+// because of its token, and nil for any other response. The body of resp can
+// still be read.
 func StaleResponse(resp *http.Response) error {
 	if resp.StatusCode != http.StatusPreconditionFailed || resp.Header.Get("Content-Type") != problemType {
 		return nil

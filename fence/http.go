@@ -5,13 +5,13 @@ import (
 	"net/http"
 )
 
-// Header is the name of the HTTP header that carries fencing tokens:
-// "key;token", as [Token.String] writes it, and several separated by commas.
+// Header is the name of the HTTP header that carries fencing tokens, in the
+// format of [Token.String], separated by commas.
 const Header = "Fencing-Token"
 
-// SetHeader puts the tokens of these keys into a header, in place of those that
-// it has. Without keys it is the token of the innermost lock. The error matches
-// [ErrNoToken] if ctx is under no lock on one of them.
+// SetHeader sets [Header] to the tokens of these keys, or of the innermost lock
+// if there are no keys. The error matches [ErrNoToken] if ctx is under no lock on
+// one of the keys.
 func SetHeader(ctx context.Context, h http.Header, keys ...string) error {
 	text := ""
 	if len(keys) == 0 {
@@ -35,18 +35,18 @@ func SetHeader(ctx context.Context, h http.Header, keys ...string) error {
 	return nil
 }
 
-// RoundTripper is an [http.RoundTripper] that adds the [Header] to requests,
-// with tokens of the locks under which their contexts are. A request that has
-// the header already is sent as it is.
+// RoundTripper is an [http.RoundTripper] that adds [Header] to requests, with
+// the tokens of the locks that their contexts are under. A request that already
+// has the header is sent unchanged.
 type RoundTripper struct {
 	// Base sends the requests. Default http.DefaultTransport.
 	Base http.RoundTripper
 
-	// Keys are the keys whose tokens a request carries. A request is not sent,
-	// and its error matches ErrNoToken, if its context is under no lock on one
-	// of them. Default nil: the innermost lock of each request, and a request
-	// under no lock is sent without. The host that is asked learns the keys,
-	// also where a redirect led to it.
+	// Keys returns the keys whose tokens a request carries. A request whose
+	// context is under no lock on one of them is not sent, and its error
+	// matches ErrNoToken. Default nil: the innermost lock; a request under no
+	// lock is sent without the header. The server learns the keys, also after a
+	// redirect to another host.
 	Keys func(*http.Request) []string
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Memory is a [Store] in memory, for tests. The zero value is ready for use. It
-// must not be copied.
+// Memory is a [Store] in memory, for tests. The zero value is ready to use. A
+// Memory must not be copied.
 type Memory struct {
 	mu     sync.Mutex
 	newest map[string]int64

@@ -42,46 +42,45 @@ var (
 
 // Redis writes to a Redis, or a Redis Cluster, under fencing tokens: a write
 // happens only if no newer holder of its lock has written. Check and write are
-// one script. Its methods may be called concurrently.
+// one script, in one round trip. Its methods may be called concurrently.
 //
 // The first argument of a write is the key of the lock, the next is the key of
-// the data. The newest token is kept beside the data, under a key called guard,
-// in the same hash slot: one guard for each lock and hash tag. So data keys of
-// one lock should share a hash tag, as "{order:42}:state" and
-// "{order:42}:total": then one write fences all of them. Otherwise each data
-// key is fenced by the writes to itself. A key that has no hash tag is its own.
+// the data. The newest token is kept under a key called the guard, in the hash
+// slot of the data. There is one guard for each lock and hash tag, so give the
+// data keys of one lock the same hash tag, such as "{order:42}:state" and
+// "{order:42}:total": one write then fences all of them. Otherwise each data
+// key is fenced only by writes to itself. A key without a hash tag is its own.
 //
-// A write is refused with a *StaleError. It obeys ctx: if that has ended, as it
-// does with its lock, nothing is sent. When ctx ends later, or the connection
-// breaks, the write may have happened. Set, Del and HSet may be called again.
+// A refused write returns a *StaleError. If ctx has ended, as it does with its
+// lock, nothing is sent. If ctx ends later, or the connection breaks, the write
+// may have happened. Set, Del and HSet can be repeated.
 //
 // The user of Client needs the rights to eval, evalsha, hget, hset, persist and
 // pexpire beside those of the writes, and for HSet that to hlen.
 //
-// A guard must not get lost while a late writer may exist. Have the Redis keep
-// it: maxmemory-policy noeviction (a volatile- policy will do without
-// GuardTTL). A failover may lose the newest writes and their guards together,
-// as it loses data.
+// A guard must not be lost while a late writer may exist. Set maxmemory-policy
+// to noeviction, or to a volatile- policy if GuardTTL is 0. A failover may lose
+// the newest writes together with their guards.
 type Redis struct {
-	// Client reaches the Redis that has the data. That is not a node of the
-	// locks: it may lose their keys.
+	// Client is a client of the Redis that has the data. Do not use a node of
+	// the locks: nodes may lose data.
 	Client redis.UniversalClient
 
-	// Prefix is what the names of guards begin with, without { and }. Default
+	// Prefix begins the names of guards. It must not contain { or }. Default
 	// "fence:".
 	Prefix string
 
-	// GuardTTL is how long a guard is kept after the last write that passed it.
-	// Default 0: for ever, about 150 bytes for each. A write that is later than
-	// that is not refused, so it has to be longer than a writer can be stopped:
-	// days rather than minutes.
+	// GuardTTL is how long a guard is kept after the last write that passed.
+	// Default 0: forever, at about 150 bytes each. A write that is later than
+	// GuardTTL is not refused, so make it longer than any writer can be
+	// stopped: days rather than minutes.
 	GuardTTL time.Duration
 }
 
 const defaultPrefix = "fence:"
 
-// CheckToken implements [Store]. It uses the guard of data keys that have the
-// hash tag of key, or whose hash tag is key.
+// CheckToken implements [Store]. It uses the guard of the data keys that have
+// the hash tag of key, or key as their hash tag.
 func (r Redis) CheckToken(ctx context.Context, key string, token int64) error {
 	_, err := r.run(ctx, checkScript, write{lock: key, token: token, beside: []string{key}})
 	return err
@@ -103,13 +102,13 @@ func (r Redis) Set(ctx context.Context, lock, key string, value any, ttl time.Du
 	return err
 }
 
-// Del is the command DEL: it returns how many of the keys there were.
+// Del is the command DEL. It returns how many of the keys existed.
 func (r Redis) Del(ctx context.Context, lock string, keys ...string) (int64, error) {
 	return number(r.write(ctx, delScript, lock, keys, nil))
 }
 
-// HSet is the command HSET with fields and values in turn: it returns how many
-// fields are new.
+// HSet is the command HSET with alternating fields and values. It returns how
+// many fields are new.
 func (r Redis) HSet(ctx context.Context, lock, key string, pairs ...any) (int64, error) {
 	if len(pairs) == 0 || len(pairs)%2 == 1 {
 		return 0, fmt.Errorf("redlock: fence: %q: HSet of %d values: give a value for each field", lock, len(pairs))
@@ -117,10 +116,10 @@ func (r Redis) HSet(ctx context.Context, lock, key string, pairs ...any) (int64,
 	return number(r.write(ctx, hsetScript, lock, []string{key}, pairs))
 }
 
-// Eval runs a Lua script, as the command EVAL does, if no guard of keys refuses
-// it; there must be one key at least. The script sees its own KEYS and ARGV,
-// and must not begin with #!. The error is [redis.Nil] if it returns nothing. A
-// Client that retries, as it does unless MaxRetries is -1, can run it twice.
+// Eval runs a Lua script, as the command EVAL does, unless a guard of keys refuses
+// it. It needs at least one key. The script sees its own KEYS and ARGV, and must
+// not begin with #!. The error is [redis.Nil] if it returns nothing. A Client
+// that retries, as it does unless MaxRetries is -1, may run it twice.
 func (r Redis) Eval(ctx context.Context, lock, script string, keys []string, args ...any) (any, error) {
 	if strings.HasPrefix(script, "#!") {
 		return nil, fmt.Errorf("redlock: fence: %q: Eval: a script that begins with #! cannot be run behind a guard; remove that line", lock)
@@ -129,8 +128,8 @@ func (r Redis) Eval(ctx context.Context, lock, script string, keys []string, arg
 	return r.write(ctx, redis.NewScript(guardSource+before+script+"\n"+after), lock, keys, args)
 }
 
-// Forget removes the guards of lock beside these data keys; without any, that
-// of CheckToken. Read "Forgetting" in the package comment first.
+// Forget removes the guards of lock for these data keys or, without any, the
+// guard of CheckToken. Read "Forgetting" in the package comment first.
 func (r Redis) Forget(ctx context.Context, lock string, keys ...string) error {
 	if err := r.usable(lock); err != nil {
 		return err
@@ -146,7 +145,7 @@ func (r Redis) Forget(ctx context.Context, lock string, keys ...string) error {
 	return nil
 }
 
-// write is what a script does under a lock.
+// write is one run of a script under a lock.
 type write struct {
 	lock   string
 	token  int64
@@ -226,7 +225,8 @@ func (r Redis) usable(lock string) error {
 	return errors.Join(faults...)
 }
 
-// guards are the names of the guards of lock beside these keys, each once.
+// guards returns the names of the guards of lock for these keys, without
+// duplicates.
 func (r Redis) guards(lock string, keys []string) []string {
 	prefix := r.Prefix
 	if prefix == "" {
@@ -241,14 +241,14 @@ func (r Redis) guards(lock string, keys []string) []string {
 	return all
 }
 
-// plainEnd writes a lock key without "}": so the last one in the name of a
-// guard ends the hash tag, and no two pairs of a tag and a lock have a guard in
-// common.
+// plainEnd escapes "}" in a lock key: the last one in the name of a guard ends
+// the hash tag, so no two pairs of a tag and a lock share a guard.
 var plainEnd = strings.NewReplacer("%", "%25", "}", "%7D")
 
-// tagOf is the part of key by which a Redis Cluster places it: within the first
-// { and the next }, if there is something, else all of it. (A key with a "}"
-// and no hash tag has no guard in its slot; a Redis Cluster refuses it.)
+// tagOf returns the part of key that decides its slot in a Redis Cluster: what is
+// between the first { and the next }, or all of key if there is nothing. (A key
+// with a "}" and no hash tag has no guard in its slot; a Redis Cluster refuses
+// it.)
 func tagOf(key string) string {
 	_, rest, open := strings.Cut(key, "{")
 	if tag, _, closed := strings.Cut(rest, "}"); open && closed && tag != "" {

@@ -10,8 +10,7 @@ import (
 // ErrMalformed is matched by the errors of [ParseTokens].
 var ErrMalformed = errors.New("redlock: malformed fencing token")
 
-// maxTokens is how many tokens one request can bring: each is a look into the
-// store.
+// maxTokens limits the tokens of one request: each costs a check in the store.
 const maxTokens = 64
 
 // Token is the fencing token of a key, as it is sent to another process.
@@ -20,17 +19,18 @@ type Token struct {
 	Number int64
 }
 
-// String is t as "key;token", in which every byte of the key but letters,
-// digits and -._~:/@ stands as %XX, two hexadecimal digits. So keys may hold
-// any bytes, and the text is printable ASCII without spaces, commas and quotes.
+// String formats t as "key;token". Letters, digits and -._~:/@ of the key stand
+// for themselves, every other byte is %XX with two hexadecimal digits. Keys may
+// contain any bytes; the text is printable ASCII without spaces, commas and
+// quotes.
 func (t Token) String() string {
 	return escape(t.Key) + ";" + strconv.FormatInt(t.Number, 10)
 }
 
-// ParseTokens reads what [Token.String] wrote. Each value can hold several,
-// separated by commas, with spaces around them, so values are the lines of an
-// HTTP header. No values hold no tokens; a value without a token, a key that
-// comes twice, and more than 64 tokens are errors. All errors match
+// ParseTokens parses the format of [Token.String]. Each value may contain
+// several tokens, separated by commas with optional spaces, as the lines of an
+// HTTP header do. Without values it returns no tokens. A value without a token,
+// a repeated key, and more than 64 tokens are errors. All errors match
 // [ErrMalformed].
 func ParseTokens(values ...string) ([]Token, error) {
 	var all []Token
@@ -69,7 +69,7 @@ func parseToken(text string) (Token, error) {
 	return Token{key, n}, nil
 }
 
-// quoted is what was received, so that an error with it stays short.
+// quoted quotes received text, cut off so that an error stays short.
 func quoted(text string) string {
 	if len(text) > 80 {
 		return strconv.Quote(text[:80]) + "…"
@@ -93,8 +93,7 @@ func escape(key string) string {
 	return b.String()
 }
 
-// unescape takes what escape can write and no other form, so that equal keys
-// are equal texts too.
+// unescape accepts only what escape writes, so that equal keys have equal texts.
 func unescape(text string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(text); i++ {
@@ -117,7 +116,7 @@ func unescape(text string) (string, error) {
 	return b.String(), nil
 }
 
-// digit is the value of the hexadecimal digit at text[i], -1 if there is none.
+// digit returns the value of the hexadecimal digit at text[i], or -1.
 func digit(text string, i int) int {
 	if i >= len(text) {
 		return -1

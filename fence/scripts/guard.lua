@@ -1,7 +1,7 @@
--- The beginning of every script: lets it go on if its token is the newest that was seen of its lock, and keeps the token then.
--- A guard is a hash: its field "newest" is the newest token of a writer. Guards are written before the data, so no data is
--- written that an older writer could overwrite. If the rest is refused, as by a missing right, the guards know of the holder
--- and the data is as it was.
+-- The beginning of every script: it continues if no newer token of its lock was seen, and keeps its token.
+-- A guard is a hash whose field "newest" is the newest token of a writer. Guards are written before the data, so no data is
+-- written that an older writer could overwrite. If a command after that is refused, such as for a missing right, the guards
+-- have the token and the data is unchanged.
 -- KEYS  guards, then those of the data
 -- ARGV  1 token, 2 ms to keep the guards (0: for ever), 3 number of guards, then those of the script
 -- Reply {0, newest} refused; {1, reply of the command} otherwise.
