@@ -20,6 +20,7 @@ import (
 	"modernc.org/sqlite"
 
 	"github.com/venta-hq/redlock/fence"
+	"github.com/venta-hq/redlock/internal/test/chaos"
 	"github.com/venta-hq/redlock/internal/test/dbserver"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
@@ -41,7 +42,9 @@ func once(start func() (*dbserver.Server, error)) func() (*dbserver.Server, erro
 	})
 }
 
+// TestMain is also the main function of processes that tests start.
 func TestMain(m *testing.M) {
+	chaos.RunIfClient()
 	if what := os.Getenv(holderEnv); what != "" {
 		os.Exit(beHolder(what))
 	}

@@ -75,6 +75,8 @@ var tiers = map[string][]stage{
 		})},
 		{"chaos, a full round on real nodes", "", commands(command{
 			env: []string{"REDLOCK_CHAOS_ROUND=full"}, packages: []string{"./chaos_test"},
+		}, command{
+			dir: "contrib/fence", args: []string{"-run=Chaos"}, packages: []string{"."},
 		})},
 	},
 }
