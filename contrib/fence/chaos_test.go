@@ -15,10 +15,7 @@ import (
 )
 
 // guardedTable is a table of versions in PostgreSQL that fence.SQL guards.
-type guardedTable struct {
-	*database
-	unchecked bool
-}
+type guardedTable struct{ *database }
 
 func (g guardedTable) Access(key string, token int64, write bool, decided func(accepted bool)) (version int64, err error) {
 	ctx := context.Background()
@@ -27,9 +24,7 @@ func (g guardedTable) Access(key string, token int64, write bool, decided func(a
 		return 0, err
 	}
 	defer tx.Rollback()
-	if !g.unchecked {
-		err = g.fences.CheckToken(ctx, tx, key, token)
-	}
+	err = g.fences.CheckToken(ctx, tx, key, token)
 	if err != nil && !errors.Is(err, fence.ErrStale) {
 		return 0, err
 	}
@@ -81,7 +76,7 @@ func TestChaos_ATableInPostgreSQLIsGuarded(t *testing.T) {
 		Storage: func() (chaos.Storage, error) {
 			db := open(t, "pgx", dsn, fence.PostgreSQL)
 			_, err := db.Exec("CREATE TABLE " + db.data + "_versions (key text PRIMARY KEY, version bigint NOT NULL)")
-			return guardedTable{database: db}, err
+			return guardedTable{db}, err
 		},
 	}
 	sc.Run(t, backend, rand.Uint64N(1<<32), chaos.NewTable([]chaos.Scenario{sc}))
