@@ -160,35 +160,34 @@ type rate struct {
 
 func (r rate) perSecond() float64 { return float64(r.n) * float64(time.Second) / float64(r.lasted) }
 
-// besideStopped is how often a key was acquired while a client was stopped and had nothing any more, and while all ran.
-func (h *history) besideStopped(key string) (beside, without rate) {
-	from := h.Start
-	for _, s := range h.Stalls {
-		if s.Halted && s.From >= from {
-			h.count(&without, key, from, s.From)
-			h.count(&beside, key, s.From+h.TTL+grace, s.To)
-			from = s.To + grace
-		}
-	}
-	for _, a := range h.Attempts {
-		if a.Way == lastLap { // the traffic is over
-			h.count(&without, key, from, a.Call)
-			break
-		}
-	}
-	return beside, without
-}
-
-func (h *history) count(r *rate, key string, from, to int64) {
-	if to <= from {
-		return
-	}
-	r.lasted += to - from
+// add counts how often a key was acquired in a window of time.
+func (r *rate) add(h *history, key string, from, to int64) {
+	r.lasted += max(0, to-from)
 	for _, a := range h.Attempts {
 		if a.Key == key && from <= a.Acquired && a.Acquired < to {
 			r.n++
 		}
 	}
+}
+
+// besideStopped is how often a key was acquired while a client was stopped and had nothing any more, and while all ran.
+func (h *history) besideStopped(key string) (beside, without rate) {
+	from := h.Start
+	for _, s := range h.Stalls {
+		if s.Halted && s.From >= from {
+			without.add(h, key, from, s.From)
+			beside.add(h, key, s.From+h.TTL+grace, s.To)
+			from = s.To + grace
+		}
+	}
+	end := from
+	for _, a := range h.Attempts {
+		if a.Way == lastLap && (end == from || a.Call < end) { // the traffic is over
+			end = a.Call
+		}
+	}
+	without.add(h, key, from, end)
+	return beside, without
 }
 
 // lively finds that a history shows nothing.

@@ -107,8 +107,9 @@ func (h *history) speeds() []speed {
 
 func (s *speed) add(r machine.Report) {
 	if window := s.Window + r.Window; window > 0 {
-		s.Starved = (s.Starved*float64(s.Window) + r.Starved*float64(r.Window)) / float64(window)
-		s.Wait = time.Duration((float64(s.Wait)*float64(s.Window) + float64(r.Wait)*float64(r.Window)) / float64(window))
+		part := float64(r.Window) / float64(window)
+		s.Starved += part * (r.Starved - s.Starved)
+		s.Wait += time.Duration(part * float64(r.Wait-s.Wait))
 	}
 	s.Window, s.Worst, s.Late = s.Window+r.Window, max(s.Worst, r.Worst), s.Late+r.Late
 }
