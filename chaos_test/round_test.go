@@ -4,7 +4,9 @@ package chaos_test
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,19 @@ func roundOf(size, duration, run string) (r round, err error) {
 	}
 	return r, nil
 }
+
+// thisRound is the round that the environment and -run ask for.
+func thisRound(t *testing.T) round {
+	t.Helper()
+	r, err := roundOf(os.Getenv("REDLOCK_CHAOS_ROUND"), os.Getenv("REDLOCK_CHAOS_DURATION"), selected())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// selected is the value of -run.
+func selected() string { return flag.Lookup("test.run").Value.String() }
 
 func (r round) rows(all []chaos.Scenario) []chaos.Scenario {
 	if r.size == fullRound {

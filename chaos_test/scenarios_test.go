@@ -3,7 +3,6 @@
 package chaos_test
 
 import (
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -194,10 +193,7 @@ func TestScenarios(t *testing.T) {
 		t.Skip("-short")
 	}
 	b := mustBackend(t)
-	r, err := roundOf(os.Getenv("REDLOCK_CHAOS_ROUND"), os.Getenv("REDLOCK_CHAOS_DURATION"), flag.Lookup("test.run").Value.String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := thisRound(t)
 	rows := r.rows(scenarios)
 	table := chaos.NewTable(rows)
 	seed := firstSeed(t)

@@ -5,10 +5,8 @@ package chaos_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
-	"os"
 	"testing"
 	"time"
 
@@ -21,7 +19,7 @@ import (
 // Three nodes, of which one is an hour ahead from the start, and one jumps there and back. A session that the jumping node
 // and the one that is away have in common is not lost, and one that was ended does not come back.
 func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
-	if os.Getenv("REDLOCK_CHAOS_ROUND") != fullRound && flag.Lookup("test.run").Value.String() == "" {
+	if thisRound(t).size == shortRound && selected() == "" {
 		t.Skip("clocks that can be set are for full rounds: set REDLOCK_CHAOS_ROUND=full")
 	}
 	const ahead, jumps, away = 0, 1, 2
