@@ -103,7 +103,8 @@ func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 
 func TestReleaseLeavesNoKeyAndGoesOnUnderADeadContext(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
-		l := acquire(t, lease(t, open(t, nodes, 0), Config{}), "job", Request{})
+		// The key does not go by itself while the test waits for it to be gone.
+		l := acquire(t, lease(t, open(t, nodes, 0), Config{TTL: 2 * harness.Patience}), "job", Request{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := l.Release(ctx); err != nil && !errors.Is(err, context.Canceled) {

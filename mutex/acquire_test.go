@@ -124,7 +124,7 @@ func TestTokensGrow(t *testing.T) {
 func TestAGrantOfANodeThatDidNotVoteWhenItWasAskedDoesNotCount(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		h, err := red.newHold("k", Request{})
 		must(t, err)
@@ -226,7 +226,7 @@ func TestNodesThatDisagreeAreRaisedToOneToken(t *testing.T) {
 func TestARaiseThatIsNotOwnedByAQuorumFails(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		base := time.Now().Add(time.Hour).UnixMicro()
 		for i := range 3 {
@@ -325,7 +325,7 @@ func (c *endsAtTheSecondLook) Err() error {
 func TestAContextThatHasEndedWhenTheQuorumIsSeenGetsNone(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		ctx, cancel := context.WithCancel(context.Background())
 		h, err := red.Acquire(&endsAtTheSecondLook{Context: ctx, cancel: cancel}, "k", Request{})
 		if !errors.Is(err, context.Canceled) {
@@ -339,7 +339,7 @@ func TestAContextThatHasEndedWhenTheQuorumIsSeenGetsNone(t *testing.T) {
 func TestAContextThatEndsAsTheLockIsWonGetsNone(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		won, lost := 0, 0
 		for i := range 45 {
 			ctx, cancel := context.WithCancel(context.Background())
@@ -387,7 +387,7 @@ func TestACancelledAttemptLeavesNoKey(t *testing.T) {
 					tweak = impatient
 				}
 				c := r.open(tweak)
-				red := r.redlock(c, Config{TTL: 30 * time.Second})
+				red := r.redlock(c, Config{TTL: lasting})
 				warm(t, red)
 				if len(tc.paused) == 1 {
 					r.set(1, "lock:k", "another's", time.Minute)
@@ -444,7 +444,7 @@ func nodeKeys(r *rig, i int, pattern string) []string {
 func TestAnAttemptThatTimesOutLeavesNoKey(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		c := r.open(impatient)
-		red := r.redlock(c, Config{TTL: c.Config().MaxTTL}) // a key does not expire while the test waits for it to be gone
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		r.pause(0, 1, 2)
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
@@ -483,7 +483,7 @@ func releaseOnAFrozenNode(t *testing.T, r *rig, key string, won bool) {
 	t.Helper()
 	ctx, began := context.Background(), time.Now()
 	c := r.open(patient)
-	red := r.redlock(c, Config{TTL: 30 * time.Second})
+	red := r.redlock(c, Config{TTL: lasting})
 	warm(t, red)
 	if err := r.clients[2].ScriptFlush(ctx).Err(); err != nil {
 		t.Fatal(err)
@@ -518,7 +518,7 @@ func TestNodesThatRefusedAreNotAskedAgain(t *testing.T) {
 		before := []int64{r.scripts(0), r.scripts(1), r.scripts(2)}
 		c := r.open(patient)
 		r.pause(0, 1) // so that the free node is asked before all is over
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		failed := async(func() error { _, err := red.Acquire(context.Background(), "k", Request{}); return err })
 		harness.Eventually(t, "the free node grants it", func() bool { return r.get(2, "lock:k") != "" })
 		r.resume(0, 1)
@@ -611,7 +611,7 @@ func TestFreeInIsWhenAQuorumCouldBeFree(t *testing.T) {
 func TestASplitVoteIsNotTakenForAHolder(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		for i, holder := range []string{"a", "b", "c"} {
 			r.set(i, "lock:k", holder, 20*time.Second)
@@ -632,7 +632,7 @@ func TestASplitVoteIsNotTakenForAHolder(t *testing.T) {
 func TestTooFewNodesIsAQuorumErrorThatNamesEach(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		for _, i := range []int{0, 2, 4} {
 			r.Stop(i)
@@ -670,7 +670,7 @@ func TestTooFewNodesIsAQuorumErrorThatNamesEach(t *testing.T) {
 func TestErrorsOfNodesAreInTheChain(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		r.set(0, "{lock:k}:fence", "no number", time.Minute)
 		r.set(1, "lock:k", "another's", time.Minute)
 		r.pause(1, 2)
@@ -775,7 +775,7 @@ func TestAClosedClusterIsSaidToBeClosed(t *testing.T) {
 func TestANodeThatMayHaveForgottenDoesNotVote(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for i := range 2 {
 			if err := r.Restart(i, true); err != nil {
@@ -805,8 +805,8 @@ func TestNoErrorShowsAValue(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open(impatient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second, Owner: "me"})
-		other := r.redlock(r.open(impatient), Config{TTL: 30 * time.Second, Owner: "other"})
+		red := r.redlock(c, Config{TTL: lasting, Owner: "me"})
+		other := r.redlock(r.open(impatient), Config{TTL: lasting, Owner: "other"})
 		h := acquireEverywhere(t, red, "k", Request{})
 		var errs []error
 		keep := func(err error) {

@@ -59,7 +59,7 @@ func TestExtendMovesTheDeadlineFromTheStartOfTheRound(t *testing.T) {
 // Somebody else may have had the key on a node between its loss and its return.
 func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.flush(0, 1)
 		if v := extend(t, h, 30*time.Second); v != Extended {
@@ -99,7 +99,7 @@ func TestANodeThatOnlyJustHealedDoesNotCountUntilTheNextRound(t *testing.T) {
 
 func TestAKeyTakenOnAMajorityIsOver(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for i := range 2 {
 			r.set(i, "lock:k", "another's", time.Minute)
@@ -157,7 +157,7 @@ func TestSilenceIsUndecidedAndTheDeadlineStands(t *testing.T) {
 
 func TestAShorterTTLShortensAtOnce(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		red := r.redlock(r.open(patient), Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 1, 2)
 		verdict := round(h, 5*time.Second)
@@ -284,7 +284,7 @@ func TestAnswersToARoundThatWasReplacedDoNotCountWhileTheNextIsUnderWay(t *testi
 
 func TestAHoldThatWasFoundOverIsNotRevivedByNodesThatHealed(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for i := range 3 {
 			r.clients[i].Del(context.Background(), "lock:k")
@@ -305,7 +305,7 @@ func TestExtendNowSaysWhyNot(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for _, ttl := range []time.Duration{0, -1, 9 * time.Millisecond, 61 * time.Second} {
 			if err := h.ExtendNow(ctx, ttl); !errors.Is(err, cluster.ErrConfig) {
@@ -355,7 +355,7 @@ func TestReleaseDuringARoundLeavesNothing(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		r.set(2, "lock:k", "another's", time.Minute)
 		h := acquireEverywhere(t, red, "k", Request{})
 		if got, want := results(h), []Result{Granted, Granted, Refused}; !slices.Equal(got, want) {
@@ -380,7 +380,7 @@ func TestReleaseDuringARoundLeavesNothing(t *testing.T) {
 func TestReleaseDuringARoundThatFindsTheKeyTakenEnds(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		red := r.redlock(r.open(patient), Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for i := range 3 {
 			r.set(i, "lock:k", "another's", time.Minute)
@@ -404,7 +404,7 @@ func TestReleaseDuringARoundThatFindsTheKeyTakenEnds(t *testing.T) {
 func TestGivingUpEndsARound(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 1, 2)
 		h.Extend(30*time.Second, func(v Verdict) { t.Errorf("settled as %v", v) })
@@ -422,7 +422,7 @@ func TestGivingUpEndsARound(t *testing.T) {
 func TestExtendBringsTheKeyToNodesThatWereNotAsked(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		r.Stop(2)
 		harness.Eventually(t, "it is known to be down", func() bool {
 			h := acquireEverywhere(t, red, "other", Request{})

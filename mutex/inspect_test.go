@@ -27,7 +27,7 @@ func inspect(t testing.TB, red *Redlock, key string) Inspection {
 
 func TestAnInspectionSaysWhoHasALock(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red, looker := r.redlock(nil, Config{TTL: 30 * time.Second}), r.redlock(nil, Config{})
+		red, looker := r.redlock(nil, Config{TTL: lasting}), r.redlock(nil, Config{})
 		if i := inspect(t, looker, "k"); i.State != Free || i.Holder != (Holder{}) || i.Token != 0 || len(i.Views) != 3 || i.Need != 2 {
 			t.Errorf("of a free lock: %+v", i)
 		}
@@ -49,7 +49,7 @@ func TestAnInspectionSaysWhoHasALock(t *testing.T) {
 
 func TestAnInspectionNamesWhoWaits(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red, other := r.redlock(nil, Config{TTL: 30 * time.Second}), r.redlock(nil, Config{})
+		red, other := r.redlock(nil, Config{TTL: lasting}), r.redlock(nil, Config{})
 		acquireEverywhere(t, red, "k", Request{})
 		harness.Receive(t, "the mailbox stands", other.c.Listen(deafEar{}))
 		began := time.Now().Add(-time.Minute) // clocks of nodes may differ a little
@@ -109,7 +109,7 @@ func TestForeignAndForgedValuesAreShownAsSuch(t *testing.T) {
 
 func TestAListHasTheLocksUnderAPrefix(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		for _, key := range []string{"a:2", "a:1", "a:{tag}:3", "a:*", "b", "a:{tag}:fences"} {
 			acquireEverywhere(t, red, key, Request{})
 		}
@@ -135,7 +135,7 @@ func TestAListHasTheLocksUnderAPrefix(t *testing.T) {
 // A quorum of nodes is enough for a list, and each that is missing is named.
 func TestALostNodeIsNamed(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red := r.redlock(r.open(impatient), Config{TTL: 30 * time.Second})
+		red := r.redlock(r.open(impatient), Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.Pause(1)
 		got, err := red.List(context.Background(), "")
@@ -201,7 +201,7 @@ func TestForceKeepsTheKeyUntilItsHolderIsOver(t *testing.T) {
 
 func TestForceNowLetsOthersHaveTheKeyAtOnce(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		red, admin, ctx := r.redlock(nil, Config{TTL: 30 * time.Second}), r.redlock(nil, Config{}), context.Background()
+		red, admin, ctx := r.redlock(nil, Config{TTL: lasting}), r.redlock(nil, Config{}), context.Background()
 		h := acquireEverywhere(t, red, "k", Request{})
 		if err := admin.ForceReleaseNow(ctx, inspect(t, admin, "k")); err != nil {
 			t.Fatal(err)
@@ -243,7 +243,7 @@ func TestListNeedsTheRightsOfAnOperator(t *testing.T) {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { closeNow(t, c) })
-			return r.redlock(c, Config{TTL: 30 * time.Second})
+			return r.redlock(c, Config{TTL: lasting})
 		}
 		ctx, rules := context.Background(), cluster.ACL("", false)
 		red := user(rules)

@@ -15,7 +15,7 @@ func TestMutexByHand(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open()
-		m := New(c, "k", Config{TTL: 30 * time.Second})
+		m := New(c, "k", Config{TTL: lasting})
 		if m.Token() != 0 || m.Value() != "" || !m.Until().IsZero() {
 			t.Errorf("not held: token %d, value %q, until %v", m.Token(), m.Value(), m.Until())
 		}

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 )
@@ -104,7 +103,7 @@ func FuzzCompanionsShareTheSlotOfTheLock(f *testing.F) {
 func TestKeysOfAnyBytesAreLocked(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		var locks []string
 		for _, key := range []string{
 			" ", "\x00", "\xff\xfe", "a\r\nb", "%s%d", "*", "[a-z]?", "{", "}", "{}", "{}{a}", "{tag}:k", `"quoted"`, "ключ", "k/with/slashes",

@@ -408,7 +408,7 @@ func TestRedsyncThatIsCancelledLeavesNoKey(t *testing.T) {
 func TestANodeThatMayHaveForgottenDoesNotVoteForRedsync(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open()
-		h := acquireEverywhere(t, r.redlock(nil, Config{TTL: 30 * time.Second}), "k", Request{})
+		h := acquireEverywhere(t, r.redlock(nil, Config{TTL: lasting}), "k", Request{})
 		for i := range 2 {
 			if err := r.Restart(i, true); err != nil {
 				t.Fatal(err)

@@ -31,7 +31,7 @@ func TestHalfOfTheNodesIsNoHolder(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			harness.Beside(t, len(tc.holders), func(t *testing.T, s harness.Set) {
 				r := newRig(t, s)
-				red := r.redlock(nil, Config{TTL: 30 * time.Second})
+				red := r.redlock(nil, Config{TTL: lasting})
 				warm(t, red)
 				for i, holder := range tc.holders {
 					if holder != "" {
@@ -56,7 +56,7 @@ func TestAnAttemptThatHalfOfTheNodesRefusedWaitsForTheAnswerThatTells(t *testing
 		t.Run("the last node is held by "+tc.last, func(t *testing.T) {
 			onNodes(t, 4, func(t *testing.T, r *rig) {
 				c := r.open(patient)
-				red := r.redlock(c, Config{TTL: 30 * time.Second})
+				red := r.redlock(c, Config{TTL: lasting})
 				warm(t, red)
 				r.set(0, "lock:k", "a", time.Minute)
 				r.set(1, "lock:k", "a", time.Minute)
@@ -92,7 +92,7 @@ func returnedAtOnce(t *testing.T, r *rig, i int) {
 
 func TestAnAttemptThatWaitsForTheAnswerThatTellsEndsWithItsContext(t *testing.T) {
 	onNodes(t, 4, func(t *testing.T, r *rig) {
-		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		red := r.redlock(r.open(patient), Config{TTL: lasting})
 		warm(t, red)
 		r.set(0, "lock:k", "a", time.Minute)
 		r.set(1, "lock:k", "a", time.Minute)
@@ -118,7 +118,7 @@ func TestAnAttemptThatIsRefusedWaitsForNoMoreAnswersThanItNeeds(t *testing.T) {
 			onNodes(t, len(holders)+1, func(t *testing.T, r *rig) {
 				// The node that is paused does not fail while the test waits.
 				c := r.open(func(cfg *cluster.Config) { cfg.MaxTTL, cfg.NodeTimeout = 10*time.Minute, 2*time.Minute })
-				red := r.redlock(c, Config{TTL: 30 * time.Second})
+				red := r.redlock(c, Config{TTL: lasting})
 				warm(t, red)
 				for i, holder := range holders {
 					if holder != "" {

@@ -18,7 +18,7 @@ func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open()
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		for range 8 {
 			h := acquire(t, red, "k", Request{})
 			must(t, h.Release(ctx))
@@ -39,7 +39,7 @@ func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
 func TestReleaseWaitsForNoMoreThanAQuorum(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 4)
 		must(t, h.Release(context.Background()))
@@ -67,7 +67,7 @@ func TestReleaseOfAnExpiredHoldIsALoss(t *testing.T) {
 func TestReleaseOfWhatIsNotOursAnyMoreIsALoss(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		for _, tc := range []struct {
 			gone, taken []int
 			lost        bool
@@ -97,7 +97,7 @@ func TestReleaseOfWhatIsNotOursAnyMoreIsALoss(t *testing.T) {
 func TestOneNodeThatHadTheKeyDoesNotMakeARelease(t *testing.T) {
 	onNodes(t, 5, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		red := r.redlock(r.open(patient), Config{TTL: 30 * time.Second})
+		red := r.redlock(r.open(patient), Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		for i := range 4 {
 			r.clients[i].Del(ctx, "lock:k")
@@ -186,7 +186,7 @@ func TestReleaseThatIsRefusedIsSentUntilItIsTaken(t *testing.T) {
 func TestReleaseGoesOnWhenItsContextEnds(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 1, 2)
 		dead, cancel := context.WithCancel(context.Background())
@@ -226,7 +226,7 @@ func TestReleaseEndsWithTheLastStraggler(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: 30 * time.Second})
+		red := r.redlock(c, Config{TTL: lasting})
 		warm(t, red)
 		r.set(2, "lock:k", "another's", time.Minute)
 		r.pause(2)
@@ -249,9 +249,9 @@ func TestReleaseEndsWithTheLastStraggler(t *testing.T) {
 func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		holder := r.redlock(nil, Config{TTL: 30 * time.Second, HandOver: time.Second})
-		waiter := r.redlock(nil, Config{TTL: 30 * time.Second})
-		passer := r.redlock(nil, Config{TTL: 30 * time.Second})
+		holder := r.redlock(nil, Config{TTL: lasting, HandOver: time.Second})
+		waiter := r.redlock(nil, Config{TTL: lasting})
+		passer := r.redlock(nil, Config{TTL: lasting})
 		mail := &letters{came: make(chan string, 100)}
 		harness.Receive(t, "the mailbox", waiter.c.Listen(mail))
 		defer waiter.c.Unlisten(mail)

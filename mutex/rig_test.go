@@ -1,6 +1,7 @@
 package mutex
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -58,6 +59,9 @@ func (r *rig) open(tweaks ...func(*cluster.Config)) *cluster.Cluster {
 	return c
 }
 
+// lasting is the TTL of keys that do not go by themselves while a test waits for them to be gone.
+const lasting = 2 * harness.Patience
+
 // patient is for tests in which a node is paused and waited for, impatient for those in which it is not. The other nodes
 // have to answer within the timeout on a busy machine too.
 func patient(cfg *cluster.Config)   { cfg.NodeTimeout = 20 * time.Second }
@@ -76,6 +80,7 @@ func closeNow(t testing.TB, c *cluster.Cluster) {
 // redlock makes a Redlock, of a process of its own if c is nil.
 func (r *rig) redlock(c *cluster.Cluster, cfg Config) *Redlock {
 	r.t.Helper()
+	cfg.TTL = cmp.Or(cfg.TTL, lasting)
 	if c == nil {
 		c = r.open()
 	}

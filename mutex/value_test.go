@@ -41,7 +41,7 @@ func TestValuesAreRead(t *testing.T) {
 // Host and process travel beside a label that the user gives.
 func TestAValueSaysWhoseItIsAndSinceWhen(t *testing.T) {
 	onNodes(t, 1, func(t *testing.T, r *rig) {
-		red := r.redlock(nil, Config{TTL: 30 * time.Second})
+		red := r.redlock(nil, Config{TTL: lasting})
 		for _, owner := range []string{"", "nightly"} {
 			before := time.Now().Truncate(time.Millisecond)
 			h := acquireEverywhere(t, red, "key "+owner, Request{Owner: owner})

@@ -184,6 +184,7 @@ func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *leas
 		}
 		return true
 	})
+	cfg.TTL = cmp.Or(cfg.TTL, 2*harness.Patience) // no key goes by itself while a test waits for it to be gone
 	leases, err := lease.New(c, cfg)
 	if err != nil {
 		t.Fatal(err)
