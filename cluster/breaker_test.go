@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -334,6 +335,21 @@ func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
 		shut(t, c)
 		if got, err := harness.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {
 			t.Errorf("%d of %d arrived, %v", got-1, owed, err)
+		}
+	})
+}
+
+func TestStatus_ANodeThatIsDownDoesNotVote(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
+		c := open(t, s)
+		harness.Eventually(t, "all votes", func() bool { return !slices.Contains(votes(c), false) })
+		s.Stop(1)
+		takeDown(t, c, 1)
+		for i, st := range c.Status() {
+			if up := i != 1; st.Up != up || st.Votes != up {
+				t.Errorf("node %d: %+v", i, st)
+			}
 		}
 	})
 }

@@ -77,22 +77,8 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 	emptyPools()
 	defer emptyPools()
 	synctest.Test(t, func(t *testing.T) {
-		node := miniredis.NewMiniRedis()
-		defer node.Close()
-		var mu sync.Mutex
-		var conns []net.Conn
-		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: func(context.Context, string, string) (net.Conn, error) {
-			conn, err := node.Dial()
-			mu.Lock()
-			defer mu.Unlock()
-			conns = append(conns, conn)
-			return conn, err
-		}})
-		defer client.Close()
-		c, err := Open(t.Context(), Config{Clients: map[string]redis.UniversalClient{"node": client}, Logger: quiet})
-		if err != nil {
-			t.Fatal(err)
-		}
+		node := newPiped(t)
+		c := node.open(t)
 		defer shut(t, c)
 		n := c.Nodes()[0]
 		ran(t, n, pingScript, nil)
@@ -100,12 +86,8 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 		n.mu.Lock()
 		n.marked = false // as after a restart: a connection reads the mark
 		n.mu.Unlock()
-		mu.Lock()
-		for _, conn := range conns {
-			conn.Close()
-		}
-		before := len(conns)
-		mu.Unlock()
+		node.drop()
+		before := node.dials()
 
 		const asked, times = 100 * time.Millisecond, 600
 		for i := range times {
@@ -120,18 +102,67 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 		if status := c.Status()[0]; status.Up || !strings.Contains(status.Err.Error(), "NOAUTH") {
 			t.Errorf("its status is %+v", status)
 		}
-		probes, pace := 2, newPace() // what noticed it, and the probe at once
-		pace.RandomizationFactor = 0
-		for spent := time.Duration(0); spent < times*asked; probes++ {
-			spent += pace.NextBackOff() / 2 // the jitter makes a pause shorter by at most half
-		}
-		mu.Lock()
-		defer mu.Unlock()
+		probes := 2 + mostPauses(times*asked) // what noticed it, and the probe at once
 		// A probe is a pipeline: where go-redis's pool for these has no connection, it tries its other pool.
-		if dials := len(conns) - before; dials > 2*probes || dials < int(times*asked/(2*time.Second)) {
+		if dials := node.dials() - before; dials > 2*probes || dials < int(times*asked/(2*time.Second)) {
 			t.Errorf("%d dials within %v; there are at most %d probes", dials, times*asked, probes)
 		}
 	})
+}
+
+// mostPauses is how many pauses of a pace there are at most within a time.
+func mostPauses(within time.Duration) (n int) {
+	pace := newPace()
+	pace.RandomizationFactor = 0
+	for spent := time.Duration(0); spent < within; n++ {
+		spent += pace.NextBackOff() / 2 // the jitter makes a pause shorter by at most half
+	}
+	return n
+}
+
+// piped is a node without sockets, for the virtual time of a bubble.
+type piped struct {
+	*miniredis.Miniredis
+	mu    sync.Mutex
+	conns []net.Conn // all that were ever made
+}
+
+func newPiped(t *testing.T) *piped {
+	p := &piped{Miniredis: miniredis.NewMiniRedis()}
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *piped) open(t *testing.T) *Cluster {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: func(context.Context, string, string) (net.Conn, error) {
+		conn, err := p.Dial()
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.conns = append(p.conns, conn)
+		return conn, err
+	}})
+	t.Cleanup(func() { client.Close() })
+	c, err := Open(t.Context(), Config{Clients: map[string]redis.UniversalClient{"node": client}, Logger: quiet})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// drop breaks every connection.
+func (p *piped) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, conn := range p.conns {
+		conn.Close()
+	}
+}
+
+func (p *piped) dials() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.conns)
 }
 
 // emptyPools takes out of go-redis's pools, which are the whole process's, the timers of another time.

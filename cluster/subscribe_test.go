@@ -71,22 +71,33 @@ func TestASubscriptionThatCanNotBeMadeAgainIsDialledWithPauses(t *testing.T) {
 
 // A node that accepts every subscription and drops it is dialled ever less often.
 func TestASubscriptionThatIsDroppedAgainAndAgainIsMadeWithPauses(t *testing.T) {
+	emptyPools()
+	defer emptyPools()
+	synctest.Test(t, func(t *testing.T) {
+		node := newPiped(t)
+		c := node.open(t)
+		defer shut(t, c)
+		<-c.Listen(&listener{})
+		before := node.dials()
+		const dropped, times = 10 * time.Millisecond, 6000
+		for range times {
+			node.drop()
+			time.Sleep(dropped)
+		}
+		most := 1 + mostPauses(times*dropped)
+		if dials := node.dials() - before; dials > most || dials < int(times*dropped/(2*time.Second)) {
+			t.Errorf("%d dials within %v; there are at most %d pauses", dials, times*dropped, most)
+		}
+	})
+}
+
+func TestASubscriptionIsMadeAgainAfterANodeRefusedIt(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	var way garbler
 	c := through(t, s, way.dial, 0)
-	l := &listener{}
-	harness.Receive(t, "the mailbox to open", c.Listen(l))
+	harness.Receive(t, "the mailbox to open", c.Listen(&listener{}))
 	n := c.Nodes()[0]
-	began := time.Now()
-	harness.Eventually(t, "it to be dropped often", func() bool {
-		way.drop()
-		_, _, gaps := l.got()
-		return len(gaps) >= 14 // two for each time
-	})
-	if took := time.Since(began); took < 150*time.Millisecond {
-		t.Errorf("it was made again 7 times in %v", took)
-	}
 	text := "-ERR no\r\n"
 	way.text.Store(&text)
 	way.drop()

@@ -143,8 +143,8 @@ func (p *program) exit(want int) {
 	}
 }
 
-// wrong reports that the program printed something else than it should, which is progress missed if a node did not answer
-// it in time.
+// wrong reports that the program printed something else than it should, or ended otherwise, which is progress missed if a node
+// did not answer it in time.
 func (p *program) wrong(format string, args ...any) {
 	p.t.Helper()
 	all := p.stdout.String() + p.stderr.String()

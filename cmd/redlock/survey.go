@@ -160,7 +160,7 @@ type nodeDoc struct {
 }
 
 func describeNode(n cluster.Report) nodeDoc {
-	d := nodeDoc{Node: n.Node, Up: n.Up, Votes: n.Up && n.Votes, VotesInMs: ms(n.VotesIn), LatencyMs: ms(n.Latency), Version: n.Version,
+	d := nodeDoc{Node: n.Node, Up: n.Up, Votes: n.Votes, VotesInMs: ms(n.VotesIn), LatencyMs: ms(n.Latency), Version: n.Version,
 		UptimeS: int64(n.Uptime / time.Second), Persists: n.Persistence, Eviction: n.Eviction, ClockMs: ms(n.ClockOffset)}
 	if n.Err != nil {
 		d.Error = n.Err.Error()
