@@ -46,7 +46,7 @@ SEEDS        = 10000
 sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
 	@$(GO) test ./internal/test/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
 
-mutants: ## deliberate faults, each of which a named test must notice; a quarter of an hour
+mutants: ## deliberate faults, each of which a named test must notice; 22 minutes on two cores
 	@$(GO) run ./internal/test/mutation
 
 # Flags of the program in benchmarks, such as --only solo --duration 1s --rounds 9.
