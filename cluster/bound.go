@@ -45,9 +45,13 @@ type boundedSocket struct {
 	syscall.Conn
 }
 
-// Read returns what arrived unless it begins a reply that is out of bounds. It
-// is called by one goroutine at a time.
+// Read returns what arrived unless it begins a reply that is out of bounds, and
+// nothing after one: go-redis looks for messages before it reads a reply, and
+// goes on when that fails. Read is called by one goroutine at a time.
 func (c *boundedConn) Read(b []byte) (int, error) {
+	if c.bound.err != nil {
+		return 0, c.bound.err
+	}
 	n, err := c.Conn.Read(b)
 	if bad := c.bound.take(b[:n]); bad != nil {
 		return 0, bad

@@ -526,7 +526,10 @@ func TestAnAbsurdReplyTakesTheNodeDown(t *testing.T) {
 			}
 			client := redis.NewClient(o)
 			defer client.Close()
-			c := mustOpen(t, Config{Clients: map[string]redis.UniversalClient{"a": client}})
+			cfg := Config{Clients: map[string]redis.UniversalClient{"a": client}}
+			cfg.NodeTimeout = 2 * harness.Patience // it is no time-out that ends the command
+			cfg.MaxTTL = 3 * cfg.NodeTimeout
+			c := mustOpen(t, cfg)
 			answer := newOnce()
 			ask(c.Nodes()[0], answer)
 			if a := answer.wait(t); a.err != nil { // there is a connection now
