@@ -273,6 +273,14 @@ func (s *containers) Addrs() []string {
 	return addrs
 }
 
+func (s *containers) Inside(i int) (host, port string, err error) {
+	c, err := s.e.pool.Client.InspectContainer(s.id(i))
+	if err != nil {
+		return "", "", err
+	}
+	return c.NetworkSettings.IPAddress, "6379", nil
+}
+
 func (s *containers) id(i int) string { return s.all[i].resource.Container.ID }
 
 func (s *containers) Stop(i int) error {

@@ -81,6 +81,33 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
+		// It has the setting, and nothing else: another disk, or none before.
+		Name: "a node that syncs every write comes back empty", Nodes: chaos.NodeKind{Memory: chaos.SyncedAlways}, Tempo: brisk, Length: 3 * time.Second,
+		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
+			return chaos.Fault{Kind: chaos.Torn, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 20*time.Millisecond, 400*time.Millisecond)}
+		}),
+	},
+	{
+		Name: "a name moves", Nodes: chaos.NodeKind{Spare: true}, Tempo: brisk, Length: 5 * time.Second,
+		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+			return chaos.Fault{Kind: chaos.Moved, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Quarantine(t) + chaos.UpTo(r, t.TTL)}
+		}),
+	},
+	{
+		Name: "a node is a replica and a master again", Tempo: brisk, Length: 4 * time.Second,
+		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+			return chaos.Fault{Kind: chaos.Follows, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 50*time.Millisecond, t.TTL)}
+		}),
+	},
+	{
+		// And a client begins right then that has met none of them.
+		Name: "all nodes come back empty", Tempo: brisk, Length: 4 * time.Second,
+		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
+			all := chaos.Fault{Kind: chaos.Crash, Nodes: chaos.Some(r, chaos.NodeCount), Client: chaos.Everybody, Lasts: chaos.Between(r, 20*time.Millisecond, 200*time.Millisecond)}
+			return chaos.Fault{Kind: chaos.Kill, Client: r.IntN(chaos.ClientCount), Amid: &all}
+		}),
+	},
+	{
 		Name: "servers refuse", Tempo: steady, Length: 4 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			return chaos.Fault{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
 
 const (
@@ -25,10 +26,18 @@ const (
 // errReply is what a connection fails with whose node sends what no node sends.
 var errReply = errors.New("unreadable reply")
 
-// bounded returns conn with replies that are bounded. It is a syscall.Conn if
-// conn is one: go-redis looks at the socket before it uses a connection again.
-func bounded(conn net.Conn) net.Conn {
-	c := &boundedConn{Conn: conn}
+// errAged is what a connection fails with that is used for longer than it may.
+// go-redis closes old connections by the clock of the machine, which may have
+// been set back.
+var errAged = errors.New("the connection is too old: this machine's clock was set back, or this process was stopped")
+
+// bounded returns conn, which was just made, with replies that are bounded, and
+// with an end of its use: over an old connection a server may be asked that is
+// no longer the node's. Subscriptions have none, for nothing is asked over them.
+// It is a syscall.Conn if conn is one: go-redis looks at the socket before it
+// uses a connection again.
+func bounded(conn net.Conn, lifetime time.Duration) net.Conn {
+	c := &boundedConn{Conn: conn, made: time.Now(), lifetime: lifetime}
 	if raw, ok := conn.(syscall.Conn); ok {
 		return &boundedSocket{c, raw}
 	}
@@ -37,13 +46,30 @@ func bounded(conn net.Conn) net.Conn {
 
 type boundedConn struct {
 	net.Conn
-	bound replyBound
+	bound      replyBound
+	made       time.Time
+	lifetime   time.Duration
+	subscribes bool
 }
 
 type boundedSocket struct {
 	*boundedConn
 	syscall.Conn
 }
+
+// Write sends b unless the connection is too old. It is called by one goroutine
+// at a time.
+func (c *boundedConn) Write(b []byte) (int, error) {
+	c.subscribes = c.subscribes || bytes.Contains(b[:min(len(b), len(subscribing)+4)], subscribing)
+	if !c.subscribes && time.Since(c.made) > c.lifetime {
+		return 0, errAged
+	}
+	return c.Conn.Write(b)
+}
+
+// subscribing is in the first bytes of the command that makes a connection one
+// of a subscription.
+var subscribing = []byte("\r\n$9\r\nsubscribe\r\n")
 
 // Read returns what arrived unless it begins a reply that is out of bounds, and
 // nothing after one: go-redis looks for messages before it reads a reply, and

@@ -31,10 +31,11 @@ func (d *downtime) set(err error) {
 	d.mu.Unlock()
 }
 
-// newPace spaces probes from 10 ms to 1 s, with jitter so that processes do not probe in step.
+// newPace spaces probes from 10 ms to 0.5 s, with jitter of half of that, so that processes do not probe in step. A node that is
+// back is found before the grace of a new set is over.
 func newPace() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
-		backoff.WithMaxInterval(time.Second), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
 }
 
 // steady is how long a node has to stay up before its next failure is probed at once again.
@@ -55,7 +56,7 @@ func (n *Node) trip(err error) {
 		return
 	}
 	n.tel.Tripped()
-	if misconfigured(err) {
+	if Unusable(err) {
 		n.c.sayOf(n, slog.LevelError, "node cannot be used until it, or its URL, is fixed", "error", err)
 	} else {
 		n.c.sayOf(n, slog.LevelWarn, "node down", "error", err)
@@ -100,6 +101,10 @@ func (n *Node) probe(ctx context.Context) error {
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
 		n.c.found()
+		if err = n.outside(); err != nil { // is it still so?
+			n.read()
+			err = n.outside()
+		}
 	}
 	return credentials(err)
 }
@@ -108,22 +113,33 @@ func (n *Node) probe(ctx context.Context) error {
 // was first met later on would be taken for one that stands in for another.
 func (n *Node) meetServers(ctx context.Context) error {
 	client, ok := n.client.(*redis.ClusterClient)
-	switch {
-	case !ok:
+	if !ok {
 		return nil
-	case n.met.Load():
-		return n.mark(ctx, client)
 	}
-	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error { return server.Ping(ctx).Err() })
+	var mu sync.Mutex
+	runs := map[string]bool{}
+	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error {
+		text, err := server.Do(ctx, "info").Text()
+		if err != nil && answered(err) { // it may not be asked
+			return server.Ping(ctx).Err()
+		}
+		if run := parseInfo(text).runID; run != "" {
+			mu.Lock()
+			runs[run] = true
+			mu.Unlock()
+		}
+		return err
+	})
 	if err == nil {
-		err = n.mark(ctx, client)
-	}
-	if err == nil && n.met.CompareAndSwap(false, true) && n.fresh.Load() {
 		n.mu.Lock()
-		until := n.youngUntil
+		if len(runs) > 0 { // without those that were masters before, of which another process knows others
+			n.runIDs = runs
+		}
+		f := n.facts
 		n.mu.Unlock()
-		n.c.metYoung(until)
+		err = n.mark(ctx, client, f)
 	}
+	n.met.Store(n.met.Load() || err == nil)
 	return err
 }
 

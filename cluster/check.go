@@ -43,7 +43,7 @@ const clockTolerance = 500 * time.Millisecond
 // clock, version, restarts. It returns what it found, the set's findings first, then each node's in order; an empty
 // list is good news. It changes nothing, and takes at most a few NodeTimeouts.
 func (c *Cluster) Check(ctx context.Context) []Finding {
-	found := c.checkSet()
+	found := append(c.checkSet(), c.checkRecord()...)
 	perNode := make([][]Finding, len(c.nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.nodes {
@@ -66,6 +66,21 @@ func (c *Cluster) checkSet() []Finding {
 	return nil
 }
 
+// checkRecord looks whether the nodes are a set.
+func (c *Cluster) checkRecord() []Finding {
+	if c.record.Load() != nil {
+		return nil
+	}
+	all, _ := c.marks()
+	if _, err := c.foundation(all); err != nil {
+		return []Finding{{Severity: Danger, Text: err.Error(), Mend: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
+	}
+	return []Finding{{
+		Severity: Warning, Text: "the set is not founded yet, so nothing can be locked: a process that is to lock founds it once it has met all nodes, or a quorum of them for " + c.quarantine().String(),
+		Mend: "open one, and see which nodes are down",
+	}}
+}
+
 func (n *Node) check(ctx context.Context) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
 	defer cancel()
@@ -81,7 +96,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 	}
 	switch {
 	case err == nil:
-	case misconfigured(err):
+	case Unusable(err):
 		add(Danger, "cannot be used: "+err.Error(), "fix the server, or its URL; until then the set works without it")
 		return found
 	default:
@@ -92,13 +107,16 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, "answers with the same run_id as node "+strings.Join(twins, ", ")+", which is not used for that",
 			"list each server once; if they are different servers, see which of them copies a run_id")
 	}
+	if n.alternates() {
+		add(Danger, "several servers answer under its name, in turns, so it does not vote", "list each server by a name of its own")
+	}
 	middle := before.Add(time.Since(before) / 2)
 	if n.many {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
 	}
 	if f.runID == "" {
 		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow both to this user: +info +time")
-	} else if !n.Votes() {
+	} else if n.member.Load() && n.quarantined(time.Now()) > 0 {
 		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
 	}
 	if f.evicts != "" && f.evicts != "noeviction" {
@@ -106,13 +124,13 @@ func (n *Node) check(ctx context.Context) []Finding {
 	}
 	switch {
 	case f.fsyncHidden:
-		add(Note, "does not tell appendfsync (CONFIG GET refused), so it is taken for one that may forget locks when it crashes, and does not vote for MaxTTL after a restart",
+		add(Note, "does not tell appendfsync (CONFIG GET refused), so it is taken for one that may forget locks when it crashes, and does not vote for a quarantine after a restart",
 			"allow it to this user: +config|get")
 	case f.fsyncPauses && f.fsync == "always":
 		add(Note, "does not sync while it rewrites its append-only file (no-appendfsync-on-rewrite yes), so it may forget locks when it crashes",
 			"CONFIG SET no-appendfsync-on-rewrite no")
 	case !f.fsyncAlways:
-		add(Note, "may forget locks when it crashes, so it does not vote for MaxTTL after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
+		add(Note, "may forget locks when it crashes, so it does not vote for a quarantine after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
 	}
 	if f.still {
 		add(Danger, "its clock stands still, so no key on it ever expires", "restart the server, and see why its host has no clock that moves")
@@ -148,6 +166,7 @@ type Status struct {
 	Since       time.Time     // since when it is down
 	Votes       bool          // it is up and its grants count
 	VotesIn     time.Duration // how long until they do, if it stays up
+	TakesTurns  bool          // several servers have answered under its name lately
 	Version     string        // "" where it does not say
 	Uptime      time.Duration // when it was last connected to
 	ClockOffset time.Duration // when it was last connected to: its clock minus ours
@@ -164,9 +183,7 @@ func (c *Cluster) Status() []Status {
 		n.mu.Unlock()
 		s.Node = n.name
 		votes := n.votes(now)
-		if !votes {
-			s.VotesIn = time.Duration(n.quarantine.Load() - n.c.since(now))
-		}
+		s.VotesIn, s.TakesTurns = n.quarantined(now), n.alternates()
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {

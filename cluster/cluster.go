@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,15 +41,19 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	founding atomic.Bool   // it is being, or was, found out whether the set is new
-	settled  chan struct{} // closed when that is known, or will not be
+	record    atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
+	changed   atomic.Int64           // c.since time from which votes count again, after another record came into force
+	reckoning sync.Mutex             // orders looks at all marks
+	opened    atomic.Bool            // all nodes were tried
+	founding  atomic.Bool            // somebody sees to it that there is a record
+	settling  sync.Once
+	settled   chan struct{} // closed when there is a record, or will be none for a while
+	unfit     error         // why there will be none
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
-	mu         sync.Mutex
-	servers    map[string]*Node // by run_id
-	young      int              // nodes that were freshly started when first met
-	youngUntil time.Time        // when the first of them may be so no longer
+	mu      sync.Mutex
+	servers map[string]*Node // by run_id
 
 	mail      mailbox
 	attending attendance
@@ -75,7 +81,8 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 	}
 	c := &Cluster{
 		cfg: cfg, process: rand.Text(), epoch: time.Now(),
-		idle: make(chan struct{}, 1), leaving: make(chan struct{}), closed: make(chan struct{}), settled: make(chan struct{}), servers: map[string]*Node{},
+		idle: make(chan struct{}, 1), leaving: make(chan struct{}), closed: make(chan struct{}), settled: make(chan struct{}),
+		servers: map[string]*Node{},
 	}
 	if c.tel, err = telemetry.New(cfg.MeterProvider, cfg.TracerProvider, cfg.KeyAttribute); err != nil {
 		return nil, fieldError("Config.MeterProvider", "%v", err)
@@ -89,7 +96,13 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	c.awaitFounding(ctx)
+	c.opened.Store(true)
+	c.found()
+	c.openMailbox()
+	if err := c.awaitFounding(ctx); err != nil {
+		c.Close(context.WithoutCancel(ctx))
+		return nil, err
+	}
 	c.weigh()
 	if len(c.nodes)%2 == 0 {
 		c.Say(slog.LevelInfo, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
@@ -100,7 +113,8 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 func (c *Cluster) add(i int, t target) {
 	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
 	n.large = make(chan struct{}, largeAtOnce)
-	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, onConnect: n.observe})
+	n.witness.name = url.QueryEscape(t.name)
+	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, lifetime: c.lifetime(), onConnect: n.observe})
 	c.nodes = append(c.nodes, n)
 	for _, s := range n.streams {
 		c.spawn(func() { n.serve(s) })
@@ -125,7 +139,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 			switch n := failed[i]; {
 			case err == nil:
 			default:
-				if misconfigured(err) {
+				if Unusable(err) {
 					wrong = append(wrong, &NodeError{n.name, err})
 				}
 				if last[n.index] == nil || budget.Err() == nil { // else it says only that the time is over
@@ -136,6 +150,8 @@ func (c *Cluster) meet(ctx context.Context) error {
 		}
 		got, need := len(c.nodes)-len(next), c.Quorum()
 		switch {
+		case c.record.Load() == nil && !c.cfg.Partial && slices.ContainsFunc(wrong, isListed): // the others make no set without it
+			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
 		case got >= need || c.cfg.Partial:
 			for i, n := range next {
 				n.trip(down[i].Err)
@@ -167,16 +183,23 @@ func (c *Cluster) probeAll(ctx context.Context, nodes []*Node) []error {
 	return errs
 }
 
-// misconfigured reports whether err is one that trying again does not mend.
-func misconfigured(err error) bool {
+// Unusable reports whether err says of a node that it can not be used until the server, its URL, or the list of nodes is
+// mended.
+func Unusable(err error) bool {
 	var same *sameServerError
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var authority x509.UnknownAuthorityError
 	var op *net.OpError
 	var old *oldVersionError
-	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) || errors.As(err, &old) || errors.As(err, &same) || errors.As(err, &cert) ||
-		errors.As(err, &record) || errors.As(err, &authority) {
+	var list *listError
+	var place *placeError
+	for _, kind := range []any{&old, &list, &place, &same, &cert, &record, &authority} {
+		if errors.As(err, kind) {
+			return true
+		}
+	}
+	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) {
 		return true
 	}
 	if errors.As(err, &op) && op.Op == "remote error" { // crypto/tls: the server refused the handshake
@@ -323,8 +346,11 @@ func (c *Cluster) claim(runID string, n *Node) *Node {
 	return n
 }
 
-func (c *Cluster) disclaim(runID string) {
+// disclaim says that n has another server now. What this one still answers on n's connections proves no vote.
+func (c *Cluster) disclaim(runID string, n *Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.servers, runID)
+	if c.servers[runID] == n {
+		delete(c.servers, runID)
+	}
 }

@@ -24,8 +24,7 @@ type Config struct {
 	//
 	// The nodes must be independent: none may be a replica of another. Timeouts and retries in a URL are overruled by
 	// this Config. A node that fails over to an asynchronous replica (Sentinel, Redis Cluster) may forget its newest
-	// grants without restarting; it is quarantined when this process sees the fail-over, but a process that starts
-	// later cannot see it.
+	// grants. It does not vote for a quarantine once a process has seen the fail-over.
 	URLs []string
 
 	// Clients gives the nodes as ready clients by name, for what a URL cannot say (TLS certificates, credential
@@ -34,14 +33,14 @@ type Config struct {
 	// timeouts, which are right for data, are wrong for locks. The given clients stay the caller's to close.
 	Clients map[string]redis.UniversalClient
 
-	// MaxTTL is the longest TTL that may be asked for, and how long a restarted node that may have forgotten grants
-	// does not vote. Default 60 s, at least 1 s. All processes on the same nodes must have the same.
+	// MaxTTL is the longest TTL that may be asked for. A node that may have forgotten grants does not vote for a
+	// quarantine: 1.25 times MaxTTL, 1 % of it, and twice NodeTimeout. Default 60 s, at least 1 s. All processes on the same nodes must have the same.
 	MaxTTL time.Duration
 
 	// Quorum is how many nodes must agree. Default a majority, which is also the least; at most the number of nodes. A
 	// larger one tolerates more nodes that lose a key unseen, and fewer that are down: with 5 nodes and Quorum 4, a key
 	// has one holder though any two nodes lose it, and nothing can be locked while two are down. See package cluster,
-	// "What a quorum tolerates". All processes on the same nodes should have the same.
+	// "What a quorum tolerates". A process whose Quorum is another than that of the set is refused by its nodes.
 	Quorum int
 
 	// NodeTimeout bounds each step of talking to a node: dial, write, read. A node that exceeds it is down until a
@@ -56,7 +55,7 @@ type Config struct {
 	MaxQueued int
 
 	// Partial lets Open succeed, after it has tried each node once, however few of them can be used: for tools that look at
-	// the nodes. What needs a quorum fails without one as ever.
+	// the nodes. What needs a quorum fails without one as ever, and a set that is new stays new.
 	Partial bool
 
 	// Logger gets one line per event a person must know: a node down or back, a restart seen, no quorum, a clock that is

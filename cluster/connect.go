@@ -32,6 +32,7 @@ type target struct {
 // tuning is what this package sets on every client, whatever its URL says.
 type tuning struct {
 	timeout   time.Duration
+	lifetime  time.Duration // of a connection
 	onConnect func(context.Context, *redis.Conn) error
 }
 
@@ -47,12 +48,13 @@ func (t tuning) single(o *redis.Options) {
 	o.ContextTimeoutEnabled = true
 	o.PoolSize, o.PipelinePoolSize = poolSize, poolSize
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
+	o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = t.lifetime, 0
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(o)
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 func (t tuning) failover(o *redis.FailoverOptions) {
@@ -61,12 +63,13 @@ func (t tuning) failover(o *redis.FailoverOptions) {
 	o.ContextTimeoutEnabled = true
 	o.PoolSize, o.PipelinePoolSize = poolSize, poolSize
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
+	o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = t.lifetime, 0
 	o.RouteByLatency, o.RouteRandomly, o.ReplicaOnly = false, false, false
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 func (t tuning) sharded(o *redis.ClusterOptions) {
@@ -75,13 +78,14 @@ func (t tuning) sharded(o *redis.ClusterOptions) {
 	o.ContextTimeoutEnabled = true
 	o.PoolSize, o.PipelinePoolSize = poolSize, poolSize
 	o.MinIdleConns, o.MaxActiveConns = 0, 0
+	o.ConnMaxLifetime, o.ConnMaxLifetimeJitter = t.lifetime, 0
 	o.ReadOnly, o.RouteByLatency, o.RouteRandomly = false, false, false
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.OnConnect = chain(o.OnConnect, t.onConnect)
 	if o.Dialer == nil {
 		o.Dialer = redis.NewDialer(&redis.Options{DialTimeout: o.DialTimeout, TLSConfig: o.TLSConfig})
 	}
-	o.Dialer = quietly(o.Dialer)
+	o.Dialer = quietly(o.Dialer, t.lifetime+t.timeout)
 }
 
 // chain runs the caller's own hook before ours.

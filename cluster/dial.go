@@ -24,9 +24,9 @@ type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 // it does after many failures: probes are paced by this package. Where Sentinels
 // name no master, go-redis does not come here, and its pool may refuse.
 //
-// It does not dial once ctx has ended. Some of go-redis's dialers, such as the one
+// The connection is used for lifetime at most. It does not dial once ctx has ended. Some of go-redis's dialers, such as the one
 // for TLS, dial all the same.
-func quietly(dial dialer) dialer {
+func quietly(dial dialer, lifetime time.Duration) dialer {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if err := ctx.Err(); err != nil {
 			return failedConn{&dialError{err}}, nil
@@ -35,7 +35,7 @@ func quietly(dial dialer) dialer {
 		if err != nil {
 			return failedConn{&dialError{err}}, nil
 		}
-		return bounded(conn), nil
+		return bounded(conn, lifetime), nil
 	}
 }
 

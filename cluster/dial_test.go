@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"runtime"
@@ -83,9 +84,6 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 		n := c.Nodes()[0]
 		ran(t, n, pingScript, nil)
 		node.RequireAuth("another")
-		n.mu.Lock()
-		n.marked = false // as after a restart: a connection reads the mark
-		n.mu.Unlock()
 		node.drop()
 		before := node.dials()
 
@@ -176,7 +174,7 @@ func TestDial_NothingIsDialledForACallerThatHasGone(t *testing.T) {
 	dial := quietly(func(context.Context, string, string) (net.Conn, error) {
 		t.Error("it dials")
 		return nil, errors.New("no node")
-	})
+	}, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	conn, err := dial(ctx, "tcp", "node")
@@ -185,6 +183,30 @@ func TestDial_NothingIsDialledForACallerThatHasGone(t *testing.T) {
 	}
 	if _, err := conn.Write(nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a connection that was not made fails with %v", err)
+	}
+}
+
+// A connection is not used for longer than it may be, whatever go-redis makes of its age. Subscriptions are.
+func TestDial_AConnectionIsNotUsedForLonger(t *testing.T) {
+	t.Parallel()
+	for first, want := range map[string]error{
+		"*1\r\n$4\r\nping\r\n":                              errAged,
+		"*2\r\n$9\r\nsubscribe\r\n$1\r\na\r\n":              nil,
+		"*11\r\n$9\r\nsubscribe\r\n$1\r\na\r\n":             nil,
+		"*3\r\n$3\r\nset\r\n$9\r\nsubscribe\r\n$1\r\na\r\n": errAged,
+	} {
+		ours, theirs := net.Pipe()
+		go io.Copy(io.Discard, theirs)
+		conn := bounded(ours, time.Hour)
+		if _, err := conn.Write([]byte(first)); err != nil {
+			t.Errorf("%q: %v", first, err)
+		}
+		conn.(*boundedConn).made = time.Now().Add(-2 * time.Hour)
+		if _, err := conn.Write([]byte("*1\r\n$4\r\nping\r\n")); err != want {
+			t.Errorf("%q, and two hours later: %v, want %v", first, err, want)
+		}
+		conn.Close()
+		theirs.Close()
 	}
 }
 

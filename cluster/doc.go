@@ -20,27 +20,60 @@
 // answers are late several times in a row. A node that is down is not asked, so with a minority down an operation costs what
 // it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
 //
-// # Delayed restart
+// # Who votes
 //
-// A node that crashes may forget the locks it granted. On every new connection, before the first command, the node's
-// run_id and uptime are read; a node that restarted less than MaxTTL ago does not vote until then, when all that it can
-// have forgotten has expired. It still takes grants and renewals meanwhile. Nodes that sync an append-only file on every
-// write vote at once. A node that fails over (Sentinel, Redis Cluster) does not vote for MaxTTL after its run_id changed,
-// however its servers sync: the one that stands in was told what it knows with delay. A server that does not tell its
-// uptime votes; Check says so.
+// A node that crashes, is emptied, or is another server than before may have forgotten the locks it granted. Whether it
+// has is concluded from evidence: a key on it, redlock:mark, that lasts as long as its data. The mark names the run of
+// the server and a memory, a random word. A process that connects writes a new word if the mark is gone, or names
+// another run. Behind every batch of commands the mark is read on the same connection. The answers count as votes only
+// if the mark names the run that this process last saw behind the node, and its memory has lasted for the quarantine:
+// MaxTTL and 1 % of it, twice NodeTimeout, and a quarter of MaxTTL for connections to a server that the node's name led
+// to before. No connection is used for longer than that quarter. How long a memory has lasted is what this process has
+// seen of it, or what the clocks of the node and of this machine both say. Uptimes and settings prove nothing. A server
+// that syncs every write votes at once after a restart if its mark is still there and shows that it synced every write
+// before. A node that does not vote still takes grants and renewals.
 //
-// The nodes of a set that is new vote at once too. It is new if all of its nodes are for certain younger than MaxTTL and
-// none remembers an earlier run; the process that finds it so writes on every node, in the key redlock:mark, that they were
-// founded together in these runs, and those that open later let the nodes vote of which that is still true. The key does
-// not expire. Nodes that have all restarted are not a new set if one of them remembers, or a process runs on that knew them:
-// they vote again after MaxTTL. While a node of a new set is missing, or some but not all sync every write, the others wait
-// until they have run for MaxTTL.
+// So let a quarantine pass while nodes that keep nothing on disk are restarted one after another.
 //
-// So let MaxTTL pass while nodes that keep nothing on disk are restarted one after another, or while a node is replaced that
-// is in several sets: when all of them have forgotten and nobody runs who knew them, they are a new set.
+// # The set
 //
-// What cannot be seen: a node that fails over to an asynchronous replica between two runs of this process; a node whose
-// memory was emptied by a person (FLUSHALL) or by eviction.
+// Each node's mark says which nodes are a set, and how many of them must agree: the record of the set. A process whose
+// list has another size or quorum is refused, with an error that names both lists. A vote counts only under the record
+// that a quorum of the listed nodes carries. When that is another record than before, nothing votes for a quarantine.
+//
+// Processes may call the nodes by different names: which node of the set a node is stands in its mark. A node that has
+// restarted or lost its mark is given its place by a process that saw it before, or whose name for it is the name in
+// the record. A process that does neither leaves it without a place, and it does not vote.
+//
+// A set without a record is founded by the process that opens it; another goes on with what that began. First each node
+// that was met is proposed the record, and then each is told that it counts. The nodes vote at once if none of them had
+// a mark, and no process that knew one of them came within the grace: a second and three times NodeTimeout, 1.75 s by
+// default. Every process keeps a subscription on each node, on which it notices within the grace that the node has
+// restarted. Nodes of package embedded say that nobody can have used them, and wait for nothing. While nodes are
+// missing, a quorum of the others is founded when a quarantine is over.
+//
+// To have other nodes in the set, or another quorum, stop every process that uses it and delete redlock:mark on each
+// node.
+//
+// # What cannot be seen
+//
+// A set that has lost everything is taken for a new one if each process that knew it was cut off, could not connect, or
+// was gone for the grace, or if a person emptied all nodes at once. Two lists that share fewer nodes than a quorum are
+// told apart only by a shared node that answers and has its mark.
+//
+// A node may forget without a trace: its disk lies, or loses the end of a file; it is started on an old backup, or a
+// copy, of an append-only file that was synced; it is made a replica of its own lagging replica, and master again,
+// until the next connection is made; appendfsync is turned off and on again between two connections; a lock's key is
+// evicted, or expires because a clock jumped.
+//
+// Within a quarter of MaxTTL a name must lead to one server for all processes. A server that a name has left must be
+// emptied before a name leads to it again: what it granted is gone from the set, and its mark does not show that. Of
+// two servers that answer under one name in turns neither votes, if one process sees both; Check and Status say so.
+//
+// A server without run_id (no +info) votes while its mark lasts: that it restarted from an old snapshot is not seen. A
+// node behind Sentinel is another run after a fail-over, and does not vote for a quarantine, whatever it syncs. The
+// mark of a Redis Cluster names the runs of all its masters and is on one of them: that another one was emptied is not
+// seen.
 //
 // # What a quorum tolerates
 //
@@ -61,9 +94,9 @@
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
 //		+info +config|get +script|exists +script|load
 //
-// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info the node
-// always votes, also when it has just forgotten locks or others take the set for a new one, and Check says so; without
-// +config|get a node with appendfsync always does not vote for MaxTTL after a restart or in a new set, and Check says so;
+// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info a
+// restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does not
+// vote for a quarantine after a restart, and Check says so;
 // without the others a script is sent when it is first needed.
 //
 // # Log lines

@@ -139,7 +139,7 @@ func (c *Cluster) weigh() {
 func (c *Cluster) nextVote() time.Duration {
 	next, now := time.Duration(-1), time.Now()
 	for _, n := range c.nodes {
-		if left := time.Duration(n.quarantine.Load() - c.since(now)); !n.votes(now) && (next < 0 || left < next) {
+		if left := n.quarantined(now); left > 0 && (next < 0 || left < next) {
 			next = left
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -130,7 +131,9 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 		harness.Eventually(t, "the node to recover", func() bool { return c.Nodes()[i].Up() })
 	}
 	for _, n := range c.Nodes() { // as when it is over
-		n.quarantine.Store(0)
+		e := *n.evidence.Load()
+		e.ripe = math.MinInt64
+		n.evidence.Store(&e)
 	}
 	c.weigh()
 	shut(t, c)

@@ -1,14 +1,18 @@
 package cluster
 
 import (
+	"crypto/rand"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -21,13 +25,6 @@ func again(t *testing.T, s harness.Set, i int, lose bool) {
 	}
 	client := harness.Client(t, s, i)
 	harness.Eventually(t, "an answer after the restart", func() bool { return client.Ping(t.Context()).Err() == nil })
-}
-
-// alone opens the set of one node that a node of s is to whoever knows it only.
-func alone(t *testing.T, s harness.Set, i int) {
-	t.Helper()
-	c := mustOpen(t, Config{URLs: s.URLs()[i : i+1]})
-	harness.Eventually(t, "its vote in the set of one", c.Nodes()[0].Votes)
 }
 
 func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
@@ -47,8 +44,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 		{"none restarted", nil, []bool{true, true, true}},
 		{"one forgot", steps{forgets(1)}, []bool{true, false, true}},
 		{"one restarted with its memory", steps{remembers(1)}, []bool{true, false, true}},
-		{"one forgot, and is another set for somebody", steps{forgets(1), func(t *testing.T, s harness.Set) { alone(t, s, 1) }}, []bool{true, false, true}},
-		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, false}},
+		{"a quorum forgot", steps{forgets(1), forgets(0)}, []bool{false, false, true}},
 		{"all restarted with their memory", steps{remembers(0), remembers(1), remembers(2)}, []bool{false, false, false}},
 		{"all restarted, and one forgot", steps{remembers(0), forgets(1), remembers(2)}, []bool{false, false, false}},
 		{"all restarted, and one did not forget", steps{forgets(0), forgets(1), remembers(2)}, []bool{false, false, false}},
@@ -105,28 +101,34 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 	})
 }
 
-// Between the reading of the marks and the writing a node may restart.
-func TestANodeThatRestartsWhileTheSetIsFoundedIsNotFounded(t *testing.T) {
+// A node that copies another between two steps of a founding is not taken for that other.
+func TestWriteMark_AMarkOfAnotherServerIsNotTakenIn(t *testing.T) {
 	t.Parallel()
-	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		c := open(t, s)
-		runs, _ := c.marks()
-		runs[1] = "earlier"
-		if err := c.inscribe(runs); err != nil {
-			t.Fatal(err)
-		}
-		if got, want := votes(open(t, s)), []bool{true, false, true}; !slices.Equal(got, want) {
-			t.Errorf("for who opens later votes are %v, want %v", got, want)
-		}
+	s := harness.Embedded(t, 3)
+	c := open(t, s)
+	n := c.Nodes()[0]
+	old := n.evidence.Load()
+	if err := harness.Client(t, s, 0).Set(t.Context(), marks.Key, c.Nodes()[1].evidence.Load().text, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.writeMark(old.text, "another"); !errors.Is(err, errChanged) {
+		t.Errorf("writing over another mark: %v", err)
+	}
+	harness.Eventually(t, "a mark of its own", func() bool {
+		m := n.evidence.Load().mark
+		return m.memory != old.mark.memory && m.run == old.mark.run && m.id == old.mark.id
 	})
 }
 
 func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
-		runs, _ := open(t, s).marks()
-		for i, text := range []string{foundingOf(runs), met + runs[1], met + runs[2]} {
-			if err := harness.Client(t, s, i).Set(t.Context(), markKey, text, 0).Err(); err != nil {
+		c := open(t, s)
+		shut(t, c) // else it gives the others their places as they are
+		for i := 1; i < 3; i++ {
+			m := c.Nodes()[i].evidence.Load().mark
+			m.state, m.id, m.record, m.final = stateNew, "", record{}, false
+			if err := harness.Client(t, s, i).Set(t.Context(), marks.Key, m.String(), 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -150,7 +152,8 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 			client := harness.Client(t, s, i)
 			harness.Eventually(t, "the mark", func() bool {
 				run(t, n, pingScript, nil)
-				return strings.HasPrefix(client.Get(t.Context(), markKey).Val(), metAgain)
+				m, _ := parseMark(client.Get(t.Context(), marks.Key).Val())
+				return m.state == stateSeen
 			})
 		}
 		if got := votes(open(t, s)); slices.Contains(got, true) {
@@ -159,57 +162,247 @@ func TestWhoRunsOnKeepsNodesThatAllForgotFromBeingNew(t *testing.T) {
 	})
 }
 
-func TestWhatMarksSayOfASet(t *testing.T) {
-	runs := []string{"b", "a"}
+// Marks of nodes called a, b, c, …, of a set of two or three.
+func carries(id string, r record) mark {
+	return mark{memory: id + id, data: "d", state: stateRipe, id: id, record: r, final: true}
+}
+
+func proposed(id string, state markState, r record) mark {
+	return mark{memory: id + id, state: state, id: id, record: r}
+}
+
+func TestFound(t *testing.T) {
+	fresh := func(memory string) mark { return mark{memory: memory, state: stateNew} }
+	made := func(memory string) mark { return mark{memory: memory, state: stateMade} }
+	seen := func(memory string) mark { return mark{memory: memory, state: stateSeen} }
+	names := []string{"a", "b", "c"}
+	of := newRecord(names, []string{"aa", "bb", "cc"}, 2)
+	other := newRecord([]string{"a", "x", "y"}, []string{"aa", "xx", "yy"}, 2)
 	for _, tt := range []struct {
-		marks [2]string
-		want  standing
+		name  string
+		marks []mark
+		want  foundation // but for next
+		gets  string     // which nodes get the record
+		fails bool
 	}{
-		{[2]string{"met b", "met a"}, unfounded},
-		{[2]string{"met b", "met A"}, established},
-		{[2]string{"met b", ""}, established},
-		{[2]string{"met b", "met "}, established},
-		{[2]string{"met b", "founded b"}, established},
-		{[2]string{"founded A b", "met a"}, established},
-		{[2]string{"founded a b", "met a"}, unfounded},
-		{[2]string{"met b", "met again a"}, established},
-		{[2]string{"founded a b", "founded a b"}, isFounded},
-		{[2]string{"whatever", "a"}, established},
+		{"all new", []mark{fresh("aa"), fresh("bb"), fresh("cc")}, foundation{whole: true}, "abc", false},
+		{"all made", []mark{made("aa"), made("bb"), made("cc")}, foundation{whole: true, made: true}, "abc", false},
+		{"one made by another", []mark{made("aa"), fresh("bb"), made("cc")}, foundation{whole: true}, "abc", false},
+		{"one that somebody knew", []mark{fresh("aa"), seen("bb"), fresh("cc")}, foundation{}, "abc", false},
+		{"one was not met", []mark{fresh("aa"), {}, fresh("cc")}, foundation{absent: true}, "ac", false},
+		{"too few were met", []mark{{}, {}, fresh("cc")}, foundation{absent: true}, "", false},
+		{"broken off", []mark{carries("a", of), fresh("bb"), fresh("cc")}, foundation{whole: true}, "bc", false},
+		{"broken off, and one has forgotten", []mark{carries("a", of), fresh("bb"), fresh("c2")}, foundation{}, "bc", false},
+		{"one of another set", []mark{carries("a", other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
+		{"one of another set, and one is away", []mark{carries("a", other), {}, fresh("cc")}, foundation{absent: true}, "", false},
+		{"one that the others are founded with", []mark{fresh("aa"), carries("x", other), carries("y", other)}, foundation{whole: true}, "a", false},
+		{"begun with another list", []mark{proposed("a", stateNew, other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
 	} {
-		if got := standingOf(tt.marks[:], runs); got != tt.want {
-			t.Errorf("%q: %v, want %v", tt.marks, got, tt.want)
+		f, err := found(tt.marks, names, 2)
+		gets := ""
+		for i, m := range f.next {
+			if m != (mark{}) {
+				gets += names[i]
+				if m.id != names[i] || m.record == (record{}) || m.final || m.unused() != f.whole {
+					t.Errorf("%s: node %s gets %v", tt.name, names[i], m)
+				}
+			}
+		}
+		if f.next = nil; (err != nil) != tt.fails || !tt.fails && (f.whole != tt.want.whole || f.whole && f.made != tt.want.made || f.absent != tt.want.absent) || gets != tt.gets {
+			t.Errorf("%s: %+v for %q, %v", tt.name, f, gets, err)
 		}
 	}
 }
 
-func TestWhichMarksLetANodeVote(t *testing.T) {
-	for mark, want := range map[string]bool{
-		"founded a b c": true, "founded a b x": true, "founded a x y": false, "founded x b c": false,
-		"founded a b": false, "founded a b c d": false, "met a": false, "": false, "founded": false,
+// What was proposed to every node that was met is made final, on all of them.
+func TestFound_ProposesFirst(t *testing.T) {
+	names := []string{"a", "b", "c"}
+	r := newRecord(names, []string{"aa", "bb", "cc"}, 2)
+	earlier, later := r, newRecord(names, []string{"a2", "b2", "c2"}, 2)
+	if later.set < earlier.set {
+		earlier, later = later, earlier
+	}
+	for _, tt := range []struct {
+		name  string
+		marks []mark
+		state markState // of what is made final
+		final string
+	}{
+		{"new nodes", []mark{proposed("a", stateNew, r), proposed("b", stateNew, r), proposed("c", stateNew, r)}, stateRipe, "abc"},
+		{"one that somebody knew", []mark{proposed("a", stateNew, r), proposed("b", stateSeen, r), proposed("c", stateNew, r)}, stateSeen, "abc"},
+		{"one is final", []mark{carries("a", r), proposed("b", stateNew, r), proposed("c", stateNew, r)}, stateRipe, "bc"},
+		{"two are final, of two foundings", []mark{carries("a", earlier), carries("b", later), proposed("c", stateSeen, earlier)}, stateSeen, "c"},
+		{"one lacks it", []mark{carries("a", r), proposed("b", stateNew, r), {memory: "cc", state: stateNew}}, "", ""},
+		{"one was not met", []mark{proposed("a", stateNew, r), proposed("b", stateNew, r), {}}, stateSeen, "ab"},
 	} {
-		if got := stands(mark, "a", []string{"a", "b", "c"}); got != want {
-			t.Errorf("%q: %t, want %t", mark, got, want)
+		f, err := found(tt.marks, names, 2)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
 		}
-		if stands(mark, "", []string{"", "b", "c"}) {
-			t.Errorf("%q lets a node vote that was not met", mark)
+		final := ""
+		for i, m := range f.next {
+			if m.final {
+				final += names[i]
+				if m.state != tt.state || m.record != tt.marks[i].record || m.id != names[i] {
+					t.Errorf("%s: node %s gets %v", tt.name, names[i], m)
+				}
+			}
 		}
+		if final != tt.final {
+			t.Errorf("%s: it is final on %q", tt.name, final)
+		}
+	}
+}
+
+func TestInForce_AQuorumCarriesTheRecord(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	larger := newRecord([]string{"a", "b", "c", "d"}, []string{"aa", "bb", "cc", "dd"}, 2)
+	stricter := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 3)
+	none := mark{memory: "x", state: stateSeen}
+	for i, tt := range []struct {
+		marks   []mark
+		of      record
+		want    bool
+		belongs []bool
+	}{
+		{[]mark{carries("a", r), carries("b", r), carries("c", r)}, r, true, []bool{true, true, true}},
+		{[]mark{carries("a", r), none, carries("c", r)}, r, true, []bool{true, false, true}},
+		{[]mark{carries("a", r), none, {}}, r, false, []bool{true, false, false}},
+		{[]mark{carries("a", r), proposed("b", stateSeen, r), none}, r, false, []bool{true, false, false}},
+		{[]mark{carries("a", r), carries("a", r), {}}, r, false, []bool{false, false, false}},
+		{[]mark{carries("a", r), carries("a", r), carries("c", r)}, r, true, []bool{false, false, true}},
+		{[]mark{carries("a", larger), carries("b", larger), carries("c", larger)}, larger, false, []bool{true, true, true}},
+		{[]mark{carries("a", stricter), carries("b", stricter), carries("c", stricter)}, stricter, false, []bool{true, true, true}},
+		{[]mark{carries("a", r), carries("b", r), carries("c", larger)}, r, true, []bool{true, true, false}},
+	} {
+		got, ok := inForce(tt.marks, 2)
+		if ok != tt.want || ok && got != tt.of {
+			t.Errorf("%d: %v, %t", i, got, ok)
+		}
+		for n, want := range tt.belongs {
+			if got := belongs(tt.marks, n, tt.of); got != want {
+				t.Errorf("%d: node %d belongs to the set: %t", i, n, got)
+			}
+		}
+	}
+}
+
+// Of votes under two records that were in force one after another no quorum is made.
+func TestReckon_NothingVotesForAWhileAfterAnotherRecordCameIntoForce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := bareCluster(time.Now(), 3)
+		carry := func(r record) {
+			for _, n := range c.nodes {
+				m := carries(n.name, r)
+				m.memory += r.set
+				n.saw(m.String())
+			}
+			c.reckon()
+		}
+		carry(recordOf(c))
+		if got := votes(c); slices.Contains(got, false) {
+			t.Fatalf("votes are %v", got)
+		}
+		carry(newRecord(c.names(), []string{"1", "2", "3"}, 2))
+		if got := votes(c); slices.Contains(got, true) || c.nodes[0].quarantined(time.Now()) != c.quarantine() {
+			t.Errorf("votes are %v, and will be in %v, not %v", got, c.nodes[0].quarantined(time.Now()), c.quarantine())
+		}
+		time.Sleep(c.quarantine())
+		if got := votes(c); slices.Contains(got, false) {
+			t.Errorf("votes are %v when the quarantine is over", got)
+		}
+	})
+}
+
+// What a node keeps in files outlasts its process if they held all of it before and after.
+func TestWitness_DataLastsAsLongAsFilesDo(t *testing.T) {
+	began, restarted := stamp{1000, 1000}, stamp{2000, 2000}
+	for _, tt := range []struct {
+		name          string
+		before, files bool // the server kept an append-only file
+		run           string
+		since         stamp
+	}{
+		{"restarted with its file", true, true, "another", stamp{1, 1}},
+		{"restarted from a snapshot", false, false, "another", restarted},
+		{"restarted from a snapshot, and keeps a file now", false, true, "another", restarted},
+		{"restarted without the file", true, false, "another", restarted},
+		{"keeps it now", false, true, "run", began},
+		{"keeps it", true, true, "run", stamp{1, 1}},
+	} {
+		m := mark{memory: "m", state: stateSeen, run: "run", begun: began, data: "d", since: stamp{1, 1}, files: tt.before}
+		got := (&witness{name: "a"}).connected(m.String(), server{run: tt.run, files: tt.files, now: restarted}, trust{quarantine: time.Hour}, rand.Text)
+		if got.since != tt.since || (got.data == "d") != (tt.since == m.since) || got.files != tt.files {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
+func TestWitness_PlacesANodeByWhatItSawOrByItsNameNeverByElimination(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	again := newRecord([]string{"a", "b", "c"}, []string{"a2", "b2", "c2"}, 2)
+	other := newRecord([]string{"a", "b", "x"}, []string{"aa", "bb", "xx"}, 2)
+	lost := mark{memory: "m", data: "d", state: stateNew, run: "run"}
+	for _, tt := range []struct {
+		name string
+		w    witness
+		mark mark
+		want string
+	}{
+		{"by its name", witness{name: "c", record: r}, lost, "c"},
+		{"by what was seen", witness{name: "alias", record: r, id: "c"}, lost, "c"},
+		{"what was seen comes first", witness{name: "b", record: r, id: "c"}, lost, "c"},
+		{"not at all", witness{name: "alias", record: r}, lost, ""},
+		{"without a record in force", witness{name: "c"}, lost, ""},
+		{"about to be founded", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"about to be founded, as it seems", witness{name: "c", record: r}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"claimed by who knew it", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateSeen, id: "c", record: r}, "c"},
+		{"that of an earlier founding", witness{name: "c", record: again}, carries("c", r), "c"},
+		{"that of another set", witness{name: "c", record: r}, carries("x", other), "x"},
+	} {
+		n := 0
+		got := tt.w.placed(tt.mark, stamp{}, func() string { n++; return "fresh" })
+		if got.id != tt.want || got.id != "" && tt.name != "that of another set" && (got.record != tt.w.record || !got.final) {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+		if (got.state == stateRipe) != (tt.name == "about to be founded" || tt.name == "that of another set") {
+			t.Errorf("%s: its state is %s", tt.name, got.state)
+		}
+		if renewed := got.memory != tt.mark.memory; renewed != (tt.name == "that of an earlier founding") {
+			t.Errorf("%s: its memory is %q", tt.name, got.memory)
+		}
+	}
+}
+
+func TestWitness_ACopyOfAnotherNodeKeepsItsOwnPlace(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	copied := carries("b", r)
+	copied.run = "b's"
+	for _, w := range []witness{{name: "c", record: r, id: "c"}, {name: "c"}} {
+		m := w.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" })
+		if m.id != "c" || m.record != r || m.state != stateSeen || m.memory != "fresh" {
+			t.Errorf("who knows %+v writes %v", w, m)
+		}
+	}
+	alias := witness{name: "alias"}
+	if m := alias.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" }); m.id != "" {
+		t.Errorf("who can not tell writes %v", m)
 	}
 }
 
 // A master that was demoted has been told by the other what it knows, and its run is the same when it is master again.
-func TestANodeThatComesBackToARunIsNotFounded(t *testing.T) {
-	now := time.Now()
-	c := bareCluster(now, 1)
-	n := c.nodes[0]
-	for i, run := range []string{"a", "b", "a"} {
-		if _, err := n.learn(facts{runID: run, now: now}, now, now); err != nil {
-			t.Fatal(err)
-		}
-		n.learnMark(run, "founded a")
-		c.reckon()
-		if got, want := n.votes(now), i == 0; got != want {
-			t.Errorf("after %d fail-overs it votes: %t", i, got)
-		}
+func TestANodeThatComesBackToARunDoesNotVote(t *testing.T) {
+	n := bareCluster(time.Now(), 1).nodes[0]
+	first := old(t, n, facts{runID: "a"})
+	other := old(t, n, facts{runID: "b"})
+	if other == first || !n.Votes() {
+		t.Fatalf("another server that is old, with a memory of its own, does not vote")
+	}
+	if again := meet(t, n, facts{runID: "a"}, first); n.Votes() || again == first {
+		t.Error("a memory that was superseded votes")
+	}
+	if meet(t, n, facts{runID: "a"}, other); n.Votes() {
+		t.Error("a mark that another server had votes")
 	}
 }
 
@@ -222,9 +415,9 @@ func TestANodeThatCanNotBeMarkedIsRefused(t *testing.T) {
 	}{
 		"the user may not": {func(t *testing.T, admin *redis.Client) error {
 			return admin.Do(t.Context(), "acl", "setuser", "default", "resetkeys", "~lock:*").Err()
-		}, "this user needs ~redlock:mark +get +set"},
+		}, "this user needs ~redlock:mark +get +set +eval"},
 		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
-			return admin.RPush(t.Context(), markKey, "x").Err()
+			return errors.Join(admin.Del(t.Context(), marks.Key).Err(), admin.RPush(t.Context(), marks.Key, "x").Err())
 		}, "can not be marked: redlock:mark: WRONGTYPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,6 +444,9 @@ func TestAMarkIsMadeByWhoIsNotToldOfRestarts(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{})
 	admin := harness.Client(t, s, 0)
+	if err := admin.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
 	may := func(rule string) {
 		t.Helper()
 		if err := admin.Do(t.Context(), "acl", "setuser", "default", rule).Err(); err != nil {

@@ -36,23 +36,40 @@ func FuzzInfo(f *testing.F) {
 
 		now := time.Now()
 		got.now = time.UnixMicro(clock)
-		c := bareCluster(now, 3)
-		for i := range 2 {
-			if _, err := c.nodes[i].learn(facts{runID: string(rune('x' + i)), uptime: time.Hour, now: now}, now, now); err != nil {
-				t.Fatal(err)
-			}
+		n := bareCluster(now, 1).nodes[0]
+		if err := n.learn(got); err != nil {
+			t.Fatal(err)
 		}
-		n := c.nodes[2]
-		if _, err := n.learn(got, now, now); err != nil {
-			return // another node has this run_id
-		}
-		switch young := got.runID != "" && got.uptime <= c.cfg.MaxTTL; {
-		case young && n.votes(now):
-			t.Errorf("%q: a server that has run for %v among old ones votes", text, got.uptime)
-		case !young && !n.votes(now):
-			t.Errorf("%q: a server that has run for %v does not vote", text, got.uptime)
-		case !n.votes(now.Add(c.cfg.MaxTTL + 2*time.Second)):
+		m, _ := parseMark(n.markDue("", got))
+		m.state, m.id, m.record, m.final = stateSeen, n.name, recordOf(n.c), true
+		n.saw(m.String())
+		n.c.reckon()
+		switch {
+		case n.votes(now.Add(n.c.cfg.MaxTTL)):
+			t.Errorf("%q: a server of which nothing is known votes", text)
+		case !n.votes(now.Add(n.c.quarantine() + time.Second)):
 			t.Errorf("%q: it never votes", text)
+		}
+	})
+}
+
+// Whatever a mark says, it is read back as it was written, and lets no node vote by clocks that are set.
+func FuzzMarks(f *testing.F) {
+	f.Add("v2 mem=a state=ripe run=b repl=c sync=1 at=1 tn=2 data=d dat=3 dtn=4 id=a set=x q=2 of=a,b final=1")
+	f.Add("v2 mem=a data=d id=c set=x q=2 of=a,b")
+	f.Add("v2 mem=a data=d state=ripe id=a set=x q=0 of=a")
+	f.Add("v2 mem=a data=b at=-9223372036854775808 tn=9223372036854775807")
+	f.Add("founded a b c")
+	f.Fuzz(func(t *testing.T, text string) {
+		m, ok := parseMark(text)
+		if !ok {
+			return
+		}
+		if again, ok := parseMark(m.String()); !ok || again != m {
+			t.Errorf("%q is read as %+v, and that as %+v", text, m, again)
+		}
+		if age := m.begun.age(stamp{}); age < 0 {
+			t.Errorf("%q: its age is %v", text, age)
 		}
 	})
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,6 +19,10 @@ import (
 type facts struct {
 	runID       string        // "" where the server does not say
 	uptime      time.Duration // whole seconds
+	repl        string        // master_replid; "" where the server does not say
+	promoted    bool          // it was a replica since it started
+	asked       time.Time     // when it was asked
+	took        time.Duration // to answer
 	now         time.Time     // the server's clock, TIME
 	still       bool          // that clock does not move
 	replica     bool
@@ -31,12 +38,13 @@ type facts struct {
 	evicts      string // the eviction policy, "" where the server does not say
 }
 
-// uptimeError is by how much less than what a server says it may have run, or more: it subtracts whole seconds, the later of
-// which it read up to a tenth of a second ago.
-const uptimeError = 1100 * time.Millisecond
-
-// boot is when the server process started, by its own clock, to the second.
-func (f facts) boot() time.Time { return f.now.Add(-f.uptime) }
+// offset is the server's clock minus ours; 0 where it does not tell.
+func (f facts) offset() time.Duration {
+	if f.now.IsZero() {
+		return 0
+	}
+	return f.now.Sub(f.asked.Add(f.took / 2))
+}
 
 // errReplica is why a replica is never connected to: it refuses writes, and what it holds may roll back.
 var errReplica = errors.New("is a replica (role:slave); list the independent masters")
@@ -65,6 +73,7 @@ func askFacts(ctx context.Context, cn asker) (facts, error) {
 	var info *redis.Cmd
 	var first, second *redis.TimeCmd
 	var config *redis.MapStringStringCmd
+	asked := time.Now()
 	_, err := cn.Pipelined(ctx, func(p redis.Pipeliner) error {
 		first = p.Time(ctx)
 		info = p.Do(ctx, "info")
@@ -77,8 +86,9 @@ func askFacts(ctx context.Context, cn asker) (facts, error) {
 	}
 	text, _ := info.Text()
 	f := parseInfo(text)
+	f.asked, f.took = asked, time.Since(asked)
 	if f.now, err = second.Result(); err != nil {
-		f.runID = "" // without the server's clock its uptime says nothing
+		f.runID = "" // without the server's clock the age of its mark is not known
 	} else if f.now.Equal(first.Val()) {
 		if f.still, err = standsStill(ctx, cn, f.now); err != nil {
 			return facts{}, err
@@ -123,6 +133,10 @@ func parseInfo(text string) facts {
 			}
 		case "redis_mode", "server_mode", "redict_mode":
 			f.sentinel = f.sentinel || value == "sentinel"
+		case "master_replid":
+			f.repl = value
+		case "second_repl_offset":
+			f.promoted = value != "-1"
 		case "role":
 			f.replica = value == "slave"
 		case "loading":
@@ -145,7 +159,6 @@ func parseInfo(text string) facts {
 // observe runs on every new connection to a node, before the first command: a grant of a restarted server can never
 // arrive before its restart is known.
 func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
-	before := time.Now()
 	f, err := askFacts(ctx, cn)
 	if err != nil {
 		return err
@@ -164,22 +177,16 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	}
 	// A server that tells nothing of itself may want a password, and closes the connection of who asks for much without.
 	unknown := f.runID != "" && !n.knows(f.runID)
-	restarted, err := n.learn(f, before, time.Now())
+	err = n.learn(f)
 	if err == nil && unknown {
 		err = loadScripts(ctx, cn)
 	}
 	switch {
 	case err != nil:
 	case !n.many:
-		err = n.mark(ctx, cn)
+		err = n.mark(ctx, cn, f)
 	case unknown && n.met.Load(): // the mark is on one of the servers, and may have been on the one that this one follows
 		n.c.spawn(func() { _ = n.probe(n.c.ctx) })
-	}
-	if restarted {
-		n.tel.Restarted()
-		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
-			"for", n.c.cfg.MaxTTL)
-		n.c.weigh()
 	}
 	n.sayClock()
 	if err != nil && answered(err) {
@@ -188,86 +195,62 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	return err
 }
 
-// knows reports whether this server was met before.
+// knows reports whether this server is the node's, as far as was seen last; of a Redis Cluster, one of its servers.
 func (n *Node) knows(runID string) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.runIDs[runID]
 }
 
-// learn works out from f whether the node may have forgotten grants, and until when it therefore does not vote. It
-// reports whether a restart that may have forgotten some was seen. A server that is already another node of the set is
-// refused.
-func (n *Node) learn(f facts, asked, now time.Time) (restarted bool, err error) {
+// runLocked names the server behind the node; the servers, of a Redis Cluster. It is "" as long as none was met that
+// tells.
+func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(n.runIDs)), ",") }
+
+// learn takes in what the server behind the node says of itself. One that is already another node of the set is refused.
+func (n *Node) learn(f facts) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	defer n.tellLifeLocked()
-	before := n.facts
-	n.facts, n.offset = f, 0
-	if !f.now.IsZero() {
-		n.offset = f.now.Sub(asked.Add(now.Sub(asked) / 2))
-	}
+	n.facts, n.offset = f, f.offset()
 	if f.runID == "" || n.runIDs[f.runID] {
-		return false, nil
+		return nil
 	}
 	if other := n.c.claim(f.runID, n); other != n {
-		return false, &sameServerError{other.name}
+		return &sameServerError{other.name}
 	}
-	alone := len(n.runIDs) == 0
-	first := alone || n.many && !n.met.Load()
-	if !n.many {
-		for old := range n.runIDs {
-			n.c.disclaim(old)
-			delete(n.runIDs, old)
-		}
+	switch {
+	case !n.many:
+		n.replacedLocked(f.runID)
+		clear(n.runIDs)
+	case n.met.Load(): // what it has forgotten is known when all of them were met again
+		n.unsettled.Store(true)
 	}
 	n.runIDs[f.runID] = true
-	n.founded.Store(false)
-	n.marked, n.markText, n.changed = false, "", n.changed || !first
+	return nil
+}
 
-	// A server that stands in for another has forgotten what the other knew, however old it is itself. Where several
-	// servers stand behind one node, one that is first met later on is taken for such a one.
-	started, maxTTL := f.boot(), n.c.cfg.MaxTTL
-	if !first {
-		started = f.now
-	}
-	born := asked.Add(-f.uptime)
-	if !first {
-		born = asked
-	}
-	// The start is known to the second. Every token the server gave before it is below this.
-	boot := started.Add(time.Second + maxTTL).UnixMicro()
-	if !alone && n.many { // the youngest of the servers counts
-		boot = max(boot, n.boot.Load())
-		if born.Before(n.born) {
-			born = n.born
-		}
-	}
-	n.born = born
-	n.boot.Store(boot)
+// keptRuns is how many runs are remembered that a node had before.
+const keptRuns = 16
 
-	young := maxTTL + time.Second - f.uptime
-	switch {
-	// One that syncs since this start may have forgotten before. And what a stand-in was never told it can not have synced.
-	case !first && !(f.fsyncAlways && before.fsyncAlways && !n.stands):
-		n.quarantine.Store(n.c.since(now) + int64(maxTTL))
-		return true, nil
-	case first:
-		if young > 0 && !f.fsyncAlways {
-			n.quarantine.Store(max(n.quarantine.Load(), n.c.since(now)+int64(young)))
-		}
-		// What votes for others in any case may have granted something before the set is founded. And of a clock that
-		// stands still an uptime of 0 shows nothing.
-		fresh := young > 0 && !f.fsyncAlways && !f.fsyncHidden && !f.still && (alone || n.fresh.Load())
-		n.fresh.Store(fresh)
-		if until := asked.Add(young - 2*uptimeError - Margin(maxTTL)); alone || until.Before(n.youngUntil) {
-			n.youngUntil = until
-		}
-		if fresh && !n.many {
-			n.c.metYoung(n.youngUntil)
-		}
+// replacedLocked takes in that another run answers, before the node's runs are changed. One that answers again was not
+// restarted meanwhile: two servers are behind the name. Behind a Sentinel a master may come back after a fail-over.
+func (n *Node) replacedLocked(runID string) {
+	if slices.Contains(n.earlier, runID) && !n.stands {
+		n.shared.Store(n.c.since(time.Now()))
+		n.c.sayOf(n, slog.LevelError, "several servers answer under the name of this node, in turns")
 	}
-	return false, nil
+	for run := range n.runIDs {
+		n.c.disclaim(run, n)
+		n.earlier = append(n.earlier, run)
+		n.turns.Add(1)
+	}
+	n.earlier = n.earlier[max(0, len(n.earlier)-keptRuns):]
+}
+
+// alternates reports whether servers have answered in turns lately.
+func (n *Node) alternates() bool {
+	at := n.shared.Load()
+	return at != 0 && n.c.since(time.Now())-at < int64(2*n.c.quarantine())
 }
 
 // sameServerError refuses a server that is in the set under another name, or
@@ -292,12 +275,24 @@ func (n *Node) twins() (names []string) {
 	return names
 }
 
-// votes reports whether a grant of this node counts at now.
+// votes reports whether, as far as is known, a grant of this node counts at now.
 func (n *Node) votes(now time.Time) bool {
-	until := n.quarantine.Load()
-	return until == 0 || n.c.since(now) >= until || n.founded.Load()
+	e := n.evidence.Load()
+	return e != nil && n.member.Load() && !n.unsettled.Load() && !n.alternates() && n.c.since(now) >= max(e.ripe, n.c.changed.Load())
 }
 
-// BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: its last
-// start plus MaxTTL, in µs of the node's clock. 0 where the node does not tell its uptime.
+// quarantined is how long it is until the node votes, if that is all it lacks.
+func (n *Node) quarantined(now time.Time) time.Duration {
+	e := n.evidence.Load()
+	switch {
+	case e != nil && (!n.member.Load() || n.unsettled.Load()):
+		return n.c.quarantine() // at most, if the set is founded meanwhile
+	case e == nil || e.ripe == math.MinInt64 && n.c.changed.Load() == 0:
+		return 0
+	}
+	return max(0, time.Duration(max(e.ripe, n.c.changed.Load())-n.c.since(now)))
+}
+
+// BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: when its memory
+// began, plus MaxTTL, in µs of the node's clock. 0 where the node does not tell its time.
 func (n *Node) BootFloor() int64 { return n.boot.Load() }

@@ -20,17 +20,17 @@ type Listener interface {
 	Gap(n *Node)
 }
 
-// mailbox is this process's one subscription on each node, opened at the first need.
+// mailbox is this process's one subscription on each node, from Open on.
 type mailbox struct {
 	mu        sync.Mutex
 	listeners []Listener     // in the order in which they came; never changed, but replaced
-	opened    chan struct{}  // closed when every node that can be reached is subscribed; nil before the first Listen
+	opened    chan struct{}  // closed when every node that can be reached is subscribed
 	waiting   map[*Node]bool // of which opened still waits
 }
 
-// Listen adds l to those who get messages, and opens the mailbox if it is the first. The returned channel is closed
-// when the subscription stands on every node that is not down and could be reached within twice NodeTimeout, or the cluster
-// closed; Node.Listening tells of each node.
+// Listen adds l to those who get messages. The returned channel is closed when the subscription stands on every node that is
+// not down and could be reached within twice NodeTimeout, or the cluster closed; Node.Listening says of each node whether it
+// does.
 func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	m := &c.mail
 	m.mu.Lock()
@@ -38,11 +38,16 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	if !slices.Contains(m.listeners, l) {
 		m.listeners = append(slices.Clone(m.listeners), l)
 	}
-	if m.opened != nil {
-		return m.opened
-	}
-	m.opened = make(chan struct{})
-	m.waiting = map[*Node]bool{}
+	return m.opened
+}
+
+// openMailbox has the nodes send what they have for this process, and keep a connection on which it shows at once that one of
+// them has restarted: a process that knew the set keeps it from being taken for a new one.
+func (c *Cluster) openMailbox() {
+	m := &c.mail
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.opened, m.waiting = make(chan struct{}), map[*Node]bool{}
 	for _, n := range c.nodes {
 		if n.down.Load() == nil {
 			m.waiting[n] = true
@@ -58,7 +63,6 @@ func (c *Cluster) Listen(l Listener) (opened <-chan struct{}) {
 	if !running || len(m.waiting) == 0 { // closing, or all are down: nothing to wait for
 		m.openLocked()
 	}
-	return m.opened
 }
 
 // Unlisten ends what Listen began. The subscriptions stay for the next listener.
@@ -77,8 +81,8 @@ func (m *mailbox) openLocked() {
 }
 
 // mailEvery is how often a node is asked whether it still sends messages: a connection that broke unnoticed delivers
-// nothing and fails nothing.
-const mailEvery = 2 * time.Second
+// nothing and fails nothing. A process that knows what its nodes held has to notice within the grace of a new set.
+const mailEvery = 500 * time.Millisecond
 
 // mailMost is how many events of a node a mailbox takes in within hearPeriod.
 const mailMost = 2000
@@ -91,13 +95,21 @@ func (n *Node) listen() {
 
 // slot takes in what one node sends to the mailbox.
 type slot struct {
-	mail *mailbox
-	open bool // the node has been subscribed to once
+	mail   *mailbox
+	open   bool      // the node has been subscribed to once
+	looked time.Time // when it was last seen to whether the name of the node still leads to it
 }
 
 func (s *slot) Message(n *Node, _, text string) { s.mail.dispatch(n, text) }
 
-func (*slot) Heard(*Node, time.Time) {}
+// Heard looks from time to time whether the node's name leads to another server now, which nothing else shows to a process that
+// asks the node for nothing.
+func (s *slot) Heard(n *Node, upTo time.Time) {
+	if upTo.Sub(s.looked) > n.c.lifetime() {
+		s.looked = upTo
+		n.c.spawn(n.look)
+	}
+}
 
 func (s *slot) Gap(n *Node) {
 	if s.open {

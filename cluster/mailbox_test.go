@@ -1,8 +1,11 @@
 package cluster
 
 import (
+	"context"
+	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,6 +58,27 @@ func (l *listener) has(n note) bool {
 	return slices.Contains(messages, n)
 }
 
+// A process that asks its nodes for nothing finds all the same that a name leads to another server while the old one runs.
+func TestListen_FollowsTheNameOfANode(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 2)
+	var at atomic.Int32
+	o, err := redis.ParseURL(s.URLs()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, hostOf(t, s.URLs()[at.Load()]))
+	}
+	client := redis.NewClient(o)
+	defer client.Close()
+	c := mustOpen(t, Config{MaxTTL: 2 * time.Second, NodeTimeout: 500 * time.Millisecond, Clients: map[string]redis.UniversalClient{"node": client}})
+	harness.Eventually(t, "the subscription", func() bool { return tell(t, s, c, 0, "old") == 1 })
+	at.Store(1)
+	harness.Eventually(t, "the subscription on the other server", func() bool { return tell(t, s, c, 1, "new") == 1 })
+	harness.Eventually(t, "the end of the old one", func() bool { return tell(t, s, c, 0, "old") == 0 })
+}
+
 func tell(t *testing.T, s harness.Set, c *Cluster, i int, text string) int64 {
 	t.Helper()
 	got, err := harness.Client(t, s, i).Publish(t.Context(), Channel(c.Process()), text).Result()
@@ -69,11 +93,6 @@ func TestMessagesArriveFromTheNodeTheyWereSentOn(t *testing.T) {
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c, other := open(t, s), open(t, s)
 		l, stranger := &listener{claims: func(string) bool { return true }}, &listener{}
-		for _, n := range c.Nodes() {
-			if n.Listening() {
-				t.Error("a mailbox is open before the first Listen")
-			}
-		}
 		harness.Receive(t, "the mailbox to open", c.Listen(l))
 		harness.Receive(t, "the other mailbox to open", other.Listen(stranger))
 		for i, n := range c.Nodes() {

@@ -11,7 +11,10 @@ func (n *Node) MemoryID() string {
 	case f.runID == "":
 		return ""
 	case f.aof && !n.stands:
-		return "aof"
+		if e := n.evidence.Load(); e != nil {
+			return e.mark.data
+		}
+		return ""
 	default:
 		return f.runID
 	}

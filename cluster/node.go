@@ -25,33 +25,36 @@ type Node struct {
 	doubts  doubts
 	tel     *telemetry.Node
 
-	down       atomic.Pointer[downtime]
-	life       atomic.Pointer[Life]
-	boot       atomic.Int64 // see BootFloor
-	quarantine atomic.Int64 // c.since time until which the node does not vote; 0: it votes
-	founded    atomic.Bool  // its present run has forgotten no grant: see mark
-	fence      atomic.Pointer[fenceReport]
-	subscribed atomic.Bool // the mailbox is open here
-	met        atomic.Bool // of a Redis Cluster: every server behind it was met
-	fresh      atomic.Bool // of a Redis Cluster: every server met so far was freshly started
+	down          atomic.Pointer[downtime]
+	life          atomic.Pointer[Life]
+	boot          atomic.Int64 // see BootFloor
+	evidence      atomic.Pointer[evidence]
+	member        atomic.Bool // it belongs to the set, by its mark
+	fence         atomic.Pointer[fenceReport]
+	counts        atomic.Bool // what is handed to receivers now was executed by a server that votes
+	reconsidering atomic.Bool
+	unsettled     atomic.Bool  // of a Redis Cluster: a server is new that the mark does not name yet
+	shared        atomic.Int64 // c.since time when a server answered again that another had replaced
+	subscribed    atomic.Bool  // the mailbox is open here
+	turns         atomic.Int64 // how many servers were another's successors behind the name
+	met           atomic.Bool  // of a Redis Cluster: every server behind it was met
 
-	mu     sync.Mutex
-	facts  facts
-	runIDs map[string]bool
-	offset time.Duration // its clock minus ours, when it was last connected to
-	skewed bool          // it was said that its clock is off
-	born   time.Time     // when its server started, or stood in for another, by our clock; zero: not known
-	debts  []debt
+	mu      sync.Mutex
+	facts   facts
+	runIDs  map[string]bool
+	earlier []string      // runs that it had before
+	offset  time.Duration // its clock minus ours, when it was last connected to
+	skewed  bool          // it was said that its clock is off
+	witness witness
+	watched time.Time // since when the memory of its evidence is known
+	born    time.Time // when its memory of records began, by our clock; zero: not known
+	debts   []debt
 
 	refused refusals
 
-	changed    bool // its server was seen to restart, or to be another than before
-	marked     bool // it has a mark, whoever made it, in its present run
-	markText   string
-	youngUntil time.Time // from when on the oldest server that was met first may be MaxTTL old
-	pace       *backoff.ExponentialBackOff
-	lastUp     time.Time
-	missed     time.Time // when a command beside the streams was last not answered in time
+	pace   *backoff.ExponentialBackOff
+	lastUp time.Time
+	missed time.Time // when a command beside the streams was last not answered in time
 }
 
 // Index is the node's place in Cluster.Nodes, from 0.
@@ -63,9 +66,14 @@ func (n *Node) Name() string { return n.name }
 // Sharded reports whether the node is a Redis Cluster: several servers that share the keys among them.
 func (n *Node) Sharded() bool { return n.many }
 
-// Votes reports whether a grant of this node counts now. A node that restarted and may have forgotten grants does not
-// vote for MaxTTL; it is asked all the same.
-func (n *Node) Votes() bool { return n.quarantine.Load() == 0 || n.votes(time.Now()) }
+// Votes reports whether a grant of this node counts now. A node that may have forgotten grants does not vote for a
+// quarantine (see [Config.MaxTTL]); it is asked all the same.
+func (n *Node) Votes() bool { return n.votes(time.Now()) }
+
+// Counts reports whether the answer that a Receiver is being given counts as the node's vote: the server that gave it proved,
+// behind the command and on the same connection, that it is the one behind the node and remembers every grant that matters.
+// It is asked within Receive, of commands that were sent by Run or Send.
+func (n *Node) Counts() bool { return n.counts.Load() }
 
 // Listening reports whether this process's mailbox is open on the node, so that a message sent there would arrive.
 func (n *Node) Listening() bool { return n.subscribed.Load() && n.down.Load() == nil }

@@ -326,8 +326,8 @@ func TestWhatTryingAgainDoesNotMendIsToldFromWhatItMay(t *testing.T) {
 		},
 	} {
 		for _, err := range errs {
-			if got := misconfigured(err); got != want {
-				t.Errorf("misconfigured(%v) = %t", err, got)
+			if got := Unusable(err); got != want {
+				t.Errorf("Unusable(%v) = %t", err, got)
 			}
 		}
 	}

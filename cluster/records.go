@@ -17,7 +17,7 @@ const bornTogether = 2 * time.Second
 // least, have forgotten nothing of the kind.
 func (n *Node) Remembers(retention time.Duration) bool {
 	f, born := n.age()
-	if f.aof && !n.stands || f.runID == "" { // a node that does not tell its uptime is taken to remember
+	if f.runID == "" { // a node that does not tell its uptime is taken to remember
 		return true
 	}
 	if time.Since(born) > retention+bornTogether {

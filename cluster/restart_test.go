@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -38,7 +39,7 @@ func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 		if !c.Nodes()[0].Votes() || !c.Nodes()[2].Votes() {
 			t.Error("the others lost their votes")
 		}
-		if st := c.Status()[1]; !st.Votes && (st.VotesIn <= 0 || st.VotesIn > c.Config().MaxTTL) {
+		if st := c.Status()[1]; !st.Votes && (st.VotesIn <= 0 || st.VotesIn > c.quarantine()) {
 			t.Errorf("status %+v", st)
 		}
 		harness.Eventually(t, "its vote", n.Votes)
@@ -78,34 +79,18 @@ type voter struct {
 func (v voter) Receive(n *Node, reply any, err error) {
 	if err == nil {
 		select {
-		case v.voted <- n.Votes():
+		case v.voted <- n.Counts():
 		default:
 		}
 	}
 	v.once.Receive(n, reply, err)
 }
 
-// grown waits until the nodes of s are older than the MaxTTL of [shortTTL], as
-// servers count: in whole seconds.
-func grown(t *testing.T, s harness.Set) {
-	t.Helper()
-	for i := range s.Len() {
-		client := harness.Client(t, s, i)
-		harness.Eventually(t, "the node to grow old", func() bool {
-			f, err := askFacts(t.Context(), client)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return f.uptime >= 4*time.Second
-		})
-	}
-}
-
 func TestAYoungNodeAmongOldOnesDoesNotVote(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
-		grown(t, s)
+		shut(t, open(t, s, shortTTL))
 		began := time.Now()
 		if err := s.Restart(2, true); err != nil {
 			t.Fatal(err)
@@ -132,8 +117,16 @@ func TestANodeThatSyncsEveryWriteVotesAtOnce(t *testing.T) {
 	if len(c.Nodes()[1].runIDs) != 1 || !c.Nodes()[1].Votes() {
 		t.Error("it does not vote")
 	}
-	if !open(t, s, func(cfg *Config) { cfg.MaxTTL = time.Hour }).Nodes()[1].Votes() {
+	if !open(t, s).Nodes()[1].Votes() {
 		t.Error("it does not vote for a process that meets it later")
+	}
+	// A setting is no memory: what comes back empty has forgotten, however it syncs.
+	if err := s.Restart(1, true); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "an answer after the restart", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
+	if c.Nodes()[1].Votes() || open(t, s).Nodes()[1].Votes() {
+		t.Error("it votes although it came back empty")
 	}
 }
 
@@ -149,19 +142,15 @@ func TestAStandInDoesNotVoteHoweverItSyncs(t *testing.T) {
 		if err := errors.Join(err, client.Close()); err != nil {
 			t.Fatal(err)
 		}
-		c := &Cluster{cfg: Config{}.withDefaults(), epoch: time.Now(), servers: map[string]*Node{}}
-		n := &Node{c: c, name: target.name, many: target.many, stands: target.stands, runIDs: map[string]bool{}}
-		now := time.Now()
-		synced := facts{uptime: time.Hour, now: now, aof: true, fsyncAlways: true}
-		for i, id := range []string{"first", "second"} {
-			synced.runID = id
-			if _, err := n.learn(synced, now, now); err != nil {
-				t.Fatal(err)
-			}
-			n.met.Store(true)
-			if got := n.Votes(); got != (i == 0) {
-				t.Errorf("%s: of the %s server Votes is %t", name, id, got)
-			}
+		n := bareCluster(time.Now(), 1).nodes[0]
+		n.many, n.stands = target.many, target.stands
+		text := old(t, n, facts{runID: "first", aof: true, fsyncAlways: true})
+		if !n.Votes() {
+			t.Errorf("%s: the first server does not vote", name)
+		}
+		meet(t, n, facts{runID: "second", aof: true, fsyncAlways: true}, text)
+		if n.Votes() {
+			t.Errorf("%s: the second server votes", name)
 		}
 	}
 	for raw, want := range map[string]bool{
@@ -202,92 +191,59 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 	})
 }
 
-// table-driven, with facts as servers give them.
-func TestWhoVotesWhen(t *testing.T) {
-	type step struct {
-		after time.Duration // since the one before
-		node  int
-		facts facts
-	}
-	old, young := time.Hour, 5*time.Second
-	certain := 56*time.Second - 2*uptimeError - Margin(time.Minute) // for so long young ones are younger than MaxTTL
-	id := func(id string, uptime time.Duration) facts { return facts{runID: id, uptime: uptime} }
-	synced := func(f facts) facts { f.aof, f.fsyncAlways = true, true; return f }
-	for _, tt := range []struct {
-		name  string
-		steps []step
-		then  time.Duration // since the last step
-		want  [3]bool
-	}{
-		{"old nodes vote", []step{{0, 0, id("a", old)}, {0, 1, id("b", old)}, {0, 2, id("c", old)}}, 0, [3]bool{true, true, true}},
-		{"one young does not", []step{{0, 0, id("a", old)}, {0, 1, id("b", old)}, {0, 2, id("c", young)}}, 0, [3]bool{true, true, false}},
-		{"until MaxTTL after its start", []step{{0, 2, id("c", young)}}, 55 * time.Second, [3]bool{true, true, false}},
-		{"and to the second", []step{{0, 2, id("c", young)}}, 56 * time.Second, [3]bool{true, true, true}},
-		{"all young vote once they are founded", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {0, 2, id("c", young)}}, 0, [3]bool{true, true, true}},
-		{"but where one votes in any case they are not", []step{{0, 0, id("a", young)}, {0, 1, synced(id("b", 0))}, {0, 2, id("c", young)}}, 0, [3]bool{false, true, false}},
-		{"a young one that is met when the others have a past does not", []step{{0, 0, id("a", young)}, {0, 1, id("b", young)}, {10 * time.Minute, 2, id("c", 0)}}, 0, [3]bool{true, true, false}},
-		{"nor when the first may have one", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {certain, 2, id("c", 0)}}, 0, [3]bool{false, false, false}},
-		{"but just before", []step{{0, 0, id("a", young)}, {0, 1, id("b", 0)}, {certain - 1, 2, id("c", 0)}}, 0, [3]bool{true, true, true}},
-		{"two young and one unknown do not", []step{{0, 0, id("a", young)}, {0, 1, id("b", young)}}, 0, [3]bool{false, false, true}},
-		{"a restart in a new set is seen", []step{{0, 0, id("a", 0)}, {0, 1, id("b", 0)}, {0, 2, id("c", 0)}, {time.Second, 1, id("B", 0)}}, 0, [3]bool{true, false, true}},
-		{"until MaxTTL after it was seen", []step{{0, 1, id("b", old)}, {time.Second, 1, id("B", 30*time.Second)}}, time.Minute - 1, [3]bool{true, false, true}},
-		{"and no longer", []step{{0, 1, id("b", old)}, {time.Second, 1, id("B", 0)}}, time.Minute, [3]bool{true, true, true}},
-		{"an old stand-in forgets too", []step{{0, 1, id("b", old)}, {0, 1, id("B", old)}}, 0, [3]bool{true, false, true}},
-		{"the same server again does not", []step{{0, 1, id("b", old)}, {0, 1, id("b", old)}}, 0, [3]bool{true, true, true}},
-		{"a synced one votes", []step{{0, 0, id("a", old)}, {0, 1, synced(id("b", young))}, {0, 1, synced(id("B", 0))}}, 0, [3]bool{true, true, true}},
-		{"but not one that syncs only now", []step{{0, 1, id("b", old)}, {0, 1, synced(id("B", 0))}}, 0, [3]bool{true, false, true}},
-		{"one that tells nothing votes", []step{{0, 1, facts{}}, {0, 1, facts{uptime: young}}}, 0, [3]bool{true, true, true}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			now := time.Now()
-			c := bareCluster(now, 3)
-			for _, s := range tt.steps {
-				now = now.Add(s.after)
-				s.facts.now = now
-				if _, err := c.nodes[s.node].learn(s.facts, now, now); err != nil {
-					t.Fatal(err)
-				}
-				if c.allYoung(now) {
-					runs, _ := c.marks()
-					for i, n := range c.nodes {
-						n.learnMark(runs[i], foundingOf(runs))
-					}
-					c.reckon()
-				}
-			}
-			now = now.Add(tt.then)
-			for i, n := range c.nodes {
-				if got := n.votes(now); got != tt.want[i] {
-					t.Errorf("node %d votes: %t, want %t", i, got, tt.want[i])
-				}
-			}
-		})
-	}
-}
-
 // bareCluster has n nodes without connections, and MaxTTL a minute.
 func bareCluster(now time.Time, n int) *Cluster {
-	c := &Cluster{cfg: Config{Logger: quiet, Quorum: Quorum(n)}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}}
+	c := &Cluster{cfg: Config{Logger: quiet, Quorum: Quorum(n)}.withDefaults(), epoch: now.Add(-time.Second), servers: map[string]*Node{}, settled: make(chan struct{})}
+	c.dead.Store(true) // it asks nobody
 	for i := range n {
-		c.nodes = append(c.nodes, &Node{c: c, index: i, name: string(rune('a' + i)), runIDs: map[string]bool{}})
+		name := string(rune('a' + i))
+		c.nodes = append(c.nodes, &Node{c: c, index: i, name: name, runIDs: map[string]bool{}, witness: witness{name: name}})
 	}
 	return c
+}
+
+// recordOf is a record of the nodes of c.
+func recordOf(c *Cluster) record { return newRecord(c.names(), c.names(), c.Quorum()) }
+
+// meet has the node's process connect to a server with this mark, and returns what the mark is then.
+func meet(t *testing.T, n *Node, f facts, text string) string {
+	t.Helper()
+	now := time.Now()
+	f.now, f.asked = now, now
+	if err := n.learn(f); err != nil {
+		t.Fatal(err)
+	}
+	text = n.markDue(text, f)
+	n.saw(text)
+	n.c.reckon()
+	return text
+}
+
+// old is meet with a server whose memory has lasted for an hour.
+func old(t *testing.T, n *Node, f facts) string { return aged(t, n, f, time.Hour) }
+
+func aged(t *testing.T, n *Node, f facts, age time.Duration) string {
+	t.Helper()
+	at := stampAt(time.Now().Add(-age), 0)
+	return meet(t, n, f, mark{
+		memory: "m" + f.runID, state: stateSeen, run: f.runID, synced: f.fsyncAlways, begun: at, data: "d" + f.runID, since: at, id: n.name, record: recordOf(n.c), final: true,
+	}.String())
 }
 
 func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
 	now := time.Now()
 	n := bareCluster(now, 1).nodes[0]
-	if _, err := n.learn(facts{}, now, now); err != nil || n.offset != 0 || n.BootFloor() != 0 {
+	if err := n.learn(facts{}); err != nil || n.offset != 0 || n.BootFloor() != 0 {
 		t.Errorf("offset %v, boot %d, %v", n.offset, n.BootFloor(), err)
 	}
-	if _, err := n.learn(facts{runID: "x", now: now.Add(3 * time.Second)}, now.Add(-time.Second), now.Add(time.Second)); err != nil || n.offset != 3*time.Second {
+	if err := n.learn(facts{runID: "x", now: now.Add(3 * time.Second), asked: now.Add(-time.Second), took: 2 * time.Second}); err != nil || n.offset != 3*time.Second {
 		t.Errorf("offset %v, %v; want 3s", n.offset, err)
 	}
 }
 
 func TestWhatInfoSaysIsRead(t *testing.T) {
-	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nredis_mode:sentinel\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\nloading:1\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
-	if want := (facts{runID: "abc", uptime: 12 * time.Second, replica: true, sentinel: true, loading: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
+	got := parseInfo("# Server\r\nredis_version:7.2.1\r\nredis_mode:sentinel\r\nrun_id:abc\r\nuptime_in_seconds:12\r\n\r\nrole:slave\r\nmaster_replid:xyz\r\nsecond_repl_offset:7\r\nloading:1\r\naof_enabled:1\r\nmaxmemory_policy:allkeys-lru\r\n")
+	if want := (facts{runID: "abc", uptime: 12 * time.Second, repl: "xyz", promoted: true, replica: true, sentinel: true, loading: true, aof: true, version: "7.2.1", evicts: "allkeys-lru"}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	for _, text := range []string{"", "run_id", "uptime_in_seconds:-1\r\nnonsense\r\n:::", "uptime_in_seconds:x"} {
@@ -321,9 +277,14 @@ func TestWhoRemembersRecords(t *testing.T) {
 				if up < 0 {
 					continue
 				}
-				if _, err := c.nodes[i].learn(facts{runID: string(rune('A' + i)), uptime: up, now: now, aof: i == tt.aof}, now, now); err != nil {
-					t.Fatal(err)
+				f := facts{runID: string(rune('A' + i))}
+				if i != tt.aof {
+					aged(t, c.nodes[i], f, up)
+					continue
 				}
+				f.aof = true // and its server restarted lately
+				data, memory := stampAt(now.Add(-2*retention), 0), stampAt(now.Add(-up), 0)
+				meet(t, c.nodes[i], f, mark{memory: "m", state: stateSeen, run: f.runID, begun: memory, data: "d", since: data, files: f.aof}.String())
 			}
 			for i, n := range c.nodes {
 				if got := n.Remembers(retention); got != tt.want[i] {
@@ -339,18 +300,12 @@ func TestAStandInWithAnAppendOnlyFileDoesNotRememberRecords(t *testing.T) {
 	const retention = time.Hour
 	now := time.Now()
 	for stands, want := range map[bool]bool{false: true, true: false} {
-		c := bareCluster(now, 3)
+		c, texts := bareCluster(now, 3), [3]string{}
 		for i, n := range c.nodes {
 			n.stands = stands
-			first := facts{runID: string(rune('A' + i)), uptime: 2 * retention, now: now, aof: true}
-			if _, err := n.learn(first, now, now); err != nil {
-				t.Fatal(err)
-			}
+			texts[i] = aged(t, n, facts{runID: string(rune('A' + i)), aof: true}, 2*retention)
 		}
-		next := facts{runID: "next", uptime: 3 * retention, now: now, aof: true}
-		if _, err := c.nodes[1].learn(next, now, now); err != nil {
-			t.Fatal(err)
-		}
+		meet(t, c.nodes[1], facts{runID: "next", aof: true}, texts[1])
 		if got := c.nodes[1].Remembers(retention); got != want {
 			t.Errorf("one of servers that stand in for each other (%t) remembers: %t, want %t", stands, got, want)
 		}
@@ -360,31 +315,68 @@ func TestAStandInWithAnAppendOnlyFileDoesNotRememberRecords(t *testing.T) {
 	}
 }
 
+// How old a memory is, the clock of a node does not say alone: it may have been set forward since.
+func TestAClockThatIsSetMakesNoMemoryOld(t *testing.T) {
+	n := bareCluster(time.Now(), 1).nodes[0]
+	now := time.Now()
+	for name, at := range map[string]stamp{
+		"the node's clock was set forward":    {client: now.UnixMilli() - 1000, node: now.UnixMilli() - 3_600_000},
+		"the node's clock stands still":       {client: now.UnixMilli() - 3_600_000, node: now.UnixMilli()},
+		"this machine's clock is ahead":       {client: now.UnixMilli() - 3_600_000, node: now.UnixMilli() - 1000},
+		"both clocks were set back":           {client: now.UnixMilli() + 3_600_000, node: now.UnixMilli() + 3_600_000},
+		"the node did not tell its time then": {client: now.UnixMilli() - 3_600_000},
+	} {
+		meet(t, n, facts{runID: name}, mark{memory: name, state: stateSeen, run: name, begun: at, data: "d", since: at, id: n.name, record: recordOf(n.c), final: true}.String())
+		if n.Votes() {
+			t.Errorf("%s: it votes", name)
+		}
+		if left := n.quarantined(time.Now()); left <= n.c.cfg.MaxTTL || left > n.c.quarantine() {
+			t.Errorf("%s: it votes in %v", name, left)
+		}
+	}
+}
+
+// A master that was a replica for a moment has taken over the other's data, and lost its own.
+func TestANodeThatWasAReplicaForAMomentDoesNotVote(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 3, redisserver.Options{})
+	c := open(t, s)
+	a, b := harness.Client(t, s, 1), s.URLs()[2]
+	host, port, _ := strings.Cut(hostOf(t, b), ":")
+	if err := a.Do(t.Context(), "replicaof", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	harness.Eventually(t, "the other's data", func() bool {
+		return strings.Contains(a.Info(t.Context(), "replication").Val(), "master_link_status:up")
+	})
+	if err := a.Do(t.Context(), "replicaof", "no", "one").Err(); err != nil {
+		t.Fatal(err)
+	}
+	o := newOnce()
+	voted := make(chan bool, 1)
+	c.Nodes()[1].Run(pingScript, nil, nil, voter{o, voted})
+	if a := o.wait(t); a.err == nil && <-voted {
+		t.Error("its first answer counts")
+	}
+	if open(t, s).Nodes()[1].Votes() {
+		t.Error("it votes for a process that opens then")
+	}
+	harness.Eventually(t, "it is known", func() bool { run(t, c.Nodes()[1], pingScript, nil); return !c.Nodes()[1].Votes() })
+}
+
 // Nodes that keep nothing have to be restarted a quarantine apart: until the first of them votes again there is no quorum.
-func TestRestartsThatAreCloserThanMaxTTLLeaveNoQuorum(t *testing.T) {
-	for _, apart := range []time.Duration{5 * time.Second, time.Minute + time.Second} {
-		now := time.Now()
-		c := bareCluster(now, 3)
-		learn := func(i int, run string, uptime time.Duration) {
-			if _, err := c.nodes[i].learn(facts{runID: run, uptime: uptime, now: now}, now, now); err != nil {
-				t.Fatal(err)
-			}
+func TestRestartsThatAreCloserThanAQuarantineLeaveNoQuorum(t *testing.T) {
+	c := bareCluster(time.Now(), 3)
+	for i, n := range c.nodes {
+		old(t, n, facts{runID: fmt.Sprint("before", i)})
+	}
+	for restarted, n := range c.nodes[:2] {
+		meet(t, n, facts{runID: fmt.Sprint("after", restarted)}, n.evidence.Load().text)
+		if quorum := c.spare() >= 0; quorum != (restarted == 0) {
+			t.Errorf("after %d restarts a quorum votes: %t", restarted+1, quorum)
 		}
-		for i := range 3 {
-			learn(i, fmt.Sprint("before", i), time.Hour)
-		}
-		for i := range 3 {
-			now = now.Add(apart)
-			learn(i, fmt.Sprint("after", i), 0)
-			able := 0
-			for _, n := range c.nodes {
-				if n.votes(now) {
-					able++
-				}
-			}
-			if quorum := able >= c.Quorum(); quorum != (apart > time.Minute || i == 0) {
-				t.Errorf("%v apart, after %d restarts %d nodes vote", apart, i+1, able)
-			}
-		}
+	}
+	if now := time.Now().Add(c.quarantine()); !c.nodes[0].votes(now) || !c.nodes[1].votes(now) {
+		t.Error("they do not vote after a quarantine")
 	}
 }

@@ -1,6 +1,10 @@
 package cluster
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/venta-hq/redlock/internal/marks"
+)
 
 // Right is something that a server has to allow the user as which a process connects.
 type Right struct {
@@ -20,7 +24,7 @@ func Rights(prefix string) []Right {
 	return []Right{
 		{Rule: "~" + p + "*", For: "the locks, and what belongs to one that has a hash tag"},
 		{Rule: "~{" + p + "*", For: "what belongs to a lock: fence counter, queue, record"},
-		{Rule: "~" + markKey, For: "seeing whether the set is new or has restarted"},
+		{Rule: "~" + marks.Key, For: "seeing whether the set is new or has restarted"},
 		{Rule: "&redlock:wake:*", For: "waking the next process that waits"},
 		{Rule: "&redlock:election:" + p + "*", For: "hearing of a new leader"},
 		{Rule: "+ping", For: "finding a node that was down"},
@@ -42,10 +46,9 @@ func Rights(prefix string) []Right {
 		{Rule: "+hset", For: "records: checkpoints, leaders, jobs that are done"},
 		{Rule: "+hmget", For: "reading records"},
 		{Rule: "+cluster|slots", For: "a node that is a Redis Cluster: finding its servers"},
-		{Rule: "+info", Optional: true, For: "seeing restarts. Without it the node always votes, also when it has just forgotten locks, " +
+		{Rule: "+info", Optional: true, For: "seeing restarts. Without it that a node restarted from an old snapshot is not seen, " +
 			"a replica and a server that is listed twice are not refused, and Check can not judge it"},
-		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for MaxTTL after a restart, " +
-			"nor does one with an append-only file in a new set"},
+		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for a quarantine after a restart"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed, " +
 			"and a release that comes late then lets others wait"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},

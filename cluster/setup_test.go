@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -44,7 +45,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 	}
 	replicas := func(least string) func(testing.TB, *redis.Client) {
 		return func(t testing.TB, admin *redis.Client) {
-			for _, words := range [][]any{{"del", markKey}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
+			for _, words := range [][]any{{"del", marks.Key}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
 				if err := admin.Do(t.Context(), words...).Err(); err != nil {
 					t.Fatal(err)
 				}
@@ -83,9 +84,6 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := c.Nodes()[0]
-			n.mu.Lock()
-			n.marked = false // as after a restart: a connection reads the mark
-			n.mu.Unlock()
 			tt.refuse(t, admin)
 
 			if a := run(t, n, pushScript, []string{"list"}, "first"); a.err == nil || Unsent(a.err) {

@@ -7,6 +7,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // errFull is the answer to a command above Config.MaxQueued.
@@ -265,6 +267,9 @@ func (b *batch) clear() {
 	b.cmds, b.words, b.wrote = b.cmds[:0], b.words[:0], false
 }
 
+// readMark is sent behind every urgent batch: what it reads proves, or not, that answers of the batch count as votes.
+var readMark = call{Command: Command{words: []any{"get", marks.Key}}}
+
 // exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
 // down meanwhile is not sent.
 func (n *Node) exchange(s *stream, calls []call, b *batch) {
@@ -274,10 +279,18 @@ func (n *Node) exchange(s *stream, calls []call, b *batch) {
 			b.add(cl)
 		}
 	}
+	marked := len(b.cmds) > 0 && s == n.streams[urgent]
+	if marked {
+		b.add(&readMark)
+	}
 	began := n.tel.Now()
 	n.exec(s, b.cmds, b.wrote)
 	n.report(began, b.cmds)
 	s.answered(calls)
+	if marked {
+		text, err := b.made[len(b.cmds)-1].Text()
+		n.counts.Store((err == nil || errors.Is(err, redis.Nil)) && n.proved(text))
+	}
 	sent := b.made
 	for i := range calls {
 		if cl := &calls[i]; down == nil || cl.recovery {

@@ -100,7 +100,7 @@ func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 			if again := s.Commands(0)["eval"]; again != evals {
 				t.Error("the source was sent although the node has the script")
 			}
-			if err := client.FlushAll(t.Context()).Err(); err != nil {
+			if err := client.Del(t.Context(), "list", "other").Err(); err != nil {
 				t.Fatal(err)
 			}
 			if err := client.ScriptFlush(t.Context()).Err(); err != nil {

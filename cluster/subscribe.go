@@ -70,6 +70,12 @@ func (c *Cluster) subscribe(ctx context.Context, s Subscriber, h hearing, channe
 func (n *Node) subscribe(ctx context.Context, s Subscriber, h hearing, channels []string) {
 	pace := newPace()
 	for ctx.Err() == nil {
+		if n.down.Load() != nil { // it is probed, and dialling it besides finds it no sooner
+			if !pauseIn(ctx, pace.NextBackOff()) {
+				return
+			}
+			continue
+		}
 		if since := n.relay(ctx, s, h, channels); !since.IsZero() {
 			h.standing(false)
 			s.Gap(n)
@@ -89,9 +95,10 @@ func (h hearing) standing(stands bool) {
 	}
 }
 
-// relay subscribes, and hands messages out until the connection fails or a question is not answered in time. It reports
-// since when the subscription stood; zero: it never did.
+// relay subscribes, and hands messages out until the connection fails, a question is not answered in time, or the node's name
+// leads to another server. It reports since when the subscription stood; zero: it never did.
 func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []string) (since time.Time) {
+	turn := n.turns.Load()
 	sub := n.client.Subscribe(ctx, channels...)
 	defer sub.Close()
 	stop := context.AfterFunc(ctx, func() { sub.Close() })
@@ -106,7 +113,11 @@ func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []st
 				return since
 			}
 		}
-		event, err := nextEvent(sub, h.every)
+		wait, patience := h.every, h.every+n.c.cfg.NodeTimeout
+		if open {
+			wait = min(wait, time.Until(last.Add(patience)))
+		}
+		event, err := nextEvent(sub, max(wait, time.Millisecond))
 		var late net.Error
 		switch event := event.(type) {
 		case *redis.Subscription:
@@ -126,8 +137,8 @@ func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []st
 			}
 			open = false
 		}
-		patient := errors.As(err, &late) && late.Timeout() && !since.IsZero() && time.Since(last) < 2*h.every+n.c.cfg.NodeTimeout
-		if err != nil && !patient || err == nil && !calm.event(ctx) {
+		patient := errors.As(err, &late) && late.Timeout() && !since.IsZero() && time.Since(last) < patience
+		if err != nil && !patient || err == nil && !calm.event(ctx) || n.turns.Load() != turn {
 			return since
 		}
 	}

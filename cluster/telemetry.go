@@ -47,12 +47,9 @@ func (c *Cluster) spare() int {
 }
 
 func (n *Node) see(see telemetry.See) {
-	up, quarantine := 0., 0.
+	up, quarantine := 0., n.quarantined(time.Now()).Seconds()
 	if n.down.Load() == nil {
 		up = 1
-	}
-	if now := time.Now(); !n.votes(now) {
-		quarantine = time.Duration(n.quarantine.Load() - n.c.since(now)).Seconds()
 	}
 	queued := n.queued()
 	n.mu.Lock()

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
@@ -34,7 +35,7 @@ func newNode(l net.Listener) (*node, error) {
 		return nil, err
 	}
 	n.proc = proc
-	return n, nil
+	return n, n.data.Set(marks.Key, marks.New(proc.runID, proc.started))
 }
 
 func newData() *miniredis.Miniredis {

@@ -86,7 +86,9 @@ func TestALeaseIsRenewedWhileAMinorityOfNodesIsStopped(t *testing.T) {
 
 func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
-		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), steady), "job", Request{})
+		const short = 4 * nodeTimeout
+		c := openWith(t, nodes, cluster.Config{MaxTTL: short})
+		l := acquire(t, lease(t, c, Config{TTL: short, RenewEvery: nodeTimeout}), "job", Request{})
 		value := harness.Client(t, nodes, 1).Get(t.Context(), "lock:job").Val()
 		if err := nodes.Restart(0, true); err != nil {
 			t.Fatal(err)
@@ -95,6 +97,7 @@ func TestANodeThatComesBackEmptyIsHealedAndCountsLater(t *testing.T) {
 		harness.Eventually(t, "the node to be healed", func() bool {
 			return healed.Get(t.Context(), "lock:job").Val() == value
 		})
+		harness.Eventually(t, "the node to vote", c.Nodes()[0].Votes)
 		lives(t, l) // and with it a round in which the node owned the key
 		nodes.Stop(1)
 		lives(t, l) // on the healed node and one other

@@ -198,3 +198,22 @@ func TestALostLeaseHasEndedWhenItsTenureIsSeenToBeGone(t *testing.T) {
 		t.Errorf("it ended by %v", err)
 	}
 }
+
+// Who holds a lease keeps nodes that have lost everything from being a new set, before another process can found one.
+func TestEverythingLost_NobodyElseHoldsBesideWhoHeld(t *testing.T) {
+	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
+		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), Config{TTL: long}), "job", Request{})
+		for i := range nodes.Len() {
+			if err := nodes.Restart(i, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: long})
+		for time.Since(began) < 3*time.Second { // twice as long as new nodes wait for who knew them
+			if _, err := other.TryAcquire(t.Context(), "job"); err == nil && l.Err() == nil {
+				t.Fatalf("another process has the lease %v after everything was lost, and the first holds it still", time.Since(began))
+			}
+		}
+	})
+}

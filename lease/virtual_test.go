@@ -23,7 +23,10 @@ func virtually(t *testing.T, fn func(t *testing.T)) {
 	t.Helper()
 	emptyPools()
 	defer emptyPools()
-	synctest.Test(t, fn)
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { time.Sleep(time.Hour) }) // what is on its way when everything is closed arrives
+		fn(t)
+	})
 }
 
 func emptyPools() {

@@ -100,8 +100,8 @@ func (h *Hold) ask(queue bool) {
 	start := time.Now()
 	h.mu.Lock()
 	h.ballot.start = start
-	for i, n := range h.r.c.Nodes() {
-		h.members[i].flying, h.members[i].able = 1, n.Votes()
+	for i := range h.members {
+		h.members[i].flying = 1
 	}
 	h.mu.Unlock()
 	cmd := h.acquireCommand(start)
@@ -146,7 +146,7 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	case granted:
 		h.landedLocked(m, Granted, beyond)
 		h.oursUntilLocked(h.ttl)
-		m.vote = m.able && n.Votes() && beyond == nil && (h.phase == phaseVoting || h.unclear)
+		m.vote = n.Counts() && beyond == nil && (h.phase == phaseVoting || h.unclear)
 		if h.phase == phaseVoting {
 			h.ballot.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)

@@ -120,33 +120,6 @@ func TestTokensGrow(t *testing.T) {
 	})
 }
 
-// A set is founded, or has grown old, between the question and the answer: who founds it next did not know of the grant.
-func TestAGrantOfANodeThatDidNotVoteWhenItWasAskedDoesNotCount(t *testing.T) {
-	onNodes(t, 3, func(t *testing.T, r *rig) {
-		c := r.open(patient)
-		red := r.redlock(c, Config{TTL: lasting})
-		warm(t, red)
-		h, err := red.newHold("k", Request{})
-		must(t, err)
-		h.mu.Lock()
-		h.ballot.start = time.Now()
-		for i := range h.members {
-			h.members[i].flying, h.members[i].able = 1, i == 0
-		}
-		h.mu.Unlock()
-		cmd := h.acquireCommand(time.Now())
-		for _, n := range c.Nodes() {
-			n.Send(cmd.WithTwo(n.BootFloor(), 0), (*acquirer)(h))
-		}
-		harness.Receive(t, "the end of the attempt", h.settled)
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.phase != phaseFailed || !errors.Is(h.err, errQuarantine) {
-			t.Errorf("phase %v, error %v", h.phase, h.err)
-		}
-	})
-}
-
 func TestTokensGrowWhileNodesLoseTheirData(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		c := r.open(func(cfg *cluster.Config) { cfg.MaxTTL, cfg.NodeTimeout = 3*time.Second, time.Second })
@@ -237,7 +210,7 @@ func TestARaiseThatIsNotOwnedByAQuorumFails(t *testing.T) {
 		h.mu.Lock() // the answers cannot be taken in yet
 		h.ballot.start = time.Now()
 		for i := range h.members {
-			h.members[i].flying, h.members[i].able = 1, true
+			h.members[i].flying = 1
 		}
 		keys := namesOf(h.lock)
 		for i, n := range c.Nodes() {

@@ -126,8 +126,9 @@ func (e *extension) Receive(n *cluster.Node, reply any, err error) {
 	e.open--
 	switch {
 	case err != nil:
-	case result == Granted:
+	case result == Granted && n.Counts():
 		e.owned++
+	case result == Granted: // and does not count, so it speaks neither for nor against
 	default:
 		e.against++
 	}

@@ -62,7 +62,6 @@ const (
 // member is what is known of the hold on one node.
 type member struct {
 	result Result
-	able   bool  // it voted when it was asked
 	vote   bool  // its grant is one of those that decided
 	owes   bool  // is to be released as soon as nothing is in flight
 	forgot bool  // was healed, and Forgot has not said so yet

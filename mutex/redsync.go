@@ -65,38 +65,46 @@ type redsyncConn struct {
 }
 
 // run sends a script and waits for its answer.
-func (cn redsyncConn) run(s *cluster.Script, keys []string, args ...any) (any, error) {
+func (cn redsyncConn) run(s *cluster.Script, keys []string, args ...any) (reply any, err error) {
+	reply, _, err = cn.vote(s, keys, args...)
+	return reply, err
+}
+
+// vote is run that says whether the answer counts as the node's vote.
+func (cn redsyncConn) vote(s *cluster.Script, keys []string, args ...any) (reply any, counts bool, err error) {
 	if cn.ctx.Err() != nil {
-		return nil, errs.Ended(cn.ctx)
+		return nil, false, errs.Ended(cn.ctx)
 	}
 	a := make(oneAnswer, 1)
 	cn.n.Run(s, keys, args, a)
 	return cn.await(a)
 }
 
-func (cn redsyncConn) await(a oneAnswer) (any, error) {
+func (cn redsyncConn) await(a oneAnswer) (reply any, counts bool, err error) {
 	select {
 	case got := <-a:
 		if errors.Is(got.err, redis.Nil) {
-			return nil, nil
+			return nil, got.counts, nil
 		}
-		return got.reply, got.err
+		return got.reply, got.counts, got.err
 	case <-cn.ctx.Done():
-		return nil, errs.Ended(cn.ctx)
+		return nil, false, errs.Ended(cn.ctx)
 	}
 }
 
 // oneAnswer receives one answer.
 type oneAnswer chan struct {
-	reply any
-	err   error
+	reply  any
+	err    error
+	counts bool // as the node's vote
 }
 
-func (a oneAnswer) Receive(_ *cluster.Node, reply any, err error) {
+func (a oneAnswer) Receive(n *cluster.Node, reply any, err error) {
 	a <- struct {
-		reply any
-		err   error
-	}{reply, err}
+		reply  any
+		err    error
+		counts bool
+	}{reply, err, n.Counts()}
 }
 
 var (
@@ -173,15 +181,14 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	}
 	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
 	f.begin()
-	able := cn.n.Votes() // a grant that was asked for before does not count later: see package cluster
 	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), "",
 		millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL), cn.n.BootFloor(), ""}, f)
-	reply, err := cn.await(f.oneAnswer)
+	reply, counts, err := cn.await(f.oneAnswer)
 	granted, _, err := readGrant(reply, err, 1)
 	switch {
 	case granted && cn.ctx.Err() != nil:
 		return false, errs.Ended(cn.ctx)
-	case granted && !(able && cn.n.Votes()):
+	case granted && !counts:
 		return false, errQuarantine
 	}
 	return granted, err
@@ -202,9 +209,8 @@ func (cn redsyncConn) Eval(script *redsyncredis.Script, keysAndArgs ...any) (any
 	}
 	args := keysAndArgs[len(keys):]
 	if !deletes(script) || len(keys) != 1 || len(args) != 1 {
-		able := cn.n.Votes()
-		reply, err := cn.run(foreign(script), keys, args...)
-		if err == nil && acquires(script) && !(able && cn.n.Votes()) {
+		reply, counts, err := cn.vote(foreign(script), keys, args...)
+		if extends(script) && err == nil && reply == any(int64(1)) && !counts {
 			return nil, errQuarantine
 		}
 		if extends(script) {
@@ -251,7 +257,8 @@ func (cn redsyncConn) release(name, value string) (any, error) {
 	cn.flights.mu.Unlock()
 	a := make(oneAnswer, 1)
 	cn.n.Send(cn.releaseCommand(name, value), unlocking{a, cn.redsyncPool, name, value})
-	return cn.await(a)
+	reply, _, err := cn.await(a)
+	return reply, err
 }
 
 // unlocking receives the answer to a release, and sends it again when the node is back if it did not arrive.
@@ -279,9 +286,6 @@ func (p redsyncPool) releaseCommand(name, value string) cluster.Command {
 
 func deletes(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"DEL"`) }
 func extends(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"PEXPIRE"`) }
-
-// acquires reports whether a script takes a key that is free: the extension of redsync.WithSetNXOnExtend does.
-func acquires(s *redsyncredis.Script) bool { return strings.Contains(s.Src, `"NX"`) }
 
 var foreignScripts sync.Map // redsync's source to *cluster.Script
 

@@ -175,9 +175,7 @@ func (r *rig) set(i int, name, value string, ttl time.Duration) {
 func (r *rig) flush(nodes ...int) {
 	r.t.Helper()
 	for _, i := range nodes {
-		if err := r.clients[i].FlushAll(context.Background()).Err(); err != nil {
-			must(r.t, fmt.Errorf("node %d: %w", i, err))
-		}
+		must(r.t, harness.Flush(r.clients[i]))
 	}
 }
 

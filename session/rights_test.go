@@ -81,7 +81,7 @@ func workout(t *testing.T, s harness.Set, rules []string, prefix string) error {
 	for _, r := range rules {
 		args = append(args, r)
 	}
-	must(t, admin.FlushAll(ctx).Err())
+	must(t, harness.Flush(admin))
 	must(t, admin.ScriptFlush(ctx).Err())
 	must(t, admin.Do(ctx, args...).Err())
 	c, err := cluster.Open(ctx, cluster.Config{

@@ -110,8 +110,9 @@ func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 		}
 	}
 
-	s := nodes(t, 3)
+	s := harness.Embedded(t, 3)
 	locked := harness.Real(t, 1, redisserver.Options{Password: "right"})
+	open(t, append(s.URLs(), locked.URLs()...)) // they are a set
 	refusing := strings.Replace(locked.URLs()[0], ":right@", ":wrong@", 1)
 	p := operate(t, append(s.URLs(), refusing), 1, "doctor")
 	p.prints(`(?m)^1 danger: it can lose locks, or will not go away by itself\.`)

@@ -35,6 +35,8 @@ const (
 	Choked   Kind = "dead of a full disk" // until then
 	Torn     Kind = "crashed, and has lost the end of its file"
 	Jumped   Kind = "showing another time"
+	Follows  Kind = "a replica of another, and then a master again"
+	Moved    Kind = "led to no more by its name, which leads to an empty server" // while it runs on
 	Kill     Kind = "killed and replaced"
 	Stop     Kind = "stopped"
 )
@@ -85,6 +87,7 @@ var ailments = map[Kind]struct{ begin, mend []any }{
 	Ahead:   {lift("redis.call('TIME')[1] + 365 * 86400 .. '000000'"), putBack},
 	Unlearn: {begin: []any{"SCRIPT", "FLUSH"}},
 	Emptied: {begin: []any{"FLUSHALL"}},
+	Follows: {mend: []any{"REPLICAOF", "NO", "ONE"}},
 }
 
 // lift lifts all fence counters of a node to a number, in Lua, and has it remember what they were.

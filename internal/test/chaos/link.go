@@ -35,10 +35,10 @@ type weather struct {
 // link is a TCP proxy between one client and one node.
 type link struct {
 	listener net.Listener
-	node     string
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
+	node    string // to which new connections lead
 	now     weather
 	changed chan struct{} // closed when now changes
 	relays  map[*relay]struct{}
@@ -66,6 +66,19 @@ func newLink(node string) (*link, error) {
 
 func (l *link) addr() string { return l.listener.Addr().String() }
 
+func (l *link) target() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.node
+}
+
+// move has new connections lead to another server. Those that were made before stay.
+func (l *link) move(node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.node = node
+}
+
 func (l *link) accept() {
 	for {
 		conn, err := l.listener.Accept()
@@ -87,7 +100,7 @@ func (l *link) serve(client net.Conn) {
 	if !l.await(r, toNode) {
 		return
 	}
-	node, err := net.DialTimeout("tcp", l.node, nodeTimeout)
+	node, err := net.DialTimeout("tcp", l.target(), nodeTimeout)
 	if err != nil {
 		return
 	}

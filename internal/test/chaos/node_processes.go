@@ -5,6 +5,7 @@ package chaos
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,10 @@ func (p processes) Restart(i int) error { return p.set.Restart(i, !p.keep) }
 func (p processes) Pause(i int) error { p.set.Pause(i); return nil }
 
 func (p processes) Resume(i int) error { p.set.Resume(i); return nil }
+
+func (p processes) Inside(i int) (host, port string, err error) {
+	return net.SplitHostPort(p.Addrs()[i])
+}
 
 func (p processes) Close() error { p.set.Close(); return p.Remove() }
 

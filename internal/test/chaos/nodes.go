@@ -21,6 +21,8 @@ type Nodes interface {
 	CutTail(i int, part float64) error
 	// SetClock has the clock of node i show another time from now on, as libfaketime reads it.
 	SetClock(i int, setting string) error
+	// Inside is where the other nodes reach node i.
+	Inside(i int) (host, port string, err error)
 	Close() error
 }
 
@@ -37,6 +39,7 @@ const (
 type NodeKind struct {
 	Memory    Memory
 	Clocks    []string // if not nil, each has a clock that can be set, which shows this at first, as libfaketime reads it
+	Spare     bool     // there is one more, to which names can move
 	SmallDisk bool     // its disk has smallDisk, and is as good as new after a restart
 }
 

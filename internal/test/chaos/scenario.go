@@ -108,17 +108,21 @@ func found(ctx context.Context, addrs []string) error {
 
 // play runs nodes, clients and faults, and writes down what happened.
 func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
-	set, err := b.Start(NodeCount, sc.Nodes)
+	servers := NodeCount
+	if sc.Nodes.Spare {
+		servers++
+	}
+	set, err := b.Start(servers, sc.Nodes)
 	if err != nil {
 		r.fail("start the nodes", err)
 		return
 	}
 	defer func() { r.fail("end the nodes", set.Close()) }()
-	if err := found(ctx, set.Addrs()); err != nil {
+	if err := found(ctx, set.Addrs()[:NodeCount]); err != nil {
 		r.fail("open the set", err)
 		return
 	}
-	net, err := newNetwork(ClientCount, set.Addrs())
+	net, err := newNetwork(ClientCount, set.Addrs()[:NodeCount])
 	if err != nil {
 		r.fail("start the links", err)
 		return
@@ -130,7 +134,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		return
 	}
 	defer func() { r.h.Accesses = store.close() }()
-	measured, err := measure(r.h, set.Addrs())
+	measured, err := measure(r.h, set.Addrs()[:NodeCount])
 	if err != nil {
 		r.fail("start the prober", err)
 		return
@@ -147,7 +151,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		r.broken, r.missed = append(r.broken, said.broken...), append(r.missed, said.missed...)
 		r.logs = crowd.logs()
 	}()
-	if sc.trouble(crowd, &stage{nodes: set, memory: sc.Nodes.Memory, network: net, crowd: crowd}, drawn, r) {
+	if sc.trouble(crowd, newStage(set, sc.Nodes.Memory, net, crowd), drawn, r) {
 		r.leftovers(ctx, set, sc.Tempo, sc.Late)
 	}
 }

@@ -49,7 +49,7 @@ const Settling = 200 * time.Millisecond
 func ShortPause(Tempo) time.Duration { return 150 * time.Millisecond }
 
 // Quarantine is a pause in which every client sees that a node restarted, and lets it vote again.
-func Quarantine(t Tempo) time.Duration { return t.MaxTTL + 300*time.Millisecond }
+func Quarantine(t Tempo) time.Duration { return t.MaxTTL*5/4 + 2*t.NodeTimeout + 300*time.Millisecond }
 
 // UpTo draws a time of at most d.
 func UpTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }

@@ -20,8 +20,18 @@ type stage struct {
 	memory  Memory // of the nodes
 	network network
 	crowd   *crowd
+	spare   int                   // the server to which no name leads, if there is one
+	places  [NodeCount]int        // to which server each name leads
 	lines   map[int]*redis.Client // see tell
 	spans   []span                // what has happened
+}
+
+func newStage(nodes Nodes, memory Memory, w network, c *crowd) *stage {
+	s := &stage{nodes: nodes, memory: memory, network: w, crowd: c, spare: NodeCount}
+	for i := range s.places {
+		s.places[i] = i
+	}
+	return s
 }
 
 // play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
@@ -44,7 +54,7 @@ func (s *stage) play(faults []Fault, length time.Duration) error {
 func (s *stage) happen(f Fault) error {
 	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes}
 	switch {
-	case f.Kind == Crash && s.memory == NoMemory, slices.Contains([]Kind{Emptied, Filled, Choked, Torn}, f.Kind):
+	case f.Kind == Crash && s.memory == NoMemory, slices.Contains([]Kind{Emptied, Filled, Choked, Torn, Follows, Moved}, f.Kind):
 		sp.Forgets = f.Nodes
 	}
 	err := s.last(f)
@@ -66,6 +76,11 @@ func (s *stage) last(f Fault) error {
 			return err
 		}
 		time.Sleep(f.Lasts)
+		if f.Amid != nil {
+			if err := s.happen(*f.Amid); err != nil {
+				return err
+			}
+		}
 		return s.crowd.spawn(f.Client)
 	case Stop:
 		resume, err := s.crowd.halt(f.Client)
@@ -101,6 +116,12 @@ func (s *stage) begin(f Fault) error {
 			errs = append(errs, s.nodes.Stop(n))
 		case Freeze:
 			errs = append(errs, s.nodes.Pause(n))
+		case Follows:
+			host, port, err := s.nodes.Inside((n + 1) % NodeCount)
+			errs = append(errs, err, s.tell(n, []any{"REPLICAOF", host, port}))
+		case Moved:
+			s.network.each(Everybody, []int{n}, func(l *link) { l.move(s.nodes.Addrs()[s.spare]) })
+			s.places[n], s.spare = s.spare, s.places[n]
 		case Jumped:
 			errs = append(errs, s.nodes.SetClock(n, fmt.Sprintf("%+d", int(f.Shows.Seconds()))))
 		case Choked:
@@ -163,6 +184,8 @@ func (s *stage) mend(f Fault) error {
 			wg.Go(func() { errs[i] = errors.Join(s.nodes.CutTail(n, f.Part), s.nodes.Restart(n)) })
 		case Filled, Choked:
 			wg.Go(func() { errs[i] = errors.Join(s.nodes.Stop(n), s.nodes.Restart(n)) })
+		case Moved: // by now nobody uses it any more
+			errs[i] = s.tell(s.spare, []any{"FLUSHALL"})
 		case Jumped:
 			errs[i] = s.nodes.SetClock(n, "+0")
 		case Freeze:

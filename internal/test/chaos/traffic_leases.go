@@ -34,7 +34,7 @@ func (w *worker) lease(ctx context.Context) {
 	held, stop := context.WithCancel(l.Context())
 	defer context.AfterFunc(ctx, stop)()
 	defer stop()
-	w.hold(held, a, l.Token(), func() {
+	w.hold(l.Context(), a, l.Token(), func() { // held may end before the lease is lost, and without that cause
 		for end, n := time.Now().Add(d), int64(1); held.Err() == nil && time.Now().Before(end); n++ {
 			rest(held, min(time.Until(end), w.upTo(w.cfg.Tempo.TTL/2)))
 			w.checkpoint(l, n)

@@ -1,11 +1,14 @@
 package harness
 
 import (
+	"context"
 	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // Client returns a plain client of node i, closed at the end of the test, to
@@ -35,9 +38,6 @@ func Client(t testing.TB, s Set, i int) *redis.Client {
 	return c
 }
 
-// mark is the key that package cluster keeps on every node for good.
-const mark = "redlock:mark"
-
 // Keys returns the keys on node i, sorted, without the mark that every node has.
 func Keys(t testing.TB, s Set, i int) []string {
 	t.Helper()
@@ -45,7 +45,7 @@ func Keys(t testing.TB, s Set, i int) []string {
 	keys := []string{}
 	it := c.Scan(t.Context(), 0, "*", 1000).Iterator()
 	for it.Next(t.Context()) {
-		if it.Val() != mark {
+		if it.Val() != marks.Key {
 			keys = append(keys, it.Val())
 		}
 	}
@@ -54,4 +54,20 @@ func Keys(t testing.TB, s Set, i int) []string {
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys) // SCAN may give a key twice
+}
+
+// Flush empties a node but for its mark, as if every key on it had been evicted:
+// a loss of data that its clients cannot see.
+func Flush(c *redis.Client) error {
+	ctx := context.Background()
+	text, err := c.Get(ctx, marks.Key).Result()
+	if err != nil {
+		return c.FlushAll(ctx).Err() // it has none
+	}
+	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.FlushAll(ctx)
+		p.Set(ctx, marks.Key, text, 0)
+		return nil
+	})
+	return err
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
@@ -61,12 +62,29 @@ func newNode(path, dir string, o Options, index int, sentinel string) (*node, er
 		}
 		n.port = port
 		if err = errors.Join(l.Close(), n.start()); err == nil {
+			n.mark()
 			return n, nil
 		}
 		ports.Give(port)
 		if try == startTries || !errors.Is(err, errPortTaken) {
 			return nil, err
 		}
+	}
+}
+
+// mark leaves on a new node that nobody can have used it. A server that refuses
+// that is taken for one that somebody may have used.
+func (n *node) mark() {
+	if n.sentinel != "" {
+		return
+	}
+	c, err := dial(n)
+	if err != nil {
+		return
+	}
+	defer c.close()
+	if info, err := c.do("INFO", "server"); err == nil {
+		_, _ = c.do("SET", marks.Key, marks.New(infoFields(info)["run_id"], time.Now()))
 	}
 }
 

@@ -37,7 +37,7 @@ func TestAPairFailsOver(t *testing.T) {
 	if err := client(t, before[0], nil).Set(t.Context(), "key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.servers.nodes[1].await("the write", "db0", "keys=1,expires=0", "INFO", "keyspace"); err != nil {
+	if err := p.servers.nodes[1].await("the write", "db0", "keys=2,expires=0", "INFO", "keyspace"); err != nil { // with the mark
 		t.Fatal(err)
 	}
 	if err := p.FailOver(); err != nil {

@@ -15,9 +15,9 @@ import (
 // link is the way between one client and one node. Whoever changes it holds its mutex.
 type link struct {
 	w *world
-	n *node
 
 	mu    sync.Mutex
+	n     *node // to which new connections lead
 	seed  uint64
 	dials uint64
 	cut   [2]bool // by direction: nothing arrives
@@ -33,6 +33,7 @@ const (
 // conn is a connection as its client sees it. What is written is a packet for the node; each direction keeps its order.
 type conn struct {
 	l *link
+	n *node
 
 	mu       sync.Mutex
 	instant  bool          // nothing takes time: until the subscription is made
@@ -56,14 +57,14 @@ func (l *link) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	subscription := !bounded || time.Until(until) > nodeTimeout
 	l.mu.Lock()
 	l.dials++
-	c := &conn{l: l, rng: rand.New(rand.NewPCG(l.seed, l.dials)), bell: make(chan struct{}, 1), subs: map[string]bool{}}
+	c := &conn{l: l, n: l.n, rng: rand.New(rand.NewPCG(l.seed, l.dials)), bell: make(chan struct{}, 1), subs: map[string]bool{}}
 	c.ticks = time.Duration(c.rng.Int64N(100_000))
 	mute, refused := l.cut[there] || l.cut[back], l.gaps > 0
 	l.mu.Unlock()
 	switch {
 	case refused:
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
-	case subscription && (mute || !l.n.isUp()):
+	case subscription && (mute || !c.n.isUp()):
 		return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 	case subscription:
 		c.instant = true
@@ -79,7 +80,7 @@ func (l *link) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 			return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 		}
 	}
-	if !l.n.accept(c) {
+	if !c.n.accept(c) {
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	}
 	return c, nil
@@ -167,8 +168,17 @@ func (l *link) disconnect(on bool) {
 	}
 	l.mu.Unlock()
 	if on {
-		l.n.drop(l)
+		for _, n := range l.w.all {
+			n.drop(l)
+		}
 	}
+}
+
+// move has new connections lead to another node. Those that were made before stay.
+func (l *link) move(n *node) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n = n
 }
 
 func (c *conn) Write(b []byte) (int, error) {
@@ -179,7 +189,7 @@ func (c *conn) Write(b []byte) (int, error) {
 		return 0, &net.OpError{Op: "write", Err: syscall.EPIPE}
 	}
 	data := append([]byte(nil), b...)
-	c.send(there, func() { c.l.n.receive(c, data) })
+	c.send(there, func() { c.n.receive(c, data) })
 	return len(b), nil
 }
 
@@ -253,7 +263,7 @@ func (c *conn) Read(b []byte) (int, error) {
 // Close is the client's. What it wrote before is on its way still.
 func (c *conn) Close() error {
 	c.finish(net.ErrClosed)
-	c.send(there, func() { c.l.n.forget(c) })
+	c.send(there, func() { c.n.forget(c) })
 	return nil
 }
 

@@ -12,11 +12,13 @@
 // with them everything behind them on their connection; commands that a node gets a second time, up to two seconds later;
 // nodes that crash and come back with their memory, with an old snapshot or with none; nodes that freeze and then execute
 // what they were sent; sets of which all nodes restart, one of them without its memory, just before a process meets them
-// for the first time; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
+// for the first time; nodes that sync every write and come back empty; nodes that come back empty with a clock an hour slow,
+// which is set right then; nodes that were a replica of another for a moment; names that lead to another server while the old
+// one runs on, with connections to it; clients cut off from some nodes in either direction, whose packets arrive when the cut heals;
 // clients that lose their connections to some nodes, and what those publish meanwhile; nodes that answer scripts wrongly,
 // though never that something was done, and send wakes and announcements that nothing is behind; clients that stand
 // still, their network and their work, and then go on as if nothing had been; processes that end, by Close, and start
-// anew; contexts that are cancelled at any moment.
+// anew, or are killed, so that no node hears of it; contexts that are cancelled at any moment.
 //
 // # What is checked
 //
@@ -32,12 +34,14 @@
 // When the faults have ended and the quarantine is over, every process gets every key; and one TTL after the last
 // process has ended no node has a lock key left, and no goroutine is. Before that, some worlds play a scene: while one
 // process hands a key over among its workers, a process loses its connections for a moment and others begin to wait,
-// which are served soon; or the first process in the queues is stopped, which hardly slows the others down.
+// which are served soon; or the first process in the queues is stopped, which hardly slows the others down; or all nodes lose
+// everything under a holder, and a process that has met none of them opens the set right then; or a process has a list that
+// is not that of the set, and is refused.
 //
 // # What is not
 //
 // A process cannot be stopped between two of its instructions: the library's own timers run while its network and its
-// work stand still. Never do all nodes forget within one quarantine, nor a quorum of a new set. Redis itself is not
+// work stand still. But for that scene, never do all nodes forget within one quarantine, nor a quorum of a new set. Redis itself is not
 // here: the commands are those the scripts use, and a test makes the same random calls of the scripts on a node and on a
 // real server, if there is one; real servers under faults are for the chaos tests. A subscription is made in no time,
 // because go-redis holds a mutex meanwhile. Virtual time cannot show what is slow.

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,6 +23,10 @@ var faults = []fault{
 	{"rolling restart", 1, roll},
 	{"gap", 4, gap},
 	{"wrong node", 3, wrong},
+	{"empty disk", 2, emptyDisk},
+	{"role", 2, role},
+	{"move", 2, move},
+	{"kill", 1, kill},
 }
 
 // hurt inflicts faults until the world's time for it is over, and ends them all.
@@ -66,8 +71,8 @@ func (w *world) inflict(rng *rand.Rand, under *sync.WaitGroup) {
 	}
 }
 
-// mayForget reports whether enough nodes have not forgotten within one quarantine if n does. One of them that remembers
-// shows that the set is not new; but of a set that is new, a quorum must remember what was granted at once.
+// mayForget reports whether a node is left that has not forgotten within one quarantine if n does. It shows that the set is
+// not new to a process that starts while the others are cut off. Scenes have sets that lose everything.
 func (w *world) mayForget(n *node) bool {
 	if w.sabotage.hiddenRestarts {
 		return true
@@ -81,11 +86,7 @@ func (w *world) mayForget(n *node) bool {
 			others++
 		}
 	}
-	most := len(w.nodes) - 1
-	if w.plan.age == 0 && time.Since(w.start) < window {
-		most = (len(w.nodes) - 1) / 2
-	}
-	return others < most
+	return others < len(w.nodes)-1
 }
 
 func (w *world) forget(n *node, at time.Time) {
@@ -115,6 +116,98 @@ func crash(w *world, rng *rand.Rand) func() {
 			w.forget(n, time.Now())
 		}
 		w.log("node %d is back", n.index)
+	}
+}
+
+// emptyDisk has a node that syncs every write come back with nothing, as on another disk, or one whose clock is an hour slow,
+// until somebody sets it right: by its uptime it has run for an hour then.
+func emptyDisk(w *world, rng *rand.Rand) func() {
+	n := w.nodes[rng.IntN(len(w.nodes))]
+	slow := rng.IntN(2) == 0
+	if !w.plan.forgets || !n.isUp() || !slow && !n.aof || !w.mayForget(n) {
+		return nil
+	}
+	wrong := time.Duration(1 + rng.Int64N(int64(maxTTL/2))) // for how long the clock is
+	w.log("node %d crashes, its disk is another, its clock slow: %t", n.index, slow)
+	n.crash()
+	w.forget(n, time.Now().Add(time.Hour))
+	if slow {
+		n.turn(-time.Hour)
+	}
+	return func() {
+		n.restart(lost)
+		w.forget(n, time.Now())
+		w.log("node %d is back", n.index)
+		if slow {
+			w.agenda.at(time.Now().Add(wrong), func() {
+				w.log("the clock of node %d is set right", n.index)
+				n.turn(time.Hour)
+			})
+		}
+	}
+}
+
+// role has a node be a replica of another for a moment.
+func role(w *world, rng *rand.Rand) func() {
+	n, other := w.nodes[rng.IntN(len(w.nodes))], w.nodes[rng.IntN(len(w.nodes))]
+	if n == other || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
+		return nil
+	}
+	w.log("node %d follows node %d for a moment", n.index, other.index)
+	n.follow(other.copy())
+	w.forget(n, time.Now())
+	return func() {}
+}
+
+// move has the name of a node lead to another server, which is empty, while the old one runs on.
+func move(w *world, rng *rand.Rand) func() {
+	i := rng.IntN(len(w.nodes))
+	from, to := w.nodes[i], w.spareNode()
+	if !w.plan.forgets || to == nil || !from.isUp() || !w.mayForget(from) {
+		return nil
+	}
+	w.log("the name of node %d leads to node %d", from.index, to.index)
+	w.forget(from, time.Now())
+	w.forget(to, time.Now())
+	w.nodes[i] = to
+	for _, row := range w.links {
+		row[i].move(to)
+	}
+	return func() {
+		time.Sleep(2 * maxTTL) // it is another's until nobody uses it any more
+		from.crash()
+		from.restart(lost)
+	}
+}
+
+// spareNode is a node that no name leads to, and that nobody has used lately.
+func (w *world) spareNode() *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.all {
+		if !slices.Contains(w.nodes, n) && time.Since(w.forgot[n.index]) > 5*maxTTL {
+			return n
+		}
+	}
+	return nil
+}
+
+// kill ends a client's process so that no node hears of it.
+func kill(w *world, rng *rand.Rand) func() {
+	c := w.clients[rng.IntN(len(w.clients))]
+	if !c.halt() {
+		return nil
+	}
+	w.log("client %d is killed", c.index)
+	for _, l := range w.links[c.index] {
+		l.disconnect(true)
+	}
+	c.end()
+	return func() {
+		for _, l := range w.links[c.index] {
+			l.disconnect(false)
+		}
+		c.goOn()
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // node is one in-memory Redis. It executes what arrives at the instant it arrives.
@@ -28,6 +30,9 @@ type node struct {
 	life     int
 	started  time.Time // by its own clock
 	runID    string
+	repl     string  // of its data; another once it has stood in for another server
+	promoted bool    // it was a replica since it started
+	copies   int     // how often it was one
 	conns    []*conn // in the order in which they were made, so that a seed gives the same trace again
 	executed int
 	outbox   map[*conn][]byte // what one step answers
@@ -59,6 +64,7 @@ func (n *node) use(s *store) {
 func (n *node) begin() {
 	n.life++
 	n.runID = fmt.Sprintf("%020d%010d%010d", n.w.seed, n.index, n.life)
+	n.repl, n.promoted = n.runID, false
 	n.started = n.clock()
 }
 
@@ -183,8 +189,9 @@ func (n *node) infoLocked() string {
 	if n.aof {
 		aof = 1
 	}
-	return fmt.Sprintf("redis_version:7.0.0\r\nrun_id:%s\r\nuptime_in_seconds:%d\r\naof_enabled:%d\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n",
-		runID, int64(n.clock().Sub(started)/time.Second), aof)
+	return fmt.Sprintf("redis_version:7.0.0\r\nrun_id:%s\r\nuptime_in_seconds:%d\r\naof_enabled:%d\r\nmaxmemory_policy:noeviction\r\nrole:master\r\n"+
+		"master_replid:%s\r\nsecond_repl_offset:%d\r\n",
+		runID, int64(n.clock().Sub(started)/time.Second), aof, n.repl, map[bool]int{true: 1, false: -1}[n.promoted])
 }
 
 func (n *node) sayLocked(c *conn, v any) {
@@ -242,6 +249,7 @@ func (n *node) crash() {
 func (n *node) restart(m memory) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	before := n.st
 	switch m {
 	case kept:
 		n.use(n.st.clone())
@@ -250,8 +258,36 @@ func (n *node) restart(m memory) {
 	case lost:
 		n.use(newStore())
 	}
+	if e := before.keys[marks.Key]; e != nil && n.w.sabotage.hiddenRestarts { // the mark would tell of it
+		n.st.keys[marks.Key] = e
+	}
 	n.up = true
 	n.begin()
+}
+
+// follow has the node be a replica of another for a moment, and a master again: it has the other's data then.
+func (n *node) follow(data *store) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.use(data)
+	n.copies++
+	n.repl, n.promoted = fmt.Sprint(n.runID, "-", n.copies), true
+}
+
+// copy is the node's data, for one that follows it.
+func (n *node) copy() *store {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.st.now = n.clock()
+	return n.st.clone()
+}
+
+// turn sets the node's clock.
+func (n *node) turn(by time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.skew += by
+	n.started = n.started.Add(by)
 }
 
 func (n *node) save() {

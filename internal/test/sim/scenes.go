@@ -9,6 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -22,6 +25,8 @@ type scene struct {
 var scenes = []scene{
 	{"crowd", crowd},
 	{"stopped waiter", stoppedWaiter},
+	{"everything lost", everythingLost},
+	{"another list", anotherList},
 }
 
 // playScene waits for the processes that have outlived the faults, and has them play.
@@ -81,9 +86,9 @@ func crowd(w *world, all []*process, rng *rand.Rand) {
 
 // stoppedWaiter has processes pass a key on to each other, first by themselves, then with another process first in the
 // queues that is stopped: the nodes take it for a subscriber, and it does nothing. The others are not much slower: three
-// wakes that are not used cost 420 ms, and the fourth its place.
+// wakes that are not used cost 420 ms, or twice that where the nodes wake it at different times, and the fourth its place.
 func stoppedWaiter(w *world, all []*process, rng *rand.Rand) {
-	const span = 2 * time.Second
+	const span = 4 * time.Second
 	others, stopped := all[:len(all)-1], all[len(all)-1]
 	alone := w.pass(others, span)
 	l, called, err := others[0].obtain("k0", 5*time.Second)
@@ -110,6 +115,75 @@ func stoppedWaiter(w *world, all []*process, rng *rand.Rand) {
 		w.violate("%d locks in %v, and %d beside a stopped waiter", alone, span, beside)
 	}
 	wait.Wait()
+}
+
+// everythingLost has all nodes come back empty at once while a process holds a key, and a process that has met none of them
+// open the set right then. It gets the key when it is free, and no sooner.
+func everythingLost(w *world, all []*process, rng *rand.Rand) {
+	l, called, err := all[0].obtain("k0", 5*time.Second)
+	if err != nil {
+		w.violate("client 0 does not get k0 from nobody: %v", err)
+		return
+	}
+	for _, n := range w.nodes {
+		n.crash()
+	}
+	time.Sleep(time.Duration(1 + rng.Int64N(int64(nodeTimeout))))
+	for _, n := range w.nodes {
+		n.restart(lost)
+	}
+	w.log("all nodes have lost everything")
+	var held sync.WaitGroup
+	held.Go(func() { all[0].give(l, called, w.plan.ttl) })
+	late := all[len(all)-1].c.open(context.Background(), 1000)
+	if late == nil {
+		w.violate("no process can open a set that has lost everything")
+		return
+	}
+	defer late.close()
+	if l, called, err := late.obtain("k0", 20*time.Second); err != nil {
+		w.violate("client %d does not get k0 after everything was lost: %v", late.c.index, err)
+	} else {
+		late.give(l, called, 0)
+	}
+	held.Wait()
+}
+
+// anotherList has a process open a list that is not that of the set, while another holds a key. It is refused.
+func anotherList(w *world, all []*process, rng *rand.Rand) {
+	l, called, err := all[0].obtain("k0", 5*time.Second)
+	if err != nil {
+		w.violate("client 0 does not get k0 from nobody: %v", err)
+		return
+	}
+	defer all[0].give(l, called, 0)
+	list := w.nodes[:len(w.nodes)-1]
+	if len(list) == 0 || rng.IntN(2) == 0 {
+		list = append(slices.Clone(w.nodes), w.all[slices.IndexFunc(w.all, func(n *node) bool { return !slices.Contains(w.nodes, n) })])
+	}
+	c, clients := w.openList(list)
+	for _, client := range clients {
+		defer client.Close()
+	}
+	if c != nil {
+		w.violate("a process opens a list of %d nodes, and the set has %d", len(list), len(w.nodes))
+		c.Close(context.Background())
+	}
+}
+
+// openList opens a list of nodes over ways of its own; it returns nil if that fails.
+func (w *world) openList(list []*node) (*cluster.Cluster, map[string]redis.UniversalClient) {
+	clients := map[string]redis.UniversalClient{}
+	for i, n := range list {
+		l := &link{w: w, n: n, seed: w.stream("another list", i).Uint64()}
+		clients[fmt.Sprint("other", i)] = redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: l.dial, Protocol: 2, DisableIdentity: true})
+	}
+	c, err := cluster.Open(context.Background(), cluster.Config{Clients: clients, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: quiet})
+	if err != nil {
+		w.log("a list of %d nodes is refused: %v", len(list), err)
+		return nil, clients
+	}
+	return c, clients
 }
 
 // pass has each process lock and release a key for so long, and says how often they had it.

@@ -78,6 +78,7 @@ type world struct {
 	sabotage Sabotage
 	start    time.Time
 	nodes    []*node
+	all      []*node   // and those that names do not lead to, or no longer
 	links    [][]*link // by client and node
 	clients  []*client
 	judge    *judge
@@ -154,9 +155,10 @@ func Run(seed uint64, s Sabotage) Result {
 	w.log("%d nodes, %d clients with %d workers, %d keys, ttl %v, latency %v, faults for %v",
 		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.ttl, w.plan.latency, w.plan.length)
 	w.calm, w.played = make(chan *process, w.plan.clients), make(chan struct{})
-	for i := range w.plan.nodes {
-		w.nodes = append(w.nodes, newNode(w, i))
+	for i := range w.plan.nodes + 1 {
+		w.all = append(w.all, newNode(w, i))
 	}
+	w.nodes = slices.Clone(w.all[:w.plan.nodes])
 	for i := range w.plan.clients {
 		var row []*link
 		for j, n := range w.nodes {
@@ -168,7 +170,7 @@ func Run(seed uint64, s Sabotage) Result {
 	w.play()
 	w.totals.Seeds, w.totals.Virtual = 1, time.Since(w.start)
 	w.totals.Violations = len(w.judge.violations)
-	for _, n := range w.nodes {
+	for _, n := range w.all {
 		w.totals.Commands += n.executed
 	}
 	return Result{w.totals, w.trace, w.judge.violations}
@@ -191,7 +193,7 @@ func (w *world) play() {
 		w.violate("a process did not come to its end")
 	}
 	time.Sleep(maxTTL + maxTTL/10)
-	for _, n := range w.nodes {
+	for _, n := range w.all {
 		if left := n.locks(); len(left) > 0 {
 			w.violate("node %d: %v left one TTL after the end", n.index, left)
 		}

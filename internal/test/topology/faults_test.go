@@ -107,6 +107,11 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	}
 	w.goesOn(t)
 	harness.Eventually(t, "the node to vote again", c.Nodes()[0].Votes)
+	late, _, _ := f.process(t, lease.Config{TTL: quarantine})
+	harness.Eventually(t, "the node to vote for a process that has not seen it before", late.Nodes()[0].Votes)
+	if !c.Nodes()[0].Votes() {
+		t.Error("and for the other it does not vote any more")
+	}
 	livesOn(t, kept)
 	if err := kept.Release(t.Context()); err != nil {
 		harness.Missed(t, began, "the lease did not live over it: %v", err)

@@ -30,7 +30,7 @@ var needs = map[string]string{
 	"&redlock:election:lock:*": "observe",
 	"+ping":                    "open",
 	"+evalsha":                 "lock",
-	"+eval":                    "lock on a server that lost its scripts",
+	"+eval":                    "open",
 	"+subscribe":               "wake",
 	"+publish":                 "wake",
 	"+time":                    "check",
@@ -264,7 +264,7 @@ func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
 
 func (g *gym) loaded(ctx context.Context) error {
 	text, err := g.admin.Info(ctx, "memory").Result()
-	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:0\r\n") {
+	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:1\r\n") { // which writes the mark
 		return errors.New("no script was loaded before it was needed")
 	}
 	return err
