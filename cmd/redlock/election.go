@@ -44,7 +44,7 @@ func (r *campaignCmd) Run() error {
 	if len(errs) > 0 {
 		return failed(exitUsage, errors.Join(errs...))
 	}
-	urls, err := r.urls()
+	cfg, err := r.config()
 	if err != nil {
 		return err
 	}
@@ -52,13 +52,13 @@ func (r *campaignCmd) Run() error {
 	if err != nil {
 		return cannotRun(r.Command[0], err)
 	}
-	return r.runHeld(r.Name, path, r.Command, func(ctx context.Context) (*held, error) { return r.campaign(ctx, urls) })
+	return r.runHeld(r.Name, path, r.Command, func(ctx context.Context) (*held, error) { return r.campaign(ctx, cfg) })
 }
 
-func (r *campaignCmd) campaign(ctx context.Context, urls []string) (*held, error) {
+func (r *campaignCmd) campaign(ctx context.Context, cfg cluster.Config) (*held, error) {
 	log := newLogger(r.Quiet, r.Verbose)
 	begun := time.Now()
-	c, err := r.open(ctx, urls, r.Wait == nil || *r.Wait > 0, log)
+	c, err := r.open(ctx, cfg, r.Wait == nil || *r.Wait > 0, log)
 	if err != nil {
 		return nil, err
 	}
@@ -115,13 +115,13 @@ func (r *leaderCmd) Run() error {
 	if r.Name == "" {
 		return misused("NAME is empty; name an election, as scheduler")
 	}
-	urls, err := r.urls()
+	cfg, err := r.config()
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, err := openNodes(ctx, urls, newLogger(r.Quiet, false))
+	c, err := openNodes(ctx, cfg, newLogger(r.Quiet, false))
 	if err != nil {
 		return err
 	}

@@ -96,7 +96,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 	for _, v := range i.Views {
 		if v.Err != nil {
 			what := "does not answer: "
-			if refuses(v.Err) {
+			if unusable(v.Err) {
 				what = "can not be used: "
 			}
 			rows = append(rows, []string{v.Node, what + problem(v.Err)})

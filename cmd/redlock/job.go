@@ -66,8 +66,9 @@ const (
 // cleanup bounds what is done after the command has ended, and after a signal ended the wait for the key.
 const cleanup = 3 * time.Second
 
-func openNodes(ctx context.Context, urls []string, log *slog.Logger) (*cluster.Cluster, error) {
-	return cluster.Open(ctx, cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: log})
+func openNodes(ctx context.Context, cfg cluster.Config, log *slog.Logger) (*cluster.Cluster, error) {
+	cfg.Logger = log
+	return cluster.Open(ctx, cfg)
 }
 
 // forever is how long a wait lasts that nobody bounds.
@@ -76,9 +77,9 @@ const forever = 100 * 365 * 24 * time.Hour
 // open is openNodes for a command that waits: it goes on for as long as --wait
 // says, or until a quorum answers. Once the nodes have had their time, it says
 // which of them do not answer, and why: a host's name may be misspelt.
-func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slog.Logger) (*cluster.Cluster, error) {
+func (f *jobFlags) open(ctx context.Context, cfg cluster.Config, waits bool, log *slog.Logger) (*cluster.Cluster, error) {
 	if !waits {
-		return openNodes(ctx, urls, log)
+		return openNodes(ctx, cfg, log)
 	}
 	patience := forever
 	if f.Wait != nil {
@@ -88,7 +89,7 @@ func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slo
 	defer cancel()
 	early, stop := context.WithTimeout(ctx, soon)
 	defer stop()
-	c, err := openNodes(early, urls, log)
+	c, err := openNodes(early, cfg, log)
 	if err == nil || early.Err() == nil || ctx.Err() != nil {
 		return c, err
 	}
@@ -100,7 +101,7 @@ func (f *jobFlags) open(ctx context.Context, urls []string, waits bool, log *slo
 		}
 	}
 	log.Warn("waiting for a quorum of the nodes", nodes...)
-	return openNodes(ctx, urls, log)
+	return openNodes(ctx, cfg, log)
 }
 
 // soon is within what time nodes that are well have answered.

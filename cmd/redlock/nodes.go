@@ -3,12 +3,15 @@ package main
 import (
 	"os"
 	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
 )
 
 // nodesFlag says which nodes to use.
 type nodesFlag struct {
 	Nodes     string `help:"The nodes' URLs, separated by commas or spaces. Other users see them in the list of processes: put passwords into a file. Default: $REDLOCK_NODES." placeholder:"URL,URL,…"`
 	NodesFile string `name:"nodes-file" help:"A file with the nodes' URLs, separated by commas, spaces or lines. Default: $REDLOCK_NODES_FILE." placeholder:"FILE"`
+	Quorum    int    `env:"REDLOCK_QUORUM" placeholder:"N" help:"How many nodes must agree: cluster.Config.Quorum of every process on these nodes. Default: $REDLOCK_QUORUM, or a majority."`
 }
 
 // nodesVariable holds the nodes' URLs, with passwords maybe.
@@ -28,6 +31,15 @@ or give them with --nodes-file or --nodes. To try it without any, start some in 
   %s dev`, invocation())
 	}
 	return urls, nil
+}
+
+// config is the set of nodes.
+func (f nodesFlag) config() (cluster.Config, error) {
+	urls, err := f.urls()
+	if least := cluster.Quorum(len(urls)); err == nil && f.Quorum != 0 && (f.Quorum < least || f.Quorum > len(urls)) {
+		err = misused("--quorum %d: of %s it is from %d, a majority, to %d", f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
+	}
+	return cluster.Config{URLs: urls, Quorum: f.Quorum, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}, err
 }
 
 // text is the URLs from where they are given: a flag comes before a variable.

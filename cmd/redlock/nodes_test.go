@@ -29,6 +29,24 @@ func TestNodes_CanBeReadFromAFile(t *testing.T) {
 	p.prints("give one of them")
 }
 
+// A set whose quorum is no majority is used with that quorum alone.
+func TestNodes_TheQuorumOfTheSet(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 3)
+	for range 2 { // it is founded, and found
+		launch(t, s.URLs(), "run", "--quorum", "3", "key", "--", "true").exit(0)
+	}
+	launch(t, s.URLs(), "nodes", "--quorum", "3").exit(0)
+	p := launch(t, s.URLs(), "nodes")
+	p.exit(exitNoQuorum)
+	p.prints(`unusable`, `can not be used: belongs to a set of 3 nodes with a quorum of 3 .*, and this process lists 3 nodes with a quorum of 2`)
+	for _, q := range []string{"1", "4"} {
+		p := launch(t, s.URLs(), "run", "--quorum", q, "key", "--", "true")
+		p.exit(exitUsage)
+		p.prints(`--quorum ` + q + `: of 3 nodes it is from 2, a majority, to 3`)
+	}
+}
+
 // The URLs may hold passwords, and the command need not know them.
 func TestNodes_AreNotPassedToTheCommand(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -28,7 +29,7 @@ type onceRun struct {
 }
 
 // runOnce runs the command unless it is known to have succeeded.
-func (r *runCmd) runOnce(urls []string, path string) error {
+func (r *runCmd) runOnce(cfg cluster.Config, path string) error {
 	log := newLogger(r.Quiet, r.Verbose)
 	o := &onceRun{r: r, path: path, signals: notifySignals(), begun: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -40,7 +41,7 @@ func (r *runCmd) runOnce(urls []string, path string) error {
 	var outcome lease.Outcome
 	done := make(chan error, 1)
 	work := func() error {
-		c, err := r.open(ctx, urls, true, log)
+		c, err := r.open(ctx, cfg, true, log)
 		if err != nil {
 			return err
 		}

@@ -53,13 +53,14 @@ type view struct {
 
 // look runs fn on the nodes, until a signal comes. The prefix may be empty.
 func (f viewFlags) look(prefix string, fn func(ctx context.Context, v *view) error) error {
-	urls, err := f.urls()
+	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Partial: true, Logger: newLogger(true, false)})
+	cfg.Partial = true
+	c, err := openNodes(ctx, cfg, newLogger(true, false))
 	if err != nil {
 		return err
 	}
@@ -82,11 +83,11 @@ type trouble struct {
 	Node  string `json:"node"`
 	Error string `json:"error"`
 
-	answers bool // it refuses, and is not silent
+	answers bool // it can not be used, and is not silent
 }
 
 func troubleOf(s cluster.Status) trouble {
-	return trouble{s.Node, problem(s.Err), refuses(s.Err)}
+	return trouble{s.Node, problem(s.Err), unusable(s.Err)}
 }
 
 // refuses reports whether err is what a server said, so that it is there but can not be used.
@@ -94,6 +95,9 @@ func refuses(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
 }
+
+// unusable reports whether err is no silence: the server is there.
+func unusable(err error) bool { return refuses(err) || cluster.Unusable(err) }
 
 // problem is the text of an error on one line, without what only a developer reads.
 func problem(err error) string {

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -72,7 +73,7 @@ func (r *runCmd) Run() error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	urls, err := r.urls()
+	cfg, err := r.config()
 	if err != nil {
 		return err
 	}
@@ -81,14 +82,14 @@ func (r *runCmd) Run() error {
 		return cannotRun(r.Command[0], err)
 	}
 	if r.Once {
-		return r.runOnce(urls, path)
+		return r.runOnce(cfg, path)
 	}
-	return r.runHeld(r.Key, path, r.Command, func(ctx context.Context) (*held, error) { return r.acquire(ctx, urls) })
+	return r.runHeld(r.Key, path, r.Command, func(ctx context.Context) (*held, error) { return r.acquire(ctx, cfg) })
 }
 
-func (r *runCmd) acquire(ctx context.Context, urls []string) (*held, error) {
+func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error) {
 	log, begun := newLogger(r.Quiet, r.Verbose), time.Now()
-	c, err := r.open(ctx, urls, r.waits(), log)
+	c, err := r.open(ctx, cfg, r.waits(), log)
 	if err != nil {
 		return nil, err
 	}

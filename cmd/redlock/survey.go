@@ -210,6 +210,8 @@ func state(n cluster.Report) string {
 		return "up"
 	case refuses(n.Err):
 		return "refuses"
+	case unusable(n.Err):
+		return "unusable"
 	case errors.Is(n.Err, os.ErrDeadlineExceeded) || errors.Is(n.Err, context.DeadlineExceeded):
 		return "silent"
 	}
