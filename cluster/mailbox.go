@@ -105,6 +105,9 @@ func (s *slot) Message(n *Node, _, text string) { s.mail.dispatch(n, text) }
 // Heard looks from time to time whether the node's name leads to another server now, which nothing else shows to a process that
 // asks the node for nothing.
 func (s *slot) Heard(n *Node, upTo time.Time) {
+	if s.looked.IsZero() { // it was connected to just now
+		s.looked = upTo
+	}
 	if upTo.Sub(s.looked) > n.c.lifetime() {
 		s.looked = upTo
 		n.c.spawn(n.look)

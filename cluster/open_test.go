@@ -282,9 +282,13 @@ func TestOpenWithoutAQuorumDoesNotBlameTheCallersContext(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	s.Stop(0)
+	began := time.Now()
 	_, err := Open(t.Context(), Config{URLs: s.URLs(), NodeTimeout: 200 * time.Millisecond, Logger: quiet})
-	if !errors.Is(err, ErrNoQuorum) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+	if !errors.Is(err, ErrNoQuorum) || errors.Is(err, context.Canceled) {
 		t.Errorf("Open = %v", err)
+	}
+	if errors.Is(err, context.DeadlineExceeded) { // or no dial was refused within its time
+		harness.Missed(t, began, "Open = %v", err)
 	}
 }
 
