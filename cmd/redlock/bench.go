@@ -52,7 +52,7 @@ func (r *benchCmd) Run() error {
 	if r.Workers < 1 || r.Workers > 4096 {
 		return misused("-c %d: from 1 to 4096 workers", r.Workers)
 	}
-	return r.look(r.Prefix, func(ctx context.Context, v *view) error {
+	return r.open(r.Prefix, false, func(ctx context.Context, v *view) error {
 		all := []*contestant{}
 		ours, shut, err := r.redlock(v)
 		if err != nil {

@@ -51,15 +51,20 @@ type view struct {
 	locker *lock.Locker
 }
 
-// look runs fn on the nodes, until a signal comes. The prefix may be empty.
+// look runs fn on the nodes, however few of them answer, until a signal comes. The prefix may be empty.
 func (f viewFlags) look(prefix string, fn func(ctx context.Context, v *view) error) error {
+	return f.open(prefix, true, fn)
+}
+
+// open is look; without partial, for a quorum of nodes, which are founded if they are new.
+func (f viewFlags) open(prefix string, partial bool, fn func(ctx context.Context, v *view) error) error {
 	cfg, err := f.config()
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	cfg.Partial = true
+	cfg.Partial = partial
 	c, err := openNodes(ctx, cfg, newLogger(true, false))
 	if err != nil {
 		return err
