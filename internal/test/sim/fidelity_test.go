@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,9 +71,12 @@ func TestNodesAnswerAsRedisDoes(t *testing.T) {
 	for i := range 5000 {
 		name, keys, args := drawCall(rng, floor)
 		s.now = time.Now()
-		words := append(append([]string{strconv.Itoa(len(keys))}, keys...), args...)
-		ours := asText(runScript(s, source[name], words), nil)
-		reply, err := server.Eval(t.Context(), source[name], keys, args).Result()
+		how, script, ask := "eval", source[name], server.Eval
+		if rng.IntN(2) == 0 { // by its hash, which they know if it was sent before
+			how, script, ask = "evalsha", hashOf(script), server.EvalSha
+		}
+		ours := asText(s.do(slices.Concat([]string{how, script, strconv.Itoa(len(keys))}, keys, args)), nil)
+		reply, err := ask(t.Context(), script, keys, args).Result()
 		theirs := asText(reply, err)
 		if ours != theirs {
 			t.Fatalf("seed %d, call %d: %s %q %q: a node answers %s, Redis %s", seed, i, name, keys, args, ours, theirs)
@@ -124,7 +128,7 @@ func listenerOf(process string) string { return "redlock:wake:" + process }
 func asText(v any, err error) string {
 	switch v := v.(type) {
 	case failure:
-		return "an error"
+		return asText(nil, errors.New(string(v)))
 	case int64:
 		if v > anHour-anHour/10 && v <= anHour {
 			return "an hour"
@@ -142,7 +146,7 @@ func asText(v any, err error) string {
 	switch {
 	case err == nil || errors.Is(err, redis.Nil):
 		return fmt.Sprint(v)
-	case redis.HasErrorPrefix(err, "ERR"):
+	case strings.HasPrefix(err.Error(), "ERR"):
 		return "an error"
 	}
 	return err.Error()

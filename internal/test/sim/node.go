@@ -265,10 +265,12 @@ func (n *node) restart(m memory) {
 	n.begin()
 }
 
-// follow has the node be a replica of another for a moment, and a master again: it has the other's data then.
+// follow has the node be a replica of another for a moment, and a master again: it has the other's data then, and its own
+// scripts.
 func (n *node) follow(data *store) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	data.scripts = n.st.scripts
 	n.use(data)
 	n.copies++
 	n.repl, n.promoted = fmt.Sprint(n.runID, "-", n.copies), true

@@ -92,7 +92,7 @@ func init() {
 		"ping":    func(*store, []string) any { return status("PONG") },
 		"client":  func(*store, []string) any { return status("OK") },
 		"script":  (*store).script,
-		"eval":    func(s *store, a []string) any { return runScript(s, a[0], a[1:]) },
+		"eval":    (*store).eval,
 		"evalsha": (*store).evalsha,
 	}
 }
@@ -261,6 +261,12 @@ func (s *store) script(a []string) any {
 		return out
 	}
 	return failure("ERR unknown subcommand")
+}
+
+// eval runs a script and keeps it, as Redis does.
+func (s *store) eval(a []string) any {
+	s.scripts[hashOf(a[0])] = a[0]
+	return runScript(s, a[0], a[1:])
 }
 
 func (s *store) evalsha(a []string) any {
