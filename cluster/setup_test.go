@@ -45,10 +45,14 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 	}
 	replicas := func(least string) func(testing.TB, *redis.Client) {
 		return func(t testing.TB, admin *redis.Client) {
-			for _, words := range [][]any{{"del", marks.Key}, {"config", "set", "min-replicas-to-write", least}, {"client", "kill", "user", "app"}} {
-				if err := admin.Do(t.Context(), words...).Err(); err != nil {
-					t.Fatal(err)
-				}
+			_, err := admin.TxPipelined(t.Context(), func(p redis.Pipeliner) error { // else it may be marked again in between
+				p.Del(t.Context(), marks.Key)
+				p.ConfigSet(t.Context(), "min-replicas-to-write", least)
+				p.Do(t.Context(), "client", "kill", "user", "app")
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
 		}
 	}
