@@ -1,6 +1,7 @@
 package mutex
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,21 +70,28 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 	return h, nil
 }
 
-func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
-	if req.TTL == 0 {
-		req.TTL = r.cfg.TTL
-	}
-	if req.Owner == "" {
-		req.Owner = r.cfg.Owner
-	}
-	if req.Span == 0 {
-		req.Span = 1
-	}
-	err := errors.Join(r.CheckKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
+// Check is the error with which Acquire would refuse the request without asking the nodes. It matches cluster.ErrConfig.
+func (r *Redlock) Check(key string, req Request) error {
+	return r.check(key, r.completed(req))
+}
+
+// completed is req with what it leaves open.
+func (r *Redlock) completed(req Request) Request {
+	req.TTL, req.Owner, req.Span = cmp.Or(req.TTL, r.cfg.TTL), cmp.Or(req.Owner, r.cfg.Owner), cmp.Or(req.Span, 1)
+	return req
+}
+
+func (r *Redlock) check(key string, req Request) error {
+	err := errors.Join(r.checkKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
 	if req.Span < 1 || req.Span > MaxSpan {
 		err = errors.Join(err, fieldError("Request.Span", "%d is out of range; from 1 to %d", req.Span, MaxSpan))
 	}
-	if err != nil {
+	return err
+}
+
+func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
+	req = r.completed(req)
+	if err := r.check(key, req); err != nil {
 		return nil, err
 	}
 	return &Hold{

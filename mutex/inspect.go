@@ -79,7 +79,7 @@ const namedWaiters = 16
 // Inspect asks all nodes how the lock stands, and waits for each to answer or to be found down. With fewer answers than a
 // quorum it returns what they said and a *cluster.QuorumError; ctx.Err() is in the chain if ctx ended first.
 func (r *Redlock) Inspect(ctx context.Context, key string) (Inspection, error) {
-	if err := r.CheckKey(key); err != nil {
+	if err := r.checkKey(key); err != nil {
 		return Inspection{}, err
 	}
 	all, err := r.inspect(ctx, []string{key}, namedWaiters)

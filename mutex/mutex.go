@@ -31,7 +31,7 @@ type Mutex struct {
 func New(c *cluster.Cluster, key string, cfg Config) *Mutex {
 	red, err := NewRedlock(c, cfg)
 	if err == nil {
-		err = red.CheckKey(key)
+		err = red.Check(key, Request{})
 	}
 	return &Mutex{red: red, err: err, key: key, turn: make(chan struct{}, 1)}
 }

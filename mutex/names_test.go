@@ -87,7 +87,7 @@ func FuzzCompanionsShareTheSlotOfTheLock(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, prefix, key string) {
 		red := &Redlock{cfg: Config{Prefix: prefix}}
-		if red.CheckKey(key) != nil {
+		if red.checkKey(key) != nil {
 			t.Skip("refused")
 		}
 		lock := red.LockKey(key)
@@ -184,19 +184,19 @@ func TestRedlock_CheckKey_RefusesCompanionsOfOtherKeys(t *testing.T) {
 			if !ok {
 				continue
 			}
-			if err := red.CheckKey(key); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "beside the lock") {
+			if err := red.checkKey(key); !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "beside the lock") {
 				t.Errorf("with the prefix %q the key %q is accepted (%v), and belongs to another", prefix, key, err)
 			}
 		}
 		for _, key := range []string{"{t}:fences", "{t}:fence:2", "{t}fence", "{t}:"} {
-			if err := red.CheckKey(key); err != nil {
+			if err := red.checkKey(key); err != nil {
 				t.Errorf("with the prefix %q the key %q is refused: %v", prefix, key, err)
 			}
 		}
 	}
 	red := &Redlock{cfg: Config{Prefix: "lock:"}}
 	for _, key := range []string{"t:fence", "order:queue", "{:next", "{}:record"} {
-		if err := red.CheckKey(key); err != nil {
+		if err := red.checkKey(key); err != nil {
 			t.Errorf("the key %q is refused, and can belong to no other: %v", key, err)
 		}
 	}

@@ -97,9 +97,9 @@ func checkOwner(field, owner string) error {
 	return nil
 }
 
-// CheckKey reports why key cannot be locked: it is empty, too long, or its name
+// checkKey reports why key cannot be locked: it is empty, too long, or its name
 // on the nodes is that of a companion of another key, such as "{a}:fence".
-func (r *Redlock) CheckKey(key string) error {
+func (r *Redlock) checkKey(key string) error {
 	switch {
 	case key == "":
 		return fieldError("key", "is empty; name what is to be locked, as \"order:42\"")
