@@ -101,8 +101,8 @@ func (n *Node) probe(ctx context.Context) error {
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
 		n.c.found()
-		if err = n.outside(); err != nil { // is it still so?
-			n.read()
+		if err = n.outside(); err != nil && !n.many { // is it still so? of a Redis Cluster the mark was read just now
+			n.look()
 			err = n.outside()
 		}
 	}
@@ -119,7 +119,7 @@ func (n *Node) meetServers(ctx context.Context) error {
 	var mu sync.Mutex
 	runs := map[string]bool{}
 	err := client.ForEachMaster(ctx, func(ctx context.Context, server *redis.Client) error {
-		text, err := server.Do(ctx, "info").Text()
+		text, err := server.Info(ctx, "server").Result()
 		if err != nil && answered(err) { // it may not be asked
 			return server.Ping(ctx).Err()
 		}
@@ -133,6 +133,11 @@ func (n *Node) meetServers(ctx context.Context) error {
 	if err == nil {
 		n.mu.Lock()
 		if len(runs) > 0 { // without those that were masters before, of which another process knows others
+			for run := range n.runIDs {
+				if !runs[run] {
+					n.c.disclaim(run, n)
+				}
+			}
 			n.runIDs = runs
 		}
 		f := n.facts

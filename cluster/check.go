@@ -107,7 +107,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, "answers with the same run_id as node "+strings.Join(twins, ", ")+", which is not used for that",
 			"list each server once; if they are different servers, see which of them copies a run_id")
 	}
-	if n.alternates() {
+	if n.alternates(time.Now()) {
 		add(Danger, "several servers answer under its name, in turns, so it does not vote", "list each server by a name of its own")
 	}
 	middle := before.Add(time.Since(before) / 2)
@@ -183,7 +183,7 @@ func (c *Cluster) Status() []Status {
 		n.mu.Unlock()
 		s.Node = n.name
 		votes := n.votes(now)
-		s.VotesIn, s.TakesTurns = n.quarantined(now), n.alternates()
+		s.VotesIn, s.TakesTurns = n.quarantined(now), n.alternates(now)
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {

@@ -184,7 +184,7 @@ func (c *Cluster) probeAll(ctx context.Context, nodes []*Node) []error {
 }
 
 // Unusable reports whether err says of a node that it can not be used until the server, its URL, or the list of nodes is
-// mended.
+// fixed.
 func Unusable(err error) bool {
 	var same *sameServerError
 	var cert *tls.CertificateVerificationError

@@ -228,19 +228,12 @@ func (n *Node) look() {
 		_ = n.probe(n.c.ctx)
 		return
 	}
-	n.read()
-}
-
-// read is look for a node that is one server.
-func (n *Node) read() {
-	if n.many {
-		return
-	}
-	ctx, cancel := context.WithTimeout(n.c.ctx, 2*n.c.cfg.NodeTimeout)
-	defer cancel()
-	f, err := askFacts(ctx, n.client)
+	ctx := n.c.ctx                        // each step ends by itself
+	cn := n.client.(*redis.Client).Conn() // what a server says of itself goes with a mark that was read on the same connection
+	defer cn.Close()
+	f, err := askFacts(ctx, cn)
 	if err == nil && (f.runID == "" || n.knows(f.runID)) && !f.replica && !f.loading {
-		_ = n.mark(ctx, n.client, f)
+		_ = n.mark(ctx, cn, f)
 	}
 }
 

@@ -247,12 +247,6 @@ func (n *Node) replacedLocked(runID string) {
 	n.earlier = n.earlier[max(0, len(n.earlier)-keptRuns):]
 }
 
-// alternates reports whether servers have answered in turns lately.
-func (n *Node) alternates() bool {
-	at := n.shared.Load()
-	return at != 0 && n.c.since(time.Now())-at < int64(2*n.c.quarantine())
-}
-
 // sameServerError refuses a server that is in the set under another name, or
 // that says so. Nobody can tell which of two servers with one run_id has it from
 // the other, so neither is blamed: the one that answered first is used.
@@ -275,22 +269,42 @@ func (n *Node) twins() (names []string) {
 	return names
 }
 
-// votes reports whether, as far as is known, a grant of this node counts at now.
-func (n *Node) votes(now time.Time) bool {
+// votesFrom is the c.since time from which on a grant of this node counts, as far as is known: its memory has lasted for long
+// enough, no other record has come into force lately, and no servers have answered in turns. math.MaxInt64: not before
+// something changes.
+func (n *Node) votesFrom() int64 {
 	e := n.evidence.Load()
-	return e != nil && n.member.Load() && !n.unsettled.Load() && !n.alternates() && n.c.since(now) >= max(e.ripe, n.c.changed.Load())
+	if e == nil || !n.member.Load() || n.unsettled.Load() {
+		return math.MaxInt64
+	}
+	return max(e.ripe, n.c.changed.Load(), n.turnsUntil())
 }
+
+// turnsUntil is the c.since time until which a node counts as several servers that answer in turns.
+func (n *Node) turnsUntil() int64 {
+	at := n.shared.Load()
+	if at == 0 {
+		return math.MinInt64
+	}
+	return at + int64(2*n.c.quarantine())
+}
+
+// alternates reports whether servers have answered in turns lately.
+func (n *Node) alternates(now time.Time) bool { return n.c.since(now) < n.turnsUntil() }
+
+// votes reports whether, as far as is known, a grant of this node counts at now.
+func (n *Node) votes(now time.Time) bool { return n.c.since(now) >= n.votesFrom() }
 
 // quarantined is how long it is until the node votes, if that is all it lacks.
 func (n *Node) quarantined(now time.Time) time.Duration {
-	e := n.evidence.Load()
-	switch {
-	case e != nil && (!n.member.Load() || n.unsettled.Load()):
-		return n.c.quarantine() // at most, if the set is founded meanwhile
-	case e == nil || e.ripe == math.MinInt64 && n.c.changed.Load() == 0:
+	switch from := n.votesFrom(); {
+	case n.evidence.Load() == nil:
 		return 0
+	case from == math.MaxInt64:
+		return n.c.quarantine() // at most, if the set is founded meanwhile
+	default:
+		return time.Duration(max(0, from-n.c.since(now)))
 	}
-	return max(0, time.Duration(max(e.ripe, n.c.changed.Load())-n.c.since(now)))
 }
 
 // BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: when its memory

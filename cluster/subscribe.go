@@ -105,7 +105,7 @@ func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []st
 	defer stop()
 	var last time.Time // when a question was last sent
 	open := false      // it is not answered yet
-	confirmed, calm := 0, calmer{most: h.most}
+	confirmed, calm, patience := 0, calmer{most: h.most}, h.every+n.c.cfg.NodeTimeout
 	for {
 		if stood := !since.IsZero(); stood && !open && time.Since(last) >= h.every {
 			last, open = time.Now(), true
@@ -113,7 +113,7 @@ func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []st
 				return since
 			}
 		}
-		wait, patience := h.every, h.every+n.c.cfg.NodeTimeout
+		wait := h.every
 		if open {
 			wait = min(wait, time.Until(last.Add(patience)))
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/marks"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -166,10 +167,9 @@ func TestARollingRestartOfNodesThatForgetLosesNothing(t *testing.T) {
 
 // forget empties a node but for its mark: nobody can see it.
 func forget(n *miniredis.Miniredis) {
-	const mark = "redlock:mark"
-	text, err := n.Get(mark)
+	text, err := n.Get(marks.Key)
 	n.FlushAll()
 	if err == nil {
-		_ = n.Set(mark, text) // it is empty, so nothing of another kind is there
+		_ = n.Set(marks.Key, text) // it is empty, so nothing of another kind is there
 	}
 }

@@ -98,7 +98,7 @@ func TestANameThatMovesToAnotherServerHasNotTwoVotes(t *testing.T) {
 	}
 }
 
-// A node that a person empties has forgotten who holds the key, and it shows with the next answer.
+// A node that a person empties has lost its locks, and its next answer shows it.
 func TestANodeThatIsEmptiedDoesNotVote(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		first, second := r.redlock(nil, Config{TTL: 30 * time.Second}), r.redlock(nil, Config{TTL: 30 * time.Second})
