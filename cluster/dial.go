@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -58,6 +59,10 @@ func (c failedConn) RemoteAddr() net.Addr             { return noAddr{} }
 func (c failedConn) SetDeadline(time.Time) error      { return nil }
 func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
 func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
+
+// SyscallConn fails, by which go-redis's pool sees that a connection is not to be used again: it keeps one for later whose
+// caller did not wait for it.
+func (c failedConn) SyscallConn() (syscall.RawConn, error) { return nil, c.err }
 
 // noAddr is the address of either end of a connection that could not be made.
 type noAddr struct{}

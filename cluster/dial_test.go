@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -183,6 +184,39 @@ func TestDial_NothingIsDialledForACallerThatHasGone(t *testing.T) {
 	}
 	if _, err := conn.Write(nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("a connection that was not made fails with %v", err)
+	}
+}
+
+// A failed dial that its caller did not wait for stays in the pool of connections; whoever asks next dials anew.
+func TestDial_AFailureThatNobodyWaitedForIsNotUsedLater(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("go-redis looks at no connection there before it is used again")
+	}
+	node := harness.Embedded(t, 1)
+	addr := hostOf(t, node.URLs()[0])
+	fail := make(chan struct{})
+	var dials atomic.Int64
+	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, DialerRetries: 1, Dialer: quietly(func(ctx context.Context, _, _ string) (net.Conn, error) {
+		if dials.Add(1) == 1 {
+			<-fail
+			return nil, errors.New("refused")
+		}
+		return net.Dial("tcp", addr)
+	}, time.Hour)})
+	defer client.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error, 1)
+	go func() { gone <- client.Ping(ctx).Err() }()
+	harness.Eventually(t, "it dials", func() bool { return dials.Load() == 1 })
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Fatalf("a caller that has gone got %v", err)
+	}
+	close(fail)
+	harness.Eventually(t, "the failure is in the pool", func() bool { return client.PoolStats().IdleConns == 1 })
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("the next caller got %v", err)
 	}
 }
 

@@ -400,9 +400,7 @@ func (c *Cluster) writeMarks(f foundation, texts []string) (all bool) {
 
 // writeMark writes a mark, unless the node has another than this process has seen.
 func (n *Node) writeMark(old, next string) error {
-	ctx, cancel := context.WithTimeout(n.c.ctx, n.c.cfg.NodeTimeout)
-	defer cancel()
-	text, err := n.client.Eval(ctx, swapMark, []string{marks.Key}, old, next).Text()
+	text, err := n.client.Eval(n.c.ctx, swapMark, []string{marks.Key}, old, next).Text()
 	if err != nil {
 		return err
 	}

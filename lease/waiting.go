@@ -121,7 +121,7 @@ func (w *waiting) looks(me *waiter) {
 		case from.turn && agreed:
 			from.futile = 0
 		case from.turn || from.gap:
-			pause := min(w.s.red.Config().HandOver<<min(from.futile, 16), slowest)
+			pause := min(w.s.red.Config().HandOver<<min(from.futile, 16), slowest) + below(100*time.Microsecond) // not all at one moment
 			from.futile, from.doubted = from.futile+1, now.Add(pause)
 		}
 		from.turn, from.gap = false, false

@@ -68,17 +68,13 @@ func (l *link) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 	case subscription:
 		c.instant = true
-	case mute:
-		time.Sleep(time.Until(until) - time.Millisecond + c.ticks)
-		return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 	default:
-		trip := time.NewTimer(2 * c.delay())
-		defer trip.Stop()
-		select {
-		case <-trip.C:
-		case <-ctx.Done():
+		trip, patience := 2*c.delay(), time.Until(until)-time.Millisecond+c.ticks
+		if mute || trip > patience {
+			time.Sleep(patience)
 			return nil, &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
 		}
+		time.Sleep(trip)
 	}
 	if !c.n.accept(c) {
 		return nil, &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}

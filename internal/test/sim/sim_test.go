@@ -138,14 +138,19 @@ func playElsewhere(t *testing.T, processes int) (all Totals) {
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	for seed := range uint64(8) {
-		one, other := play(t, 900+seed, Sabotage{}).Trace, play(t, 900+seed, Sabotage{}).Trace
+	for seed := range uint64(40) {
+		seed += 1000
+		first, second := play(t, seed, Sabotage{}), play(t, seed, Sabotage{})
+		one, other := first.Trace, second.Trace
 		for i := range max(len(one), len(other)) {
 			if i >= len(one) || i >= len(other) || one[i] != other[i] {
-				t.Errorf("seed %d, line %d of %d and %d:\n%s\n%s", 900+seed, i, len(one), len(other),
+				t.Errorf("seed %d, line %d of %d and %d:\n%s\n%s", seed, i, len(one), len(other),
 					at(one, i), at(other, i))
 				break
 			}
+		}
+		if first.Commands != second.Commands {
+			t.Errorf("seed %d: %d commands, and %d", seed, first.Commands, second.Commands)
 		}
 	}
 	if slices.Equal(play(t, 1, Sabotage{}).Trace, play(t, 2, Sabotage{}).Trace) {
