@@ -197,9 +197,9 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 				must(t, s.Restart(owner, false)) // every connection breaks
 				harness.Eventually(t, "it can be deleted", func() bool { return b.Delete(t.Context(), "k") == nil })
 			} else {
-				mend := deafens(t, harness.Client(t, s, owner))
+				fix := deafens(t, harness.Client(t, s, owner))
 				must(t, b.Delete(t.Context(), "k"))
-				mend()
+				fix()
 			}
 			harness.Eventually(t, "the old value is gone", func() bool {
 				_, ok, err := a.Get(t.Context(), "k")
@@ -209,8 +209,8 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 	})
 }
 
-// deafens breaks every connection of a real server on which messages come, until mend is called, so that some are lost.
-func deafens(t *testing.T, server *redis.Client) (mend func()) {
+// deafens breaks every connection of a real server on which messages come, until fix is called, so that some are lost.
+func deafens(t *testing.T, server *redis.Client) (fix func()) {
 	kill := func() error { return server.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err() }
 	if kill() != nil {
 		return func() {} // an embedded one
@@ -270,16 +270,16 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 			tell(value)
 			all("in memory")
 			enough()
-			mend := func() {}
+			fix := func() {}
 			switch event {
 			case "deaf":
-				mend = deafens(t, harness.Client(t, s, 0))
+				fix = deafens(t, harness.Client(t, s, 0))
 			case "restart":
 				must(t, s.Restart(0, false)) // every connection breaks
 			}
 			harness.Eventually(t, "it is deleted", func() bool { return a.Delete(t.Context(), "k") == nil })
 			tell("deleted")
-			mend()
+			fix()
 			all("gone")
 		}
 	})

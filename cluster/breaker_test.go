@@ -29,7 +29,7 @@ func TestASilentNodeIsDownUntilItAnswersAgain(t *testing.T) {
 	t.Parallel()
 	for name, hurt := range map[string]struct {
 		hurt func(s harness.Set)
-		mend func(s harness.Set) error
+		fix  func(s harness.Set) error
 	}{
 		"paused":  {func(s harness.Set) { s.Pause(0) }, func(s harness.Set) error { s.Resume(0); return nil }},
 		"stopped": {func(s harness.Set) { s.Stop(0) }, func(s harness.Set) error { return s.Restart(0, false) }},
@@ -58,7 +58,7 @@ func TestASilentNodeIsDownUntilItAnswersAgain(t *testing.T) {
 						t.Fatal("a node that is down is waited for")
 					}
 				}
-				if err := hurt.mend(s); err != nil {
+				if err := hurt.fix(s); err != nil {
 					t.Fatal(err)
 				}
 				comesBack(t, c, 0)

@@ -25,7 +25,7 @@ type Finding struct {
 	Node     string // "" for the set as a whole
 	Severity Severity
 	Text     string // what is so
-	Mend     string // what to do about it
+	Fix      string // what to do about it
 }
 
 func (f Finding) String() string {
@@ -33,7 +33,7 @@ func (f Finding) String() string {
 	if f.Node != "" {
 		where = "node " + f.Node
 	}
-	return fmt.Sprintf("%s: %s: %s; %s", f.Severity, where, f.Text, f.Mend)
+	return fmt.Sprintf("%s: %s: %s; %s", f.Severity, where, f.Text, f.Fix)
 }
 
 // clockTolerance is the offset between a node's clock and ours from which Check speaks of it.
@@ -59,9 +59,9 @@ func (c *Cluster) Check(ctx context.Context) []Finding {
 func (c *Cluster) checkSet() []Finding {
 	switch n := len(c.nodes); {
 	case n == 1:
-		return []Finding{{Severity: Warning, Text: "there is one node only", Mend: "locks stop when it stops; use 3, 5 or 7"}}
+		return []Finding{{Severity: Warning, Text: "there is one node only", Fix: "locks stop when it stops; use 3, 5 or 7"}}
 	case n%2 == 0:
-		return []Finding{{Severity: Warning, Text: fmt.Sprintf("%d nodes tolerate no more failures than %d", n, n-1), Mend: "use an odd number"}}
+		return []Finding{{Severity: Warning, Text: fmt.Sprintf("%d nodes tolerate no more failures than %d", n, n-1), Fix: "use an odd number"}}
 	}
 	return nil
 }
@@ -73,11 +73,11 @@ func (c *Cluster) checkRecord() []Finding {
 	}
 	all, _ := c.marks()
 	if _, err := c.foundation(all); err != nil {
-		return []Finding{{Severity: Danger, Text: err.Error(), Mend: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
+		return []Finding{{Severity: Danger, Text: err.Error(), Fix: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
 	}
 	return []Finding{{
 		Severity: Warning, Text: "the set is not founded yet, so nothing can be locked: a process that is to lock founds it once it has met all nodes, or a quorum of them for " + c.quarantine().String(),
-		Mend: "open one, and see which nodes are down",
+		Fix: "open one, and see which nodes are down",
 	}}
 }
 
@@ -85,7 +85,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
 	defer cancel()
 	var found []Finding
-	add := func(s Severity, text, mend string) { found = append(found, Finding{n.name, s, text, mend}) }
+	add := func(s Severity, text, fix string) { found = append(found, Finding{n.name, s, text, fix}) }
 	before := time.Now()
 	var f facts
 	var err error
@@ -135,8 +135,8 @@ func (n *Node) check(ctx context.Context) []Finding {
 	if f.still {
 		add(Danger, "its clock stands still, so no key on it ever expires", "restart the server, and see why its host has no clock that moves")
 	}
-	if text, mend, found := n.checkFence(time.Now()); found {
-		add(Danger, text, mend)
+	if text, fix, found := n.checkFence(time.Now()); found {
+		add(Danger, text, fix)
 	}
 	switch off := f.now.Sub(middle); {
 	case !f.now.IsZero() && off > MaxFenceLead+n.c.cfg.MaxTTL: // a fence that starts from it does not count

@@ -48,7 +48,7 @@ func TestCheckOfGoodNodesSaysOnlyWhatTheyMayForget(t *testing.T) {
 		}
 		for i, f := range got {
 			if f.Node != hostOf(t, s.URLs()[i]) || f.Severity != Note || !strings.Contains(f.String(), "note: node "+f.Node+": may forget locks when it crashes") ||
-				!strings.Contains(f.Mend, "appendfsync always") {
+				!strings.Contains(f.Fix, "appendfsync always") {
 				t.Errorf("Check says %s", f)
 			}
 		}

@@ -39,7 +39,7 @@ func (n *Node) FenceUnusable(key string) {
 }
 
 // checkFence is what Check says of a node's fence counters.
-func (n *Node) checkFence(now time.Time) (text, mend string, found bool) {
+func (n *Node) checkFence(now time.Time) (text, fix string, found bool) {
 	r := n.fence.Load()
 	if r == nil || now.Sub(r.at) > time.Hour {
 		return "", "", false

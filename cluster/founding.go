@@ -452,7 +452,7 @@ type listError struct {
 }
 
 func (e *listError) Error() string {
-	return "belongs to a set of " + e.of.String() + ", and this process lists " + e.listed + "; " + mendList
+	return "belongs to a set of " + e.of.String() + ", and this process lists " + e.listed + "; " + fixList
 }
 
 // outside is why the node is none of the set whose record is in force.
@@ -465,7 +465,7 @@ func (n *Node) outside() error {
 		return &placeError{"has the place of " + unescaped(e.mark.id) + " in the set, as another node that is listed: they are one server, " +
 			"or one has the other's data; list each server once, and empty one that is a copy (FLUSHALL)"}
 	case e.mark.final:
-		return &placeError{"belongs to another set, of " + e.mark.record.String() + ", than most nodes that are listed, which are of " + r.String() + "; " + mendList}
+		return &placeError{"belongs to another set, of " + e.mark.record.String() + ", than most nodes that are listed, which are of " + r.String() + "; " + fixList}
 	}
 	if n.misplaced() {
 		return nil // it is given its place
@@ -488,7 +488,7 @@ func isListed(err error) bool {
 type strangersError struct{ of record }
 
 func (e *strangersError) Error() string {
-	return "a node belongs to a set of " + e.of.String() + ", of which too few are listed under these names; " + mendList
+	return "a node belongs to a set of " + e.of.String() + ", of which too few are listed under these names; " + fixList
 }
 
-const mendList = "list those nodes; or, for another set, stop every process that uses them and delete " + marks.Key + " on each"
+const fixList = "list those nodes; or, for another set, stop every process that uses them and delete " + marks.Key + " on each"

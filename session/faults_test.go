@@ -19,7 +19,7 @@ func without(t testing.TB, s *Store, nodes harness.Set, missing []int, do func()
 	down(t, s, cutter(t, nodes), missing...)
 	do()
 	for _, i := range missing {
-		mend(t, nodes, i)
+		fix(t, nodes, i)
 	}
 	up(t, s, missing...)
 }
@@ -41,7 +41,7 @@ func only(t testing.TB, s *Store, nodes harness.Set, left ...int) {
 func all(t testing.TB, s *Store, nodes harness.Set) {
 	t.Helper()
 	for i := range nodes.Len() {
-		mend(t, nodes, i)
+		fix(t, nodes, i)
 	}
 	for i := range nodes.Len() {
 		up(t, s, i)

@@ -166,11 +166,11 @@ func cutter(t testing.TB, nodes harness.Set) func(i int) {
 			cn.Close()
 		}
 		delete(lines.open, o.Addr)
-		t.Cleanup(func() { mend(t, nodes, i) }) // another test may get the address
+		t.Cleanup(func() { fix(t, nodes, i) }) // another test may get the address
 	}
 }
 
-func mend(t testing.TB, nodes harness.Set, i int) {
+func fix(t testing.TB, nodes harness.Set, i int) {
 	o, err := redis.ParseURL(nodes.URLs()[i])
 	must(t, err)
 	lines.mu.Lock()

@@ -204,9 +204,9 @@ func (m *demo) trouble(ctx context.Context) {
 		return
 	}
 	m.progress("with node 2 stopped and node 4 frozen", before)
-	m.say(mended, "mended", "node 4 thaws, and executes what it was sent meanwhile")
+	m.say(fixed, "fixed", "node 4 thaws, and executes what it was sent meanwhile")
 	m.nodes.Resume(3)
-	m.say(mended, "mended", "node 2 is started again, empty: it has forgotten every lock it granted")
+	m.say(fixed, "fixed", "node 2 is started again, empty: it has forgotten every lock it granted")
 	before = m.store.count()
 	if err := m.nodes.Restart(1, true); err != nil {
 		m.unexpected = append(m.unexpected, err.Error())
@@ -360,6 +360,6 @@ func (m *demo) notice(was, is cluster.Status) {
 	case !was.Up && is.Up:
 		m.say(quiet, "", "worker A notices: %s is back", name)
 	case !was.Votes && is.Votes:
-		m.say(mended, "mended", "%s votes again", name)
+		m.say(fixed, "fixed", "%s votes again", name)
 	}
 }

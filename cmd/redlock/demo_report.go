@@ -22,7 +22,7 @@ const (
 	plain  style = ""
 	quiet  style = "2"    // dim
 	fault  style = "33"   // yellow
-	mended style = "32"   // green
+	fixed  style = "32"   // green
 	fenced style = "35"   // magenta
 	broken style = "1;31" // bold red
 	strong style = "1;32" // bold green
@@ -207,7 +207,7 @@ func (m *demo) summarize(r result) {
 	row("", brief(r.longest), "longest"+m.ifStaged(", while worker E's key had to expire"))
 	fmt.Fprintln(m.w)
 	for _, text := range r.kept {
-		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(mended, "kept  "), m.hanging(text, 10))
+		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(fixed, "kept  "), m.hanging(text, 10))
 	}
 	for _, text := range r.broken {
 		fmt.Fprintf(m.w, "  %s  %s\n", m.paint(broken, "BROKEN"), m.hanging(text, 10))

@@ -64,13 +64,13 @@ type findingDoc struct {
 	Severity string `json:"severity"`
 	Node     string `json:"node,omitempty"` // none: the set as a whole
 	Text     string `json:"text"`
-	Mend     string `json:"mend"`
+	Fix      string `json:"fix"`
 }
 
 func describeFindings(found []cluster.Finding, s strength) diagnosis {
 	d := diagnosis{strengthDoc: s.doc(), Nodes: s.nodes, Quorum: s.quorum, Findings: []findingDoc{}}
 	for _, f := range found {
-		d.Findings = append(d.Findings, findingDoc{f.Severity.String(), f.Node, f.Text, f.Mend})
+		d.Findings = append(d.Findings, findingDoc{f.Severity.String(), f.Node, f.Text, f.Fix})
 	}
 	return d
 }
@@ -89,12 +89,12 @@ func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 	paint := newNarrator().paint
 	looks := map[cluster.Severity]style{cluster.Danger: broken, cluster.Warning: fault, cluster.Note: quiet}
 	type kind struct {
-		s          cluster.Severity
-		text, mend string
+		s         cluster.Severity
+		text, fix string
 	}
 	where, order := map[kind][]string{}, []kind{}
 	for _, f := range found {
-		k := kind{f.Severity, f.Text, f.Mend}
+		k := kind{f.Severity, f.Text, f.Fix}
 		if where[k] == nil {
 			order = append(order, k)
 		}
@@ -103,7 +103,7 @@ func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 	for _, k := range order {
 		fmt.Fprintf(w, "%s  %s\n", paint(looks[k.s], fmt.Sprintf("%-7s", k.s)), places(where[k]))
 		fmt.Fprintf(w, "         %s\n", shown(k.text))
-		fmt.Fprintf(w, "         mend: %s\n\n", shown(k.mend))
+		fmt.Fprintf(w, "         fix: %s\n\n", shown(k.fix))
 	}
 	dangers := count(found, cluster.Danger)
 	verdict, look := verdictOf(dangers, count(found, cluster.Warning))
@@ -127,7 +127,7 @@ func verdictOf(dangers, warnings int) (string, style) {
 	case warnings > 0:
 		return plural(warnings, "warning", "warnings") + ", no danger.", fault
 	}
-	return "No danger and no warning.", mended
+	return "No danger and no warning.", fixed
 }
 
 func places(nodes []string) string {

@@ -23,7 +23,7 @@ type operateCommands struct {
 	Ls         lsCmd         `cmd:"" help:"List the locks that are held."`
 	Inspect    inspectCmd    `cmd:"" help:"Say how one lock stands, node by node."`
 	Nodes      nodesCmd      `cmd:"" help:"Say how each node does."`
-	Doctor     doctorCmd     `cmd:"" help:"Look for what makes locks on these nodes unsafe, and say how to mend it."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what makes locks on these nodes unsafe, and say how to fix it."`
 	Once       onceCmd       `cmd:"" help:"List or forget jobs of run --once that are done."`
 	Release    releaseCmd    `cmd:"" help:"Take a lock away from its holder."`
 	Top        topCmd        `cmd:"" help:"Watch the nodes and the locks."`

@@ -155,7 +155,7 @@ func TestOperatorsOutputIsForProgramsToo(t *testing.T) {
 	if n := decode[surveyDoc](t, json(0, "nodes")); n.Quorum != 2 || len(n.Nodes) != 3 || !n.Nodes[0].Up || n.Nodes[0].LatencyMs <= 0 {
 		t.Errorf("%+v", n)
 	}
-	if d := decode[diagnosis](t, json(0, "doctor")); d.Up != 3 || d.Quorum != 2 || len(d.Findings) == 0 || d.Findings[0].Mend == "" {
+	if d := decode[diagnosis](t, json(0, "doctor")); d.Up != 3 || d.Quorum != 2 || len(d.Findings) == 0 || d.Findings[0].Fix == "" {
 		t.Errorf("%+v", d)
 	}
 	if docs := decode[[]benchDoc](t, json(0, "bench", "--vs", "redsync", "--duration", "400ms", "-c", "2")); len(docs) != 4 ||
@@ -168,7 +168,7 @@ func TestDoctorFailsOnWhatCanLoseLocks(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{Args: []string{"--maxmemory-policy", "allkeys-lru"}})
 	p := operate(t, s.URLs(), 1, "doctor")
-	for _, want := range []string{"danger   nodes " + strings.Join(names(s.URLs()), ", "), "mend: CONFIG SET maxmemory-policy noeviction",
+	for _, want := range []string{"danger   nodes " + strings.Join(names(s.URLs()), ", "), "fix: CONFIG SET maxmemory-policy noeviction",
 		"3 dangers: each can lose locks, or will not go away by itself."} {
 		if !strings.Contains(p.stdout.String(), want) {
 			t.Errorf("no %q in\n%s", want, p.stdout)

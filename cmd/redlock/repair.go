@@ -81,7 +81,7 @@ func fenceFindings(ctx context.Context, c *cluster.Cluster, prefix string) []clu
 	bad, err := red.BadFences(ctx, "")
 	if err != nil {
 		return []cluster.Finding{{Severity: cluster.Note, Text: "the fence counters cannot be looked at: " + strings.TrimPrefix(err.Error(), "redlock: "),
-			Mend: "let this user scan the keys (+scan), with a quorum of the nodes up"}}
+			Fix: "let this user scan the keys (+scan), with a quorum of the nodes up"}}
 	}
 	counts := map[string]int{}
 	var found []cluster.Finding
@@ -89,7 +89,7 @@ func fenceFindings(ctx context.Context, c *cluster.Cluster, prefix string) []clu
 		if counts[b.Node]++; counts[b.Node] == 1 {
 			found = append(found, cluster.Finding{Node: b.Node, Severity: cluster.Danger,
 				Text: fmt.Sprintf("its fence counter of %q, %s, lies beyond the clock, so its grants of that key do not count", prefix+b.Key, b.Value),
-				Mend: "set the clocks right, then run redlock nodes --repair-fences " + prefix})
+				Fix:  "set the clocks right, then run redlock nodes --repair-fences " + prefix})
 		}
 	}
 	return found

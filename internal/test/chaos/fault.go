@@ -47,7 +47,7 @@ const Everybody = -1
 // Fault is one thing that goes wrong for a while.
 type Fault struct {
 	Kind   Kind
-	after  time.Duration // the one before was mended, or the traffic began
+	after  time.Duration // the one before was fixed, or the traffic began
 	Lasts  time.Duration
 	Nodes  []int
 	Client int           // the slot of the client it concerns, or everybody
@@ -78,7 +78,7 @@ func (f Fault) String() string {
 }
 
 // ailments are the faults that a server can be told to have, and to have no more.
-var ailments = map[Kind]struct{ begin, mend []any }{
+var ailments = map[Kind]struct{ begin, fix []any }{
 	Full:    {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 	Barred:  {[]any{"ACL", "SETUSER", "default", "-eval", "-evalsha"}, []any{"ACL", "SETUSER", "default", "+eval", "+evalsha"}},
 	Crowded: {[]any{"CONFIG", "SET", "maxclients", "1"}, []any{"CONFIG", "SET", "maxclients", "10000"}},
@@ -87,7 +87,7 @@ var ailments = map[Kind]struct{ begin, mend []any }{
 	Ahead:   {lift("redis.call('TIME')[1] + 365 * 86400 .. '000000'"), putBack},
 	Unlearn: {begin: []any{"SCRIPT", "FLUSH"}},
 	Emptied: {begin: []any{"FLUSHALL"}},
-	Follows: {mend: []any{"REPLICAOF", "NO", "ONE"}},
+	Follows: {fix: []any{"REPLICAOF", "NO", "ONE"}},
 }
 
 // lift lifts all fence counters of a node to a number, in Lua, and has it remember what they were.

@@ -105,7 +105,7 @@ func (s *stage) last(f Fault) error {
 		}
 	}
 	time.Sleep(f.Lasts)
-	return s.mend(f)
+	return s.fix(f)
 }
 
 func (s *stage) begin(f Fault) error {
@@ -173,7 +173,7 @@ func (s *stage) close() error {
 	return errors.Join(errs...)
 }
 
-func (s *stage) mend(f Fault) error {
+func (s *stage) fix(f Fault) error {
 	errs := make([]error, len(f.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range f.Nodes {
@@ -191,7 +191,7 @@ func (s *stage) mend(f Fault) error {
 		case Freeze:
 			wg.Go(func() { errs[i] = s.nodes.Resume(n) })
 		default:
-			errs[i] = s.tell(n, ailments[f.Kind].mend)
+			errs[i] = s.tell(n, ailments[f.Kind].fix)
 		}
 	}
 	wg.Wait()

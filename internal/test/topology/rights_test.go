@@ -249,10 +249,10 @@ func (g *gym) leases(c *cluster.Cluster) *lease.Leases {
 	return s
 }
 
-// check is what Check says of the node that sensible rights would mend.
+// check is what Check says of the node that sensible rights would fix.
 func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
 	for _, f := range c.Check(ctx) {
-		if f.Node != "" && strings.Contains(f.Mend, "this user") {
+		if f.Node != "" && strings.Contains(f.Fix, "this user") {
 			if g.lenient {
 				continue
 			}
