@@ -1,0 +1,245 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/marks"
+)
+
+// What a set is, its nodes say: each carries the set's record in its mark, and a vote counts only under the record that a
+// quorum of them carries. A set without one is founded by the process that meets it. That a node has no mark does not show
+// that nothing was ever granted on it: one that has lost everything has none either. So new nodes vote at once only if all
+// were without a mark when they were met, by a process that knew none of them, and no process that did came within a grace
+// period: every process keeps a connection to each node, and notices at once when a node has lost everything.
+
+// foundation is how nodes, of which no record is in force, become a set.
+type foundation struct {
+	next []mark // of each node; the zero mark is for nodes that stay as they are
+
+	// A set that is whole is founded when the grace is over, or at once if its nodes are made; one that lacks a node when
+	// the quarantine is over; another at once, and its nodes vote when their quarantine is over.
+	whole  bool // all nodes were met, and nothing was ever granted on them, so they vote at once
+	made   bool // and who made them says that nobody knew them
+	absent bool // a node was not met
+}
+
+// order is the nodes that get another mark. The order is the same for everybody: of several processes that found one set in
+// different ways the one that writes the first mark goes on, and the others fail there.
+func (f foundation) order() (nodes []int) {
+	for i, m := range f.next {
+		if m != (mark{}) {
+			nodes = append(nodes, i)
+		}
+	}
+	slices.SortFunc(nodes, func(a, b int) int { return strings.Compare(f.next[a].memory, f.next[b].memory) })
+	return nodes
+}
+
+// found is how the nodes with these marks become a set: first each gets the record as a proposal, then all that were met as
+// final. So of lists that overlap one alone is founded, and a founding that was broken off is gone on with. marks are zero of
+// nodes that were not met. It returns a *strangersError where nodes carry records of sets that these nodes can not be.
+func found(all []mark, names []string, quorum int) (foundation, error) {
+	f := foundation{next: make([]mark, len(all)), whole: true, made: true}
+	r, ok := recordAmong(all)
+	if fresh := newRecord(names, memoriesOf(all), quorum); !ok {
+		r = fresh
+	} else {
+		f.whole = r.set == fresh.set
+	}
+	able, met, taken, proposed := 0, 0, map[string]bool{}, true
+	for _, m := range all {
+		if m.memory != "" {
+			met++
+		}
+		f.absent = f.absent || m.memory == ""
+		f.whole = f.whole && (m.unused() || m.state == stateRipe && m.record == r)
+		f.made = f.made && m.state != stateNew
+		if m.record == r {
+			taken[m.id] = true
+		} else if m.memory != "" && !m.final {
+			proposed = false
+		}
+		if m.record == r || m.memory == "" {
+			able++
+		}
+	}
+	f.whole = f.whole && !f.absent
+	for i, m := range all {
+		switch {
+		case m.memory == "" || m.final:
+			continue
+		case proposed:
+			m.final = true
+			if m.state = stateSeen; f.whole {
+				m.state = stateRipe
+			}
+		case m.record == r || taken[names[i]] || !slices.Contains(r.members(), names[i]):
+			continue
+		default:
+			able++
+			if m.id, m.record = names[i], r; !f.whole {
+				m.state = stateSeen
+			}
+		}
+		f.next[i] = m
+	}
+	if able < quorum {
+		return foundation{}, &strangersError{r}
+	}
+	if met < quorum { // those that were not met may be a set
+		clear(f.next)
+	}
+	return f, nil
+}
+
+func memoriesOf(all []mark) (memories []string) {
+	for _, m := range all {
+		memories = append(memories, m.memory)
+	}
+	return memories
+}
+
+// recordAmong is the record that a set without one in force is to have, if its nodes carry some: a final one, or else the
+// first of those that were proposed, in an order that is the same for everybody.
+func recordAmong(all []mark) (r record, ok bool) {
+	final := false
+	for _, m := range all {
+		switch {
+		case m.record == (record{}) || final && !m.final:
+		case !ok || m.final && !final || m.record.set < r.set:
+			r, ok, final = m.record, true, m.final
+		}
+	}
+	return r, ok
+}
+
+// grace is how long a set of new nodes waits for processes that knew them: more than it takes one to find its mailbox dead, or
+// to try again, and then to connect, if the network answers within a second.
+func (c *Cluster) grace() time.Duration { return 2*mailEvery + 3*min(c.cfg.NodeTimeout, time.Second) }
+
+// found sees to it that the set has a record, once Open has tried all nodes.
+func (c *Cluster) found() {
+	if c.cfg.Partial { // it only looks
+		c.settle(nil)
+		return
+	}
+	if c.opened.Load() && c.record.Load() == nil && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
+		c.settle(nil)
+	}
+}
+
+// settle ends the wait of Open for the set to have a record. err is why it can have none.
+func (c *Cluster) settle(err error) {
+	c.settling.Do(func() {
+		c.unfit = err
+		close(c.settled)
+	})
+}
+
+// beFounded founds the set, unless somebody else does.
+func (c *Cluster) beFounded() {
+	defer c.weigh()
+	var since time.Time // when the nodes were first seen with the memories that they have
+	var seen []string
+	said := false
+	for pace := newPace(); c.record.Load() == nil; {
+		all, texts := c.marks()
+		if memories := memoriesOf(all); !slices.Equal(seen, memories) {
+			since, seen = time.Now(), memories
+		}
+		wait := pace.NextBackOff()
+		f, err := c.foundation(all)
+		left := time.Until(since.Add(c.foundingDue(f, err)))
+		switch {
+		case err != nil && left > 0: // somebody may be giving nodes their places, which this process calls by other names
+			wait = min(wait, left)
+		case err != nil && !said:
+			c.Say(slog.LevelError, "the nodes do not make a set", "error", err, "listed", listing(c.nodeNames(), c.Quorum()))
+			c.settle(err)
+			said = true
+		case err != nil:
+		case left > 0:
+			if wait = min(wait, left); left > c.grace() {
+				c.settle(nil) // it takes long
+			}
+		case c.writeMarks(f, texts):
+			continue // what was proposed is made final
+		}
+		if c.record.Load() == nil && !c.pause(wait) {
+			return
+		}
+	}
+}
+
+// foundation is how the nodes with these marks become a set. A node that belongs to another keeps them from it.
+func (c *Cluster) foundation(all []mark) (foundation, error) {
+	for _, n := range c.nodes {
+		if d := n.down.Load(); d != nil && isListed(d.error()) {
+			return foundation{}, &NodeError{n.name, d.error()}
+		}
+	}
+	return found(all, c.names(), c.Quorum())
+}
+
+// foundingDue is how long after this process has begun to look it may found the set, or say that it can not.
+func (c *Cluster) foundingDue(f foundation, err error) time.Duration {
+	switch {
+	case isListed(err):
+		return 0
+	case err != nil:
+		return c.grace()
+	case f.absent:
+		return c.quarantine()
+	case f.whole && !f.made:
+		return c.grace()
+	}
+	return 0
+}
+
+// writeMarks writes the marks of a founding, one after another, and reports whether all were written.
+func (c *Cluster) writeMarks(f foundation, texts []string) (all bool) {
+	defer c.reckon()
+	order := f.order()
+	for _, i := range order {
+		n, next := c.nodes[i], f.next[i]
+		if n.writeMark(texts[i], next.String()) != nil {
+			return false
+		}
+	}
+	return len(order) > 0
+}
+
+// writeMark writes a mark, unless the node has another than this process has seen.
+func (n *Node) writeMark(old, next string) error {
+	text, err := n.client.Eval(n.c.ctx, swapMark, []string{marks.Key}, old, next).Text()
+	if err != nil {
+		return err
+	}
+	if text != next {
+		n.proved(text) // takes it in if it is this node's: it may be one that the server has copied
+		return errChanged
+	}
+	n.saw(text)
+	return nil
+}
+
+// awaitFounding waits until it is known whether the set has a record, but not for long. It returns an error where the nodes
+// can have none.
+func (c *Cluster) awaitFounding(ctx context.Context) error {
+	patience := time.NewTimer(2*c.grace() + 2*c.cfg.NodeTimeout)
+	defer patience.Stop()
+	select {
+	case <-c.settled:
+		if c.unfit != nil && !c.cfg.Partial {
+			return fmt.Errorf("%w: %w; this process lists %s", ErrConfig, c.unfit, listing(c.nodeNames(), c.Quorum()))
+		}
+	case <-patience.C:
+	case <-ctx.Done():
+	}
+	return nil
+}

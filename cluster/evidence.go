@@ -1,0 +1,226 @@
+package cluster
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/marks"
+)
+
+// errUnmarked stands beside the reason: of an error with one reason go-redis shows that alone.
+var errUnmarked = errors.New("can not be marked")
+
+// errChanged is why a mark is not written.
+var errChanged = errors.New("somebody else has changed " + marks.Key)
+
+// evidence is a mark that was read on a node, and from when on it proves votes.
+type evidence struct {
+	text string
+	mark mark
+	ripe int64 // c.since time
+}
+
+// swapMark writes a mark if the old one is still there, and returns what is there then.
+const swapMark = `local mark = redis.call('GET', KEYS[1]) or ''
+if mark ~= ARGV[1] then return mark end
+redis.call('SET', KEYS[1], ARGV[2])
+return ARGV[2]`
+
+// markTries is how often a mark is written again that somebody else has changed meanwhile.
+const markTries = 5
+
+// quarantine is for how long a memory must have lasted before its node votes: until every grant that was forgotten has
+// expired, of those too that were asked for over connections to a server that is no longer behind the node's name.
+func (c *Cluster) quarantine() time.Duration {
+	return c.cfg.MaxTTL + c.lifetime() + 2*c.cfg.NodeTimeout + Margin(c.cfg.MaxTTL)
+}
+
+// lifetime is how long a connection is used: the name that it was made with may lead to another server by then.
+func (c *Cluster) lifetime() time.Duration { return c.cfg.MaxTTL / 4 }
+
+// mark reads the node's mark over a connection to this server, and changes it as the rules of mark.go have it. A server
+// that takes no mark is not asked for locks: nothing would show later on what it has forgotten.
+func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
+	text, err := via.Get(ctx, marks.Key).Result()
+	for range markTries { // until it is what it ought to be, by all that was learned meanwhile
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return n.unmarked(err)
+		}
+		if err := n.c.refuses(text); err != nil {
+			return err
+		}
+		next := n.markDue(text, f)
+		if next != text {
+			text, err = via.Eval(ctx, swapMark, []string{marks.Key}, text, next).Text()
+			if err != nil || text != next {
+				continue
+			}
+		}
+		n.saw(text)
+		n.c.reckon()
+		if n.markDue(text, f) == text {
+			return n.outside()
+		}
+	}
+	return n.unmarked(fmt.Errorf("%s changes all the time", marks.Key))
+}
+
+// unmarked is why a node can not be marked.
+func (n *Node) unmarked(err error) error {
+	switch {
+	case n.stands && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
+		return nil
+	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
+		return err
+	case saidBy(err, "NOPERM"):
+		return fmt.Errorf("%w: %w; this user needs ~%s +get +set +eval", errUnmarked, err, marks.Key)
+	case answered(err):
+		return fmt.Errorf("%w: %s: %w", errUnmarked, marks.Key, err)
+	}
+	return err
+}
+
+// markDue is the mark that the node ought to have, of which text is on it.
+func (n *Node) markDue(text string, f facts) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := server{
+		run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof && !n.stands, syncs: f.fsyncAlways && !n.stands,
+		uptime: f.uptime, now: stampAt(time.Now(), f.offset()),
+	}
+	if n.many {
+		s.run, s.repl, s.promoted = n.runLocked(), "", false
+	}
+	if f.now.IsZero() {
+		s.now.node = 0
+	}
+	old, _ := parseMark(text)
+	next := n.witness.connected(text, s, n.trustLocked(old.memory), rand.Text)
+	if next == old {
+		return text
+	}
+	return next.String()
+}
+
+// stampAt is now by our clock, and by one that is offset from it.
+func stampAt(now time.Time, offset time.Duration) stamp {
+	return stamp{client: now.UnixMilli(), node: now.Add(offset).UnixMilli()}
+}
+
+func (n *Node) trustLocked(memory string) trust {
+	t := trust{quarantine: n.c.quarantine()}
+	if e := n.evidence.Load(); e != nil && e.mark.memory == memory {
+		t.watched = time.Since(n.watched)
+	}
+	return t
+}
+
+// saw takes in that the node has this mark.
+func (n *Node) saw(text string) {
+	m, ok := parseMark(text)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	now, before := time.Now(), n.evidence.Load()
+	if before != nil && before.mark.memory == m.memory && before.mark.final && !m.final {
+		n.mu.Unlock()
+		return // it was read before what is known by now
+	}
+	e := &evidence{text: text, mark: m}
+	was := stampAt(now, n.offset)
+	e.ripe = n.c.since(now) + int64(n.c.quarantine()-m.begun.age(was))
+	if m.state == stateRipe {
+		e.ripe = math.MinInt64
+	}
+	memory := m.begun
+	if n.facts.aof && !n.stands { // it has kept its files since
+		memory = m.since
+	}
+	born := now.Add(-memory.age(was))
+	same := before != nil && before.mark.memory == m.memory
+	if same {
+		e.ripe = min(e.ripe, before.ripe)
+	} else {
+		n.watched = now
+	}
+	if n.born.IsZero() || !same || born.Before(n.born) {
+		n.born = born
+	}
+	if m.begun.node != 0 {
+		n.boot.Store(1000*m.begun.node + (time.Second + n.c.cfg.MaxTTL).Microseconds())
+	}
+	n.witness.saw(m)
+	n.evidence.Store(e)
+	n.unsettled.Store(n.many && m.run != n.runLocked())
+	n.mu.Unlock()
+	if before != nil && !same && m.state != stateRipe {
+		n.tel.Restarted()
+		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
+			"for", n.c.quarantine())
+		n.c.weigh()
+	}
+}
+
+// proved takes in the mark that was read behind a batch of commands, and reports whether it proves that they were executed by
+// the server that is the node's, which remembers every grant that matters.
+func (n *Node) proved(text string) bool {
+	e := n.evidence.Load()
+	if e == nil {
+		return false
+	}
+	if e.text != text {
+		m, ok := parseMark(text)
+		n.mu.Lock()
+		proves := ok && n.witness.proves(m)
+		n.mu.Unlock()
+		if !proves {
+			n.reconsider()
+			return false
+		}
+		n.saw(text)
+		n.c.reckon()
+	}
+	return n.votes(time.Now())
+}
+
+// reconsider reads the node's mark, and writes the one that it ought to have, because what was read behind a batch is another
+// or none, or because the node lacks its place in the set. It goes on until the node has its place or is down.
+func (n *Node) reconsider() {
+	if !n.reconsidering.CompareAndSwap(false, true) {
+		return
+	}
+	if !n.c.spawn(func() {
+		n.look()
+		for pace := newPace(); n.misplaced() && n.down.Load() == nil && n.c.pause(pace.NextBackOff()); {
+			n.look()
+		}
+		if n.reconsidering.Store(false); n.misplaced() && n.down.Load() == nil {
+			n.reconsider()
+		}
+	}) {
+		n.reconsidering.Store(false)
+	}
+}
+
+// look has the mark be what it ought to be.
+func (n *Node) look() {
+	if n.many {
+		_ = n.probe(n.c.ctx)
+		return
+	}
+	ctx := n.c.ctx                        // each step ends by itself
+	cn := n.client.(*redis.Client).Conn() // what a server says of itself goes with a mark that was read on the same connection
+	defer cn.Close()
+	f, err := askFacts(ctx, cn)
+	if err == nil && (f.runID == "" || n.knows(f.runID)) && !f.replica && !f.loading {
+		_ = n.mark(ctx, cn, f)
+	}
+}
