@@ -12,16 +12,16 @@ import (
 )
 
 // What a set is, its nodes say: each carries the set's record in its mark, and a vote counts only under the record that a
-// quorum of them carries. A set without one is founded by the process that meets it. That a node has no mark does not show
+// quorum of them carries. A set without one is bootstrapped by the process that meets it. That a node has no mark does not show
 // that nothing was ever granted on it: one that has lost everything has none either. So new nodes vote at once only if all
 // were without a mark when they were met, by a process that knew none of them, and no process that did came within a grace
 // period: every process keeps a connection to each node, and notices at once when a node has lost everything.
 
-// foundation is how nodes, of which no record is in force, become a set.
-type foundation struct {
+// bootstrapPlan is how nodes, of which no record is in force, become a set.
+type bootstrapPlan struct {
 	next []mark // of each node; the zero mark is for nodes that stay as they are
 
-	// A set that is whole is founded when the grace is over, or at once if its nodes are made; one that lacks a node when
+	// A set that is whole is bootstrapped when the grace is over, or at once if its nodes are made; one that lacks a node when
 	// the quarantine is over; another at once, and its nodes vote when their quarantine is over.
 	whole  bool // all nodes were met, and nothing was ever granted on them, so they vote at once
 	made   bool // and who made them says that nobody knew them
@@ -30,7 +30,7 @@ type foundation struct {
 
 // order is the nodes that get another mark. The order is the same for everybody: of several processes that found one set in
 // different ways the one that writes the first mark goes on, and the others fail there.
-func (f foundation) order() (nodes []int) {
+func (f bootstrapPlan) order() (nodes []int) {
 	for i, m := range f.next {
 		if m != (mark{}) {
 			nodes = append(nodes, i)
@@ -40,11 +40,11 @@ func (f foundation) order() (nodes []int) {
 	return nodes
 }
 
-// found is how the nodes with these marks become a set: first each gets the record as a proposal, then all that were met as
-// final. So of lists that overlap one alone is founded, and a founding that was broken off is gone on with. marks are zero of
+// planBootstrap is how the nodes with these marks become a set: first each gets the record as a proposal, then all that were met as
+// final. So of lists that overlap one alone is bootstrapped, and a bootstrap that was broken off is gone on with. marks are zero of
 // nodes that were not met. It returns a *strangersError where nodes carry records of sets that these nodes can not be.
-func found(all []mark, names []string, quorum int) (foundation, error) {
-	f := foundation{next: make([]mark, len(all)), whole: true, made: true}
+func planBootstrap(all []mark, names []string, quorum int) (bootstrapPlan, error) {
+	f := bootstrapPlan{next: make([]mark, len(all)), whole: true, made: true}
 	r, ok := recordAmong(all)
 	if fresh := newRecord(names, memoriesOf(all), quorum); !ok {
 		r = fresh
@@ -89,7 +89,7 @@ func found(all []mark, names []string, quorum int) (foundation, error) {
 		f.next[i] = m
 	}
 	if able < quorum {
-		return foundation{}, &strangersError{r}
+		return bootstrapPlan{}, &strangersError{r}
 	}
 	if met < quorum { // those that were not met may be a set
 		clear(f.next)
@@ -122,13 +122,13 @@ func recordAmong(all []mark) (r record, ok bool) {
 // to try again, and then to connect, if the network answers within a second.
 func (c *Cluster) grace() time.Duration { return 2*mailEvery + 3*min(c.cfg.NodeTimeout, time.Second) }
 
-// found sees to it that the set has a record, once Open has tried all nodes.
-func (c *Cluster) found() {
+// startBootstrap sees to it that the set has a record, once Open has tried all nodes.
+func (c *Cluster) startBootstrap() {
 	if c.cfg.Partial { // it only looks
 		c.settle(nil)
 		return
 	}
-	if c.opened.Load() && c.record.Load() == nil && c.founding.CompareAndSwap(false, true) && !c.spawn(c.beFounded) {
+	if c.opened.Load() && c.record.Load() == nil && c.bootstrapping.CompareAndSwap(false, true) && !c.spawn(c.bootstrap) {
 		c.settle(nil)
 	}
 }
@@ -141,8 +141,8 @@ func (c *Cluster) settle(err error) {
 	})
 }
 
-// beFounded founds the set, unless somebody else does.
-func (c *Cluster) beFounded() {
+// bootstrap bootstraps the set, unless somebody else does.
+func (c *Cluster) bootstrap() {
 	defer c.weigh()
 	var since time.Time // when the nodes were first seen with the memories that they have
 	var seen []string
@@ -153,8 +153,8 @@ func (c *Cluster) beFounded() {
 			since, seen = time.Now(), memories
 		}
 		wait := pace.NextBackOff()
-		f, err := c.foundation(all)
-		left := time.Until(since.Add(c.foundingDue(f, err)))
+		f, err := c.planBootstrap(all)
+		left := time.Until(since.Add(c.bootstrapDue(f, err)))
 		switch {
 		case err != nil && left > 0: // somebody may be giving nodes their places, which this process calls by other names
 			wait = min(wait, left)
@@ -176,18 +176,18 @@ func (c *Cluster) beFounded() {
 	}
 }
 
-// foundation is how the nodes with these marks become a set. A node that belongs to another keeps them from it.
-func (c *Cluster) foundation(all []mark) (foundation, error) {
+// planBootstrap is how the nodes with these marks become a set. A node that belongs to another keeps them from it.
+func (c *Cluster) planBootstrap(all []mark) (bootstrapPlan, error) {
 	for _, n := range c.nodes {
 		if d := n.down.Load(); d != nil && isListed(d.error()) {
-			return foundation{}, &NodeError{n.name, d.error()}
+			return bootstrapPlan{}, &NodeError{n.name, d.error()}
 		}
 	}
-	return found(all, c.names(), c.Quorum())
+	return planBootstrap(all, c.names(), c.Quorum())
 }
 
-// foundingDue is how long after this process has begun to look it may found the set, or say that it can not.
-func (c *Cluster) foundingDue(f foundation, err error) time.Duration {
+// bootstrapDue is how long after this process has begun to look it may bootstrap the set, or say that it can not.
+func (c *Cluster) bootstrapDue(f bootstrapPlan, err error) time.Duration {
 	switch {
 	case isListed(err):
 		return 0
@@ -201,8 +201,8 @@ func (c *Cluster) foundingDue(f foundation, err error) time.Duration {
 	return 0
 }
 
-// writeMarks writes the marks of a founding, one after another, and reports whether all were written.
-func (c *Cluster) writeMarks(f foundation, texts []string) (all bool) {
+// writeMarks writes the marks of a bootstrap, one after another, and reports whether all were written.
+func (c *Cluster) writeMarks(f bootstrapPlan, texts []string) (all bool) {
 	defer c.reckon()
 	order := f.order()
 	for _, i := range order {
@@ -228,9 +228,9 @@ func (n *Node) writeMark(old, next string) error {
 	return nil
 }
 
-// awaitFounding waits until it is known whether the set has a record, but not for long. It returns an error where the nodes
+// awaitBootstrap waits until it is known whether the set has a record, but not for long. It returns an error where the nodes
 // can have none.
-func (c *Cluster) awaitFounding(ctx context.Context) error {
+func (c *Cluster) awaitBootstrap(ctx context.Context) error {
 	patience := time.NewTimer(2*c.grace() + 2*c.cfg.NodeTimeout)
 	defer patience.Stop()
 	select {

@@ -100,7 +100,7 @@ func (n *Node) probe(ctx context.Context) error {
 	}
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
-		n.c.found()
+		n.c.startBootstrap()
 		if err = n.outside(); err != nil && !n.many { // is it still so? of a Redis Cluster the mark was read just now
 			n.look()
 			err = n.outside()

@@ -72,11 +72,11 @@ func (c *Cluster) checkRecord() []Finding {
 		return nil
 	}
 	all, _ := c.marks()
-	if _, err := c.foundation(all); err != nil {
+	if _, err := c.planBootstrap(all); err != nil {
 		return []Finding{{Severity: Danger, Text: err.Error(), Fix: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
 	}
 	return []Finding{{
-		Severity: Warning, Text: "the set is not founded yet, so nothing can be locked: a process that is to lock founds it once it has met all nodes, or a quorum of them for " + c.quarantine().String(),
+		Severity: Warning, Text: "the set is not bootstrapped yet, so nothing can be locked: a process that is to lock bootstraps it once it has met all nodes, or a quorum of them for " + c.quarantine().String(),
 		Fix: "open one, and see which nodes are down",
 	}}
 }

@@ -41,14 +41,14 @@ type Cluster struct {
 	closed  chan struct{}
 	once    sync.Once
 
-	record    atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
-	changed   atomic.Int64           // c.since time from which votes count again, after another record came into force
-	reckoning sync.Mutex             // orders looks at all marks
-	opened    atomic.Bool            // all nodes were tried
-	founding  atomic.Bool            // somebody sees to it that there is a record
-	settling  sync.Once
-	settled   chan struct{} // closed when there is a record, or will be none for a while
-	unfit     error         // why there will be none
+	record        atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
+	changed       atomic.Int64           // c.since time from which votes count again, after another record came into force
+	reckoning     sync.Mutex             // orders looks at all marks
+	opened        atomic.Bool            // all nodes were tried
+	bootstrapping atomic.Bool            // somebody sees to it that there is a record
+	settling      sync.Once
+	settled       chan struct{} // closed when there is a record, or will be none for a while
+	unfit         error         // why there will be none
 
 	spawnMu sync.Mutex // orders spawn before the final wait
 
@@ -97,9 +97,9 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, err
 	}
 	c.opened.Store(true)
-	c.found()
+	c.startBootstrap()
 	c.openMailbox()
-	if err := c.awaitFounding(ctx); err != nil {
+	if err := c.awaitBootstrap(ctx); err != nil {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}

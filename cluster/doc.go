@@ -45,12 +45,12 @@
 // restarted or lost its mark is given its place by a process that saw it before, or whose name for it is the name in
 // the record. A process that does neither leaves it without a place, and it does not vote.
 //
-// A set without a record is founded by the process that opens it; another goes on with what that began. First each node
-// that was met is proposed the record, and then each is told that it counts. The nodes vote at once if none of them had
+// A set without a record is bootstrapped by the process that opens it; another goes on with what that began. First the
+// record is written to each node that can be reached, as a proposal; then it is written to each as final. The nodes vote at once if none of them had
 // a mark, and no process that knew one of them came within the grace: a second and three times NodeTimeout, 1.75 s by
 // default. Every process keeps a subscription on each node, on which it notices within the grace that the node has
 // restarted. Nodes of package embedded say that nobody can have used them, and wait for nothing. While nodes are
-// missing, a quorum of the others is founded when a quarantine is over.
+// missing, a quorum of the others is bootstrapped when a quarantine is over.
 //
 // To have other nodes in the set, or another quorum, stop every process that uses it and delete redlock:mark on each
 // node.

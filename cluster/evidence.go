@@ -45,7 +45,7 @@ func (c *Cluster) quarantine() time.Duration {
 // lifetime is how long a connection is used: the name that it was made with may lead to another server by then.
 func (c *Cluster) lifetime() time.Duration { return c.cfg.MaxTTL / 4 }
 
-// mark reads the node's mark over a connection to this server, and changes it as the rules of mark.go have it. A server
+// mark reads the node's mark over a connection to this server, and changes it as the rules of [witness] have it. A server
 // that takes no mark is not asked for locks: nothing would show later on what it has forgotten.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	text, err := via.Get(ctx, marks.Key).Result()

@@ -301,7 +301,7 @@ func (n *Node) quarantined(now time.Time) time.Duration {
 	case n.evidence.Load() == nil:
 		return 0
 	case from == math.MaxInt64:
-		return n.c.quarantine() // at most, if the set is founded meanwhile
+		return n.c.quarantine() // at most, if the set is bootstrapped meanwhile
 	default:
 		return time.Duration(max(0, from-n.c.since(now)))
 	}

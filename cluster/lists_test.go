@@ -68,7 +68,7 @@ func TestOpen_ANodeThatIsNoneOfTheSetIsDown(t *testing.T) {
 	if st := c.Status(); !st[0].Votes || !st[1].Votes || !strings.Contains(st[2].Err.Error(), "has no place in the set of 3 nodes") {
 		t.Errorf("%+v", st)
 	}
-	shut(t, mustOpen(t, Config{URLs: s.URLs()[3:4]})) // which founds a set of its own
+	shut(t, mustOpen(t, Config{URLs: s.URLs()[3:4]})) // which bootstraps a set of its own
 	c = mustOpen(t, Config{URLs: []string{s.URLs()[0], s.URLs()[1], s.URLs()[3]}})
 	harness.Eventually(t, "the other set's node to be down", func() bool { return !c.Status()[2].Up })
 	if st := c.Status(); !st[0].Votes || !st[1].Votes || !strings.Contains(st[2].Err.Error(), "belongs to a set of 1 nodes") {
@@ -113,8 +113,8 @@ func TestANodeThatWasEmptiedGetsItsPlaceBack(t *testing.T) {
 	})
 }
 
-// While a node is away its set is founded by the others, once nothing that it may have granted can matter.
-func TestASetIsFoundedWithoutANodeThatIsAway(t *testing.T) {
+// While a node is away its set is bootstrapped by the others, once nothing that it may have granted can matter.
+func TestASetIsBootstrappedWithoutANodeThatIsAway(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
 	s.Stop(2)
@@ -148,11 +148,11 @@ func TestASetOfNewNodesWaitsForWhoKnewThem(t *testing.T) {
 }
 
 // What looks at nodes leaves them as they are.
-func TestOpen_PartialFoundsNoSet(t *testing.T) {
+func TestOpen_PartialBootstrapsNoSet(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	look := mustOpen(t, Config{URLs: s.URLs(), Partial: true})
-	if all := fmt.Sprint(look.Check(t.Context())); !strings.Contains(all, "is not founded yet") {
+	if all := fmt.Sprint(look.Check(t.Context())); !strings.Contains(all, "is not bootstrapped yet") {
 		t.Errorf("Check says %s", all)
 	}
 	others := harness.Embedded(t, 2)

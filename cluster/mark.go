@@ -13,22 +13,23 @@ import (
 
 // Whether a node remembers every grant it made is not concluded from its configuration, its uptime or its name, but from
 // its mark: a key that the node keeps for as long as it keeps anything. The mark names the run of the server and a memory,
-// a random word that is new whenever there is doubt that the server still knows what it knew before. This file decides
-// what to write when a connection is made, and whether a mark that was read proves a vote; it asks neither a clock nor
-// the network. model_test.go searches for a sequence of faults that breaks these rules.
+// a random word that is new whenever there is doubt that the server still knows what it knew before. This file is
+// the form of a mark. What to write when a connection is made, and whether a mark that was read proves a vote, [witness] decides,
+// and which nodes are a set [inForce] and [planBootstrap]; they ask neither a clock nor the network. model_test.go searches for a
+// sequence of faults that breaks these rules.
 
 // markState is how a memory began.
 type markState string
 
 const (
 	// stateNew: there was no mark, and the process that made this one knew nothing of the node. Nodes that are all new
-	// vote as soon as their set is founded.
+	// vote as soon as their set is bootstrapped.
 	stateNew markState = "new"
-	// stateMade: the program that made the node says that nobody can have used it. Nodes that are all made are founded at once.
+	// stateMade: the program that made the node says that nobody can have used it. Nodes that are all made are bootstrapped at once.
 	stateMade markState = marks.Made
 	// stateSeen: the node may have lost what it knew. It votes once the quarantine is over.
 	stateSeen markState = "seen"
-	// stateRipe: the node was founded with its set in this memory. It votes.
+	// stateRipe: the node was bootstrapped with its set in this memory. It votes.
 	stateRipe markState = "ripe"
 )
 

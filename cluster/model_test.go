@@ -11,7 +11,7 @@ import (
 )
 
 // A search for a sequence of faults after which two processes hold one key. What processes know, write and count is
-// decided by the functions of mark.go themselves; servers, names, clocks, lists and time are the model's. One unit of time
+// decided by the functions of mark.go, witness.go, record.go and bootstrap.go themselves; servers, names, clocks, lists and time are the model's. One unit of time
 // is a second, connections are set up in one step, and between any two other steps anything may happen.
 //
 // Each rule is left out once, and the search has to find what goes wrong then: else it shows nothing.
@@ -50,11 +50,11 @@ type without struct {
 	record    bool // votes under different records count together
 	place     bool // two nodes may be in one place of the set
 	change    bool // votes under two records that were in force one after another count together
-	grace     bool // a set of new nodes is founded at once
+	grace     bool // a set of new nodes is bootstrapped at once
 	live      bool // who knew a node does not come back to it by itself
 	unused    bool // a mark that somebody made who did not know the node is as good
-	looks     bool // the grace is not counted from when the nodes had what they are founded with
-	memories  bool // a founding is gone on with, whatever the nodes have forgotten since
+	looks     bool // the grace is not counted from when the nodes had what they are bootstrapped with
+	memories  bool // a bootstrap is gone on with, whatever the nodes have forgotten since
 }
 
 // modelFault is a fault of a server that can be seen.
@@ -82,10 +82,10 @@ type modelBias struct {
 type modelStart int
 
 const (
-	startFounded modelStart = iota // or, in a quarter of the sequences, nothing
-	startHalf                      // the process that founds the set has not told the last node that its record counts; another may be empty again
-	startLost                      // all nodes have lost everything, just now, while the first process holds the key
-	// startAgain: two nodes have lost everything and were founded again with another, while those that knew them were cut
+	startBootstrapped modelStart = iota // or, in a quarter of the sequences, nothing
+	startHalf                           // the process that bootstraps the set has not told the last node that its record counts; another may be empty again
+	startLost                           // all nodes have lost everything, just now, while the first process holds the key
+	// startAgain: two nodes have lost everything and were bootstrapped again with another, while those that knew them were cut
 	// off. Nothing fails after that: see package cluster, of lists that differ.
 	startAgain
 )
@@ -153,7 +153,7 @@ type model struct {
 	acting    *modelProcess
 }
 
-// begin makes the servers and processes; mostly the set is founded, and the first process holds the key.
+// begin makes the servers and processes; mostly the set is bootstrapped, and the first process holds the key.
 func (m *model) begin(seed uint64) {
 	m.rng, m.now = rand.New(rand.NewPCG(seed, 15)), 1000
 	var marks []mark
@@ -170,7 +170,7 @@ func (m *model) begin(seed uint64) {
 			marks, names, memories = append(marks, k), append(names, k.id), append(memories, k.memory)
 		}
 	}
-	if m.bias.start == startFounded && (m.rng.IntN(4) == 0 || m.bias.lost && m.rng.IntN(3) == 0) { // no process has met a node
+	if m.bias.start == startBootstrapped && (m.rng.IntN(4) == 0 || m.bias.lost && m.rng.IntN(3) == 0) { // no process has met a node
 		m.processes = append(m.processes, m.process(1), m.process(2), m.process(3))
 		return
 	}
@@ -405,7 +405,7 @@ func (m *model) found(p *modelProcess) {
 			}
 		}
 	}
-	f, err := found(marks, names, p.quorum())
+	f, err := planBootstrap(marks, names, p.quorum())
 	if m.out.memories && err == nil {
 		f.whole = !f.absent
 		for _, k := range marks {
@@ -435,7 +435,7 @@ func (m *model) found(p *modelProcess) {
 		}
 		s.data.mark = next.String()
 		m.saw(p, i, next)
-		m.log("p%d founds node %d: %s", p.id, p.list[i], s.data.mark)
+		m.log("p%d bootstraps node %d: %s", p.id, p.list[i], s.data.mark)
 		if m.rng.IntN(4) == 0 {
 			return
 		}
@@ -711,11 +711,11 @@ func TestModel_EveryRuleIsNeeded(t *testing.T) {
 		"votes under different records count together":                            {without{record: true}, modelBias{start: startAgain}, 0},
 		"two nodes may be in one place of the set":                                {without{place: true}, modelBias{start: startHalf}, 2},
 		"votes under records of one after another count together":                 {without{change: true}, modelBias{start: startAgain}, 16},
-		"new nodes are founded at once":                                           {without{grace: true}, modelBias{start: startLost}, 11465},
+		"new nodes are bootstrapped at once":                                      {without{grace: true}, modelBias{start: startLost}, 11465},
 		"who knew a node does not come back to it":                                {without{live: true}, modelBias{start: startLost}, 16691},
 		"a mark of one who did not know the node is as good":                      {without{unused: true}, modelBias{lost: true}, 5683},
 		"the grace began with what the nodes had before":                          {without{looks: true}, modelBias{start: startLost}, 11465},
-		"a founding is gone on with whatever was forgotten since":                 {without{memories: true}, modelBias{start: startHalf}, 54009},
+		"a bootstrap is gone on with whatever was forgotten since":                {without{memories: true}, modelBias{start: startHalf}, 54009},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

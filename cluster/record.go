@@ -15,7 +15,7 @@ import (
 type record struct {
 	set    string // of no other set
 	quorum int
-	names  string // what the founder called the nodes, escaped, in order, with commas between
+	names  string // what the process that bootstrapped it called the nodes, escaped, in order, with commas between
 }
 
 // newRecord is the record of a set of nodes that have these names and memories.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/embedded"
@@ -20,7 +21,7 @@ func start(ctx context.Context) (nodes *embedded.Nodes, store *session.Store, st
 	if err != nil {
 		panic(err)
 	}
-	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), NodeTimeout: 3 * time.Second, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err != nil {
 		panic(err)
 	}

@@ -33,7 +33,7 @@ func TestNodes_CanBeReadFromAFile(t *testing.T) {
 func TestNodes_TheQuorumOfTheSet(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
-	for range 2 { // it is founded, and found
+	for range 2 { // it is bootstrapped, and found
 		launch(t, s.URLs(), "run", "--quorum", "3", "key", "--", "true").exit(0)
 	}
 	launch(t, s.URLs(), "nodes", "--quorum", "3").exit(0)

@@ -56,7 +56,7 @@ func (f viewFlags) look(prefix string, fn func(ctx context.Context, v *view) err
 	return f.open(prefix, true, fn)
 }
 
-// open is look; without partial, for a quorum of nodes, which are founded if they are new.
+// open is look; without partial, for a quorum of nodes, which are bootstrapped if they are new.
 func (f viewFlags) open(prefix string, partial bool, fn func(ctx context.Context, v *view) error) error {
 	cfg, err := f.config()
 	if err != nil {

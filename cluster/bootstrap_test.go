@@ -67,7 +67,7 @@ func TestWhoOpensLateLetsVoteWhatHasForgottenNothing(t *testing.T) {
 	}
 }
 
-func TestASetIsFoundedWhenItsLastNodeIsMet(t *testing.T) {
+func TestASetIsBootstrappedWhenItsLastNodeIsMet(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		s.Stop(2)
@@ -101,7 +101,7 @@ func TestProcessesThatOpenANewSetAtOnceAllLetItVote(t *testing.T) {
 	})
 }
 
-// A node that copies another between two steps of a founding is not taken for that other.
+// A node that copies another between two steps of a bootstrap is not taken for that other.
 func TestWriteMark_AMarkOfAnotherServerIsNotTakenIn(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
@@ -120,7 +120,7 @@ func TestWriteMark_AMarkOfAnotherServerIsNotTakenIn(t *testing.T) {
 	})
 }
 
-func TestAFoundingThatWasBrokenOffIsFinished(t *testing.T) {
+func TestABootstrapThatWasBrokenOffIsFinished(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		c := open(t, s)
@@ -181,24 +181,24 @@ func TestFound(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		marks []mark
-		want  foundation // but for next
-		gets  string     // which nodes get the record
+		want  bootstrapPlan // but for next
+		gets  string        // which nodes get the record
 		fails bool
 	}{
-		{"all new", []mark{fresh("aa"), fresh("bb"), fresh("cc")}, foundation{whole: true}, "abc", false},
-		{"all made", []mark{made("aa"), made("bb"), made("cc")}, foundation{whole: true, made: true}, "abc", false},
-		{"one made by another", []mark{made("aa"), fresh("bb"), made("cc")}, foundation{whole: true}, "abc", false},
-		{"one that somebody knew", []mark{fresh("aa"), seen("bb"), fresh("cc")}, foundation{}, "abc", false},
-		{"one was not met", []mark{fresh("aa"), {}, fresh("cc")}, foundation{absent: true}, "ac", false},
-		{"too few were met", []mark{{}, {}, fresh("cc")}, foundation{absent: true}, "", false},
-		{"broken off", []mark{carries("a", of), fresh("bb"), fresh("cc")}, foundation{whole: true}, "bc", false},
-		{"broken off, and one has forgotten", []mark{carries("a", of), fresh("bb"), fresh("c2")}, foundation{}, "bc", false},
-		{"one of another set", []mark{carries("a", other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
-		{"one of another set, and one is away", []mark{carries("a", other), {}, fresh("cc")}, foundation{absent: true}, "", false},
-		{"one that the others are founded with", []mark{fresh("aa"), carries("x", other), carries("y", other)}, foundation{whole: true}, "a", false},
-		{"begun with another list", []mark{proposed("a", stateNew, other), fresh("bb"), fresh("cc")}, foundation{}, "", true},
+		{"all new", []mark{fresh("aa"), fresh("bb"), fresh("cc")}, bootstrapPlan{whole: true}, "abc", false},
+		{"all made", []mark{made("aa"), made("bb"), made("cc")}, bootstrapPlan{whole: true, made: true}, "abc", false},
+		{"one made by another", []mark{made("aa"), fresh("bb"), made("cc")}, bootstrapPlan{whole: true}, "abc", false},
+		{"one that somebody knew", []mark{fresh("aa"), seen("bb"), fresh("cc")}, bootstrapPlan{}, "abc", false},
+		{"one was not met", []mark{fresh("aa"), {}, fresh("cc")}, bootstrapPlan{absent: true}, "ac", false},
+		{"too few were met", []mark{{}, {}, fresh("cc")}, bootstrapPlan{absent: true}, "", false},
+		{"broken off", []mark{carries("a", of), fresh("bb"), fresh("cc")}, bootstrapPlan{whole: true}, "bc", false},
+		{"broken off, and one has forgotten", []mark{carries("a", of), fresh("bb"), fresh("c2")}, bootstrapPlan{}, "bc", false},
+		{"one of another set", []mark{carries("a", other), fresh("bb"), fresh("cc")}, bootstrapPlan{}, "", true},
+		{"one of another set, and one is away", []mark{carries("a", other), {}, fresh("cc")}, bootstrapPlan{absent: true}, "", false},
+		{"one that the others are bootstrapped with", []mark{fresh("aa"), carries("x", other), carries("y", other)}, bootstrapPlan{whole: true}, "a", false},
+		{"begun with another list", []mark{proposed("a", stateNew, other), fresh("bb"), fresh("cc")}, bootstrapPlan{}, "", true},
 	} {
-		f, err := found(tt.marks, names, 2)
+		f, err := planBootstrap(tt.marks, names, 2)
 		gets := ""
 		for i, m := range f.next {
 			if m != (mark{}) {
@@ -231,11 +231,11 @@ func TestFound_ProposesFirst(t *testing.T) {
 		{"new nodes", []mark{proposed("a", stateNew, r), proposed("b", stateNew, r), proposed("c", stateNew, r)}, stateRipe, "abc"},
 		{"one that somebody knew", []mark{proposed("a", stateNew, r), proposed("b", stateSeen, r), proposed("c", stateNew, r)}, stateSeen, "abc"},
 		{"one is final", []mark{carries("a", r), proposed("b", stateNew, r), proposed("c", stateNew, r)}, stateRipe, "bc"},
-		{"two are final, of two foundings", []mark{carries("a", earlier), carries("b", later), proposed("c", stateSeen, earlier)}, stateSeen, "c"},
+		{"two are final, of two bootstraps", []mark{carries("a", earlier), carries("b", later), proposed("c", stateSeen, earlier)}, stateSeen, "c"},
 		{"one lacks it", []mark{carries("a", r), proposed("b", stateNew, r), {memory: "cc", state: stateNew}}, "", ""},
 		{"one was not met", []mark{proposed("a", stateNew, r), proposed("b", stateNew, r), {}}, stateSeen, "ab"},
 	} {
-		f, err := found(tt.marks, names, 2)
+		f, err := planBootstrap(tt.marks, names, 2)
 		if err != nil {
 			t.Errorf("%s: %v", tt.name, err)
 		}
@@ -354,10 +354,10 @@ func TestWitness_PlacesANodeByWhatItSawOrByItsNameNeverByElimination(t *testing.
 		{"what was seen comes first", witness{name: "b", record: r, id: "c"}, lost, "c"},
 		{"not at all", witness{name: "alias", record: r}, lost, ""},
 		{"without a record in force", witness{name: "c"}, lost, ""},
-		{"about to be founded", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
-		{"about to be founded, as it seems", witness{name: "c", record: r}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"about to be bootstrapped", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
+		{"about to be bootstrapped, as it seems", witness{name: "c", record: r}, mark{memory: "m", state: stateNew, id: "c", record: r}, "c"},
 		{"claimed by who knew it", witness{name: "c", record: r, whole: true}, mark{memory: "m", state: stateSeen, id: "c", record: r}, "c"},
-		{"that of an earlier founding", witness{name: "c", record: again}, carries("c", r), "c"},
+		{"that of an earlier bootstrap", witness{name: "c", record: again}, carries("c", r), "c"},
 		{"that of another set", witness{name: "c", record: r}, carries("x", other), "x"},
 	} {
 		n := 0
@@ -365,10 +365,10 @@ func TestWitness_PlacesANodeByWhatItSawOrByItsNameNeverByElimination(t *testing.
 		if got.id != tt.want || got.id != "" && tt.name != "that of another set" && (got.record != tt.w.record || !got.final) {
 			t.Errorf("%s: %v", tt.name, got)
 		}
-		if (got.state == stateRipe) != (tt.name == "about to be founded" || tt.name == "that of another set") {
+		if (got.state == stateRipe) != (tt.name == "about to be bootstrapped" || tt.name == "that of another set") {
 			t.Errorf("%s: its state is %s", tt.name, got.state)
 		}
-		if renewed := got.memory != tt.mark.memory; renewed != (tt.name == "that of an earlier founding") {
+		if renewed := got.memory != tt.mark.memory; renewed != (tt.name == "that of an earlier bootstrap") {
 			t.Errorf("%s: its memory is %q", tt.name, got.memory)
 		}
 	}
