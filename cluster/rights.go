@@ -24,7 +24,7 @@ func Rights(prefix string) []Right {
 	return []Right{
 		{Rule: "~" + p + "*", For: "the locks, and what belongs to one that has a hash tag"},
 		{Rule: "~{" + p + "*", For: "what belongs to a lock: fence counter, queue, record"},
-		{Rule: "~" + marks.Key, For: "seeing whether the set is new or has restarted"},
+		{Rule: "~" + marks.Key, For: "reading and writing the mark, which shows whether the node has kept its data"},
 		{Rule: "&redlock:wake:*", For: "waking the next process that waits"},
 		{Rule: "&redlock:election:" + p + "*", For: "hearing of a new leader"},
 		{Rule: "+ping", For: "finding a node that was down"},
