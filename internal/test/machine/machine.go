@@ -51,6 +51,10 @@ type sample struct {
 	used usage
 }
 
+// Waited is how long the threads of this process have been ready to run and were kept waiting, so far. It is 0 where the
+// system does not say.
+func Waited() time.Duration { return used().waited }
+
 // usage is how long the threads of this process ran and waited to run, and how
 // often they did.
 type usage struct {

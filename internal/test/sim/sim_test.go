@@ -21,6 +21,8 @@ import (
 
 	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
+
+	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
 var (
@@ -138,9 +140,16 @@ func playElsewhere(t *testing.T, processes int) (all Totals) {
 func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	for seed := range uint64(40) {
+	const many = 40
+	disturbed := 0
+	for seed := range uint64(many) {
 		seed += 1000
-		first, second := play(t, seed, Sabotage{}), play(t, seed, Sabotage{})
+		first, calm := playCalmly(t, seed)
+		second, calmAgain := playCalmly(t, seed)
+		if !calm || !calmAgain {
+			disturbed++
+			continue
+		}
 		one, other := first.Trace, second.Trace
 		for i := range max(len(one), len(other)) {
 			if i >= len(one) || i >= len(other) || one[i] != other[i] {
@@ -156,6 +165,24 @@ func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
 	if slices.Equal(play(t, 1, Sabotage{}).Trace, play(t, 2, Sabotage{}).Trace) {
 		t.Error("another seed gives the same trace")
 	}
+	if disturbed > many/2 {
+		t.Skipf("%s: %d of %d seeds were not played without a pause of the program", machine.Inconclusive, disturbed, many)
+	}
+}
+
+// playCalmly plays a seed until the system has not paused the program meanwhile. After a pause Go's scheduler takes a
+// goroutine for one that runs for too long, and lets another go first.
+func playCalmly(t *testing.T, seed uint64) (r Result, calm bool) {
+	t.Helper()
+	const tries, pause = 3, 5 * time.Millisecond
+	for range tries {
+		before := machine.Waited()
+		r = play(t, seed, Sabotage{})
+		if machine.Waited()-before < pause {
+			return r, true
+		}
+	}
+	return r, false
 }
 
 // skipUnderRace is for tests that need a seed to give one trace: the race detector has the scheduler choose at random.
