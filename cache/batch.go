@@ -264,7 +264,7 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 			s.near.drop(key)
 		}
 	}()
-	p := newPost("delete", keys[0])
+	p := newMultiWrite("delete", keys[0])
 	begun := s.spawn(func() {
 		defer p.close()
 		var wg sync.WaitGroup
@@ -295,7 +295,7 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 type share struct{ owned, standing []string }
 
 // dropAll has n drop the keys, a piece after the other, a few of which are under way at a time.
-func (s *Cache[V]) dropAll(p *post, n *node, keys []string, standsIn bool) {
+func (s *Cache[V]) dropAll(p *multiWrite, n *node, keys []string, standsIn bool) {
 	size, atOnce := maxPiece/2, droppedAtOnce // each key has two names
 	if n.Sharded() {                          // its servers each have their own keys
 		size, atOnce = 1, askedAtOnce

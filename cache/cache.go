@@ -17,15 +17,15 @@ import (
 
 // Cache keeps values of one type on the nodes of a Cluster. All methods may be called concurrently.
 type Cache[V any] struct {
-	cfg    Config[V]
-	c      *cluster.Cluster
-	nodes  []*node
-	place  placement
-	flock  flock[V] // the loads under way in this process
-	bells  bells
-	near   *near
-	count  counters
-	tagged atomic.Bool // entries with tags were seen: reads run a script
+	cfg           Config[V]
+	c             *cluster.Cluster
+	nodes         []*node
+	place         placement
+	flock         flightGroup[V] // the loads under way in this process
+	notifications notifications
+	near          *near
+	count         counters
+	tagged        atomic.Bool // entries with tags were seen: reads run a script
 
 	life    context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -309,7 +309,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 		taker, other = second, owner
 	}
 	run, _ := s.nodes[taker].limits()
-	p := newPost("set", key)
+	p := newMultiWrite("set", key)
 	p.store(s.nodes[taker], s.storing(key, run, req, taker == second, kindValue, data, 0, s.nonce(), false), s.dropping(key))
 	if other >= 0 {
 		p.drop(s.nodes[other], s.dropping(key), s.debtUntil(other == second))

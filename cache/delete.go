@@ -16,7 +16,7 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	}
 	defer s.near.drop(key)
 	owner, second := s.place.of(key)
-	p := newPost("delete", key)
+	p := newMultiWrite("delete", key)
 	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))
 	if second >= 0 {
 		p.drop(s.nodes[second], s.dropping(key), s.debtUntil(true))
@@ -33,7 +33,7 @@ func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	}
 	defer s.near.drop(key)
 	owner, second := s.place.of(key)
-	p := newPost("mark stale", key)
+	p := newMultiWrite("mark stale", key)
 	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
 	p.drop(s.nodes[owner], cmd, s.debtUntil(false))
 	if second >= 0 {
@@ -52,13 +52,13 @@ func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
 }
 
 // settle ends p, and awaits it.
-func (s *Cache[V]) settle(ctx context.Context, p *post, enough func() bool) error {
+func (s *Cache[V]) settle(ctx context.Context, p *multiWrite, enough func() bool) error {
 	p.close()
 	return s.await(ctx, p, enough)
 }
 
 // await waits for the answers of p, and judges them.
-func (s *Cache[V]) await(ctx context.Context, p *post, enough func() bool) error {
+func (s *Cache[V]) await(ctx context.Context, p *multiWrite, enough func() bool) error {
 	select {
 	case <-p.done:
 	case <-ctx.Done():

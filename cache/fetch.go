@@ -76,18 +76,18 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 	patience := time.NewTimer(s.cfg.LeaseTTL + s.cfg.LoadTimeout)
 	defer patience.Stop()
 	for failed := 0; failed < 2; {
-		rung := s.bells.listen(s.entryName(key))
+		rung := s.notifications.listen(s.entryName(key))
 		moment := f.tick()
 		lease, err := a.ask(ctx)
 		switch {
 		case err != nil:
 			failed++
 		case lease.held.served():
-			s.bells.forget(s.entryName(key), rung)
+			s.notifications.forget(s.entryName(key), rung)
 			v, _, err := lease.held.take(&s.count)
 			return result[V]{v, err, moment}
 		case lease.given:
-			s.bells.forget(s.entryName(key), rung)
+			s.notifications.forget(s.entryName(key), rung)
 			return a.run(ctx, lease, f.tick)
 		case lease.left > 0:
 			s.count.waits.Add(1)
@@ -97,7 +97,7 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 		default: // an entry that is none to us
 			failed++
 		}
-		s.bells.forget(s.entryName(key), rung)
+		s.notifications.forget(s.entryName(key), rung)
 	}
 	if s.life.Err() != nil {
 		return result[V]{err: ErrClosed, moment: never}

@@ -89,7 +89,7 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 	b.leases = b.s.newRenewal(ctx)
 	defer b.leases.stop()
 	var mu sync.Mutex
-	mine, others := map[string]mandate[V]{}, []lack(nil)
+	mine, others := map[string]fillLease[V]{}, []lack(nil)
 	each(missing, func(m lack) {
 		a := &attempt[V]{s: b.s, key: m.key, req: b.req, nonce: b.s.nonce(), seen: m.seen}
 		l, err := a.ask(ctx)
@@ -97,7 +97,7 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 		defer mu.Unlock()
 		switch {
 		case err == nil && l.given:
-			mine[m.key] = mandate[V]{a, l}
+			mine[m.key] = fillLease[V]{a, l}
 			b.leases.add(mine[m.key])
 		case err == nil && l.held.served():
 			v, _, err := l.held.take(&b.s.count)
@@ -119,13 +119,13 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 	return errors.Join(b.errs...)
 }
 
-// mandate is the right to load a key.
-type mandate[V any] struct {
+// fillLease is the right to load a key.
+type fillLease[V any] struct {
 	a *attempt[V]
 	l lease[V]
 }
 
-func (b *batch[V]) loadMine(ctx context.Context, mine map[string]mandate[V]) {
+func (b *batch[V]) loadMine(ctx context.Context, mine map[string]fillLease[V]) {
 	var keys []string
 	for key := range mine {
 		keys = append(keys, key)

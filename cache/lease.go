@@ -81,7 +81,7 @@ func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) re
 	began := tick()
 	r := s.newRenewal(ctx)
 	defer r.stop()
-	r.add(mandate[V]{a, l})
+	r.add(fillLease[V]{a, l})
 	v, took, err := loaded(within(ctx, s, a.decide), s, a.load)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return a.giveUp(ctx, l.node, v, err, tick)
@@ -141,7 +141,7 @@ func (a *attempt[V]) fill(ctx context.Context, l lease[V], kind string, data []b
 		a.abandon(ctx, n) // nobody has to wait for it, nor is it stored if it comes later
 		return false
 	case l.outlived():
-		p := newPost("delete", a.key)
+		p := newMultiWrite("delete", a.key)
 		p.drop(n, a.s.dropping(a.key), a.s.debtUntil(standsIn))
 		a.s.settle(ctx, p, func() bool { return true }) // or it is owed
 		return false

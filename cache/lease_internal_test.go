@@ -88,12 +88,12 @@ func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
 		s, client := open(t, nodes, 3*time.Second), harness.Client(t, nodes, 0)
 		a, b := attempts(s), attempts(s)
 		b.key = "j"
-		r := &renewal[string]{s: s, all: map[string]mandate[string]{}}
+		r := &renewal[string]{s: s, all: map[string]fillLease[string]{}}
 		for _, own := range []*attempt[string]{a, b} {
 			l, err := own.ask(t.Context())
 			must(t, err)
 			must(t, client.PExpire(t.Context(), s.leaseName(own.key), 30*time.Second).Err())
-			r.add(mandate[string]{own, l})
+			r.add(fillLease[string]{own, l})
 		}
 		must(t, client.HSet(t.Context(), s.leaseName("k"), "by", "another").Err())
 		r.renew(t.Context())

@@ -97,7 +97,7 @@ func (m *near) get(key string) (v any, negative, ok bool) {
 	}
 	now, n := time.Since(m.born), &m.nodes[item.node]
 	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > deaf ||
-		item.tagged && item.tags != m.tags.Load() || item.back != n.node.Life().Back {
+		item.tagged && item.tags != m.tags.Load() || item.back != n.node.Incarnation().Back {
 		return nil, false, false
 	}
 	return item.value, item.negative, true
@@ -112,7 +112,7 @@ func (m *near) begin(key string, node int) (t ticket) {
 	d.mu.Lock()
 	t.drops = d.n
 	d.mu.Unlock()
-	t.gaps, t.tags, t.back = m.nodes[node].gaps.Load(), m.tags.Load(), m.nodes[node].node.Life().Back
+	t.gaps, t.tags, t.back = m.nodes[node].gaps.Load(), m.tags.Load(), m.nodes[node].node.Incarnation().Back
 	return t
 }
 
@@ -167,14 +167,14 @@ func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
 	case channel == s.drops():
 		s.near.drop(unbraced(s.cfg.Prefix, "v", text))
 	default:
-		s.bells.ring(text)
+		s.notifications.notify(text)
 	}
 }
 
 // Gap has nothing be kept until the node is heard of again: what it says while the subscription is broken may be deleted
 // without a message.
 func (e ears[V]) Gap(n *cluster.Node) {
-	e.s.bells.ringAll() // what they wait for may be over
+	e.s.notifications.notifyAll() // what they wait for may be over
 	if m := e.s.near; m != nil {
 		m.nodes[n.Index()].heard.Store(0)
 		m.nodes[n.Index()].gaps.Add(1)

@@ -40,7 +40,7 @@ type node struct {
 // stamp. What it kept from before a restart, or from before it was out of this process's reach, may have been deleted
 // meanwhile.
 func (n *node) limits() (run string, after int64) {
-	l := n.Life()
+	l := n.Incarnation()
 	if run = l.RunID; run == "" {
 		run = "-"
 	} else {
@@ -53,7 +53,7 @@ func (n *node) limits() (run string, after int64) {
 }
 
 // now is the node's clock, in µs.
-func (n *node) now() int64 { return time.Now().Add(n.Life().Offset).UnixMicro() }
+func (n *node) now() int64 { return time.Now().Add(n.Incarnation().Offset).UnixMicro() }
 
 // sight is what entries are judged by that a node gave: its limits, and its clock, as they were when the answer came.
 type sight struct {

@@ -17,12 +17,12 @@ type renewal[V any] struct {
 	stop context.CancelFunc // waits for nothing: a renewal that comes after the lease has ended does nothing
 
 	mu  sync.Mutex
-	all map[string]mandate[V] // by key
+	all map[string]fillLease[V] // by key
 }
 
 // newRenewal is called where Close waits for the caller.
 func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
-	r := &renewal[V]{s: s, all: map[string]mandate[V]{}}
+	r := &renewal[V]{s: s, all: map[string]fillLease[V]{}}
 	ctx, r.stop = context.WithCancel(ctx)
 	s.wg.Go(func() {
 		ticks, stop := s.ticker(s.cfg.LeaseTTL / renewals)
@@ -47,7 +47,7 @@ func newTicker(d time.Duration) (ticks <-chan time.Time, stop func()) {
 	return t.C, t.Stop
 }
 
-func (r *renewal[V]) add(m mandate[V]) {
+func (r *renewal[V]) add(m fillLease[V]) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all[m.a.key] = m
@@ -62,7 +62,7 @@ func (r *renewal[V]) remove(key string) {
 // renew renews every lease where it was given, in pieces that leave nodes time for others.
 func (r *renewal[V]) renew(ctx context.Context) {
 	r.mu.Lock()
-	byNode := map[*node][]mandate[V]{}
+	byNode := map[*node][]fillLease[V]{}
 	for _, m := range r.all {
 		byNode[m.l.node] = append(byNode[m.l.node], m)
 	}

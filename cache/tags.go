@@ -37,7 +37,7 @@ func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 		return err
 	}
 	defer s.near.dropTagged()
-	p := newPost("delete tag", tag)
+	p := newMultiWrite("delete tag", tag)
 	cmd := command{script: untagScript, args: []any{s.drops(), s.cfg.longestLease().Milliseconds()}}
 	for _, n := range s.nodes {
 		cmd.keys = []string{s.tagPrefix() + tag, s.deletionPrefix() + tag, s.deletions(n)}

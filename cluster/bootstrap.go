@@ -143,7 +143,7 @@ func (c *Cluster) settle(err error) {
 
 // bootstrap bootstraps the set, unless somebody else does.
 func (c *Cluster) bootstrap() {
-	defer c.weigh()
+	defer c.logQuorumChange()
 	var since time.Time // when the nodes were first seen with the memories that they have
 	var seen []string
 	said := false

@@ -61,7 +61,7 @@ func (n *Node) trip(err error) {
 	} else {
 		n.c.sayOf(n, slog.LevelWarn, "node down", "error", err)
 	}
-	n.c.weigh()
+	n.c.logQuorumChange()
 }
 
 // recover probes until the node answers, then sends what it is owed and lets it be asked again.
@@ -101,7 +101,7 @@ func (n *Node) probe(ctx context.Context) error {
 	_, err := n.client.Pipelined(ctx, func(p redis.Pipeliner) error { p.Ping(ctx); return nil })
 	if err == nil {
 		n.c.startBootstrap()
-		if err = n.outside(); err != nil && !n.many { // is it still so? of a Redis Cluster the mark was read just now
+		if err = n.outside(); err != nil && !n.isCluster { // is it still so? of a Redis Cluster the mark was read just now
 			n.look()
 			err = n.outside()
 		}
@@ -152,7 +152,7 @@ func (n *Node) meetServers(ctx context.Context) error {
 func (n *Node) up(d *downtime) bool {
 	loaded := map[*Script]bool{}
 	for {
-		owed, up := n.takeDebts(d)
+		owed, up := n.takePending(d)
 		if up {
 			break
 		}
@@ -160,31 +160,31 @@ func (n *Node) up(d *downtime) bool {
 			return false
 		}
 		for _, o := range owed {
-			// A node that restarted lacks the script. The first is sent as source: else the debts behind it would be sent
+			// A node that restarted lacks the script. The first is sent as source: else the pending commands behind it would be sent
 			// a second time, and by then not ahead of what is new.
 			n.settle(call{Command: o.cmd, bySource: !loaded[o.cmd.script], recovery: true}, o)
 			loaded[o.cmd.script] = true
 		}
 	}
 	n.c.sayOf(n, slog.LevelInfo, "node back", "after", time.Since(d.since).Round(time.Millisecond))
-	n.c.weigh()
+	n.c.logQuorumChange()
 	return true
 }
 
-// takeDebts takes out what the node is owed. If that is nothing, the node is up from then on: a debt is either among those
+// takePending takes out what is pending for the node. If that is nothing, the node is up from then on: a pending command is either among those
 // taken, or sent by owe itself. What is owed to a node that failed again stays.
-func (n *Node) takeDebts(d *downtime) (owed []debt, up bool) {
+func (n *Node) takePending(d *downtime) (owed []pending, up bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
 	case d.failed.Load():
 		return nil, false
-	case len(n.debts) == 0:
+	case len(n.pending) == 0:
 		n.lastUp = time.Now()
-		n.tellLifeLocked()
+		n.noteIncarnationLocked()
 		n.down.Store(nil)
 		return nil, true
 	}
-	owed, n.debts = n.debts, nil
+	owed, n.pending = n.pending, nil
 	return owed, false
 }

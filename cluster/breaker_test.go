@@ -104,10 +104,10 @@ func TestWhatIsOwedArrivesBeforeAnythingNew(t *testing.T) {
 			takeDown(t, c, 0)
 			const debts = 50
 			for range debts {
-				n.Owe(pushScript.Command([]string{"list"}, "owed"), time.Time{})
+				n.SendLater(pushScript.Command([]string{"list"}, "owed"), time.Time{})
 			}
-			n.Owe(pushScript.Command([]string{"list"}, "in time"), time.Now().Add(time.Hour))
-			n.Owe(pushScript.Command([]string{"list"}, "too late"), time.Now().Add(time.Nanosecond))
+			n.SendLater(pushScript.Command([]string{"list"}, "in time"), time.Now().Add(time.Hour))
+			n.SendLater(pushScript.Command([]string{"list"}, "too late"), time.Now().Add(time.Nanosecond))
 			// Somebody asks without end, to be the first.
 			stop, stopped := make(chan struct{}), make(chan struct{})
 			go func() {
@@ -130,7 +130,7 @@ func TestWhatIsOwedArrivesBeforeAnythingNew(t *testing.T) {
 			harness.Eventually(t, "the debts and more", func() bool { return len(list()) > debts+1 })
 			close(stop)
 			<-stopped
-			run(t, n, pingScript, nil) // all answers are in: a debt without one is owed again when the node stops
+			run(t, n, pingScript, nil) // all answers are in: a pending command without one is owed again when the node stops
 			owed, inTime := 0, 0
 			for i, v := range list() {
 				switch v {
@@ -156,15 +156,15 @@ func TestWhatIsOwedToANodeThatAnswersIsSentAtOnce(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	c := open(t, s)
-	c.Nodes()[0].Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
-	c.Nodes()[0].Owe(pushScript.Command([]string{"late"}, "v"), time.Now())
+	c.Nodes()[0].SendLater(pushScript.Command([]string{"k"}, "v"), time.Time{})
+	c.Nodes()[0].SendLater(pushScript.Command([]string{"late"}, "v"), time.Now())
 	run(t, c.Nodes()[0], pingScript, nil)
 	if keys := harness.Keys(t, s, 0); len(keys) != 1 || keys[0] != "k" {
 		t.Errorf("keys are %v", keys)
 	}
 }
 
-// A debt that fails on its way is owed again, also when the node was found again before its failure is known.
+// A pending command that fails on its way is owed again, also when the node was found again before its failure is known.
 func TestADebtThatFailsIsStillOwed(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
@@ -176,11 +176,11 @@ func TestADebtThatFailsIsStillOwed(t *testing.T) {
 	for key, err := range map[string]error{
 		"connection": errors.New("connection reset"), "timeout": redis.ErrPoolTimeout, "loading": loading{}, "down": &downError{loading{}},
 	} {
-		debt{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
+		pending{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		harness.Eventually(t, "the debt to be paid", paid(key))
 	}
 	for key, err := range map[string]error{"refused": wrongType{}, "closed": ErrClosed} {
-		debt{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
+		pending{cmd: pushScript.Command([]string{key}, "v")}.Receive(n, nil, err)
 		run(t, n, pingScript, nil)
 		if paid(key)() {
 			t.Errorf("a debt that was %s is paid again", key)
@@ -205,13 +205,13 @@ func TestDebtsAreBounded(t *testing.T) {
 	n := c.Nodes()[0]
 	s.Stop(0)
 	takeDown(t, c, 0)
-	for i := range maxDebts + 10 {
-		n.Owe(pushScript.Command(nil, i), time.Time{})
+	for i := range maxPending + 10 {
+		n.SendLater(pushScript.Command(nil, i), time.Time{})
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.debts) != maxDebts || n.debts[0].cmd.words[3] != 10 {
-		t.Errorf("%d debts from %v on, want the newest %d", len(n.debts), n.debts[0].cmd.words[3], maxDebts)
+	if len(n.pending) != maxPending || n.pending[0].cmd.words[3] != 10 {
+		t.Errorf("%d debts from %v on, want the newest %d", len(n.pending), n.pending[0].cmd.words[3], maxPending)
 	}
 }
 
@@ -221,10 +221,10 @@ func TestANodeThatFailsWhileItIsPaidStaysDown(t *testing.T) {
 	n := open(t, s).Nodes()[0]
 	d := &downtime{err: errors.New("x"), since: time.Now()}
 	n.down.Store(d)
-	n.Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
+	n.SendLater(pushScript.Command([]string{"k"}, "v"), time.Time{})
 	n.trip(errors.New("again"))
-	if n.up(d) || n.down.Load() != d || len(n.debts) != 1 {
-		t.Errorf("it is up, or forgot its %d debts", len(n.debts))
+	if n.up(d) || n.down.Load() != d || len(n.pending) != 1 {
+		t.Errorf("it is up, or forgot its %d debts", len(n.pending))
 	}
 	d.failed.Store(false)
 	if !n.up(d) || n.down.Load() != nil {
@@ -256,7 +256,7 @@ func TestABusyServerIsDownUntilItIsFree(t *testing.T) {
 		t.Errorf("a busy server answered %v", a)
 	}
 	harness.Eventually(t, "the node to be down", func() bool { return !c.Status()[0].Up })
-	n.Owe(pushScript.Command([]string{"k"}, "v"), time.Time{})
+	n.SendLater(pushScript.Command([]string{"k"}, "v"), time.Time{})
 	if err := client.ScriptKill(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestANodeIsNotAskedBeforeEveryDebtIsOnItsWay(t *testing.T) {
 		push := NewScript("push", pushScript.src+strings.Repeat(" ", round+1))
 		const debts = 200
 		for range debts {
-			n.Owe(push.Command([]string{"list"}, "owed"), time.Time{})
+			n.SendLater(push.Command([]string{"list"}, "owed"), time.Time{})
 		}
 		asked := make(chan struct{})
 		go func() {
@@ -330,7 +330,7 @@ func TestWhatIsOwedReachesANodeWhoseQueueIsFull(t *testing.T) {
 		ran(t, c.Nodes()[0], pushScript, []string{"list"}, "first") // loads the script
 		const owed = 200
 		for i := range owed {
-			c.Nodes()[0].Owe(pushScript.Command([]string{"list"}, i), time.Time{})
+			c.Nodes()[0].SendLater(pushScript.Command([]string{"list"}, i), time.Time{})
 		}
 		shut(t, c)
 		if got, err := harness.Client(t, s, 0).LLen(t.Context(), "list").Result(); err != nil || got != owed+1 {

@@ -111,7 +111,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 		add(Danger, "several servers answer under its name, in turns, so it does not vote", "list each server by a name of its own")
 	}
 	middle := before.Add(time.Since(before) / 2)
-	if n.many {
+	if n.isCluster {
 		add(Warning, "is a Redis Cluster, whose fail-overs may forget its newest grants without a restart", "prefer single servers")
 	}
 	if f.runID == "" {

@@ -55,8 +55,8 @@ type Cluster struct {
 	mu      sync.Mutex
 	servers map[string]*Node // by run_id
 
-	mail      mailbox
-	attending attendance
+	mail         mailbox
+	localWaiters localWaiters
 }
 
 // openTries is how many times NodeTimeout Open keeps trying to reach a quorum
@@ -103,7 +103,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 		c.Close(context.WithoutCancel(ctx))
 		return nil, err
 	}
-	c.weigh()
+	c.logQuorumChange()
 	if len(c.nodes)%2 == 0 {
 		c.Say(slog.LevelInfo, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
 	}
@@ -111,7 +111,7 @@ func Open(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func (c *Cluster) add(i int, t target) {
-	n := &Node{c: c, index: i, name: t.name, many: t.many, stands: t.stands, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
+	n := &Node{c: c, index: i, name: t.name, isCluster: t.isCluster, canFailOver: t.canFailOver, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
 	n.large = make(chan struct{}, largeAtOnce)
 	n.witness.name = url.QueryEscape(t.name)
 	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, lifetime: c.lifetime(), onConnect: n.observe})

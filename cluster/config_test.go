@@ -95,8 +95,8 @@ func TestANodeIsNamedAfterItsAddressWithoutCredentials(t *testing.T) {
 		if err != nil || got.name != want {
 			t.Errorf("parseURL(%s) is named %q, %v; want %q", raw, got.name, err, want)
 		}
-		if got.many != strings.Contains(raw, "addr=") && !strings.Contains(raw, "master_name") {
-			t.Errorf("parseURL(%s): sharded is %t", raw, got.many)
+		if got.isCluster != strings.Contains(raw, "addr=") && !strings.Contains(raw, "master_name") {
+			t.Errorf("parseURL(%s): sharded is %t", raw, got.isCluster)
 		}
 	}
 }

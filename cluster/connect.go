@@ -21,12 +21,12 @@ import (
 
 // target is one node as configured: its name, and how to make the client that talks to it.
 type target struct {
-	name string
-	open func(tuning) redis.UniversalClient
-	many bool // a Redis Cluster: several servers behind one node
+	name      string
+	open      func(tuning) redis.UniversalClient
+	isCluster bool // a Redis Cluster: several servers behind one node
 	// stands: a server of the node may come to stand in for another (Sentinel, Redis Cluster), which told it what it
 	// knows with delay.
-	stands bool
+	canFailOver bool
 }
 
 // tuning is what this package sets on every client, whatever its URL says.
@@ -149,13 +149,13 @@ func parseURL(raw string) (target, error) {
 	case q.Has("master_name"):
 		var o *redis.FailoverOptions
 		if o, err = redis.ParseFailoverURL(raw); err == nil {
-			t.name, t.stands = o.MasterName+"@"+strings.Join(o.SentinelAddrs, ","), true
+			t.name, t.canFailOver = o.MasterName+"@"+strings.Join(o.SentinelAddrs, ","), true
 			t.open = func(tune tuning) redis.UniversalClient { tune.failover(o); return redis.NewFailoverClient(o) }
 		}
 	case q.Has("addr"):
 		var o *redis.ClusterOptions
 		if o, err = redis.ParseClusterURL(raw); err == nil {
-			t.name, t.many, t.stands = strings.Join(o.Addrs, ","), true, true
+			t.name, t.isCluster, t.canFailOver = strings.Join(o.Addrs, ","), true, true
 			t.open = func(tune tuning) redis.UniversalClient { tune.sharded(o); return redis.NewClusterClient(o) }
 		}
 	default:
@@ -280,14 +280,14 @@ func copyClient(name string, client redis.UniversalClient) (target, error) {
 		if reflect.ValueOf(o.Dialer).Pointer() == defaultDialer() {
 			o.Dialer = nil // it is bound to the time-outs of the given client
 		}
-		t.stands = o.Addr == failoverAddr
+		t.canFailOver = o.Addr == failoverAddr
 		t.open = func(tune tuning) redis.UniversalClient { tune.single(&o); return redis.NewClient(&o) }
 	case *redis.ClusterClient:
 		if c == nil {
 			return t, errors.New("nil client")
 		}
 		o := *c.Options()
-		t.many, t.stands = true, true
+		t.isCluster, t.canFailOver = true, true
 		t.open = func(tune tuning) redis.UniversalClient { tune.sharded(&o); return redis.NewClusterClient(&o) }
 	case nil:
 		return t, errors.New("nil client")

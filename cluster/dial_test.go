@@ -94,7 +94,7 @@ func TestDial_ANodeThatLetsNobodyInIsDialledAtThePaceOfProbes(t *testing.T) {
 				t.Fatalf("a node that lets nobody in answers %v", a)
 			}
 			if i%10 == 0 {
-				n.Owe(pushScript.Command([]string{"list"}, i), time.Time{})
+				n.SendLater(pushScript.Command([]string{"list"}, i), time.Time{})
 			}
 			time.Sleep(asked)
 		}

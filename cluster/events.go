@@ -111,9 +111,9 @@ func (c *Cluster) write() {
 	}
 }
 
-// weigh says so when there is no quorum any more, or again. It is called when a node went down or restarted, or is back.
+// logQuorumChange says so when there is no quorum any more, or again. It is called when a node went down or restarted, or is back.
 // That a quarantine is over nobody tells, so where one is in the way it looks again then.
-func (c *Cluster) weigh() {
+func (c *Cluster) logQuorumChange() {
 	if !c.cfg.Logger.Enabled(c.ctx, slog.LevelError) || c.dead.Load() {
 		return
 	}
@@ -157,7 +157,7 @@ func (c *Cluster) awaitVotes() {
 		if next < 0 || !c.pause(next+time.Millisecond) {
 			return
 		}
-		c.weigh()
+		c.logQuorumChange()
 	}
 }
 

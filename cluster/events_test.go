@@ -135,7 +135,7 @@ func TestThatThereIsNoQuorumIsLoggedOnceEachTime(t *testing.T) {
 		e.ripe = math.MinInt64
 		n.evidence.Store(&e)
 	}
-	c.weigh()
+	c.logQuorumChange()
 	shut(t, c)
 	all := log.String()
 	if strings.Count(all, "no quorum") != 1 || strings.Count(all, "level=ERROR") != 1 || strings.Count(all, "a quorum again") != 1 {

@@ -75,7 +75,7 @@ func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 // unmarked is why a node can not be marked.
 func (n *Node) unmarked(err error) error {
 	switch {
-	case n.stands && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
+	case n.canFailOver && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
 		return nil
 	case saidBy(err, "NOAUTH"): // it lets us connect, and do nothing
 		return err
@@ -92,10 +92,10 @@ func (n *Node) markDue(text string, f facts) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := server{
-		run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof && !n.stands, syncs: f.fsyncAlways && !n.stands,
+		run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof && !n.canFailOver, syncs: f.fsyncAlways && !n.canFailOver,
 		uptime: f.uptime, now: stampAt(time.Now(), f.offset()),
 	}
-	if n.many {
+	if n.isCluster {
 		s.run, s.repl, s.promoted = n.runLocked(), "", false
 	}
 	if f.now.IsZero() {
@@ -141,7 +141,7 @@ func (n *Node) saw(text string) {
 		e.ripe = math.MinInt64
 	}
 	memory := m.begun
-	if n.facts.aof && !n.stands { // it has kept its files since
+	if n.facts.aof && !n.canFailOver { // it has kept its files since
 		memory = m.since
 	}
 	born := now.Add(-memory.age(was))
@@ -155,17 +155,17 @@ func (n *Node) saw(text string) {
 		n.born = born
 	}
 	if m.begun.node != 0 {
-		n.boot.Store(1000*m.begun.node + (time.Second + n.c.cfg.MaxTTL).Microseconds())
+		n.fenceFloor.Store(1000*m.begun.node + (time.Second + n.c.cfg.MaxTTL).Microseconds())
 	}
 	n.witness.saw(m)
 	n.evidence.Store(e)
-	n.unsettled.Store(n.many && m.run != n.runLocked())
+	n.unsettled.Store(n.isCluster && m.run != n.runLocked())
 	n.mu.Unlock()
 	if before != nil && !same && m.state != stateRipe {
 		n.tel.Restarted()
 		n.c.sayOf(n, slog.LevelWarn, "node restarted; it may have forgotten locks, so its vote does not count for a while",
 			"for", n.c.quarantine())
-		n.c.weigh()
+		n.c.logQuorumChange()
 	}
 }
 
@@ -212,7 +212,7 @@ func (n *Node) reconsider() {
 
 // look has the mark be what it ought to be.
 func (n *Node) look() {
-	if n.many {
+	if n.isCluster {
 		_ = n.probe(n.c.ctx)
 		return
 	}

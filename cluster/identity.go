@@ -164,7 +164,7 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 		return err
 	}
 	switch {
-	case f.sentinel && n.stands: // of those that say where the node is
+	case f.sentinel && n.canFailOver: // of those that say where the node is
 		return nil
 	case f.sentinel:
 		return errSentinel
@@ -183,7 +183,7 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	}
 	switch {
 	case err != nil:
-	case !n.many:
+	case !n.isCluster:
 		err = n.mark(ctx, cn, f)
 	case unknown && n.met.Load(): // the mark is on one of the servers, and may have been on the one that this one follows
 		n.c.spawn(func() { _ = n.probe(n.c.ctx) })
@@ -210,7 +210,7 @@ func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(
 func (n *Node) learn(f facts) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	defer n.tellLifeLocked()
+	defer n.noteIncarnationLocked()
 	n.facts, n.offset = f, f.offset()
 	if f.runID == "" || n.runIDs[f.runID] {
 		return nil
@@ -219,7 +219,7 @@ func (n *Node) learn(f facts) error {
 		return &sameServerError{other.name}
 	}
 	switch {
-	case !n.many:
+	case !n.isCluster:
 		n.replacedLocked(f.runID)
 		clear(n.runIDs)
 	case n.met.Load(): // what it has forgotten is known when all of them were met again
@@ -235,7 +235,7 @@ const keptRuns = 16
 // replacedLocked takes in that another run answers, before the node's runs are changed. One that answers again was not
 // restarted meanwhile: two servers are behind the name. Behind a Sentinel a master may come back after a fail-over.
 func (n *Node) replacedLocked(runID string) {
-	if slices.Contains(n.earlier, runID) && !n.stands {
+	if slices.Contains(n.earlier, runID) && !n.canFailOver {
 		n.shared.Store(n.c.since(time.Now()))
 		n.c.sayOf(n, slog.LevelError, "several servers answer under the name of this node, in turns")
 	}
@@ -307,6 +307,6 @@ func (n *Node) quarantined(now time.Time) time.Duration {
 	}
 }
 
-// BootFloor is the number below which a fence counter of this node may be one that the node forgot to raise: when its memory
+// FenceFloor is the number below which a fence counter of this node may be one that the node forgot to raise: when its memory
 // began, plus MaxTTL, in µs of the node's clock. 0 where the node does not tell its time.
-func (n *Node) BootFloor() int64 { return n.boot.Load() }
+func (n *Node) FenceFloor() int64 { return n.fenceFloor.Load() }

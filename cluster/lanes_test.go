@@ -188,12 +188,12 @@ func TestANodeThatIsThereIsNotDownForALateAnswer(t *testing.T) {
 			t.Error("a node that answers is down")
 		}
 		before := time.Now()
-		if !n.Life().Back.IsZero() {
-			t.Errorf("a read that was not answered counts as if the node had been out of reach: %+v", n.Life())
+		if !n.Incarnation().Back.IsZero() {
+			t.Errorf("a read that was not answered counts as if the node had been out of reach: %+v", n.Incarnation())
 		}
 		late.Op = "write"
-		if n.suspect(late, true); n.Life().Back.Before(before) || !n.Up() {
-			t.Errorf("what a node has missed is not told: %+v, up %v", n.Life(), n.Up())
+		if n.suspect(late, true); n.Incarnation().Back.Before(before) || !n.Up() {
+			t.Errorf("what a node has missed is not told: %+v, up %v", n.Incarnation(), n.Up())
 		}
 		harness.Eventually(t, "the node to be believed again", n.believed)
 		s.Stop(0)
@@ -230,10 +230,10 @@ func TestANodeThatIsLateAgainAndAgainIsDown(t *testing.T) {
 	}
 	for _, answer := range []func(){
 		func() { n.Ask(t.Context(), redis.NewCmd(t.Context(), "get", "key")) },
-		func() { o := newOnce(); n.RunAside(pingScript, nil, nil, o); o.wait(t) },
+		func() { o := newOnce(); n.RunOutOfBand(pingScript, nil, nil, o); o.wait(t) },
 	} {
 		for range maxLate - 1 {
-			if miss(maxLate); !n.Up() || !n.Life().Back.IsZero() {
+			if miss(maxLate); !n.Up() || !n.Incarnation().Back.IsZero() {
 				t.Fatal("it was down before it was late often enough")
 			}
 		}
@@ -242,7 +242,7 @@ func TestANodeThatIsLateAgainAndAgainIsDown(t *testing.T) {
 	for range maxLate - 1 {
 		miss(1)
 	}
-	if miss(1); n.Life().Back.IsZero() && n.Up() {
+	if miss(1); n.Incarnation().Back.IsZero() && n.Up() {
 		t.Error("it is up although it is always late")
 	}
 }
@@ -256,15 +256,15 @@ func TestANodeIsAskedAgainForWhatItMissedMeanwhile(t *testing.T) {
 	s.Pause(0)
 	n.doubt(late)
 	n.suspect(late, true)
-	told := n.Life().Back
+	told := n.Incarnation().Back
 	believed{}.Receive(n, nil, nil) // the answer to the PING that did not know of the miss
-	if n.believed() || !n.Life().Back.After(told) {
-		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Life().Back, told)
+	if n.believed() || !n.Incarnation().Back.After(told) {
+		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Incarnation().Back, told)
 	}
-	told = n.Life().Back
+	told = n.Incarnation().Back
 	believed{}.Receive(n, nil, nil)
-	if !n.believed() || !n.Life().Back.After(told) {
-		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Life().Back, told)
+	if !n.believed() || !n.Incarnation().Back.After(told) {
+		t.Errorf("believed %v, back %v, which was %v", n.believed(), n.Incarnation().Back, told)
 	}
 	s.Resume(0)
 }
@@ -281,18 +281,18 @@ func TestALateBatchOfBulkWorkDoesNotTakeTheNodeDown(t *testing.T) {
 	began := time.Now()
 	for what, ask := range map[string]func(*Script) error{
 		"stream": func(s *Script) error { return run(t, n, s, nil).err },
-		"aside":  func(s *Script) error { o := newOnce(); n.RunAside(s, nil, nil, o); return o.wait(t).err },
+		"aside":  func(s *Script) error { o := newOnce(); n.RunOutOfBand(s, nil, nil, o); return o.wait(t).err },
 		"ask":    func(s *Script) error { _, err := n.AskScript(t.Context(), s, nil, nil); return err },
 	} {
 		for _, script := range []*Script{lookScript, yieldScript} {
-			before := n.Life().Back
+			before := n.Incarnation().Back
 			way.to.Store(true)
 			if err := ask(script); !lost(err) {
 				harness.Must(t, began, err)
 				t.Fatalf("%s: %s was answered: %v", what, script.Name(), err)
 			}
 			harness.Eventually(t, "the node to be believed", n.believed)
-			if back := n.Life().Back; !n.Up() || back.After(before) == script.reads {
+			if back := n.Incarnation().Back; !n.Up() || back.After(before) == script.reads {
 				harness.Missed(t, began, "%s: up %v, last missed something at %v after %s", what, n.Up(), back, script.Name())
 			}
 			harness.Must(t, began, ask(script))

@@ -189,7 +189,7 @@ func TestANameBehindWhichServersTakeTurnsIsADanger(t *testing.T) {
 		stands bool
 		want   bool
 	}{{"a", false, false}, {"b", false, false}, {"b", false, false}, {"c", false, false}, {"a", true, false}, {"b", false, true}} {
-		n.stands = tt.stands
+		n.canFailOver = tt.stands
 		if err := n.learn(facts{runID: tt.run}); err != nil {
 			t.Fatal(err)
 		}

@@ -13,21 +13,21 @@ import (
 
 // Node is one independent Redis. All methods may be called concurrently.
 type Node struct {
-	c       *Cluster
-	index   int
-	name    string
-	many    bool
-	stands  bool // see target
-	client  redis.UniversalClient
-	streams [2]*stream
-	large   chan struct{} // holds a value for each command of RunAside under way
-	asides  atomic.Int64  // commands of RunAside that are not answered
-	doubts  doubts
-	tel     *telemetry.Node
+	c                *Cluster
+	index            int
+	name             string
+	isCluster        bool
+	canFailOver      bool // see target
+	client           redis.UniversalClient
+	streams          [2]*stream
+	large            chan struct{} // holds a value for each command of RunOutOfBand under way
+	outOfBandPending atomic.Int64  // commands of RunOutOfBand that are not answered
+	doubts           doubts
+	tel              *telemetry.Node
 
 	down          atomic.Pointer[downtime]
-	life          atomic.Pointer[Life]
-	boot          atomic.Int64 // see BootFloor
+	incarnation   atomic.Pointer[Incarnation]
+	fenceFloor    atomic.Int64 // see FenceFloor
 	evidence      atomic.Pointer[evidence]
 	member        atomic.Bool // it belongs to the set, by its mark
 	fence         atomic.Pointer[fenceReport]
@@ -48,7 +48,7 @@ type Node struct {
 	witness witness
 	watched time.Time // since when the memory of its evidence is known
 	born    time.Time // when its memory of records began, by our clock; zero: not known
-	debts   []debt
+	pending []pending
 
 	refused refusals
 
@@ -64,7 +64,7 @@ func (n *Node) Index() int { return n.index }
 func (n *Node) Name() string { return n.name }
 
 // Sharded reports whether the node is a Redis Cluster: several servers that share the keys among them.
-func (n *Node) Sharded() bool { return n.many }
+func (n *Node) Sharded() bool { return n.isCluster }
 
 // Votes reports whether a grant of this node counts now. A node that may have forgotten grants does not vote for a
 // quarantine (see [Config.MaxTTL]); it is asked all the same.

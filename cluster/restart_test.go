@@ -143,7 +143,7 @@ func TestAStandInDoesNotVoteHoweverItSyncs(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := bareCluster(time.Now(), 1).nodes[0]
-		n.many, n.stands = target.many, target.stands
+		n.isCluster, n.canFailOver = target.isCluster, target.canFailOver
 		text := old(t, n, facts{runID: "first", aof: true, fsyncAlways: true})
 		if !n.Votes() {
 			t.Errorf("%s: the first server does not vote", name)
@@ -156,8 +156,8 @@ func TestAStandInDoesNotVoteHoweverItSyncs(t *testing.T) {
 	for raw, want := range map[string]bool{
 		"redis://127.0.0.1:1": false, "redis://127.0.0.1:1?addr=127.0.0.1:2": true, "redis://127.0.0.1:1?master_name=m": true,
 	} {
-		if got, err := parseURL(raw); err != nil || got.stands != want {
-			t.Errorf("parseURL(%s): a node of which one server stands in for another is %t, %v", raw, got.stands, err)
+		if got, err := parseURL(raw); err != nil || got.canFailOver != want {
+			t.Errorf("parseURL(%s): a node of which one server stands in for another is %t, %v", raw, got.canFailOver, err)
 		}
 	}
 }
@@ -170,14 +170,14 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 		client := harness.Client(t, s, 0)
 		clock := func() int64 { return client.Time(t.Context()).Val().UnixMicro() }
 		maxTTL := c.Config().MaxTTL.Microseconds()
-		first := n.BootFloor()
+		first := n.FenceFloor()
 		if now := clock(); first <= now-2*time.Second.Microseconds() || first > now+maxTTL+2*time.Second.Microseconds() {
 			t.Errorf("BootFloor is %d off now", first-now)
 		}
 		if err := client.ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err == nil {
 			harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		}
-		if got := n.BootFloor(); got != first {
+		if got := n.FenceFloor(); got != first {
 			t.Errorf("BootFloor went from %d to %d in one life of the node", first, got)
 		}
 		before := clock()
@@ -185,7 +185,7 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 			t.Fatal(err)
 		}
 		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
-		if got := n.BootFloor(); got <= before+maxTTL || got <= first {
+		if got := n.FenceFloor(); got <= before+maxTTL || got <= first {
 			t.Errorf("BootFloor is %d, not above the start (after %d) and MaxTTL", got, before)
 		}
 	})
@@ -233,8 +233,8 @@ func aged(t *testing.T, n *Node, f facts, age time.Duration) string {
 func TestAClockThatIsNotToldHasNoOffset(t *testing.T) {
 	now := time.Now()
 	n := bareCluster(now, 1).nodes[0]
-	if err := n.learn(facts{}); err != nil || n.offset != 0 || n.BootFloor() != 0 {
-		t.Errorf("offset %v, boot %d, %v", n.offset, n.BootFloor(), err)
+	if err := n.learn(facts{}); err != nil || n.offset != 0 || n.FenceFloor() != 0 {
+		t.Errorf("offset %v, boot %d, %v", n.offset, n.FenceFloor(), err)
 	}
 	if err := n.learn(facts{runID: "x", now: now.Add(3 * time.Second), asked: now.Add(-time.Second), took: 2 * time.Second}); err != nil || n.offset != 3*time.Second {
 		t.Errorf("offset %v, %v; want 3s", n.offset, err)
@@ -302,7 +302,7 @@ func TestAStandInWithAnAppendOnlyFileDoesNotRememberRecords(t *testing.T) {
 	for stands, want := range map[bool]bool{false: true, true: false} {
 		c, texts := bareCluster(now, 3), [3]string{}
 		for i, n := range c.nodes {
-			n.stands = stands
+			n.canFailOver = stands
 			texts[i] = aged(t, n, facts{runID: string(rune('A' + i)), aof: true}, 2*retention)
 		}
 		meet(t, c.nodes[1], facts{runID: "next", aof: true}, texts[1])

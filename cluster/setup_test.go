@@ -96,7 +96,7 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 					t.Errorf("the first command got %v", a)
 				}
 			}
-			n.Owe(pushScript.Command([]string{"list"}, "pending"), time.Time{})
+			n.SendLater(pushScript.Command([]string{"list"}, "pending"), time.Time{})
 			harness.Eventually(t, "the node is down, and says why", func() bool {
 				status := c.Status()[0]
 				return !status.Up && status.Err != nil && strings.Contains(status.Err.Error(), tt.says)
@@ -171,7 +171,7 @@ func TestNode_ConnectionSetUp_RefusalIsNoAnswer(t *testing.T) {
 			conn.Close()
 		}
 		mu.Unlock()
-		n.Owe(pushScript.Command([]string{"list"}, "pending"), time.Time{})
+		n.SendLater(pushScript.Command([]string{"list"}, "pending"), time.Time{})
 		harness.Eventually(t, "the node is down, and says why", func() bool {
 			if a := run(t, n, pushScript, []string{"list"}, "lost"); a.err == nil {
 				t.Fatalf("a command that was never sent got %v", a)

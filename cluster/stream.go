@@ -101,11 +101,11 @@ func (s *stream) put(cl call, limit int) bool {
 	}
 	s.calls = append(s.calls, cl)
 	s.mu.Unlock()
-	s.ring()
+	s.notify()
 	return true
 }
 
-func (s *stream) ring() {
+func (s *stream) notify() {
 	select {
 	case s.bell <- struct{}{}:
 	default:
@@ -116,7 +116,7 @@ func (s *stream) close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	s.ring()
+	s.notify()
 }
 
 // batches yields what has come in, a batch at a time, until the stream is closed and empty.

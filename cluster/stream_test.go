@@ -109,7 +109,7 @@ func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 		}
 		// Beside the stream alike.
 		o := newOnce()
-		n.RunAside(pushScript, []string{"list"}, []any{"x"}, o)
+		n.RunOutOfBand(pushScript, []string{"list"}, []any{"x"}, o)
 		if a := o.wait(t); a.err != nil || a.reply != int64(1) {
 			t.Errorf("RunAside got %v", a)
 		}
@@ -298,11 +298,11 @@ func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 			t.Errorf("Run on %d = %v", n.Index(), a)
 		}
 		o := newOnce()
-		n.RunAside(pingScript, nil, nil, o)
+		n.RunOutOfBand(pingScript, nil, nil, o)
 		if a := o.wait(t); !errors.Is(a.err, ErrClosed) || !Unsent(a.err) {
 			t.Errorf("RunAside on %d = %v", n.Index(), a)
 		}
-		n.Owe(pingScript.Command(nil), time.Time{})
+		n.SendLater(pingScript.Command(nil), time.Time{})
 		n.Run(pingScript, nil, nil, nil) // nobody to tell
 	}
 	if c.Err() != ErrClosed {
@@ -345,14 +345,14 @@ func TestRunAsideIsOneCommandAndCountsForClose(t *testing.T) {
 		c := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second })
 		n := c.Nodes()[0]
 		o := newOnce()
-		n.RunAside(setScript, []string{"k"}, []any{"v"}, o)
+		n.RunOutOfBand(setScript, []string{"k"}, []any{"v"}, o)
 		if a := o.wait(t); a.err != nil || a.reply != "OK" {
 			t.Fatalf("got %v", a)
 		}
 		s.Pause(0)
 		r := &recorder{}
 		for i := range 10 {
-			n.RunAside(pushScript, []string{"list"}, []any{i}, r.at(i))
+			n.RunOutOfBand(pushScript, []string{"list"}, []any{i}, r.at(i))
 		}
 		closed := make(chan struct{})
 		go func() { defer close(closed); shut(t, c) }()
@@ -386,17 +386,17 @@ func TestOnlySoManyWaitToRunAside(t *testing.T) {
 	s.Pause(0)
 	r := &recorder{}
 	for i := range 64 {
-		n.RunAside(pushScript, []string{"list"}, []any{i}, r.at(i))
+		n.RunOutOfBand(pushScript, []string{"list"}, []any{i}, r.at(i))
 	}
 	o := newOnce()
-	n.RunAside(pushScript, []string{"list"}, []any{"above"}, o)
+	n.RunOutOfBand(pushScript, []string{"list"}, []any{"above"}, o)
 	if a := o.wait(t); !errors.Is(a.err, errFull) {
 		t.Errorf("above the limit: %v", a.err)
 	}
 	s.Resume(0)
 	harness.Eventually(t, "all answers", func() bool { return r.count() == 64 })
 	r.eachOnce(t, 64, func(a answer) bool { return a.err == nil })
-	n.RunAside(pushScript, []string{"list"}, []any{"later"}, o)
+	n.RunOutOfBand(pushScript, []string{"list"}, []any{"later"}, o)
 	if a := o.wait(t); a.err != nil {
 		t.Errorf("when there was room again: %v", a.err)
 	}
@@ -508,7 +508,7 @@ func TestAnAbsurdReplyTakesTheNodeDown(t *testing.T) {
 	s := harness.Embedded(t, 1)
 	for name, ask := range map[string]func(*Node, Receiver){
 		"stream": func(n *Node, r Receiver) { n.Run(pingScript, nil, nil, r) },
-		"aside":  func(n *Node, r Receiver) { n.RunAside(pingScript, nil, nil, r) },
+		"aside":  func(n *Node, r Receiver) { n.RunOutOfBand(pingScript, nil, nil, r) },
 		"ask": func(n *Node, r Receiver) {
 			reply, err := n.AskScript(context.Background(), pingScript, nil, nil)
 			r.Receive(n, reply, err)

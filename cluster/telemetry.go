@@ -53,7 +53,7 @@ func (n *Node) see(see telemetry.See) {
 	}
 	queued := n.queued()
 	n.mu.Lock()
-	owed, offset, known := len(n.debts)+len(n.refused.debts), n.offset, !n.facts.now.IsZero()
+	owed, offset, known := len(n.pending)+len(n.refused.pending), n.offset, !n.facts.now.IsZero()
 	n.mu.Unlock()
 	see(telemetry.NodeUp, up)
 	see(telemetry.NodeQuarantine, quarantine)

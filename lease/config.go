@@ -110,7 +110,7 @@ type Request struct {
 
 	// Span is how many tokens the lease owns, for HandOver. 0 means 1. Who was refused and looks again soon asks for fewer, but
 	// for 64 at least.
-	Span int
+	TokenBlock int
 	// Parent is what the lease's context derives from. nil: the context given to acquire, without its cancellation.
 	Parent parent
 	// Heir is asked who gets the lease when it is released, and told when it is over. nil: nobody.

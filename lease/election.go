@@ -129,7 +129,7 @@ func (s *Leases) look(ctx context.Context, name string) (Leader, time.Duration, 
 		return Leader{}, 0, fieldError("name", "is empty; name an election")
 	}
 	lock := s.red.LockKey(electionKey(name))
-	b := &ballot{nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), votes: map[string]int{}, done: make(chan struct{})}
+	b := &leaderVotes{nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), votes: map[string]int{}, done: make(chan struct{})}
 	for _, n := range s.c.Nodes() {
 		n.Run(leaderScript, []string{lock, mutex.Companion(lock, "record")}, nil, b)
 	}
@@ -209,7 +209,7 @@ func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{},
 }
 
 // ballot counts who has the key on how many nodes.
-type ballot struct {
+type leaderVotes struct {
 	nodes, quorum int
 
 	mu      sync.Mutex
@@ -224,7 +224,7 @@ type ballot struct {
 }
 
 // Receive implements cluster.Receiver.
-func (b *ballot) Receive(n *cluster.Node, reply any, err error) {
+func (b *leaderVotes) Receive(n *cluster.Node, reply any, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.ended {
@@ -274,7 +274,7 @@ func readVote(reply any, err error) (v vote, _ error) {
 }
 
 // result is the leader whom a quorum knows, if that is the one whose statement is the newest.
-func (b *ballot) result(name string) (Leader, time.Duration, error) {
+func (b *leaderVotes) result(name string) (Leader, time.Duration, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if got := b.nodes - len(b.failed); got < b.quorum {

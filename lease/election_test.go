@@ -285,7 +285,7 @@ func TestASilentNodeIsNotTakenForOneThatKnowsOfNoLeader(t *testing.T) {
 		"nobody has the key":       {map[string]int{"": 2}, 1, false},
 		"all answered, none leads": {map[string]int{"v": 1, "": 2}, 0, false},
 	} {
-		b := &ballot{nodes: 3, quorum: 2, votes: c.votes, failed: make([]cluster.NodeError, c.failed)}
+		b := &leaderVotes{nodes: 3, quorum: 2, votes: c.votes, failed: make([]cluster.NodeError, c.failed)}
 		leader, _, err := b.result("x")
 		if errors.Is(err, ErrNoQuorum) != c.open || leader.Candidate != "" {
 			t.Errorf("%s: %+v, %v", name, leader, err)

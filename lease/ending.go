@@ -8,30 +8,30 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// lose ends a tenure that nobody released.
-func (r *renewer) lose(t *tenure, reason string) {
+// lose ends a renewal that nobody released.
+func (r *renewer) lose(t *renewal, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endLocked(t, reason)
 }
 
-// endLocked ends a tenure that nobody released, and its lease. What follows waits until every lease has ended whose time
+// endLocked ends a renewal that nobody released, and its lease. What follows waits until every lease has ended whose time
 // has come, for many may be lost together and their holders have to know before anybody else can have the keys: what is
 // still ours is given back, the heir is notified, and the loss is logged.
-func (r *renewer) endLocked(t *tenure, reason string) {
+func (r *renewer) endLocked(t *renewal, reason string) {
 	r.dropLocked(t)
 	if t.state == gone {
 		return
 	}
-	overdue := t.state == lapsed // that was reported
+	overdue := t.state == maxHoldExceeded // that was reported
 	t.state = gone
 	l, lost := t.lease, t.hold.Lost(reason)
 	t.loss = lost
 	if l != nil {
-		l.end(lost) // under mu: who finds the tenure gone finds out why
+		l.end(lost) // under mu: who finds the renewal gone finds out why
 	}
 	r.afterLocked(func() {
-		t.hold.GiveUp(lost)
+		t.hold.Abort(lost)
 		r.over(t, l)
 		if l != nil {
 			r.s.reportEnd(l, "lost")
@@ -65,14 +65,14 @@ func (r *renewer) afterLocked(do func()) {
 	r.ring()
 }
 
-func (r *renewer) over(t *tenure, l *Lease) {
+func (r *renewer) over(t *renewal, l *Lease) {
 	if t.heir != nil {
 		t.heir.Over(l)
 	}
 }
 
 // lossOf is why t was lost, nil if it was not.
-func (r *renewer) lossOf(t *tenure) *LostError {
+func (r *renewer) lossOf(t *renewal) *LostError {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return t.loss
@@ -93,7 +93,7 @@ func (r *renewer) cancel(cause error) {
 // drain releases everything and stops the goroutine.
 func (r *renewer) drain() {
 	var leases []*Lease
-	for _, l := range r.tenants() {
+	for _, l := range r.holders() {
 		if !l.released.CompareAndSwap(false, true) {
 			continue // its owner releases it, an errand
 		}
@@ -107,17 +107,17 @@ func (r *renewer) drain() {
 	for _, l := range leases {
 		l.t.hold.AwaitRelease(context.Background())
 	}
-	r.s.errands.wait()
+	r.s.inflight.wait()
 	close(r.stop)
 	r.wg.Wait()
-	for _, t := range r.parked() {
+	for _, t := range r.draining() {
 		r.leaveBehind(t)
 	}
 	for r.doAfter(afterAtOnce) {
 	}
 }
 
-func (r *renewer) tenants() []*Lease {
+func (r *renewer) holders() []*Lease {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all []*Lease
@@ -129,15 +129,15 @@ func (r *renewer) tenants() []*Lease {
 	return all
 }
 
-// parked is all that is in care when no tenant is left.
-func (r *renewer) parked() []*tenure {
+// draining is all that is renewed when no holder is left.
+func (r *renewer) draining() []*renewal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.queue)
 }
 
-// leaveBehind gives a parked key the rest of its MinHold as its TTL, as far as a TTL can be, and forgets it.
-func (r *renewer) leaveBehind(t *tenure) {
+// leaveBehind gives a draining key the rest of its MinHold as its TTL, as far as a TTL can be, and forgets it.
+func (r *renewer) leaveBehind(t *renewal) {
 	r.mu.Lock()
 	r.dropLocked(t)
 	t.state = gone

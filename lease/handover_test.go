@@ -22,7 +22,7 @@ func handOver(t *testing.T, l *Lease) *Lease {
 func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, 0), Config{})
-		l := acquire(t, s, "job", Request{Span: 64})
+		l := acquire(t, s, "job", Request{TokenBlock: 64})
 		client := harness.Client(t, nodes, 0)
 		var value string
 		harness.Eventually(t, "the slowest node to have granted", func() bool {
@@ -62,7 +62,7 @@ func TestAHandOverGivesTheNextTokenAndAsksNoNode(t *testing.T) {
 func TestALeaseThatWasHandedOverIsRenewed(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := lease(t, open(t, nodes, nodeTimeout), steady)
-		lives(t, handOver(t, acquire(t, s, "job", Request{Span: 2})))
+		lives(t, handOver(t, acquire(t, s, "job", Request{TokenBlock: 2})))
 	})
 }
 
@@ -70,7 +70,7 @@ func TestALossEndsTheLeaseThatTheKeyWasHandedTo(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		cable := &gate{}
 		s := lease(t, newMemory(t, 3).open(t, cable), Config{})
-		l := handOver(t, acquireAtOnce(t, s, "job", Request{Span: 2}))
+		l := handOver(t, acquireAtOnce(t, s, "job", Request{TokenBlock: 2}))
 		cable.cut()
 		<-l.Done()
 		var lost *LostError
@@ -84,7 +84,7 @@ func TestNothingIsHandedOverWithLessThanHalfOfTheTTLLeft(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		cable := &gate{}
 		s := lease(t, newMemory(t, 3).open(t, cable), Config{})
-		l := acquireAtOnce(t, s, "job", Request{Span: 64})
+		l := acquireAtOnce(t, s, "job", Request{TokenBlock: 64})
 		cable.cut()
 		time.Sleep(time.Until(l.Deadline()) - l.TTL()/2)
 		l = handOver(t, l)
@@ -103,22 +103,22 @@ func TestOnlyALeaseThatStandsIsHandedOver(t *testing.T) {
 			t.Errorf("a lease was handed over that %s", what)
 		}
 	}
-	lost := acquire(t, s, "lost", Request{Span: 2})
+	lost := acquire(t, s, "lost", Request{TokenBlock: 2})
 	s.lose(lost.t, "by a test")
 	refused("was lost", lost)
 
-	released := acquire(t, s, "released", Request{Span: 2})
+	released := acquire(t, s, "released", Request{TokenBlock: 2})
 	must(t, released.Release(t.Context()))
 	refused("was released", released)
 
-	handed := acquire(t, s, "handed", Request{Span: 3})
+	handed := acquire(t, s, "handed", Request{TokenBlock: 3})
 	next := handOver(t, handed)
 	refused("was handed over before", handed)
 	if next.Err() != nil {
 		t.Errorf("the lease it was handed to ended by %v", next.Err())
 	}
 
-	closing := acquire(t, s, "closing", Request{Span: 2})
+	closing := acquire(t, s, "closing", Request{TokenBlock: 2})
 	s.Cancel(ErrClosed)
 	refused("is being closed", closing)
 }
@@ -126,7 +126,7 @@ func TestOnlyALeaseThatStandsIsHandedOver(t *testing.T) {
 func TestMaxHoldCountsFromTheHandOver(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
-		l := acquireAtOnce(t, s, "job", Request{Span: 3, MaxHold: 5 * time.Second})
+		l := acquireAtOnce(t, s, "job", Request{TokenBlock: 3, MaxHold: 5 * time.Second})
 		time.Sleep(4 * time.Second)
 		unlimited := handOver(t, l)
 		time.Sleep(time.Minute)
@@ -148,7 +148,7 @@ func TestMaxHoldCountsFromTheHandOver(t *testing.T) {
 func TestAHandOverThatMeetsAReleaseHappensOrDoesNot(t *testing.T) {
 	s := lease(t, open(t, harness.Embedded(t, 1), 0), Config{})
 	for range 300 {
-		l := acquire(t, s, "job", Request{Span: 2})
+		l := acquire(t, s, "job", Request{TokenBlock: 2})
 		released := make(chan error, 1)
 		go func() { released <- l.Release(context.Background()) }()
 		next, ok := l.HandOver(context.Background(), 0)
@@ -178,7 +178,7 @@ func TestTheHeirIsAskedAtTheReleaseAndToldTheEndOnce(t *testing.T) {
 		next, ok = l.HandOver(context.Background(), 0)
 		return ok
 	}
-	l := acquire(t, s, "job", Request{Span: 2, Heir: h})
+	l := acquire(t, s, "job", Request{TokenBlock: 2, Heir: h})
 	if err := l.Release(t.Context()); err != nil || next == nil {
 		t.Fatalf("the release: %v; handed to %v", err, next)
 	}

@@ -13,7 +13,7 @@ import (
 
 // Lease is a key that is held and kept alive until it is released or lost. All methods may be called concurrently.
 type Lease struct {
-	t      *tenure
+	t      *renewal
 	token  int64
 	parent context.Context
 
@@ -174,7 +174,7 @@ func (l *Lease) giveBack(ctx context.Context) error {
 	return err
 }
 
-// errSettled says that the lease ended without a release that could be waited for: it was handed over or parked.
+// errSettled says that the lease ended without a release that could be waited for: it was handed over or draining.
 var errSettled = errors.New("settled")
 
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
@@ -190,7 +190,7 @@ func (l *Lease) startRelease() error {
 			return lost // also where it was while its work was waited for, when the lease itself had ended
 		}
 		return l.Err()
-	case parked:
+	case draining:
 		t.s.reportEnd(l, "kept")
 		return errSettled
 	}

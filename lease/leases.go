@@ -33,12 +33,12 @@ type parent = context.Context
 
 // Leases acquires leases and keeps them alive: one goroutine renews them all. All methods may be called concurrently.
 type Leases struct {
-	c       *cluster.Cluster
-	tel     *telemetry.Telemetry // nil: nothing is reported
-	red     *mutex.Redlock
-	cfg     Config
-	waiting waiting
-	errands errands
+	c        *cluster.Cluster
+	tel      *telemetry.Telemetry // nil: nothing is reported
+	red      *mutex.Redlock
+	cfg      Config
+	waiting  waiting
+	inflight inflight
 
 	closing chan struct{} // closed when nothing new is accepted
 	shut    sync.Once
@@ -64,7 +64,7 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 	s := &Leases{c: c, tel: c.Telemetry(), red: red, cfg: cfg, closing: make(chan struct{}), closed: make(chan struct{})}
 	s.renewer.init(s)
 	s.waiting.init(s)
-	s.errands.init()
+	s.inflight.init()
 	s.watch()
 	return s, nil
 }
@@ -135,15 +135,15 @@ func (s *Leases) Try(ctx context.Context, key string, req Request) (*Lease, erro
 	if s == nil {
 		return nil, errNil
 	}
-	s.errands.begin()
-	defer s.errands.end()
+	s.inflight.begin()
+	defer s.inflight.end()
 	p, err := s.plan(ctx, key, req)
 	if err != nil {
 		return nil, err
 	}
 	l, err := s.unsplit(ctx, p)
 	if err == nil { // who waits in this process should not come before those of others because of that
-		s.c.Attended(p.lock, func() { l.t.hold.StepOut(true) })
+		s.c.IfWaiting(p.lock, func() { l.t.hold.Dequeue(true) })
 	}
 	return l, err
 }
@@ -202,7 +202,7 @@ func (s *Leases) err(key string) error {
 // attempt asks the nodes once.
 func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error) {
 	t := s.expect(p)
-	hold, err := s.red.Acquire(ctx, p.key, mutex.Request{TTL: p.req.TTL, Owner: p.req.Owner, Span: p.req.Span, Queue: queue})
+	hold, err := s.red.Acquire(ctx, p.key, mutex.Request{TTL: p.req.TTL, Owner: p.req.Owner, TokenBlock: p.req.TokenBlock, Queue: queue})
 	if err != nil {
 		s.forget(t)
 		return nil, err
@@ -210,7 +210,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queue bool) (*Lease, error
 	l, ok := s.keep(t, hold, p)
 	if !ok {
 		err := errs.Errorf("redlock: acquire %q: %w", p.key, ErrClosed)
-		hold.GiveUp(err)
+		hold.Abort(err)
 		return nil, err
 	}
 	s.tel.Granted(p.key, hold.Waiters())

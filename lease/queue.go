@@ -1,7 +1,7 @@
 package lease
 
 // queue is a heap by due time.
-type queue []*tenure
+type queue []*renewal
 
 func (q queue) Len() int           { return len(q) }
 func (q queue) Less(i, j int) bool { return q[i].due.Before(q[j].due) }
@@ -10,7 +10,7 @@ func (q queue) Swap(i, j int) {
 	q[i].index, q[j].index = int32(i), int32(j)
 }
 func (q *queue) Push(x any) {
-	t := x.(*tenure)
+	t := x.(*renewal)
 	t.index = int32(len(*q))
 	*q = append(*q, t)
 }

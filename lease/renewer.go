@@ -12,13 +12,13 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// tenure is a hold that is renewed. A lease is a tenant's view of it; HandOver changes the tenant.
+// renewal is an acquisition that is kept alive. A lease is its holder's view of it; HandOver changes the holder.
 //
-//	live    a tenant has it
-//	parked  released before MinHold was over; renewed until then, then released
-//	lapsed  MaxHold was over; not renewed; released by its tenant, or given up at its deadline
-//	gone    released or lost; its lease has ended
-type tenure struct {
+//	live             a holder has it
+//	draining         released before MinHold was over; renewed until then, then released
+//	maxHoldExceeded  MaxHold was over; not renewed; released by its holder, or given up at its deadline
+//	gone             released or lost; its lease has ended
+type renewal struct {
 	s     *Leases
 	hold  *mutex.Hold // nil while it is being acquired
 	lock  string      // the key on the nodes
@@ -31,34 +31,34 @@ type tenure struct {
 	state     state
 	inRound   bool
 	index     int32     // in renewer.queue; -1: not in it
-	lease     *Lease    // the tenant; nil when parked
+	lease     *Lease    // the holder; nil when draining
 	bounds    *bounds   // nil: neither MinHold nor MaxHold
 	due       time.Time // when to look at it next
 	contended time.Time
 	loss      *mutex.LostError // why it was lost; nil if it was not
-	stated    *stated          // nil: no record is kept beside the key
+	refresh   *recordRefresh   // nil: no record is kept beside the key
 }
 
-// bounds is when a tenure may end at the earliest, and when its tenant ends at the latest. Most have neither: zero.
+// bounds is when a renewal may end at the earliest, and when its holder ends at the latest. Most have neither: zero.
 type bounds struct{ minUntil, maxUntil time.Time }
 
-func (t *tenure) key() string { return t.lock[len(t.s.cfg.Prefix):] }
+func (t *renewal) key() string { return t.lock[len(t.s.cfg.Prefix):] }
 
-func (t *tenure) minUntil() time.Time {
+func (t *renewal) minUntil() time.Time {
 	if t.bounds == nil {
 		return time.Time{}
 	}
 	return t.bounds.minUntil
 }
 
-func (t *tenure) maxUntil() time.Time {
+func (t *renewal) maxUntil() time.Time {
 	if t.bounds == nil {
 		return time.Time{}
 	}
 	return t.bounds.maxUntil
 }
 
-func (t *tenure) bind(minUntil, maxUntil time.Time) {
+func (t *renewal) bind(minUntil, maxUntil time.Time) {
 	t.bounds = nil
 	if !minUntil.IsZero() || !maxUntil.IsZero() {
 		t.bounds = &bounds{minUntil, maxUntil}
@@ -69,8 +69,8 @@ type state uint8
 
 const (
 	live state = iota
-	parked
-	lapsed
+	draining
+	maxHoldExceeded
 	gone
 )
 
@@ -85,7 +85,7 @@ const (
 	tick = 2 * time.Millisecond
 )
 
-// renewer keeps all tenures alive with one goroutine.
+// renewer keeps all renewals alive with one goroutine.
 type renewer struct {
 	s    *Leases
 	bell chan struct{}
@@ -94,23 +94,23 @@ type renewer struct {
 
 	mu      sync.Mutex
 	running bool
-	closing bool               // there are no new tenures and no new tenants
-	after   []func()           // what is left to do for tenures that have ended: see endLocked
-	queue   queue              // by due
-	next    time.Time          // when run looks at it next, unless it is told to before
-	spans   map[string]*tenure // by lock key: those that can be handed over, or are being acquired for that
+	closing bool                // there are no new renewals and no new holders
+	after   []func()            // what is left to do for renewals that have ended: see endLocked
+	queue   queue               // by due
+	next    time.Time           // when run looks at it next, unless it is told to before
+	spans   map[string]*renewal // by lock key: those that can be handed over, or are being acquired for that
 }
 
 func (r *renewer) init(s *Leases) {
 	r.s, r.bell, r.stop = s, make(chan struct{}, 1), make(chan struct{})
-	r.spans = map[string]*tenure{}
+	r.spans = map[string]*renewal{}
 }
 
-// expect prepares a tenure for a hold that is about to be acquired, because another process may begin to wait for it
+// expect prepares a renewal for a hold that is about to be acquired, because another process may begin to wait for it
 // before its last answer is in. What that process says before our mailbox stands is not heard, so it is taken as said.
-func (r *renewer) expect(p plan) *tenure {
-	t := &tenure{s: r.s, lock: p.lock, owner: p.req.Owner, ttl: p.req.TTL, every: p.every, heir: p.req.Heir, index: -1}
-	if p.req.Span <= 1 {
+func (r *renewer) expect(p plan) *renewal {
+	t := &renewal{s: r.s, lock: p.lock, owner: p.req.Owner, ttl: p.req.TTL, every: p.every, heir: p.req.Heir, index: -1}
+	if p.req.TokenBlock <= 1 {
 		return t
 	}
 	if !r.s.listening() {
@@ -124,16 +124,16 @@ func (r *renewer) expect(p plan) *tenure {
 	return t
 }
 
-// forget is for a tenure whose hold could not be acquired.
-func (r *renewer) forget(t *tenure) {
+// forget is for a renewal whose hold could not be acquired.
+func (r *renewer) forget(t *renewal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropLocked(t)
 }
 
-// keep takes the hold of an expected tenure into care. It reports false, and leaves the hold to its caller, when nothing
+// keep takes the hold of an expected renewal into care. It reports false, and leaves the hold to its caller, when nothing
 // new is taken in.
-func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) {
+func (r *renewer) keep(t *renewal, hold *mutex.Hold, p plan) (l *Lease, ok bool) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -158,7 +158,7 @@ func (r *renewer) keep(t *tenure, hold *mutex.Hold, p plan) (l *Lease, ok bool) 
 		r.running = true
 		r.wg.Go(r.run)
 	}
-	if p.req.Span > 1 {
+	if p.req.TokenBlock > 1 {
 		r.spans[t.lock] = t
 	}
 	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
@@ -176,12 +176,12 @@ func below(d time.Duration) time.Duration { return time.Duration(rand.Int63n(int
 
 // scheduleLocked sets when t is looked at next: at the given time, or when it has to end. The deadline counts by the clock
 // that says it is nearer; timers and the heap know the monotonic one only.
-func (r *renewer) scheduleLocked(t *tenure, now, at time.Time) {
+func (r *renewer) scheduleLocked(t *renewal, now, at time.Time) {
 	at = sooner(at, now.Add(cluster.Left(t.hold.Deadline(), now)-early))
 	switch {
 	case t.state == live && !t.maxUntil().IsZero():
 		at = sooner(at, t.maxUntil())
-	case t.state == parked:
+	case t.state == draining:
 		at = sooner(at, t.minUntil())
 	}
 	t.due = at
@@ -203,7 +203,7 @@ func sooner(a, b time.Time) time.Time {
 	return a
 }
 
-func (r *renewer) dropLocked(t *tenure) {
+func (r *renewer) dropLocked(t *renewal) {
 	if t.index >= 0 {
 		heap.Remove(&r.queue, int(t.index))
 	}
@@ -254,7 +254,7 @@ const (
 
 // due ends what has to end now, and says what is to be renewed and when to look again. When the clocks have drifted apart,
 // what has survived that is renewed at once.
-func (r *renewer) due(now time.Time, drifted bool) (renew []*tenure, next time.Time) {
+func (r *renewer) due(now time.Time, drifted bool) (renew []*renewal, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if drifted {
@@ -272,16 +272,16 @@ func (r *renewer) due(now time.Time, drifted bool) (renew []*tenure, next time.T
 		switch {
 		case cluster.Left(deadline, now) <= early+tick:
 			r.endLocked(t, expired)
-		case t.state == parked && !t.minUntil().After(now.Add(tick)):
+		case t.state == draining && !t.minUntil().After(now.Add(tick)):
 			r.dropLocked(t)
 			t.state = gone
-			r.afterLocked(func() { r.unpark(t) })
+			r.afterLocked(func() { r.releaseDraining(t) })
 		case t.state == live && !t.maxUntil().IsZero() && !t.maxUntil().After(now.Add(tick)):
-			t.state = lapsed
+			t.state = maxHoldExceeded
 			t.lease.end(t.hold.Lost(heldTooLong))
 			r.scheduleLocked(t, now, deadline)
 			r.afterLocked(func() { r.s.reportLoss(t, heldTooLong) })
-		case t.state == lapsed || t.inRound: // the round that is under way has moved the deadline
+		case t.state == maxHoldExceeded || t.inRound: // the round that is under way has moved the deadline
 			r.scheduleLocked(t, now, deadline)
 		default:
 			t.inRound = true
@@ -297,7 +297,7 @@ func (r *renewer) due(now time.Time, drifted bool) (renew []*tenure, next time.T
 }
 
 // renew begins a round for each, and sends a node all of theirs at once.
-func (r *renewer) renew(all []*tenure, box *mutex.Outbox) {
+func (r *renewer) renew(all []*renewal, box *mutex.Outbox) {
 	for _, t := range all {
 		t.hold.ExtendIn(box, t.ttl, r.s.observed(t, func(v mutex.Verdict) { r.settled(t, v) }))
 	}
@@ -305,7 +305,7 @@ func (r *renewer) renew(all []*tenure, box *mutex.Outbox) {
 }
 
 // settled takes in how a round of renewal ended.
-func (r *renewer) settled(t *tenure, v mutex.Verdict) {
+func (r *renewer) settled(t *renewal, v mutex.Verdict) {
 	switch v {
 	case mutex.Over:
 		r.lose(t, t.hold.WhyOver())
@@ -316,7 +316,7 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 	}
 	r.mu.Lock()
 	t.inRound = false
-	if t.index < 0 || t.state == lapsed {
+	if t.index < 0 || t.state == maxHoldExceeded {
 		r.mu.Unlock()
 		return
 	}
@@ -326,29 +326,29 @@ func (r *renewer) settled(t *tenure, v mutex.Verdict) {
 	}
 	now := time.Now()
 	r.scheduleLocked(t, now, now.Add(next))
-	st := t.stated
+	st := t.refresh
 	r.mu.Unlock()
 	if st != nil {
-		r.s.restate(t, st)
+		r.s.refreshRecord(t, st)
 	}
 }
 
 // stands reports whether l's key is still kept for it, if only until its work has returned.
-func (r *renewer) stands(t *tenure, l *Lease) bool {
+func (r *renewer) stands(t *renewal, l *Lease) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return t.state == live && t.lease == l && !cluster.Passed(t.hold.Deadline(), time.Now())
 }
 
-// unpark releases what was kept for MinHold only.
-func (r *renewer) unpark(t *tenure) {
+// releaseDraining releases what was kept for MinHold only.
+func (r *renewer) releaseDraining(t *renewal) {
 	t.hold.StartRelease()
 	r.over(t, nil)
 }
 
-// leave takes t out of care because its tenant l releases it, which ends l. It reports what is left to do: nothing when
-// it was gone or is parked, to release it when it was live or lapsed.
-func (r *renewer) leave(t *tenure, l *Lease) (was state) {
+// leave takes t out of care because its holder l releases it, which ends l. It reports what is left to do: nothing when
+// it was gone or is draining, to release it when it was live or maxHoldExceeded.
+func (r *renewer) leave(t *renewal, l *Lease) (was state) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if t.state == gone || t.lease != l {
@@ -356,17 +356,17 @@ func (r *renewer) leave(t *tenure, l *Lease) (was state) {
 	}
 	l.end(ErrReleased)
 	if now := time.Now(); t.state == live && t.minUntil().After(now) {
-		t.state, t.lease = parked, nil
+		t.state, t.lease = draining, nil
 		r.scheduleLocked(t, now, t.due)
-		return parked
+		return draining
 	}
 	r.dropLocked(t)
 	was, t.state = t.state, gone
 	return was
 }
 
-// unkeep forgets t's MinHold, for a tenant that is about to release it for good.
-func (r *renewer) unkeep(t *tenure) {
+// unkeep forgets t's MinHold, for a holder that is about to release it for good.
+func (r *renewer) unkeep(t *renewal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t.bind(time.Time{}, t.maxUntil())

@@ -61,7 +61,7 @@ func FuzzHostileRepliesMakeNoLeader(f *testing.F) {
 		f.Add(uint8(0), uint8(0), int64(1000), int64(7), "", text)
 	}
 	f.Fuzz(func(t *testing.T, one, others uint8, left, token int64, value, said string) {
-		b := &ballot{nodes: 3, quorum: 2, votes: map[string]int{}, done: make(chan struct{})}
+		b := &leaderVotes{nodes: 3, quorum: 2, votes: map[string]int{}, done: make(chan struct{})}
 		valid, votes := 0, map[string]int{}
 		for i, n := range c.Nodes() {
 			shape := others
@@ -107,9 +107,9 @@ func FuzzAnyMessageIsAHintAtMost(f *testing.F) {
 			t.Errorf("ParseMessage(%q) = %+v", text, m)
 		}
 		claimed := s.waiting.Message(s.c.Nodes()[0], text)
-		rung := len(me.bell) > 0
+		rung := len(me.notified) > 0
 		if rung {
-			<-me.bell
+			<-me.notified
 		}
 		if rung != (text == "wlock:k") || claimed != (ok && (!m.Turn || rung)) {
 			t.Errorf("%q: rung %t, claimed %t", text, rung, claimed)

@@ -71,13 +71,13 @@ func (s *Leases) reportEnd(l *Lease, how string) {
 }
 
 // reportLoss says that a lease was lost. It is called without a mutex.
-func (s *Leases) reportLoss(t *tenure, reason string) {
+func (s *Leases) reportLoss(t *renewal, reason string) {
 	s.tel.Lost(t.key(), reasonClass(reason))
 	s.c.Say(slog.LevelError, "lock lost", "key", t.key(), "token", t.hold.Token(), "reason", reason)
 }
 
 // observed is settle, with how close to the deadline it was called reported.
-func (s *Leases) observed(t *tenure, settle func(mutex.Verdict)) func(mutex.Verdict) {
+func (s *Leases) observed(t *renewal, settle func(mutex.Verdict)) func(mutex.Verdict) {
 	if s.tel == nil {
 		return settle
 	}

@@ -27,18 +27,18 @@ func (s *Leases) Await(ctx context.Context, key string, req Request) (*Lease, er
 	if s == nil {
 		return nil, errNil
 	}
-	s.errands.begin()
-	defer s.errands.end()
+	s.inflight.begin()
+	defer s.inflight.end()
 	p, err := s.plan(ctx, key, req)
 	if err != nil {
 		return nil, err
 	}
 	me := s.waiting.join(p.lock)
 	l, err := s.wait(ctx, me, p)
-	s.waiting.part(p.lock, me, err != nil || me.refused || l.t.hold.WasRefused(), func(others bool) {
+	s.waiting.leave(p.lock, me, err != nil || me.refused || l.t.hold.WasRefused(), func(others bool) {
 		switch {
 		case err == nil:
-			l.t.hold.StepOut(others)
+			l.t.hold.Dequeue(others)
 		case !others:
 			s.red.LeaveLock(p.lock)
 		}
@@ -69,7 +69,7 @@ func (s *Leases) wait(ctx context.Context, me *waiter, p plan) (*Lease, error) {
 	for {
 		s.waiting.looks(me)
 		if !began.IsZero() {
-			look.req.Span = spanSince(p.req.Span, time.Since(began))
+			look.req.TokenBlock = blockSince(p.req.TokenBlock, time.Since(began))
 		}
 		began = time.Now()
 		l, err := s.attempt(ctx, look, queued)
@@ -132,7 +132,7 @@ func (s *Leases) sleep(ctx context.Context, me *waiter, d, took time.Duration, k
 		select {
 		case <-timer.C:
 			return false, nil
-		case <-me.bell:
+		case <-me.notified:
 			missing, doubted, useful := s.waiting.missing(me)
 			switch {
 			case !useful:
@@ -179,10 +179,10 @@ func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) tim
 	return min(d, limit)
 }
 
-// spanSince is how many tokens another look may ask for so long after the one before. What a node grants in vain raises its
+// blockSince is how many tokens another look may ask for so long after the one before. What a node grants in vain raises its
 // counter as well, and that must not outrun the clock, which it starts from where it is new, however often and by however many
 // processes the key is looked at.
-func spanSince(span int, since time.Duration) int {
+func blockSince(span int, since time.Duration) int {
 	const few, perToken = 64, 8 * time.Microsecond
 	return min(span, max(few, int(since/perToken)))
 }

@@ -242,7 +242,7 @@ func TestWhoWinsAgainstAMinorityLeavesTheQueuesOfTheNodesThatRefused(t *testing.
 			if err := clients[1].Del(t.Context(), "lock:"+key).Err(); err != nil {
 				t.Fatal(err)
 			}
-			s.waiting.ring("lock:" + key)
+			s.waiting.notifyAll("lock:" + key)
 			given(t, waiter)
 			harness.Eventually(t, "every queue to be empty", queues(t, clients, key, 0))
 		}
@@ -362,7 +362,7 @@ func TestAnotherLookAsksForNoMoreTokensThanTheClockAllows(t *testing.T) {
 		{0, 0, 0}, {1, time.Hour, 1}, {64, 0, 64}, {65536, 0, 64}, {65536, time.Millisecond, 125},
 		{65536, 50 * time.Millisecond, 6250}, {65536, time.Hour, 65536},
 	} {
-		if got := spanSince(c.span, c.since); got != c.want {
+		if got := blockSince(c.span, c.since); got != c.want {
 			t.Errorf("spanSince(%d, %v) = %d, want %d", c.span, c.since, got, c.want)
 		}
 	}
@@ -385,7 +385,7 @@ func TestWhoIsOutvotedKeepsItsPlaceInEveryQueue(t *testing.T) {
 			t.Fatal(err)
 		}
 		harness.Eventually(t, "the node to have granted the key", func() bool {
-			first.waiting.ring("lock:job")
+			first.waiting.notifyAll("lock:job")
 			return c.Exists(t.Context(), "{lock:job}:fence").Val() == 1
 		})
 		if after := queue(); !slices.Equal(after, before) {
@@ -454,7 +454,7 @@ func TestTheLastToWinInAProcessLeavesTheQueuesForAllOfThem(t *testing.T) {
 		if !queues(t, clients, "job", 1)() {
 			t.Error("the process has left the queues, and waits")
 		}
-		s.waiting.part("lock:job", last, false, won.t.hold.StepOut)
+		s.waiting.leave("lock:job", last, false, won.t.hold.Dequeue)
 		harness.Eventually(t, "every queue to be empty", queues(t, clients, "job", 0))
 	})
 }
@@ -576,7 +576,7 @@ func TestAHolderHearsThatAnotherProcessBeganToWait(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, other := patient(t, nodes), patient(t, nodes)
 		harness.Receive(t, "the mailbox", s.Listen())
-		l := acquire(t, s, "job", Request{Span: 2})
+		l := acquire(t, s, "job", Request{TokenBlock: 2})
 		if since := l.Contended(); !since.IsZero() {
 			t.Fatalf("contended since %v", since)
 		}
@@ -591,12 +591,12 @@ func TestAHolderHearsThatAnotherProcessBeganToWait(t *testing.T) {
 func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
 	s := patient(t, harness.Embedded(t, 1))
 	harness.Receive(t, "the mailbox", s.Listen())
-	p, err := s.plan(t.Context(), "job", Request{Span: 2})
+	p, err := s.plan(t.Context(), "job", Request{TokenBlock: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tenure := s.expect(p)
-	hold, err := s.red.Acquire(t.Context(), "job", mutex.Request{Span: 2})
+	hold, err := s.red.Acquire(t.Context(), "job", mutex.Request{TokenBlock: 2})
 	must(t, err)
 	s.waiting.Message(nil, "qlock:job") // a node is faster with this than another with its grant
 	l, ok := s.keep(tenure, hold, p)
@@ -618,11 +618,11 @@ func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
 func TestALeaseAcquiredBeforeTheMailboxStoodIsTakenForContended(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := patient(t, nodes)
-		if l := acquire(t, s, "early", Request{Span: 2}); l.Contended().IsZero() {
+		if l := acquire(t, s, "early", Request{TokenBlock: 2}); l.Contended().IsZero() {
 			t.Error("the lease would be handed on whoever else waits")
 		}
 		harness.Receive(t, "the mailbox", s.Listen())
-		if l := acquire(t, s, "late", Request{Span: 2}); !l.Contended().IsZero() {
+		if l := acquire(t, s, "late", Request{TokenBlock: 2}); !l.Contended().IsZero() {
 			t.Error("nobody waits for the lease")
 		}
 	})

@@ -21,8 +21,8 @@ type waiting struct {
 
 // waiter is one wait. Its bell rings when there is news for it.
 type waiter struct {
-	bell    chan struct{}
-	refused bool // an attempt of this wait was
+	notified chan struct{}
+	refused  bool // an attempt of this wait was
 
 	// Guarded by waiting.mu.
 	last  error    // why the last attempt failed
@@ -46,8 +46,8 @@ const slowest = time.Second
 func (w *waiting) init(s *Leases) { w.s, w.at = s, map[string][]*waiter{} }
 
 func (w *waiting) join(lock string) *waiter {
-	me := &waiter{bell: make(chan struct{}, 1)}
-	w.s.c.Attend(lock)
+	me := &waiter{notified: make(chan struct{}, 1)}
+	w.s.c.AddWaiter(lock)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.at[lock] = append(w.at[lock], me)
@@ -56,7 +56,7 @@ func (w *waiting) join(lock string) *waiter {
 
 // part ends a wait. leave takes this process out of the nodes' queues. Its argument says whether others in this process, also
 // in other Leases, wait for the lock. It is not called if none does and none of those that did may be queued.
-func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others bool)) {
+func (w *waiting) leave(lock string, me *waiter, stands bool, leave func(others bool)) {
 	w.mu.Lock()
 	if all := slices.DeleteFunc(w.at[lock], func(x *waiter) bool { return x == me }); len(all) > 0 {
 		w.at[lock] = all
@@ -64,11 +64,11 @@ func (w *waiting) part(lock string, me *waiter, stands bool, leave func(others b
 		delete(w.at, lock)
 	}
 	w.mu.Unlock()
-	w.s.c.Depart(lock, stands, leave)
+	w.s.c.RemoveWaiter(lock, stands, leave)
 }
 
 // ring makes all waiters for lock look again, and reports whether there are any.
-func (w *waiting) ring(lock string) bool {
+func (w *waiting) notifyAll(lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, me := range w.at[lock] {
@@ -84,7 +84,7 @@ func (w *waiting) turn(n *cluster.Node, lock string) bool {
 	for _, me := range w.at[lock] {
 		if from := w.sourceLocked(me, n); !from.turn {
 			from.turn = true
-			me.ring()
+			me.notify()
 		}
 	}
 	return len(w.at[lock]) > 0
@@ -99,12 +99,12 @@ func (w *waiting) sourceLocked(me *waiter, n *cluster.Node) *source {
 
 func (me *waiter) lookLocked() {
 	me.look = true
-	me.ring()
+	me.notify()
 }
 
-func (me *waiter) ring() {
+func (me *waiter) notify() {
 	select {
-	case me.bell <- struct{}{}:
+	case me.notified <- struct{}{}:
 	default:
 	}
 }
@@ -128,7 +128,7 @@ func (w *waiting) looks(me *waiter) {
 	}
 	me.look = false
 	select {
-	case <-me.bell:
+	case <-me.notified:
 	default:
 	}
 }
@@ -181,8 +181,8 @@ func (w *waiting) Unclaimed(n *cluster.Node, text string) {
 	if !ok || !m.Turn {
 		return
 	}
-	if !w.s.c.Unattended(m.Lock, func() { w.s.red.LeaveLock(m.Lock, n) }) {
-		w.ring(m.Lock) // they joined just now
+	if !w.s.c.UnlessWaiting(m.Lock, func() { w.s.red.LeaveLock(m.Lock, n) }) {
+		w.notifyAll(m.Lock) // they joined just now
 	}
 }
 
@@ -224,7 +224,7 @@ func (r *renewer) contend(lock string) {
 	}
 }
 
-func (r *renewer) contendedSince(t *tenure) time.Time {
+func (r *renewer) contendedSince(t *renewal) time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return t.contended

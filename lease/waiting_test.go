@@ -34,7 +34,7 @@ func TestOneNodeDoesNotMakeAWaiterLookAsOftenAsItLikes(t *testing.T) {
 				const seconds = 20
 				nodes, s, w := waitsForSomebody(t, 3)
 				before := nodes[1].CommandCount()
-				s.waiting.ring("lock:job")
+				s.waiting.notifyAll("lock:job")
 				synctest.Wait()
 				each := nodes[1].CommandCount() - before // commands of one look
 				for range seconds * 1000 {
@@ -94,7 +94,7 @@ func TestAfterAGapInItsMailboxAHolderAssumesContention(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
 		<-s.Listen()
-		l, other := acquireAtOnce(t, s, "job", Request{Span: 64}), acquireAtOnce(t, s, "other", Request{Span: 64})
+		l, other := acquireAtOnce(t, s, "job", Request{TokenBlock: 64}), acquireAtOnce(t, s, "other", Request{TokenBlock: 64})
 		s.waiting.Message(s.c.Nodes()[0], "qlock:other")
 		since := other.Contended()
 		time.Sleep(time.Second)
@@ -114,7 +114,7 @@ func TestAMailboxThatIsSilentIsAGap(t *testing.T) {
 		cable := &gate{}
 		s := lease(t, newMemory(t, 3).open(t, cable), Config{TTL: long})
 		<-s.Listen()
-		l := acquireAtOnce(t, s, "job", Request{Span: 64})
+		l := acquireAtOnce(t, s, "job", Request{TokenBlock: 64})
 		time.Sleep(time.Minute)
 		if since := l.Contended(); !since.IsZero() {
 			t.Fatalf("contended since %v", since)
@@ -156,7 +156,7 @@ func TestAWaiterWhoseGrantsDoNotCountLooksNoMoreOftenThanItsTimer(t *testing.T) 
 		for _, node := range nodes {
 			node.Del("{lock:job}:fence")
 		}
-		s.waiting.ring("lock:job")
+		s.waiting.notifyAll("lock:job")
 		r := <-w
 		must(t, r.err)
 		release(t, r.l)

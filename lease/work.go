@@ -71,7 +71,7 @@ func (l *Lease) rest() <-chan struct{} {
 //	ErrReleased            it was released before
 //	ctx.Err()              in the chain
 func (l *Lease) Release(ctx context.Context) error {
-	errands := &l.t.s.errands
+	errands := &l.t.s.inflight
 	errands.begin() // before it is marked as released: Close either releases it or waits for this
 	if !l.released.CompareAndSwap(false, true) {
 		errands.end()

@@ -172,7 +172,7 @@ func TestAPlaceThatIsLeftPassesOnWhatItWasGiven(t *testing.T) {
 	mailbox(t, k)
 	dead, cancel := context.WithCancel(t.Context())
 	cancel()
-	standIn := func() (*line, func()) {
+	standIn := func() (*waitQueue, func()) {
 		ln, at, ok := k.join("k", t.Context(), lease.Request{TTL: k.leases.Config().TTL, Owner: k.leases.Config().Owner}, true)
 		if !ok || at == nil {
 			t.Fatal("no place in line")

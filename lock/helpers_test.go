@@ -82,7 +82,7 @@ func noLines(t testing.TB, k *Locker) {
 	harness.Eventually(t, "every line to be forgotten", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		return len(k.lines) == 0
+		return len(k.queues) == 0
 	})
 }
 
@@ -92,7 +92,7 @@ func inLine(t testing.TB, k *Locker, key string, n int) {
 	harness.Eventually(t, "the line to form", func() bool {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		ln := k.lines[key]
+		ln := k.queues[key]
 		return ln != nil && ln.waiting.Len() == n || ln == nil && n == 0
 	})
 }

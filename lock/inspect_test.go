@@ -28,7 +28,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 		})
 		harness.Receive(t, "the holder", holding)
 		seen, err := person.Inspect(t.Context(), "order:42")
-		if err != nil || seen.State != mutex.Held || seen.Token < token || seen.Token >= token+leastSpan {
+		if err != nil || seen.State != mutex.Held || seen.Token < token || seen.Token >= token+minTokenBlock {
 			t.Fatalf("token %d: %+v, %v", token, seen, err)
 		}
 		if all, err := person.List(t.Context(), "order:"); err != nil || len(all) != 1 || all[0].Key != "order:42" {

@@ -33,8 +33,8 @@ type Locker struct {
 
 	mu      sync.Mutex
 	closing bool
-	lines   map[string]*line
-	spots   sync.Pool     // of *spot: on a hot key each call needs one, and what is thrown away is collected while all wait
+	queues  map[string]*waitQueue
+	waiters sync.Pool     // of *waiter: on a hot key each call needs one, and what is thrown away is collected while all wait
 	work    int           // functions running under a lock
 	idle    chan struct{} // closed when closing and work is zero
 
@@ -48,7 +48,7 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 		return nil, err
 	}
 	k := &Locker{
-		c: c, tel: c.Telemetry(), leases: leases, lines: map[string]*line{},
+		c: c, tel: c.Telemetry(), leases: leases, queues: map[string]*waitQueue{},
 		shut: make(chan struct{}), closed: make(chan struct{}), idle: make(chan struct{}),
 	}
 	k.watch()
@@ -202,7 +202,7 @@ func (k *Locker) refused(key, reason, holder string, why error) error {
 	return &NotAcquiredError{Key: key, Need: k.c.Quorum(), FreeIn: -1, Reason: reason, Holder: holder, Err: why}
 }
 
-// stand waits in line, asks the nodes when it is its turn, and tells the line how it went.
+// stand waits in the queue, asks the nodes when it is its turn, and tells the queue how it went.
 func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lease, error) {
 	wait := !req.limited || req.wait > 0
 	ln, at, ok := k.join(key, req.Parent, req.Request, wait)
@@ -219,15 +219,15 @@ func (k *Locker) stand(ctx context.Context, key string, req request) (*lease.Lea
 			return l, err
 		}
 	}
-	req.Span = ln.span // which nobody changes while the head asks
+	req.TokenBlock = ln.block // which nobody changes while the head asks
 	l, err := k.ask(ctx, key, req.Request, wait)
 	ln.asked(l)
 	return l, err
 }
 
-// await waits at a place in line. Neither a lease nor an error means that it is our turn to ask.
-func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, error) {
-	sp := at.Value.(*spot)
+// await waits at a place in the queue. Neither a lease nor an error means that it is our turn to ask.
+func (ln *waitQueue) await(ctx context.Context, at *list.Element) (*lease.Lease, error) {
+	sp := at.Value.(*waiter)
 	defer ln.k.clear(sp)
 	select {
 	case l := <-sp.turn:
@@ -245,8 +245,8 @@ func (ln *line) await(ctx context.Context, at *list.Element) (*lease.Lease, erro
 	}
 }
 
-// gaveUp is the error of a caller that leaves the line. Where those before it wait for a quorum, so did it.
-func (ln *line) gaveUp(why error) error {
+// gaveUp is the error of a caller that leaves the queue. Where those before it wait for a quorum, so did it.
+func (ln *waitQueue) gaveUp(why error) error {
 	if last := ln.k.leases.LastRefusal(ln.key); !errors.Is(last, ErrNotAcquired) && errors.Is(last, ErrNoQuorum) {
 		return mutex.WaitEnded(last, why)
 	}
@@ -332,7 +332,7 @@ func (k *Locker) finish() {
 // Stats counts what a Locker has done since it was made.
 type Stats struct {
 	Acquired        int64 // locks given, hand-overs among them
-	Waits           int64 // calls that stood in line in this process
+	Waits           int64 // calls that waited for another call of this process
 	HandOvers       int64 // locks given on within this process without asking the nodes, also to a caller that had just given up
 	Losses          int64 // locks lost while held
 	ReleaseFailures int64 // releases that did not reach a quorum

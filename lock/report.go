@@ -25,7 +25,7 @@ func (k *Locker) watch() {
 	k.unwatch = k.tel.Watch("", "", func(see telemetry.See) {
 		k.mu.Lock()
 		queue := 0
-		for _, ln := range k.lines {
+		for _, ln := range k.queues {
 			queue += ln.waiting.Len()
 		}
 		k.mu.Unlock()

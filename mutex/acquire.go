@@ -14,11 +14,11 @@ import (
 
 // Request tweaks one attempt. Zero fields mean what Config says.
 type Request struct {
-	TTL   time.Duration
-	Owner string
-	Span  int // tokens to own, 1 to MaxSpan; 0 means 1
+	TTL        time.Duration
+	Owner      string
+	TokenBlock int // tokens to own, 1 to MaxTokenBlock; 0 means 1
 	// Queue: stand in line for the key, on each node that refuses and can send this process a message, until Leave or
-	// Hold.StepOut.
+	// Hold.Dequeue.
 	Queue bool
 }
 
@@ -59,7 +59,7 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 	case <-ctx.Done():
 	}
 	if ctx.Err() != nil {
-		h.GiveUp(errs.Errorf("redlock: acquire %q: %w", key, errs.Ended(ctx)))
+		h.Abort(errs.Errorf("redlock: acquire %q: %w", key, errs.Ended(ctx)))
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -77,14 +77,14 @@ func (r *Redlock) Check(key string, req Request) error {
 
 // completed is req with what it leaves open.
 func (r *Redlock) completed(req Request) Request {
-	req.TTL, req.Owner, req.Span = cmp.Or(req.TTL, r.cfg.TTL), cmp.Or(req.Owner, r.cfg.Owner), cmp.Or(req.Span, 1)
+	req.TTL, req.Owner, req.TokenBlock = cmp.Or(req.TTL, r.cfg.TTL), cmp.Or(req.Owner, r.cfg.Owner), cmp.Or(req.TokenBlock, 1)
 	return req
 }
 
 func (r *Redlock) check(key string, req Request) error {
 	err := errors.Join(r.checkKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
-	if req.Span < 1 || req.Span > MaxSpan {
-		err = errors.Join(err, fieldError("Request.Span", "%d is out of range; from 1 to %d", req.Span, MaxSpan))
+	if req.TokenBlock < 1 || req.TokenBlock > MaxTokenBlock {
+		err = errors.Join(err, fieldError("Request.Span", "%d is out of range; from 1 to %d", req.TokenBlock, MaxTokenBlock))
 	}
 	return err
 }
@@ -96,9 +96,9 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 	}
 	return &Hold{
 		r: r, key: key, lock: r.LockKey(key), value: r.newValue(req.Owner),
-		span: int64(req.Span), ttl: req.TTL,
-		settled: make(chan struct{}), members: make([]member, len(r.c.Nodes())),
-		ballot: &ballot{fences: make([]int64, len(r.c.Nodes()))},
+		block: int64(req.TokenBlock), ttl: req.TTL,
+		settled: make(chan struct{}), members: make([]nodeState, len(r.c.Nodes())),
+		voting: &votingRound{fences: make([]int64, len(r.c.Nodes()))},
 	}, nil
 }
 
@@ -107,9 +107,9 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 func (h *Hold) ask(queue bool) {
 	start := time.Now()
 	h.mu.Lock()
-	h.ballot.start = start
+	h.voting.start = start
 	for i := range h.members {
-		h.members[i].flying = 1
+		h.members[i].inFlight = 1
 	}
 	h.mu.Unlock()
 	cmd := h.acquireCommand(start)
@@ -118,7 +118,7 @@ func (h *Hold) ask(queue bool) {
 			(*acquirer)(h).Receive(n, nil, errUnasked)
 			continue
 		}
-		n.Send(cmd.WithTwo(n.BootFloor(), oneIf(queue && n.Listening())), (*acquirer)(h))
+		n.Send(cmd.WithTwo(n.FenceFloor(), oneIf(queue && n.Listening())), (*acquirer)(h))
 	}
 }
 
@@ -136,7 +136,7 @@ type acquirer Hold
 
 func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
-	granted, words, err := readGrant(reply, err, h.span)
+	granted, words, err := readGrant(reply, err, h.block)
 	var beyond error
 	switch {
 	case granted:
@@ -156,12 +156,12 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 		h.oursUntilLocked(h.ttl)
 		m.vote = n.Counts() && beyond == nil && (h.phase == phaseVoting || h.unclear)
 		if h.phase == phaseVoting {
-			h.ballot.fences[n.Index()] = words.number
+			h.voting.fences[n.Index()] = words.number
 			h.waiters = max(h.waiters, words.waiters)
 		}
 	default:
 		h.landedLocked(m, Refused, nil)
-		m.say(said{left: time.Duration(words.number) * time.Millisecond, holder: words.holder})
+		m.say(lastReply{left: time.Duration(words.number) * time.Millisecond, holder: words.holder})
 	}
 	elected := h.phase == phaseVoting && h.countLocked()
 	if h.unclear {
@@ -169,7 +169,7 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	}
 	h.mu.Unlock()
 	if elected {
-		h.sendRaises()
+		h.sendBumps()
 	}
 	h.flush()
 }
@@ -181,7 +181,7 @@ func (h *Hold) countLocked() (raise bool) {
 	for i := range h.members {
 		switch m := &h.members[i]; {
 		case m.result == Granted && m.vote:
-			votes = append(votes, h.ballot.fences[i])
+			votes = append(votes, h.voting.fences[i])
 		case m.result == Pending:
 			open++
 		}
@@ -199,7 +199,7 @@ func (h *Hold) countLocked() (raise bool) {
 func (h *Hold) electLocked(votes []int64) (raise bool) {
 	m, exact := leading(votes)
 	h.token = m
-	h.ballot.raise = raiseTally{exact: int16(exact), pending: int16(len(votes) - exact)}
+	h.voting.bumps = bumpTally{exact: int16(exact), pending: int16(len(votes) - exact)}
 	if judge(h.r.c.Quorum(), exact, 0, len(votes)-exact) == settled {
 		h.winLocked()
 		return false
@@ -210,14 +210,14 @@ func (h *Hold) electLocked(votes []int64) (raise bool) {
 
 // winLocked makes the attempt a hold, unless its time is over already.
 func (h *Hold) winLocked() {
-	h.deadline = cluster.Deadline(h.ballot.start, h.ttl)
+	h.deadline = cluster.Deadline(h.voting.start, h.ttl)
 	if cluster.Passed(h.deadline, time.Now()) {
-		h.failLocked(h.notAcquiredLocked(tooLate, h.ballot.raise.standing()))
+		h.failLocked(h.notAcquiredLocked(tooLate, h.voting.bumps.standing()))
 		return
 	}
-	h.tokens = h.span - 1
+	h.tokens = h.block - 1
 	h.token -= h.tokens
-	h.phase, h.ballot = phaseHeld, nil
+	h.phase, h.voting = phaseHeld, nil
 	close(h.settled)
 }
 
@@ -228,14 +228,14 @@ func (h *Hold) failLocked(err error) {
 }
 
 func (h *Hold) abandonLocked(err error) {
-	h.phase, h.err, h.ballot = phaseFailed, err, nil
+	h.phase, h.err, h.voting = phaseFailed, err, nil
 	for i := range h.members {
-		h.members[i].owes = h.members[i].mayHold()
+		h.members[i].pendingRelease = h.members[i].mayHold()
 	}
 }
 
-// GiveUp ends an attempt, or a hold, that nobody wants any more, and gives back what it has without waiting.
-func (h *Hold) GiveUp(why error) {
+// Abort ends an attempt, or a hold, that nobody wants any more, and gives back what it has without waiting.
+func (h *Hold) Abort(why error) {
 	h.mu.Lock()
 	switch h.phase {
 	case phaseVoting, phaseRaising:
@@ -244,7 +244,7 @@ func (h *Hold) GiveUp(why error) {
 		h.phase, h.err = phaseFailed, why
 		h.endRoundLocked()
 		for i := range h.members {
-			h.members[i].owes = h.members[i].mayHold()
+			h.members[i].pendingRelease = h.members[i].mayHold()
 		}
 	case phaseFailed:
 		if h.unclear {
@@ -308,34 +308,34 @@ func badReply(op string, reply any) error {
 }
 
 // raiseTally counts the answers to a raise.
-type raiseTally struct{ exact, owned, pending int16 }
+type bumpTally struct{ exact, owned, pending int16 }
 
 // standing is how many nodes are known to stand behind the token.
-func (t *raiseTally) standing() int { return int(t.exact + t.owned) }
+func (t *bumpTally) standing() int { return int(t.exact + t.owned) }
 
 // sendRaises lifts the counters that reported less than the token, on the nodes that decided.
-func (h *Hold) sendRaises() {
+func (h *Hold) sendBumps() {
 	keys := namesOf(h.lock)
 	for i, n := range h.r.c.Nodes() {
 		h.mu.Lock()
 		m := &h.members[i]
-		below := h.phase == phaseRaising && m.vote && h.ballot.fences[i] < h.token
+		below := h.phase == phaseRaising && m.vote && h.voting.fences[i] < h.token
 		token := h.token
 		h.mu.Unlock()
 		if below {
-			n.Run(raiseScript, keys[:], []any{h.value, token, millis(h.r.cfg.FenceRetention)}, (*raiser)(h))
+			n.Run(bumpFenceScript, keys[:], []any{h.value, token, millis(h.r.cfg.FenceRetention)}, (*bumper)(h))
 		}
 	}
 }
 
 // raiser takes in the answers to a raise.
-type raiser Hold
+type bumper Hold
 
-func (a *raiser) Receive(_ *cluster.Node, reply any, err error) {
+func (a *bumper) Receive(_ *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
 	h.mu.Lock()
 	if h.phase == phaseRaising {
-		t := &h.ballot.raise
+		t := &h.voting.bumps
 		t.pending--
 		if err == nil && reply == int64(1) {
 			t.owned++

@@ -104,8 +104,8 @@ func TestTokensGrow(t *testing.T) {
 		reds := []*Redlock{r.redlock(nil, Config{}), r.redlock(nil, Config{})}
 		var last int64
 		for i := range 70 {
-			span := 1 + i%MaxSpan
-			h := acquire(t, reds[i%2], "k", Request{Span: span})
+			span := 1 + i%MaxTokenBlock
+			h := acquire(t, reds[i%2], "k", Request{TokenBlock: span})
 			for j := range span {
 				if h.Token() <= last {
 					t.Fatalf("acquisition %d: token %d after %d", i, h.Token(), last)
@@ -173,7 +173,7 @@ func TestNodesThatDisagreeAreRaisedToOneToken(t *testing.T) {
 				r.set(i, "{lock:k}:fence", strconv.FormatInt(fence, 10), time.Hour)
 				want[fence+3] = true
 			}
-			h := acquireEverywhere(t, red, "k", Request{Span: 3})
+			h := acquireEverywhere(t, red, "k", Request{TokenBlock: 3})
 			top := h.Token() + 2
 			if !want[top] {
 				t.Errorf("the span ends with %d, which no node granted: %v", top, want)
@@ -208,9 +208,9 @@ func TestARaiseThatIsNotOwnedByAQuorumFails(t *testing.T) {
 		h, err := red.newHold("k", Request{})
 		must(t, err)
 		h.mu.Lock() // the answers cannot be taken in yet
-		h.ballot.start = time.Now()
+		h.voting.start = time.Now()
 		for i := range h.members {
-			h.members[i].flying = 1
+			h.members[i].inFlight = 1
 		}
 		keys := namesOf(h.lock)
 		for i, n := range c.Nodes() {
@@ -569,7 +569,7 @@ func TestFreeInIsWhenAQuorumCouldBeFree(t *testing.T) {
 				if left > 0 {
 					left *= time.Second
 				}
-				h.members[i] = member{result: Refused, said: &said{holder: tc.holders[i : i+1], left: left}}
+				h.members[i] = nodeState{result: Refused, lastReply: &lastReply{holder: tc.holders[i : i+1], left: left}}
 			}
 			if tc.freeIn > 0 {
 				tc.freeIn *= time.Second
@@ -696,9 +696,9 @@ func TestConfigurationErrorsNameEveryField(t *testing.T) {
 			{try("k", Request{Owner: "two\nlines"}), []string{"Owner"}},
 			{try("k", Request{Owner: "\x7f"}), []string{"Owner"}},
 			{try("k", Request{Owner: strings.Repeat("x", MaxOwnerLen+1)}), []string{"Owner"}},
-			{try("k", Request{Span: -1}), []string{"Request.Span"}},
-			{try("k", Request{Span: MaxSpan + 1}), []string{"Request.Span"}},
-			{try("", Request{TTL: 1, Owner: "\x00", Span: MaxSpan + 1}), []string{"key", "TTL", "Owner", "Request.Span"}},
+			{try("k", Request{TokenBlock: -1}), []string{"Request.Span"}},
+			{try("k", Request{TokenBlock: MaxTokenBlock + 1}), []string{"Request.Span"}},
+			{try("", Request{TTL: 1, Owner: "\x00", TokenBlock: MaxTokenBlock + 1}), []string{"key", "TTL", "Owner", "Request.Span"}},
 			{make(Config{TTL: time.Hour}), []string{"Config.TTL"}},
 			{make(Config{FenceRetention: time.Minute}), []string{"Config.FenceRetention"}},
 			{make(Config{HandOver: 2 * time.Second}), []string{"Config.HandOver"}},
@@ -717,7 +717,7 @@ func TestConfigurationErrorsNameEveryField(t *testing.T) {
 				}
 			}
 		}
-		for _, req := range []Request{{TTL: 10 * time.Millisecond}, {TTL: 60 * time.Second}, {Span: MaxSpan}, {Owner: strings.Repeat("x", MaxOwnerLen)}} {
+		for _, req := range []Request{{TTL: 10 * time.Millisecond}, {TTL: 60 * time.Second}, {TokenBlock: MaxTokenBlock}, {Owner: strings.Repeat("x", MaxOwnerLen)}} {
 			if h, err := red.Acquire(context.Background(), fmt.Sprintf("%+v", req), req); err != nil && !errors.Is(err, ErrNotAcquired) {
 				t.Errorf("%+v: %v", req, err)
 			} else if h != nil {
@@ -858,7 +858,7 @@ func TestAnAttemptThatIsOutvotedWakesNobody(t *testing.T) {
 				h.ask(false)
 				harness.Eventually(t, "all nodes have answered", h.landed)
 				if c.givenUp {
-					h.GiveUp(context.Canceled)
+					h.Abort(context.Canceled)
 				}
 				harness.Eventually(t, "what it had is given back", func() bool { return r.get(last, "lock:k") == "" })
 				if err := r.clients[last].Publish(t.Context(), cluster.Channel(waiter.Process()), "end").Err(); err != nil {

@@ -59,9 +59,9 @@ func (h *Hold) extend(box *Outbox, e *extension) bool {
 	// Nodes on which a request is in flight are stuck or slow; another request would only queue up behind it.
 	ask := make([]bool, len(h.members))
 	for i := range h.members {
-		if h.members[i].flying == 0 {
+		if h.members[i].inFlight == 0 {
 			ask[i] = true
-			h.members[i].flying++
+			h.members[i].inFlight++
 			e.open++
 		}
 	}
@@ -117,7 +117,7 @@ func (e *extension) Receive(n *cluster.Node, reply any, err error) {
 		h.landedLocked(m, result, err)
 	}
 	if holder != "" {
-		m.say(said{holder: holder})
+		m.say(lastReply{holder: holder})
 	}
 	if result == Granted || result == Healed {
 		h.oursUntilLocked(e.ttl)
@@ -233,7 +233,7 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 		case Late:
 			return h.Lost("expired")
 		}
-		return h.silent("extend", func(m *member) bool { return m.result == Granted })
+		return h.silent("extend", func(m *nodeState) bool { return m.result == Granted })
 	case <-e.over:
 		return errs.Errorf("redlock: extend %q: %w", h.key, ErrReleased)
 	case <-expired.C:
@@ -246,7 +246,7 @@ func (h *Hold) ExtendNow(ctx context.Context, ttl time.Duration) error {
 var errUnanswered = errors.New("an earlier request is not answered yet")
 
 // silent is the error of a step to which too few nodes gave an answer that counts.
-func (h *Hold) silent(op string, counts func(*member) bool) error {
+func (h *Hold) silent(op string, counts func(*nodeState) bool) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e := &cluster.QuorumError{Op: op, Key: h.key, Need: h.r.c.Quorum()}
@@ -254,7 +254,7 @@ func (h *Hold) silent(op string, counts func(*member) bool) error {
 		switch m := &h.members[i]; {
 		case m.last().err != nil:
 			e.Nodes = append(e.Nodes, cluster.NodeError{Node: n.Name(), Err: m.last().err})
-		case m.flying > 0:
+		case m.inFlight > 0:
 			e.Nodes = append(e.Nodes, cluster.NodeError{Node: n.Name(), Err: errUnanswered})
 		case counts(m):
 			e.Got++

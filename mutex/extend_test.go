@@ -221,7 +221,7 @@ func TestARoundThatWasReplacedDoesNotCount(t *testing.T) {
 		harness.Eventually(t, "two nodes have answered", func() bool {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			return h.members[0].flying == 0 && h.members[1].flying == 0
+			return h.members[0].inFlight == 0 && h.members[1].inFlight == 0
 		})
 		second := round(h, 5*time.Second)
 		short := h.Deadline()
@@ -253,7 +253,7 @@ func TestAnswersToARoundThatWasReplacedDoNotCountWhileTheNextIsUnderWay(t *testi
 			return func() bool {
 				h.mu.Lock()
 				defer h.mu.Unlock()
-				return !slices.ContainsFunc(nodes, func(i int) bool { return h.members[i].flying > 0 })
+				return !slices.ContainsFunc(nodes, func(i int) bool { return h.members[i].inFlight > 0 })
 			}
 		}
 		r.pause(2, 3, 4)
@@ -408,8 +408,8 @@ func TestGivingUpEndsARound(t *testing.T) {
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.pause(0, 1, 2)
 		h.Extend(30*time.Second, func(v Verdict) { t.Errorf("settled as %v", v) })
-		h.GiveUp(errors.New("for a test"))
-		h.GiveUp(errors.New("twice"))
+		h.Abort(errors.New("for a test"))
+		h.Abort(errors.New("twice"))
 		if err := h.Release(context.Background()); !errors.Is(err, ErrReleased) {
 			t.Errorf("release: %v", err)
 		}

@@ -61,7 +61,7 @@ func TestFence_ACounterBeyondTheClockLiftsNoOther(t *testing.T) {
 			r.poison(fence, 0)
 			limit := fenceLimit(time.Now(), c.Config().MaxTTL)
 			for range 3 {
-				h := acquireEverywhere(t, red, "k", Request{Span: 3})
+				h := acquireEverywhere(t, red, "k", Request{TokenBlock: 3})
 				if h.LastToken() > limit {
 					t.Errorf("token %d, of a counter at %d", h.LastToken(), fence)
 				}

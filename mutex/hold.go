@@ -19,34 +19,34 @@ type Hold struct {
 	key   string
 	lock  string // the key on the nodes
 	value string
-	span  int64
+	block int64
 	ttl   time.Duration
 
 	settled chan struct{} // closed when the phase is held or failed; nil when nobody waits for that any more
 
 	mu        sync.Mutex
 	phase     stage
-	lost      bool    // a round found it over
-	outvoted  bool    // it was refused, and had less than a quorum
-	uncounted bool    // it was refused, because grants do not count
-	unclear   bool    // it was refused, and the answers do not yet tell a holder from a split vote
-	err       error   // why it failed
-	ballot    *ballot // nil once the phase is held or failed
+	lost      bool         // a round found it over
+	outvoted  bool         // it was refused, and had less than a quorum
+	uncounted bool         // it was refused, because grants do not count
+	unclear   bool         // it was refused, and the answers do not yet tell a holder from a split vote
+	err       error        // why it failed
+	voting    *votingRound // nil once the phase is held or failed
 	deadline  time.Time
 	expiry    time.Time // when the key is gone from every node that said it is ours; it never moves back
 	token     int64     // while raising: the token that is aimed at
 	tokens    int64     // how many more tokens of the span there are after token
 	waiters   int       // processes queued, as the nodes that granted said
-	members   []member
+	members   []nodeState
 	round     *extension // of Extend; nil while none is under way
 	release   releaseTally
 }
 
-// ballot is what is known while the phase is voting or raising. Holds are many, and keep nothing of it.
-type ballot struct {
+// votingRound is what is known while the phase is voting or raising. Holds are many, and keep nothing of it.
+type votingRound struct {
 	start  time.Time // before any node was asked
 	fences []int64   // of the members, as they granted
-	raise  raiseTally
+	bumps  bumpTally
 }
 
 type stage uint8
@@ -60,43 +60,43 @@ const (
 )
 
 // member is what is known of the hold on one node.
-type member struct {
-	result Result
-	vote   bool  // its grant is one of those that decided
-	owes   bool  // is to be released as soon as nothing is in flight
-	forgot bool  // was healed, and Forgot has not said so yet
-	flying uint8 // acquires and extends whose answer is awaited: a release must not overtake them
-	said   *said // what else it said last; nil if that is nothing
+type nodeState struct {
+	result         Result
+	vote           bool       // its grant is one of those that decided
+	pendingRelease bool       // is to be released as soon as nothing is in flight
+	forgot         bool       // was healed, and Forgot has not said so yet
+	inFlight       uint8      // acquires and extends whose answer is awaited: a release must not overtake them
+	lastReply      *lastReply // what else it said last; nil if that is nothing
 }
 
-// said is what a node said beside its result. Most nodes of most holds say nothing of the kind, and holds are many.
-type said struct {
+// lastReply is what a node said beside its result. Most nodes of most holds say nothing of the kind, and holds are many.
+type lastReply struct {
 	left   time.Duration // of another's key
 	holder string        // whose value it has
 	err    error
 }
 
 // last is what the node said last.
-func (m *member) last() said {
-	if m.said == nil {
-		return said{}
+func (m *nodeState) last() lastReply {
+	if m.lastReply == nil {
+		return lastReply{}
 	}
-	return *m.said
+	return *m.lastReply
 }
 
 // say keeps what the node said.
-func (m *member) say(s said) {
-	m.said = nil
-	if s != (said{}) {
+func (m *nodeState) say(s lastReply) {
+	m.lastReply = nil
+	if s != (lastReply{}) {
 		kept := s // or s would be allocated each time
-		m.said = &kept
+		m.lastReply = &kept
 	}
 }
 
 // mayHold reports whether the key may be ours on the node, or may become ours by what is in flight: also an extension of
 // a key that was another's heals it, if it has come free by then.
-func (m *member) mayHold() bool {
-	return m.flying > 0 || m.result == Granted || m.result == Healed || m.result == Failed || m.result == Pending
+func (m *nodeState) mayHold() bool {
+	return m.inFlight > 0 || m.result == Granted || m.result == Healed || m.result == Failed || m.result == Pending
 }
 
 // Key is the caller's key.
@@ -156,7 +156,7 @@ func (h *Hold) Waiters() int { return h.waiters }
 func (h *Hold) WasRefused() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return slices.ContainsFunc(h.members, func(m member) bool { return m.result == Refused })
+	return slices.ContainsFunc(h.members, func(m nodeState) bool { return m.result == Refused })
 }
 
 // Answers is what each node said last.
@@ -193,8 +193,8 @@ func (h *Hold) flush() {
 	h.endReleaseLocked()
 	var due []*cluster.Node
 	for i := range h.members {
-		if m := &h.members[i]; m.owes && m.flying == 0 {
-			m.owes = false
+		if m := &h.members[i]; m.pendingRelease && m.inFlight == 0 {
+			m.pendingRelease = false
 			due = append(due, h.r.c.Nodes()[i])
 		}
 	}
@@ -220,9 +220,9 @@ func (h *Hold) releaseCommand(value *string) cluster.Command {
 	return releaseScript.Command(keys[:], value, reserve, "")
 }
 
-// StepOut takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
+// Dequeue takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
 // to their end: its turn is taken. It does not wait for the answers.
-func (h *Hold) StepOut(others bool) {
+func (h *Hold) Dequeue(others bool) {
 	h.r.leave(h.lock, h.r.c.Nodes(), others, new(int64))
 	h.mu.Lock()
 	over := h.phase != phaseHeld
@@ -248,15 +248,15 @@ func (h *Hold) oursUntilLocked(ttl time.Duration) {
 }
 
 // landedLocked takes in that a request of this hold was answered, or will not be. h.mu must be held.
-func (h *Hold) landedLocked(m *member, result Result, err error) {
-	m.flying--
+func (h *Hold) landedLocked(m *nodeState, result Result, err error) {
+	m.inFlight--
 	m.result = result
-	m.say(said{err: err})
+	m.say(lastReply{err: err})
 	if !m.mayHold() {
-		if m.owes && h.phase == phaseReleased {
+		if m.pendingRelease && h.phase == phaseReleased {
 			h.release.open--
 			h.release.free++
 		}
-		m.owes = false
+		m.pendingRelease = false
 	}
 }

@@ -31,7 +31,7 @@ func TestAnInspectionSaysWhoHasALock(t *testing.T) {
 		if i := inspect(t, looker, "k"); i.State != Free || i.Holder != (Holder{}) || i.Token != 0 || len(i.Views) != 3 || i.Need != 2 {
 			t.Errorf("of a free lock: %+v", i)
 		}
-		h := acquireEverywhere(t, red, "k", Request{Owner: "web", Span: 4})
+		h := acquireEverywhere(t, red, "k", Request{Owner: "web", TokenBlock: 4})
 		i := inspect(t, looker, "k")
 		if i.State != Held || i.Votes != 3 || i.Holder.Name != "web" || i.Holder.Writer != WriterRedlock || i.Token != h.LastToken() || i.Waiting != 0 {
 			t.Errorf("of a lock with the tokens %d to %d: %+v", h.Token(), h.LastToken(), i)

@@ -105,7 +105,7 @@ func (m *Mutex) try(ctx context.Context) error {
 		if left := cluster.Left(h.Deadline(), time.Now()); left > 0 {
 			return &NotAcquiredError{Key: m.key, Need: m.red.c.Quorum(), FreeIn: left, Reason: "held by this very Mutex"}
 		}
-		h.GiveUp(h.Lost("expired"))
+		h.Abort(h.Lost("expired"))
 		m.set(nil)
 	}
 	h, err := m.red.Acquire(ctx, m.key, Request{})
@@ -142,7 +142,7 @@ func (m *Mutex) Extend(ctx context.Context) error {
 	}
 	err := h.ExtendNow(ctx, m.red.cfg.TTL)
 	if errors.Is(err, ErrLost) {
-		h.GiveUp(err)
+		h.Abort(err)
 		m.set(nil)
 	}
 	return err

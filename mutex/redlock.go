@@ -42,9 +42,9 @@ const (
 	MaxKeyLen = 64 << 10
 	// MaxOwnerLen is the longest owner label, in bytes.
 	MaxOwnerLen = 128
-	// MaxSpan is how many tokens one acquisition can own. A counter that a node has lost starts again from the clock, in
+	// MaxTokenBlock is how many tokens one acquisition can own. A counter that a node has lost starts again from the clock, in
 	// microseconds, so a key should not go through more than one in a microsecond for long: own many where they are used.
-	MaxSpan = 65536
+	MaxTokenBlock = 65536
 	// minTTL is far above the precision of a node's clock and of Margin.
 	minTTL = 10 * time.Millisecond
 

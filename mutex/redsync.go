@@ -44,11 +44,11 @@ func (noPool) Get(context.Context) (redsyncredis.Conn, error) {
 type redsyncPool struct {
 	c       *cluster.Cluster
 	n       *cluster.Node
-	flights *flights
+	flights *inFlightAcquires
 }
 
 func newRedsyncPool(c *cluster.Cluster, n *cluster.Node) redsyncPool {
-	return redsyncPool{c, n, &flights{byValue: map[[2]string]*flight{}}}
+	return redsyncPool{c, n, &inFlightAcquires{byValue: map[[2]string]*inFlightAcquire{}}}
 }
 
 func (p redsyncPool) Get(ctx context.Context) (redsyncredis.Conn, error) {
@@ -132,13 +132,13 @@ func (cn redsyncConn) PTTL(name string) (time.Duration, error) {
 
 // flights are the acquires of redsync whose answers one node owes. redsync releases without waiting for them when its
 // context has ended, and it tries no second time where a release fails; what it leaves behind so is released here.
-type flights struct {
+type inFlightAcquires struct {
 	mu      sync.Mutex
-	byValue map[[2]string]*flight // by name and value
+	byValue map[[2]string]*inFlightAcquire // by name and value
 }
 
 // flight is one acquire on its way; it receives the answer.
-type flight struct {
+type inFlightAcquire struct {
 	oneAnswer
 	redsyncPool
 	name, value string
@@ -146,7 +146,7 @@ type flight struct {
 	released    bool // guarded by flights.mu
 }
 
-func (f *flight) begin() {
+func (f *inFlightAcquire) begin() {
 	f.flights.mu.Lock()
 	defer f.flights.mu.Unlock()
 	f.flights.byValue[[2]string{f.name, f.value}] = f
@@ -154,7 +154,7 @@ func (f *flight) begin() {
 
 // Receive lets nothing stay that redsync knows nothing of: what was granted after it released, or, it may be, is yet to
 // be executed.
-func (f *flight) Receive(n *cluster.Node, reply any, err error) {
+func (f *inFlightAcquire) Receive(n *cluster.Node, reply any, err error) {
 	f.flights.mu.Lock()
 	released, id := f.released, [2]string{f.name, f.value}
 	if f.flights.byValue[id] == f {
@@ -179,10 +179,10 @@ func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, err
 	if cn.ctx.Err() != nil {
 		return false, errs.Ended(cn.ctx)
 	}
-	f := &flight{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
+	f := &inFlightAcquire{oneAnswer: make(oneAnswer, 1), redsyncPool: cn.redsyncPool, name: name, value: value, expiry: expiry}
 	f.begin()
 	cn.n.Run(acquireScript, keys[:], []any{value, millis(expiry), 1, time.Now().UnixMicro(), "",
-		millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL), cn.n.BootFloor(), ""}, f)
+		millis(max(defaultRetention, 2*maxTTL)), millis(maxTTL), cn.n.FenceFloor(), ""}, f)
 	reply, counts, err := cn.await(f.oneAnswer)
 	granted, _, err := readGrant(reply, err, 1)
 	switch {
@@ -276,7 +276,7 @@ func (u unlocking) Receive(n *cluster.Node, reply any, err error) {
 }
 
 func (p redsyncPool) owe(name, value string, until time.Time) {
-	p.n.Owe(p.releaseCommand(name, value), until)
+	p.n.SendLater(p.releaseCommand(name, value), until)
 }
 
 func (p redsyncPool) releaseCommand(name, value string) cluster.Command {

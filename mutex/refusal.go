@@ -27,7 +27,7 @@ func (h *Hold) refuseLocked(votes int) {
 		h.explainLocked()
 		return
 	}
-	h.uncounted = slices.ContainsFunc(h.members, func(m member) bool { return m.result == Granted && !m.vote })
+	h.uncounted = slices.ContainsFunc(h.members, func(m nodeState) bool { return m.result == Granted && !m.vote })
 	h.outvoted = !h.uncounted
 	close(h.settled)
 }

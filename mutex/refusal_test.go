@@ -226,7 +226,7 @@ func TestARefusedAttemptToWhichTooFewNodesAnsweredInTheEndHasNoQuorum(t *testing
 	for i, result := range []Result{Refused, Refused, Failed, Failed} {
 		h.members[i].result = result
 		if result == Failed {
-			h.members[i].say(said{err: errors.New("no answer")})
+			h.members[i].say(lastReply{err: errors.New("no answer")})
 		}
 	}
 	h.explainLocked()

@@ -49,7 +49,7 @@ func (h *Hold) StartRelease() error {
 	t.done = make(chan struct{})
 	for i := range h.members {
 		m := &h.members[i]
-		if m.owes = m.mayHold(); m.owes {
+		if m.pendingRelease = m.mayHold(); m.pendingRelease {
 			t.open++
 		} else {
 			t.free++
@@ -77,7 +77,7 @@ func (h *Hold) AwaitRelease(ctx context.Context) error {
 	case t.late:
 		return h.Lost("lost before it was released")
 	case free < quorum:
-		return h.silent("release", func(m *member) bool { return m.last().err == nil })
+		return h.silent("release", func(m *nodeState) bool { return m.last().err == nil })
 	case len(h.members)-against < quorum:
 		return h.Lost("gone or taken before it was released")
 	}
@@ -123,7 +123,7 @@ func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
 			t.ours++
 		}
 	}
-	m.say(said{err: err})
+	m.say(lastReply{err: err})
 	until := h.expiry
 	if m.result == Failed {
 		until = time.Time{} // a request that was given up on may still be executed, at any time
@@ -132,6 +132,6 @@ func (a *releaser) Receive(n *cluster.Node, reply any, err error) {
 	h.mu.Unlock()
 	if err != nil {
 		value := h.value
-		n.Owe(releaseOn(n, h.releaseCommand(&value)), until)
+		n.SendLater(releaseOn(n, h.releaseCommand(&value)), until)
 	}
 }

@@ -29,7 +29,7 @@ func TestReleaseGivesTheKeyBackEverywhere(t *testing.T) {
 				t.Errorf("after the release: token %d", h.Token())
 			}
 			h = acquire(t, red, "k", Request{}) // others can have it as soon as Release has returned
-			h.GiveUp(errors.New("for a test"))
+			h.Abort(errors.New("for a test"))
 			harness.Eventually(t, "what was given up is given back", func() bool { return len(r.having("lock:k")) == 0 })
 		}
 		r.goneEverywhere(c, "lock:k")
@@ -208,7 +208,7 @@ func TestANodeThatMissedAShorterTTLIsReleasedWhenItIsBack(t *testing.T) {
 		h := acquireEverywhere(t, red, "k", Request{})
 		r.Stop(2)
 		harness.Eventually(t, "it is known to be down", func() bool {
-			acquireEverywhere(t, red, "other", Request{}).GiveUp(errors.New("for a test"))
+			acquireEverywhere(t, red, "other", Request{}).Abort(errors.New("for a test"))
 			return !c.Status()[2].Up
 		})
 		must(t, h.ExtendNow(ctx, 2*time.Second))
@@ -277,7 +277,7 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 			t.Errorf("who passes by: %v", err)
 		}
 		won := acquireEverywhere(t, waiter, "k", Request{})
-		won.StepOut(false)
+		won.Dequeue(false)
 		_ = won.Release(ctx)
 		harness.Eventually(t, "nobody is queued", func() bool { return len(r.having("{lock:k}:queue")) == 0 })
 		for i := range 3 {
@@ -299,7 +299,7 @@ func TestWaitersOfOtherProcessesAreWokenAndServedFirst(t *testing.T) {
 		_ = h.Release(ctx)
 		won = acquireEverywhere(t, waiter, "k", Request{})
 		must(t, won.Release(ctx))
-		won.StepOut(false)
+		won.Dequeue(false)
 		for range 3 {
 			if m, ok := ParseMessage(harness.Receive(t, "the next is woken", after.came)); !ok || m != (Message{Lock: "lock:k", Turn: true}) {
 				t.Errorf("message %+v", m)

@@ -23,7 +23,7 @@ type BadFence struct {
 
 // repairSlack is how far above every usable counter a repaired one starts, in
 // tokens: above what attempts under way can raise them to meanwhile.
-const repairSlack = 16 * MaxSpan
+const repairSlack = 16 * MaxTokenBlock
 
 // BadFences returns the fence counters that [Redlock.RepairFence] would set,
 // among those of keys that begin with prefix, in the order of keys and nodes.

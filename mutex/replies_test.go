@@ -91,7 +91,7 @@ func FuzzNoHostileReplyIsTakenForAGrant(f *testing.F) {
 	addHostile(f)
 	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
 		reply, given := hostile(shape, a, b, text)
-		for _, span := range []int64{1, MaxSpan} {
+		for _, span := range []int64{1, MaxTokenBlock} {
 			granted, g, err := readGrant(reply, given, span)
 			if fence, want := isGrant(reply, given, span); granted != want || granted && g.number != fence {
 				t.Errorf("readGrant(%#v, %v) = %t, %+v", reply, given, granted, g)
@@ -165,9 +165,9 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
 		h, err := red.newHold("k", Request{})
 		must(t, err)
-		h.ballot.start = time.Now()
+		h.voting.start = time.Now()
 		for i := range h.members {
-			h.members[i].flying = 1
+			h.members[i].inFlight = 1
 		}
 		grants := 0
 		for i, n := range c.Nodes() {
@@ -190,12 +190,12 @@ func FuzzHostileNodesDoNotMakeAHold(f *testing.F) {
 		h.mu.Lock()
 		h.phase, h.round, e.open, h.deadline = phaseHeld, e, 3, time.Now().Add(time.Minute)
 		for i := range h.members {
-			h.members[i].flying++
+			h.members[i].inFlight++
 		}
 		h.mu.Unlock()
 		for _, n := range c.Nodes() {
 			e.Receive(n, reply, given)
-			(*raiser)(h).Receive(n, reply, given)
+			(*bumper)(h).Receive(n, reply, given)
 		}
 		must(t, h.StartRelease())
 		if err := h.AwaitRelease(t.Context()); err == nil {

@@ -140,7 +140,7 @@ func (h *Hold) landed() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range h.members {
-		if h.members[i].flying > 0 {
+		if h.members[i].inFlight > 0 {
 			return false
 		}
 	}

@@ -44,7 +44,7 @@ func TestAScriptThatIsRefusedACommandHasDoneNothing(t *testing.T) {
 		"acquire again":         {acquireSource, acquire, state{set(lock, "P/1/me"), set(fence, "7")}, nil},
 		"extend":                {extendSource, []any{"P/1/me", scriptTTL}, state{set(lock, "P/1/me")}, nil},
 		"extend what is gone":   {extendSource, []any{"P/1/me", scriptTTL}, nil, nil},
-		"raise":                 {raiseSource, []any{"P/1/me", 9, scriptRetention}, state{set(lock, "P/1/me"), set(fence, "7")}, nil},
+		"raise":                 {bumpFenceSource, []any{"P/1/me", 9, scriptRetention}, state{set(lock, "P/1/me"), set(fence, "7")}, nil},
 		"release":               {wakeSource + releaseSource, []any{"P/1/me", reserve, ""}, state{set(lock, "P/1/me")}, nil},
 		"release with a waiter": {wakeSource + releaseSource, []any{"P/1/me", reserve, ""}, state{set(lock, "P/1/me"), queued(100, "L")}, []string{queue, next}},
 		"leave":                 {wakeSource + leaveSource, []any{"P", reserve, "", ""}, state{queued(100, "P"), queued(101, "L")}, []string{queue}},

@@ -17,8 +17,8 @@ var acquireSource string
 //go:embed scripts/extend.lua
 var extendSource string
 
-//go:embed scripts/raise.lua
-var raiseSource string
+//go:embed scripts/bumpfence.lua
+var bumpFenceSource string
 
 //go:embed scripts/release.lua
 var releaseSource string
@@ -37,20 +37,20 @@ var seizeSource string
 
 // The steps of the protocol on one node. Each has the same effect when it is delivered twice as when delivered once.
 var (
-	acquireScript = cluster.NewScript("acquire", acquireSource)
-	extendScript  = cluster.NewScript("extend", extendSource)
-	raiseScript   = cluster.NewScript("raise", raiseSource)
-	releaseScript = cluster.NewScript("release", wakeSource+releaseSource)
-	leaveScript   = cluster.NewScript("leave", wakeSource+leaveSource)
-	seizeScript   = cluster.NewScript("seize", seizeSource)
-	inspectScript = cluster.NewScript("inspect", inspectSource)
-	repairScript  = cluster.NewScript("repair", repairSource)
+	acquireScript   = cluster.NewScript("acquire", acquireSource)
+	extendScript    = cluster.NewScript("extend", extendSource)
+	bumpFenceScript = cluster.NewScript("raise", bumpFenceSource)
+	releaseScript   = cluster.NewScript("release", wakeSource+releaseSource)
+	leaveScript     = cluster.NewScript("leave", wakeSource+leaveSource)
+	seizeScript     = cluster.NewScript("seize", seizeSource)
+	inspectScript   = cluster.NewScript("inspect", inspectSource)
+	repairScript    = cluster.NewScript("repair", repairSource)
 )
 
 // acquireCommand is the acquire script for this attempt, which started at start, but for what differs from node to node.
 func (h *Hold) acquireCommand(start time.Time) cluster.Command {
 	keys, words := namesOf(h.lock), &h.r.words
-	return acquireScript.Command(keys[:], &h.value, millis(h.ttl), &h.span, start.UnixMicro(), &words.process,
+	return acquireScript.Command(keys[:], &h.value, millis(h.ttl), &h.block, start.UnixMicro(), &words.process,
 		&words.retention, &words.maxTTL, 0, "")
 }
 

@@ -117,7 +117,7 @@ func (b *bench) stepOut(process string) any {
 
 func (b *bench) raise(value string, to int64) any {
 	b.t.Helper()
-	return b.must(b.run(raiseSource, 2, value, to, scriptRetention))
+	return b.must(b.run(bumpFenceSource, 2, value, to, scriptRetention))
 }
 
 func (b *bench) extend(value string, ttl int64) []any {

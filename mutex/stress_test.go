@@ -115,7 +115,7 @@ func TestExclusionAndOrderUnderFire(t *testing.T) {
 // attempt makes one acquisition, and checks it. It reports whether it was won.
 func attempt(t *testing.T, ctx context.Context, red *Redlock, key string, s *site) bool {
 	before := s.finished()
-	h, err := red.Acquire(ctx, key, Request{Span: 1 + rand.IntN(MaxSpan)})
+	h, err := red.Acquire(ctx, key, Request{TokenBlock: 1 + rand.IntN(MaxTokenBlock)})
 	if err != nil {
 		if !errors.Is(err, ErrNotAcquired) && !errors.Is(err, cluster.ErrNoQuorum) && ctx.Err() == nil {
 			t.Errorf("acquire: %v", err)
@@ -128,7 +128,7 @@ func attempt(t *testing.T, ctx context.Context, red *Redlock, key string, s *sit
 	}
 	s.leave(h)
 	if rand.IntN(4) == 0 {
-		h.GiveUp(errors.New("for a test"))
+		h.Abort(errors.New("for a test"))
 		return true
 	}
 	if err := h.Release(ctx); err != nil && !errors.Is(err, ErrLost) && !errors.Is(err, cluster.ErrNoQuorum) && ctx.Err() == nil {
@@ -189,7 +189,7 @@ func TestNothingIsLeftBehindByCancelledAttempts(t *testing.T) {
 								h.Extend(h.TTL(), func(Verdict) {})
 							}
 							if rand.IntN(2) == 0 {
-								h.GiveUp(errors.New("for a test"))
+								h.Abort(errors.New("for a test"))
 							}
 							_ = h.Release(short)
 						}

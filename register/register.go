@@ -35,7 +35,7 @@ var (
 var ErrOvertaken = errors.New("redlock: overtaken by a newer token")
 
 // aside is the size of data from which a record does not go through the nodes' streams.
-const aside = 16 << 10
+const outOfBandSize = 16 << 10
 
 // maxToken is above every fencing token: what is exact in Lua.
 const maxToken = 1 << 53
@@ -76,7 +76,7 @@ func (r *Record) newer(other *Record) bool {
 // any more: it may be on its way to the slower nodes for a while.
 func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.Duration) error {
 	quorum := c.Quorum()
-	p := newPoll(c)
+	p := newQuorumRead(c)
 	p.enough = func() bool { return p.yes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply, r.Token) }
 	Tell(c.Nodes(), key, r, ttl, p)
@@ -110,10 +110,10 @@ func Tell(nodes []*cluster.Node, key Key, r Record, ttl time.Duration, receiver 
 		receiver = told{receiver, r.Token}
 	}
 	for _, n := range nodes {
-		if len(r.Data) < aside {
+		if len(r.Data) < outOfBandSize {
 			n.Run(writeScript, key.onNode(), args, receiver)
 		} else {
-			n.RunAside(writeScript, key.onNode(), args, receiver)
+			n.RunOutOfBand(writeScript, key.onNode(), args, receiver)
 		}
 	}
 }
@@ -161,7 +161,7 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (Record, bool, error) {
 	var best Record // with known and votes guarded by the poll: answers may come after ctx has ended
 	known, votes, quorum := false, 0, c.Quorum()
-	p := newPoll(c)
+	p := newQuorumRead(c)
 	p.enough = func() bool { return votes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(n *cluster.Node, reply any) (bool, error) {
 		if token != 0 && refused(reply) {
@@ -208,7 +208,7 @@ var errForeign = errors.New("a record that is not one of ours")
 
 // unusable is the error where so many nodes hold something else in the place of the record, or deny it to this user, that no
 // quorum is left: waiting does not change that. It matches cluster.ErrConfig.
-func (p *poll) unusable(c *cluster.Cluster, key Key) error {
+func (p *quorumRead) unusable(c *cluster.Cluster, key Key) error {
 	foreign, denied := 0, 0
 	var why error
 	for _, f := range p.failed {
@@ -289,7 +289,7 @@ func parse(reply any, latest int64) (r Record, found bool, _ error) {
 }
 
 // poll asks all nodes one question and waits until the answers suffice.
-type poll struct {
+type quorumRead struct {
 	enough func() bool
 	take   func(n *cluster.Node, reply any) (yes bool, err error)
 
@@ -301,10 +301,12 @@ type poll struct {
 	done    chan struct{}
 }
 
-func newPoll(c *cluster.Cluster) *poll { return &poll{open: len(c.Nodes()), done: make(chan struct{})} }
+func newQuorumRead(c *cluster.Cluster) *quorumRead {
+	return &quorumRead{open: len(c.Nodes()), done: make(chan struct{})}
+}
 
 // Receive implements cluster.Receiver. Answers that come after the poll has ended are dropped.
-func (p *poll) Receive(n *cluster.Node, reply any, err error) {
+func (p *quorumRead) Receive(n *cluster.Node, reply any, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
@@ -329,7 +331,7 @@ func (p *poll) Receive(n *cluster.Node, reply any, err error) {
 	}
 }
 
-func (p *poll) wait(ctx context.Context) error {
+func (p *quorumRead) wait(ctx context.Context) error {
 	select {
 	case <-p.done:
 		return nil

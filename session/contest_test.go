@@ -15,7 +15,7 @@ import (
 // go on with it.
 func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
 	t.Helper()
-	from := succession{old: ss.hash, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
+	from := replacement{old: ss.hash, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
 	rec := *ss.rec
 	rec.issue = s.clock.after(from.logout)
 	w := s.newWrite(s.putQuestion(hashed, &rec, from))

@@ -9,7 +9,7 @@ import (
 
 // confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.
 func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
-	if err := s.bury(ctx, op, hashed, deadline); err != nil {
+	if err := s.tombstone(ctx, op, hashed, deadline); err != nil {
 		return err
 	}
 	return s.gone(op, hashed)
@@ -24,8 +24,8 @@ func (s *Store) deadlineOf(live *record) string {
 }
 
 // bury puts tombstones on a quorum.
-func (s *Store) bury(ctx context.Context, op, hashed, deadline string) error {
-	c, failed, err := s.write(ctx, s.buryQuestion(hashed, deadline))
+func (s *Store) tombstone(ctx context.Context, op, hashed, deadline string) error {
+	c, failed, err := s.write(ctx, s.tombstoneQuestion(hashed, deadline))
 	switch {
 	case err != nil:
 		return s.wrap(op, hashed, err)
@@ -35,14 +35,14 @@ func (s *Store) bury(ctx context.Context, op, hashed, deadline string) error {
 	return nil
 }
 
-func (s *Store) buryQuestion(hashed, deadline string) question {
-	return question{script: buryScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
+func (s *Store) tombstoneQuestion(hashed, deadline string) question {
+	return question{script: tombstoneScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
 }
 
 // dispose buries what a failed attempt may have left, and has no owner, without waiting for it. A node of whose memory nothing
 // is known has written nothing. One that was to be kept alone concedes to its rivals.
 func (s *Store) dispose(hashed, deadline string, alone bool) {
-	q := s.buryQuestion(hashed, deadline)
+	q := s.tombstoneQuestion(hashed, deadline)
 	if alone {
 		q.args = append(q.args, "concede")
 	}
@@ -87,7 +87,7 @@ func (s *Store) destroy(ctx context.Context, hashed string) error {
 // those that had not given a tombstone too: else whoever makes up ids could fill the nodes with them.
 func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
 	quorum := s.c.Quorum()
-	w := s.newWrite(s.buryQuestion(hashed, ""))
+	w := s.newWrite(s.tombstoneQuestion(hashed, ""))
 	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok == 0 && s.never(w.count.none) >= quorum }
 	c, failed, err := w.wait(ctx)
 	switch {
@@ -95,7 +95,7 @@ func (s *Store) end(ctx context.Context, hashed string) (next string, err error)
 		return "", s.wrap("destroy", hashed, err)
 	case c.ok >= quorum:
 	case c.ok > 0:
-		if err := s.bury(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
+		if err := s.tombstone(ctx, "destroy", hashed, cmp.Or(c.deadline, s.deadlineOf(nil))); err != nil {
 			return "", err
 		}
 	case s.never(c.none) < quorum && len(c.none) < len(s.c.Nodes()):

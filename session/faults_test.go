@@ -259,7 +259,7 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 	lost := s.memories.of(0)
 	must(t, harness.Client(t, nodes, 0).FlushAll(t.Context()).Err())
 	for _, q := range []question{
-		s.putQuestion(ss.hash, ss.rec, succession{}), s.buryQuestion(ss.hash, ss.rec.deadline),
+		s.putQuestion(ss.hash, ss.rec, replacement{}), s.tombstoneQuestion(ss.hash, ss.rec.deadline),
 		s.commitQuestion(ss.hash, s.clock.after(""), map[string]string{"a": "=2"}, ""),
 		{script: logoutScript, key: "session:epoch:ann", args: []any{s.userKeep(), s.clock.after("")}, now: time.Now()},
 	} {
@@ -353,7 +353,7 @@ func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 	only(t, s, nodes, 2, 3, 4)
 	now := time.Now()
 	r := &reading{s: s, hashed: ss.hash, now: now}
-	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + ss.hash, args: touch(now, 0), now: now})
+	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix + ss.hash, args: touch(now, 0), now: now})
 	r.p, p.take, p.enough = p, r.take, r.enough
 	must(t, p.run(t.Context()))
 	v, err := r.settle("load")

@@ -123,7 +123,7 @@ func TestARenewalThatFindsNoAgreementSaysThatNodesAnswered(t *testing.T) {
 		floor := floorOver(s.clock.after(""), nil)
 		must(t, harness.Client(t, nodes, i).HSet(t.Context(), "session:"+made.hash, "f"+floorField, floor).Err())
 	}
-	from := succession{old: ss.hash, until: stamp(time.Now().UnixMicro())}
+	from := replacement{old: ss.hash, until: stamp(time.Now().UnixMicro())}
 	_, _, err := s.succeed(t.Context(), made.hash, made.rec, from, ss.rec, nil)
 	var missing *cluster.QuorumError
 	if !errors.As(err, &missing) || !errors.Is(err, errUnsettled) || missing.Got < missing.Need {

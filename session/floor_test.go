@@ -152,7 +152,7 @@ func TestWhatWasReadBeforeFieldsWereDroppedIsNotPut(t *testing.T) {
 	dropped(t, s, nodes, ss)
 
 	for range 3 {
-		c, failed, err := other.write(t.Context(), other.putQuestion(old.hash, old.rec, succession{}))
+		c, failed, err := other.write(t.Context(), other.putQuestion(old.hash, old.rec, replacement{}))
 		if err != nil || c.ok > 0 || c.stale < 2 {
 			t.Fatalf("put what was read before: %+v, %v, %v", c, failed, err)
 		}
@@ -182,7 +182,7 @@ func TestASessionIsRenewedAfterTheLoadThatDropped(t *testing.T) {
 	mine := load(t, s, ss.ID())
 	eventually(t, "the drop", func() bool { return mine.rec.dropped.Load() != nil })
 	settled(t, s)
-	from := succession{old: mine.hash, until: stamp(1)}
+	from := replacement{old: mine.hash, until: stamp(1)}
 	rec := *mine.rec
 	rec.issue, rec.fields = s.clock.after(rec.issue), mine.rec.known()
 	if _, err := s.put(t.Context(), "renew", hash(newID()), &rec, from); err != nil {
@@ -267,7 +267,7 @@ func TestFloorsDoNotStandForEachOther(t *testing.T) {
 		must(t, harness.Client(t, nodes, i).HSet(t.Context(), "session:"+ss.hash, "f"+floorField, floorOver(floor, nil)).Err())
 	}
 	for i := range nodes.Len() {
-		w := s.newWrite(s.putQuestion(old.hash, old.rec.raised(b, nil), succession{}))
+		w := s.newWrite(s.putQuestion(old.hash, old.rec.raised(b, nil), replacement{}))
 		w.among = map[int]string{i: s.memories.of(i)}
 		if c, failed, err := w.wait(t.Context()); err != nil || (c.ok == 1) != (i > 0) || (c.stale == 1) != (i == 0) {
 			t.Errorf("node %d: %+v, %v, %v; want it taken by those that have the floor it names", i, c, failed, err)

@@ -81,7 +81,7 @@ func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Durat
 func (s *Store) look(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*reading, verdict, error) {
 	now := time.Now()
 	r := &reading{s: s, hashed: hashed, now: now}
-	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
+	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
 	r.p = p
 	p.take, p.enough, p.late = r.take, func() bool { return !all && r.enough() }, r.late
 	if err := p.run(ctx); err != nil {
@@ -103,7 +103,7 @@ func touch(now time.Time, idle time.Duration) []any {
 // reading is the answers to one load.
 type reading struct {
 	s      *Store
-	p      *poll
+	p      *quorumRead
 	hashed string
 	now    time.Time
 
@@ -140,7 +140,7 @@ func parseAnswer(re reply, before *record) (answer, error) {
 func (r *reading) judge() verdict { return r.s.judge(r.answers, r.now) }
 
 func (s *Store) judge(answers []answer, now time.Time) verdict {
-	return judge(answers, s.elder(now), s.apart())
+	return judge(answers, s.authoritative(now), s.apart())
 }
 
 // voters is the nodes that have a say about what was found, and in which memory, or all if a quorum of them has forgotten.
@@ -148,7 +148,7 @@ func (r *reading) voters(v *verdict) map[int]string {
 	if v.votes < r.s.c.Quorum() {
 		return nil
 	}
-	elder, voters := r.s.elder(r.now), map[int]string{}
+	elder, voters := r.s.authoritative(r.now), map[int]string{}
 	for i := range r.answers {
 		if a := &r.answers[i]; a.counts(v.live, elder, r.s.apart()) {
 			voters[a.node] = a.memory
@@ -219,9 +219,9 @@ func (r *reading) repair(a *answer, v *verdict) {
 	case a.record != nil && a.record.gone:
 		return
 	case ended:
-		q = s.buryQuestion(r.hashed, s.deadlineOf(v.live))
+		q = s.tombstoneQuestion(r.hashed, s.deadlineOf(v.live))
 	case v.live != nil && a.lagging(v.live) && !v.live.over(stamp(r.now.UnixMicro())):
-		q = s.putQuestion(r.hashed, v.live, succession{})
+		q = s.putQuestion(r.hashed, v.live, replacement{})
 	default:
 		return
 	}
@@ -241,7 +241,7 @@ func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v ver
 	gone := s.gone(op, hashed)
 	switch {
 	case v.ended() && !settled:
-		if err := s.bury(ctx, op, hashed, s.deadlineOf(v.live)); err != nil {
+		if err := s.tombstone(ctx, op, hashed, s.deadlineOf(v.live)); err != nil {
 			return nil, err
 		}
 		fallthrough
@@ -273,7 +273,7 @@ func (s *Store) decide(ctx context.Context, op, hashed string, r *reading, v ver
 // restore brings what was read to a quorum of these nodes, or of all if there are none. One that has begun to remember anew
 // since it was read may have forgotten how the session ended meanwhile, and does not count.
 func (s *Store) restore(ctx context.Context, op, hashed string, live *record, among map[int]string) (*record, error) {
-	w := s.newWrite(s.putQuestion(hashed, live, succession{}))
+	w := s.newWrite(s.putQuestion(hashed, live, replacement{}))
 	w.among = among
 	c, failed, err := w.wait(ctx)
 	switch {

@@ -41,23 +41,23 @@ func (s *Store) newMemory(q question) string {
 	switch {
 	case q.meets:
 		return ""
-	case s.founding.Load() && s.memories.known() < s.c.Quorum():
-		return founders
+	case s.bootstrapping.Load() && s.memories.known() < s.c.Quorum():
+		return bootstrapped
 	}
-	s.founding.Store(false)
+	s.bootstrapping.Store(false)
 	return padded(rand.Uint64(), 16)
 }
 
 // founders is what stands behind the time in memories that began when a quorum of nodes had none. They are of one age,
 // whichever processes met them first: what was before is forgotten by a quorum.
-const founders = "0000000000000000"
+const bootstrapped = "0000000000000000"
 
 // elder reports whether a memory of a node has a say about sessions of which nothing is known.
 //
 // If fewer than a quorum of N nodes have forgotten a session, then N/2+1 (one fewer if N is even) have remembered since
 // before it was issued, so a node that no more than the others can be older than has forgotten nothing of it. Nodes that
 // this process has never heard may be older. And what is older than every session has forgotten none.
-func (s *Store) elder(now time.Time) func(a *answer) bool {
+func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	return func(a *answer) bool {
 		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
 			return true
@@ -78,7 +78,7 @@ func mayBeOlder(memory, than string, apart time.Duration) bool {
 	gap := micros(memory) - micros(than)
 	if len(memory) >= versionWidth && len(than) >= versionWidth {
 		a, b := memory[timeWidth:versionWidth], than[timeWidth:versionWidth]
-		if a == b && (gap == 0 || a == founders && max(gap, -gap) <= apart.Microseconds()) {
+		if a == b && (gap == 0 || a == bootstrapped && max(gap, -gap) <= apart.Microseconds()) {
 			return false
 		}
 	}
@@ -104,7 +104,7 @@ func (s *Store) meet(ctx context.Context) error {
 		return nil
 	}
 	now, nodes, quorum := time.Now(), len(s.memories), s.c.Quorum()
-	p := s.newPoll(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
+	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
 	begun, none := 0, 0
 	p.take = func(r reply) error {
 		if r.memory == "" {
@@ -120,7 +120,7 @@ func (s *Store) meet(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.founding.Store(none >= quorum)
+	s.bootstrapping.Store(none >= quorum)
 	s.met.Store(begun+none >= quorum)
 	return nil
 }

@@ -61,7 +61,7 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	if r.login {
 		deadline = now.Add(s.cfg.Lifetime)
 	}
-	from := succession{old: hashed, until: stamp(now.Add(r.grace).UnixMicro())}
+	from := replacement{old: hashed, until: stamp(now.Add(r.grace).UnixMicro())}
 	if r.alone {
 		from.logout = s.clock.after(old.issue)
 	}
@@ -87,7 +87,7 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 // succeed makes the session of rec with the fields of old and what was changed since, and returns it, and the version of
 // the changes. Each node adds what it has itself. If some have dropped fields since old was read, old does not count: it is what
 // the nodes have together that is then put, under a floor of its own.
-func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from succession, old *record, changes map[string]string) (made *record, ver version, err error) {
+func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from replacement, old *record, changes map[string]string) (made *record, ver version, err error) {
 	const op = "renew"
 	fields, seen := old.known(), old.newest()
 	var known []version

@@ -19,17 +19,17 @@ import (
 // Store keeps sessions on a set of nodes. All methods may be called concurrently. The caller must Close it, before the
 // Cluster or after it.
 type Store struct {
-	c         *cluster.Cluster
-	cfg       Config
-	salt      string
-	memoryKey string
-	memories  memories
-	meeting   chan struct{} // has room for the one that finds out whom to meet
-	met       atomic.Bool
-	founding  atomic.Bool // a quorum of nodes had no memory when they were met, and this process has begun none
-	clock     clock
-	counts    counters
-	unwatch   func()
+	c             *cluster.Cluster
+	cfg           Config
+	salt          string
+	memoryKey     string
+	memories      memories
+	meeting       chan struct{} // has room for the one that finds out whom to meet
+	met           atomic.Bool
+	bootstrapping atomic.Bool // a quorum of nodes had no memory when they were met, and this process has begun none
+	clock         clock
+	counts        counters
+	unwatch       func()
 }
 
 // New makes a Store on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
@@ -102,7 +102,7 @@ func (s *Store) Create(ctx context.Context, user string, data map[string]any, op
 	for name, value := range ss.changes {
 		rec.fields[name] = ver + value
 	}
-	made, err := s.put(ctx, "create", ss.hash, rec, succession{})
+	made, err := s.put(ctx, "create", ss.hash, rec, replacement{})
 	if s.tally(&s.counts.created, err) != nil {
 		s.dispose(ss.hash, rec.deadline, false)
 		return nil, err
@@ -123,7 +123,7 @@ func (s *Store) newRecord(user string, now, deadline, idle time.Time) *record {
 }
 
 // succession says whose place a new session takes.
-type succession struct {
+type replacement struct {
 	old    string  // hash
 	until  string  // up to when old leads to the new one
 	logout version // at which all other sessions of the user end, or ""
@@ -135,7 +135,7 @@ type succession struct {
 const maxRestarts = 8
 
 // put makes the session of rec, and returns it as it was made.
-func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from succession) (*record, error) {
+func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from replacement) (*record, error) {
 	var pace backoff.BackOff // of a contest that is open
 	for tries := 0; ; {
 		w := s.newWrite(s.putQuestion(hashed, rec, from))
@@ -193,7 +193,7 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from su
 	}
 }
 
-func (s *Store) putQuestion(hashed string, rec *record, from succession) question {
+func (s *Store) putQuestion(hashed string, rec *record, from replacement) question {
 	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle, from.rivals}
 	size := 0
 	for name, value := range rec.fields {

@@ -64,7 +64,7 @@ type listing struct {
 
 func (l *listing) ask(ctx context.Context, user string) error {
 	s := l.s
-	p := s.newPoll(question{
+	p := s.newQuorumRead(question{
 		script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user, l.from, l.most}, now: l.now,
 	})
 	p.take = l.take

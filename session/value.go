@@ -46,7 +46,7 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	}
 	rec := s.newRecord(user, now, deadline, until)
 	rec.fields[valueField] = rec.issue + field
-	_, err = s.put(ctx, "put", hashed, rec, succession{})
+	_, err = s.put(ctx, "put", hashed, rec, replacement{})
 	return s.tally(&s.counts.created, err)
 }
 

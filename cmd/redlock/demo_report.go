@@ -29,7 +29,7 @@ const (
 )
 
 // narrator tells what happens, a line for each event.
-type narrator struct {
+type printer struct {
 	begun time.Time
 
 	mu     sync.Mutex
@@ -38,12 +38,12 @@ type narrator struct {
 	width  int // of the terminal; 0: there is none, and lines are as long as they are
 }
 
-func newNarrator() *narrator {
+func newNarrator() *printer {
 	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
 		width = 0
 	}
-	return &narrator{begun: time.Now(), w: stdout, colour: stdout.colour, width: width}
+	return &printer{begun: time.Now(), w: stdout, colour: stdout.colour, width: width}
 }
 
 // colourful reports whether w is a terminal whose user wants colour. See https://no-color.org.
@@ -53,7 +53,7 @@ func colourful(w *os.File) bool {
 		(runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != "")
 }
 
-func (n *narrator) paint(s style, text string) string {
+func (n *printer) paint(s style, text string) string {
 	if !n.colour || s == plain {
 		return text
 	}
@@ -61,7 +61,7 @@ func (n *narrator) paint(s style, text string) string {
 }
 
 // say tells one event: who or what it is about, and what happened.
-func (n *narrator) say(s style, about, format string, args ...any) {
+func (n *printer) say(s style, about, format string, args ...any) {
 	at := time.Since(n.begun)
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -98,7 +98,7 @@ func wrap(text string, width int) (lines []string) {
 }
 
 // hanging is text that begins at indent, wrapped there.
-func (n *narrator) hanging(text string, indent int) string {
+func (n *printer) hanging(text string, indent int) string {
 	return strings.Join(wrap(text, n.width-indent), "\n"+strings.Repeat(" ", indent))
 }
 

@@ -79,7 +79,7 @@ func checkDemo(t *testing.T, demo *program, events ...string) {
 
 // scene is a demo in which nothing has happened but what a test writes down.
 func scene() *demo {
-	return &demo{narrator: &narrator{w: io.Discard}, store: &store{written: []write{{1, 100, "A"}}}, gauge: &gauge{}}
+	return &demo{printer: &printer{w: io.Discard}, store: &store{written: []write{{1, 100, "A"}}}, gauge: &gauge{}}
 }
 
 func TestEveryBrokenPromiseIsSeen(t *testing.T) {

@@ -108,7 +108,7 @@ func TestWrap_BreaksBetweenWords(t *testing.T) {
 func TestDemo_FitsATerminalOf80Columns(t *testing.T) {
 	var out strings.Builder
 	m := scene()
-	m.narrator = &narrator{begun: time.Now(), w: &out, width: 80}
+	m.printer = &printer{begun: time.Now(), w: &out, width: 80}
 	m.asleep.wrote = true
 	long := "worker A got the order 1795577563601922 once more, although another worker had it at that moment and said so"
 	r := result{orders: 123456, holds: 123456, waits: 123456, rejected: 1, p50: time.Millisecond, longest: time.Minute,

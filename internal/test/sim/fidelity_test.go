@@ -22,7 +22,7 @@ import (
 var libraryScripts = map[string][]string{
 	"acquire":  {"../../../mutex/scripts/acquire.lua"},
 	"extend":   {"../../../mutex/scripts/extend.lua"},
-	"raise":    {"../../../mutex/scripts/raise.lua"},
+	"raise":    {"../../../mutex/scripts/bumpfence.lua"},
 	"release":  {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/release.lua"},
 	"leave":    {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/leave.lua"},
 	"write":    {"../../../register/scripts/write.lua"},

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// debt is a command that has to take effect on the node once it can, up to a
-// moment after which it is pointless.
-type debt struct {
+// pending is a command that has to take effect on the node once it can, up to a
+// moment after which it is pointless: mostly a release.
+type pending struct {
 	cmd      Command
 	until    time.Time
 	reminded bool // it was refused, and is sent again
@@ -17,9 +17,9 @@ type debt struct {
 
 // maxDebts bounds what is kept for a node that is down, and what is kept for one
 // that refuses it; above it the oldest go, and their keys live to their TTL.
-const maxDebts = 1 << 16
+const maxPending = 1 << 16
 
-// Owe sends cmd now or, when the node cannot be reached, as soon as it is back,
+// SendLater sends cmd now or, when the node cannot be reached, as soon as it can,
 // unless that is after until (zero: however late). A node that answers, but with
 // an error or with anything else than a number, is sent cmd again until that
 // time too (zero: for Config.MaxTTL): a server that takes no writes at present
@@ -27,12 +27,14 @@ const maxDebts = 1 << 16
 // final. The script must reply with a number, and may be executed more than
 // once. Used for releases, so that a key does not live to its TTL on a node that
 // was away.
-func (n *Node) Owe(cmd Command, until time.Time) { n.owe(debt{cmd: cmd, until: until}) }
+func (n *Node) SendLater(cmd Command, until time.Time) {
+	n.keepPending(pending{cmd: cmd, until: until})
+}
 
-func (n *Node) owe(o debt) {
+func (n *Node) keepPending(o pending) {
 	n.mu.Lock()
 	if n.down.Load() != nil {
-		n.debts = append(withRoom(n.debts), o)
+		n.pending = append(withRoom(n.pending), o)
 		n.mu.Unlock()
 		return
 	}
@@ -40,15 +42,15 @@ func (n *Node) owe(o debt) {
 	n.settle(call{Command: o.cmd}, o)
 }
 
-// withRoom is debts with room for one more.
-func withRoom(debts []debt) []debt {
-	if len(debts) >= maxDebts {
-		return debts[1:]
+// withRoom is all with room for one more.
+func withRoom(all []pending) []pending {
+	if len(all) >= maxPending {
+		return all[1:]
 	}
-	return debts
+	return all
 }
 
-func (n *Node) settle(cl call, o debt) {
+func (n *Node) settle(cl call, o pending) {
 	if o.over(time.Now()) {
 		return
 	}
@@ -56,11 +58,11 @@ func (n *Node) settle(cl call, o debt) {
 	n.send(cl)
 }
 
-func (o *debt) over(now time.Time) bool { return !o.until.IsZero() && !now.Before(o.until) }
+func (o *pending) over(now time.Time) bool { return !o.until.IsZero() && !now.Before(o.until) }
 
-// Receive keeps the debt when the node went away again, even if it is back by
+// Receive keeps the pending command when the node went away again, even if it is back by
 // now, and when it refused.
-func (o debt) Receive(n *Node, reply any, err error) {
+func (o pending) Receive(n *Node, reply any, err error) {
 	_, number := reply.(int64)
 	switch {
 	case errors.Is(err, ErrClosed), err == nil && number, otherType(err):
@@ -70,7 +72,7 @@ func (o debt) Receive(n *Node, reply any, err error) {
 			n.mu.Unlock()
 		}
 	case lost(err), Unsent(err):
-		n.owe(o)
+		n.keepPending(o)
 	default:
 		n.remind(o)
 	}
@@ -82,24 +84,24 @@ func otherType(err error) bool {
 	return err != nil && answered(err) && strings.Contains(err.Error(), "WRONGTYPE")
 }
 
-// refusals are the debts that a node refused, the longest ago first.
+// refusals are the pending commands that a node refused, the longest ago first.
 type refusals struct {
-	debts     []debt
+	pending   []pending
 	reminding bool // a goroutine sends them again
 
 	refused, settled int // answers so far
 }
 
-// take takes out so many debts, and drops those whose time is over.
-func (r *refusals) take(some int, now time.Time) []debt {
-	r.debts = slices.DeleteFunc(r.debts, func(o debt) bool { return o.over(now) })
-	due := r.debts[:min(some, len(r.debts))]
-	r.debts = slices.Clone(r.debts[len(due):])
+// take takes out so many pending commands, and drops those whose time is over.
+func (r *refusals) take(some int, now time.Time) []pending {
+	r.pending = slices.DeleteFunc(r.pending, func(o pending) bool { return o.over(now) })
+	due := r.pending[:min(some, len(r.pending))]
+	r.pending = slices.Clone(r.pending[len(due):])
 	return due
 }
 
-// remind sends a debt again later that the node refused.
-func (n *Node) remind(o debt) {
+// remind sends a pending command again later that the node refused.
+func (n *Node) remind(o pending) {
 	o.reminded = true
 	if now := time.Now(); o.until.IsZero() {
 		o.until = now.Add(n.c.cfg.MaxTTL)
@@ -109,12 +111,12 @@ func (n *Node) remind(o debt) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := &n.refused
-	r.debts = append(withRoom(r.debts), o)
+	r.pending = append(withRoom(r.pending), o)
 	r.refused++
 	r.reminding = r.reminding || n.c.spawn(n.remindAll)
 }
 
-// reminders is how many refused debts are sent at a time to a node that refuses.
+// reminders is how many refused pending commands are sent at a time to a node that refuses.
 const reminders = 32
 
 // remindAll sends what the node refused, a few at a time and ever more rarely
@@ -135,14 +137,14 @@ func (n *Node) remindAll() {
 		before = *r
 		due := r.take(some, time.Now())
 		if len(due) == 0 {
-			r.debts, r.reminding = nil, false
+			r.pending, r.reminding = nil, false
 		}
 		n.mu.Unlock()
 		if len(due) == 0 {
 			return
 		}
 		for _, o := range due {
-			n.owe(o)
+			n.keepPending(o)
 		}
 	}
 }

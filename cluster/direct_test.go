@@ -59,7 +59,7 @@ func TestAskTripsForASilentNodeButNotForAHurriedCaller(t *testing.T) {
 		}
 		s.Resume(0)
 		harness.Eventually(t, "the node to recover", n.Up)
-		if n.Life().Back.IsZero() {
+		if n.Incarnation().Back.IsZero() {
 			t.Error("nothing is known of its having been down")
 		}
 	})
@@ -69,7 +69,7 @@ func TestARestartBeginsANewLife(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		n := open(t, s).Nodes()[0]
-		before := n.Life()
+		before := n.Incarnation()
 		if before.RunID == "" || !before.Back.IsZero() {
 			t.Fatalf("the life of a node that was just met: %+v", before)
 		}
@@ -77,7 +77,7 @@ func TestARestartBeginsANewLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		harness.Eventually(t, "an answer", func() bool { return n.Ask(t.Context(), redis.NewCmd(t.Context(), "ping")) == nil })
-		if after := n.Life(); after.RunID == before.RunID {
+		if after := n.Incarnation(); after.RunID == before.RunID {
 			t.Errorf("an answer after the restart was handed out in the life %+v", after)
 		}
 	})

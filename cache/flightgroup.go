@@ -35,14 +35,14 @@ func (f *flight[V]) tick() moment {
 	return f.now
 }
 
-// flock is the flights under way.
-type flock[V any] struct {
+// flightGroup is the flights under way.
+type flightGroup[V any] struct {
 	mu  sync.Mutex
 	all map[string]*flight[V]
 }
 
 // join returns the flight for key, and the moment of joining it. first: it is new, and the caller has to see to it.
-func (fl *flock[V]) join(key string) (f *flight[V], joined moment, first bool) {
+func (fl *flightGroup[V]) join(key string) (f *flight[V], joined moment, first bool) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if f = fl.all[key]; f == nil {
@@ -59,7 +59,7 @@ func (fl *flock[V]) join(key string) (f *flight[V], joined moment, first bool) {
 }
 
 // land ends a flight with its result. Nobody joins it any more by then.
-func (fl *flock[V]) land(key string, f *flight[V], r result[V]) {
+func (fl *flightGroup[V]) land(key string, f *flight[V], r result[V]) {
 	fl.mu.Lock()
 	delete(fl.all, key)
 	fl.mu.Unlock()

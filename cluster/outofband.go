@@ -11,41 +11,41 @@ import (
 // largeAtOnce is how many large commands a node takes at once. Each may hold it up for as long as it copies the arguments.
 const largeAtOnce = 4
 
-// RunAside is Run on a connection beside the stream, for commands so large that the commands behind them should not wait.
+// RunOutOfBand is Run on a connection beside the stream, for commands so large that the commands behind them should not wait.
 // They are not ordered relative to other commands. At most four run at once per node; others wait, Config.MaxQueued at
 // most, and fail with ErrClosed once Close was called. A node that does not answer such a command in time is down if it
 // does not answer a PING either, or if that happens several times in a row.
-func (n *Node) RunAside(s *Script, keys []string, args []any, r Receiver) {
+func (n *Node) RunOutOfBand(s *Script, keys []string, args []any, r Receiver) {
 	if d := n.down.Load(); d != nil {
 		deliver(r, n, nil, n.refusal(d))
 		return
 	}
-	if n.asides.Add(1) > int64(n.c.cfg.MaxQueued) {
-		n.asides.Add(-1)
+	if n.outOfBandPending.Add(1) > int64(n.c.cfg.MaxQueued) {
+		n.outOfBandPending.Add(-1)
 		deliver(r, n, nil, errFull)
 		return
 	}
 	if !n.c.begin() {
-		n.asides.Add(-1)
+		n.outOfBandPending.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		return
 	}
-	if !n.c.spawn(func() { n.aside(s.Command(keys, args...), r) }) {
-		n.asides.Add(-1)
+	if !n.c.spawn(func() { n.outOfBand(s.Command(keys, args...), r) }) {
+		n.outOfBandPending.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		n.c.end()
 	}
 }
 
-func (n *Node) aside(c Command, r Receiver) {
+func (n *Node) outOfBand(c Command, r Receiver) {
 	defer n.c.end()
-	reply, err := n.runAside(c)
-	n.asides.Add(-1)
+	reply, err := n.runOutOfBand(c)
+	n.outOfBandPending.Add(-1)
 	deliver(r, n, reply, err)
 }
 
-// runAside runs c when its turn has come. It waits for no turn once the cluster closes.
-func (n *Node) runAside(c Command) (reply any, err error) {
+// runOutOfBand runs c when its turn has come. It waits for no turn once the cluster closes.
+func (n *Node) runOutOfBand(c Command) (reply any, err error) {
 	select {
 	case n.large <- struct{}{}:
 	default:

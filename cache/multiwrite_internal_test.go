@@ -21,9 +21,9 @@ func TestPost_OnlyTheScriptsReplyConfirms(t *testing.T) {
 		{int64(1), true}, {nil, false}, {"OK", false}, {"1", false}, {int64(0), false}, {[]any{int64(1)}, false}, {true, false},
 	} {
 		must(t, client.Set(t.Context(), s.entryName("k"), "there", 0).Err())
-		p := newPost("delete", "k")
-		p.open++ // the parcel
-		parcel{p: p, n: n, owed: s.dropping("k"), until: time.Now().Add(time.Hour)}.Receive(n.Node, tt.reply, nil)
+		p := newMultiWrite("delete", "k")
+		p.open++ // the nodeWrite
+		nodeWrite{p: p, n: n, owed: s.dropping("k"), until: time.Now().Add(time.Hour)}.Receive(n.Node, tt.reply, nil)
 		p.close()
 		harness.Receive(t, "the post to be done", p.done)
 		if p.took(n) != tt.done || (len(p.failed) == 0) != tt.done {

@@ -173,7 +173,7 @@ func (n *Node) tellMissed() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.missed = time.Now()
-	n.tellLifeLocked()
+	n.noteIncarnationLocked()
 }
 
 // tooLate reports whether err says that writing a command or reading its answer took longer than NodeTimeout. The command

@@ -35,11 +35,11 @@ func refusing(t *testing.T, s harness.Set) (client *redis.Client, admit func(), 
 	return client, admit, asked
 }
 
-// refusedDebts is how many debts wait to be sent again.
+// refusedDebts is how many pending commands wait to be sent again.
 func (n *Node) refusedDebts() (count int, reminding bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.refused.debts), n.refused.reminding
+	return len(n.refused.pending), n.refused.reminding
 }
 
 // A server without its replicas refuses writes on a connection that works.
@@ -54,7 +54,7 @@ func TestADebtThatIsRefusedIsOwedUntilItIsTaken(t *testing.T) {
 			if i%2 == 0 {
 				until = time.Now().Add(time.Hour)
 			}
-			n.Owe(refusableScript.Command([]string{"list"}, i), until)
+			n.SendLater(refusableScript.Command([]string{"list"}, i), until)
 		}
 		harness.Eventually(t, "the debts to be refused again", func() bool { return asked() > 2*debts })
 		if got := client.LLen(t.Context(), "list").Val(); got != 0 {
@@ -73,7 +73,7 @@ func TestADebtThatIsRefusedEnds(t *testing.T) {
 	s := harness.Embedded(t, 1)
 	n := open(t, s).Nodes()[0]
 	_, _, asked := refusing(t, s)
-	n.Owe(refusableScript.Command([]string{"list"}, "v"), time.Now().Add(100*time.Millisecond))
+	n.SendLater(refusableScript.Command([]string{"list"}, "v"), time.Now().Add(100*time.Millisecond))
 	harness.Eventually(t, "its time to be over", func() bool {
 		count, reminding := n.refusedDebts()
 		return asked() > 0 && count == 0 && !reminding
@@ -84,14 +84,14 @@ func TestDebtsWhoseTimeIsOverDoNotHoldUpOthers(t *testing.T) {
 	now := time.Now()
 	var r refusals
 	for i := range 10 {
-		o := debt{until: now.Add(time.Minute)}
+		o := pending{until: now.Add(time.Minute)}
 		if i < 6 {
 			o.until = now
 		}
-		r.debts = append(r.debts, o)
+		r.pending = append(r.pending, o)
 	}
-	if due := r.take(3, now); len(due) != 3 || len(r.debts) != 1 {
-		t.Errorf("%d are sent and %d kept, want 3 and 1", len(due), len(r.debts))
+	if due := r.take(3, now); len(due) != 3 || len(r.pending) != 1 {
+		t.Errorf("%d are sent and %d kept, want 3 and 1", len(due), len(r.pending))
 	}
 }
 
@@ -99,8 +99,8 @@ func TestADebtWithoutAnEndThatIsRefusedEndsWithMaxTTL(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &Node{c: &Cluster{cfg: Config{MaxTTL: time.Minute}}}
 		n.refused.reminding = true // nothing is sent
-		n.remind(debt{})
-		if left := time.Until(n.refused.debts[0].until); left != time.Minute {
+		n.remind(pending{})
+		if left := time.Until(n.refused.pending[0].until); left != time.Minute {
 			t.Errorf("it is sent for %v more, want MaxTTL, 1m0s", left)
 		}
 	})
@@ -124,7 +124,7 @@ func TestADebtIsSettledByANumberOnly(t *testing.T) {
 		n.mu.Lock()
 		n.refused = refusals{reminding: true} // nothing is sent
 		n.mu.Unlock()
-		debt{cmd: pushScript.Command([]string{"list"}, "v")}.Receive(n, tt.reply, tt.err)
+		pending{cmd: pushScript.Command([]string{"list"}, "v")}.Receive(n, tt.reply, tt.err)
 		if kept, _ := n.refusedDebts(); kept != tt.kept {
 			t.Errorf("after %#v, %v it keeps %d debts, want %d", tt.reply, tt.err, kept, tt.kept)
 		}
@@ -137,13 +137,13 @@ func TestRefusedDebtsAreBounded(t *testing.T) {
 	n.mu.Lock()
 	n.refused.reminding = true // nothing is sent
 	n.mu.Unlock()
-	for i := range maxDebts + 10 {
-		debt{cmd: pushScript.Command(nil, i)}.Receive(n, nil, reply("READONLY"))
+	for i := range maxPending + 10 {
+		pending{cmd: pushScript.Command(nil, i)}.Receive(n, nil, reply("READONLY"))
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if all := n.refused.debts; len(all) != maxDebts || all[0].cmd.words[3] != 10 {
-		t.Errorf("%d debts from %v on, want the newest %d", len(all), all[0].cmd.words[3], maxDebts)
+	if all := n.refused.pending; len(all) != maxPending || all[0].cmd.words[3] != 10 {
+		t.Errorf("%d debts from %v on, want the newest %d", len(all), all[0].cmd.words[3], maxPending)
 	}
 }
 
@@ -159,13 +159,13 @@ func TestANodeThatRefusesIsSentAFewDebtsAtATime(t *testing.T) {
 		n.down.Store(new(downtime)) // what is sent is kept
 		const debts = 1000 * reminders
 		for range debts {
-			n.remind(debt{})
+			n.remind(pending{})
 		}
 		sent := func(settled int) int {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			n.refused.settled += settled
-			return len(n.debts)
+			return len(n.pending)
 		}
 		time.Sleep(time.Minute)
 		const most = 60 * 3 // with a pace of a second, its jitter, and its beginning

@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	// leastSpan is how many tokens an acquisition owns, and so how often its hold can be handed over, at the least.
-	leastSpan = 64
+	// minTokenBlock is how many tokens an acquisition owns, and so how often its hold can be handed over, at the least.
+	minTokenBlock = 64
 	// sharing is how long a hold goes on being handed over in this process once another process waits for the key. To
 	// change the process takes the nodes two round trips.
-	sharing = 10 * time.Millisecond
+	maxLocalShare = 10 * time.Millisecond
 )
 
-// line is who in this process has a key or wants it. Nobody asks the nodes while another in the process has it, and
-// only the head asks otherwise, so a thousand waiters cost the nodes what one costs.
+// waitQueue holds the callers of this process that want a key, behind the one that holds it. No caller asks the nodes while
+// another of the process holds the key, and only the head asks otherwise, so a thousand waiters load the nodes no more than one.
 //
-//	idle     nobody                                    the line is forgotten
+//	idle     nobody                                    the queue is dropped
 //	asking   the head asks the nodes                   it gets the key: held; it gives up: the next asks
-//	held     a lease of this process stands            released with somebody in line: handed over, or the next asks
+//	held     a lease of this process is valid          released while callers wait: handed over, or the next asks
 //
 // It is the lease's heir. All fields are guarded by Locker.mu.
-type line struct {
+type waitQueue struct {
 	k       *Locker
 	key     string
 	asking  bool
@@ -34,26 +34,26 @@ type line struct {
 	over    bool      // the lease that is being acquired ended before it was taken in
 	owner   string    // the label of the lease that is held
 	used    int       // tokens of the span that is held
-	span    int       // of the next acquisition
-	waiting list.List // of *spot
+	block   int       // of the next acquisition
+	waiting list.List // of *waiter
 }
 
-// spot is a place in line.
-type spot struct {
+// waiter is a place in the queue.
+type waiter struct {
 	turn   chan *lease.Lease // gets the lease, or nil: your turn to ask
 	parent context.Context
 	req    lease.Request
 }
 
-// join stands in line for key. It returns nil if the caller is the head and has to ask; otherwise the place to wait at,
+// join queues for key. It returns nil if the caller is the head and has to ask; otherwise the place to wait at,
 // unless the caller would not wait.
-func (k *Locker) join(key string, parent context.Context, req lease.Request, wait bool) (ln *line, at *list.Element, ok bool) {
+func (k *Locker) join(key string, parent context.Context, req lease.Request, wait bool) (ln *waitQueue, at *list.Element, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	ln = k.lines[key]
+	ln = k.queues[key]
 	if ln == nil {
-		ln = &line{k: k, key: key, span: leastSpan}
-		k.lines[key] = ln
+		ln = &waitQueue{k: k, key: key, block: minTokenBlock}
+		k.queues[key] = ln
 	}
 	if !ln.asking && !ln.held {
 		ln.asking = true
@@ -62,24 +62,24 @@ func (k *Locker) join(key string, parent context.Context, req lease.Request, wai
 	if !wait {
 		return ln, nil, false
 	}
-	sp, _ := k.spots.Get().(*spot)
+	sp, _ := k.waiters.Get().(*waiter)
 	if sp == nil {
-		sp = &spot{turn: make(chan *lease.Lease, 1)}
+		sp = &waiter{turn: make(chan *lease.Lease, 1)}
 	}
 	sp.parent, sp.req = parent, req
 	return ln, ln.waiting.PushBack(sp), true
 }
 
 // clear takes back a place that its caller has left, or from which it was called.
-func (k *Locker) clear(sp *spot) {
+func (k *Locker) clear(sp *waiter) {
 	sp.parent, sp.req = nil, lease.Request{}
-	k.spots.Put(sp)
+	k.waiters.Put(sp)
 }
 
-// leave gives up a place in line. What the place was given meanwhile is passed on.
-func (ln *line) leave(ctx context.Context, at *list.Element) {
+// leave gives up a place in the queue. What the place was given meanwhile is passed on.
+func (ln *waitQueue) leave(ctx context.Context, at *list.Element) {
 	ln.k.mu.Lock()
-	sp := at.Value.(*spot)
+	sp := at.Value.(*waiter)
 	select {
 	case l := <-sp.turn:
 		if l == nil {
@@ -96,7 +96,7 @@ func (ln *line) leave(ctx context.Context, at *list.Element) {
 }
 
 // asked takes in what the head got from the nodes.
-func (ln *line) asked(l *lease.Lease) {
+func (ln *waitQueue) asked(l *lease.Lease) {
 	ln.k.mu.Lock()
 	defer ln.k.mu.Unlock()
 	ln.asking = false
@@ -109,7 +109,7 @@ func (ln *line) asked(l *lease.Lease) {
 }
 
 // standing says why a call in this process does not get the key, and the label of the holder if that is in it too.
-func (ln *line) standing() (reason, holder string) {
+func (ln *waitQueue) standing() (reason, holder string) {
 	ln.k.mu.Lock()
 	defer ln.k.mu.Unlock()
 	if ln.held {
@@ -118,38 +118,38 @@ func (ln *line) standing() (reason, holder string) {
 	return "waited for in this process by others that came before", ""
 }
 
-// nextLocked lets the next in line ask, or forgets the line. Nobody may have the key or be asking.
-func (ln *line) nextLocked() {
+// nextLocked lets the next caller ask, or drops the queue. Nobody may hold the key or be asking.
+func (ln *waitQueue) nextLocked() {
 	if ln.held {
-		ln.span = spanAfter(ln.used)
+		ln.block = blockAfter(ln.used)
 	}
 	ln.asking, ln.held = false, false
 	front := ln.waiting.Front()
 	if front == nil {
-		if ln.k.lines[ln.key] == ln {
-			delete(ln.k.lines, ln.key)
+		if ln.k.queues[ln.key] == ln {
+			delete(ln.k.queues, ln.key)
 		}
 		return
 	}
 	ln.asking = true
-	ln.waiting.Remove(front).(*spot).turn <- nil
+	ln.waiting.Remove(front).(*waiter).turn <- nil
 }
 
-// spanAfter is the span that follows one of which so many tokens were used: the hotter a key, the less it costs the nodes.
+// blockAfter is the span that follows one of which so many tokens were used: the hotter a key, the less it costs the nodes.
 // A counter on the nodes must not outrun the clock that it starts from where it is new, so not much more is owned than was
 // used; who looks again after a refusal asks for less (see package lease).
-func spanAfter(used int) int { return min(max(leastSpan, 2*used), mutex.MaxSpan) }
+func blockAfter(used int) int { return min(max(minTokenBlock, 2*used), mutex.MaxTokenBlock) }
 
-// TakeOver implements lease.Heir: who releases gives the lease to the next in line, and the nodes are not asked, as
+// TakeOver implements lease.Heir: a release gives the lease to the next caller, and the nodes are not asked, as
 // long as the others wait no longer than is fair.
-func (ln *line) TakeOver(l *lease.Lease) bool {
+func (ln *waitQueue) TakeOver(l *lease.Lease) bool {
 	ln.k.mu.Lock()
 	defer ln.k.mu.Unlock()
 	front := ln.waiting.Front()
 	if front == nil || ln.k.closing || !sharable(l, time.Now()) {
 		return false
 	}
-	sp := front.Value.(*spot)
+	sp := front.Value.(*waiter)
 	if !alike(sp.req, l) {
 		return false
 	}
@@ -167,7 +167,7 @@ func (ln *line) TakeOver(l *lease.Lease) bool {
 // sharable reports whether no other process has waited too long.
 func sharable(l *lease.Lease, now time.Time) bool {
 	since := l.Contended()
-	return since.IsZero() || now.Sub(since) < sharing
+	return since.IsZero() || now.Sub(since) < maxLocalShare
 }
 
 // alike reports whether req asks for what l is: its value on the nodes carries one TTL and one label.
@@ -176,7 +176,7 @@ func alike(req lease.Request, l *lease.Lease) bool {
 }
 
 // Over implements lease.Heir.
-func (ln *line) Over(l *lease.Lease) {
+func (ln *waitQueue) Over(l *lease.Lease) {
 	if l != nil && isLost(l.Err()) {
 		ln.k.stats.losses.Add(1)
 	}

@@ -21,8 +21,8 @@ var (
 	commitSource string
 	//go:embed scripts/put.lua
 	putSource string
-	//go:embed scripts/bury.lua
-	burySource string
+	//go:embed scripts/tombstone.lua
+	tombstoneSource string
 	//go:embed scripts/drop.lua
 	dropSource string
 	//go:embed scripts/list.lua
@@ -30,18 +30,18 @@ var (
 	//go:embed scripts/logout.lua
 	logoutSource string
 
-	loadScript   = cluster.NewScript("load session", lib+loadSource).Yielding()
-	commitScript = cluster.NewScript("commit session", lib+commitSource).Yielding()
-	putScript    = cluster.NewScript("put session", lib+putSource).Yielding()
-	buryScript   = cluster.NewScript("bury session", lib+burySource).Yielding()
-	dropScript   = cluster.NewScript("drop deleted fields", lib+dropSource).Yielding()
-	listScript   = cluster.NewScript("list sessions", lib+listSource).Yielding()
-	logoutScript = cluster.NewScript("log out", lib+logoutSource).Yielding()
+	loadScript      = cluster.NewScript("load session", lib+loadSource).Yielding()
+	commitScript    = cluster.NewScript("commit session", lib+commitSource).Yielding()
+	putScript       = cluster.NewScript("put session", lib+putSource).Yielding()
+	tombstoneScript = cluster.NewScript("bury session", lib+tombstoneSource).Yielding()
+	dropScript      = cluster.NewScript("drop deleted fields", lib+dropSource).Yielding()
+	listScript      = cluster.NewScript("list sessions", lib+listSource).Yielding()
+	logoutScript    = cluster.NewScript("log out", lib+logoutSource).Yielding()
 )
 
 // aside is the size of arguments from which a command does not go through the nodes' streams. Nothing here depends on
 // the order of commands.
-const aside = 16 << 10
+const outOfBandSize = 16 << 10
 
 // question is what all nodes are asked.
 type question struct {
@@ -66,7 +66,7 @@ type reply struct {
 }
 
 // poll asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
-type poll struct {
+type quorumRead struct {
 	s      *Store
 	q      question
 	enough func() bool         // asked after each answer, under mu
@@ -87,9 +87,9 @@ type poll struct {
 // maxAgain bounds how often a node is asked again because its memory was not the one that was expected.
 const maxAgain = 3
 
-func (s *Store) newPoll(q question) *poll {
+func (s *Store) newQuorumRead(q question) *quorumRead {
 	nodes := len(s.c.Nodes())
-	return &poll{
+	return &quorumRead{
 		s: s, q: q, open: nodes, done: make(chan struct{}), asked: make([]asked, nodes), again: make([]int, nodes),
 	}
 }
@@ -100,7 +100,7 @@ func (s *Store) common(q question) []any {
 }
 
 // run asks and waits. The error has ctx.Err() in its chain, and its cause.
-func (p *poll) run(ctx context.Context) error {
+func (p *quorumRead) run(ctx context.Context) error {
 	if err := errs.Ended(ctx); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (p *poll) run(ctx context.Context) error {
 	}
 }
 
-func (p *poll) ask(n *cluster.Node) {
+func (p *quorumRead) ask(n *cluster.Node) {
 	i := n.Index()
 	run := n.MemoryID()
 	memory := p.s.memories.of(i)
@@ -145,15 +145,15 @@ func (s *Store) send(n *cluster.Node, q question, common []any, run, memory stri
 		args = append(args, memory)
 	}
 	args = append(args, q.args...)
-	if q.size < aside {
+	if q.size < outOfBandSize {
 		n.Run(q.script, []string{s.memoryKey, q.key}, args, r)
 	} else {
-		n.RunAside(q.script, []string{s.memoryKey, q.key}, args, r)
+		n.RunOutOfBand(q.script, []string{s.memoryKey, q.key}, args, r)
 	}
 }
 
 // Receive implements cluster.Receiver.
-func (p *poll) Receive(n *cluster.Node, words any, err error) {
+func (p *quorumRead) Receive(n *cluster.Node, words any, err error) {
 	r, err := p.read(n, words, err)
 	p.mu.Lock()
 	if err == nil && r.status == "memory" && p.mayAskAgain(n) {
@@ -185,13 +185,13 @@ func (p *poll) Receive(n *cluster.Node, words any, err error) {
 
 // mayAskAgain reports whether a node may be asked for the memory that it has instead of the one it was asked for. When there
 // were enough answers, only one of which nothing was known: another has forgotten what happened since.
-func (p *poll) mayAskAgain(n *cluster.Node) bool {
+func (p *quorumRead) mayAskAgain(n *cluster.Node) bool {
 	i := n.Index()
 	return p.among == nil && p.again[i] < maxAgain && (!p.ended || p.asked[i].memory == "")
 }
 
 // read takes a reply apart. What a server answered that was another when it was asked says nothing.
-func (p *poll) read(n *cluster.Node, words any, err error) (reply, error) {
+func (p *quorumRead) read(n *cluster.Node, words any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
@@ -241,13 +241,13 @@ type count struct {
 
 // write is a poll that counts. It ends when a quorum has done what was asked, or cannot any more.
 type write struct {
-	*poll
+	*quorumRead
 	count count
 }
 
 func (s *Store) newWrite(q question) *write {
 	q.write = true
-	w := &write{poll: s.newPoll(q)}
+	w := &write{quorumRead: s.newQuorumRead(q)}
 	quorum := s.c.Quorum()
 	w.take = func(r reply) error { return w.count.take(r) }
 	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok+w.open < quorum }

@@ -9,7 +9,7 @@ import (
 
 // post is commands on their way to several nodes, which have to take effect sooner or later: what a node did not confirm
 // it is owed as a deletion.
-type post struct {
+type multiWrite struct {
 	op, key string
 	done    chan struct{} // closed when all have answered
 
@@ -21,28 +21,28 @@ type post struct {
 }
 
 // newPost counts itself until it is closed, so that it is not done before the last command was given to it.
-func newPost(op, key string) *post {
-	return &post{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
+func newMultiWrite(op, key string) *multiWrite {
+	return &multiWrite{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
 }
 
 // abandon says that nobody waits any more. A value that is stored later than that is deleted again, because who set it was
 // told that it was not, and may have deleted the key since.
-func (p *post) abandon() {
+func (p *multiWrite) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = true
 }
 
 // took reports, once p is done, whether n confirmed everything that was sent to it.
-func (p *post) took(n *node) bool {
+func (p *multiWrite) took(n *node) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.missed[n]
 }
 
-// parcel is one of its commands.
-type parcel struct {
-	p     *post
+// nodeWrite is one of its commands.
+type nodeWrite struct {
+	p     *multiWrite
 	n     *node
 	owed  command // what to send when it was not confirmed
 	until time.Time
@@ -51,31 +51,31 @@ type parcel struct {
 }
 
 // drop has n delete. It is owed to it until then.
-func (p *post) drop(n *node, cmd command, until time.Time) { p.dropThen(n, cmd, until, nil) }
+func (p *multiWrite) drop(n *node, cmd command, until time.Time) { p.dropThen(n, cmd, until, nil) }
 
 // dropThen is drop, and calls then when n has answered.
-func (p *post) dropThen(n *node, cmd command, until time.Time, then func()) {
-	p.send(cmd, parcel{p: p, n: n, owed: cmd, until: until, then: then})
+func (p *multiWrite) dropThen(n *node, cmd command, until time.Time, then func()) {
+	p.send(cmd, nodeWrite{p: p, n: n, owed: cmd, until: until, then: then})
 }
 
 // store has n store. If that was not confirmed it may still happen, so n is owed the deletion however late.
-func (p *post) store(n *node, cmd, undo command) {
-	p.send(cmd, parcel{p: p, n: n, owed: undo, undo: true})
+func (p *multiWrite) store(n *node, cmd, undo command) {
+	p.send(cmd, nodeWrite{p: p, n: n, owed: undo, undo: true})
 }
 
-func (p *post) send(cmd command, r parcel) {
+func (p *multiWrite) send(cmd command, r nodeWrite) {
 	p.mu.Lock()
 	p.open++
 	p.mu.Unlock()
 	if cmd.size < big {
 		r.n.Run(cmd.script, cmd.keys, cmd.args, r)
 	} else {
-		r.n.RunAside(cmd.script, cmd.keys, cmd.args, r)
+		r.n.RunOutOfBand(cmd.script, cmd.keys, cmd.args, r)
 	}
 }
 
 // Receive implements cluster.Receiver. Every script of a post confirms with 1.
-func (r parcel) Receive(_ *cluster.Node, reply any, err error) {
+func (r nodeWrite) Receive(_ *cluster.Node, reply any, err error) {
 	if err == nil && reply != any(int64(1)) {
 		err = unexpected(reply)
 	}
@@ -88,7 +88,7 @@ func (r parcel) Receive(_ *cluster.Node, reply any, err error) {
 	}
 	p.mu.Unlock()
 	if owe {
-		r.n.Owe(r.owed.script.Command(r.owed.keys, r.owed.args...), r.until)
+		r.n.SendLater(r.owed.script.Command(r.owed.keys, r.owed.args...), r.until)
 	}
 	if r.then != nil {
 		r.then()
@@ -97,7 +97,7 @@ func (r parcel) Receive(_ *cluster.Node, reply any, err error) {
 }
 
 // close counts one that has answered.
-func (p *post) close() {
+func (p *multiWrite) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.open--; p.open == 0 {

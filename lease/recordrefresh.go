@@ -9,10 +9,10 @@ import (
 	"github.com/venta-hq/redlock/register"
 )
 
-// stated is the record that a tenure keeps beside its key, a checkpoint or who leads. A node that forgot the key forgot it
+// recordRefresh is the record that a renewal keeps beside its key, a checkpoint or who leads. A node that forgot the key forgot it
 // as well, and is told again once a renewal has shown that; all nodes are told again long before it expires. No goroutine
 // and no timer is needed for that: rounds of renewal come far more often than a record expires.
-type stated struct {
+type recordRefresh struct {
 	mu     sync.Mutex
 	record register.Record
 	told   time.Time       // when all nodes were told last
@@ -20,12 +20,12 @@ type stated struct {
 }
 
 // state makes record what is kept beside t's key from now on, and returns it with its number. It is to be written.
-func (r *renewer) state(t *tenure, record register.Record) register.Record {
+func (r *renewer) state(t *renewal, record register.Record) register.Record {
 	r.mu.Lock()
-	if t.stated == nil {
-		t.stated = &stated{}
+	if t.refresh == nil {
+		t.refresh = &recordRefresh{}
 	}
-	st := t.stated
+	st := t.refresh
 	r.mu.Unlock()
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -35,7 +35,7 @@ func (r *renewer) state(t *tenure, record register.Record) register.Record {
 }
 
 // restate is called after each round of t's renewal.
-func (s *Leases) restate(t *tenure, st *stated) {
+func (s *Leases) refreshRecord(t *renewal, st *recordRefresh) {
 	st.mu.Lock()
 	nodes, record, now := append(st.owed, t.hold.Forgot()...), st.record, time.Now()
 	if now.Sub(st.told) > s.cfg.CheckpointTTL/3 {
@@ -50,7 +50,7 @@ func (s *Leases) restate(t *tenure, st *stated) {
 
 // Receive implements cluster.Receiver: who could not be told is told after the next round. A refusal means that somebody
 // newer has taken over, which the renewals find out.
-func (st *stated) Receive(n *cluster.Node, _ any, err error) {
+func (st *recordRefresh) Receive(n *cluster.Node, _ any, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	if err != nil && !slices.Contains(st.owed, n) {

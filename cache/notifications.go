@@ -3,34 +3,34 @@ package cache
 import "sync"
 
 // bells wake those in this process who wait for another's load to end, by the name of the entry.
-type bells struct {
+type notifications struct {
 	mu  sync.Mutex
-	all map[string]*bell
+	all map[string]*notification
 }
 
-type bell struct {
+type notification struct {
 	rung chan struct{}
 	ears int
 }
 
 // listen returns a channel that is closed at the next ring. It has to be called before the question whose answer may be
 // to wait, and forget after.
-func (b *bells) listen(name string) <-chan struct{} {
+func (b *notifications) listen(name string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.all == nil {
-		b.all = map[string]*bell{}
+		b.all = map[string]*notification{}
 	}
 	l := b.all[name]
 	if l == nil {
-		l = &bell{rung: make(chan struct{})}
+		l = &notification{rung: make(chan struct{})}
 		b.all[name] = l
 	}
 	l.ears++
 	return l.rung
 }
 
-func (b *bells) forget(name string, rung <-chan struct{}) {
+func (b *notifications) forget(name string, rung <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l := b.all[name]; l != nil && l.rung == rung {
@@ -40,7 +40,7 @@ func (b *bells) forget(name string, rung <-chan struct{}) {
 	}
 }
 
-func (b *bells) ring(name string) {
+func (b *notifications) notify(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l := b.all[name]; l != nil {
@@ -49,7 +49,7 @@ func (b *bells) ring(name string) {
 	}
 }
 
-func (b *bells) ringAll() {
+func (b *notifications) notifyAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, l := range b.all {

@@ -4,7 +4,7 @@ import "time"
 
 // Life is what this process knows of the server behind a node, for those who must not take what a server has kept from
 // before it restarted, or from before it was out of reach, for what it knows now.
-type Life struct {
+type Incarnation struct {
 	// RunID names the run of the server; it changes with a restart and with a fail-over that was seen. "" where the server
 	// does not tell, and for a Redis Cluster, which has several.
 	RunID string
@@ -16,21 +16,21 @@ type Life struct {
 }
 
 // Life is what is known of the node's server now. No answer that a server gives is handed out before its life is known.
-func (n *Node) Life() Life {
-	if l := n.life.Load(); l != nil {
+func (n *Node) Incarnation() Incarnation {
+	if l := n.incarnation.Load(); l != nil {
 		return *l
 	}
-	return Life{}
+	return Incarnation{}
 }
 
 // tellLifeLocked makes known what changed of it.
-func (n *Node) tellLifeLocked() {
-	l := &Life{RunID: n.facts.runID, Offset: n.offset, Back: n.lastUp}
+func (n *Node) noteIncarnationLocked() {
+	l := &Incarnation{RunID: n.facts.runID, Offset: n.offset, Back: n.lastUp}
 	if n.missed.After(l.Back) {
 		l.Back = n.missed
 	}
-	if n.many {
+	if n.isCluster {
 		l.RunID = ""
 	}
-	n.life.Store(l)
+	n.incarnation.Store(l)
 }

@@ -2,25 +2,25 @@ package lease
 
 import "sync"
 
-// errands counts what Close waits for beside the leases it releases itself: attempts and waits, which may come by a hold,
+// inflight counts what Close waits for beside the leases it releases itself: attempts and waits, which may come by a hold,
 // and releases, whose work may still run. The renewer keeps their keys alive until then.
 //
 // Who may not begin any more looks whether Close was called after begin: either Close waits for it, or it finds out.
-type errands struct {
+type inflight struct {
 	mu   sync.Mutex
 	n    int
 	none sync.Cond
 }
 
-func (e *errands) init() { e.none.L = &e.mu }
+func (e *inflight) init() { e.none.L = &e.mu }
 
-func (e *errands) begin() {
+func (e *inflight) begin() {
 	e.mu.Lock()
 	e.n++
 	e.mu.Unlock()
 }
 
-func (e *errands) end() {
+func (e *inflight) end() {
 	e.mu.Lock()
 	if e.n--; e.n == 0 {
 		e.none.Broadcast()
@@ -28,7 +28,7 @@ func (e *errands) end() {
 	e.mu.Unlock()
 }
 
-func (e *errands) wait() {
+func (e *inflight) wait() {
 	e.mu.Lock()
 	for e.n > 0 {
 		e.none.Wait()

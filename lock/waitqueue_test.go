@@ -119,14 +119,14 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 		l := lock(t, k, "k")
 		var tokens []int64 // guarded by the lock
 		var waiters []<-chan error
-		for range leastSpan - 1 {
+		for range minTokenBlock - 1 {
 			waiters = append(waiters, do(t.Context(), k, "k", func(ctx context.Context) error {
 				token, _ := Token(ctx)
 				tokens = append(tokens, token)
 				return nil
 			}))
 		}
-		inLine(t, k, "k", leastSpan-1)
+		inLine(t, k, "k", minTokenBlock-1)
 		began := time.Now()
 		before := quiet(t, nodes)
 		release(t, l)
@@ -145,7 +145,7 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 		if n := quiet(t, nodes) - before; n > int64(nodes.Len()) {
 			harness.Missed(t, began, "the nodes were sent %d commands", n)
 		}
-		if n := k.Stats().HandOvers; n != leastSpan-1 {
+		if n := k.Stats().HandOvers; n != minTokenBlock-1 {
 			harness.Missed(t, began, "%d hand-overs were counted", n)
 		}
 	})
@@ -153,7 +153,7 @@ func TestHandOversGiveTheNextTokensAndAskNoNode(t *testing.T) {
 
 func TestTheNextSpanIsTwiceWhatWasUsedOfTheLast(t *testing.T) {
 	for used, want := range map[int]int{1: 64, 32: 64, 33: 66, 64: 128, 32767: 65534, 32768: 65536, 65536: 65536} {
-		if got := spanAfter(used); got != want {
+		if got := blockAfter(used); got != want {
 			t.Errorf("after %d tokens a span of %d, want %d", used, got, want)
 		}
 	}
@@ -168,8 +168,8 @@ func TestASpanThatIsUsedUpIsFollowedByALargerOne(t *testing.T) {
 		quiet(t, nodes)
 		last := lock(t, k, "k")
 		next := make(chan *lease.Lease, 1)
-		const second = 2 * leastSpan
-		for i := range leastSpan + second + 5 {
+		const second = 2 * minTokenBlock
+		for i := range minTokenBlock + second + 5 {
 			go func() {
 				l, err := k.Lock(t.Context(), "k")
 				if err != nil {
@@ -182,7 +182,7 @@ func TestASpanThatIsUsedUpIsFollowedByALargerOne(t *testing.T) {
 			release(t, last)
 			l := harness.Receive(t, "the lock", next)
 			handed := k.Stats().HandOvers > handOvers
-			if l.Token() <= last.Token() || handed != (i != leastSpan-1 && i != leastSpan+second-1) || handed && l.Token() != last.Token()+1 {
+			if l.Token() <= last.Token() || handed != (i != minTokenBlock-1 && i != minTokenBlock+second-1) || handed && l.Token() != last.Token()+1 {
 				t.Fatalf("%d: after token %d came %d, handed over: %t", i, last.Token(), l.Token(), handed)
 			}
 			last = l
@@ -255,7 +255,7 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 			turns.Add(1)
 			ends = -1
 			l, _ := lease.FromContext(ctx)
-			if since := l.Contended(); !since.IsZero() && time.Since(since) >= sharing {
+			if since := l.Contended(); !since.IsZero() && time.Since(since) >= maxLocalShare {
 				ends = k.Stats().HandOvers
 			}
 			return nil
@@ -268,7 +268,7 @@ func TestHandOversEndSoonAfterAnotherProcessBeganToWait(t *testing.T) {
 			withLock(t, other, "k", nothing)
 			n := turns.Load() - from
 			t.Logf("it waited for %d turns of %v", n, work)
-			if n > leastSpan/2 {
+			if n > minTokenBlock/2 {
 				harness.Missed(t, began, "it waited for %d turns of %v of the other process", n, work)
 			}
 		}
@@ -468,8 +468,8 @@ func TestHowManyAcquisitionsASecondACounterAllows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	most := time.Second.Microseconds() / leastSpan
-	if want := fmt.Sprintf("%d,%03d acquisitions by `lock`, which draws %d at once", most/1000, most%1000, leastSpan); !strings.Contains(string(readme), want) {
+	most := time.Second.Microseconds() / minTokenBlock
+	if want := fmt.Sprintf("%d,%03d acquisitions by `lock`, which draws %d at once", most/1000, most%1000, minTokenBlock); !strings.Contains(string(readme), want) {
 		t.Errorf("README.md does not say %q", want)
 	}
 }
