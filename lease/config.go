@@ -108,7 +108,7 @@ type Request struct {
 	MinHold time.Duration // the key is kept at least so long, even if it is released earlier
 	MaxHold time.Duration // the lease ends after so long, even if it is not released; 0: never
 
-	// Span is how many tokens the lease owns, for HandOver. 0 means 1. Who was refused and looks again soon asks for fewer, but
+	// TokenBlock is how many tokens the lease owns, for HandOver. 0 means 1. Who was refused and looks again soon asks for fewer, but
 	// for 64 at least.
 	TokenBlock int
 	// Parent is what the lease's context derives from. nil: the context given to acquire, without its cancellation.
