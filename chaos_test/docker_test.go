@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/ory/dockertest/v3"
 	dc "github.com/ory/dockertest/v3/docker"
 
@@ -301,7 +302,19 @@ func (s *containers) Restart(i int) error {
 	return errors.Join(s.all[i].expire(), chaos.AwaitAnswer(s.addr(s.all[i])))
 }
 
-func (s *containers) Pause(i int) error  { return s.e.pool.Client.PauseContainer(s.id(i)) }
+// Pause freezes a container. On a busy machine the engine gives up freezing one now and then, and thaws it; then it is asked
+// again.
+func (s *containers) Pause(i int) error {
+	const tries = 5
+	return backoff.Retry(func() error {
+		err := s.e.pool.Client.PauseContainer(s.id(i))
+		if err != nil && !strings.Contains(err.Error(), "unable to freeze") {
+			err = backoff.Permanent(err)
+		}
+		return err
+	}, backoff.WithMaxRetries(backoff.NewConstantBackOff(100*time.Millisecond), tries))
+}
+
 func (s *containers) Resume(i int) error { return s.e.pool.Client.UnpauseContainer(s.id(i)) }
 
 // CutTail fetches the append-only file and puts a shorter one in its place, which an engine does also while a container is stopped.
