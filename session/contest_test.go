@@ -15,7 +15,7 @@ import (
 // go on with it.
 func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
 	t.Helper()
-	from := replacement{old: ss.hash, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
+	from := replacement{old: ss.hash, issue: ss.rec.issue, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
 	rec := *ss.rec
 	rec.issue = s.clock.after(from.logout)
 	w := s.newWrite(s.putQuestion(hashed, &rec, from))
@@ -56,6 +56,39 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 			only(t, s, nodes, i, (i+1)%3)
 			load(t, s, a.ID())
 			gone(t, s, b.ID())
+			all(t, s, nodes)
+		}
+	})
+	t.Run("who has a quorum, though the node of a rival lacks its session", func(t *testing.T) {
+		s, nodes, a, b, _ := begin(t)
+		other := rival(t, s, 2, b, large)
+		must(t, harness.Client(t, nodes, 2).Del(t.Context(), "session:"+a.hash).Err())
+		must(t, s.LogoutAll(t.Context(), "ann", a))
+		if err := other(); !errors.Is(err, ErrSessionGone) {
+			t.Errorf("the other: %v", err)
+		}
+		for i := range nodes.Len() {
+			only(t, s, nodes, i, (i+1)%3)
+			load(t, s, a.ID())
+			gone(t, s, b.ID())
+			all(t, s, nodes)
+		}
+	})
+	t.Run("who has a quorum, after a rival with a clock ahead has conceded", func(t *testing.T) {
+		s, nodes, a, b, _ := begin(t)
+		ahead := store(t, nodes, Config{})
+		settled(t, ahead)
+		b.rec.issue = stamp(time.Now().Add(time.Hour).UnixMicro()) + stamp(1)
+		rival(t, ahead, 2, b, large)
+		ahead.dispose(large, b.rec.deadline, true)
+		eventually(t, "it to have conceded", func() bool {
+			lost, _ := harness.Client(t, nodes, 2).HGet(t.Context(), "session:"+large, "lost").Result()
+			return lost == "1"
+		})
+		must(t, s.LogoutAll(t.Context(), "ann", a))
+		for i := range nodes.Len() {
+			only(t, s, nodes, i, (i+1)%3)
+			load(t, s, a.ID())
 			all(t, s, nodes)
 		}
 	})

@@ -46,7 +46,7 @@ func (s *scripted) call(source, key string, args ...any) harness.Script {
 func (s *scripted) put(hash, replaces, alone string) harness.Script {
 	hour, day := s.in(time.Hour), s.in(24*time.Hour)
 	return s.call(putSource, hash, s.memory, time.Hour.Milliseconds(), hash, replaces, hour, alone,
-		s.now, s.version("2"), "ann", day, hour, "", "a", s.version("2")+"=1", "b", s.version("2")+"-")
+		s.now, s.version("2"), "ann", day, hour, "", s.version("1"), "a", s.version("2")+"=1", "b", s.version("2")+"-")
 }
 
 // after runs scripts one after the other.
@@ -80,19 +80,20 @@ func TestAScriptThatIsRefusedACommandHasDoneNothing(t *testing.T) {
 		before func(context.Context, *redis.Client) error
 		may    []string
 	}{
-		"put":                      {s.put("one", "", ""), after(begun), []string{index}},
-		"put what is there":        {s.put("one", "", ""), there, nil},
-		"put in place of another":  {s.put("two", "one", ""), there, []string{index}},
-		"put to be kept alone":     {s.put("two", "", s.version("3")), there, []string{index}},
-		"put over a snapshot":      {later.put("one", "", ""), snapshot, nil},
-		"load and touch":           {s.call(loadSource, "one", hour, hour), there, nil},
-		"commit":                   {s.call(commitSource, "one", s.memory, hour, "a", s.version("4")+"=2"), there, nil},
-		"bury":                     {s.call(tombstoneSource, "one", s.memory, "one", ""), there, nil},
-		"bury what is not there":   {s.call(tombstoneSource, "one", s.memory, "one", day), after(begun), nil},
-		"drop":                     {s.call(dropSource, "one", s.memory, "", s.version("5")+"-", "b", s.version("2")+"-"), there, nil},
-		"log out":                  {s.call(logoutSource, "epoch:ann", s.memory, kept, s.version("6")), there, nil},
-		"log out who is not known": {s.call(logoutSource, "epoch:ann", s.memory, kept, s.version("6")), after(begun), nil},
-		"list":                     {s.call(listSource, "user:ann", "ann", "0", 10), there, nil},
+		"put":                              {s.put("one", "", ""), after(begun), []string{index}},
+		"put what is there":                {s.put("one", "", ""), there, nil},
+		"put in place of another":          {s.put("two", "one", ""), there, []string{index}},
+		"put to be kept alone":             {s.put("two", "", s.version("3")), there, []string{index}},
+		"put where its predecessor is not": {s.put("two", "one", s.version("3")), after(begun), nil},
+		"put over a snapshot":              {later.put("one", "", ""), snapshot, nil},
+		"load and touch":                   {s.call(loadSource, "one", hour, hour), there, nil},
+		"commit":                           {s.call(commitSource, "one", s.memory, hour, "a", s.version("4")+"=2"), there, nil},
+		"bury":                             {s.call(tombstoneSource, "one", s.memory, "one", ""), there, nil},
+		"bury what is not there":           {s.call(tombstoneSource, "one", s.memory, "one", day), after(begun), nil},
+		"drop":                             {s.call(dropSource, "one", s.memory, "", s.version("5")+"-", "b", s.version("2")+"-"), there, nil},
+		"log out":                          {s.call(logoutSource, "epoch:ann", s.memory, kept, s.version("6")), there, nil},
+		"log out who is not known":         {s.call(logoutSource, "epoch:ann", s.memory, kept, s.version("6")), after(begun), nil},
+		"list":                             {s.call(listSource, "user:ann", "ann", "0", 10), there, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.script.Before, c.script.May = c.before, c.may

@@ -61,7 +61,7 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	if r.login {
 		deadline = now.Add(s.cfg.Lifetime)
 	}
-	from := replacement{old: hashed, until: stamp(now.Add(r.grace).UnixMicro())}
+	from := replacement{old: hashed, issue: old.issue, until: stamp(now.Add(r.grace).UnixMicro())}
 	if r.alone {
 		from.logout = s.clock.after(old.issue)
 	}

@@ -122,12 +122,13 @@ func (s *Store) newRecord(user string, now, deadline, idle time.Time) *record {
 	}
 }
 
-// succession says whose place a new session takes.
+// replacement says whose place a new session takes.
 type replacement struct {
 	old    string  // hash
 	until  string  // up to when old leads to the new one
 	logout version // at which all other sessions of the user end, or ""
 	rivals string  // that have lost: the hashes of sessions which others want to keep alone
+	issue  version // of old
 }
 
 // maxRestarts is how often a session of which a quorum of nodes is sure is put in again because of others: a node that is
@@ -165,7 +166,7 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from re
 			default:
 				err = &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: c.ok, Nodes: failed, Err: errs.Ended(ctx)}
 			}
-		case err == nil && c.newest != "" && (c.ok < s.c.Quorum() || from.rivals != "" && tries < maxRestarts): // by a clock ahead of ours, or just now
+		case err == nil && c.newest != "" && (c.ok < s.c.Quorum() || from.logout != "" && tries < maxRestarts): // by a clock ahead of ours, or just now
 			tries++
 			again := *rec
 			if from.logout != "" {
@@ -194,7 +195,7 @@ func (s *Store) put(ctx context.Context, op, hashed string, rec *record, from re
 }
 
 func (s *Store) putQuestion(hashed string, rec *record, from replacement) question {
-	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle, from.rivals}
+	args := []any{s.userKeep(), hashed, from.old, cmp.Or(from.until, "0"), from.logout, rec.born, rec.issue, rec.user, rec.deadline, rec.idle, from.rivals, from.issue}
 	size := 0
 	for name, value := range rec.fields {
 		args = append(args, name, value)

@@ -3,7 +3,8 @@
 -- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
 --       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline
---       16 rivals that have lost, each the hash of a session that was to be kept alone   17… name, value
+--       16 rivals that have lost, each the hash of a session that was to be kept alone   17 issue of the predecessor
+--       18… name, value
 -- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'absent', memory},
 -- {'gone', memory, logged out}, {'out', memory, rival, logged out}: it ended when this other session was to be kept alone,
 -- {'stale', memory, '', '', {'\0', floor}}: fields have been dropped here since what is put was read, {'memory', memory}, or
@@ -14,7 +15,7 @@ local values, given = {}, {}
 local function newer(name, value)
   if version(values[name]) < version(value) then values[name] = value end
 end
-for k = 17, #ARGV, 2 do given['f' .. ARGV[k]] = ARGV[k + 1] end
+for k = 18, #ARGV, 2 do given['f' .. ARGV[k]] = ARGV[k + 1] end
 local floors = given[floorField] or ''
 -- Whether what is put was read when the fields that a record lacks had been dropped.
 local function knows(floor)
@@ -46,12 +47,34 @@ local function ended(h)
   return {'out', memory, rival, out}
 end
 
+-- The answer of a node that lacks the predecessor: it can not put anything in its place. In a contest it takes part all the
+-- same, as a rival may have it.
+local function absent()
+  if ARGV[10] == '' then return {'absent', memory} end
+  local key = epoch(ARGV[13])
+  local e = redis.call('HMGET', key, 'all', 'by', 'top')
+  local out, rival, top = e[1] or '', e[2] or '', e[3] or ''
+  if out > ARGV[17] and rival ~= ARGV[7] then
+    if rival == '' then return {'gone', memory, out} end
+    if not string.find(ARGV[16], rival, 1, true) and not redis.call('HGET', prefix .. rival, 'lost') then
+      return {'out', memory, rival, out}
+    end
+  end
+  if out > top then top = out end
+  if top > ARGV[10] then return {'newer', memory, top} end
+  redis.call('SET', KEYS[1], memory) -- as below
+  redis.call('PEXPIRE', key, ARGV[6])
+  redis.call('HSET', key, 'all', ARGV[10], 'by', ARGV[7])
+  redis.call('PEXPIRE', key, ARGV[6])
+  return {'absent', memory}
+end
+
 local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 if replaced then
   o = read(old)
   if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
   -- Who lacks it does not know whether it was ended, nor what else is in it.
-  if o.x and not mine.whole or not o.x and not o.whole then return {'absent', memory} end
+  if o.x and not mine.whole or not o.x and not o.whole then return absent() end
   local out = ended(o.h) or ended(mine.h)
   if out then return out end
   if o.stale and mine[floorField] then return stale(o[floorField]) end
