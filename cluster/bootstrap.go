@@ -214,7 +214,8 @@ func (c *Cluster) writeMarks(f bootstrapPlan, texts []string) (all bool) {
 	return len(order) > 0
 }
 
-// writeMark writes a mark, unless the node has another than this process has seen.
+// writeMark writes a mark, unless the node has another than this process has seen. It ends by itself, as every step of it is
+// bounded by NodeTimeout.
 func (n *Node) writeMark(old, next string) error {
 	text, err := n.client.Eval(n.c.ctx, swapMark, []string{marks.Key}, old, next).Text()
 	if err != nil {

@@ -131,15 +131,10 @@ func (n *Node) meetServers(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
+		err = n.replaceServers(runs)
+	}
+	if err == nil {
 		n.mu.Lock()
-		if len(runs) > 0 { // without those that were masters before, of which another process knows others
-			for run := range n.runIDs {
-				if !runs[run] {
-					n.c.disclaim(run, n)
-				}
-			}
-			n.runIDs = runs
-		}
 		f := n.facts
 		n.mu.Unlock()
 		err = n.mark(ctx, client, f)

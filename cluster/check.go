@@ -116,7 +116,7 @@ func (n *Node) check(ctx context.Context) []Finding {
 	}
 	if f.runID == "" {
 		add(Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow both to this user: +info +time")
-	} else if n.member.Load() && n.quarantined(time.Now()) > 0 {
+	} else if n.member.Load() && !n.alternates(time.Now()) && n.quarantined(time.Now()) > 0 {
 		add(Note, "restarted lately and may have forgotten locks; its vote does not count yet", "wait; or use appendonly yes with appendfsync always")
 	}
 	if f.evicts != "" && f.evicts != "noeviction" {

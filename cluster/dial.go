@@ -61,7 +61,7 @@ func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
 func (c failedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // SyscallConn fails, by which go-redis's pool sees that a connection is not to be used again: it keeps one for later whose
-// caller did not wait for it.
+// caller did not wait for it. (On Windows it looks at no connection.)
 func (c failedConn) SyscallConn() (syscall.RawConn, error) { return nil, c.err }
 
 // noAddr is the address of either end of a connection that could not be made.

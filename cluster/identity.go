@@ -229,6 +229,28 @@ func (n *Node) learn(f facts) error {
 	return nil
 }
 
+// replaceServers takes in which masters a Redis Cluster has now, if they tell. Those that were masters before are the node's no
+// more: another process, which met the node later, does not know them.
+func (n *Node) replaceServers(runs map[string]bool) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(runs) == 0 {
+		return nil
+	}
+	for run := range runs {
+		if other := n.c.claim(run, n); other != n {
+			return &sameServerError{other.name}
+		}
+	}
+	for run := range n.runIDs {
+		if !runs[run] {
+			n.c.disclaim(run, n)
+		}
+	}
+	n.runIDs = runs
+	return nil
+}
+
 // keptRuns is how many runs are remembered that a node had before.
 const keptRuns = 16
 

@@ -21,6 +21,34 @@ func votes(c *Cluster) (all []bool) {
 	return all
 }
 
+// A master that a Redis Cluster has is no other node's, and one that it had may be.
+func TestNode_ReplaceServers_ClaimsTheMastersThatThereAre(t *testing.T) {
+	t.Parallel()
+	c := open(t, harness.Embedded(t, 2))
+	one, other := c.Nodes()[0], c.Nodes()[1]
+	for _, step := range []struct {
+		n    *Node
+		runs []string
+		ok   bool
+	}{
+		{one, []string{"a", "b"}, true},
+		{other, []string{"b", "c"}, false},
+		{one, []string{"a", "d"}, true}, // b is a replica now
+		{other, []string{"b", "c"}, true},
+		{one, []string{"a", "b"}, false},
+		{one, nil, true}, // they do not tell
+		{other, []string{"a"}, false},
+	} {
+		runs := map[string]bool{}
+		for _, run := range step.runs {
+			runs[run] = true
+		}
+		if err := step.n.replaceServers(runs); (err == nil) != step.ok {
+			t.Errorf("node %d has the masters %q now: %v", step.n.Index(), step.runs, err)
+		}
+	}
+}
+
 func TestARestartedNodeDoesNotVoteForMaxTTL(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
