@@ -165,7 +165,7 @@ func (s *Leases) check(key string, req *Request) (every time.Duration, err error
 	if maxTTL := s.c.Config().MaxTTL; req.TTL > maxTTL {
 		err = fieldError("TTL", "%v is out of range; at most the Cluster's MaxTTL, %v", req.TTL, maxTTL)
 	}
-	if err := errors.Join(s.red.Check(key, mutex.Request{Owner: req.Owner}), err, req.check()); err != nil {
+	if err := errors.Join(s.red.Check(key, mutex.Request{Owner: req.Owner, TokenBlock: req.TokenBlock}), err, req.check()); err != nil {
 		return 0, err
 	}
 	return every, s.err(key)

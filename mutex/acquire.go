@@ -70,7 +70,7 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 	return h, nil
 }
 
-// Check is the error with which Acquire would refuse the request without asking the nodes. It matches cluster.ErrConfig.
+// Check is the error of a key or request that Acquire would refuse without asking the nodes. It matches cluster.ErrConfig.
 func (r *Redlock) Check(key string, req Request) error {
 	return r.check(key, r.completed(req))
 }
