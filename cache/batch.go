@@ -303,6 +303,6 @@ func (s *Cache[V]) dropAll(p *multiWrite, n *node, keys []string, standsIn bool)
 	slots := make(chan struct{}, atOnce)
 	for piece := range slices.Chunk(keys, size) {
 		slots <- struct{}{}
-		p.dropThen(n, s.dropping(piece...), s.debtUntil(standsIn), func() { <-slots })
+		p.dropThen(n, s.dropping(piece...), s.pendingUntil(standsIn), func() { <-slots })
 	}
 }

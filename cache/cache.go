@@ -21,7 +21,7 @@ type Cache[V any] struct {
 	c             *cluster.Cluster
 	nodes         []*node
 	place         placement
-	flock         flightGroup[V] // the loads under way in this process
+	flights       flightGroup[V] // the loads under way in this process
 	notifications notifications
 	near          *near
 	count         counters
@@ -312,7 +312,7 @@ func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) err
 	p := newMultiWrite("set", key)
 	p.store(s.nodes[taker], s.storing(key, run, req, taker == second, kindValue, data, 0, s.nonce(), false), s.dropping(key))
 	if other >= 0 {
-		p.drop(s.nodes[other], s.dropping(key), s.debtUntil(other == second))
+		p.drop(s.nodes[other], s.dropping(key), s.pendingUntil(other == second))
 	}
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[taker]) })
 }

@@ -17,9 +17,9 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	defer s.near.drop(key)
 	owner, second := s.place.of(key)
 	p := newMultiWrite("delete", key)
-	p.drop(s.nodes[owner], s.dropping(key), s.debtUntil(false))
+	p.drop(s.nodes[owner], s.dropping(key), s.pendingUntil(false))
 	if second >= 0 {
-		p.drop(s.nodes[second], s.dropping(key), s.debtUntil(true))
+		p.drop(s.nodes[second], s.dropping(key), s.pendingUntil(true))
 	}
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
 }
@@ -35,16 +35,16 @@ func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	owner, second := s.place.of(key)
 	p := newMultiWrite("mark stale", key)
 	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
-	p.drop(s.nodes[owner], cmd, s.debtUntil(false))
+	p.drop(s.nodes[owner], cmd, s.pendingUntil(false))
 	if second >= 0 {
-		p.drop(s.nodes[second], cmd, s.debtUntil(true))
+		p.drop(s.nodes[second], cmd, s.pendingUntil(true))
 	}
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
 }
 
-// debtUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is stored
-// when a lease that stands now is about to end.
-func (s *Cache[V]) debtUntil(standsIn bool) time.Time {
+// pendingUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is
+// stored when a lease that stands now is about to end.
+func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	if standsIn {
 		return time.Now().Add(s.cfg.longestLease() + standInTTL)
 	}

@@ -55,9 +55,9 @@ func (s *Cache[V]) miss(ctx context.Context, key string, load Loader[V], req req
 		return v, err
 	}
 	for {
-		f, joined, first := s.flock.join(key)
-		if first && !s.spawn(func() { s.flock.land(key, f, s.fly(context.WithoutCancel(ctx), f, key, load, req, seen)) }) {
-			s.flock.land(key, f, result[V]{err: ErrClosed, moment: never})
+		f, joined, first := s.flights.join(key)
+		if first && !s.spawn(func() { s.flights.land(key, f, s.fly(context.WithoutCancel(ctx), f, key, load, req, seen)) }) {
+			s.flights.land(key, f, result[V]{err: ErrClosed, moment: never})
 		}
 		select {
 		case <-f.done:

@@ -142,7 +142,7 @@ func (a *attempt[V]) fill(ctx context.Context, l lease[V], kind string, data []b
 		return false
 	case l.outlived():
 		p := newMultiWrite("delete", a.key)
-		p.drop(n, a.s.dropping(a.key), a.s.debtUntil(standsIn))
+		p.drop(n, a.s.dropping(a.key), a.s.pendingUntil(standsIn))
 		a.s.settle(ctx, p, func() bool { return true }) // or it is owed
 		return false
 	}

@@ -7,8 +7,8 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// post is commands on their way to several nodes, which have to take effect sooner or later: what a node did not confirm
-// it is owed as a deletion.
+// multiWrite is commands on their way to several nodes, which have to take effect sooner or later: what a node did not
+// confirm it is owed as a deletion.
 type multiWrite struct {
 	op, key string
 	done    chan struct{} // closed when all have answered
@@ -20,7 +20,7 @@ type multiWrite struct {
 	failed []cluster.NodeError
 }
 
-// newPost counts itself until it is closed, so that it is not done before the last command was given to it.
+// newMultiWrite counts itself until it is closed, so that it is not done before the last command was given to it.
 func newMultiWrite(op, key string) *multiWrite {
 	return &multiWrite{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
 }
@@ -74,7 +74,7 @@ func (p *multiWrite) send(cmd command, r nodeWrite) {
 	}
 }
 
-// Receive implements cluster.Receiver. Every script of a post confirms with 1.
+// Receive implements cluster.Receiver. Every script of a multiWrite confirms with 1.
 func (r nodeWrite) Receive(_ *cluster.Node, reply any, err error) {
 	if err == nil && reply != any(int64(1)) {
 		err = unexpected(reply)

@@ -9,7 +9,7 @@ import (
 )
 
 // A node that answers with anything else than the scripts' "1" has confirmed nothing: it is owed what it was sent.
-func TestPost_OnlyTheScriptsReplyConfirms(t *testing.T) {
+func TestMultiWrite_OnlyTheScriptsReplyConfirms(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 1)
 	s := open(t, nodes, 10*time.Second)

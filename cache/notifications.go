@@ -2,19 +2,20 @@ package cache
 
 import "sync"
 
-// bells wake those in this process who wait for another's load to end, by the name of the entry.
+// notifications wakes callers of this process that wait for the end of another's load, by the name of the entry.
 type notifications struct {
 	mu  sync.Mutex
 	all map[string]*notification
 }
 
+// notification is one that is awaited.
 type notification struct {
 	rung chan struct{}
 	ears int
 }
 
-// listen returns a channel that is closed at the next ring. It has to be called before the question whose answer may be
-// to wait, and forget after.
+// listen returns a channel that is closed at the next notification. It has to be called before the question whose
+// answer may be to wait, and forget after.
 func (b *notifications) listen(name string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

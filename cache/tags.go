@@ -41,7 +41,7 @@ func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 	cmd := command{script: untagScript, args: []any{s.drops(), s.cfg.longestLease().Milliseconds()}}
 	for _, n := range s.nodes {
 		cmd.keys = []string{s.tagPrefix() + tag, s.deletionPrefix() + tag, s.deletions(n)}
-		p.drop(n, cmd, s.debtUntil(false))
+		p.drop(n, cmd, s.pendingUntil(false))
 	}
 	return s.settle(ctx, p, func() bool { return len(p.failed) < min(2, len(s.nodes)) })
 }

@@ -11,25 +11,26 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// What a set is, its nodes say: each carries the set's record in its mark, and a vote counts only under the record that a
-// quorum of them carries. A set without one is bootstrapped by the process that meets it. That a node has no mark does not show
-// that nothing was ever granted on it: one that has lost everything has none either. So new nodes vote at once only if all
-// were without a mark when they were met, by a process that knew none of them, and no process that did came within a grace
-// period: every process keeps a connection to each node, and notices at once when a node has lost everything.
+// What a set is, its nodes say: each carries the set's record in its mark, and a vote counts only under the record that
+// a quorum of them carries. A set without one is bootstrapped by the process that meets it. That a node has no mark
+// does not show that nothing was ever granted on it: one that has lost everything has none either. So new nodes vote at
+// once only if all were without a mark when they were met, by a process that knew none of them, and no process that did
+// came within a grace period: every process keeps a connection to each node, and notices at once when a node has lost
+// everything.
 
 // bootstrapPlan is how nodes, of which no record is in force, become a set.
 type bootstrapPlan struct {
 	next []mark // of each node; the zero mark is for nodes that stay as they are
 
-	// A set that is whole is bootstrapped when the grace is over, or at once if its nodes are made; one that lacks a node when
-	// the quarantine is over; another at once, and its nodes vote when their quarantine is over.
+	// A set that is whole is bootstrapped when the grace is over, or at once if its nodes are made; one that lacks a
+	// node when the quarantine is over; another at once, and its nodes vote when their quarantine is over.
 	whole  bool // all nodes were met, and nothing was ever granted on them, so they vote at once
 	made   bool // and who made them says that nobody knew them
 	absent bool // a node was not met
 }
 
-// order is the nodes that get another mark. The order is the same for everybody: of several processes that found one set in
-// different ways the one that writes the first mark goes on, and the others fail there.
+// order is the nodes that get another mark. The order is the same for everybody: of several processes that bootstrap
+// one set in different ways the one that writes the first mark goes on, and the others fail there.
 func (f bootstrapPlan) order() (nodes []int) {
 	for i, m := range f.next {
 		if m != (mark{}) {
@@ -40,9 +41,10 @@ func (f bootstrapPlan) order() (nodes []int) {
 	return nodes
 }
 
-// planBootstrap is how the nodes with these marks become a set: first each gets the record as a proposal, then all that were met as
-// final. So of lists that overlap one alone is bootstrapped, and a bootstrap that was broken off is gone on with. marks are zero of
-// nodes that were not met. It returns a *strangersError where nodes carry records of sets that these nodes can not be.
+// planBootstrap is how the nodes with these marks become a set: first each gets the record as a proposal, then all that
+// were met as final. So of lists that overlap one alone is bootstrapped, and a bootstrap that was broken off is gone on
+// with. marks are zero of nodes that were not met. It returns a *strangersError where nodes carry records of sets that
+// these nodes can not be.
 func planBootstrap(all []mark, names []string, quorum int) (bootstrapPlan, error) {
 	f := bootstrapPlan{next: make([]mark, len(all)), whole: true, made: true}
 	r, ok := recordAmong(all)
@@ -104,8 +106,8 @@ func memoriesOf(all []mark) (memories []string) {
 	return memories
 }
 
-// recordAmong is the record that a set without one in force is to have, if its nodes carry some: a final one, or else the
-// first of those that were proposed, in an order that is the same for everybody.
+// recordAmong is the record that a set without one in force is to have, if its nodes carry some: a final one, or else
+// the first of those that were proposed, in an order that is the same for everybody.
 func recordAmong(all []mark) (r record, ok bool) {
 	final := false
 	for _, m := range all {
@@ -118,8 +120,8 @@ func recordAmong(all []mark) (r record, ok bool) {
 	return r, ok
 }
 
-// grace is how long a set of new nodes waits for processes that knew them: more than it takes one to find its mailbox dead, or
-// to try again, and then to connect, if the network answers within a second.
+// grace is how long a set of new nodes waits for processes that knew them: more than it takes one to find its mailbox
+// dead, or to try again, and then to connect, if the network answers within a second.
 func (c *Cluster) grace() time.Duration { return 2*mailEvery + 3*min(c.cfg.NodeTimeout, time.Second) }
 
 // startBootstrap sees to it that the set has a record, once Open has tried all nodes.
@@ -229,8 +231,8 @@ func (n *Node) writeMark(old, next string) error {
 	return nil
 }
 
-// awaitBootstrap waits until it is known whether the set has a record, but not for long. It returns an error where the nodes
-// can have none.
+// awaitBootstrap waits until it is known whether the set has a record, but not for long. It returns an error where the
+// nodes can have none.
 func (c *Cluster) awaitBootstrap(ctx context.Context) error {
 	patience := time.NewTimer(2*c.grace() + 2*c.cfg.NodeTimeout)
 	defer patience.Stop()

@@ -171,7 +171,7 @@ func proposed(id string, state markState, r record) mark {
 	return mark{memory: id + id, state: state, id: id, record: r}
 }
 
-func TestFound(t *testing.T) {
+func TestPlanBootstrap(t *testing.T) {
 	fresh := func(memory string) mark { return mark{memory: memory, state: stateNew} }
 	made := func(memory string) mark { return mark{memory: memory, state: stateMade} }
 	seen := func(memory string) mark { return mark{memory: memory, state: stateSeen} }
@@ -215,7 +215,7 @@ func TestFound(t *testing.T) {
 }
 
 // What was proposed to every node that was met is made final, on all of them.
-func TestFound_ProposesFirst(t *testing.T) {
+func TestPlanBootstrap_ProposesFirst(t *testing.T) {
 	names := []string{"a", "b", "c"}
 	r := newRecord(names, []string{"aa", "bb", "cc"}, 2)
 	earlier, later := r, newRecord(names, []string{"a2", "b2", "c2"}, 2)

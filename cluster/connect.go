@@ -24,8 +24,8 @@ type target struct {
 	name      string
 	open      func(tuning) redis.UniversalClient
 	isCluster bool // a Redis Cluster: several servers behind one node
-	// stands: a server of the node may come to stand in for another (Sentinel, Redis Cluster), which told it what it
-	// knows with delay.
+	// canFailOver: a server of the node may come to stand in for another (Sentinel, Redis Cluster), which told it what
+	// it knows with delay.
 	canFailOver bool
 }
 

@@ -61,7 +61,7 @@ func (n *Node) ask(ctx context.Context, cmd *redis.Cmd, fails func(error)) error
 	return err
 }
 
-// AskScript is Ask with a script. See Life.Back for what follows if one that may write is not answered in time.
+// AskScript is Ask with a script. See Incarnation.Back for what follows if one that may write is not answered in time.
 func (n *Node) AskScript(ctx context.Context, s *Script, keys []string, args []any) (reply any, err error) {
 	c := s.Command(keys, args...)
 	fails := func(err error) { n.suspect(err, !c.reads()) }

@@ -3,22 +3,22 @@
 //
 // # Streams
 //
-// The commands of locks to a node go through one stream, served by one goroutine: what gathers while one pipeline is under
-// way is the next. Commands are executed in the order in which they were sent, and nothing is retried, because a repeated
-// SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when nobody
-// waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
+// The commands of locks to a node go through one stream, served by one goroutine: what gathers while one pipeline is
+// under way is the next. Commands are executed in the order in which they were sent, and nothing is retried, because a
+// repeated SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when
+// nobody waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
 //
 // Commands of Yielding scripts, which packages cache and session use, go through a stream of their own, on another
 // connection, in batches that are small in commands and in bytes of arguments and answers: however much data is moved,
-// renewals of locks wait for none of it, and a node is busy with one such batch at most when a renewal comes. Large values
-// go beside both streams.
+// renewals of locks wait for none of it, and a node is busy with one such batch at most when a renewal comes. Large
+// values go beside both streams.
 //
 // # Health
 //
 // A node that does not answer a command of a lock within NodeTimeout is down. A late answer to a command of a Yielding
-// script, or to one beside the streams, may only be large: the node is down if it does not answer a PING either, or if such
-// answers are late several times in a row. A node that is down is not asked, so with a minority down an operation costs what
-// it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
+// script, or to one beside the streams, may only be large: the node is down if it does not answer a PING either, or if
+// such answers are late several times in a row. A node that is down is not asked, so with a minority down an operation
+// costs what it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
 //
 // # Who votes
 //
@@ -46,11 +46,11 @@
 // the record. A process that does neither leaves it without a place, and it does not vote.
 //
 // A set without a record is bootstrapped by the process that opens it; another goes on with what that began. First the
-// record is written to each node that can be reached, as a proposal; then it is written to each as final. The nodes vote at once if none of them had
-// a mark, and no process that knew one of them came within the grace: a second and three times NodeTimeout, 1.75 s by
-// default. Every process keeps a subscription on each node, on which it notices within the grace that the node has
-// restarted. Nodes of package embedded say that nobody can have used them, and wait for nothing. While nodes are
-// missing, a quorum of the others is bootstrapped when a quarantine is over.
+// record is written to each node that can be reached, as a proposal; then it is written to each as final. The nodes
+// vote at once if none of them had a mark, and no process that knew one of them came within the grace: a second and
+// three times NodeTimeout, 1.75 s by default. Every process keeps a subscription on each node, on which it notices
+// within the grace that the node has restarted. Nodes of package embedded say that nobody can have used them, and wait
+// for nothing. While nodes are missing, a quorum of the others is bootstrapped when a quarantine is over.
 //
 // To have other nodes in the set, or another quorum, stop every process that uses it and delete redlock:mark on each
 // node.
@@ -77,16 +77,16 @@
 //
 // # What a quorum tolerates
 //
-// Two processes hold one key only if every node that voted for both lost the key unseen: it was emptied by a person, evicted
-// the key, or its clock jumped, while the server ran on. Of a key that g of n nodes granted, with a quorum of q, at least
-// g + q - n nodes have to lose it within one TTL for that. So a key on a bare majority of an odd number of nodes tolerates
-// no such loss, and one that all of five nodes granted tolerates two. With Config.Quorum 4, five nodes tolerate two in any
-// case, and one node that is down. Restarts that are seen do not count, however many.
+// Two processes hold one key only if every node that voted for both lost the key unseen: it was emptied by a person,
+// evicted the key, or its clock jumped, while the server ran on. Of a key that g of n nodes granted, with a quorum of
+// q, at least g + q - n nodes have to lose it within one TTL for that. So a key on a bare majority of an odd number of
+// nodes tolerates no such loss, and one that all of five nodes granted tolerates two. With Config.Quorum 4, five nodes
+// tolerate two in any case, and one node that is down. Restarts that are seen do not count, however many.
 //
 // # Rights
 //
-// A server that knows users (Redis 6.2 and later) can restrict the one that locks are taken as to what they need. Rights
-// says for each rule what it is for; with the default prefix "lock:" they are together
+// A server that knows users (Redis 6.2 and later) can restrict the one that locks are taken as to what they need.
+// Rights says for each rule what it is for; with the default prefix "lock:" they are together
 //
 //	ACL SETUSER redlock reset on >password
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
@@ -95,15 +95,15 @@
 //		+info +config|get +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info a
-// restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does not
-// vote for a quarantine after a restart, and Check says so;
-// without the others a script is sent when it is first needed.
+// restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does
+// not vote for a quarantine after a restart, and Check says so; without the others a script is sent when it is first
+// needed.
 //
 // # Log lines
 //
-// Config.Logger gets what a person must know. go-redis has a logger of its own, which writes to standard error: what it says
-// about Sentinels, which it dials by itself, still reaches that, and some lines that are rare. It is one for the whole
-// process, so this package leaves it alone; redis.SetLogger, called by the program, replaces it.
+// Config.Logger gets what a person must know. go-redis has a logger of its own, which writes to standard error: what it
+// says about Sentinels, which it dials by itself, still reaches that, and some lines that are rare. It is one for the
+// whole process, so this package leaves it alone; redis.SetLogger, called by the program, replaces it.
 //
 // # Credentials
 //

@@ -53,8 +53,8 @@ func (s *saying) allow(now time.Time) (dropped int, ok bool) {
 	return dropped, true
 }
 
-// Say logs an event that a person must know, with pairs of names and values, unless there were many of its kind. It is for
-// the packages on top. It does not wait for the line to be written; Close does.
+// Say logs an event that a person must know, with pairs of names and values, unless there were many of its kind. It is
+// for the packages on top. It does not wait for the line to be written; Close does.
 func (c *Cluster) Say(level slog.Level, message string, args ...any) {
 	c.sayOf(nil, level, message, args...)
 }
@@ -111,8 +111,8 @@ func (c *Cluster) write() {
 	}
 }
 
-// logQuorumChange says so when there is no quorum any more, or again. It is called when a node went down or restarted, or is back.
-// That a quarantine is over nobody tells, so where one is in the way it looks again then.
+// logQuorumChange says so when there is no quorum any more, or again. It is called when a node went down or restarted,
+// or is back. That a quarantine is over nobody tells, so where one is in the way it looks again then.
 func (c *Cluster) logQuorumChange() {
 	if !c.cfg.Logger.Enabled(c.ctx, slog.LevelError) || c.dead.Load() {
 		return
@@ -146,7 +146,7 @@ func (c *Cluster) nextVote() time.Duration {
 	return next
 }
 
-// awaitVotes weighs again whenever a quarantine is over, until none is.
+// awaitVotes calls logQuorumChange whenever a quarantine is over, until none is.
 func (c *Cluster) awaitVotes() {
 	e := &c.events
 	for {

@@ -2,8 +2,8 @@ package cluster
 
 import "time"
 
-// Life is what this process knows of the server behind a node, for those who must not take what a server has kept from
-// before it restarted, or from before it was out of reach, for what it knows now.
+// Incarnation is what this process knows of the server behind a node, for those who must not take what a server has
+// kept from before it restarted, or from before it was out of reach, for what it knows now.
 type Incarnation struct {
 	// RunID names the run of the server; it changes with a restart and with a fail-over that was seen. "" where the server
 	// does not tell, and for a Redis Cluster, which has several.
@@ -15,7 +15,8 @@ type Incarnation struct {
 	Back time.Time
 }
 
-// Life is what is known of the node's server now. No answer that a server gives is handed out before its life is known.
+// Incarnation is what is known of the node's server now. No answer of a server is handed out before its incarnation is
+// known.
 func (n *Node) Incarnation() Incarnation {
 	if l := n.incarnation.Load(); l != nil {
 		return *l
@@ -23,7 +24,7 @@ func (n *Node) Incarnation() Incarnation {
 	return Incarnation{}
 }
 
-// tellLifeLocked makes known what changed of it.
+// noteIncarnationLocked makes known what changed of it.
 func (n *Node) noteIncarnationLocked() {
 	l := &Incarnation{RunID: n.facts.runID, Offset: n.offset, Back: n.lastUp}
 	if n.missed.After(l.Back) {

@@ -11,12 +11,12 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Whether a node remembers every grant it made is not concluded from its configuration, its uptime or its name, but from
-// its mark: a key that the node keeps for as long as it keeps anything. The mark names the run of the server and a memory,
-// a random word that is new whenever there is doubt that the server still knows what it knew before. This file is
-// the form of a mark. What to write when a connection is made, and whether a mark that was read proves a vote, [witness] decides,
-// and which nodes are a set [inForce] and [planBootstrap]; they ask neither a clock nor the network. model_test.go searches for a
-// sequence of faults that breaks these rules.
+// Whether a node remembers every grant it made is not concluded from its configuration, its uptime or its name, but
+// from its mark: a key that the node keeps for as long as it keeps anything. The mark names the run of the server and a
+// memory, a random word that is new whenever there is doubt that the server still knows what it knew before. This file
+// is the form of a mark. What to write when a connection is made, and whether a mark that was read proves a vote,
+// [witness] decides, and which nodes are a set [inForce] and [planBootstrap]; they ask neither a clock nor the network.
+// model_test.go searches for a sequence of faults that breaks these rules.
 
 // markState is how a memory began.
 type markState string
@@ -25,7 +25,8 @@ const (
 	// stateNew: there was no mark, and the process that made this one knew nothing of the node. Nodes that are all new
 	// vote as soon as their set is bootstrapped.
 	stateNew markState = "new"
-	// stateMade: the program that made the node says that nobody can have used it. Nodes that are all made are bootstrapped at once.
+	// stateMade: the program that made the node says that nobody can have used it. Nodes that are all made are
+	// bootstrapped at once.
 	stateMade markState = marks.Made
 	// stateSeen: the node may have lost what it knew. It votes once the quarantine is over.
 	stateSeen markState = "seen"
@@ -64,8 +65,8 @@ func (m mark) String() string {
 		m.id, m.record.set, m.record.quorum, m.record.names, digit[m.final])
 }
 
-// parseMark reads a mark. ok is false for a text of another format; those of earlier versions begin with "met" and "founded".
-// Words that are not known are skipped, so that later versions can add some.
+// parseMark reads a mark. ok is false for a text of another format; those of earlier versions begin with "met" and
+// "founded". Words that are not known are skipped, so that later versions can add some.
 func parseMark(text string) (m mark, ok bool) {
 	words := strings.Fields(text)
 	if len(words) == 0 || words[0] != marks.Format {
@@ -121,8 +122,8 @@ func parseMark(text string) (m mark, ok bool) {
 // stamp is one moment by two clocks, in milliseconds.
 type stamp struct{ client, node int64 }
 
-// age is how long ago s was, by the clock that says less. It is 0 where a clock was set back since, and 0 where a stamp or
-// a clock is missing or absurd.
+// age is how long ago s was, by the clock that says less. It is 0 where a clock was set back since, and 0 where a stamp
+// or a clock is missing or absurd.
 func (s stamp) age(now stamp) time.Duration {
 	client, node := now.client-s.client, now.node-s.node
 	if s.node <= 0 || now.node <= 0 {

@@ -391,8 +391,8 @@ func (m *model) belongs(p *modelProcess, i int) bool {
 	return belongs(p.marks, i, p.record)
 }
 
-// found has p found its set.
-func (m *model) found(p *modelProcess) {
+// bootstrap has p bootstrap its set.
+func (m *model) bootstrap(p *modelProcess) {
 	var names []string
 	for _, w := range p.nodes {
 		names = append(names, w.name)
@@ -517,7 +517,7 @@ func (m *model) act() {
 	case pick < 24:
 		m.connect(p, i)
 	case pick < 29:
-		m.found(p)
+		m.bootstrap(p)
 	case pick < 86:
 		if p.start < 0 || m.now >= p.start+modelTTL || m.rng.IntN(6) == 0 {
 			p.start, p.renews = m.now, p.until > m.now

@@ -15,7 +15,7 @@ type pending struct {
 	reminded bool // it was refused, and is sent again
 }
 
-// maxDebts bounds what is kept for a node that is down, and what is kept for one
+// maxPending bounds what is kept for a node that is down, and what is kept for one
 // that refuses it; above it the oldest go, and their keys live to their TTL.
 const maxPending = 1 << 16
 
@@ -31,6 +31,7 @@ func (n *Node) SendLater(cmd Command, until time.Time) {
 	n.keepPending(pending{cmd: cmd, until: until})
 }
 
+// keepPending sends o, or keeps it while the node is down.
 func (n *Node) keepPending(o pending) {
 	n.mu.Lock()
 	if n.down.Load() != nil {
@@ -42,7 +43,7 @@ func (n *Node) keepPending(o pending) {
 	n.settle(call{Command: o.cmd}, o)
 }
 
-// withRoom is all with room for one more.
+// withRoom makes room for one more.
 func withRoom(all []pending) []pending {
 	if len(all) >= maxPending {
 		return all[1:]

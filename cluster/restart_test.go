@@ -200,13 +200,13 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 		maxTTL := c.Config().MaxTTL.Microseconds()
 		first := n.FenceFloor()
 		if now := clock(); first <= now-2*time.Second.Microseconds() || first > now+maxTTL+2*time.Second.Microseconds() {
-			t.Errorf("BootFloor is %d off now", first-now)
+			t.Errorf("FenceFloor is %d off now", first-now)
 		}
 		if err := client.ClientKillByFilter(t.Context(), "TYPE", "normal").Err(); err == nil {
 			harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		}
 		if got := n.FenceFloor(); got != first {
-			t.Errorf("BootFloor went from %d to %d in one life of the node", first, got)
+			t.Errorf("FenceFloor went from %d to %d in one life of the node", first, got)
 		}
 		before := clock()
 		if err := s.Restart(0, true); err != nil {
@@ -214,7 +214,7 @@ func TestBootFloorIsAboveEveryTokenBeforeTheStartAndConstant(t *testing.T) {
 		}
 		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, n, pingScript, nil).err == nil })
 		if got := n.FenceFloor(); got <= before+maxTTL || got <= first {
-			t.Errorf("BootFloor is %d, not above the start (after %d) and MaxTTL", got, before)
+			t.Errorf("FenceFloor is %d, not above the start (after %d) and MaxTTL", got, before)
 		}
 	})
 }

@@ -111,7 +111,7 @@ func TestAnUnknownScriptIsSentAsSource(t *testing.T) {
 		o := newOnce()
 		n.RunOutOfBand(pushScript, []string{"list"}, []any{"x"}, o)
 		if a := o.wait(t); a.err != nil || a.reply != int64(1) {
-			t.Errorf("RunAside got %v", a)
+			t.Errorf("RunOutOfBand got %v", a)
 		}
 	})
 }
@@ -300,7 +300,7 @@ func TestAfterCloseEverythingSaysClosed(t *testing.T) {
 		o := newOnce()
 		n.RunOutOfBand(pingScript, nil, nil, o)
 		if a := o.wait(t); !errors.Is(a.err, ErrClosed) || !Unsent(a.err) {
-			t.Errorf("RunAside on %d = %v", n.Index(), a)
+			t.Errorf("RunOutOfBand on %d = %v", n.Index(), a)
 		}
 		n.SendLater(pingScript.Command(nil), time.Time{})
 		n.Run(pingScript, nil, nil, nil) // nobody to tell

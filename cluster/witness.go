@@ -21,7 +21,7 @@ type server struct {
 type witness struct {
 	name   string          // what it calls the node, escaped
 	record record          // of the set, once it is known
-	whole  bool            // that set was bootstrapped of nodes on which nothing was ever granted
+	whole  bool            // that set was bootstrapped from nodes on which nothing was ever granted
 	id     string          // which node of that set it was
 	memory string          // the newest
 	past   map[string]bool // memories that were the newest before
@@ -69,7 +69,7 @@ func (w *witness) place(r record) string {
 }
 
 // placed gives m its place in the set whose record is in force, if this process knows the place. A node that was bootstrapped with
-// the same list before gets a new memory: it may vote for the earlier bootstrap elsewhere.
+// the same list before gets a new memory: it may vote under the earlier record elsewhere.
 func (w *witness) placed(m mark, now stamp, random func() string) mark {
 	id := w.place(w.record)
 	bootstrapped := m.unused() && m.record == w.record && w.whole // and the process that bootstraps it was about to say so

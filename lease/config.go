@@ -18,8 +18,9 @@ type Config struct {
 	// each other.
 	Prefix string
 
-	// TTL is how long a key outlives a process that crashed, and so how long the others wait then. Default 10 s; at most
-	// the Cluster's MaxTTL, and more than three of its NodeTimeouts, so that a renewal can fail and be tried again.
+	// TTL is how long a key outlives a process that crashed, and so how long the others wait then. Default 10 s; at
+	// most the Cluster's MaxTTL, and more than three of its NodeTimeouts, so that a renewal can fail and be tried
+	// again.
 	TTL time.Duration
 
 	// RenewEvery is when a lease is renewed, counted from its last renewal. Default a third of its TTL. At least one
@@ -36,17 +37,17 @@ type Config struct {
 	// within NodeTimeout.
 	MaxCheckpoint int
 
-	// CheckpointTTL is how long a checkpoint is kept after it was made, or taken over by a later lease; a lease that stands
-	// keeps it alive, from when a third of that time is over. Default 7 days; at least the Cluster's MaxTTL, so that it
-	// outlives the key of a holder that crashed.
+	// CheckpointTTL is how long a checkpoint is kept after it was made, or taken over by a later lease; a lease that
+	// stands keeps it alive, from when a third of that time is over. Default 7 days; at least the Cluster's MaxTTL, so
+	// that it outlives the key of a holder that crashed.
 	CheckpointTTL time.Duration
 
 	// DoneTTL is how long RunOnce remembers that a job is done. Default 24 h.
 	DoneTTL time.Duration
 
-	// Backoff makes the policy that bounds how long a waiter sleeps between two looks at a key, if it is not woken. One is
-	// made for each wait, when it is first refused. When it returns backoff.Stop the wait ends with the error of the last attempt. Default:
-	// exponential from 100 ms to 2 s, without end.
+	// Backoff makes the policy that bounds how long a waiter sleeps between two looks at a key, if it is not woken. One
+	// is made for each wait, when it is first refused. When it returns backoff.Stop the wait ends with the error of the
+	// last attempt. Default: exponential from 100 ms to 2 s, without end.
 	Backoff func() backoff.BackOff
 }
 
@@ -108,8 +109,8 @@ type Request struct {
 	MinHold time.Duration // the key is kept at least so long, even if it is released earlier
 	MaxHold time.Duration // the lease ends after so long, even if it is not released; 0: never
 
-	// TokenBlock is how many tokens the lease owns, for HandOver. 0 means 1. Who was refused and looks again soon asks for fewer, but
-	// for 64 at least.
+	// TokenBlock is how many tokens the lease owns, for HandOver. 0 means 1. Who was refused and looks again soon asks
+	// for fewer, but for 64 at least.
 	TokenBlock int
 	// Parent is what the lease's context derives from. nil: the context given to acquire, without its cancellation.
 	Parent parent
@@ -118,7 +119,8 @@ type Request struct {
 }
 
 // An Heir follows the life of a lease through its hand-overs. Its methods are called without any lock held and must not
-// block: TakeOver at most once for each lease, Over once at the end, and it may be called before the acquiring call returns.
+// block: TakeOver at most once for each lease, Over once at the end, and it may be called before the acquiring call
+// returns.
 type Heir interface {
 	// TakeOver is called when l is released. It may call l.HandOver, and reports whether it did with success.
 	TakeOver(l *Lease) bool
@@ -154,9 +156,9 @@ func TTL(d time.Duration) Option { return option(func(r *Request) { r.TTL = d })
 // Owner overrules Config.Owner.
 func Owner(label string) Option { return option(func(r *Request) { r.Owner = label }) }
 
-// MinHold keeps the key for at least d from when it was acquired, even if the lease is released earlier: a fast job that
-// is due on many machines with clocks apart then runs once. Release returns at once all the same. A process that ends
-// meanwhile leaves the key until its TTL.
+// MinHold keeps the key for at least d from when it was acquired, even if the lease is released earlier: a fast job
+// that is due on many machines with clocks apart then runs once. Release returns at once all the same. A process that
+// ends meanwhile leaves the key until its TTL.
 func MinHold(d time.Duration) Option { return option(func(r *Request) { r.MinHold = d }) }
 
 // MaxHold ends the lease after d even if it is not released, so that a stuck job does not keep the key for ever: its

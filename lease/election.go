@@ -208,7 +208,7 @@ func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{},
 	}
 }
 
-// ballot counts who has the key on how many nodes.
+// leaderVotes counts who has the key on how many nodes.
 type leaderVotes struct {
 	nodes, quorum int
 

@@ -8,16 +8,16 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// lose ends a renewal that nobody released.
+// lose ends the renewal of a key that nobody released.
 func (r *renewer) lose(t *renewal, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.endLocked(t, reason)
 }
 
-// endLocked ends a renewal that nobody released, and its lease. What follows waits until every lease has ended whose time
-// has come, for many may be lost together and their holders have to know before anybody else can have the keys: what is
-// still ours is given back, the heir is notified, and the loss is logged.
+// endLocked ends the renewal of a key that nobody released, and its lease. What follows waits until every lease has
+// ended whose time has come, for many may be lost together and their holders have to know before anybody else can have
+// the keys: what is still ours is given back, the heir is notified, and the loss is logged.
 func (r *renewer) endLocked(t *renewal, reason string) {
 	r.dropLocked(t)
 	if t.state == gone {
@@ -95,7 +95,7 @@ func (r *renewer) drain() {
 	var leases []*Lease
 	for _, l := range r.holders() {
 		if !l.released.CompareAndSwap(false, true) {
-			continue // its owner releases it, an errand
+			continue // its owner releases it, and inflight counts that
 		}
 		if idle := l.rest(); idle != nil {
 			<-idle

@@ -174,7 +174,8 @@ func (l *Lease) giveBack(ctx context.Context) error {
 	return err
 }
 
-// errSettled says that the lease ended without a release that could be waited for: it was handed over or draining.
+// errSettled says that the lease ended without a release that could be waited for: it was handed over, or its key is
+// draining.
 var errSettled = errors.New("settled")
 
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
@@ -213,8 +214,8 @@ func (l *Lease) lost() error {
 }
 
 // HandOver ends l as Release does, but gives the key on, with the next token, to a new lease whose context derives from
-// parent. The nodes are not asked. It fails, and l goes on, when the tokens of its span are used up, less than half its
-// TTL is left, or it does not stand any more. maxHold as in Request.
+// parent. The nodes are not asked. It fails, and l goes on, when the tokens of its token block are used up, less than
+// half its TTL is left, or it does not stand any more. maxHold as in Request.
 func (l *Lease) HandOver(parent context.Context, maxHold time.Duration) (*Lease, bool) {
 	return l.t.s.handOver(l, parent, maxHold)
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/venta-hq/redlock/register"
 )
 
-// recordRefresh is the record that a renewal keeps beside its key, a checkpoint or who leads. A node that forgot the key forgot it
-// as well, and is told again once a renewal has shown that; all nodes are told again long before it expires. No goroutine
-// and no timer is needed for that: rounds of renewal come far more often than a record expires.
+// recordRefresh is the record that a renewal keeps beside its key, a checkpoint or who leads. A node that forgot the
+// key forgot it as well, and is told again once a round of renewal has shown that; all nodes are told again long before
+// it expires. No goroutine and no timer is needed for that: rounds of renewal come far more often than a record
+// expires.
 type recordRefresh struct {
 	mu     sync.Mutex
 	record register.Record
@@ -34,7 +35,7 @@ func (r *renewer) state(t *renewal, record register.Record) register.Record {
 	return record
 }
 
-// restate is called after each round of t's renewal.
+// refreshRecord is called after each round of t's renewal.
 func (s *Leases) refreshRecord(t *renewal, st *recordRefresh) {
 	st.mu.Lock()
 	nodes, record, now := append(st.owed, t.hold.Forgot()...), st.record, time.Now()
@@ -48,8 +49,8 @@ func (s *Leases) refreshRecord(t *renewal, st *recordRefresh) {
 	}
 }
 
-// Receive implements cluster.Receiver: who could not be told is told after the next round. A refusal means that somebody
-// newer has taken over, which the renewals find out.
+// Receive implements cluster.Receiver: who could not be told is told after the next round. A refusal means that
+// somebody newer has taken over, which the renewals find out.
 func (st *recordRefresh) Receive(n *cluster.Node, _ any, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

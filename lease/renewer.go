@@ -39,7 +39,7 @@ type renewal struct {
 	refresh   *recordRefresh   // nil: no record is kept beside the key
 }
 
-// bounds is when a renewal may end at the earliest, and when its holder ends at the latest. Most have neither: zero.
+// bounds is when a key may be released at the earliest, and when its lease ends at the latest. Most have neither: zero.
 type bounds struct{ minUntil, maxUntil time.Time }
 
 func (t *renewal) key() string { return t.lock[len(t.s.cfg.Prefix):] }
@@ -85,7 +85,7 @@ const (
 	tick = 2 * time.Millisecond
 )
 
-// renewer keeps all renewals alive with one goroutine.
+// renewer renews all holds with one goroutine.
 type renewer struct {
 	s    *Leases
 	bell chan struct{}
@@ -94,7 +94,7 @@ type renewer struct {
 
 	mu      sync.Mutex
 	running bool
-	closing bool                // there are no new renewals and no new holders
+	closing bool                // nothing new is taken in, and nothing is handed over
 	after   []func()            // what is left to do for renewals that have ended: see endLocked
 	queue   queue               // by due
 	next    time.Time           // when run looks at it next, unless it is told to before
@@ -347,7 +347,7 @@ func (r *renewer) releaseDraining(t *renewal) {
 }
 
 // leave takes t out of care because its holder l releases it, which ends l. It reports what is left to do: nothing when
-// it was gone or is draining, to release it when it was live or maxHoldExceeded.
+// it was gone or is draining, to release it when it was live or past its MaxHold.
 func (r *renewer) leave(t *renewal, l *Lease) (was state) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -363,7 +363,7 @@ func TestAnotherLookAsksForNoMoreTokensThanTheClockAllows(t *testing.T) {
 		{65536, 50 * time.Millisecond, 6250}, {65536, time.Hour, 65536},
 	} {
 		if got := blockSince(c.span, c.since); got != c.want {
-			t.Errorf("spanSince(%d, %v) = %d, want %d", c.span, c.since, got, c.want)
+			t.Errorf("blockSince(%d, %v) = %d, want %d", c.span, c.since, got, c.want)
 		}
 	}
 }

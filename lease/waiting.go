@@ -19,7 +19,7 @@ type waiting struct {
 	at    map[string][]*waiter // by lock key
 }
 
-// waiter is one wait. Its bell rings when there is news for it.
+// waiter is one wait. notified gets a value when there is news for it.
 type waiter struct {
 	notified chan struct{}
 	refused  bool // an attempt of this wait was
@@ -54,9 +54,10 @@ func (w *waiting) join(lock string) *waiter {
 	return me
 }
 
-// part ends a wait. leave takes this process out of the nodes' queues. Its argument says whether others in this process, also
-// in other Leases, wait for the lock. It is not called if none does and none of those that did may be queued.
-func (w *waiting) leave(lock string, me *waiter, stands bool, leave func(others bool)) {
+// leave ends a wait; queued says that this process may stand in queues. The callback takes it out of the nodes' queues;
+// its argument says whether others in this process, also in other Leases, wait for the lock. It is not called if none
+// does and none of those that did may be queued.
+func (w *waiting) leave(lock string, me *waiter, queued bool, leave func(others bool)) {
 	w.mu.Lock()
 	if all := slices.DeleteFunc(w.at[lock], func(x *waiter) bool { return x == me }); len(all) > 0 {
 		w.at[lock] = all
@@ -64,10 +65,10 @@ func (w *waiting) leave(lock string, me *waiter, stands bool, leave func(others 
 		delete(w.at, lock)
 	}
 	w.mu.Unlock()
-	w.s.c.RemoveWaiter(lock, stands, leave)
+	w.s.c.RemoveWaiter(lock, queued, leave)
 }
 
-// ring makes all waiters for lock look again, and reports whether there are any.
+// notifyAll makes all waiters for lock look again, and reports whether there are any.
 func (w *waiting) notifyAll(lock string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

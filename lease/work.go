@@ -71,10 +71,10 @@ func (l *Lease) rest() <-chan struct{} {
 //	ErrReleased            it was released before
 //	ctx.Err()              in the chain
 func (l *Lease) Release(ctx context.Context) error {
-	errands := &l.t.s.inflight
-	errands.begin() // before it is marked as released: Close either releases it or waits for this
+	inflight := &l.t.s.inflight
+	inflight.begin() // before it is marked as released: Close either releases it or waits for this
 	if !l.released.CompareAndSwap(false, true) {
-		errands.end()
+		inflight.end()
 		return errs.Errorf("redlock: release %q: %w", l.Key(), ErrReleased)
 	}
 	if idle := l.rest(); idle != nil {
@@ -82,13 +82,13 @@ func (l *Lease) Release(ctx context.Context) error {
 		case <-idle:
 		case <-ctx.Done():
 			go func() {
-				defer errands.end()
+				defer inflight.end()
 				<-idle
 				l.giveBack(context.Background())
 			}()
 			return errs.Errorf("redlock: release %q: its work has not returned: %w", l.Key(), errs.Ended(ctx))
 		}
 	}
-	defer errands.end()
+	defer inflight.end()
 	return l.giveBack(ctx)
 }

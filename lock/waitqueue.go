@@ -13,8 +13,8 @@ import (
 const (
 	// minTokenBlock is how many tokens an acquisition owns, and so how often its hold can be handed over, at the least.
 	minTokenBlock = 64
-	// sharing is how long a hold goes on being handed over in this process once another process waits for the key. To
-	// change the process takes the nodes two round trips.
+	// maxLocalShare is how long a hold goes on being handed over in this process once another process waits for the
+	// key. To change the process takes the nodes two round trips.
 	maxLocalShare = 10 * time.Millisecond
 )
 
@@ -33,7 +33,7 @@ type waitQueue struct {
 	held    bool
 	over    bool      // the lease that is being acquired ended before it was taken in
 	owner   string    // the label of the lease that is held
-	used    int       // tokens of the span that is held
+	used    int       // tokens of the block that is held
 	block   int       // of the next acquisition
 	waiting list.List // of *waiter
 }
@@ -135,9 +135,9 @@ func (ln *waitQueue) nextLocked() {
 	ln.waiting.Remove(front).(*waiter).turn <- nil
 }
 
-// blockAfter is the span that follows one of which so many tokens were used: the hotter a key, the less it costs the nodes.
-// A counter on the nodes must not outrun the clock that it starts from where it is new, so not much more is owned than was
-// used; who looks again after a refusal asks for less (see package lease).
+// blockAfter is the size of the block that follows one of which so many tokens were used: the hotter a key, the less it
+// costs the nodes. A counter on the nodes must not outrun the clock that it starts from where it is new, so not much
+// more is owned than was used; who looks again after a refusal asks for less (see package lease).
 func blockAfter(used int) int { return min(max(minTokenBlock, 2*used), mutex.MaxTokenBlock) }
 
 // TakeOver implements lease.Heir: a release gives the lease to the next caller, and the nodes are not asked, as

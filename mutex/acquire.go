@@ -17,8 +17,8 @@ type Request struct {
 	TTL        time.Duration
 	Owner      string
 	TokenBlock int // tokens to own, 1 to MaxTokenBlock; 0 means 1
-	// Queue: stand in line for the key, on each node that refuses and can send this process a message, until Leave or
-	// Hold.Dequeue.
+	// Queue: take a place in the key's queue on each node that refuses and can send this process a message, until Leave
+	// or Hold.Dequeue.
 	Queue bool
 }
 
@@ -307,13 +307,13 @@ func badReply(op string, reply any) error {
 	return fmt.Errorf("unexpected reply to %s (%T); is something else answering at this address?", op, reply)
 }
 
-// raiseTally counts the answers to a raise.
+// bumpTally counts the answers to a bump.
 type bumpTally struct{ exact, owned, pending int16 }
 
 // standing is how many nodes are known to stand behind the token.
 func (t *bumpTally) standing() int { return int(t.exact + t.owned) }
 
-// sendRaises lifts the counters that reported less than the token, on the nodes that decided.
+// sendBumps lifts the counters that reported less than the token, on the nodes that decided.
 func (h *Hold) sendBumps() {
 	keys := namesOf(h.lock)
 	for i, n := range h.r.c.Nodes() {
@@ -328,7 +328,7 @@ func (h *Hold) sendBumps() {
 	}
 }
 
-// raiser takes in the answers to a raise.
+// bumper takes in the answers to a bump.
 type bumper Hold
 
 func (a *bumper) Receive(_ *cluster.Node, reply any, err error) {

@@ -35,7 +35,7 @@ type Hold struct {
 	deadline  time.Time
 	expiry    time.Time // when the key is gone from every node that said it is ours; it never moves back
 	token     int64     // while raising: the token that is aimed at
-	tokens    int64     // how many more tokens of the span there are after token
+	tokens    int64     // how many more tokens of the block there are after token
 	waiters   int       // processes queued, as the nodes that granted said
 	members   []nodeState
 	round     *extension // of Extend; nil while none is under way
@@ -59,7 +59,7 @@ const (
 	phaseReleased
 )
 
-// member is what is known of the hold on one node.
+// nodeState is what is known of the hold on one node.
 type nodeState struct {
 	result         Result
 	vote           bool       // its grant is one of those that decided
@@ -122,7 +122,7 @@ func (h *Hold) Token() int64 {
 	return h.token
 }
 
-// NextToken moves on to the next token of the span that was acquired. ok is false when the span is used up.
+// NextToken moves on to the next token of the block that was acquired. ok is false when the block is used up.
 func (h *Hold) NextToken() (token int64, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -134,7 +134,7 @@ func (h *Hold) NextToken() (token int64, ok bool) {
 	return h.token, true
 }
 
-// LastToken is the largest token of the span that was acquired.
+// LastToken is the largest token of the block that was acquired.
 func (h *Hold) LastToken() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -25,8 +25,8 @@ type Inspection struct {
 	Need   int    // a quorum
 
 	// Token is the newest fencing token that the holder can have: the last of the block that its process owns, of which it
-	// uses one after another, up to MaxSpan of them; a lock of package lock owns 64 at least. 0: the nodes do not agree on
-	// one, too few answered, or the holder has none.
+	// uses one after another, up to MaxTokenBlock of them; a lock of package lock owns 64 at least. 0: the nodes do not
+	// agree on one, too few answered, or the holder has none.
 	Token int64
 
 	// Left is when another could have the key, if its holder neither renews nor releases it; negative: never. It says nothing

@@ -130,14 +130,15 @@ func (cn redsyncConn) PTTL(name string) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, err
 }
 
-// flights are the acquires of redsync whose answers one node owes. redsync releases without waiting for them when its
-// context has ended, and it tries no second time where a release fails; what it leaves behind so is released here.
+// inFlightAcquires are the acquires of redsync whose answers one node owes. redsync releases without waiting for them
+// when its context has ended, and it tries no second time where a release fails; what it leaves behind so is released
+// here.
 type inFlightAcquires struct {
 	mu      sync.Mutex
 	byValue map[[2]string]*inFlightAcquire // by name and value
 }
 
-// flight is one acquire on its way; it receives the answer.
+// inFlightAcquire is one acquire on its way; it receives the answer.
 type inFlightAcquire struct {
 	oneAnswer
 	redsyncPool

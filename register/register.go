@@ -34,7 +34,7 @@ var (
 // cannot reach a quorum.
 var ErrOvertaken = errors.New("redlock: overtaken by a newer token")
 
-// aside is the size of data from which a record does not go through the nodes' streams.
+// outOfBandSize is the size of data from which a record does not go through the nodes' streams.
 const outOfBandSize = 16 << 10
 
 // maxToken is above every fencing token: what is exact in Lua.
@@ -159,7 +159,7 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 // newest asks the nodes for what they have, and, if token is not 0, for their promise to it. A quorum of nodes that have a say
 // decides, and everybody's answers if there are not so many: then a quorum has forgotten, and what is left is the best there is.
 func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (Record, bool, error) {
-	var best Record // with known and votes guarded by the poll: answers may come after ctx has ended
+	var best Record // with known and votes guarded by the quorumRead: answers may come after ctx has ended
 	known, votes, quorum := false, 0, c.Quorum()
 	p := newQuorumRead(c)
 	p.enough = func() bool { return votes >= quorum || p.no > len(c.Nodes())-quorum }
@@ -288,7 +288,7 @@ func parse(reply any, latest int64) (r Record, found bool, _ error) {
 	return r, true, nil
 }
 
-// poll asks all nodes one question and waits until the answers suffice.
+// quorumRead asks all nodes one question and waits until the answers suffice.
 type quorumRead struct {
 	enough func() bool
 	take   func(n *cluster.Node, reply any) (yes bool, err error)
@@ -305,7 +305,7 @@ func newQuorumRead(c *cluster.Cluster) *quorumRead {
 	return &quorumRead{open: len(c.Nodes()), done: make(chan struct{})}
 }
 
-// Receive implements cluster.Receiver. Answers that come after the poll has ended are dropped.
+// Receive implements cluster.Receiver. Answers that come after the quorumRead has ended are dropped.
 func (p *quorumRead) Receive(n *cluster.Node, reply any, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

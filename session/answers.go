@@ -36,9 +36,9 @@ type verdict struct {
 }
 
 // judge adds up answers. A node that has forgotten cannot say that a session is not: it counts only if the session was
-// issued after its memory began, or if it is one of the elders, of whom no session that is remembered by a quorum can be
-// older. apart is how far the clocks of processes may be.
-func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) verdict {
+// issued after its memory began, or if it is authoritative, so that no session that is remembered by a quorum can be
+// older than its memory. apart is how far the clocks of processes may be.
+func judge(answers []answer, authoritative func(a *answer) bool, apart time.Duration) verdict {
 	var v verdict
 	for i := range answers {
 		a := &answers[i]
@@ -64,7 +64,7 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 		}
 	}
 	for i := range answers {
-		if answers[i].counts(v.live, elder, apart) {
+		if answers[i].counts(v.live, authoritative, apart) {
 			v.votes++
 		}
 	}
@@ -72,11 +72,11 @@ func judge(answers []answer, elder func(a *answer) bool, apart time.Duration) ve
 }
 
 // counts reports whether a node has a say.
-func (a *answer) counts(live *record, elder func(a *answer) bool, apart time.Duration) bool {
+func (a *answer) counts(live *record, authoritative func(a *answer) bool, apart time.Duration) bool {
 	if a.record != nil {
 		return a.record.gone || a.whole()
 	}
-	return elder(a) || live != nil && micros(live.born) > micros(a.memory)+apart.Microseconds()
+	return authoritative(a) || live != nil && micros(live.born) > micros(a.memory)+apart.Microseconds()
 }
 
 // ended reports whether somebody has ended the session.

@@ -23,7 +23,7 @@ func (s *Store) deadlineOf(live *record) string {
 	return live.deadline
 }
 
-// bury puts tombstones on a quorum.
+// tombstone puts tombstones on a quorum.
 func (s *Store) tombstone(ctx context.Context, op, hashed, deadline string) error {
 	c, failed, err := s.write(ctx, s.tombstoneQuestion(hashed, deadline))
 	switch {

@@ -107,7 +107,7 @@ type reading struct {
 	hashed string
 	now    time.Time
 
-	answers []answer // guarded by the poll, as are these
+	answers []answer // guarded by the quorumRead, as are these
 	settled verdict  // what was found, for answers that come late
 	lates   []answer // those
 	dropped bool
@@ -148,9 +148,9 @@ func (r *reading) voters(v *verdict) map[int]string {
 	if v.votes < r.s.c.Quorum() {
 		return nil
 	}
-	elder, voters := r.s.authoritative(r.now), map[int]string{}
+	authoritative, voters := r.s.authoritative(r.now), map[int]string{}
 	for i := range r.answers {
-		if a := &r.answers[i]; a.counts(v.live, elder, r.s.apart()) {
+		if a := &r.answers[i]; a.counts(v.live, authoritative, r.s.apart()) {
 			voters[a.node] = a.memory
 		}
 	}

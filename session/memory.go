@@ -48,11 +48,11 @@ func (s *Store) newMemory(q question) string {
 	return padded(rand.Uint64(), 16)
 }
 
-// founders is what stands behind the time in memories that began when a quorum of nodes had none. They are of one age,
-// whichever processes met them first: what was before is forgotten by a quorum.
+// bootstrapped is what stands behind the time in memories that began when a quorum of nodes had none. They are of one
+// age, whichever processes met them first: what was before is forgotten by a quorum.
 const bootstrapped = "0000000000000000"
 
-// elder reports whether a memory of a node has a say about sessions of which nothing is known.
+// authoritative returns what reports whether a memory of a node has a say about sessions of which nothing is known.
 //
 // If fewer than a quorum of N nodes have forgotten a session, then N/2+1 (one fewer if N is even) have remembered since
 // before it was issued, so a node that no more than the others can be older than has forgotten nothing of it. Nodes that
@@ -73,7 +73,7 @@ func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 }
 
 // mayBeOlder reports whether a memory may have begun before another one, as clocks may be that much apart. Those that one
-// poll met are of one age.
+// quorumRead met are of one age.
 func mayBeOlder(memory, than string, apart time.Duration) bool {
 	gap := micros(memory) - micros(than)
 	if len(memory) >= versionWidth && len(than) >= versionWidth {

@@ -39,8 +39,8 @@ var (
 	logoutScript    = cluster.NewScript("log out", lib+logoutSource).Yielding()
 )
 
-// aside is the size of arguments from which a command does not go through the nodes' streams. Nothing here depends on
-// the order of commands.
+// outOfBandSize is the size of arguments from which a command does not go through the nodes' streams. Nothing here
+// depends on the order of commands.
 const outOfBandSize = 16 << 10
 
 // question is what all nodes are asked.
@@ -65,7 +65,7 @@ type reply struct {
 	rest   []any
 }
 
-// poll asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
+// quorumRead asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
 type quorumRead struct {
 	s      *Store
 	q      question
@@ -239,7 +239,7 @@ type count struct {
 	more             map[string]string // fields that a predecessor had besides
 }
 
-// write is a poll that counts. It ends when a quorum has done what was asked, or cannot any more.
+// write is a quorumRead that counts. It ends when a quorum has done what was asked, or cannot any more.
 type write struct {
 	*quorumRead
 	count count

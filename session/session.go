@@ -178,7 +178,7 @@ func (ss *Session) Commit(ctx context.Context) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	if err := ss.tombstone(ctx); err != nil {
+	if err := ss.dropTombstones(ctx); err != nil {
 		return err
 	}
 	ver, err := ss.store.commit(ctx, hashed, changes, "", seen, ss.token)
@@ -189,9 +189,9 @@ func (ss *Session) Commit(ctx context.Context) error {
 	return nil
 }
 
-// bury finds out how many deleted fields the nodes still have, once they may be many. It has them dropped, and forgets those that
-// are.
-func (ss *Session) tombstone(ctx context.Context) error {
+// dropTombstones finds out how many deleted fields the nodes still have, once they may be many, has them dropped, and
+// forgets those that are.
+func (ss *Session) dropTombstones(ctx context.Context) error {
 	limit := ss.store.cfg.MaxSize
 	ss.mu.Lock()
 	hashed, dead := ss.hash, ss.dead

@@ -67,7 +67,7 @@ func (d *demoCmd) Run() error {
 	if d.Duration < demoLeast || d.Duration > demoLongest {
 		return misused("--duration %v: from %v to %v", d.Duration, demoLeast, demoLongest)
 	}
-	m := &demo{printer: newNarrator(), cmd: d, store: &store{}, gauge: &gauge{}, names: map[string]string{}}
+	m := &demo{printer: newPrinter(), cmd: d, store: &store{}, gauge: &gauge{}, names: map[string]string{}}
 	if err := m.findNodes(); err != nil {
 		return err
 	}

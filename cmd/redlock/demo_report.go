@@ -28,7 +28,7 @@ const (
 	strong style = "1;32" // bold green
 )
 
-// narrator tells what happens, a line for each event.
+// printer tells what happens, a line for each event.
 type printer struct {
 	begun time.Time
 
@@ -38,7 +38,7 @@ type printer struct {
 	width  int // of the terminal; 0: there is none, and lines are as long as they are
 }
 
-func newNarrator() *printer {
+func newPrinter() *printer {
 	width, _, err := term.GetSize(int(os.Stdout.Fd()))
 	if err != nil {
 		width = 0
@@ -198,7 +198,7 @@ func (m *demo) summarize(r result) {
 	number("orders", r.orders, "done, by workers A to D")
 	number("locks", r.holds, "each with its own token")
 	number("hand-overs", r.handOvers, "of these within a worker, without asking the nodes")
-	number("waits", r.waits, "in line behind another goroutine of the same worker")
+	number("waits", r.waits, "queued behind another goroutine of the same worker")
 	number("losses", r.losses, "locks that ended while held"+m.ifStaged("; worker E's is one"))
 	number("rejected writes", r.rejected, "by the store, for an old token")
 	number("overlaps", r.overlaps, "moments with two holders")

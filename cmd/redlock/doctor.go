@@ -86,7 +86,7 @@ func count(found []cluster.Finding, s cluster.Severity) (n int) {
 
 // printFindings says once what several nodes have in common.
 func printFindings(w io.Writer, found []cluster.Finding, s strength) {
-	paint := newNarrator().paint
+	paint := newPrinter().paint
 	looks := map[cluster.Severity]style{cluster.Danger: broken, cluster.Warning: fault, cluster.Note: quiet}
 	type kind struct {
 		s         cluster.Severity

@@ -66,7 +66,7 @@ func (r *topCmd) live(ctx context.Context, v *view) error {
 	defer keys(quit)()
 	fmt.Fprint(stdout, control("[?1049h")+control("[?25l"))
 	defer fmt.Fprint(stdout, control("[?25h")+control("[?1049l"))
-	paint := newNarrator().paint
+	paint := newPrinter().paint
 	again := time.NewTicker(r.Every)
 	defer again.Stop()
 	for {

@@ -88,7 +88,7 @@ var Metrics = []Metric{
 	{lockWaiters, Histogram, "{process}", "Other processes that waited for a key when it was acquired."},
 	{LockHandOvers, Counter, "{handover}", "Locks given on within a process without asking the nodes."},
 	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
-	{LockQueue, Sum, "{caller}", "Callers that stand in line for a lock in this process."},
+	{LockQueue, Sum, "{caller}", "Callers that wait in this process for a lock."},
 	{LockHeld, Sum, "{lock}", "Locks that this process holds and keeps alive."},
 
 	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},

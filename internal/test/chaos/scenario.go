@@ -89,9 +89,9 @@ func (sc Scenario) SkipWhereItCannotBe(t *testing.T, b *Backend) {
 	}
 }
 
-// found opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were started first
-// are too old to be for certain, and they would have to wait.
-func found(ctx context.Context, addrs []string) error {
+// bootstrap opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were
+// started first are too old to be for certain, and they would have to wait.
+func bootstrap(ctx context.Context, addrs []string) error {
 	urls := make([]string, len(addrs))
 	for i, addr := range addrs {
 		urls[i] = "redis://" + addr
@@ -118,7 +118,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		return
 	}
 	defer func() { r.fail("end the nodes", set.Close()) }()
-	if err := found(ctx, set.Addrs()[:NodeCount]); err != nil {
+	if err := bootstrap(ctx, set.Addrs()[:NodeCount]); err != nil {
 		r.fail("open the set", err)
 		return
 	}
