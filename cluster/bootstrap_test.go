@@ -315,6 +315,64 @@ func TestReckon_NothingVotesForAWhileAfterAnotherRecordCameIntoForce(t *testing.
 }
 
 // What a node keeps in files outlasts its process if they held all of it before and after.
+// A memory lasts while the same server runs on with its own data; it outlasts a restart only of a server that shows that it has
+// synced every write, and of the very node.
+func TestWitness_AMemoryEndsWithARestartUnlessEveryWriteWasSynced(t *testing.T) {
+	r := newRecord([]string{"a", "b", "c"}, []string{"aa", "bb", "cc"}, 2)
+	at, now := stamp{1000, 1000}, stamp{1000 + 3_600_000, 1000 + 3_600_000}
+	m := mark{memory: "m", state: stateSeen, run: "run", repl: "repl", begun: at, data: "d", since: at, id: "a", record: r, final: true}
+	synced := m
+	synced.synced = true
+	young := synced
+	young.begun = now
+	w := witness{name: "a", record: r, id: "a", memory: "m", run: "run"}
+	for _, tt := range []struct {
+		name  string
+		w     witness
+		mark  mark
+		s     server
+		lasts bool
+	}{
+		{"it runs on", w, m, server{run: "run", repl: "repl"}, true},
+		{"it runs on with another history, and never was a replica", w, m, server{run: "run", repl: "other"}, true},
+		{"it was a replica meanwhile", w, m, server{run: "run", repl: "other", promoted: true}, false},
+		{"it was one before", w, m, server{run: "run", repl: "repl", promoted: true}, true},
+		{"it does not tell its run", w, m, server{}, true},
+		{"it restarted", w, m, server{run: "new"}, false},
+		{"it restarted, and syncs from now on", w, m, server{run: "new", syncs: true}, false},
+		{"it restarted, and synced before", w, synced, server{run: "new"}, false},
+		{"it restarted, and always syncs", w, synced, server{run: "new", syncs: true}, true},
+		{"it restarted as a replica", w, synced, server{run: "new", syncs: true, promoted: true}, false},
+		{"it restarted before it voted", w, young, server{run: "new", syncs: true}, false},
+		{"another run was seen since", witness{name: "a", record: r, id: "a", memory: "m", run: "later"}, synced, server{run: "new", syncs: true}, false},
+		{"another memory was seen since", witness{name: "a", record: r, id: "a", memory: "later", past: map[string]bool{"m": true}}, synced, server{run: "new", syncs: true}, false},
+		{"it has the mark of another node", witness{name: "b", record: r, id: "b"}, synced, server{run: "new", syncs: true}, false},
+	} {
+		tt.s.now = now
+		got := tt.w.connected(tt.mark.String(), tt.s, trust{quarantine: time.Minute}, func() string { return "fresh" })
+		if (got.memory == "m") != tt.lasts {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+}
+
+// A process that knew a node says so in the mark that somebody made who did not.
+func TestWitness_AMarkOfWhoDidNotKnowTheNodeIsNoSignOfANewOne(t *testing.T) {
+	made := mark{memory: "m", state: stateNew, run: "run", data: "d"}
+	for name, tt := range map[string]struct {
+		w    witness
+		want markState
+	}{
+		"knew it":       {witness{name: "a", memory: "other"}, stateSeen},
+		"made the mark": {witness{name: "a", memory: "m"}, stateNew},
+		"never met it":  {witness{name: "a"}, stateNew},
+	} {
+		if got := tt.w.connected(made.String(), server{run: "run"}, trust{}, rand.Text); got.state != tt.want || got.memory != "m" {
+			t.Errorf("a process that %s writes %v", name, got)
+		}
+	}
+}
+
 func TestWitness_DataLastsAsLongAsFilesDo(t *testing.T) {
 	began, restarted := stamp{1000, 1000}, stamp{2000, 2000}
 	for _, tt := range []struct {

@@ -354,13 +354,37 @@ func TestAClockThatIsSetMakesNoMemoryOld(t *testing.T) {
 		"both clocks were set back":           {client: now.UnixMilli() + 3_600_000, node: now.UnixMilli() + 3_600_000},
 		"the node did not tell its time then": {client: now.UnixMilli() - 3_600_000},
 	} {
-		meet(t, n, facts{runID: name}, mark{memory: name, state: stateSeen, run: name, begun: at, data: "d", since: at, id: n.name, record: recordOf(n.c), final: true}.String())
+		run := strings.ReplaceAll(name, " ", "-") // the words of a mark have none
+		meet(t, n, facts{runID: run}, mark{memory: run, state: stateSeen, run: run, begun: at, data: "d", since: at, id: n.name, record: recordOf(n.c), final: true}.String())
 		if n.Votes() {
 			t.Errorf("%s: it votes", name)
 		}
 		if left := n.quarantined(time.Now()); left <= n.c.cfg.MaxTTL || left > n.c.quarantine() {
 			t.Errorf("%s: it votes in %v", name, left)
 		}
+	}
+}
+
+// What is read behind a batch proves its votes only if it is the mark of the server that was last met, and of the memory that
+// the node had then, or a later one.
+func TestNode_Proved_ByTheMarkOfTheServerThatWasMetLast(t *testing.T) {
+	n := bareCluster(time.Now(), 1).nodes[0]
+	before := old(t, n, facts{runID: "before"})
+	if !n.proved(before) {
+		t.Fatal("the mark of the node's server proves nothing")
+	}
+	now := old(t, n, facts{runID: "now"})
+	copied, _ := parseMark(before)
+	copied.run = "now"
+	for name, text := range map[string]string{
+		"of the server before": before, "of a memory that is over": copied.String(), "that is not there": "", "of another form": "met before",
+	} {
+		if n.proved(text) {
+			t.Errorf("a mark %s proves a vote", name)
+		}
+	}
+	if !n.proved(now) {
+		t.Error("the mark of the node's server proves nothing after others were read")
 	}
 }
 
