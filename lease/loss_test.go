@@ -199,16 +199,20 @@ func TestALostLeaseHasEndedWhenItsTenureIsSeenToBeGone(t *testing.T) {
 	}
 }
 
-// A process that holds a lease keeps nodes that have lost everything from being taken for a new set by another.
+// A process that holds a lease keeps nodes that have lost everything from being taken for a new set by another, also if it
+// reaches them a moment later.
 func TestEverythingLost_NobodyElseHoldsBesideWhoHeld(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, nodes harness.Set) {
-		l := acquire(t, lease(t, open(t, nodes, nodeTimeout), Config{TTL: long}), "job", Request{})
+		var way gate
+		l := acquire(t, lease(t, openThrough(t, nodes, &way, nodeTimeout), Config{TTL: long}), "job", Request{})
+		way.fail()
 		for i := range nodes.Len() {
 			if err := nodes.Restart(i, true); err != nil {
 				t.Fatal(err)
 			}
 		}
 		began := time.Now()
+		defer time.AfterFunc(300*time.Millisecond, way.heal).Stop()
 		other := lease(t, open(t, nodes, nodeTimeout), Config{TTL: long})
 		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // twice as long as new nodes wait for processes that knew them
 		defer cancel()
