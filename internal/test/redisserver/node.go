@@ -221,6 +221,26 @@ func (n *node) writeLocked() {
 	}
 }
 
+// awaitWrittenLocked is writeLocked for a server that goes on, with the setting that it has.
+func (n *node) awaitWrittenLocked() {
+	if !n.opts.Persist {
+		return
+	}
+	c, err := dial(n)
+	if err != nil {
+		return
+	}
+	defer c.close()
+	for end := time.Now().Add(putOff); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if text, err := c.do("INFO", "persistence"); err != nil || !strings.Contains(text, "aof_buffer_length:") || strings.Contains(text, "aof_buffer_length:0\r\n") {
+			return
+		}
+	}
+}
+
+// putOff is longer than a server puts off writing its append-only file.
+const putOff = 5 * time.Second
+
 func (n *node) stopLocked() {
 	if n.proc != nil {
 		n.proc.kill()
@@ -265,6 +285,7 @@ func (n *node) pause() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil && !n.paused {
+		n.awaitWrittenLocked() // it may be killed while it is paused
 		n.proc.freeze()
 		n.paused = true
 	}
