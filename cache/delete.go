@@ -42,8 +42,8 @@ func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
 }
 
-// pendingUntil is when every copy has expired that a node may have which is told of a deletion too late. The last is
-// stored when a lease that stands now is about to end.
+// pendingUntil is when the last copy has expired of a node that learns of a deletion too late. It is stored when a lease
+// that is valid now is about to end.
 func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	if standsIn {
 		return time.Now().Add(s.cfg.longestLease() + standInTTL)

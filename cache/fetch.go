@@ -76,28 +76,28 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 	patience := time.NewTimer(s.cfg.LeaseTTL + s.cfg.LoadTimeout)
 	defer patience.Stop()
 	for failed := 0; failed < 2; {
-		rung := s.notifications.listen(s.entryName(key))
+		done := s.notifications.listen(s.entryName(key))
 		moment := f.tick()
 		lease, err := a.ask(ctx)
 		switch {
 		case err != nil:
 			failed++
 		case lease.held.served():
-			s.notifications.forget(s.entryName(key), rung)
+			s.notifications.forget(s.entryName(key), done)
 			v, _, err := lease.held.take(&s.count)
 			return result[V]{v, err, moment}
 		case lease.given:
-			s.notifications.forget(s.entryName(key), rung)
+			s.notifications.forget(s.entryName(key), done)
 			return a.run(ctx, lease, f.tick)
 		case lease.left > 0:
 			s.count.waits.Add(1)
-			if !s.pause(rung, lease.left, patience) {
+			if !s.pause(done, lease.left, patience) {
 				failed = 2
 			}
 		default: // an entry that is none to us
 			failed++
 		}
-		s.notifications.forget(s.entryName(key), rung)
+		s.notifications.forget(s.entryName(key), done)
 	}
 	if s.life.Err() != nil {
 		return result[V]{err: ErrClosed, moment: never}
@@ -109,11 +109,11 @@ func (s *Cache[V]) fly(ctx context.Context, f *flight[V], key string, load Loade
 }
 
 // pause waits until somebody else's load may be over. It reports false when patience is.
-func (s *Cache[V]) pause(rung <-chan struct{}, left time.Duration, patience *time.Timer) bool {
+func (s *Cache[V]) pause(done <-chan struct{}, left time.Duration, patience *time.Timer) bool {
 	lapse := time.NewTimer(left + rand.N(10*time.Millisecond))
 	defer lapse.Stop()
 	select {
-	case <-rung:
+	case <-done:
 	case <-lapse.C:
 	case <-patience.C:
 		return false

@@ -10,8 +10,8 @@ type notifications struct {
 
 // notification is one that is awaited.
 type notification struct {
-	rung chan struct{}
-	ears int
+	done    chan struct{}
+	waiters int
 }
 
 // listen returns a channel that is closed at the next notification. It has to be called before the question whose
@@ -24,18 +24,18 @@ func (b *notifications) listen(name string) <-chan struct{} {
 	}
 	l := b.all[name]
 	if l == nil {
-		l = &notification{rung: make(chan struct{})}
+		l = &notification{done: make(chan struct{})}
 		b.all[name] = l
 	}
-	l.ears++
-	return l.rung
+	l.waiters++
+	return l.done
 }
 
-func (b *notifications) forget(name string, rung <-chan struct{}) {
+func (b *notifications) forget(name string, done <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if l := b.all[name]; l != nil && l.rung == rung {
-		if l.ears--; l.ears == 0 {
+	if l := b.all[name]; l != nil && l.done == done {
+		if l.waiters--; l.waiters == 0 {
 			delete(b.all, name)
 		}
 	}
@@ -45,7 +45,7 @@ func (b *notifications) notify(name string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if l := b.all[name]; l != nil {
-		close(l.rung)
+		close(l.done)
 		delete(b.all, name)
 	}
 }
@@ -54,7 +54,7 @@ func (b *notifications) notifyAll() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for name, l := range b.all {
-		close(l.rung)
+		close(l.done)
 		delete(b.all, name)
 	}
 }

@@ -143,7 +143,7 @@ func (c *Cluster) settle(err error) {
 	})
 }
 
-// bootstrap bootstraps the set, unless somebody else does.
+// bootstrap gives the set a record, unless another process does.
 func (c *Cluster) bootstrap() {
 	defer c.logQuorumChange()
 	var since time.Time // when the nodes were first seen with the memories that they have
@@ -155,7 +155,7 @@ func (c *Cluster) bootstrap() {
 			since, seen = time.Now(), memories
 		}
 		wait := pace.NextBackOff()
-		f, err := c.planBootstrap(all)
+		f, err := c.planFor(all)
 		left := time.Until(since.Add(c.bootstrapDue(f, err)))
 		switch {
 		case err != nil && left > 0: // somebody may be giving nodes their places, which this process calls by other names
@@ -178,8 +178,8 @@ func (c *Cluster) bootstrap() {
 	}
 }
 
-// planBootstrap is how the nodes with these marks become a set. A node that belongs to another keeps them from it.
-func (c *Cluster) planBootstrap(all []mark) (bootstrapPlan, error) {
+// planFor is planBootstrap for the nodes that this process lists. A node that belongs to another set keeps them from it.
+func (c *Cluster) planFor(all []mark) (bootstrapPlan, error) {
 	for _, n := range c.nodes {
 		if d := n.down.Load(); d != nil && isListed(d.error()) {
 			return bootstrapPlan{}, &NodeError{n.name, d.error()}
@@ -216,8 +216,8 @@ func (c *Cluster) writeMarks(f bootstrapPlan, texts []string) (all bool) {
 	return len(order) > 0
 }
 
-// writeMark writes a mark, unless the node has another than this process has seen. It ends by itself, as every step of it is
-// bounded by NodeTimeout.
+// writeMark writes a mark, unless the node has another than this process has seen. It ends by itself, as every step of
+// it is bounded by NodeTimeout.
 func (n *Node) writeMark(old, next string) error {
 	text, err := n.client.Eval(n.c.ctx, swapMark, []string{marks.Key}, old, next).Text()
 	if err != nil {

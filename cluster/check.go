@@ -72,7 +72,7 @@ func (c *Cluster) checkRecord() []Finding {
 		return nil
 	}
 	all, _ := c.marks()
-	if _, err := c.planBootstrap(all); err != nil {
+	if _, err := c.planFor(all); err != nil {
 		return []Finding{{Severity: Danger, Text: err.Error(), Fix: "this process lists " + listing(c.nodeNames(), c.Quorum())}}
 	}
 	return []Finding{{

@@ -33,13 +33,13 @@ type Cluster struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // every goroutine of the cluster and its nodes
 
-	closing atomic.Bool   // no new operations
-	leaving chan struct{} // closed with that
-	dead    atomic.Bool   // no new commands
-	pending atomic.Int64  // commands whose answer is awaited
-	idle    chan struct{} // rung when pending may have reached zero while closing
-	closed  chan struct{}
-	once    sync.Once
+	closing    atomic.Bool   // no new operations
+	leaving    chan struct{} // closed with that
+	dead       atomic.Bool   // no new commands
+	unanswered atomic.Int64  // commands whose answer is awaited
+	idle       chan struct{} // notified when unanswered may have reached zero while closing
+	closed     chan struct{}
+	once       sync.Once
 
 	record        atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
 	changed       atomic.Int64           // c.since time from which votes count again, after another record came into force
@@ -281,14 +281,14 @@ func (c *Cluster) shutdown() {
 
 // drain waits until no answer is awaited.
 func (c *Cluster) drain() {
-	for c.pending.Load() > 0 {
+	for c.unanswered.Load() > 0 {
 		<-c.idle
 	}
 }
 
 // begin counts a command that is about to be sent. It reports false when none may be sent any more.
 func (c *Cluster) begin() bool {
-	c.pending.Add(1)
+	c.unanswered.Add(1)
 	if c.dead.Load() {
 		c.end()
 		return false
@@ -298,7 +298,7 @@ func (c *Cluster) begin() bool {
 
 // end counts an answer. Whatever the answer made necessary has been sent by then, so zero means that nothing follows.
 func (c *Cluster) end() {
-	if c.pending.Add(-1) == 0 && c.closing.Load() {
+	if c.unanswered.Add(-1) == 0 && c.closing.Load() {
 		select {
 		case c.idle <- struct{}{}:
 		default:

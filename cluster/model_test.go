@@ -83,7 +83,7 @@ type modelStart int
 
 const (
 	startBootstrapped modelStart = iota // or, in a quarter of the sequences, nothing
-	startHalf                           // the process that bootstraps the set has not told the last node that its record counts; another may be empty again
+	startHalf                           // the process that bootstraps the set has not made the record of the last node final; another may be empty again
 	startLost                           // all nodes have lost everything, just now, while the first process holds the key
 	// startAgain: two nodes have lost everything and were bootstrapped again with another, while those that knew them were cut
 	// off. Nothing fails after that: see package cluster, of lists that differ.

@@ -13,17 +13,17 @@ import (
 
 // Node is one independent Redis. All methods may be called concurrently.
 type Node struct {
-	c                *Cluster
-	index            int
-	name             string
-	isCluster        bool
-	canFailOver      bool // see target
-	client           redis.UniversalClient
-	streams          [2]*stream
-	large            chan struct{} // holds a value for each command of RunOutOfBand under way
-	outOfBandPending atomic.Int64  // commands of RunOutOfBand that are not answered
-	doubts           doubts
-	tel              *telemetry.Node
+	c                   *Cluster
+	index               int
+	name                string
+	isCluster           bool
+	canFailOver         bool // see target
+	client              redis.UniversalClient
+	streams             [2]*stream
+	large               chan struct{} // holds a value for each command of RunOutOfBand under way
+	outOfBandUnanswered atomic.Int64  // commands of RunOutOfBand that are not answered
+	doubts              doubts
+	tel                 *telemetry.Node
 
 	down          atomic.Pointer[downtime]
 	incarnation   atomic.Pointer[Incarnation]

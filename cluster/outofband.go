@@ -20,18 +20,18 @@ func (n *Node) RunOutOfBand(s *Script, keys []string, args []any, r Receiver) {
 		deliver(r, n, nil, n.refusal(d))
 		return
 	}
-	if n.outOfBandPending.Add(1) > int64(n.c.cfg.MaxQueued) {
-		n.outOfBandPending.Add(-1)
+	if n.outOfBandUnanswered.Add(1) > int64(n.c.cfg.MaxQueued) {
+		n.outOfBandUnanswered.Add(-1)
 		deliver(r, n, nil, errFull)
 		return
 	}
 	if !n.c.begin() {
-		n.outOfBandPending.Add(-1)
+		n.outOfBandUnanswered.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		return
 	}
 	if !n.c.spawn(func() { n.outOfBand(s.Command(keys, args...), r) }) {
-		n.outOfBandPending.Add(-1)
+		n.outOfBandUnanswered.Add(-1)
 		deliver(r, n, nil, ErrClosed)
 		n.c.end()
 	}
@@ -40,7 +40,7 @@ func (n *Node) RunOutOfBand(s *Script, keys []string, args []any, r Receiver) {
 func (n *Node) outOfBand(c Command, r Receiver) {
 	defer n.c.end()
 	reply, err := n.runOutOfBand(c)
-	n.outOfBandPending.Add(-1)
+	n.outOfBandUnanswered.Add(-1)
 	deliver(r, n, reply, err)
 }
 

@@ -38,11 +38,11 @@ const maxReplies = 1 << 20
 type stream struct {
 	limits limits
 
-	mu     sync.Mutex
-	calls  []call
-	queued int // calls that are neither answered nor owed
-	closed bool
-	bell   chan struct{}
+	mu       sync.Mutex
+	calls    []call
+	queued   int // calls that are neither answered nor owed
+	closed   bool
+	notified chan struct{}
 }
 
 // A node has a stream for urgent commands, and one for those that yield: large answers on their way hold up only what is
@@ -53,8 +53,8 @@ func newStreams() [2]*stream {
 	first := bulkLimits
 	first.calls = firstCalls
 	return [2]*stream{
-		urgent:   {limits: urgentLimits, bell: make(chan struct{}, 1)},
-		yielding: {limits: first, bell: make(chan struct{}, 1)},
+		urgent:   {limits: urgentLimits, notified: make(chan struct{}, 1)},
+		yielding: {limits: first, notified: make(chan struct{}, 1)},
 	}
 }
 
@@ -107,7 +107,7 @@ func (s *stream) put(cl call, limit int) bool {
 
 func (s *stream) notify() {
 	select {
-	case s.bell <- struct{}{}:
+	case s.notified <- struct{}{}:
 	default:
 	}
 }
@@ -138,7 +138,7 @@ func (s *stream) batches(yield func([]call) bool) {
 			if closed {
 				return
 			}
-			<-s.bell
+			<-s.notified
 		}
 		clear(now)
 		if spare = now; cap(spare) > maxSpare {

@@ -29,7 +29,7 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 	}
 	l.found = &none
 	// Also that there is none is kept: a node that was away may know what has been cleared since.
-	if kept := s.state(l.t, last); found {
+	if kept := s.keepRecord(l.t, last); found {
 		l.found = &kept
 	}
 	return l, nil
@@ -79,7 +79,7 @@ func (l *Lease) record(ctx context.Context, r register.Record) error {
 	}
 	s := l.t.s
 	r.Token, r.Origin = l.token, l.token
-	return l.orLost(register.Write(ctx, s.c, s.recordOf(l.Key()), s.state(l.t, r), s.cfg.CheckpointTTL))
+	return l.orLost(register.Write(ctx, s.c, s.recordOf(l.Key()), s.keepRecord(l.t, r), s.cfg.CheckpointTTL))
 }
 
 // orLost turns the refusal of a record by a newer token into the loss of the lease that it shows.

@@ -83,7 +83,7 @@ func (s *Leases) lead(ctx context.Context, name, candidate string, req Request) 
 	}
 	data, err := json.Marshal(statement{candidate, time.Now().UnixMicro(), l.t.hold.Value()})
 	if err == nil {
-		said := s.state(l.t, register.Record{Token: l.token, Origin: l.token, Data: data})
+		said := s.keepRecord(l.t, register.Record{Token: l.token, Origin: l.token, Data: data})
 		err = register.Write(ctx, s.c, s.recordOf(l.Key()), said, s.cfg.CheckpointTTL)
 	}
 	if err := l.orLost(err); err != nil {
@@ -158,23 +158,23 @@ func (s *Leases) Observe(ctx context.Context, name string) (<-chan Leader, error
 	if err := s.err(electionKey(name)); err != nil {
 		return nil, err
 	}
-	bell := make(chan struct{}, 1)
+	changed := make(chan struct{}, 1)
 	ctx, end := context.WithCancel(ctx)
 	s.c.Watch(ctx, s.electionChannel(name), func() {
 		select {
-		case bell <- struct{}{}:
+		case changed <- struct{}{}:
 		default:
 		}
 	})
 	leaders := make(chan Leader)
 	go func() {
 		defer end() // of the subscriptions, also where it is Close that ends this
-		s.observe(ctx, name, bell, leaders)
+		s.observe(ctx, name, changed, leaders)
 	}()
 	return leaders, nil
 }
 
-func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{}, leaders chan<- Leader) {
+func (s *Leases) observe(ctx context.Context, name string, changed <-chan struct{}, leaders chan<- Leader) {
 	defer close(leaders)
 	var told, latest Leader
 	news, first := false, true
@@ -190,7 +190,7 @@ func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{},
 			told, news = latest, false
 			continue
 		case <-timer.C:
-		case <-bell:
+		case <-changed:
 		case <-s.closing:
 			return
 		case <-ctx.Done():
@@ -208,7 +208,7 @@ func (s *Leases) observe(ctx context.Context, name string, bell <-chan struct{},
 	}
 }
 
-// leaderVotes counts who has the key on how many nodes.
+// leaderVotes counts the nodes on which each value holds the key.
 type leaderVotes struct {
 	nodes, quorum int
 

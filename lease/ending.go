@@ -62,7 +62,7 @@ func (r *renewer) doAfter(n int) (more bool) {
 // afterLocked has run do this when no deadline is due.
 func (r *renewer) afterLocked(do func()) {
 	r.after = append(r.after, do)
-	r.ring()
+	r.notify()
 }
 
 func (r *renewer) over(t *renewal, l *Lease) {

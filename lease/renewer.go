@@ -87,23 +87,23 @@ const (
 
 // renewer renews all holds with one goroutine.
 type renewer struct {
-	s    *Leases
-	bell chan struct{}
-	stop chan struct{}
-	wg   sync.WaitGroup
+	s        *Leases
+	notified chan struct{}
+	stop     chan struct{}
+	wg       sync.WaitGroup
 
 	mu      sync.Mutex
 	running bool
 	closing bool                // nothing new is taken in, and nothing is handed over
 	after   []func()            // what is left to do for renewals that have ended: see endLocked
 	queue   queue               // by due
-	next    time.Time           // when run looks at it next, unless it is told to before
-	spans   map[string]*renewal // by lock key: those that can be handed over, or are being acquired for that
+	next    time.Time           // when run looks at it next, unless it is notified before
+	shared  map[string]*renewal // by lock key: those that can be handed over, or are being acquired for that
 }
 
 func (r *renewer) init(s *Leases) {
-	r.s, r.bell, r.stop = s, make(chan struct{}, 1), make(chan struct{})
-	r.spans = map[string]*renewal{}
+	r.s, r.notified, r.stop = s, make(chan struct{}, 1), make(chan struct{})
+	r.shared = map[string]*renewal{}
 }
 
 // expect prepares a renewal for a hold that is about to be acquired, because another process may begin to wait for it
@@ -118,8 +118,8 @@ func (r *renewer) expect(p plan) *renewal {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.spans[p.lock] == nil {
-		r.spans[p.lock] = t
+	if r.shared[p.lock] == nil {
+		r.shared[p.lock] = t
 	}
 	return t
 }
@@ -159,7 +159,7 @@ func (r *renewer) keep(t *renewal, hold *mutex.Hold, p plan) (l *Lease, ok bool)
 		r.wg.Go(r.run)
 	}
 	if p.req.TokenBlock > 1 {
-		r.spans[t.lock] = t
+		r.shared[t.lock] = t
 	}
 	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
 	return t.lease, true
@@ -192,7 +192,7 @@ func (r *renewer) scheduleLocked(t *renewal, now, at time.Time) {
 	}
 	if at.Before(r.next) {
 		r.next = at
-		r.ring()
+		r.notify()
 	}
 }
 
@@ -207,14 +207,14 @@ func (r *renewer) dropLocked(t *renewal) {
 	if t.index >= 0 {
 		heap.Remove(&r.queue, int(t.index))
 	}
-	if r.spans[t.lock] == t {
-		delete(r.spans, t.lock)
+	if r.shared[t.lock] == t {
+		delete(r.shared, t.lock)
 	}
 }
 
-func (r *renewer) ring() {
+func (r *renewer) notify() {
 	select {
-	case r.bell <- struct{}{}:
+	case r.notified <- struct{}{}:
 	default:
 	}
 }
@@ -228,7 +228,7 @@ func (r *renewer) run() {
 	for {
 		select {
 		case <-timer.C:
-		case <-r.bell:
+		case <-r.notified:
 		case <-r.stop:
 			return
 		}

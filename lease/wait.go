@@ -179,10 +179,10 @@ func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) tim
 	return min(d, limit)
 }
 
-// blockSince is how many tokens another look may ask for so long after the one before. What a node grants in vain raises its
-// counter as well, and that must not outrun the clock, which it starts from where it is new, however often and by however many
-// processes the key is looked at.
-func blockSince(span int, since time.Duration) int {
+// blockSince is how many tokens another look may ask for so long after the one before. A grant that makes no
+// quorum raises the counter of its node all the same. The counter must not outrun the clock, from which it starts where it is
+// new, however often and by however many processes the key is looked at.
+func blockSince(block int, since time.Duration) int {
 	const few, perToken = 64, 8 * time.Microsecond
-	return min(span, max(few, int(since/perToken)))
+	return min(block, max(few, int(since/perToken)))
 }

@@ -603,15 +603,15 @@ func TestAProcessThatBeganToWaitBeforeTheLeaseWasKnownIsHeard(t *testing.T) {
 	if !ok || l.Contended().IsZero() {
 		t.Error("nobody is known to wait")
 	}
-	if failed := s.expect(p); len(s.spans) == 1 {
+	if failed := s.expect(p); len(s.shared) == 1 {
 		s.forget(failed) // of an attempt that is refused, because the lease stands
 	}
-	if s.spans["lock:job"] != l.t {
+	if s.shared["lock:job"] != l.t {
 		t.Error("an attempt that failed took the lease's place")
 	}
 	release(t, l)
-	if len(s.spans) != 0 {
-		t.Errorf("%d spans are left", len(s.spans))
+	if len(s.shared) != 0 {
+		t.Errorf("%d spans are left", len(s.shared))
 	}
 }
 

@@ -209,7 +209,7 @@ func (r *renewer) contendAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	for _, t := range r.spans {
+	for _, t := range r.shared {
 		if t.contended.IsZero() {
 			t.contended = now
 		}
@@ -220,7 +220,7 @@ func (r *renewer) contendAll() {
 func (r *renewer) contend(lock string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t := r.spans[lock]; t != nil && t.contended.IsZero() {
+	if t := r.shared[lock]; t != nil && t.contended.IsZero() {
 		t.contended = time.Now()
 	}
 }

@@ -174,8 +174,8 @@ func (a *acquirer) Receive(n *cluster.Node, reply any, err error) {
 	h.flush()
 }
 
-// countLocked looks whether the votes decide. It reports whether counters have to be raised.
-func (h *Hold) countLocked() (raise bool) {
+// countLocked looks whether the votes decide. It reports whether counters have to be bumped.
+func (h *Hold) countLocked() (bump bool) {
 	var buf [9]int64
 	votes, open, quorum := buf[:0], 0, h.r.c.Quorum()
 	for i := range h.members {
@@ -196,7 +196,7 @@ func (h *Hold) countLocked() (raise bool) {
 }
 
 // electLocked finds the token among the votes of the first quorum. Grants that arrive later take no part.
-func (h *Hold) electLocked(votes []int64) (raise bool) {
+func (h *Hold) electLocked(votes []int64) (bump bool) {
 	m, exact := leading(votes)
 	h.token = m
 	h.voting.bumps = bumpTally{exact: int16(exact), pending: int16(len(votes) - exact)}
@@ -204,7 +204,7 @@ func (h *Hold) electLocked(votes []int64) (raise bool) {
 		h.winLocked()
 		return false
 	}
-	h.phase = phaseRaising
+	h.phase = phaseBumping
 	return true
 }
 
@@ -238,7 +238,7 @@ func (h *Hold) abandonLocked(err error) {
 func (h *Hold) Abort(why error) {
 	h.mu.Lock()
 	switch h.phase {
-	case phaseVoting, phaseRaising:
+	case phaseVoting, phaseBumping:
 		h.failLocked(why)
 	case phaseHeld:
 		h.phase, h.err = phaseFailed, why
@@ -264,7 +264,7 @@ type grant struct {
 }
 
 // readGrant reads a reply. Whatever does not look exactly like a grant is none.
-func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error) {
+func readGrant(reply any, err error, block int64) (granted bool, g grant, _ error) {
 	if err != nil {
 		if !cluster.Unsent(err) && strings.Contains(err.Error(), "WRONGTYPE") {
 			err = wrongTypeError{err}
@@ -284,7 +284,7 @@ func readGrant(reply any, err error, span int64) (granted bool, g grant, _ error
 	switch kind {
 	case 1:
 		waiters, ok := words[2].(int64)
-		if !ok || number < span || number >= maxFence {
+		if !ok || number < block || number >= maxFence {
 			return false, g, badReply("acquire", reply)
 		}
 		g.waiters = int(min(max(waiters, 0), 1<<20))
@@ -319,7 +319,7 @@ func (h *Hold) sendBumps() {
 	for i, n := range h.r.c.Nodes() {
 		h.mu.Lock()
 		m := &h.members[i]
-		below := h.phase == phaseRaising && m.vote && h.voting.fences[i] < h.token
+		below := h.phase == phaseBumping && m.vote && h.voting.fences[i] < h.token
 		token := h.token
 		h.mu.Unlock()
 		if below {
@@ -334,7 +334,7 @@ type bumper Hold
 func (a *bumper) Receive(_ *cluster.Node, reply any, err error) {
 	h := (*Hold)(a)
 	h.mu.Lock()
-	if h.phase == phaseRaising {
+	if h.phase == phaseBumping {
 		t := &h.voting.bumps
 		t.pending--
 		if err == nil && reply == int64(1) {

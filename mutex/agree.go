@@ -4,26 +4,26 @@ package mutex
 //
 // Each node counts on its own: granting the key raises the node's fence counter and reports the new value. An
 // acquisition takes the grants that make up its first quorum, and no later ones, and calls the largest fence among
-// them m. If a quorum reported exactly m, the token is m. Otherwise it raises the counters of the granted nodes that
-// reported less to m; once the nodes that reported m and the nodes that were raised make a quorum, the token is m.
+// them m. If a quorum reported exactly m, the token is m. Otherwise it bumps the counters of the granted nodes that
+// reported less to m; once the nodes that reported m and the nodes that were bumped make a quorum, the token is m.
 //
 // Later is larger. When an acquisition settles on m, the counters of a quorum are at m or above, and counters never
 // fall. An acquisition that starts afterwards is granted by a quorum too. The two quorums share a node, and that node
 // reports more than m.
 //
 // No token is given twice. Suppose two acquisitions settle on the same m. Their quorums share a node, which granted
-// the key first to one, A, and later to the other, B. B settled there on m, so it was told m or less. Either A was told
-// m: then B was told more. Or A was told less and raised the node. A raise that came before B's grant makes B's grant
-// report more than m. A raise that came after it found B, or whoever followed, as the owner, and was refused: without the
+// the key first to one, A, and later to the other, B. B settled there on m, so the node reported m or less to it. Either
+// the node reported m to A: then it reported more to B. Or it reported less, and A bumped it. A bump that came before B's
+// grant makes B's grant report more than m. A bump that came after it found B, or whoever followed, as the owner, and was refused: without the
 // owner check A would count a node that had already given m away. Should A own the node again, by a request that was
-// delivered twice, then the counter is above m, and the raise is refused for that. It is also why exclusion does not
+// delivered twice, then the counter is above m, and the bump is refused for that. It is also why exclusion does not
 // matter here. Keys may expire at any moment, on any node, and tokens stay unique and in order.
 
 // A verdict is what an acquisition knows about its token so far.
 type verdict int
 
 const (
-	undecided  verdict = iota // raises that have not been answered can still settle it
+	undecided  verdict = iota // bumps that have not been answered can still settle it
 	settled                   // a quorum stands behind m: the token is m
 	impossible                // no answer can help any more: release everywhere
 )
@@ -43,7 +43,7 @@ func leading(fences []int64) (m int64, n int) {
 }
 
 // judge says where an acquisition stands whose nodes reported m exactly so many times, after so many of the others
-// answered "owned" to being raised to m and so many have not answered yet. A raise that failed or was not owned is in
+// answered "owned" to being bumped to m and so many have not answered yet. A bump that failed or was not owned is in
 // neither number.
 func judge(quorum, exact, owned, pending int) verdict {
 	switch {

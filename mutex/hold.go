@@ -13,7 +13,7 @@ import (
 //
 // A hold goes through these phases, and an attempt that fails goes from the first two to failed:
 //
-//	voting -> [raising ->] held -> released
+//	voting -> [bumping ->] held -> released
 type Hold struct {
 	r     *Redlock
 	key   string
@@ -34,7 +34,7 @@ type Hold struct {
 	voting    *votingRound // nil once the phase is held or failed
 	deadline  time.Time
 	expiry    time.Time // when the key is gone from every node that said it is ours; it never moves back
-	token     int64     // while raising: the token that is aimed at
+	token     int64     // while bumping: the token that is aimed at
 	tokens    int64     // how many more tokens of the block there are after token
 	waiters   int       // processes queued, as the nodes that granted said
 	members   []nodeState
@@ -42,7 +42,7 @@ type Hold struct {
 	release   releaseTally
 }
 
-// votingRound is what is known while the phase is voting or raising. Holds are many, and keep nothing of it.
+// votingRound is what is known while the phase is voting or bumping. Holds are many, and keep nothing of it.
 type votingRound struct {
 	start  time.Time // before any node was asked
 	fences []int64   // of the members, as they granted
@@ -53,7 +53,7 @@ type stage uint8
 
 const (
 	phaseVoting stage = iota
-	phaseRaising
+	phaseBumping
 	phaseHeld
 	phaseFailed
 	phaseReleased

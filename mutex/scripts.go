@@ -39,7 +39,7 @@ var seizeSource string
 var (
 	acquireScript   = cluster.NewScript("acquire", acquireSource)
 	extendScript    = cluster.NewScript("extend", extendSource)
-	bumpFenceScript = cluster.NewScript("raise", bumpFenceSource)
+	bumpFenceScript = cluster.NewScript("bump fence", bumpFenceSource)
 	releaseScript   = cluster.NewScript("release", wakeSource+releaseSource)
 	leaveScript     = cluster.NewScript("leave", wakeSource+leaveSource)
 	seizeScript     = cluster.NewScript("seize", seizeSource)

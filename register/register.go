@@ -76,7 +76,7 @@ func (r *Record) newer(other *Record) bool {
 // any more: it may be on its way to the slower nodes for a while.
 func Write(ctx context.Context, c *cluster.Cluster, key Key, r Record, ttl time.Duration) error {
 	quorum := c.Quorum()
-	p := newQuorumRead(c)
+	p := newQuorumCall(c)
 	p.enough = func() bool { return p.yes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(_ *cluster.Node, reply any) (yes bool, err error) { return readWrite(reply, r.Token) }
 	Tell(c.Nodes(), key, r, ttl, p)
@@ -159,9 +159,9 @@ func Resume(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl t
 // newest asks the nodes for what they have, and, if token is not 0, for their promise to it. A quorum of nodes that have a say
 // decides, and everybody's answers if there are not so many: then a quorum has forgotten, and what is left is the best there is.
 func newest(ctx context.Context, c *cluster.Cluster, key Key, token int64, ttl time.Duration) (Record, bool, error) {
-	var best Record // with known and votes guarded by the quorumRead: answers may come after ctx has ended
+	var best Record // with known and votes guarded by the quorumCall: answers may come after ctx has ended
 	known, votes, quorum := false, 0, c.Quorum()
-	p := newQuorumRead(c)
+	p := newQuorumCall(c)
 	p.enough = func() bool { return votes >= quorum || p.no > len(c.Nodes())-quorum }
 	p.take = func(n *cluster.Node, reply any) (bool, error) {
 		if token != 0 && refused(reply) {
@@ -208,7 +208,7 @@ var errForeign = errors.New("a record that is not one of ours")
 
 // unusable is the error where so many nodes hold something else in the place of the record, or deny it to this user, that no
 // quorum is left: waiting does not change that. It matches cluster.ErrConfig.
-func (p *quorumRead) unusable(c *cluster.Cluster, key Key) error {
+func (p *quorumCall) unusable(c *cluster.Cluster, key Key) error {
 	foreign, denied := 0, 0
 	var why error
 	for _, f := range p.failed {
@@ -288,8 +288,8 @@ func parse(reply any, latest int64) (r Record, found bool, _ error) {
 	return r, true, nil
 }
 
-// quorumRead asks all nodes one question and waits until the answers suffice.
-type quorumRead struct {
+// quorumCall asks all nodes one question and waits until the answers suffice.
+type quorumCall struct {
 	enough func() bool
 	take   func(n *cluster.Node, reply any) (yes bool, err error)
 
@@ -301,12 +301,12 @@ type quorumRead struct {
 	done    chan struct{}
 }
 
-func newQuorumRead(c *cluster.Cluster) *quorumRead {
-	return &quorumRead{open: len(c.Nodes()), done: make(chan struct{})}
+func newQuorumCall(c *cluster.Cluster) *quorumCall {
+	return &quorumCall{open: len(c.Nodes()), done: make(chan struct{})}
 }
 
-// Receive implements cluster.Receiver. Answers that come after the quorumRead has ended are dropped.
-func (p *quorumRead) Receive(n *cluster.Node, reply any, err error) {
+// Receive implements cluster.Receiver. Answers that come after the quorumCall has ended are dropped.
+func (p *quorumCall) Receive(n *cluster.Node, reply any, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ended {
@@ -331,7 +331,7 @@ func (p *quorumRead) Receive(n *cluster.Node, reply any, err error) {
 	}
 }
 
-func (p *quorumRead) wait(ctx context.Context) error {
+func (p *quorumCall) wait(ctx context.Context) error {
 	select {
 	case <-p.done:
 		return nil

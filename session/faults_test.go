@@ -353,7 +353,7 @@ func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 	only(t, s, nodes, 2, 3, 4)
 	now := time.Now()
 	r := &reading{s: s, hashed: ss.hash, now: now}
-	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix + ss.hash, args: touch(now, 0), now: now})
+	p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix + ss.hash, args: touch(now, 0), now: now})
 	r.p, p.take, p.enough = p, r.take, r.enough
 	must(t, p.run(t.Context()))
 	v, err := r.settle("load")

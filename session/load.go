@@ -81,7 +81,7 @@ func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Durat
 func (s *Store) look(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*reading, verdict, error) {
 	now := time.Now()
 	r := &reading{s: s, hashed: hashed, now: now}
-	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
+	p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix + hashed, args: touch(now, idle), now: now})
 	r.p = p
 	p.take, p.enough, p.late = r.take, func() bool { return !all && r.enough() }, r.late
 	if err := p.run(ctx); err != nil {
@@ -103,11 +103,11 @@ func touch(now time.Time, idle time.Duration) []any {
 // reading is the answers to one load.
 type reading struct {
 	s      *Store
-	p      *quorumRead
+	p      *quorumCall
 	hashed string
 	now    time.Time
 
-	answers []answer // guarded by the quorumRead, as are these
+	answers []answer // guarded by the quorumCall, as are these
 	settled verdict  // what was found, for answers that come late
 	lates   []answer // those
 	dropped bool

@@ -42,7 +42,7 @@ func (s *Store) newMemory(q question) string {
 	case q.meets:
 		return ""
 	case s.bootstrapping.Load() && s.memories.known() < s.c.Quorum():
-		return bootstrapped
+		return atBootstrap
 	}
 	s.bootstrapping.Store(false)
 	return padded(rand.Uint64(), 16)
@@ -50,9 +50,10 @@ func (s *Store) newMemory(q question) string {
 
 // bootstrapped is what stands behind the time in memories that began when a quorum of nodes had none. They are of one
 // age, whichever processes met them first: what was before is forgotten by a quorum.
-const bootstrapped = "0000000000000000"
+const atBootstrap = "0000000000000000"
 
-// authoritative returns what reports whether a memory of a node has a say about sessions of which nothing is known.
+// authoritative returns a function that reports whether a node with this memory decides about sessions of which nothing is
+// known.
 //
 // If fewer than a quorum of N nodes have forgotten a session, then N/2+1 (one fewer if N is even) have remembered since
 // before it was issued, so a node that no more than the others can be older than has forgotten nothing of it. Nodes that
@@ -73,12 +74,12 @@ func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 }
 
 // mayBeOlder reports whether a memory may have begun before another one, as clocks may be that much apart. Those that one
-// quorumRead met are of one age.
+// quorumCall met are of one age.
 func mayBeOlder(memory, than string, apart time.Duration) bool {
 	gap := micros(memory) - micros(than)
 	if len(memory) >= versionWidth && len(than) >= versionWidth {
 		a, b := memory[timeWidth:versionWidth], than[timeWidth:versionWidth]
-		if a == b && (gap == 0 || a == bootstrapped && max(gap, -gap) <= apart.Microseconds()) {
+		if a == b && (gap == 0 || a == atBootstrap && max(gap, -gap) <= apart.Microseconds()) {
 			return false
 		}
 	}
@@ -104,7 +105,7 @@ func (s *Store) meet(ctx context.Context) error {
 		return nil
 	}
 	now, nodes, quorum := time.Now(), len(s.memories), s.c.Quorum()
-	p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
+	p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
 	begun, none := 0, 0
 	p.take = func(r reply) error {
 		if r.memory == "" {

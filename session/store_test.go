@@ -97,7 +97,7 @@ func TestEachStepIsOneRoundTrip(t *testing.T) {
 func settled(t testing.TB, s *Store) {
 	t.Helper()
 	for range 2 {
-		p := s.newQuorumRead(question{script: loadScript, key: s.cfg.Prefix + "nothing", args: touch(time.Now(), 0), now: time.Now()})
+		p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix + "nothing", args: touch(time.Now(), 0), now: time.Now()})
 		n := 0
 		p.take = func(reply) error { n++; return nil }
 		p.enough = func() bool { return n == len(s.c.Nodes()) }

@@ -64,7 +64,7 @@ type listing struct {
 
 func (l *listing) ask(ctx context.Context, user string) error {
 	s := l.s
-	p := s.newQuorumRead(question{
+	p := s.newQuorumCall(question{
 		script: listScript, key: s.cfg.Prefix + "user:" + user, args: []any{user, l.from, l.most}, now: l.now,
 	})
 	p.take = l.take

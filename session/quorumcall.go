@@ -65,8 +65,8 @@ type reply struct {
 	rest   []any
 }
 
-// quorumRead asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
-type quorumRead struct {
+// quorumCall asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
+type quorumCall struct {
 	s      *Store
 	q      question
 	enough func() bool         // asked after each answer, under mu
@@ -87,9 +87,9 @@ type quorumRead struct {
 // maxAgain bounds how often a node is asked again because its memory was not the one that was expected.
 const maxAgain = 3
 
-func (s *Store) newQuorumRead(q question) *quorumRead {
+func (s *Store) newQuorumCall(q question) *quorumCall {
 	nodes := len(s.c.Nodes())
-	return &quorumRead{
+	return &quorumCall{
 		s: s, q: q, open: nodes, done: make(chan struct{}), asked: make([]asked, nodes), again: make([]int, nodes),
 	}
 }
@@ -100,7 +100,7 @@ func (s *Store) common(q question) []any {
 }
 
 // run asks and waits. The error has ctx.Err() in its chain, and its cause.
-func (p *quorumRead) run(ctx context.Context) error {
+func (p *quorumCall) run(ctx context.Context) error {
 	if err := errs.Ended(ctx); err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (p *quorumRead) run(ctx context.Context) error {
 	}
 }
 
-func (p *quorumRead) ask(n *cluster.Node) {
+func (p *quorumCall) ask(n *cluster.Node) {
 	i := n.Index()
 	run := n.MemoryID()
 	memory := p.s.memories.of(i)
@@ -153,7 +153,7 @@ func (s *Store) send(n *cluster.Node, q question, common []any, run, memory stri
 }
 
 // Receive implements cluster.Receiver.
-func (p *quorumRead) Receive(n *cluster.Node, words any, err error) {
+func (p *quorumCall) Receive(n *cluster.Node, words any, err error) {
 	r, err := p.read(n, words, err)
 	p.mu.Lock()
 	if err == nil && r.status == "memory" && p.mayAskAgain(n) {
@@ -185,13 +185,13 @@ func (p *quorumRead) Receive(n *cluster.Node, words any, err error) {
 
 // mayAskAgain reports whether a node may be asked for the memory that it has instead of the one it was asked for. When there
 // were enough answers, only one of which nothing was known: another has forgotten what happened since.
-func (p *quorumRead) mayAskAgain(n *cluster.Node) bool {
+func (p *quorumCall) mayAskAgain(n *cluster.Node) bool {
 	i := n.Index()
 	return p.among == nil && p.again[i] < maxAgain && (!p.ended || p.asked[i].memory == "")
 }
 
 // read takes a reply apart. What a server answered that was another when it was asked says nothing.
-func (p *quorumRead) read(n *cluster.Node, words any, err error) (reply, error) {
+func (p *quorumCall) read(n *cluster.Node, words any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
@@ -239,15 +239,15 @@ type count struct {
 	more             map[string]string // fields that a predecessor had besides
 }
 
-// write is a quorumRead that counts. It ends when a quorum has done what was asked, or cannot any more.
+// write is a quorumCall that counts. It ends when a quorum has done what was asked, or cannot any more.
 type write struct {
-	*quorumRead
+	*quorumCall
 	count count
 }
 
 func (s *Store) newWrite(q question) *write {
 	q.write = true
-	w := &write{quorumRead: s.newQuorumRead(q)}
+	w := &write{quorumCall: s.newQuorumCall(q)}
 	quorum := s.c.Quorum()
 	w.take = func(r reply) error { return w.count.take(r) }
 	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok+w.open < quorum }
