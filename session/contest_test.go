@@ -33,6 +33,16 @@ func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lo
 	}
 }
 
+// withoutEach calls fn with each of three nodes down in turn.
+func withoutEach(t testing.TB, s *Store, nodes harness.Set, fn func()) {
+	t.Helper()
+	for i := range nodes.Len() {
+		only(t, s, nodes, i, (i+1)%3)
+		fn()
+		all(t, s, nodes)
+	}
+}
+
 // The button "log out everywhere else" in several windows at once leaves one of them.
 func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 	t.Parallel()
@@ -52,12 +62,10 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 		if err := other(); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("the other: %v", err)
 		}
-		for i := range nodes.Len() {
-			only(t, s, nodes, i, (i+1)%3)
+		withoutEach(t, s, nodes, func() {
 			load(t, s, a.ID())
 			gone(t, s, b.ID())
-			all(t, s, nodes)
-		}
+		})
 	})
 	t.Run("who has a quorum, though the node of a rival lacks its session", func(t *testing.T) {
 		s, nodes, a, b, _ := begin(t)
@@ -67,12 +75,10 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 		if err := other(); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("the other: %v", err)
 		}
-		for i := range nodes.Len() {
-			only(t, s, nodes, i, (i+1)%3)
+		withoutEach(t, s, nodes, func() {
 			load(t, s, a.ID())
 			gone(t, s, b.ID())
-			all(t, s, nodes)
-		}
+		})
 	})
 	t.Run("who has a quorum, after a rival with a clock ahead has conceded", func(t *testing.T) {
 		s, nodes, a, b, _ := begin(t)
@@ -86,24 +92,18 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 			return lost == "1"
 		})
 		must(t, s.LogoutAll(t.Context(), "ann", a))
-		for i := range nodes.Len() {
-			only(t, s, nodes, i, (i+1)%3)
-			load(t, s, a.ID())
-			all(t, s, nodes)
-		}
+		withoutEach(t, s, nodes, func() { load(t, s, a.ID()) })
 	})
 	t.Run("who has a quorum, on the nodes of a newer one too", func(t *testing.T) {
 		s, nodes, a, b, _ := begin(t)
 		winner := rival(t, s, 0, a, small+"8")
 		rival(t, s, 2, b, large)
 		must(t, winner())
-		for i := range nodes.Len() {
-			only(t, s, nodes, i, (i+1)%3)
+		withoutEach(t, s, nodes, func() {
 			if rec, err := s.read(t.Context(), "load", small+"8", 0); err != nil {
-				t.Errorf("the winner, without node %d: %v, %v", (i+2)%3, rec, err)
+				t.Errorf("the winner: %v, %v", rec, err)
 			}
-			all(t, s, nodes)
-		}
+		})
 	})
 	t.Run("a rival with a quorum that does not concede", func(t *testing.T) {
 		nodes := harness.Embedded(t, 3)

@@ -37,14 +37,18 @@ local mine, o = read(KEYS[2]), {}
 if mine.x then return {'gone', memory} end
 if mine.stale then return stale(mine[floorField]) end
 
--- The answer if a record here was logged out, other than by a rival that has lost or conceded.
-local function ended(h)
-  local out = h and loggedOut(user(h))
-  if not h or out <= issue(h) then return nil end
-  local rival = redis.call('HGET', epoch(user(h)), 'by') or ''
+-- The answer if the user was logged out at this version, other than by a rival that has lost or conceded.
+local function loggedOutBy(rival, out)
   if rival == '' or ARGV[10] == '' then return {'gone', memory, out} end
   if string.find(ARGV[16], rival, 1, true) or redis.call('HGET', prefix .. rival, 'lost') then return nil end
   return {'out', memory, rival, out}
+end
+
+-- The answer if a record here was.
+local function ended(h)
+  local out = h and loggedOut(user(h))
+  if not h or out <= issue(h) then return nil end
+  return loggedOutBy(redis.call('HGET', epoch(user(h)), 'by') or '', out)
 end
 
 -- The answer of a node that lacks the predecessor: it can not put anything in its place. In a contest it takes part all the
@@ -54,12 +58,8 @@ local function absent()
   local key = epoch(ARGV[13])
   local e = redis.call('HMGET', key, 'all', 'by', 'top')
   local out, rival, top = e[1] or '', e[2] or '', e[3] or ''
-  if out > ARGV[17] and rival ~= ARGV[7] then
-    if rival == '' then return {'gone', memory, out} end
-    if not string.find(ARGV[16], rival, 1, true) and not redis.call('HGET', prefix .. rival, 'lost') then
-      return {'out', memory, rival, out}
-    end
-  end
+  local beaten = out > ARGV[17] and rival ~= ARGV[7] and loggedOutBy(rival, out)
+  if beaten then return beaten end
   if out > top then top = out end
   if top > ARGV[10] then return {'newer', memory, top} end
   redis.call('SET', KEYS[1], memory) -- as below
