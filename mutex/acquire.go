@@ -82,7 +82,10 @@ func (r *Redlock) completed(req Request) Request {
 }
 
 func (r *Redlock) check(key string, req Request) error {
-	err := errors.Join(r.checkKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL), checkOwner("Owner", req.Owner))
+	err := errors.Join(r.checkKey(key), checkTTL("TTL", req.TTL, r.c.Config().MaxTTL))
+	if req.Owner != r.cfg.Owner { // which was checked when it was configured
+		err = errors.Join(err, checkOwner("Owner", req.Owner))
+	}
 	if req.TokenBlock < 1 || req.TokenBlock > MaxTokenBlock {
 		err = errors.Join(err, fieldError("Request.TokenBlock", "%d is out of range; from 1 to %d", req.TokenBlock, MaxTokenBlock))
 	}
