@@ -133,24 +133,26 @@ func TestKeysPage(t *testing.T) {
 // useEverything has processes do what leaves keys on a node, and calls look whenever some are there that do not stay.
 func useEverything(t *testing.T, nodes harness.Set, node *redis.Client, look func()) {
 	t.Helper()
+	began := time.Now()
+	must := func(err error) { t.Helper(); harness.Must(t, began, err) }
 	open := func() *cluster.Cluster {
 		c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler)})
-		must(t, err)
+		must(err)
 		harness.CloseAtEnd(t, c)
 		return c
 	}
 	c := open()
 	locker, err := lock.New(c, lock.Config{})
-	must(t, err)
+	must(err)
 	t.Cleanup(func() { locker.Close(context.Background()) })
 	leases, err := lease.New(c, lease.Config{})
-	must(t, err)
+	must(err)
 	t.Cleanup(func() { leases.Close(context.Background()) })
 
 	// A lock for which another process waits, and one that is woken and does not come.
-	must(t, locker.WithLock(t.Context(), "order:42", func(context.Context) error {
+	must(locker.WithLock(t.Context(), "order:42", func(context.Context) error {
 		other, err := lock.New(open(), lock.Config{})
-		must(t, err)
+		must(err)
 		defer other.Close(context.Background())
 		waits, leave := context.WithCancel(t.Context())
 		left := make(chan error, 1)
@@ -164,60 +166,53 @@ func useEverything(t *testing.T, nodes harness.Set, node *redis.Client, look fun
 	}))
 	sleeper := node.Subscribe(t.Context(), "redlock:wake:nobody")
 	_, err = sleeper.Receive(t.Context())
-	must(t, err)
+	must(err)
 	red, err := mutex.NewRedlock(c, mutex.Config{HandOver: time.Second})
-	must(t, err)
+	must(err)
 	held, err := red.Acquire(t.Context(), "order:42", mutex.Request{})
-	must(t, err)
-	must(t, node.ZAdd(t.Context(), "{lock:order:42}:queue", redis.Z{Score: 1, Member: "nobody"}).Err())
-	must(t, node.Expire(t.Context(), "{lock:order:42}:queue", time.Minute).Err())
-	must(t, held.Release(t.Context()))
+	must(err)
+	must(node.ZAdd(t.Context(), "{lock:order:42}:queue", redis.Z{Score: 1, Member: "nobody"}).Err())
+	must(node.Expire(t.Context(), "{lock:order:42}:queue", time.Minute).Err())
+	must(held.Release(t.Context()))
 	look()
-	must(t, sleeper.Close())
-	must(t, node.Del(t.Context(), "{lock:order:42}:queue", "{lock:order:42}:next").Err())
+	must(sleeper.Close())
+	must(node.Del(t.Context(), "{lock:order:42}:queue", "{lock:order:42}:next").Err())
 
 	// A lease with a checkpoint, an election with an observer, and a job.
 	l, err := leases.Acquire(t.Context(), "order:42")
-	must(t, err)
-	must(t, l.Checkpoint(t.Context(), []byte("half")))
+	must(err)
+	must(l.Checkpoint(t.Context(), []byte("half")))
 	look()
-	must(t, l.Release(t.Context()))
+	must(l.Release(t.Context()))
 	_, err = leases.Observe(t.Context(), "reports")
-	must(t, err)
+	must(err)
 	leads, err := leases.Campaign(t.Context(), "reports", "this process")
-	must(t, err)
+	must(err)
 	look()
-	must(t, leads.Release(t.Context()))
+	must(leads.Release(t.Context()))
 	_, err = leases.RunOnce(t.Context(), "nightly", func(context.Context) error { return nil })
-	must(t, err)
+	must(err)
 	look()
 
 	// Sessions, one of which ends.
 	sessions, err := session.New(c, session.Config{})
-	must(t, err)
+	must(err)
 	t.Cleanup(func() { sessions.Close() })
 	s, err := sessions.Create(t.Context(), "ann", map[string]any{"cart": "book"})
-	must(t, err)
+	must(err)
 	_, err = sessions.Create(t.Context(), "ann", nil)
-	must(t, err)
-	must(t, sessions.Destroy(t.Context(), s.ID()))
-	must(t, sessions.LogoutAll(t.Context(), "ann", nil))
+	must(err)
+	must(sessions.Destroy(t.Context(), s.ID()))
+	must(sessions.LogoutAll(t.Context(), "ann", nil))
 	look()
 
 	// A cache that also keeps entries in memory.
 	entries, err := cache.New(c, cache.Config[string]{Near: &cache.Near{}})
-	must(t, err)
+	must(err)
 	t.Cleanup(func() { entries.Close(context.Background()) })
 	_, err = entries.Fetch(t.Context(), "user:7", func(context.Context) (string, error) { look(); return "Ann", nil }, cache.Tags("team"))
-	must(t, err)
+	must(err)
 	look()
-	must(t, entries.DeleteTag(t.Context(), "team"))
+	must(entries.DeleteTag(t.Context(), "team"))
 	look()
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
