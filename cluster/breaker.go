@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"log/slog"
+	"math/rand"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,8 +93,9 @@ func (n *Node) recover(d *downtime) {
 }
 
 // probe reaches the node over the pool of connections that the stream uses.
-func (n *Node) probe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
+func (n *Node) probe(caller context.Context) error {
+	patience := 2 * n.c.cfg.NodeTimeout
+	ctx, cancel := context.WithTimeout(caller, patience+time.Duration(rand.Int63n(int64(patience/64)+1))) // not all at one moment
 	defer cancel()
 	if err := n.meetServers(ctx); err != nil {
 		return credentials(err)
@@ -102,7 +104,7 @@ func (n *Node) probe(ctx context.Context) error {
 	if err == nil {
 		n.c.startBootstrap()
 		if err = n.outside(); err != nil && !n.isCluster { // is it still so? of a Redis Cluster the mark was read just now
-			n.look()
+			n.look(caller) // each step ends by itself
 			err = n.outside()
 		}
 	}

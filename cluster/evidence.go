@@ -198,9 +198,9 @@ func (n *Node) reconsider() {
 		return
 	}
 	if !n.c.spawn(func() {
-		n.look()
+		n.look(n.c.ctx)
 		for pace := newPace(); n.misplaced() && n.down.Load() == nil && n.c.pause(pace.NextBackOff()); {
-			n.look()
+			n.look(n.c.ctx)
 		}
 		if n.reconsidering.Store(false); n.misplaced() && n.down.Load() == nil {
 			n.reconsider()
@@ -211,12 +211,11 @@ func (n *Node) reconsider() {
 }
 
 // look has the mark be what it ought to be.
-func (n *Node) look() {
+func (n *Node) look(ctx context.Context) {
 	if n.isCluster {
-		_ = n.probe(n.c.ctx)
+		_ = n.probe(ctx)
 		return
 	}
-	ctx := n.c.ctx                        // each step ends by itself
 	cn := n.client.(*redis.Client).Conn() // what a server says of itself goes with a mark that was read on the same connection
 	defer cn.Close()
 	f, err := askFacts(ctx, cn)

@@ -110,7 +110,7 @@ func (s *slot) Heard(n *Node, upTo time.Time) {
 	}
 	if upTo.Sub(s.looked) > n.c.lifetime() {
 		s.looked = upTo
-		n.c.spawn(n.look)
+		n.c.spawn(func() { n.look(n.c.ctx) })
 	}
 }
 
