@@ -11,10 +11,10 @@ endif
 
 .DEFAULT_GOAL := test
 .NOTPARALLEL:
-.PHONY: help test gate check quick demo search chaos sim mutants bench setup clean
+.PHONY: help test gate gate-full servers redlock image check quick demo search chaos sim mutants bench setup clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 test: ## does it work here: all packages with the race detector, simulation, a short chaos round
 	@sh scripts/setup.sh test
@@ -23,6 +23,24 @@ test: ## does it work here: all packages with the race detector, simulation, a s
 gate: ## everything that make test does not run: static checks, other systems and modules, a full chaos round
 	@sh scripts/setup.sh gate
 	@$(GATE) gate
+
+gate-full: servers ## all packages on every server that make servers fetches, 8 minutes for each
+	@$(GATE) full
+
+servers: ## fetch other servers of Debian into bin/servers, without installing them: Valkey, Redis 8, Redict
+	@sh scripts/servers.sh
+
+# The version and the commit that redlock --version prints, where git cannot say.
+VERSION      =
+COMMIT       =
+
+redlock: ## a static program for this system, at ./redlock; VERSION=v1.2.3 COMMIT=… for a release
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.release=$(VERSION) -X main.commit=$(COMMIT)' -o redlock ./cmd/redlock
+
+IMAGE        = venta-hq/redlock
+
+image: ## the program in an image, IMAGE=venta-hq/redlock; needs Docker and VERSION, COMMIT for a release
+	@docker build --tag '$(IMAGE)' --build-arg VERSION='$(VERSION)' --build-arg COMMIT='$(COMMIT)' .
 
 check: ## the static checks of make gate
 	@$(GATE) -only 'gofmt|staticcheck|tidy|vet' gate
@@ -34,7 +52,7 @@ demo: ## five embedded nodes, workers and faults, in under 15 seconds
 	@$(GO) run ./cmd/redlock demo
 
 search: ## the exhaustive search of the token agreement in full, up to an hour
-	@$(GO) test ./mutex -run Search -search.full -v -timeout 60m
+	@$(GO) test ./internal/quorumlock -run Search -search.full -v -timeout 60m
 
 DURATION     = 30m
 
@@ -44,7 +62,7 @@ chaos: ## faults on real nodes at random seeds, for DURATION=30m, and a table of
 SEEDS        = 10000
 
 sim: ## faults in virtual time, every seed another world; SEEDS=100000 for more
-	@$(GO) test ./internal/test/sim -run TestSeeds -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
+	@$(GO) test ./internal/test/sim -run TestSeeds_KeepEveryPromise -count=1 -timeout 0 -v -sim.seeds $(SEEDS)
 
 mutants: ## deliberate faults, each of which a named test must notice; 22 minutes on two cores
 	@$(GO) run ./internal/test/mutation
@@ -57,7 +75,7 @@ bench: ## against other lock libraries, into docs/performance.md; half an hour. 
 		$(GO) -C benchmarks run . --base="$$BASE" $(BENCH_FLAGS); \
 	else \
 		set -e; $(GO) -C benchmarks run . --write ../docs $(BENCH_FLAGS); \
-		$(GO) test ./lease -run none -bench Hold -benchtime 1x -timeout 20m; \
+		$(GO) test ./internal/keepalive -run none -bench Hold -benchtime 1x -timeout 20m; \
 	fi
 
 setup: ## install what make test and make gate can use, as root on Debian or Ubuntu
@@ -65,5 +83,5 @@ setup: ## install what make test and make gate can use, as root on Debian or Ubu
 
 clean: ## remove what builds and tests left behind
 	@$(GO) clean ./...
-	@rm -rf bin dist
+	@rm -rf bin dist completions
 	@rm -f redlock redlock.exe *.test *.out *.prof dump.rdb

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -15,22 +14,19 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
-	"github.com/venta-hq/redlock/mutex"
 	"github.com/venta-hq/redlock/session"
 )
 
 // keysPage is the tables of docs/keys.md: of each key its type and its TTL, and the channels.
 func keysPage(t *testing.T) (keys map[string][2]string, channels []string) {
 	t.Helper()
-	page, err := os.ReadFile("docs/keys.md")
-	if err != nil {
-		t.Fatal(err)
-	}
 	keys = map[string][2]string{}
-	for line := range strings.Lines(string(page)) {
+	for line := range strings.Lines(harness.ReadFile(t, "docs/keys.md")) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
 		for i := range cells {
 			cells[i] = strings.TrimSpace(cells[i])
@@ -49,19 +45,19 @@ func keysPage(t *testing.T) (keys map[string][2]string, channels []string) {
 
 // ttls is what the words for a TTL in docs/keys.md come to, from and up to, with the configuration of useEverything.
 var ttls = map[string][2]time.Duration{
-	"none":                            {-1, -1},
-	"the lock's TTL, 10 s by default": {5 * time.Second, 10 * time.Second},
-	"`FenceRetention`, 24 h by default, from the last acquisition":                           {23 * time.Hour, 24 * time.Hour},
-	"`MaxTTL` from the last refusal":                                                         {50 * time.Second, time.Minute},
-	"`HandOver`, 20 ms by default, at most 500 ms after wakes that were not used":            {time.Millisecond, time.Second},
-	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                       {time.Second, 7*24*time.Hour + time.Minute},
-	"that of the record and a minute":                                                        {time.Second, 7*24*time.Hour + time.Minute},
-	"to its idle deadline and an hour more; a tombstone to its last deadline and a day more": {time.Hour, (14*24 + 24 + 1) * time.Hour},
-	"`Lifetime` and a day":                                                                   {14 * 24 * time.Hour, 15 * 24 * time.Hour},
-	"the entry's TTL and `StaleFor`":                                                         {4 * time.Minute, 6 * time.Minute},
-	"`LeaseTTL`, 3 s by default":                                                             {time.Millisecond, 3 * time.Second},
-	"that of the entries with the tag":                                                       {4 * time.Minute, 6 * time.Minute},
-	"as long as a load may last: `LoadTimeout`, `LeaseTTL` and a moment":                     {5 * time.Second, 15 * time.Second},
+	"none": {-1, -1},
+	"the lock's TTL, 10 s by default, and `LockDelay`":                                                  {5 * time.Second, 10 * time.Second},
+	"at least `FenceRetention`, 24 h by default, from the last acquisition, and at most an eighth more": {24 * time.Hour, 27 * time.Hour},
+	"`MaxTTL` from the last refusal":                                                                    {50 * time.Second, time.Minute},
+	"`HandOver`, 20 ms by default, at most 500 ms after wakes that were not used":                       {time.Millisecond, time.Second},
+	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                                  {time.Second, 7*24*time.Hour + time.Minute},
+	"that of the record and a minute":                                                                   {time.Second, 7*24*time.Hour + time.Minute},
+	"to its idle deadline and an hour more; a tombstone to its last deadline and a day more":            {time.Hour, (14*24 + 24 + 1) * time.Hour},
+	"`Lifetime` and a day":                                               {14 * 24 * time.Hour, 15 * 24 * time.Hour},
+	"the entry's TTL and `StaleFor`":                                     {4 * time.Minute, 6 * time.Minute},
+	"`LeaseTTL`, 3 s by default":                                         {time.Millisecond, 3 * time.Second},
+	"that of the entries with the tag":                                   {4 * time.Minute, 6 * time.Minute},
+	"as long as a load may last: `LoadTimeout`, `LeaseTTL` and a moment": {5 * time.Second, 15 * time.Second},
 }
 
 // examples turns what tests use into what docs/keys.md has for it.
@@ -79,8 +75,8 @@ func onThePage(name string) string {
 	return examples.Replace(name)
 }
 
-// TestKeysPage uses every package on a node, and finds what docs/keys.md has, and nothing else.
-func TestKeysPage(t *testing.T) {
+// TestKeysPage_ListsWhatTheNodesHold uses every package on a node, and finds what docs/keys.md has, and nothing else.
+func TestKeysPage_ListsWhatTheNodesHold(t *testing.T) {
 	page, channels := keysPage(t)
 	nodes := harness.Embedded(t, 1)
 	node := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(nodes.URLs()[0], "redis://")})
@@ -167,9 +163,9 @@ func useEverything(t *testing.T, nodes harness.Set, node *redis.Client, look fun
 	sleeper := node.Subscribe(t.Context(), "redlock:wake:nobody")
 	_, err = sleeper.Receive(t.Context())
 	must(err)
-	red, err := mutex.NewRedlock(c, mutex.Config{HandOver: time.Second})
+	red, err := quorumlock.NewRedlock(face.In(c), quorumlock.Config{HandOver: time.Second})
 	must(err)
-	held, err := red.Acquire(t.Context(), "order:42", mutex.Request{})
+	held, err := red.Acquire(t.Context(), "order:42", quorumlock.Request{})
 	must(err)
 	must(node.ZAdd(t.Context(), "{lock:order:42}:queue", redis.Z{Score: 1, Member: "nobody"}).Err())
 	must(node.Expire(t.Context(), "{lock:order:42}:queue", time.Minute).Err())

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 var (
@@ -19,11 +21,7 @@ var (
 // docs/observability.md lists every log line of the packages with its level, and
 // no other. It may cut a line short, with "…".
 func TestObservability_ListsEveryLogLine(t *testing.T) {
-	text, err := os.ReadFile("docs/observability.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, table, _ := strings.Cut(string(text), "\n## Log lines\n")
+	_, table, _ := strings.Cut(harness.ReadFile(t, "docs/observability.md"), "\n## Log lines\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	unseen := map[string]string{} // level
 	for _, row := range listed.FindAllStringSubmatch(table, -1) {
@@ -31,7 +29,7 @@ func TestObservability_ListsEveryLogLine(t *testing.T) {
 	}
 	rows := maps.Clone(unseen)
 	levels := map[string]string{"Error": "error", "Warn": "warning", "Info": "info"}
-	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}

@@ -114,13 +114,13 @@ func (r *cacheRig) newAside(b *testing.B, memory int) rueidisaside.CacheAsideCli
 
 var value = strings.Repeat("x", 200)
 
-// BenchmarkCacheHit reads one value of 200 bytes that is there.
+// BenchmarkCache_Hit reads one value of 200 bytes that is there.
 //
 // A hit of rueidisaside (rueidisaside-near) is one in its process's memory, which Redis tells what was changed (client-side
 // caching): no node is asked, so it stands beside redlock-near, not beside GET. With a memory that holds nothing
 // (rueidisaside) each read goes to the server, as the first of a key does: CLIENT CACHING, MULTI, PTTL, GET and EXEC in one
 // pipeline, which callers who read the same key at the same time share.
-func BenchmarkCacheHit(b *testing.B) {
+func BenchmarkCache_Hit(b *testing.B) {
 	ctx := context.Background()
 	r := newCacheRig(b, 1)
 	client := r.clients[0]
@@ -168,9 +168,9 @@ type user struct {
 	Notes       string
 }
 
-// BenchmarkCacheGetMany reads a hundred values from three servers, as one MGET on each and as GetMany: of strings and of
+// BenchmarkCache_GetMany reads a hundred values from three servers, as one MGET on each and as GetMany: of strings and of
 // structs in JSON, and of strings that are not encoded.
-func BenchmarkCacheGetMany(b *testing.B) {
+func BenchmarkCache_GetMany(b *testing.B) {
 	ctx := context.Background()
 	r := newCacheRig(b, 3)
 	var keys []string
@@ -237,8 +237,8 @@ func (untouched) Decode(data []byte, v *string) error {
 	return nil
 }
 
-// BenchmarkCacheStampede has 1,000 goroutines of one process miss a key whose load takes 10 ms, and counts the loads.
-func BenchmarkCacheStampede(b *testing.B) {
+// BenchmarkCache_Stampede has 1,000 goroutines of one process miss a key whose load takes 10 ms, and counts the loads.
+func BenchmarkCache_Stampede(b *testing.B) {
 	const goroutines = 1000
 	ctx := context.Background()
 	r := newCacheRig(b, 1)

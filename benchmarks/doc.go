@@ -26,6 +26,7 @@
 // # Other libraries
 //
 //	redlock           this module: Locker.WithLock on five nodes, fencing tokens and renewal included
+//	redlock, 8 keys   Locker.WithLocks: each operation locks eight free keys, as one lock
 //	redsync           go-redsync/redsync on the same five nodes, its defaults, tries without end
 //	redsync fail-fast the same WithFailFast(true): it returns at the quorum
 //	rueidislock       on one node, a majority of five keys; its unlocking returns before the keys are gone

@@ -52,9 +52,9 @@ func newToken() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// BenchmarkSession does each step of a session with two fields of 300 bytes: on five nodes, on one by scs's own store and
+// BenchmarkSession_Steps does each step of a session with two fields of 300 bytes: on five nodes, on one by scs's own store and
 // by bare commands of go-redis, and by those on all five.
-func BenchmarkSession(b *testing.B) {
+func BenchmarkSession_Steps(b *testing.B) {
 	ctx := context.Background()
 	r := newSessionRig(b)
 	one, blob := r.clients[0], []byte(value+value[:100])

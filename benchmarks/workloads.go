@@ -38,7 +38,7 @@ var (
 )
 
 var workloads = []workload{
-	{name: "solo", what: "one goroutine, lock and unlock", peers: everybody, paired: true, turn: plain(1, turn.Own)},
+	{name: "solo", what: "one goroutine, lock and unlock", peers: append(slices.Clone(everybody), turn.Several), paired: true, turn: plain(1, turn.Own)},
 	{name: "wide 8", what: "8 goroutines, each on a key of its own", peers: everybody, turn: plain(8, turn.Own)},
 	{name: "wide 64", what: "64 goroutines, each on a key of its own", peers: everybody, turn: plain(64, turn.Own)},
 	{name: "wide 256", what: "256 goroutines, each on a key of its own", peers: append(slices.Clone(everybody), raw), paired: true, turn: plain(256, turn.Own)},
@@ -272,19 +272,19 @@ func (s *stage) ceiling(duration time.Duration) (turn.Sample, error) {
 // loadScripts loads the scripts as package mutex sends them, and returns their
 // hashes.
 func (s *stage) loadScripts(ctx context.Context) (acquire, release string, err error) {
-	var text [3]string
-	for i, name := range []string{"acquire", "wake", "release"} {
-		src, err := os.ReadFile("../mutex/scripts/" + name + ".lua")
+	var text [4]string
+	for i, name := range []string{"draw", "acquire", "wake", "release"} {
+		src, err := os.ReadFile("../internal/quorumlock/scripts/" + name + ".lua")
 		if err != nil {
 			return "", "", fmt.Errorf("run this from its own folder, as go -C benchmarks run . does: %w", err)
 		}
 		text[i] = string(src)
 	}
 	for _, client := range s.clients {
-		if acquire, err = client.ScriptLoad(ctx, text[0]).Result(); err != nil {
+		if acquire, err = client.ScriptLoad(ctx, text[0]+text[1]).Result(); err != nil {
 			return "", "", err
 		}
-		if release, err = client.ScriptLoad(ctx, text[1]+text[2]).Result(); err != nil {
+		if release, err = client.ScriptLoad(ctx, text[2]+text[3]).Result(); err != nil {
 			return "", "", err
 		}
 	}

@@ -20,7 +20,7 @@ func keysUpTo(n int) (keys []string) {
 	return keys
 }
 
-func TestBatchesAskEachNodeOnce(t *testing.T) {
+func TestCache_GetMany_AsksEachNodeOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -48,7 +48,7 @@ func TestBatchesAskEachNodeOnce(t *testing.T) {
 	})
 }
 
-func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
+func TestCache_FetchMany_LoadsMissingKeysTogether(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -98,8 +98,9 @@ func TestFetchManyLoadsWhatIsMissingTogether(t *testing.T) {
 	})
 }
 
-// Two batches that have keys in common, while the first loads: the second loads the rest, and waits for what the first loads.
-func TestBatchesThatOverlapLoadEachKeyOnce(t *testing.T) {
+// Two batches that have keys in common, while the first loads: the second loads
+// the rest, and waits for what the first loads.
+func TestCache_FetchMany_OverlappingOnesLoadEachKeyOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -155,7 +156,7 @@ func TestBatchesThatOverlapLoadEachKeyOnce(t *testing.T) {
 	})
 }
 
-func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
+func TestCache_FetchMany_LoadMayChangeItsKeys(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -170,7 +171,7 @@ func TestALoadMayChangeTheListOfKeysItIsGiven(t *testing.T) {
 	})
 }
 
-func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
+func TestCache_DeleteTag_DeletesEntriesWithTheTag(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -207,7 +208,7 @@ func TestDeletingATagDeletesWhatHasIt(t *testing.T) {
 	})
 }
 
-func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
+func TestCache_DeleteTag_EndsLoadsUnderWay(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -235,7 +236,7 @@ func TestALoadThatBeganBeforeItsTagWasDeletedIsNotStored(t *testing.T) {
 }
 
 // A tag whose version was lost takes its entries with it.
-func TestALostTagIsADeletedTag(t *testing.T) {
+func TestCache_DeleteTag_LostTagCountsAsDeleted(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()

@@ -14,14 +14,16 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
 	"github.com/venta-hq/redlock/session"
 )
 
-// How many keys one command has decides how long a node does nothing else, on any machine.
-func TestABatchIsCutIntoPieces(t *testing.T) {
+// How many keys one command has decides how long a node does nothing else, on
+// any machine.
+func TestCache_BatchesAreCutIntoPieces(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -55,7 +57,7 @@ func (l leaving) Done() <-chan struct{} {
 	return l.Context.Done()
 }
 
-func TestADeleteManyWhoseCallerLeavesIsDoneToTheEnd(t *testing.T) {
+func TestCache_DeleteMany_FinishesAfterItsCallerLeft(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -77,7 +79,7 @@ func TestADeleteManyWhoseCallerLeavesIsDoneToTheEnd(t *testing.T) {
 	})
 }
 
-// bulk is how much TestALockOutlivesBulkWork moves.
+// bulk is how much TestCache_BulkWorkCostsNoLock moves.
 type bulk struct{ deleted, fetched, blobs, logouts int }
 
 // bulkOf reads the value of REDLOCK_TEST_BULK.
@@ -93,9 +95,9 @@ func bulkOf(t *testing.T) bulk {
 	}
 }
 
-// A lock is held through everything that moves many keys or bytes over the same Cluster. REDLOCK_TEST_BULK=full moves as much
-// as has taken nodes down.
-func TestALockOutlivesBulkWork(t *testing.T) {
+// A lock is held through everything that moves many keys or bytes over the same
+// Cluster. REDLOCK_TEST_BULK=full moves as much as has taken nodes down.
+func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 	size := bulkOf(t)
 	s := harness.Real(t, 3, redisserver.Options{})
 	cl := openWith(t, s, 0) // the default
@@ -181,7 +183,8 @@ func TestALockOutlivesBulkWork(t *testing.T) {
 	must(t, held.Release(t.Context()))
 }
 
-// beside calls do with the numbers below n, this many at a time, and returns an error of one of them.
+// beside calls do with the numbers below n, this many at a time, and returns an
+// error of one of them.
 func beside(n, atOnce int, do func(i int) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, n)
@@ -202,9 +205,9 @@ func watchNodes(t *testing.T, cl *cluster.Cluster) func() int {
 	var seen atomic.Int64
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		was := make([]bool, len(cl.Nodes()))
+		was := make([]bool, len(face.In(cl).Nodes()))
 		for range time.Tick(5 * time.Millisecond) {
-			for i, n := range cl.Nodes() {
+			for i, n := range face.In(cl).Nodes() {
 				if up := n.Up(); !up && !was[i] {
 					seen.Add(1)
 				}

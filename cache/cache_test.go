@@ -14,7 +14,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
+func TestCache_Get_SeesWhatAnotherProcessSetAndDeleted(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -34,7 +34,7 @@ func TestAProcessSeesWhatAnotherSetAndDeleted(t *testing.T) {
 	})
 }
 
-func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
+func TestCache_Get_TellsSimilarKeysApart(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	c := newCache(t, s, cache.Config[string]{})
@@ -48,15 +48,17 @@ func TestKeysThatLookAlikeAreKeptApart(t *testing.T) {
 	gives(t, c, "}a", "a brace")
 }
 
-// A server of a Redis Cluster runs a script only if all its keys are in one slot.
-func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
+// A server of a Redis Cluster runs a script only if all its keys are in one
+// slot.
+func TestCache_NodeMayBeARedisCluster(t *testing.T) {
 	t.Parallel()
 	harness.Real(t, 1, redisserver.Options{}) // skips where there are no real nodes
 	many, err := redisserver.StartSharded(2, redisserver.Options{})
 	must(t, err)
 	t.Cleanup(many.Close)
+	began := time.Now()
 	cl, err := cluster.Open(t.Context(), cluster.Config{URLs: []string{many.URL()}, NodeTimeout: 5 * time.Second, Logger: quiet})
-	must(t, err)
+	harness.Must(t, began, err)
 	t.Cleanup(func() { closes(t, cl.Close) })
 	keys := []string{"plain", "other", "}", "}{", "}b}", "{", "{}", "{}b", "{a", "a}", "{a}{b}", "a{b}c"}
 	for _, prefix := range []string{"", "{all}:", "}:", "}{all}{:"} {
@@ -83,7 +85,7 @@ func TestANodeMayBeARedisClusterWhateverTheKeys(t *testing.T) {
 	}
 }
 
-func TestValuesOfAnySizeComeBack(t *testing.T) {
+func TestCache_Get_ReturnsValuesOfAnySize(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -104,7 +106,7 @@ func TestValuesOfAnySizeComeBack(t *testing.T) {
 	})
 }
 
-func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
+func TestCache_Get_UndecodableEntryIsAMiss(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -133,8 +135,9 @@ func TestWhatCanNotBeDecodedIsAMiss(t *testing.T) {
 	})
 }
 
-// What the nodes' scripts take for an entry, but Go does not, must not be asked for for ever.
-func TestAnEntryOfAForeignFormIsLoadedAgain(t *testing.T) {
+// What the nodes' scripts take for an entry, but Go does not, must not be asked
+// for for ever.
+func TestCache_Fetch_LoadsOverAForeignEntry(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -170,7 +173,7 @@ func (v *shy) UnmarshalText(data []byte) error {
 }
 
 // It may run on a goroutine of the Cache, where nobody could catch it.
-func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
+func TestCodec_PanicEndsNoProgram(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -193,7 +196,7 @@ func TestACodecThatPanicsEndsNoProgram(t *testing.T) {
 	})
 }
 
-func TestAConfigurationErrorNamesEveryField(t *testing.T) {
+func TestNew_ErrorNamesEveryBadField(t *testing.T) {
 	t.Parallel()
 	c := open(t, harness.Embedded(t, 1))
 	_, err := cache.New(c, cache.Config[string]{Prefix: "}{}:", TTL: time.Microsecond, SoftTTL: time.Microsecond, StaleFor: -1,
@@ -205,7 +208,7 @@ func TestAConfigurationErrorNamesEveryField(t *testing.T) {
 	}
 }
 
-func TestABadCallIsRefused(t *testing.T) {
+func TestCache_RefusesBadArguments(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{TTL: time.Minute})
 	for i, err := range []error{
@@ -225,7 +228,7 @@ func TestABadCallIsRefused(t *testing.T) {
 	}
 }
 
-func TestADeadContextGetsNothing(t *testing.T) {
+func TestCache_RefusesAnEndedContext(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	must(t, c.Set(t.Context(), "k", "v"))
@@ -241,7 +244,7 @@ func TestADeadContextGetsNothing(t *testing.T) {
 	gives(t, c, "k", "v")
 }
 
-func TestAClosedCacheRefuses(t *testing.T) {
+func TestCache_Close_RefusesLaterCalls(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	closes(t, c.Close)
@@ -254,7 +257,7 @@ func TestAClosedCacheRefuses(t *testing.T) {
 	}
 }
 
-func TestAnEntryEndsWithItsTTL(t *testing.T) {
+func TestCache_Get_EntryEndsWithItsTTL(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()

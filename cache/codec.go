@@ -14,8 +14,9 @@ type Codec[V any] interface {
 	Decode(data []byte, v *V) error
 }
 
-// JSON is the codec of encoding/json, without its silent changes: a string that is not UTF-8 is an error, and a number that
-// is decoded into an interface is a [json.Number].
+// JSON is the codec of encoding/json, without its silent changes: a string that
+// is not UTF-8 is an error, and a number that is decoded into an interface is a
+// [json.Number].
 type JSON[V any] struct{}
 
 func (JSON[V]) Encode(v V) ([]byte, error) { return exactjson.Marshal(v) }
@@ -56,7 +57,8 @@ func (verbatim[V]) Decode(data []byte, v *V) error {
 	return nil
 }
 
-// strictJSON is JSON for types without interfaces, which need not look at numbers.
+// strictJSON is JSON for types without interfaces, which need not look at
+// numbers.
 type strictJSON[V any] struct{ JSON[V] }
 
 func (strictJSON[V]) Decode(data []byte, v *V) error { return json.Unmarshal(data, v) }

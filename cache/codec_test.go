@@ -45,7 +45,7 @@ func (u *upper) UnmarshalText(text []byte) error {
 	return err
 }
 
-func TestTheDefaultCodecChangesNothing(t *testing.T) {
+func TestCodec_DefaultChangesNoValue(t *testing.T) {
 	t.Parallel()
 	same(t, "")
 	same(t, "a\xff\x00\"\\")

@@ -3,52 +3,62 @@ package cache
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// Config says how entries are named, how long they live and how they are loaded. Zero fields mean their defaults. It must
-// be the same in all processes that share a Prefix.
+// Config names entries, bounds how long they are served, and says how they are
+// loaded. Zero fields mean their defaults. It must be the same in all processes
+// that share a Prefix.
 type Config[V any] struct {
-	// Prefix comes before every key on the nodes. Default "cache:". Caches of different types or codecs need different ones;
-	// on one Cluster New checks that. A "{" in it has to begin a hash tag, as in "{users}:", which then holds for all keys.
+	// Prefix begins every key on the nodes. Default "cache:". Caches of
+	// different types or codecs need different ones; on one Cluster New
+	// checks that. A "{" in it has to begin a hash tag, as in "{users}:",
+	// which holds for all keys.
 	Prefix string
 
-	// TTL is how long an entry may be served, less or more 10 % at random, so that what was stored together does not
-	// expire together; and the longest that the option TTL may ask for. Default 5 minutes.
+	// TTL is how long an entry may be served, less or more 10 % at random,
+	// so that entries stored together do not expire together; and the
+	// longest that the option TTL may ask for. Default 5 minutes.
 	TTL time.Duration
 
-	// SoftTTL is the age from which Fetch has an entry loaded again by one caller of the fleet, in the background, while
-	// all are served what there is. 0: none. At most TTL.
+	// SoftTTL is the age from which Fetch has an entry loaded again by one
+	// caller of the fleet, in the background, while all are served the old
+	// one. 0: none. At most TTL.
 	SoftTTL time.Duration
 
-	// StaleFor is how long after its TTL an entry may still be served when the load for a new one failed. 0: not at all.
-	// The node that has it must answer; one that stands in for another has what it was given since, for 10 s in all.
+	// StaleFor is how long after its TTL an entry may still be served when
+	// the load for a new one failed. 0: not at all. The node that has it
+	// must answer; a stand-in has only what was stored on it since, for 10
+	// s in all.
 	StaleFor time.Duration
 
-	// NegativeTTL is how long it is kept that there is no such thing, as a load says with ErrNotFound. Default 10 s; at
-	// most TTL.
+	// NegativeTTL is how long ErrNotFound of a load is kept. Default 10 s;
+	// at most TTL.
 	NegativeTTL time.Duration
 
-	// LoadTimeout bounds a load: its context ends then, and a moment later its callers leave. Default 10 s.
+	// LoadTimeout bounds a load: its context ends then, and its callers
+	// return a moment later. Default 10 s.
 	LoadTimeout time.Duration
 
-	// LeaseTTL is how long callers wait for the load of a process that died. One whose process runs has its lease renewed,
-	// for LoadTimeout at most. Default 3 s; at most LoadTimeout.
+	// LeaseTTL is how long callers wait for the load of a process that
+	// died. A running process renews its lease, for LoadTimeout at most.
+	// Default 3 s; at most LoadTimeout.
 	LeaseTTL time.Duration
 
-	// MaxValue is the largest encoded value that is stored, in bytes. Default 4 MiB; at most 64 MiB. A node has to take or
-	// give one within NodeTimeout.
+	// MaxValue is the largest encoded value that is stored, in bytes.
+	// Default 4 MiB; at most 64 MiB. A node has to receive or return one
+	// within NodeTimeout.
 	MaxValue int
 
-	// Near has entries kept in this process's memory as well. nil: none are.
+	// Near keeps entries in this process's memory as well. nil: none.
 	Near *Near
 
-	// Codec turns values into bytes. By default strings and byte slices, also of named types that do not say how they are
-	// written, are stored as they are, and everything else as by JSON.
+	// Codec turns values into bytes. By default strings and byte slices,
+	// also of named types that do not marshal themselves, are stored as
+	// they are, and everything else as by JSON.
 	Codec Codec[V]
 }
 
@@ -76,12 +86,12 @@ func (cfg Config[V]) withDefaults() Config[V] {
 	return cfg
 }
 
-// validate reports everything that is wrong with a configuration whose defaults are filled in.
+// validate reports every fault of a configuration whose defaults are filled in.
 func (cfg Config[V]) validate() error {
 	var errs []error
 	within := func(field string, d, most time.Duration, why string) {
 		if d < time.Millisecond || d > most {
-			errs = append(errs, fieldError(field, "%v is out of range; from 1ms to %v%s", d, most, why))
+			errs = append(errs, configerr.Field(field, "%v is out of range; from 1ms to %v%s", d, most, why))
 		}
 	}
 	const year = 365 * 24 * time.Hour
@@ -96,24 +106,24 @@ func (cfg Config[V]) validate() error {
 		within("Config.StaleFor", cfg.StaleFor, year, "; 0 means not at all")
 	}
 	if _, tag, ok := strings.Cut(cfg.Prefix, "{"); ok && strings.Index(tag, "}") < 1 {
-		errs = append(errs, fieldError("Config.Prefix", "%q has a \"{\" that begins no hash tag; close it, as \"{users}:\", or leave it out", cfg.Prefix))
+		errs = append(errs, configerr.Field("Config.Prefix", "%q has a \"{\" that begins no hash tag; close it, as \"{users}:\", or leave it out", cfg.Prefix))
 	}
 	if cfg.MaxValue < 1 || cfg.MaxValue > 64<<20 {
-		errs = append(errs, fieldError("Config.MaxValue", "%d is out of range; from 1 to %d bytes", cfg.MaxValue, 64<<20))
+		errs = append(errs, configerr.Field("Config.MaxValue", "%d is out of range; from 1 to %d bytes", cfg.MaxValue, 64<<20))
 	}
 	if cfg.Near != nil {
 		within("Config.Near.TTL", cfg.Near.TTL, 30*time.Second, "")
 		if cfg.Near.Size < 1 {
-			errs = append(errs, fieldError("Config.Near.Size", "%d is out of range; at least 1", cfg.Near.Size))
+			errs = append(errs, configerr.Field("Config.Near.Size", "%d is out of range; at least 1", cfg.Near.Size))
 		}
 		if cfg.Near.Bytes < 1 {
-			errs = append(errs, fieldError("Config.Near.Bytes", "%d is out of range; at least 1", cfg.Near.Bytes))
+			errs = append(errs, configerr.Field("Config.Near.Bytes", "%d is out of range; at least 1", cfg.Near.Bytes))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// longestLease is how long after it was given a lease may end at the latest.
+// longestLease is how long after it was granted a lease may end at the latest.
 func (cfg Config[V]) longestLease() time.Duration { return cfg.LoadTimeout + grace + cfg.LeaseTTL }
 
 // lifetime is the longest that any entry is kept.
@@ -135,8 +145,9 @@ type option func(*request)
 
 func (o option) apply(r *request) { o(r) }
 
-// TTL is how long this entry may be served, less or more 10 %, instead of Config.TTL, which must not be shorter. A
-// Config.SoftTTL keeps its share of it.
+// TTL is how long this entry may be served, less or more 10 %, instead of
+// Config.TTL, which must not be shorter. A Config.SoftTTL keeps its share of
+// it.
 func TTL(d time.Duration) Option { return option(func(r *request) { r.ttl = d }) }
 
 // SoftTTL overrules Config.SoftTTL for this entry.
@@ -144,7 +155,8 @@ func SoftTTL(d time.Duration) Option {
 	return option(func(r *request) { r.soft, r.softGiven = d, true })
 }
 
-// Tags names groups that the entry belongs to: DeleteTag of any of them deletes it.
+// Tags names groups that the entry belongs to: DeleteTag of any of them deletes
+// it.
 func Tags(tags ...string) Option {
 	return option(func(r *request) { r.tags = append(r.tags, tags...) })
 }
@@ -162,10 +174,10 @@ func (cfg Config[V]) request(opts []Option) (request, error) {
 	}
 	var errs []error
 	if r.ttl < time.Millisecond || r.ttl > cfg.TTL {
-		errs = append(errs, fieldError("TTL", "%v is out of range; from 1ms to Config.TTL, %v", r.ttl, cfg.TTL))
+		errs = append(errs, configerr.Field("TTL", "%v is out of range; from 1ms to Config.TTL, %v", r.ttl, cfg.TTL))
 	}
 	if r.softGiven && (r.soft < time.Millisecond || r.soft > r.ttl) {
-		errs = append(errs, fieldError("SoftTTL", "%v is out of range; from 1ms to the TTL, %v", r.soft, r.ttl))
+		errs = append(errs, configerr.Field("SoftTTL", "%v is out of range; from 1ms to the TTL, %v", r.soft, r.ttl))
 	}
 	for _, tag := range r.tags {
 		errs = append(errs, checkName("Tags", tag))
@@ -177,15 +189,11 @@ func (cfg Config[V]) request(opts []Option) (request, error) {
 func checkName(field, name string) error {
 	switch {
 	case name == "":
-		return fieldError(field, "is empty; name it, as \"user:7\"")
+		return configerr.Field(field, "is empty; name it, as \"user:7\"")
 	case len(name) > maxKey:
-		return fieldError(field, "%d bytes are too long; at most %d, so use a hash of it", len(name), maxKey)
+		return configerr.Field(field, "%d bytes are too long; at most %d, so use a hash of it", len(name), maxKey)
 	case field == "Tags" && strings.Contains(name, "\n"):
-		return fieldError(field, "%q has a line feed in it, which ends a tag; leave it out", name)
+		return configerr.Field(field, "%q has a line feed in it, which ends a tag; leave it out", name)
 	}
 	return nil
-}
-
-func fieldError(field, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", cluster.ErrConfig, field, fmt.Sprintf(format, args...))
 }

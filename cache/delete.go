@@ -7,43 +7,53 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Delete removes key, and ends a load that is under way for it: nothing that was loaded before Delete returned nil is
-// stored after. It is nil once the owner, or while that can not be reached the stand-in, has confirmed it; else an
-// *UnreachedError. A node that was not reached is owed the deletion.
+// Delete removes key, and ends a load that is under way for it: nothing that
+// was loaded before Delete returned nil is stored after. It returns nil once
+// the owner, or while that can not be reached the stand-in, has confirmed it;
+// otherwise an *UnreachedError. The deletion is pending for a node that was not
+// reached.
 func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
 	}
 	defer s.near.drop(key)
-	owner, second := s.place.of(key)
-	p := newMultiWrite("delete", key)
-	p.drop(s.nodes[owner], s.dropping(key), s.pendingUntil(false))
-	if second >= 0 {
-		p.drop(s.nodes[second], s.dropping(key), s.pendingUntil(true))
-	}
-	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+	return s.invalidate(ctx, "delete", key, s.dropping(key))
 }
 
-// MarkStale is Delete for a value that is still good to have: it is served on until its TTL ends, and one caller of the fleet
-// that fetches it has it loaded again in the background. A load that is under way is not stored, as after Delete, and the
-// errors are those of Delete. A key without a value stays without.
+// MarkStale is Delete for a value that may still be served: it is served until
+// its TTL ends, and one caller of the fleet that fetches it has it loaded again
+// in the background. As after Delete, a load that is under way is not stored.
+// The errors are those of Delete. A key without a value stays without.
 func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
 	}
 	defer s.near.drop(key)
+	return s.invalidate(ctx, "mark stale", key, command{script: staleScript, keys: s.names(key), args: []any{s.drops()}})
+}
+
+// invalidate runs cmd on both nodes of key, and returns nil once one of them
+// has confirmed it.
+func (s *Cache[V]) invalidate(ctx context.Context, op, key string, cmd command) error {
 	owner, second := s.place.of(key)
-	p := newMultiWrite("mark stale", key)
-	cmd := command{script: staleScript, keys: s.names(key), args: []any{s.drops()}}
+	p := newMultiWrite(op, key)
 	p.drop(s.nodes[owner], cmd, s.pendingUntil(false))
 	if second >= 0 {
 		p.drop(s.nodes[second], cmd, s.pendingUntil(true))
 	}
-	return s.settle(ctx, p, func() bool { return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second]) })
+	return s.settle(ctx, p, func() bool { return s.confirmed(p, key) })
 }
 
-// pendingUntil is when the last copy has expired of a node that learns of a deletion too late. It is stored when a lease
-// that is valid now is about to end.
+// confirmed reports, once p is done, whether a node of key confirmed
+// everything.
+func (s *Cache[V]) confirmed(p *multiWrite, key string) bool {
+	owner, second := s.place.of(key)
+	return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second])
+}
+
+// pendingUntil is when the last copy on a node has expired that receives a
+// deletion too late: one that is stored when a lease that is valid now is about
+// to end.
 func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	if standsIn {
 		return time.Now().Add(s.cfg.longestLease() + standInTTL)
@@ -51,7 +61,7 @@ func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	return time.Now().Add(s.cfg.longestLease() + s.cfg.lifetime())
 }
 
-// settle ends p, and awaits it.
+// settle closes p, and awaits it.
 func (s *Cache[V]) settle(ctx context.Context, p *multiWrite, enough func() bool) error {
 	p.close()
 	return s.await(ctx, p, enough)

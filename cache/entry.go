@@ -7,7 +7,8 @@ import (
 	"unsafe"
 )
 
-// entry is what a node keeps of one key. scripts/entry.lua says how it is written.
+// entry is what a node keeps of one key. scripts/entry.lua says how it is
+// written.
 type entry struct {
 	stamp             int64         // µs of the node's clock when it was stored
 	soft, hard, delta time.Duration // soft 0: none; delta is how long the load took
@@ -17,13 +18,15 @@ type entry struct {
 	data              string
 }
 
-// The kinds of entries, which change with the format of values: one of another kind is none.
+// The kinds of entries, which change with the format of values: one of another
+// kind is none.
 const (
 	kindValue = "w"
 	kindNone  = "n"
 )
 
-// parseEntry reads an entry. ok is false for whatever a store script has not written.
+// parseEntry reads an entry. ok is false for whatever a store script has not
+// written.
 func parseEntry(text string) (e entry, ok bool) {
 	r := reader{text, true}
 	kind := r.word()
@@ -87,10 +90,11 @@ func (e *entry) age(now int64) time.Duration { return time.Duration(now-e.stamp)
 // expired reports whether the entry may be served only because a load failed.
 func (e *entry) expired(now int64) bool { return e.age(now) >= e.hard }
 
-// due reports whether the entry should be loaded again though it can be served. From soft on it is. A while before that,
-// or before hard where there is no soft, one caller or another finds it due, the likelier the nearer and the longer a load
-// takes (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015). chance is
-// drawn from (0, 1].
+// due reports whether the entry should be loaded again though it can be served.
+// From soft on it is. A while before that, or before hard where there is no
+// soft, one caller or another finds it due, the likelier the nearer and the
+// longer a load takes (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal
+// Probabilistic Cache Stampede Prevention", 2015). chance is drawn from (0, 1].
 func (e *entry) due(now int64, chance float64) bool {
 	end := e.hard
 	if e.soft > 0 {

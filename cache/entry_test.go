@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
+func TestEntry_IsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	e, ok := parseEntry("w 1764039000123456 1000 2000 30 abc 2\nx a b\ny c\none\ntwo")
 	want := entry{stamp: 1764039000123456, soft: time.Second, hard: 2 * time.Second, delta: 30 * time.Millisecond,
@@ -17,7 +17,7 @@ func TestAnEntryIsReadAsItWasWritten(t *testing.T) {
 	}
 }
 
-func TestWhatNoScriptHasWrittenIsNoEntry(t *testing.T) {
+func TestEntry_RefusesWhatNoScriptWrote(t *testing.T) {
 	t.Parallel()
 	if e, ok := parseEntry("n 922337203685477579 9223372036854 0 0 - 0\n"); !ok || e.soft != 9223372036854*time.Millisecond {
 		t.Errorf("the largest numbers are read as %+v, %v", e, ok)
@@ -44,7 +44,7 @@ func FuzzParseEntry(f *testing.F) {
 	})
 }
 
-func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
+func TestEntry_AgeDecidesItsUse(t *testing.T) {
 	t.Parallel()
 	e := entry{stamp: 1e6, hard: 10 * time.Second}
 	for _, tc := range []struct {
@@ -70,7 +70,7 @@ func TestAgesDecideWhatAnEntryIsGoodFor(t *testing.T) {
 	}
 }
 
-func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
+func TestPlacement_IsEvenAndMovesLittle(t *testing.T) {
 	t.Parallel()
 	names := []string{"10.0.0.1:6379", "10.0.0.2:6379", "10.0.0.3:6379", "10.0.0.4:6379", "10.0.0.5:6379"}
 	all, fewer := newPlacement(names), newPlacement(names[:4])
@@ -101,7 +101,7 @@ func TestPlacementIsEvenAndMovesLittle(t *testing.T) {
 	}
 }
 
-func TestPlacementDoesNotDependOnTheOrderOfNodes(t *testing.T) {
+func TestPlacement_DoesNotDependOnTheOrderOfNodes(t *testing.T) {
 	t.Parallel()
 	names := []string{"a", "b", "c", "d", "e"}
 	shuffled := append([]string(nil), names...)

@@ -17,7 +17,8 @@ import (
 
 type user struct{ Name string }
 
-// begin starts three nodes and opens a Cluster on them. A program has its nodes elsewhere, and gives their URLs.
+// begin starts three nodes and opens a Cluster on them. A program has its nodes
+// elsewhere, and gives their URLs.
 func begin(ctx context.Context) (c *cluster.Cluster, stop func()) {
 	nodes, err := embedded.Start(3)
 	if err != nil {
@@ -74,7 +75,8 @@ func ExampleCache_Fetch() {
 	//  redlock: not found
 }
 
-// A load that takes longer than the change of what it loaded is served to who asked before the change, and to nobody else.
+// A load that takes longer than the change of what it loaded is served to
+// callers that asked before the change, and to nobody else.
 func ExampleCache_Delete() {
 	ctx := context.Background()
 	c, stop := begin(ctx)

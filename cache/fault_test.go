@@ -38,7 +38,8 @@ func start(t *testing.T, s harness.Set) process {
 
 func (p process) up(i int) bool { return p.c.Status()[i].Up }
 
-// neverGives asks until each process has found node i again, and a while longer, and fails at the sight of old.
+// neverGives asks until each process has found node i again, and a while
+// longer, and fails at the sight of old.
 func neverGives(t *testing.T, i int, key, old string, all ...process) {
 	t.Helper()
 	look := func() bool {
@@ -57,7 +58,7 @@ func neverGives(t *testing.T, i int, key, old string, all ...process) {
 	}
 }
 
-func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
+func TestStandIn_ServesWhileTheOwnerIsDown(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -79,7 +80,8 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 			must(t, a.Delete(t.Context(), "k"))
 			gives(t, b.Cache, "k", "")
 			must(t, s.Restart(owner, lose))
-			// With its data, from before the deletion. Whoever owes it that does not count: the rule is the reader's own.
+			// With its data, from before the deletion. Whoever owes
+			// it that does not count: the rule is the reader's own.
 			neverGives(t, owner, "k", "old", a, b)
 			must(t, a.Delete(t.Context(), "k"))
 			closes(t, a.Close)
@@ -88,8 +90,9 @@ func TestWhileItsOwnerIsGoneAKeyIsServedByAnother(t *testing.T) {
 	})
 }
 
-// What a lost node has can not be served, however long it may be stale; what its stand-in has can.
-func TestWithItsOwnerLostAStaleValueIsTheStandIns(t *testing.T) {
+// The stale entries of a lost node can not be served; those of its stand-in
+// can.
+func TestStandIn_ServesItsOwnStaleValue(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -133,8 +136,9 @@ func standInOf(t *testing.T, s harness.Set, key string, gone int) int {
 	return 0
 }
 
-// A process that still sees the owner down must not be served what its stand-in kept.
-func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
+// A process that still sees the owner down must not be served what its stand-in
+// kept.
+func TestStandIn_LosesItsEntryWithADelete(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -161,7 +165,7 @@ func TestWhatAStandInHasEndsWithTheKey(t *testing.T) {
 	})
 }
 
-func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
+func TestCache_Get_ServesNothingFromBeforeARestart(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -182,7 +186,7 @@ func TestARestartedNodeServesNothingFromBefore(t *testing.T) {
 	})
 }
 
-func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
+func TestCache_Get_ServesNothingDeletedDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -212,7 +216,7 @@ func TestAFrozenNodeServesNothingThatWasDeletedMeanwhile(t *testing.T) {
 }
 
 // The lease is from before the outage, in which a deletion was missed.
-func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
+func TestFillLease_FromBeforeAnOutageStoresNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -234,8 +238,9 @@ func TestALeaseFromBeforeAnOutageStoresNothing(t *testing.T) {
 	})
 }
 
-// The load outlasts the TTL, and its process does not notice that the owner was away: the debt has to outlast the lease.
-func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
+// The load outlasts the TTL, and its process does not notice that the owner was
+// unreachable: the pending deletion has to outlast the lease.
+func TestCache_Delete_IsPendingAsLongAsALoadMayBeStored(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -263,7 +268,24 @@ func TestADeletionIsOwedForAsLongAsALoadMayBeStored(t *testing.T) {
 	})
 }
 
-func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
+// loadsByItself fails unless c, whose nodes are all down, loads "k".
+func loadsByItself(t *testing.T, c process) {
+	t.Helper()
+	if _, ok, err := c.Get(t.Context(), "k"); ok || !errors.Is(err, cluster.ErrNodeDown) {
+		t.Errorf("Get: %v, %v", ok, err)
+	}
+	if v, err := c.Fetch(t.Context(), "k", fixed("loaded")); v != "loaded" || err != nil {
+		t.Errorf("Fetch: %q, %v", v, err)
+	}
+	got, err := c.FetchMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]string, error) {
+		return map[string]string{"k": "loaded"}, nil
+	})
+	if got["k"] != "loaded" || err != nil {
+		t.Errorf("FetchMany: %v, %v", got, err)
+	}
+}
+
+func TestCache_WithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -282,18 +304,7 @@ func TestWithoutNodesFetchLoadsAndDeleteFails(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
-		if _, ok, err := a.Get(t.Context(), "k"); ok || !errors.Is(err, cluster.ErrNodeDown) {
-			t.Errorf("Get: %v, %v", ok, err)
-		}
-		if v, err := a.Fetch(t.Context(), "k", fixed("loaded")); v != "loaded" || err != nil {
-			t.Errorf("Fetch: %q, %v", v, err)
-		}
-		got, err := a.FetchMany(t.Context(), []string{"k"}, func(context.Context, []string) (map[string]string, error) {
-			return map[string]string{"k": "loaded"}, nil
-		})
-		if got["k"] != "loaded" || err != nil {
-			t.Errorf("FetchMany: %v, %v", got, err)
-		}
+		loadsByItself(t, a)
 		if st := a.Stats(); st.Unleased != 2 || st.Owed < 2 {
 			t.Errorf("stats %+v", st)
 		}

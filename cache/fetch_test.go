@@ -22,7 +22,7 @@ func context_(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithCancel(t.Context())
 }
 
-func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
+func TestCache_Fetch_ConcurrentMissesLoadOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -54,8 +54,9 @@ func TestManyWhoMissAtOnceLoadOnce(t *testing.T) {
 	})
 }
 
-// Somebody else's load is heard of, not found by looking again: the timer behind it is set to a minute.
-func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
+// The end of another load arrives as a notification, and is not found by asking
+// again: the timer behind it is set to a minute.
+func TestCache_Fetch_WaitersAreNotifiedOfTheFill(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -75,7 +76,7 @@ func TestWhoWaitsIsToldOfTheFill(t *testing.T) {
 	})
 }
 
-func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
+func TestCache_Delete_EndsALoadUnderWay(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -93,7 +94,8 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 			harness.Receive(t, "the load began", g.began)
 			must(t, end.do())
 			g.give <- "old"
-			// Who asked before may be given what was loaded then.
+			// A caller that asked before may get what was loaded
+			// then.
 			if got := harness.Receive(t, "it is served", first); got.v != "old" || got.err != nil {
 				t.Errorf("%s: fetched %+v", end.name, got)
 			}
@@ -106,8 +108,9 @@ func TestALoadThatBeganBeforeADeleteIsNotStoredAfterIt(t *testing.T) {
 	})
 }
 
-// Caches on one Cluster must not take each other's leases, nor bring each other's deleted tags back.
-func TestCachesOfOneClusterAreToldApart(t *testing.T) {
+// Caches on one Cluster must not take each other's leases, nor bring each
+// other's deleted tags back.
+func TestCache_OnesOfOneClusterAreToldApart(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -134,8 +137,9 @@ func TestCachesOfOneClusterAreToldApart(t *testing.T) {
 	})
 }
 
-// A caller who joins a load that began before a deletion must not be given what it gives.
-func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
+// A caller that joins a load that began before a deletion must not get its
+// result.
+func TestCache_Fetch_AfterADeleteSharesNoOlderLoad(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -155,9 +159,10 @@ func TestWhoAsksAfterADeleteIsNotGivenAnOlderLoad(t *testing.T) {
 	})
 }
 
-// The heart of it, with a cache as one writes it by hand beside it: values only grow in the source, each change is
-// followed by a deletion, and after that nobody may see less.
-func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
+// The central promise, beside a cache as one writes it by hand: values only
+// grow in the source, each change is followed by a deletion, and after that no
+// caller may see less.
+func TestCache_Delete_AgainstFillsLeavesNothingStale(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -226,9 +231,9 @@ func TestDeleteAgainstFillLeavesNothingStale(t *testing.T) {
 	})
 }
 
-// The interleaving that the rounds above look for, made to happen: the load has read its source, and is told to go on when
-// the value was deleted.
-func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
+// The interleaving that the rounds above look for, made to happen: the load has
+// read its source, and continues after the value was deleted.
+func TestCache_Delete_DropsAFillThatReadBeforeIt(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -263,7 +268,7 @@ func TestALoadFromBeforeADeleteIsNotStored(t *testing.T) {
 	})
 }
 
-func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
+func TestCache_Fetch_CallerThatLeavesDoesNotEndTheLoad(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -291,7 +296,7 @@ func TestACallerWhoGivesUpLeavesTheLoadToTheOthers(t *testing.T) {
 	})
 }
 
-func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
+func TestCache_Fetch_FailedLoadFailsItsCallersAndIsNotKept(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -322,8 +327,8 @@ func TestALoadThatFailsFailsForItsCallersAndIsNotKept(t *testing.T) {
 	})
 }
 
-// As if its process had stood still for longer than its lease.
-func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
+// As if its process had paused for longer than its lease.
+func TestFillLease_LostOneServesButStoresNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -343,8 +348,9 @@ func TestALoadThatLostItsLeaseIsServedButNotStored(t *testing.T) {
 	})
 }
 
-// The lease is renewed: the load lasts until a lease that is not would long be over.
-func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
+// The lease is renewed: the load lasts until a lease that is not would long be
+// over.
+func TestFillLease_OutlastsLeaseTTLWhileTheLoadRuns(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -381,8 +387,9 @@ func TestALoadSlowerThanLeaseTTLIsStored(t *testing.T) {
 	})
 }
 
-// A load that looks at no context costs its callers LoadTimeout, and nobody anything after that.
-func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
+// A load that looks at no context costs its callers LoadTimeout, and nobody
+// anything after that.
+func TestCache_Fetch_HungLoadEndsForItsCallers(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -408,7 +415,7 @@ func TestALoadThatDoesNotReturnEndsForItsCallers(t *testing.T) {
 	})
 }
 
-func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
+func TestCache_Fetch_OfTheKeyBeingLoadedFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -441,7 +448,8 @@ func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
 		if !errors.Is(err, cache.ErrReentrant) {
 			t.Errorf("one of many: %v", err)
 		}
-		// Another key, and the same of another cache, are nothing of the kind.
+		// Another key, and the same of another cache, are nothing of
+		// the kind.
 		if v, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
 			v, err := other.Fetch(ctx, "k", fixed("v"))
 			w, err2 := c.Fetch(ctx, "other", fixed("w"))
@@ -452,7 +460,7 @@ func TestALoadThatFetchesItsOwnKeyFailsAtOnce(t *testing.T) {
 	})
 }
 
-func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
+func TestFillLease_EndsIfTheNodeCannotStore(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -472,7 +480,7 @@ func TestAFillThatANodeCanNotStoreLetsItsLeaseGo(t *testing.T) {
 	})
 }
 
-func TestAValueTooLargeToStoreIsServed(t *testing.T) {
+func TestCache_Fetch_ServesAValueTooLargeToStore(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{MaxValue: 4})
 	for range 2 {
@@ -485,14 +493,14 @@ func TestAValueTooLargeToStoreIsServed(t *testing.T) {
 	}
 }
 
-func TestCloseEndsALoad(t *testing.T) {
+func TestCache_Close_EndsALoad(t *testing.T) {
 	t.Parallel()
 	c := newCache(t, harness.Embedded(t, 1), cache.Config[string]{})
 	g := newGate()
 	got := fetching(t.Context(), c, "k", g.load)
 	harness.Receive(t, "the load began", g.began)
 	closes(t, c.Close)
-	if r := harness.Receive(t, "the caller is told", got); !errors.Is(r.err, context.Canceled) {
+	if r := harness.Receive(t, "the answer to the caller", got); !errors.Is(r.err, context.Canceled) {
 		t.Errorf("got %+v", r)
 	}
 }

@@ -11,8 +11,9 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// FetchMany is Fetch for each key, with one load for all that this call has to load. What load leaves out of its map is not
-// found; so is it in what FetchMany returns. What there is of it is returned also with an error.
+// FetchMany is Fetch for each key, with one load for all keys that this call
+// has to load. Keys that load leaves out of its map are not found, and
+// FetchMany leaves them out too. With an error it also returns what it found.
 func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...Option) (map[string]V, error) {
 	if s == nil {
 		return nil, errNil
@@ -22,12 +23,12 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 		return nil, err
 	}
 	b := &batch[V]{s: s, req: req, load: load, values: make(map[string]V, len(keys))}
-	keys = s.nearMany(keys, b.values)
+	keys = s.getManyNear(keys, b.values)
 	all, err := s.readMany(ctx, keys)
 	if err != nil && (all == nil || ctx.Err() != nil) {
 		return nil, err
 	}
-	var missing []lack
+	var missing []missingKey
 	asked := map[string]bool{}
 	for i, key := range keys {
 		if !s.takeOne(key, &all[i], b.values) && !asked[key] {
@@ -35,7 +36,7 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 				return nil, err
 			}
 			asked[key] = true
-			missing = append(missing, lack{key, all[i].entry.stamp})
+			missing = append(missing, missingKey{key, all[i].entry.stamp})
 		}
 	}
 	if len(missing) == 0 {
@@ -54,8 +55,8 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	}
 }
 
-// lack is a key for which there is nothing to serve.
-type lack struct {
+// missingKey is a key for which there is nothing to serve.
+type missingKey struct {
 	key  string
 	seen int64 // stamp of an entry that was not good enough
 }
@@ -83,14 +84,14 @@ func (b *batch[V]) got(key string, v V, err error) {
 	}
 }
 
-// fetch loads together what it gets leases for, and only then waits for what others load, so that no two calls wait for
-// each other.
-func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
+// fetch loads together the keys for which it gets leases, and waits for the
+// loads of others only after that, so that no two calls wait for each other.
+func (b *batch[V]) fetch(ctx context.Context, missing []missingKey) error {
 	b.leases = b.s.newRenewal(ctx)
 	defer b.leases.stop()
 	var mu sync.Mutex
-	mine, others := map[string]fillLease[V]{}, []lack(nil)
-	each(missing, func(m lack) {
+	mine, others := map[string]fillLease[V]{}, []missingKey(nil)
+	each(missing, func(m missingKey) {
 		a := &attempt[V]{s: b.s, key: m.key, req: b.req, nonce: b.s.nonce(), seen: m.seen}
 		l, err := a.ask(ctx)
 		mu.Lock()
@@ -109,7 +110,7 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 	if len(mine) > 0 {
 		b.loadMine(ctx, mine)
 	}
-	each(others, func(m lack) {
+	each(others, func(m missingKey) {
 		v, err := b.s.miss(ctx, m.key, func(ctx context.Context) (v V, err error) {
 			found, err := b.load(ctx, []string{m.key})
 			return pick(found, m.key, err)
@@ -117,12 +118,6 @@ func (b *batch[V]) fetch(ctx context.Context, missing []lack) error {
 		b.got(m.key, v, err)
 	})
 	return errors.Join(b.errs...)
-}
-
-// fillLease is the right to load a key.
-type fillLease[V any] struct {
-	a *attempt[V]
-	l lease[V]
 }
 
 func (b *batch[V]) loadMine(ctx context.Context, mine map[string]fillLease[V]) {
@@ -159,7 +154,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]fillLease[V]) {
 	})
 }
 
-// pick is what one load for several gave of a key.
+// pick is the result of one load of several keys for one of them.
 func pick[V any](found map[string]V, key string, err error) (V, error) {
 	v, ok := found[key]
 	if err == nil && !ok {
@@ -168,7 +163,8 @@ func pick[V any](found map[string]V, key string, err error) (V, error) {
 	return v, err
 }
 
-// each runs fn for all, many at once, so that what they send shares the way, but not so many that others wait for long.
+// each runs fn for all, many at once, so that their commands share round trips,
+// but not so many that others wait for long.
 func each[T any](all []T, fn func(T)) {
 	var next atomic.Int64
 	work := func() {

@@ -40,22 +40,24 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
-// job is what one process of the fleet does: for every line that it reads, all its goroutines fetch the key of that name.
-// The loads are counted on node 0.
+// job is what one process of the fleet does: for every line that it reads, all
+// its goroutines fetch the key of that name. The loads are counted on node 0.
 type job struct {
 	URLs       []string
 	Goroutines int
 	Hangs      bool // its load never ends
 
-	// Watched is a key. With it the process reads, in turn, the value that the key has, and a line when it has been deleted; it
-	// says when it has the value in memory, and when it is gone.
+	// Watched is a key. With it the process reads, in turn, the value that
+	// the key has, and a line when it has been deleted; it says when it has
+	// the value in memory, and when it is gone.
 	Watched string
 }
 
 func (j job) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	// A process that stands still for as long as its lease has another load; that of the one that hangs is waited for.
+	// A process that pauses for as long as its lease has another load; the
+	// load of one that hangs is waited for.
 	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: 2 * time.Minute}, 10*time.Second
 	if j.Hangs {
 		cfg.LeaseTTL = time.Second
@@ -119,7 +121,8 @@ func (j job) fetch(ctx context.Context, s *cache.Cache[string], key string, load
 	}
 }
 
-// watch reads the key all the time, and fails if it is given what was deleted although all messages have been heard since.
+// watch reads the key all the time, and fails if it gets what was deleted
+// although all messages have arrived since.
 func (j job) watch(ctx context.Context, s *cache.Cache[string], lines *bufio.Scanner) error {
 	for lines.Scan() {
 		value := lines.Text()
@@ -194,7 +197,7 @@ func (w *worker) reads(t *testing.T, line string) {
 	must(t, err)
 }
 
-func TestAFleetLoadsAMissingKeyOnce(t *testing.T) {
+func TestCache_Fetch_FleetLoadsAMissingKeyOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()

@@ -12,7 +12,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
+func TestCache_Fetch_ServesASoftExpiredEntryWhileOneCallerLoads(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -50,7 +50,7 @@ func TestASoftExpiredEntryIsServedWhileOneCallerLoadsItAgain(t *testing.T) {
 	})
 }
 
-func TestARefreshThatADeleteOvertookIsNotStored(t *testing.T) {
+func TestCache_Fetch_RefreshOvertakenByADeleteIsNotStored(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -68,7 +68,7 @@ func TestARefreshThatADeleteOvertookIsNotStored(t *testing.T) {
 	})
 }
 
-func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
+func TestCache_Fetch_KeepsNotFoundForNegativeTTL(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -96,7 +96,7 @@ func TestNotFoundIsKeptForATimeOfItsOwn(t *testing.T) {
 	})
 }
 
-func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
+func TestCache_Fetch_ServesStaleOnlyForAFailedLoadWithinStaleFor(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -134,7 +134,7 @@ func TestAStaleValueIsServedForAFailedLoadOnlyAndForATimeOnly(t *testing.T) {
 }
 
 // A deletion that comes while the load fails counts.
-func TestNothingDeletedIsServedForAFailedLoad(t *testing.T) {
+func TestCache_Fetch_ServesNothingDeletedForAFailedLoad(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()

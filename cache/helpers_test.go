@@ -79,7 +79,8 @@ func fixed(v string) cache.Loader[string] {
 	return func(context.Context) (string, error) { return v, nil }
 }
 
-// gate is a load that says when it began and gives what it is told.
+// gate is a load that reports when it begins, and returns what the test sends
+// it.
 type gate struct {
 	began chan context.Context
 	give  chan string

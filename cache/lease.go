@@ -22,18 +22,25 @@ type attempt[V any] struct {
 	process string // to be woken when another's lease ends; "": nobody
 }
 
-// lease is a node's answer: what it has, or who may load.
+// lease is a node's answer: what it has, or which caller may load.
 type lease[V any] struct {
 	node  *node
-	run   string // limits of the node's life when it was asked
+	run   string // limits of the node when it was asked
 	after int64
 	held  held[V]
 	given bool
 	left  time.Duration // of another's lease; 0: ask again at once
 }
 
-// ask asks the key's node for an entry or the lease. A question that failed may yet arrive, after a deletion even that ended
-// the lease of a later one; so that it does not give it again, each has a nonce of its own.
+// fillLease is the right to load a key.
+type fillLease[V any] struct {
+	a *attempt[V]
+	l lease[V]
+}
+
+// ask asks the key's node for an entry or the lease. A request that failed may
+// still arrive, even after a deletion that ended the lease of a later one; each
+// has a nonce of its own, so that it does not grant that lease again.
 func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	s := a.s
 	n, _ := s.route(a.key)
@@ -67,7 +74,7 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	return l, nil
 }
 
-// decide finds where the load of key may put what it decides.
+// decide returns where the load of key keeps what it decides.
 func (a *attempt[V]) decide(key string) *decided {
 	if key != a.key {
 		return nil
@@ -75,7 +82,8 @@ func (a *attempt[V]) decide(key string) *decided {
 	return &a.late
 }
 
-// run loads under a lease, and stores what comes of it where the lease is. tick is the flight's.
+// run loads under a lease, and stores the result on the node of the lease. tick
+// is that of the call.
 func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) result[V] {
 	s := a.s
 	began := tick()
@@ -90,31 +98,31 @@ func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) re
 	if !a.keep(ctx, l, v, err != nil, took) {
 		return judged(v, err, began)
 	}
-	// The lease stood when it was stored, so nothing was deleted since it was given.
+	// The lease stood when it was stored, so nothing was deleted since it
+	// was given.
 	return judged(v, err, before)
 }
 
-// keep stores what was loaded, if it can be stored and its lease stands.
+// keep stores what was loaded, if it can be stored and its lease is valid.
 func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, took time.Duration) bool {
-	kind, data := kindNone, []byte(nil)
+	e := entryWrite{key: a.key, req: a.late.over(a.req), negative: negative, took: took, lease: a.nonce}
 	if !negative {
 		var err error
-		kind = kindValue
-		if data, err = a.s.encode(v); err != nil {
+		if e.data, err = a.s.encode(v); err != nil {
 			a.s.notEncoded(a.key, err)
 			a.abandon(ctx, l.node)
 			return false
 		}
 	}
-	stored := a.fill(ctx, l, kind, data, took)
+	stored := a.fill(ctx, l, e)
 	if !stored {
 		a.s.count.refused.Add(1)
 	}
 	return stored
 }
 
-// notEncoded counts a loaded value that can not be stored, and says so: its callers get it all the same, and load it again
-// and again.
+// notEncoded counts and logs a loaded value that can not be stored: its callers
+// get it all the same, and load it again and again.
 func (s *Cache[V]) notEncoded(key string, err error) {
 	if errors.Is(err, ErrTooLarge) {
 		s.count.tooLarge.Add(1)
@@ -124,38 +132,39 @@ func (s *Cache[V]) notEncoded(key string, err error) {
 	s.c.Say(slog.LevelError, "a loaded value is not cached, because it can not be encoded", "key", key, "error", err)
 }
 
-// fill stores what was loaded if the lease stands. A node that was out of reach meanwhile may have missed a deletion, also
-// while what is stored waited to be sent.
-func (a *attempt[V]) fill(ctx context.Context, l lease[V], kind string, data []byte, took time.Duration) bool {
+// fill stores what was loaded if the lease is still valid. A node that was
+// unreachable meanwhile may have missed a deletion, also while the entry waited
+// to be sent.
+func (a *attempt[V]) fill(ctx context.Context, l lease[V], e entryWrite) bool {
 	n := l.node
 	if l.outlived() {
 		a.abandon(ctx, n)
 		return false
 	}
-	owner, _ := a.s.place.of(a.key)
-	standsIn := n != a.s.nodes[owner]
-	cmd := a.s.storing(a.key, l.run, a.late.over(a.req), standsIn, kind, data, took, a.nonce, true)
+	cmd := a.s.storing(n, l.run, e)
 	reply, err := n.run(ctx, cmd.script, cmd.keys, cmd.args, cmd.size)
 	switch {
 	case err != nil:
-		a.abandon(ctx, n) // nobody has to wait for it, nor is it stored if it comes later
+		a.abandon(ctx, n) // nobody has to wait for it, and an entry that arrives later is not stored
 		return false
 	case l.outlived():
 		p := newMultiWrite("delete", a.key)
-		p.drop(n, a.s.dropping(a.key), a.s.pendingUntil(standsIn))
-		a.s.settle(ctx, p, func() bool { return true }) // or it is owed
+		p.drop(n, a.s.dropping(a.key), a.s.pendingUntil(a.s.standsIn(n, a.key)))
+		a.s.settle(ctx, p, func() bool { return true }) // what was not confirmed is pending
 		return false
 	}
 	return reply == any(int64(1))
 }
 
-// outlived reports whether its node is no longer in the life in which it was asked.
+// outlived reports whether the node has been restarted or unreachable since it
+// was asked.
 func (l *lease[V]) outlived() bool {
 	run, after := l.node.limits()
 	return run != l.run || after != l.after
 }
 
-// giveUp lets the lease of a failed load go, and takes what there still is if it may be served for lack of better.
+// giveUp ends the lease of a failed load, and returns an old entry if that may
+// be served instead.
 func (a *attempt[V]) giveUp(ctx context.Context, n *node, v V, err error, tick func() moment) result[V] {
 	before := tick()
 	h := a.abandon(ctx, n)
@@ -180,7 +189,7 @@ func (a *attempt[V]) abandon(ctx context.Context, n *node) (h held[V]) {
 	return h
 }
 
-// judged is a result as of a moment. That a load failed can not be out of date.
+// judged is a result as of a moment. A failed load can not be out of date.
 func judged[V any](v V, err error, at moment) result[V] {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		at = never

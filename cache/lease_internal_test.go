@@ -19,8 +19,9 @@ func must(t *testing.T, err error) {
 
 func open(t *testing.T, nodes harness.Set, nodeTimeout time.Duration) *Cache[string] {
 	t.Helper()
+	began := time.Now()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: nodes.URLs(), NodeTimeout: nodeTimeout, Logger: slog.New(slog.DiscardHandler)})
-	must(t, err)
+	harness.Must(t, began, err)
 	s, err := New(c, Config[string]{LoadTimeout: time.Minute, LeaseTTL: time.Minute})
 	must(t, err)
 	t.Cleanup(func() {
@@ -34,9 +35,10 @@ func attempts(s *Cache[string]) *attempt[string] {
 	return &attempt[string]{s: s, key: "k", req: request{ttl: time.Minute}, nonce: s.nonce()}
 }
 
-// The first question failed, so it is asked again. Then comes a deletion, and then the first question after all, which was
-// only late: the load began before the deletion.
-func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
+// The first question failed, so it is asked again. Then comes a deletion, and
+// then the first question after all, which was only late: the load began before
+// the deletion.
+func TestFillLease_LateRequestRevivesNoEndedOne(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
@@ -62,8 +64,8 @@ func TestAQuestionThatComesLateGivesNoLeaseThatWasEnded(t *testing.T) {
 	})
 }
 
-// It was only the answer that was lost: who asks again need not wait for himself.
-func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
+// Only the answer was lost: a caller that asks again need not wait for itself.
+func TestFillLease_OfAFailedRequestIsTakenOver(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
@@ -81,7 +83,7 @@ func TestTheLeaseOfAQuestionThatFailedIsTakenOver(t *testing.T) {
 	})
 }
 
-func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
+func TestFillLease_RenewalLeavesThatOfAnother(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
@@ -106,8 +108,9 @@ func TestARenewalLeavesTheLeaseOfAnother(t *testing.T) {
 	})
 }
 
-// The fill waits for a connection, and is sent to a node that was lost and found meanwhile, and was not told of a deletion.
-func TestAFillThatWaitedThroughAnOutageIsNotServed(t *testing.T) {
+// The fill waits for a connection, and is sent to a node that was unreachable
+// meanwhile, and missed a deletion.
+func TestFillLease_FillThroughAnOutageIsUndone(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()

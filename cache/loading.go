@@ -38,7 +38,8 @@ func (s *Cache[V]) loadOf(ctx context.Context, key string) *decided {
 	return nil
 }
 
-// reentrant is an error if ctx is of a load of key, which would wait for itself.
+// reentrant is an error if ctx is of a load of key, which would wait for
+// itself.
 func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
 	if s.loadOf(ctx, key) == nil {
 		return nil
@@ -46,16 +47,18 @@ func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
 	return errs.Errorf("redlock: fetch %q: %w", key, ErrReentrant)
 }
 
-// decided is what a load has said of its value.
+// decided is the options that a load has set for its value.
 type decided struct {
 	mu   sync.Mutex
 	opts []Option
 }
 
-// Decide sets options for the value that a load is about to return for key, over those of Fetch or FetchMany, and Tags
-// besides theirs. It is called within the load, with its context or one made of it. A value whose tag was deleted since the
-// load began is not stored. The error says that an option is out of range, or that ctx is not of a load of key, and then
-// nothing is changed.
+// Decide sets options for the value that a load is about to return for key,
+// over those of Fetch or FetchMany, and Tags besides theirs. It is called
+// within the load, with its context or one made of it. A value whose tag was
+// deleted since the load began is not stored. The error reports an option out
+// of range, or a ctx that is not of a load of key; in both cases nothing is
+// changed.
 func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error {
 	if s == nil {
 		return errNil
@@ -73,7 +76,8 @@ func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error
 	return nil
 }
 
-// over is req with what the load has decided, and only the tags that it has.
+// over is req with what the load has decided, and only the tags that the load
+// has set.
 func (d *decided) over(req request) request {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -89,15 +93,16 @@ func (d *decided) over(req request) request {
 	return r
 }
 
-// grace is how long a load may take to return once its context has ended: a tenth of LoadTimeout, but no longer than
-// this.
+// grace is how long a load may take to return once its context has ended: a
+// tenth of LoadTimeout, but no longer than this.
 const grace = 100 * time.Millisecond
 
-// loaded runs load, which may panic or end its goroutine or not return, and says how long it took.
+// loaded runs load, which may panic or end its goroutine or not return, and
+// measures how long it took.
 func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Context) (T, error)) (v T, took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
-	defer context.AfterFunc(s.life, cancel)()
+	defer context.AfterFunc(s.ctx, cancel)()
 	s.count.loads.Add(1)
 	began := time.Now()
 	type outcome struct {

@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// multiWrite is commands on their way to several nodes, which have to take effect sooner or later: what a node did not
-// confirm it is owed as a deletion.
+// multiWrite is commands on their way to several nodes, which have to take
+// effect sooner or later: what a node did not confirm is pending for it as a
+// deletion.
 type multiWrite struct {
 	op, key string
 	done    chan struct{} // closed when all have answered
@@ -20,20 +22,23 @@ type multiWrite struct {
 	failed []cluster.NodeError
 }
 
-// newMultiWrite counts itself until it is closed, so that it is not done before the last command was given to it.
+// newMultiWrite counts itself until it is closed, so that it is not done before
+// its last command is sent.
 func newMultiWrite(op, key string) *multiWrite {
 	return &multiWrite{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
 }
 
-// abandon says that nobody waits any more. A value that is stored later than that is deleted again, because who set it was
-// told that it was not, and may have deleted the key since.
+// abandon marks that nobody waits any more. A value that is stored later is
+// deleted again, because its caller saw an error, and may have deleted the key
+// since.
 func (p *multiWrite) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = true
 }
 
-// took reports, once p is done, whether n confirmed everything that was sent to it.
+// took reports, once p is done, whether n confirmed everything that was sent to
+// it.
 func (p *multiWrite) took(n *node) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -42,25 +47,26 @@ func (p *multiWrite) took(n *node) bool {
 
 // nodeWrite is one of its commands.
 type nodeWrite struct {
-	p     *multiWrite
-	n     *node
-	owed  command // what to send when it was not confirmed
-	until time.Time
-	undo  bool   // what is owed undoes it, also if nobody waits any more
-	then  func() // called at last, if it is not nil
+	p       *multiWrite
+	n       *node
+	pending command // what to send when it was not confirmed
+	until   time.Time
+	undo    bool   // what is pending undoes it, also if nobody waits any more
+	then    func() // called at last, if it is not nil
 }
 
-// drop has n delete. It is owed to it until then.
+// drop has n delete. The deletion is pending for it until then.
 func (p *multiWrite) drop(n *node, cmd command, until time.Time) { p.dropThen(n, cmd, until, nil) }
 
 // dropThen is drop, and calls then when n has answered.
 func (p *multiWrite) dropThen(n *node, cmd command, until time.Time, then func()) {
-	p.send(cmd, nodeWrite{p: p, n: n, owed: cmd, until: until, then: then})
+	p.send(cmd, nodeWrite{p: p, n: n, pending: cmd, until: until, then: then})
 }
 
-// store has n store. If that was not confirmed it may still happen, so n is owed the deletion however late.
+// store has n store. An unconfirmed store may still happen, so the deletion is
+// pending for n however late.
 func (p *multiWrite) store(n *node, cmd, undo command) {
-	p.send(cmd, nodeWrite{p: p, n: n, owed: undo, undo: true})
+	p.send(cmd, nodeWrite{p: p, n: n, pending: undo, undo: true})
 }
 
 func (p *multiWrite) send(cmd command, r nodeWrite) {
@@ -74,21 +80,22 @@ func (p *multiWrite) send(cmd command, r nodeWrite) {
 	}
 }
 
-// Receive implements cluster.Receiver. Every script of a multiWrite confirms with 1.
-func (r nodeWrite) Receive(_ *cluster.Node, reply any, err error) {
+// Receive implements nodeset.Receiver. Every script of a multiWrite confirms
+// with 1.
+func (r nodeWrite) Receive(_ *nodeset.Node, reply any, err error) {
 	if err == nil && reply != any(int64(1)) {
 		err = unexpected(reply)
 	}
 	p := r.p
 	p.mu.Lock()
-	owe := err != nil || p.left && r.undo
+	pending := err != nil || p.left && r.undo
 	if err != nil {
 		p.missed[r.n] = true
 		p.failed = append(p.failed, cluster.NodeError{Node: r.n.Name(), Err: err})
 	}
 	p.mu.Unlock()
-	if owe {
-		r.n.SendLater(r.owed.script.Command(r.owed.keys, r.owed.args...), r.until)
+	if pending {
+		r.n.SendLater(r.pending.script.Command(r.pending.keys, r.pending.args...), r.until)
 	}
 	if r.then != nil {
 		r.then()

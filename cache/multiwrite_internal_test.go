@@ -8,7 +8,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// A node that answers with anything else than the scripts' "1" has confirmed nothing: it is owed what it was sent.
+// A node that answers anything but the scripts' "1" has confirmed nothing: what
+// it was sent is pending for it.
 func TestMultiWrite_OnlyTheScriptsReplyConfirms(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 1)
@@ -23,7 +24,7 @@ func TestMultiWrite_OnlyTheScriptsReplyConfirms(t *testing.T) {
 		must(t, client.Set(t.Context(), s.entryName("k"), "there", 0).Err())
 		p := newMultiWrite("delete", "k")
 		p.open++ // the nodeWrite
-		nodeWrite{p: p, n: n, owed: s.dropping("k"), until: time.Now().Add(time.Hour)}.Receive(n.Node, tt.reply, nil)
+		nodeWrite{p: p, n: n, pending: s.dropping("k"), until: time.Now().Add(time.Hour)}.Receive(n.Node, tt.reply, nil)
 		p.close()
 		harness.Receive(t, "the post to be done", p.done)
 		if p.took(n) != tt.done || (len(p.failed) == 0) != tt.done {

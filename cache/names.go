@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 )
 
-// The names of things on a node.
+// The names of keys and channels on a node.
 func (s *Cache[V]) entryName(key string) string { return braced(s.cfg.Prefix, "v", key) }
 func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l", key) }
 func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
@@ -15,7 +15,8 @@ func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
 // deletionPrefix comes before a tag in the name of what remembers its deletion.
 func (s *Cache[V]) deletionPrefix() string { return s.cfg.Prefix + "d:" }
 
-// deletions names the count of deletions of tags on n, or is "" where there are none: on a Redis Cluster.
+// deletions names the count of deletions of tags on n, or is "" where there are
+// none: on a Redis Cluster.
 func (s *Cache[V]) deletions(n *node) string {
 	if n.Sharded() {
 		return ""
@@ -23,8 +24,8 @@ func (s *Cache[V]) deletions(n *node) string {
 	return s.cfg.Prefix + "d"
 }
 
-// braced has key as a hash tag, so that its entry and its lease share a slot. "{}" would be none; ":" and "}" after the
-// letter tell the two forms apart.
+// braced has key as a hash tag, so that its entry and its lease share a slot.
+// "{}" would be none; ":" and "}" after the letter tell the two forms apart.
 func braced(prefix, letter, key string) string {
 	if key[0] == '}' {
 		return prefix + letter + "}:{:" + key + "}"
@@ -41,7 +42,7 @@ func unbraced(prefix, letter, name string) string {
 	return strings.TrimPrefix(text, ":{")
 }
 
-// drops is the channel that tells what was stored or deleted.
+// drops is the channel that announces stored and deleted keys.
 func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
 
 const (
@@ -56,7 +57,8 @@ func (s *Cache[V]) channels() []string {
 	return []string{wakeChannel + s.c.Process(), s.drops()}
 }
 
-// serial counts the nonces of this process: its Caches may share a Cluster and a Prefix.
+// serial counts the nonces of this process: its Caches may share a Cluster and
+// a Prefix.
 var serial atomic.Uint64
 
 // nonce names one attempt to store, over all processes.

@@ -7,30 +7,33 @@ import (
 	"time"
 
 	"github.com/maypok86/otter/v2"
-
-	"github.com/venta-hq/redlock/cluster"
 )
 
-// Near is a tier of entries in this process's memory. What any process stores or deletes is told to all, and dropped here.
-// Entries are handed out as they are, so what a value refers to (a map, a slice, a pointer) must not be changed.
+// Near is a tier of entries in this process's memory. Every process announces
+// what it stores or deletes to all others, which drop it from their memory.
+// Values are returned as they are, so what they refer to (a map, a slice, a
+// pointer) must not be changed.
 type Near struct {
 	// Size is how many entries are kept. Default 10,000.
 	Size int
-	// Bytes bounds the keys and encoded values of the entries together. Default 64 MiB.
+	// Bytes bounds the keys and encoded values of the entries together.
+	// Default 64 MiB.
 	Bytes int64
-	// TTL is how long an entry is served from memory. Default 10 s; at most 30 s.
+	// TTL is how long an entry is served from memory. Default 10 s; at most
+	// 30 s.
 	TTL time.Duration
 }
 
 const (
-	// deaf is how long a node may be silent before what memory has of it is not served: a message may be on its way. It is
-	// asked every cluster.HeardEvery.
-	deaf    = time.Second
-	stripes = 256
+	// maxSilence is how long a node may be silent before its entries in memory
+	// are not served: a message may be on its way. The node is asked every
+	// nodeset.HeardEvery.
+	maxSilence = time.Second
+	stripes    = 256
 )
 
-// near is the tier of one Cache. A nil one has nothing. It is not generic: the store that it is made of would be compiled
-// again for each type of values.
+// near is the local tier of one Cache. A nil one is empty. It is not generic:
+// the store inside would be compiled again for each type of values.
 type near struct {
 	ttl   time.Duration
 	share uint64 // bytes that an entry counts as at least, so that there are no more than Size
@@ -39,15 +42,17 @@ type near struct {
 	nodes []nearNode
 	tags  atomic.Uint64 // grows when a tag is deleted
 
-	// drops counts what was dropped, by a hash of the key. Who wants to keep an entry has looked at it before he asked the
-	// node, and does not if it has grown since: the answer may be from before the drop.
+	// drops counts what was dropped, by a hash of the key. A caller that
+	// wants to keep an entry reads the count before it asks the node, and
+	// does not keep the entry if it has grown since: the answer may be from
+	// before the drop.
 	drops [stripes]struct {
 		mu sync.Mutex
 		n  uint64
 	}
 }
 
-// nearNode is what is known of the messages of one node.
+// nearNode is the state of the messages of one node.
 type nearNode struct {
 	gaps  atomic.Uint64 // grows when messages may have been missed
 	heard atomic.Int64  // up to when all have been, as time since born; 0: none is sure to come
@@ -64,7 +69,7 @@ type nearItem struct {
 	ticket
 }
 
-// ticket is the state of things before a question was sent.
+// ticket is the state before a command was sent.
 type ticket struct {
 	drops, gaps, tags uint64
 	back              time.Time // when the node was last found again
@@ -86,7 +91,8 @@ func newNear(cfg *Near, nodes []*node) (*near, error) {
 	return m, err
 }
 
-// get returns what memory has of key, if every message of its node that could have dropped it was heard.
+// get returns what memory has of key, if every message of its node that could
+// have dropped it has arrived.
 func (m *near) get(key string) (v any, negative, ok bool) {
 	if m == nil {
 		return nil, false, false
@@ -96,7 +102,7 @@ func (m *near) get(key string) (v any, negative, ok bool) {
 		return nil, false, false
 	}
 	now, n := time.Since(m.born), &m.nodes[item.node]
-	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > deaf ||
+	if now >= item.until || item.gaps != n.gaps.Load() || now-time.Duration(n.heard.Load()) > maxSilence ||
 		item.tagged && item.tags != m.tags.Load() || item.back != n.node.Incarnation().Back {
 		return nil, false, false
 	}
@@ -116,7 +122,8 @@ func (m *near) begin(key string, node int) (t ticket) {
 	return t
 }
 
-// put keeps what a node answered to a question, unless the key was dropped since. left is how long it may be served.
+// put keeps what a node answered to a question, unless the key was dropped
+// since. left is how long it may be served.
 func (m *near) put(key string, node int, t ticket, v any, e *entry, left time.Duration) {
 	if m == nil || left <= 0 || m.nodes[node].heard.Load() == 0 {
 		return
@@ -151,38 +158,5 @@ func (m *near) dropTagged() {
 func (m *near) close() {
 	if m != nil {
 		m.items.StopAllGoroutines()
-	}
-}
-
-// ears is a Cache's cluster.Subscriber.
-type ears[V any] struct{ s *Cache[V] }
-
-// Message wakes who waits for a load, or drops what was stored or deleted. An empty text on the channel of drops is a
-// deleted tag's.
-func (e ears[V]) Message(_ *cluster.Node, channel, text string) {
-	s := e.s
-	switch {
-	case channel == s.drops() && text == "":
-		s.near.dropTagged()
-	case channel == s.drops():
-		s.near.drop(unbraced(s.cfg.Prefix, "v", text))
-	default:
-		s.notifications.notify(text)
-	}
-}
-
-// Gap has nothing be kept until the node is heard of again: what it says while the subscription is broken may be deleted
-// without a message.
-func (e ears[V]) Gap(n *cluster.Node) {
-	e.s.notifications.notifyAll() // what they wait for may be over
-	if m := e.s.near; m != nil {
-		m.nodes[n.Index()].heard.Store(0)
-		m.nodes[n.Index()].gaps.Add(1)
-	}
-}
-
-func (e ears[V]) Heard(n *cluster.Node, upTo time.Time) {
-	if m := e.s.near; m != nil {
-		m.nodes[n.Index()].heard.Store(int64(upTo.Sub(m.born)))
 	}
 }

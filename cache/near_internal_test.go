@@ -4,13 +4,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-func oneNode() []*node { return []*node{{Node: &cluster.Node{}}} }
+func oneNode() []*node { return []*node{{Node: &nodeset.Node{}}} }
 
-// An answer that was under way when its key, its node's messages or its tags were dropped is from before that.
-func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
+// An answer that was under way when its key, its node's messages or its tags
+// were dropped is from before that.
+func TestNear_RefusesAnswersFromBeforeADrop(t *testing.T) {
 	t.Parallel()
 	for name, event := range map[string]func(*near){
 		"nothing": func(*near) {},
@@ -41,7 +42,7 @@ func TestMemoryRefusesAnswersFromBeforeADrop(t *testing.T) {
 	}
 }
 
-func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
+func TestNear_ServesNothingOfANodeNotHeardFrom(t *testing.T) {
 	t.Parallel()
 	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
@@ -49,7 +50,7 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 	}
 	defer m.close()
 	m.born = m.born.Add(-time.Hour)
-	for _, silent := range []time.Duration{0, 2 * deaf} {
+	for _, silent := range []time.Duration{0, 2 * maxSilence} {
 		m.nodes[0].heard.Store(int64(time.Since(m.born) - silent))
 		m.put("k", 0, m.begin("k", 0), "v", &entry{}, time.Minute)
 		if _, _, ok := m.get("k"); ok != (silent == 0) {
@@ -58,15 +59,15 @@ func TestMemoryOfANodeThatWasNotHeardOfIsNotServed(t *testing.T) {
 	}
 }
 
-// While messages do not come, a node may delete what it has just told.
-func TestMemoryKeepsNothingBetweenAGapAndTheNextSign(t *testing.T) {
+// While messages do not come, a node may delete what it has just returned.
+func TestNear_KeepsNothingBetweenAGapAndTheNextMessage(t *testing.T) {
 	t.Parallel()
 	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer m.close()
-	e, n := ears[string]{&Cache[string]{near: m}}, m.nodes[0].node.Node
+	e, n := subscriber[string]{&Cache[string]{near: m}}, m.nodes[0].node.Node
 	for _, sign := range []bool{true, false, true} {
 		e.Gap(n)
 		if sign {
@@ -95,7 +96,7 @@ func BenchmarkNearHit(b *testing.B) {
 	}
 }
 
-func TestMemoryServesANilOfAnInterface(t *testing.T) {
+func TestNear_ServesANilInterface(t *testing.T) {
 	t.Parallel()
 	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
 	if err != nil {
@@ -104,12 +105,12 @@ func TestMemoryServesANilOfAnInterface(t *testing.T) {
 	defer m.close()
 	m.nodes[0].heard.Store(int64(time.Hour))
 	m.put("k", 0, m.begin("k", 0), nil, &entry{}, time.Minute)
-	if v, ok, err := (&Cache[any]{near: m}).nearest("k"); v != nil || !ok || err != nil {
+	if v, ok, err := (&Cache[any]{near: m}).getNear("k"); v != nil || !ok || err != nil {
 		t.Errorf("nearest = %v, %v, %v, want nil, true, nil", v, ok, err)
 	}
 }
 
-func TestConfig_NearHasTheDefaultsOfItsFields(t *testing.T) {
+func TestConfig_FillsTheDefaultsOfNear(t *testing.T) {
 	t.Parallel()
 	want := Near{Size: 10_000, Bytes: 64 << 20, TTL: 10 * time.Second}
 	if got := *(Config[string]{Near: &Near{}}).withDefaults().Near; got != want {

@@ -27,7 +27,7 @@ func warm(t *testing.T, c *cache.Cache[string], key, want string) {
 	})
 }
 
-func TestMemoryServesWhatNodesHaveUntilAnybodyChangesIt(t *testing.T) {
+func TestNear_ServesUntilAnyProcessChangesTheKey(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -75,7 +75,7 @@ func changes(t *testing.T, c *cache.Cache[string]) map[string]func() error {
 }
 
 // Whenever the message comes: here it never does.
-func TestOwnChangesAreSeenAtOnce(t *testing.T) {
+func TestNear_ShowsOwnChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -92,7 +92,8 @@ func TestOwnChangesAreSeenAtOnce(t *testing.T) {
 	})
 }
 
-// overtaken is a codec that has a change happen, once, between an answer that is "old" and what is made of it.
+// overtaken is a codec that has a change happen, once, between an answer that
+// is "old" and what is made of it.
 type overtaken struct {
 	cache.JSON[string]
 	change func()
@@ -107,7 +108,7 @@ func (o *overtaken) Decode(data []byte, v *string) error {
 	return err
 }
 
-func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
+func TestNear_KeepsNoAnswerOvertakenByAChange(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -115,8 +116,10 @@ func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
 		cfg := withNear
 		cfg.Codec = codec
 		a, b := newCache(t, s, cfg), newCache(t, s, cache.Config[string]{TTL: time.Hour, Codec: cache.JSON[string]{}})
-		// What a process changes itself is dropped before that returns; of another's change it learns by a message, and
-		// has once a later one has come. Of a key that is used once only later messages speak.
+		// What a process changes itself is dropped before that returns;
+		// of another's change it learns by a message, and has once a
+		// later one has come. Of a key that is used once only later
+		// messages speak.
 		own, another := changes(t, a), changes(t, b)
 		laps := 0
 		told := func() {
@@ -146,8 +149,9 @@ func TestMemoryDoesNotKeepAnAnswerThatAChangeOvertook(t *testing.T) {
 	})
 }
 
-// Values only grow, and each change is announced. What memory serves never goes back, and ends with the newest.
-func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
+// Values only grow, and each change is announced. What memory serves never goes
+// back, and ends with the newest.
+func TestNear_NeverGoesBackDuringChanges(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -183,8 +187,9 @@ func TestMemoryNeverKeepsWhatWasChangedWhileItWasRead(t *testing.T) {
 	})
 }
 
-// A message that was lost with its connection must not leave the old value for as long as memory would keep it.
-func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
+// A message that was lost with its connection must not leave the old value for
+// as long as memory would keep it.
+func TestNear_IsDroppedWhenMessagesMayBeMissed(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -209,7 +214,8 @@ func TestMemoryIsDroppedWhenMessagesMayHaveBeenMissed(t *testing.T) {
 	})
 }
 
-// deafens breaks every connection of a real server on which messages come, until fix is called, so that some are lost.
+// deafens breaks every connection of a real server on which messages come,
+// until fix is called, so that some are lost.
 func deafens(t *testing.T, server *redis.Client) (fix func()) {
 	kill := func() error { return server.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err() }
 	if kill() != nil {
@@ -230,7 +236,8 @@ func deafens(t *testing.T, server *redis.Client) (fix func()) {
 	return func() { close(stop); wg.Wait() }
 }
 
-// keepsSetting sets a key until enough is called: to a process what was stored shortly after it found the node again is none.
+// keepsSetting sets a key until enough is called: to a process what was stored
+// shortly after it found the node again is none.
 func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -240,9 +247,10 @@ func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 	return func() { stop(); wg.Wait() }
 }
 
-// In processes of their own, which read all the time, and whose connections break in some rounds just then. No clock of the
-// test's says how long a message may take: memory itself knows up to when it has heard all.
-func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
+// In processes of their own, which read all the time, and whose connections
+// break in some rounds just then. No clock of the test's says how long a
+// message may take: memory itself knows up to when it has heard all.
+func TestNear_ServesNothingAnotherProcessDeleted(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -263,7 +271,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 			}
 		}
 		all("ready")
-		for round, event := range []string{"none", "deaf", "restart", "deaf"} {
+		for round, event := range []string{"none", "silent", "restart", "silent"} {
 			value := fmt.Sprint("v", round)
 			harness.Eventually(t, "the node is up", func() bool { return cl.Status()[0].Up })
 			enough := keepsSetting(a, "k", value)
@@ -272,7 +280,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 			enough()
 			fix := func() {}
 			switch event {
-			case "deaf":
+			case "silent":
 				fix = deafens(t, harness.Client(t, s, 0))
 			case "restart":
 				must(t, s.Restart(0, false)) // every connection breaks
@@ -285,7 +293,7 @@ func TestNoProcessServesFromMemoryWhatAnotherHasDeleted(t *testing.T) {
 	})
 }
 
-func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
+func TestNear_ServesNothingOfASilentNode(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -301,8 +309,9 @@ func TestMemoryOfASilentNodeIsNotServed(t *testing.T) {
 	})
 }
 
-// An outage in which deletions may have been missed, but no message of the node, which sent none.
-func TestMemoryFromBeforeAnOutageIsNotServed(t *testing.T) {
+// An outage in which deletions may have been missed, but no message of the
+// node, which sent none.
+func TestNear_ServesNothingFromBeforeAnOutage(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()

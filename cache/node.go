@@ -10,25 +10,29 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
 const (
-	// few callers of one node are each served fastest by a connection of their own; more are by sharing the stream.
+	// few callers of one node are each served fastest by a connection of
+	// their own; more are by sharing the stream.
 	few = 4
-	// big is the size from which a value stays off the stream, where it would hold up what is behind it.
+	// big is the size from which a value stays off the stream, where it
+	// would hold up what is behind it.
 	big = 16 << 10
-	// wary is how many small values have to be read in a row before reads trust that values are small.
+	// wary is how many small values have to be read in a row before reads
+	// trust that values are small.
 	wary = 64
-	// lanes is how many callers who do not trust it have a connection at once. It is small because to connect to a server
-	// many times at once takes it so long that it looks dead.
+	// lanes is how many callers that do not trust it have a connection at
+	// once. It is small because a server takes so long to accept many
+	// connections at once that it looks dead.
 	lanes = 16
 )
 
 // node is a node as a cache asks it.
 type node struct {
-	*cluster.Node
+	*nodeset.Node
 	slack  time.Duration
 	lanes  chan struct{}
 	asking atomic.Int32 // callers who ask, or wait to
@@ -36,8 +40,9 @@ type node struct {
 	small  atomic.Int32 // small values read in a row, up to wary
 }
 
-// limits says which entries of the node may be served: those that were stored under this run of its server, after the
-// stamp. What it kept from before a restart, or from before it was out of this process's reach, may have been deleted
+// limits returns which entries of the node may be served: those stored in this
+// run of its server, after the stamp. Entries from before a restart, or from
+// before this process could not reach the node, may have been deleted
 // meanwhile.
 func (n *node) limits() (run string, after int64) {
 	l := n.Incarnation()
@@ -55,7 +60,8 @@ func (n *node) limits() (run string, after int64) {
 // now is the node's clock, in µs.
 func (n *node) now() int64 { return time.Now().Add(n.Incarnation().Offset).UnixMicro() }
 
-// sight is what entries are judged by that a node gave: its limits, and its clock, as they were when the answer came.
+// sight is what the entries of a node are judged by: its limits and its clock,
+// as they were when the answer came.
 type sight struct {
 	node       *node
 	run        string
@@ -72,7 +78,7 @@ func (n *node) get(ctx context.Context, name string) (text string, found bool, e
 	cmd := redis.NewCmd(ctx, "get", name)
 	reply, err := n.fastest(ctx, n.small.Load() >= wary,
 		func() (any, error) { err := n.Ask(ctx, cmd); return cmd.Val(), err },
-		func(r cluster.Receiver) { n.Command(cmd, r) })
+		func(r nodeset.Receiver) { n.Command(cmd, r) })
 	return n.text(reply, err)
 }
 
@@ -100,20 +106,21 @@ func (n *node) learn(size int) {
 	}
 }
 
-// run runs a script and waits for the answer. size is that of its arguments. A nil reply is an error of the server's kind
-// no more.
-func (n *node) run(ctx context.Context, s *cluster.Script, keys []string, args []any, size int) (any, error) {
+// run runs a script and waits for the answer. size is that of its arguments. A
+// nil reply is no error.
+func (n *node) run(ctx context.Context, s *nodeset.Script, keys []string, args []any, size int) (any, error) {
 	reply, err := n.fastest(ctx, size < big && n.small.Load() >= wary,
 		func() (any, error) { return n.AskScript(ctx, s, keys, args) },
-		func(r cluster.Receiver) { n.Run(s, keys, args, r) })
+		func(r nodeset.Receiver) { n.Run(s, keys, args, r) })
 	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	return reply, err
 }
 
-// fastest asks on a connection of its own if few others do, or the answer may be large, and on the stream else.
-func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, error), stream func(cluster.Receiver)) (any, error) {
+// fastest asks on a connection of its own if few callers do, or the answer may
+// be large, and on the stream otherwise.
+func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, error), stream func(nodeset.Receiver)) (any, error) {
 	defer n.asking.Add(-1)
 	switch {
 	case n.asking.Add(1) <= few:
@@ -149,9 +156,31 @@ type answer struct {
 
 var answers = sync.Pool{New: func() any { return &answer{done: make(chan struct{}, 1)} }}
 
-func (a *answer) Receive(_ *cluster.Node, reply any, err error) {
+func (a *answer) Receive(_ *nodeset.Node, reply any, err error) {
 	a.reply, a.err = reply, err
 	a.done <- struct{}{}
 }
 
 func unexpected(reply any) error { return fmt.Errorf("redlock: unexpected reply (%T)", reply) }
+
+// getMany is get for several entries.
+func (n *node) getMany(ctx context.Context, names []string) (any, error) {
+	words := make([]any, 1, 1+len(names))
+	words[0] = "mget"
+	for _, name := range names {
+		words = append(words, name)
+	}
+	cmd := redis.NewCmd(ctx, words...)
+	return n.fastest(ctx, n.small.Load() >= wary,
+		func() (any, error) { err := n.Ask(ctx, cmd); return cmd.Val(), err },
+		func(r nodeset.Receiver) { n.Command(cmd, r) })
+}
+
+// list reads a reply that is a list.
+func (n *node) list(reply any, err error) ([]any, error) {
+	list, ok := reply.([]any)
+	if err == nil && !ok {
+		err = unexpected(reply)
+	}
+	return list, err
+}

@@ -2,7 +2,8 @@ package cache
 
 import "sync"
 
-// notifications wakes callers of this process that wait for the end of another's load, by the name of the entry.
+// notifications wakes callers of this process that wait for the end of
+// another's load, by the name of the entry.
 type notifications struct {
 	mu  sync.Mutex
 	all map[string]*notification
@@ -14,8 +15,8 @@ type notification struct {
 	waiters int
 }
 
-// listen returns a channel that is closed at the next notification. It has to be called before the question whose
-// answer may be to wait, and forget after.
+// listen returns a channel that is closed at the next notification. It has to
+// be called before the command whose answer may be to wait, and forget after.
 func (b *notifications) listen(name string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,8 +2,9 @@ package cache
 
 import "testing"
 
-// An entry may have Config.MaxValue bytes: how many are read at once grows with what is known of them, and is kept.
-func TestAPieceIsAsSmallAsEntriesAreLarge(t *testing.T) {
+// An entry may have Config.MaxValue bytes: how many are read at once grows with
+// what is known of them, and is kept.
+func TestPiece_ShrinksWithTheSizeOfEntries(t *testing.T) {
 	t.Parallel()
 	var n node
 	for _, step := range []struct{ read, largest, next int }{

@@ -7,11 +7,12 @@ import (
 	"time"
 )
 
-// renewals is how often a lease is renewed while it lasts, so that one renewal may fail.
+// renewals is how often a lease is renewed while it lasts, so that one renewal
+// may fail.
 const renewals = 3
 
-// renewal renews fill leases while their loads run, from newRenewal on until it is stopped. A lease that Delete or Set has
-// ended stays ended.
+// renewal renews fill leases while their loads run, from newRenewal on until it
+// is stopped. A lease that Delete or Set has ended stays ended.
 type renewal[V any] struct {
 	s    *Cache[V]
 	stop context.CancelFunc // waits for nothing: a renewal that comes after the lease has ended does nothing
@@ -31,7 +32,7 @@ func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
 			select {
 			case <-ctx.Done():
 				return
-			case <-s.life.Done(): // loads end now
+			case <-s.ctx.Done(): // loads end now
 				return
 			case <-ticks:
 				r.renew(ctx)
@@ -59,7 +60,8 @@ func (r *renewal[V]) remove(key string) {
 	delete(r.all, key)
 }
 
-// renew renews every lease where it was given, in pieces that leave nodes time for others.
+// renew renews every lease where it was given, in pieces that leave nodes time
+// for others.
 func (r *renewal[V]) renew(ctx context.Context) {
 	r.mu.Lock()
 	byNode := map[*node][]fillLease[V]{}

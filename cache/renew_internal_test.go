@@ -9,7 +9,7 @@ import (
 )
 
 // The ticks come when the test says so, and leases outlast any machine.
-func TestALeaseIsRenewedWhileItsLoadRuns(t *testing.T) {
+func TestFillLease_IsRenewedWhileItsLoadRuns(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()

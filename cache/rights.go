@@ -1,21 +1,22 @@
 package cache
 
 import (
-	"strings"
-
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/acl"
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Rights are all the rights that a user needs for a Cache with this Prefix ("" means "cache:", its default), and no others.
-// A user who takes locks as well needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
+// Rights are all the rights that a user needs for a Cache with this Prefix (""
+// means "cache:", its default), and no others. A user who takes locks as well
+// needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
 func Rights(prefix string) []cluster.Right {
 	if prefix == "" {
 		prefix = "cache:"
 	}
-	p := globEscape.Replace(prefix)
+	p := acl.EscapeGlob(prefix)
 	return []cluster.Right{
 		{Rule: "~" + p + "*", For: "entries, leases and tags"},
-		{Rule: "~redlock:mark", For: "every Cluster: see its package"},
+		{Rule: "~" + marks.Key, For: "every Cluster: see its package"},
 		{Rule: "&redlock:cache:wake:*", For: "telling who waits that a load has ended"},
 		{Rule: "&redlock:cache:drop:" + p, For: "telling memories what was stored or deleted"},
 		{Rule: "+ping", For: "finding a node that was down"},
@@ -48,14 +49,5 @@ func Rights(prefix string) []cluster.Right {
 //
 // With required only, the optional rights are left out.
 func ACL(prefix string, required bool) string {
-	var rules []string
-	for _, r := range Rights(prefix) {
-		if !r.Optional || !required {
-			rules = append(rules, r.Rule)
-		}
-	}
-	return strings.Join(rules, " ")
+	return acl.Join(Rights(prefix), required)
 }
-
-// globEscape takes the special meaning from characters of a prefix.
-var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

@@ -30,7 +30,8 @@ func restricted(t *testing.T, rules []string) (harness.Set, *cluster.Cluster, er
 	return s, c, err
 }
 
-// workout does everything there is, for as long as patience at most, and returns the first thing that went wrong.
+// workout does everything there is, for as long as patience at most, and
+// returns the first thing that went wrong.
 func workout(t *testing.T, s harness.Set, cl *cluster.Cluster, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -102,7 +103,7 @@ func until(ctx context.Context, cond func() bool) {
 	}
 }
 
-func TestAUserNeedsTheRightsAndNoOthers(t *testing.T) {
+func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 	t.Parallel()
 	for _, required := range []bool{true, false} {
 		s, c, err := restricted(t, strings.Fields(cache.ACL("", required)))

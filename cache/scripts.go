@@ -3,7 +3,7 @@ package cache
 import (
 	_ "embed"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
 //go:embed scripts/entry.lua
@@ -33,15 +33,16 @@ var abandonSource string
 //go:embed scripts/untag.lua
 var untagSource string
 
-// The steps on one node. Delivered twice, each has the effect of once, except that a value that is stored again is newer.
-// They yield to those of locks on the same Cluster.
+// The steps on one node. Delivered twice, each has the effect of once, except
+// that a value that is stored again is newer. They yield to those of locks on
+// the same Cluster.
 var (
-	readScript    = cluster.NewScript("read entries", entrySource+readSource).Yielding().ReadOnly()
-	leaseScript   = cluster.NewScript("take fill lease", entrySource+leaseSource).Yielding()
-	renewScript   = cluster.NewScript("renew fill leases", renewSource).Yielding()
-	storeScript   = cluster.NewScript("store entry", entrySource+storeSource).Yielding()
-	dropScript    = cluster.NewScript("drop entries", entrySource+dropSource).Yielding()
-	staleScript   = cluster.NewScript("mark entry stale", entrySource+staleSource).Yielding()
-	abandonScript = cluster.NewScript("abandon fill lease", entrySource+abandonSource).Yielding()
-	untagScript   = cluster.NewScript("delete tag", untagSource).Yielding()
+	readScript    = nodeset.NewScript("read entries", entrySource+readSource).Yielding().ReadOnly()
+	leaseScript   = nodeset.NewScript("take fill lease", entrySource+leaseSource).Yielding()
+	renewScript   = nodeset.NewScript("renew fill leases", renewSource).Yielding()
+	storeScript   = nodeset.NewScript("store entry", entrySource+storeSource).Yielding()
+	dropScript    = nodeset.NewScript("drop entries", entrySource+dropSource).Yielding()
+	staleScript   = nodeset.NewScript("mark entry stale", entrySource+staleSource).Yielding()
+	abandonScript = nodeset.NewScript("abandon fill lease", entrySource+abandonSource).Yielding()
+	untagScript   = nodeset.NewScript("delete tag", untagSource).Yielding()
 )

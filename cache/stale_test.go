@@ -17,7 +17,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestWhatIsMarkedStaleIsServedWhileOneLoadsIt(t *testing.T) {
+func TestCache_MarkStale_ServesTheOldValueWhileOneCallerLoads(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -65,7 +65,7 @@ func leasesOf(t *testing.T, s harness.Set, key string) (n int64) {
 	return n
 }
 
-func TestALoadDecidesOnTTLAndTags(t *testing.T) {
+func TestCache_Decide_SetsTTLAndTagsFromTheLoad(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()
@@ -94,7 +94,8 @@ func TestALoadDecidesOnTTLAndTags(t *testing.T) {
 			gives(t, b, "k", "")
 			fetch(decides(nothing, cache.Tags("late")), cache.Tags("early"))
 		}
-		// The tag is deleted while the load runs, which has not said yet that its value has it.
+		// The tag is deleted while the load runs, which has not said
+		// yet that its value has it.
 		must(t, b.Delete(t.Context(), "k"))
 		fetch(decides(func(ctx cx) error {
 			return errors.Join(b.DeleteTag(ctx, "late"), b.Set(ctx, "other", "v", cache.Tags("late")))
@@ -122,7 +123,7 @@ func TestALoadDecidesOnTTLAndTags(t *testing.T) {
 	})
 }
 
-func TestMemoryIsBoundedInBytes(t *testing.T) {
+func TestNear_IsBoundedInBytes(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	c := newCache(t, s, cache.Config[string]{TTL: time.Hour, Near: &cache.Near{Bytes: 100 << 10, TTL: 30 * time.Second}})
@@ -147,7 +148,7 @@ func TestMemoryIsBoundedInBytes(t *testing.T) {
 }
 
 // What can not be encoded is served, counted and said.
-func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
+func TestCache_Fetch_ServesAndReportsAnUnencodableValue(t *testing.T) {
 	t.Parallel()
 	lines := &said{}
 	began := time.Now()
@@ -174,7 +175,7 @@ func TestAValueThatDoesNotEncodeIsServedAndReported(t *testing.T) {
 	}
 }
 
-func TestOnePrefixOfAClusterIsOfOneType(t *testing.T) {
+func TestNew_RefusesAnotherTypeUnderAPrefix(t *testing.T) {
 	t.Parallel()
 	cl := open(t, harness.Embedded(t, 1))
 	a := newOn(t, cl, cache.Config[string]{})
@@ -200,7 +201,7 @@ func TestOnePrefixOfAClusterIsOfOneType(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 // An entry of a program that wrote values in another way is none.
-func TestAnEntryOfAnOlderFormatIsAMiss(t *testing.T) {
+func TestCache_Get_EntryOfAnOlderFormatIsAMiss(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
 		t.Parallel()

@@ -3,6 +3,8 @@ package cache
 import (
 	"context"
 	"errors"
+
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
 // request reads the options of a call.
@@ -18,17 +20,18 @@ func (s *Cache[V]) request(opts []Option) (request, error) {
 func (s *Cache[V]) canTag() error {
 	for _, n := range s.nodes {
 		if n.Sharded() {
-			return fieldError("Tags", "node %s is a Redis Cluster, whose scripts can not read an entry and its tags together; use single servers", n.Name())
+			return configerr.Field("Tags", "node %s is a Redis Cluster, whose scripts can not read an entry and its tags together; use single servers", n.Name())
 		}
 	}
 	s.tagged.Store(true)
 	return nil
 }
 
-// DeleteTag deletes every entry that was stored with the tag, and ends the loads under way with it, in one round trip to
-// each node, however many they are: an entry is valid only as long as its tags have the versions on its node that they had
-// when its load began, and DeleteTag takes those away. It is nil unless so many nodes did not confirm it that they may be
-// both nodes of a key.
+// DeleteTag deletes every entry that was stored with the tag, and ends the
+// loads under way with it, in one round trip to each node, however many there
+// are: an entry is valid only as long as its tags have the versions on its node
+// that they had when its load began, and DeleteTag removes those. It returns
+// nil unless two nodes, which may be both nodes of a key, did not confirm it.
 func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 	if s == nil {
 		return errNil

@@ -107,8 +107,8 @@
 // # What is not covered
 //
 // A client's clock that jumps: Go asks the kernel for the time past libc, which is where libfaketime sits (tried, also with
-// cgo). What a lease makes of a wall clock and a monotonic clock that part is tested in package lease, in
-// TestAnExpiredDeadlineOfEitherClockEndsALeaseThatIsDue and its neighbours.
+// cgo). What a lease makes of a wall clock and a monotonic clock that part is tested in package keepalive, in
+// TestRenewal_AnExpiredDeadlineOfEitherClockEndsTheLease and its neighbours.
 //
 // Nodes that are a Sentinel-managed pair or a Redis Cluster, TLS, and users with few rights are tested in internal/test/topology.
 // Two nodes never forget within one MaxTTL: that is more than is promised for a client that starts just then.

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestOnlyWhatNobodyWillMissIsSwept is about the labels that decide which containers are removed.
-func TestOnlyWhatNobodyWillMissIsSwept(t *testing.T) {
+// TestSweep_RemovesOnlyAbandonedContainers is about the labels that decide which containers are removed.
+func TestSweep_RemovesOnlyAbandonedContainers(t *testing.T) {
 	ended := exec.Command("true")
 	if err := ended.Run(); err != nil {
 		t.Skip(err)

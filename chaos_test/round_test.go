@@ -66,7 +66,7 @@ func (r round) rows(all []chaos.Scenario) []chaos.Scenario {
 	return slices.DeleteFunc(slices.Clone(all), func(sc chaos.Scenario) bool { return !sc.Short })
 }
 
-func TestRoundOf(t *testing.T) {
+func TestRoundOf_ReadsTheEnvironmentAndTheRows(t *testing.T) {
 	for _, tt := range []struct {
 		size, duration, run string
 		want                round

@@ -139,7 +139,7 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 	{
-		// It may have forgotten and says so: its vote for a lock does not count for a while. What it knows of checkpoints does.
+		// It may have lost and says so: its vote for a lock does not count for a while. What it knows of checkpoints does.
 		Name: "a node loses the end of its file", Nodes: chaos.NodeKind{Memory: chaos.SyncedEverySecond}, Fragile: true, Tempo: brisk, Length: 3 * time.Second,
 		Script: chaos.Series(chaos.Quarantine, func(r *rand.Rand, _ chaos.Tempo) chaos.Fault {
 			return chaos.Fault{Kind: chaos.Torn, Nodes: chaos.Some(r, 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 20*time.Millisecond, 400*time.Millisecond), Part: r.Float64()}
@@ -215,7 +215,7 @@ var scenarios = []chaos.Scenario{
 // jump is how far the clock of a node jumps.
 const jump = 10 * time.Second
 
-func TestScenarios(t *testing.T) {
+func TestScenarios_KeepEveryPromise(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}

@@ -18,7 +18,7 @@ import (
 
 // Three nodes, of which one is an hour ahead from the start, and one jumps there and back. A session that the jumping node
 // and the one that is away have in common is not lost, and one that was ended does not come back.
-func TestSessionsWithTheClockOfANodeAnHourOff(t *testing.T) {
+func TestSessions_SurviveANodeWhoseClockIsAnHourOff(t *testing.T) {
 	if thisRound(t).size == shortRound && selected() == "" {
 		t.Skip("clocks that can be set are for full rounds: set REDLOCK_CHAOS_ROUND=full")
 	}

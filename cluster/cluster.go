@@ -2,66 +2,19 @@ package cluster
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
+	"io"
 	"log/slog"
-	"net"
-	"net/url"
-	"slices"
-	"sync"
-	"sync/atomic"
-	"time"
 
-	"github.com/venta-hq/redlock/internal/errs"
-	"github.com/venta-hq/redlock/internal/telemetry"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// Cluster is a set of independent nodes. All methods may be called concurrently. It belongs to one process: what it
-// sends carries its process id.
-type Cluster struct {
-	cfg     Config
-	tel     *telemetry.Telemetry // nil: nothing is reported
-	events  events
-	nodes   []*Node
-	process string
-	epoch   time.Time
+// Cluster is a set of independent nodes. All methods may be called concurrently.
+// It belongs to one process: what it sends carries its process id.
+type Cluster struct{ opened }
 
-	ctx    context.Context // ends when the streams have been drained
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // every goroutine of the cluster and its nodes
-
-	closing    atomic.Bool   // no new operations
-	leaving    chan struct{} // closed with that
-	dead       atomic.Bool   // no new commands
-	unanswered atomic.Int64  // commands whose answer is awaited
-	idle       chan struct{} // notified when unanswered may have reached zero while closing
-	closed     chan struct{}
-	once       sync.Once
-
-	record        atomic.Pointer[record] // of the set, once a quorum of nodes was seen to carry it
-	changed       atomic.Int64           // c.since time from which votes count again, after another record came into force
-	reckoning     sync.Mutex             // orders looks at all marks
-	opened        atomic.Bool            // all nodes were tried
-	bootstrapping atomic.Bool            // somebody sees to it that there is a record
-	settling      sync.Once
-	settled       chan struct{} // closed when there is a record, or will be none for a while
-	unfit         error         // why there will be none
-
-	spawnMu sync.Mutex // orders spawn before the final wait
-
-	mu      sync.Mutex
-	servers map[string]*Node // by run_id
-
-	mail         mailbox
-	localWaiters localWaiters
-}
-
-// openTries is how many times NodeTimeout Open keeps trying to reach a quorum
-// under a context without a deadline.
-const openTries = 8
+type opened = face.Of[nodeset.Set]
 
 // Open connects to the nodes. It succeeds as soon as each was tried and a quorum
 // is well; the others are down, logged, and probed until they recover.
@@ -74,283 +27,60 @@ const openTries = 8
 //
 // ctx bounds the opening only. The caller must Close the Cluster.
 func Open(ctx context.Context, cfg Config) (*Cluster, error) {
-	cfg = cfg.withDefaults()
-	targets, err := cfg.targets()
-	if err := errors.Join(cfg.validate(), err); err != nil {
+	set, err := nodeset.Open(ctx, nodeset.Config(cfg))
+	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{
-		cfg: cfg, process: rand.Text(), epoch: time.Now(),
-		idle: make(chan struct{}, 1), leaving: make(chan struct{}), closed: make(chan struct{}), settled: make(chan struct{}),
-		servers: map[string]*Node{},
-	}
-	if c.tel, err = telemetry.New(cfg.MeterProvider, cfg.TracerProvider, cfg.KeyAttribute); err != nil {
-		return nil, fieldError("Config.MeterProvider", "%v", err)
-	}
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	for i, t := range targets {
-		c.add(i, t)
-	}
-	c.watch()
-	if err := c.meet(ctx); err != nil {
-		c.Close(context.WithoutCancel(ctx))
-		return nil, err
-	}
-	c.opened.Store(true)
-	c.startBootstrap()
-	c.openMailbox()
-	if err := c.awaitBootstrap(ctx); err != nil {
-		c.Close(context.WithoutCancel(ctx))
-		return nil, err
-	}
-	c.logQuorumChange()
-	if len(c.nodes)%2 == 0 {
-		c.Say(slog.LevelInfo, "an even number of nodes tolerates no more failures than one fewer", "nodes", len(c.nodes))
-	}
-	return c, nil
+	return &Cluster{face.Make(set)}, nil
 }
 
-func (c *Cluster) add(i int, t target) {
-	n := &Node{c: c, index: i, name: t.name, isCluster: t.isCluster, canFailOver: t.canFailOver, runIDs: map[string]bool{}, tel: c.tel.Node(t.name), streams: newStreams()}
-	n.large = make(chan struct{}, largeAtOnce)
-	n.witness.name = url.QueryEscape(t.name)
-	n.client = t.open(tuning{timeout: c.cfg.NodeTimeout, lifetime: c.lifetime(), onConnect: n.observe})
-	c.nodes = append(c.nodes, n)
-	for _, s := range n.streams {
-		c.spawn(func() { n.serve(s) })
-	}
-}
+// set is nil for a Cluster that could not be opened.
+func (c *Cluster) set() *nodeset.Set { return face.In(c) }
 
-// meet contacts every node, and keeps trying where a quorum is missing.
-func (c *Cluster) meet(ctx context.Context) error {
-	budget, cancel := ctx, func() {}
-	if _, bounded := ctx.Deadline(); !bounded {
-		budget, cancel = context.WithTimeout(ctx, openTries*c.cfg.NodeTimeout)
-	}
-	defer cancel()
-	pace := newPace()
-	failed, last := c.nodes, make([]error, len(c.nodes))
-	for {
-		answers := c.probeAll(budget, failed)
-		var next []*Node
-		var wrong []error
-		var down []NodeError
-		for i, err := range answers {
-			switch n := failed[i]; {
-			case err == nil:
-			default:
-				if Unusable(err) {
-					wrong = append(wrong, &NodeError{n.name, err})
-				}
-				if last[n.index] == nil || budget.Err() == nil { // else it says only that the time is over
-					last[n.index] = n.explain(err)
-				}
-				next, down = append(next, n), append(down, NodeError{n.name, last[n.index]})
-			}
-		}
-		got, need := len(c.nodes)-len(next), c.Quorum()
-		switch {
-		case c.record.Load() == nil && !c.cfg.Partial && slices.ContainsFunc(wrong, isListed): // the others make no set without it
-			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
-		case got >= need || c.cfg.Partial:
-			for i, n := range next {
-				n.trip(down[i].Err)
-			}
-			return nil
-		case len(c.nodes)-len(wrong) < need:
-			return fmt.Errorf("%w: %w", ErrConfig, errors.Join(wrong...))
-		}
-		failed = next
-		select {
-		case <-budget.Done():
-			missing := &QuorumError{Op: "open", Need: need, Got: got, Nodes: down}
-			if ctx.Err() != nil {
-				return errs.Errorf("%w: %w", missing, errs.Ended(ctx))
-			}
-			return missing
-		case <-time.After(pace.NextBackOff()):
-		}
-	}
-}
+// Close stops new operations, waits until every command that was sent has its
+// answer, and then closes all connections. Locks that are still held stay on the
+// nodes until their TTL; close what holds them first. So do those whose release is
+// pending for a node that is down or refuses it. It may be called again; every
+// call waits. ctx bounds only the waiting: the closing goes on.
+func (c *Cluster) Close(ctx context.Context) error { return c.set().Close(ctx) }
 
-func (c *Cluster) probeAll(ctx context.Context, nodes []*Node) []error {
-	errs := make([]error, len(nodes))
-	var wg sync.WaitGroup
-	for i, n := range nodes {
-		wg.Go(func() { errs[i] = n.probe(ctx) })
-	}
-	wg.Wait()
-	return errs
-}
+// Quorum returns how many nodes must agree: Config.Quorum.
+func (c *Cluster) Quorum() int { return c.set().Quorum() }
 
-// Unusable reports whether err says of a node that it can not be used until the server, its URL, or the list of nodes is
-// fixed.
-func Unusable(err error) bool {
-	var same *sameServerError
-	var cert *tls.CertificateVerificationError
-	var record tls.RecordHeaderError
-	var authority x509.UnknownAuthorityError
-	var op *net.OpError
-	var old *oldVersionError
-	var list *listError
-	var place *placeError
-	for _, kind := range []any{&old, &list, &place, &same, &cert, &record, &authority} {
-		if errors.As(err, kind) {
-			return true
-		}
-	}
-	if errors.Is(err, errReplica) || errors.Is(err, errSentinel) {
-		return true
-	}
-	if errors.As(err, &op) && op.Op == "remote error" { // crypto/tls: the server refused the handshake
-		return true
-	}
-	for _, word := range []string{"WRONGPASS", "NOAUTH", "NOPERM", "WRONGTYPE", "ERR invalid password", "ERR DB index", "ERR AUTH"} {
-		if saidBy(err, word) {
-			return true
-		}
-	}
-	return false
-}
+// Status reports the state of each node, in the order of Config, without asking
+// them anything.
+func (c *Cluster) Status() []Status { return c.set().Status() }
 
-// Process is this Cluster's random id. It stands at the start of every value and names the channel of its mailbox.
-func (c *Cluster) Process() string { return c.process }
+// Health reports whether anything can be locked, without asking the nodes.
+// Nothing can be if too few of them are up and vote. Neither can it if every
+// attempt to acquire a key has found no quorum, as where all nodes are out of
+// memory; such attempts count for Config.MaxTTL after the last one. A single
+// answer or renewal that is late changes nothing. Package health serves it over
+// HTTP.
+func (c *Cluster) Health() Health { return c.set().Health() }
 
-// Nodes are the nodes, in a stable order. The slice must not be changed.
-func (c *Cluster) Nodes() []*Node { return c.nodes }
+// Survey asks every node that is not down for its state, all at once. A node that
+// does not answer is down from then on, and takes at most two NodeTimeouts.
+// Uptime and ClockOffset are as of now.
+func (c *Cluster) Survey(ctx context.Context) []Report { return c.set().Survey(ctx) }
 
-// Quorum is how many nodes must agree: Config.Quorum.
-func (c *Cluster) Quorum() int { return c.cfg.Quorum }
+// Check asks every node what could make locks on it unsafe: how it is reached,
+// its role, eviction policy, persistence, clock, version, restarts. It returns
+// the findings of the set, then those of each node in order; an empty list is good
+// news. It changes nothing, and takes at most a few NodeTimeouts.
+func (c *Cluster) Check(ctx context.Context) []Finding { return c.set().Check(ctx) }
 
-// Config is the configuration with its defaults filled in.
-func (c *Cluster) Config() Config { return c.cfg }
+// Format prints the names of the nodes without their credentials, whatever the
+// verb.
+func (c *Cluster) Format(f fmt.State, _ rune) { io.WriteString(f, c.set().String()) }
 
-// Err is ErrClosed once Close was called. Of a nil Cluster it is an error that matches ErrConfig.
-func (c *Cluster) Err() error {
-	if c == nil {
-		return errNil
-	}
-	if c.closing.Load() {
-		return ErrClosed
-	}
-	return nil
-}
+// LogValue is what Format prints, for package slog.
+func (c *Cluster) LogValue() slog.Value { return slog.StringValue(c.set().String()) }
 
-// Close stops new operations, waits until every command that was sent has its answer, and then closes all connections.
-// Locks that are still held stay on the nodes until their TTL; close what holds them first. So do those whose release is
-// owed to a node that is down or refuses it. It may be called again;
-// every call waits. ctx bounds only the waiting: the closing goes on.
-func (c *Cluster) Close(ctx context.Context) error {
-	if c == nil {
-		return nil
-	}
-	c.once.Do(func() {
-		c.closing.Store(true)
-		close(c.leaving)
-		go c.shutdown()
-	})
-	select {
-	case <-c.closed:
-		return nil
-	case <-ctx.Done():
-		return errs.Ended(ctx)
-	}
-}
+// Unusable reports whether err says of a node that it cannot be used until the
+// server, its URL, or the list of nodes is fixed.
+func Unusable(err error) bool { return nodeset.Unusable(err) }
 
-func (c *Cluster) shutdown() {
-	defer close(c.closed)
-	c.tel.Close()
-	c.drain()
-	c.spawnMu.Lock()
-	c.dead.Store(true)
-	c.spawnMu.Unlock()
-	c.drain() // what began between the last look and the refusal of more
-	c.cancel()
-	var wg sync.WaitGroup
-	for _, n := range c.nodes {
-		wg.Go(func() {
-			for _, s := range n.streams {
-				s.close()
-			}
-			n.client.Close()
-		})
-	}
-	wg.Wait()
-	c.wg.Wait()
-}
-
-// drain waits until no answer is awaited.
-func (c *Cluster) drain() {
-	for c.unanswered.Load() > 0 {
-		<-c.idle
-	}
-}
-
-// begin counts a command that is about to be sent. It reports false when none may be sent any more.
-func (c *Cluster) begin() bool {
-	c.unanswered.Add(1)
-	if c.dead.Load() {
-		c.end()
-		return false
-	}
-	return true
-}
-
-// end counts an answer. Whatever the answer made necessary has been sent by then, so zero means that nothing follows.
-func (c *Cluster) end() {
-	if c.unanswered.Add(-1) == 0 && c.closing.Load() {
-		select {
-		case c.idle <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// spawn runs fn on a goroutine that Close waits for. It reports false, and does not run fn, once the streams are shut.
-func (c *Cluster) spawn(fn func()) bool {
-	c.spawnMu.Lock()
-	defer c.spawnMu.Unlock()
-	if c.dead.Load() {
-		return false
-	}
-	c.wg.Go(fn)
-	return true
-}
-
-// pause waits for d. It reports false when the cluster closed meanwhile.
-func (c *Cluster) pause(d time.Duration) bool {
-	if d <= 0 {
-		return c.ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-c.ctx.Done():
-		return false
-	}
-}
-
-// since is now as nanoseconds of monotonic time, for atomics.
-func (c *Cluster) since(now time.Time) int64 { return int64(now.Sub(c.epoch)) }
-
-// claim gives the server with this run_id to n unless another node has it, and returns whose it is.
-func (c *Cluster) claim(runID string, n *Node) *Node {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if other, taken := c.servers[runID]; taken {
-		return other
-	}
-	c.servers[runID] = n
-	return n
-}
-
-// disclaim says that n has another server now. What this one still answers on n's connections proves no vote.
-func (c *Cluster) disclaim(runID string, n *Node) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.servers[runID] == n {
-		delete(c.servers, runID)
-	}
-}
+// Quorum returns the number of nodes, of n, whose agreement decides unless
+// Config.Quorum says otherwise: a strict majority. Any two quorums share a node.
+func Quorum(n int) int { return nodeset.Quorum(n) }

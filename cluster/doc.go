@@ -1,28 +1,20 @@
-// Package cluster is a set of independent Redis nodes: connections, one ordered stream of commands per node, health,
-// and the arithmetic of quorums. Package mutex builds the algorithm on it.
+// Package cluster opens a set of independent Redis or Valkey nodes, and says how
+// they are. Packages lock, lease, mutex, session and cache work on a [Cluster];
+// one serves a whole process.
 //
-// # Streams
+//	c, err := cluster.Open(ctx, cluster.Config{URLs: urls})
+//	if err != nil {
+//		return err
+//	}
+//	defer c.Close(ctx)
 //
-// The commands of locks to a node go through one stream, served by one goroutine: what gathers while one pipeline is
-// under way is the next. Commands are executed in the order in which they were sent, and nothing is retried, because a
-// repeated SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when
-// nobody waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
-//
-// Commands of Yielding scripts, which packages cache and session use, go through a stream of their own, on another
-// connection, in batches that are small in commands and in bytes of arguments and answers: however much data is moved,
-// renewals of locks wait for none of it, and a node is busy with one such batch at most when a renewal comes. Large
-// values go beside both streams.
-//
-// # Health
-//
-// A node that does not answer a command of a lock within NodeTimeout is down. A late answer to a command of a Yielding
-// script, or to one beside the streams, may only be large: the node is down if it does not answer a PING either, or if
-// such answers are late several times in a row. A node that is down is not asked, so with a minority down an operation
-// costs what it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
+// A node that does not answer within Config.NodeTimeout is down and is not asked,
+// so with a minority of the nodes down an operation costs what it costs on a
+// healthy set. A probe finds it again.
 //
 // # Who votes
 //
-// A node that crashes, is emptied, or is another server than before may have forgotten the locks it granted. Whether it
+// A node that crashes, is emptied, or is another server than before may have lost the locks it granted. Whether it
 // has is concluded from evidence: a key on it, redlock:mark, that lasts as long as its data. The mark names the run of
 // the server and a memory, a random word. A process that connects writes a new word if the mark is gone, or names
 // another run. Behind every batch of commands the mark is read on the same connection. The answers count as votes only
@@ -52,10 +44,20 @@
 // within the grace that the node has restarted. Nodes of package embedded say that nobody can have used them, and wait
 // for nothing. While nodes are missing, a quorum of the others is bootstrapped when a quarantine is over.
 //
-// To have other nodes in the set, or another quorum, stop every process that uses it and delete redlock:mark on each
-// node.
+// The command redlock resize changes the nodes of the set by one while processes use it: docs/membership.md. Between the
+// two sizes both lists count. To have another quorum, stop every process that uses the set and delete redlock:mark on
+// each node.
 //
 // # What cannot be seen
+//
+// Most servers read their append-only file as the user default, and drop from
+// each transaction in it what this user may not run: Redis 7.0 and 8.0, Valkey
+// 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
+// transactions. So switch the user default off without taking its rights:
+//
+//	ACL SETUSER default reset off ~* &* +@all
+//
+// Processes do not notice. [Cluster.Check] does before a restart, with the right +acl|dryrun, from Redis 7.0 on.
 //
 // A set that has lost everything is taken for a new one if each process that knew it was cut off, could not connect, or
 // was gone for the grace, or if a person emptied all nodes at once. Two lists that share fewer nodes than a quorum are
@@ -86,15 +88,16 @@
 // # Rights
 //
 // A server that knows users (Redis 6.2 and later) can restrict the one that locks are taken as to what they need.
-// Rights says for each rule what it is for; with the default prefix "lock:" they are together
+// [Rights] says for each rule what it is for; with the default prefix "lock:" they are together
 //
 //	ACL SETUSER redlock reset on >password
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
 //		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
-//		+info +config|get +script|exists +script|load
+//		+multi +exec +msetnx +incrby +info +config|get +script|exists +script|load
 //
-// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without +info a
+// Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without the first four
+// free keys are acquired by script, which costs a node more, and one log line says so; without +info a
 // restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does
 // not vote for a quarantine after a restart, and Check says so; without the others a script is sent when it is first
 // needed.

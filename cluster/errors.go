@@ -1,170 +1,43 @@
 package cluster
 
-import (
-	"errors"
-	"fmt"
-	"strings"
-	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"github.com/venta-hq/redlock/internal/errs"
-)
+import "github.com/venta-hq/redlock/internal/nodeset"
 
 var (
-	// ErrNoQuorum is matched by a *QuorumError: too few nodes answered to decide anything. Open returns it, and every
-	// operation of the packages above.
-	ErrNoQuorum = errors.New("redlock: no quorum of nodes")
+	// ErrNoQuorum is matched by a [*QuorumError]: too few nodes answered to decide
+	// anything. Open returns it, and every operation of the packages above.
+	ErrNoQuorum = nodeset.ErrNoQuorum
 
-	// ErrClosed is returned by everything that is asked of a Cluster after Close, or of a Locker, Leases, ... after theirs.
-	ErrClosed = errors.New("redlock: closed")
+	// ErrClosed is returned by everything that is asked of a Cluster after Close, or
+	// of a Locker, Leases, Store or Cache after theirs.
+	ErrClosed = nodeset.ErrClosed
 
-	// ErrNodeDown is matched by the error of a node that was not asked, because it did not answer lately.
-	ErrNodeDown = errors.New("node is down")
+	// ErrNodeDown is matched by the error of a node that was not asked, because it
+	// has not answered lately.
+	ErrNodeDown = nodeset.ErrNodeDown
 
-	// ErrConfig is matched by every error about a configuration or an option that can not be used.
-	ErrConfig = errors.New("redlock: bad configuration")
-
-	errNil = fieldError("Cluster", "is nil; see the error of cluster.Open")
+	// ErrConfig is matched by every error about a configuration or an option that
+	// cannot be used.
+	ErrConfig = nodeset.ErrConfig
 )
 
-// NodeError is what one node answered, or why it could not be asked.
-type NodeError struct {
-	Node string // the node's name
-	Err  error
-}
+type (
+	// NodeError is what one node answered, or why it could not be asked. Its fields
+	// are
+	//
+	//	Node string // the node's name
+	//	Err  error
+	NodeError = nodeset.NodeError
 
-func (e *NodeError) Error() string { return "node " + e.Node + ": " + errs.Text(e.Err) }
-func (e *NodeError) Unwrap() error { return e.Err }
-
-// QuorumError says that too few nodes answered. It matches ErrNoQuorum, the error of each node, and Err.
-type QuorumError struct {
-	Op    string // what was tried, as "acquire"
-	Key   string // the caller's key, or "" where there is none
-	Need  int    // answers needed
-	Got   int    // answers that came and count
-	Nodes []NodeError
-
-	// Err is why a wait for a quorum ended, such as the error of a context. It is
-	// nil where nothing was waited for.
-	Err error
-
-	// NotVoting is how many more nodes answered, but do not vote yet because they restarted lately. VotesIn is how long until
-	// a quorum votes, if all of them stay up; 0 where that is not known.
-	NotVoting int
-	VotesIn   time.Duration
-}
-
-func (e *QuorumError) Error() string {
-	var b strings.Builder
-	b.WriteString("redlock: " + e.Op)
-	if e.Key != "" {
-		fmt.Fprintf(&b, " %q", e.Key)
-	}
-	switch {
-	case e.NotVoting > 0 && e.VotesIn > 0:
-		fmt.Fprintf(&b, ": no quorum: %d answered, but only %d of the %d nodes needed can vote; a quorum votes in %v",
-			e.Got+e.NotVoting, e.Got, e.Need, e.VotesIn.Round(100*time.Millisecond))
-	case e.NotVoting > 0:
-		fmt.Fprintf(&b, ": no quorum: %d answered, but only %d of the %d nodes needed can vote", e.Got+e.NotVoting, e.Got, e.Need)
-	case e.Got >= e.Need && e.Err != nil:
-		fmt.Fprintf(&b, ": no quorum: %d answered, and %d are needed", e.Got, e.Need)
-	default:
-		fmt.Fprintf(&b, ": no quorum: %d of the %d nodes needed answered", e.Got, e.Need)
-	}
-	for i := range e.Nodes {
-		sep := "; "
-		if i == 0 {
-			sep = " ("
-		}
-		b.WriteString(sep + e.Nodes[i].Error())
-	}
-	if len(e.Nodes) > 0 {
-		b.WriteString(")")
-	}
-	if e.Err != nil {
-		b.WriteString(": " + errs.Text(e.Err))
-	}
-	return b.String()
-}
-
-// Is makes errors.Is(err, ErrNoQuorum) true.
-func (e *QuorumError) Is(target error) bool { return target == ErrNoQuorum }
-
-// Unwrap gives the errors of the nodes, and Err.
-func (e *QuorumError) Unwrap() []error {
-	errs := make([]error, len(e.Nodes), len(e.Nodes)+1)
-	for i := range e.Nodes {
-		errs[i] = &e.Nodes[i]
-	}
-	if e.Err != nil {
-		errs = append(errs, e.Err)
-	}
-	return errs
-}
-
-// downError is the answer of a node that is not asked.
-type downError struct{ cause error }
-
-func (e *downError) Error() string        { return "down: " + e.cause.Error() }
-func (e *downError) Is(target error) bool { return target == ErrNodeDown }
-func (e *downError) Unwrap() error        { return e.cause }
-
-// setupError is the answer to commands for which no connection could be made
-// ready: the server refused the credentials, or something else that is asked
-// first. None of them was sent.
-type setupError struct{ cause error }
-
-func (e *setupError) Error() string        { return "no connection could be set up: " + e.cause.Error() }
-func (e *setupError) Is(target error) bool { return target == ErrNodeDown }
-
-// Unwrap returns a list because go-redis's pool takes off what a single error
-// wraps.
-func (e *setupError) Unwrap() []error { return []error{e.cause} }
-
-// notSetUp is err as a *setupError.
-func notSetUp(err error) error {
-	var setup *setupError
-	if errors.As(err, &setup) {
-		return err
-	}
-	return &setupError{err}
-}
-
-// Unsent reports whether err, an error that a Receiver got, proves that the command never left for the node.
-// Any other error leaves open whether the node has executed it, or will.
-func Unsent(err error) bool {
-	return errors.Is(err, ErrNodeDown) || errors.Is(err, ErrClosed) || errors.Is(err, errFull) || errors.Is(err, redis.ErrPoolTimeout)
-}
-
-// answered reports whether err is an answer of the server, as opposed to trouble on the way.
-func answered(err error) bool {
-	var reply redis.Error
-	return err == nil || errors.As(err, &reply)
-}
-
-// saidBy reports whether err is an answer of the server that begins with word, however it is wrapped.
-func saidBy(err error, word string) bool {
-	var reply redis.Error
-	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), word)
-}
-
-// unable reports whether err is the answer of a server that can execute nothing
-// at present, or nothing of this user, and has not executed the command.
-func unable(err error) bool {
-	var setup *setupError
-	if err == nil {
-		return false
-	}
-	for _, word := range []string{"LOADING", "BUSY ", "MASTERDOWN", "WRONGPASS", "NOAUTH"} {
-		if saidBy(err, word) {
-			return true
-		}
-	}
-	return errors.As(err, &setup) || redis.IsMaxClientsError(err)
-}
-
-// fieldError says which configuration field has what wrong and what would be right.
-func fieldError(field, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", ErrConfig, field, fmt.Sprintf(format, args...))
-}
+	// QuorumError says that too few nodes answered. It matches [ErrNoQuorum], the
+	// error of each node, and Err. Its fields are
+	//
+	//	Op        string        // what was tried, as "acquire"
+	//	Key       string        // the caller's key; "" where there is none
+	//	Need      int           // answers needed
+	//	Got       int           // answers that came and count
+	//	Nodes     []NodeError   // of the nodes that did not answer
+	//	Err       error         // why a wait for a quorum ended; nil where nothing was waited for
+	//	NotVoting int           // nodes that answered, but do not vote: they restarted lately
+	//	VotesIn   time.Duration // until a quorum votes, if these nodes stay up; 0: not known
+	QuorumError = nodeset.QuorumError
+)

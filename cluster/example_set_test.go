@@ -35,7 +35,7 @@ func Example() {
 			up++
 		}
 	}
-	fmt.Printf("%d of %d nodes are up, %d are needed\n", up, len(c.Nodes()), c.Quorum())
+	fmt.Printf("%d of %d nodes are up, %d are needed\n", up, len(c.Status()), c.Quorum())
 	// Output: 2 of 3 nodes are up, 2 are needed
 }
 
@@ -79,41 +79,6 @@ func ExampleConfig() {
 	// Config.MaxQueued:
 	// Config.URLs[1]:
 	// true
-}
-
-// printed passes on what a node answers.
-type printed chan any
-
-func (a printed) Receive(_ *cluster.Node, reply any, err error) {
-	if err != nil {
-		reply = err
-	}
-	a <- reply
-}
-
-// What is sent to a node is executed there in the order in which it was sent.
-func ExampleNode_Run() {
-	nodes, err := embedded.Start(1)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer nodes.Close()
-	ctx := context.Background()
-	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs()})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer c.Close(ctx)
-
-	count := cluster.NewScript("count", `return redis.call('INCRBY', KEYS[1], ARGV[1])`)
-	got := make(printed, 3)
-	for i := 1; i <= 3; i++ {
-		c.Nodes()[0].Run(count, []string{"counter"}, []any{i}, got)
-	}
-	fmt.Println(<-got, <-got, <-got)
-	// Output: 1 3 6
 }
 
 // Check speaks of what could make locks unsafe.

@@ -21,7 +21,7 @@ func ExampleOpen() {
 		panic(err)
 	}
 	defer c.Close(ctx)
-	fmt.Println(len(c.Nodes()), "nodes, quorum", c.Quorum())
+	fmt.Println(len(c.Status()), "nodes, quorum", c.Quorum())
 	// Output: 5 nodes, quorum 3
 }
 

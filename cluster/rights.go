@@ -1,26 +1,29 @@
 package cluster
 
 import (
-	"strings"
-
+	"github.com/venta-hq/redlock/internal/acl"
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Right is something that a server has to allow the user as which a process connects.
+// Right is a permission that a server must give the user as which a process
+// connects.
 type Right struct {
 	Rule     string // as ACL SETUSER takes it
 	For      string // what it is needed for
-	Optional bool   // locks can be had without it; For says what is lost
+	Optional bool   // locks work without it; For says what is lost
 }
 
-// Rights are all the rights that a user needs for the locks, leases, elections and records under Config.Prefix of the
-// packages above ("" means "lock:", their default), and no others. A user with all of them is told everything that Check
-// asks for. HELLO and AUTH are allowed to everybody. A URL that names a database needs +select as well.
+// Rights returns all rights that a user needs for locks, leases, elections and
+// records whose Config.Prefix is prefix, and no others. "" means their default,
+// "lock:". A user with all of them sees everything that [Cluster.Check] asks for,
+// but what a restart would drop from an append-only file: see [OperatorRights].
+// Every user may send HELLO and AUTH. A URL that names a database needs +select as
+// well.
 func Rights(prefix string) []Right {
 	if prefix == "" {
 		prefix = "lock:"
 	}
-	p := globEscape.Replace(prefix)
+	p := acl.EscapeGlob(prefix)
 	return []Right{
 		{Rule: "~" + p + "*", For: "the locks, and what belongs to one that has a hash tag"},
 		{Rule: "~{" + p + "*", For: "what belongs to a lock: fence counter, queue, record"},
@@ -46,6 +49,10 @@ func Rights(prefix string) []Right {
 		{Rule: "+hset", For: "records: checkpoints, leaders, jobs that are done"},
 		{Rule: "+hmget", For: "reading records"},
 		{Rule: "+cluster|slots", For: "a node that is a Redis Cluster: finding its servers"},
+		{Rule: "+multi", Optional: true, For: "acquiring a free key without a script. Without it the script does it, at about twice the cost for the node"},
+		{Rule: "+exec", Optional: true, For: "as +multi"},
+		{Rule: "+msetnx", Optional: true, For: "as +multi"},
+		{Rule: "+incrby", Optional: true, For: "as +multi"},
 		{Rule: "+info", Optional: true, For: "seeing restarts. Without it that a node restarted from an old snapshot is not seen, " +
 			"a replica and a server that is listed twice are not refused, and Check can not judge it"},
 		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for a quarantine after a restart"},
@@ -55,25 +62,22 @@ func Rights(prefix string) []Right {
 	}
 }
 
-// ACL is the rules of Rights in one line, for
+// ACL returns the rules of [Rights] in one line, for
 //
 //	ACL SETUSER redlock reset on >password …
 //
-// With required only, the optional rights are left out. A prefix with a space in it can not be said in ACL rules.
-func ACL(prefix string, required bool) string {
-	var rules []string
-	for _, r := range Rights(prefix) {
-		if !r.Optional || !required {
-			rules = append(rules, r.Rule)
-		}
-	}
-	return strings.Join(rules, " ")
-}
+// If required is true, the optional rights are left out. ACL rules cannot express a
+// prefix that contains a space.
+func ACL(prefix string, required bool) string { return acl.Join(Rights(prefix), required) }
 
-// OperatorRights are what the user of a person who looks after the locks needs beside Rights.
+// OperatorRights returns the rights that an operator's user needs in addition to
+// [Rights], to list locks and to judge nodes.
 func OperatorRights() []Right {
-	return []Right{{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"}}
+	return []Right{
+		{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"},
+		{Rule: "+acl|dryrun", Optional: true, For: "redlock doctor: seeing whether a restart drops locks from the append-only file. " +
+			"It shows what any user may run. Without it, and before Redis 7.0, Check can not judge that"},
+		{Rule: "+client|list", Optional: true, For: "redlock resize: seeing which programs have the old list of nodes. It shows all clients of the server"},
+		{Rule: "+client|pause", Optional: true, For: "redlock drill. It lets this user stop the server for everybody for a while"},
+	}
 }
-
-// globEscape takes the special meaning from characters of a prefix.
-var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

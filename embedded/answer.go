@@ -3,6 +3,7 @@ package embedded
 import (
 	"fmt"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,19 @@ func (p *process) answer(c *conn, cmd string, args []string) bool {
 		sp.WriteOK()
 	case cmd == "CLIENT" && sub == "ID" && len(args) == 1:
 		sp.WriteInt(int(c.id))
+	case cmd == "CLIENT" && sub == "LIST" && len(args) == 1:
+		sp.WriteBulk(p.clientList())
+	case cmd == "HELLO":
+		c.takeName(args)
+		return false // miniredis answers
+	case cmd == "CLIENT" && sub == "PAUSE" && len(args) > 1:
+		lasts, err := strconv.ParseInt(args[1], 10, 32)
+		if err != nil || lasts < 0 || len(args) > 2 && !strings.EqualFold(args[2], "ALL") {
+			sp.WriteError("ERR CLIENT PAUSE takes milliseconds, and ALL: an embedded node knows no other mode")
+			break
+		}
+		sp.WriteOK()
+		p.pause(time.Duration(lasts) * time.Millisecond)
 	default:
 		return false
 	}

@@ -2,10 +2,13 @@ package embedded
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +46,7 @@ type conn struct {
 	wakeup   sync.Cond // signalled when out or finished has changed
 	out      []byte    // replies not yet sent
 	finished bool
+	name     string // as the client calls the connection
 }
 
 func newConn(p *process, nc net.Conn, id int64) *conn {
@@ -170,4 +174,29 @@ func readLine(r *bufio.Reader) (string, error) {
 		return "", err
 	}
 	return strings.TrimRight(string(line), "\r\n"), nil
+}
+
+// takeName takes in the name that HELLO gives the connection.
+func (c *conn) takeName(args []string) {
+	for i := 0; i+1 < len(args); i++ {
+		if strings.EqualFold(args[i], "SETNAME") {
+			c.mu.Lock()
+			c.name = args[i+1]
+			c.mu.Unlock()
+		}
+	}
+}
+
+// clientList is what CLIENT LIST answers: of each connection its id, address and name.
+func (p *process) clientList() string {
+	p.mu.Lock()
+	conns := slices.SortedFunc(maps.Keys(p.conns), func(a, b *conn) int { return cmp.Compare(a.id, b.id) })
+	p.mu.Unlock()
+	var b strings.Builder
+	for _, c := range conns {
+		c.mu.Lock()
+		fmt.Fprintf(&b, "id=%d addr=%s name=%s\n", c.id, c.net.RemoteAddr(), c.name)
+		c.mu.Unlock()
+	}
+	return b.String()
 }

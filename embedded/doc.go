@@ -41,7 +41,7 @@
 // Everything miniredis does, plus what programs ask of a Redis to learn what it
 // is: INFO in the format of Redis 7 (sections server, clients, memory,
 // persistence, stats and replication), CONFIG GET for the settings that decide
-// whether a node keeps its data, CLIENT SETINFO and CLIENT ID. INFO and CONFIG
+// whether a node keeps its data, CLIENT SETINFO, ID, LIST and PAUSE. INFO and CONFIG
 // within MULTI are answered at once instead of being queued.
 //
 // # What the package is not

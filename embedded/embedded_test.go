@@ -96,7 +96,7 @@ func uptime(t *testing.T, fields map[string]string) int {
 	return n
 }
 
-func TestNodesAreIndependent(t *testing.T) {
+func TestNodes_AreIndependent(t *testing.T) {
 	s := start(t, 3)
 	if s.Len() != 3 || len(s.URLs()) != 3 {
 		t.Fatalf("Len() = %d, URLs() = %v, want 3 nodes", s.Len(), s.URLs())
@@ -117,7 +117,7 @@ func TestNodesAreIndependent(t *testing.T) {
 	}
 }
 
-func TestKeysExpireInRealTime(t *testing.T) {
+func TestNodes_KeysExpireInRealTime(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	before := time.Now()
@@ -130,7 +130,7 @@ func TestKeysExpireInRealTime(t *testing.T) {
 	}
 }
 
-func TestPausedNodeExecutesInOrderOfArrivalOnResume(t *testing.T) {
+func TestNodes_Resume_ExecutesInOrderOfArrival(t *testing.T) {
 	s := start(t, 1)
 	looker := client(t, s, 0, 3)
 	s.Pause(0)
@@ -146,7 +146,7 @@ func TestPausedNodeExecutesInOrderOfArrivalOnResume(t *testing.T) {
 		harness.Eventually(t, "the command to be taken", func() bool { return s.Waiting(0) == taken })
 		if i%2 == 0 {
 			_ = conn.Close() // a client that gives up
-			taken++          // the node is told, behind the command
+			taken++          // the node counts it, behind the command
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
@@ -165,7 +165,7 @@ func TestPausedNodeExecutesInOrderOfArrivalOnResume(t *testing.T) {
 	}
 }
 
-func TestPipelineOfAGoneClientRunsToItsEnd(t *testing.T) {
+func TestNodes_ThePipelineOfADisconnectedClientRunsToItsEnd(t *testing.T) {
 	s := start(t, 1)
 	s.Pause(0)
 	conn := dial(t, s, 0)
@@ -187,7 +187,7 @@ func TestPipelineOfAGoneClientRunsToItsEnd(t *testing.T) {
 
 // Commands that were pipelined keep their place in the order over all
 // connections: they are not overtaken by what came after them elsewhere.
-func TestPausedNodeKeepsTheOrderOfInterleavedPipelines(t *testing.T) {
+func TestNodes_Pause_KeepsTheOrderOfInterleavedPipelines(t *testing.T) {
 	s := start(t, 1)
 	s.Pause(0)
 	conns := []net.Conn{dial(t, s, 0), dial(t, s, 0), dial(t, s, 0)}
@@ -208,7 +208,7 @@ func TestPausedNodeKeepsTheOrderOfInterleavedPipelines(t *testing.T) {
 }
 
 // A frozen process does not take without end from a client that floods it.
-func TestPausedNodeTakesABoundedAmount(t *testing.T) {
+func TestNodes_Pause_TakesABoundedAmount(t *testing.T) {
 	s := start(t, 1)
 	s.Pause(0)
 	conn := dial(t, s, 0)
@@ -236,7 +236,7 @@ func TestPausedNodeTakesABoundedAmount(t *testing.T) {
 	harness.Eventually(t, "everything to be executed", func() bool { return s.Commands(0)["set"] == n })
 }
 
-func TestWhatAPausedNodeTookIsLostWhenItIsKilled(t *testing.T) {
+func TestNodes_Stop_LosesWhatAPausedNodeTook(t *testing.T) {
 	for _, kill := range []string{"Stop", "Restart"} {
 		t.Run(kill, func(t *testing.T) {
 			s := start(t, 1)
@@ -260,7 +260,7 @@ func TestWhatAPausedNodeTookIsLostWhenItIsKilled(t *testing.T) {
 	}
 }
 
-func TestStoppedNodeRefusesConnections(t *testing.T) {
+func TestNodes_Stop_RefusesConnections(t *testing.T) {
 	s := start(t, 2)
 	c := client(t, s, 0, 3)
 	if err := c.Ping(t.Context()).Err(); err != nil {
@@ -285,7 +285,7 @@ func TestStoppedNodeRefusesConnections(t *testing.T) {
 	}
 }
 
-func TestRestart(t *testing.T) {
+func TestNodes_Restart_FromEveryState(t *testing.T) {
 	for _, lose := range []bool{false, true} {
 		for _, state := range []string{"running", "stopped", "paused"} {
 			t.Run(fmt.Sprintf("lose=%t,%s", lose, state), func(t *testing.T) {
@@ -341,7 +341,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestBlockingCommandsLetOthersPass(t *testing.T) {
+func TestBlockingCommand_LetsOtherClientsPass(t *testing.T) {
 	s := start(t, 1)
 	if err := s.Restart(0, false); err != nil { // blocking must survive a restart
 		t.Fatal(err)
@@ -364,7 +364,7 @@ func TestBlockingCommandsLetOthersPass(t *testing.T) {
 	}
 }
 
-func TestCommandsBehindABlockingOneWaitForIt(t *testing.T) {
+func TestBlockingCommand_IsWaitedForByTheCommandsBehindIt(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	conn := dial(t, s, 0)
@@ -382,7 +382,7 @@ func TestCommandsBehindABlockingOneWaitForIt(t *testing.T) {
 	}
 }
 
-func TestBlockedClientThatHasGoneTakesNothing(t *testing.T) {
+func TestBlockingCommand_OfADisconnectedClientTakesNothing(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	conn := dial(t, s, 0)
@@ -396,7 +396,7 @@ func TestBlockedClientThatHasGoneTakesNothing(t *testing.T) {
 	}
 }
 
-func TestSubscriberThatHasGoneIsForgotten(t *testing.T) {
+func TestPubSub_ADisconnectedSubscriberIsRemoved(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	conn := dial(t, s, 0)
@@ -408,7 +408,7 @@ func TestSubscriberThatHasGoneIsForgotten(t *testing.T) {
 }
 
 // A client that sends and never reads costs the others nothing.
-func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
+func TestConn_AClientThatDoesNotReadDelaysNobody(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	conn := dial(t, s, 0)
@@ -425,7 +425,7 @@ func TestClientThatDoesNotReadHoldsUpNobody(t *testing.T) {
 	}
 }
 
-func TestInlineAndBrokenInput(t *testing.T) {
+func TestConn_ReadsInlineCommandsAndEndsAtBrokenInput(t *testing.T) {
 	s := start(t, 1)
 	for _, tc := range []struct{ in, want string }{
 		{"PING\r\nquit\r\n", "+PONG\r\n+OK\r\n"},
@@ -444,7 +444,7 @@ func TestInlineAndBrokenInput(t *testing.T) {
 	}
 }
 
-func TestCloseEndsABlockedCommand(t *testing.T) {
+func TestNodes_Close_EndsABlockedCommand(t *testing.T) {
 	s := start(t, 1)
 	conn := dial(t, s, 0)
 	send(t, conn, "BLPOP", "list", "0")
@@ -452,7 +452,7 @@ func TestCloseEndsABlockedCommand(t *testing.T) {
 	s.Close()
 }
 
-func TestPubSub(t *testing.T) {
+func TestPubSub_DeliversMessages(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	ctx := t.Context()
@@ -476,7 +476,7 @@ func TestPubSub(t *testing.T) {
 	}
 }
 
-func TestTransactions(t *testing.T) {
+func TestTransaction_RunsAsOne(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	var n *redis.IntCmd
@@ -489,7 +489,7 @@ func TestTransactions(t *testing.T) {
 	}
 }
 
-func TestCommands(t *testing.T) {
+func TestNodes_Commands_CountsWhatWasExecuted(t *testing.T) {
 	s := start(t, 2)
 	c := client(t, s, 0, 3)
 	ctx := t.Context()
@@ -511,7 +511,7 @@ func TestCommands(t *testing.T) {
 	}
 }
 
-func TestInfo(t *testing.T) {
+func TestInfo_DescribesTheNode(t *testing.T) {
 	began := time.Now()
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
@@ -546,7 +546,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-func TestConfigGet(t *testing.T) {
+func TestConfigGet_AnswersInBothProtocols(t *testing.T) {
 	s := start(t, 1)
 	for _, protocol := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", protocol), func(t *testing.T) {
@@ -569,7 +569,7 @@ func TestConfigGet(t *testing.T) {
 	}
 }
 
-func TestClientSetInfoAndID(t *testing.T) {
+func TestClientCommand_SetInfoAndID(t *testing.T) {
 	s := start(t, 1)
 	c := client(t, s, 0, 3)
 	if err := c.Do(t.Context(), "CLIENT", "SETINFO", "LIB-NAME", "x").Err(); err != nil {
@@ -580,7 +580,7 @@ func TestClientSetInfoAndID(t *testing.T) {
 	}
 }
 
-func TestStartFaults(t *testing.T) {
+func TestStart_RefusesBadArguments(t *testing.T) {
 	if _, err := embedded.Start(0); err == nil || !strings.Contains(err.Error(), "n is 0") {
 		t.Errorf("Start(0) = %v, want an error that names n", err)
 	}
@@ -609,7 +609,7 @@ func addressThatWasFree(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
+func TestStartAt_LeavesNothingRunningOnError(t *testing.T) {
 	occupied, port, err := ports.Take()
 	if err != nil {
 		t.Fatal(err)
@@ -633,7 +633,7 @@ func TestStartAtLeavesNothingRunningOnError(t *testing.T) {
 }
 
 // Others in this process that look for a free port may come by at any moment, as here all of them do.
-func TestTheAddressOfAStoppedNodeIsGivenToNobodyElse(t *testing.T) {
+func TestNodes_Stop_KeepsTheAddress(t *testing.T) {
 	s := start(t, 2)
 	named, err := embedded.StartAt(addressThatWasFree(t))
 	if err != nil {
@@ -671,7 +671,7 @@ func TestTheAddressOfAStoppedNodeIsGivenToNobodyElse(t *testing.T) {
 	}
 }
 
-func TestRestartFailsWhenTheAddressIsTaken(t *testing.T) {
+func TestNodes_Restart_FailsWhenTheAddressIsTaken(t *testing.T) {
 	s := start(t, 1)
 	addr := strings.TrimPrefix(s.URLs()[0], "redis://")
 	s.Stop(0)
@@ -688,7 +688,7 @@ func TestRestartFailsWhenTheAddressIsTaken(t *testing.T) {
 	}
 }
 
-func TestClose(t *testing.T) {
+func TestNodes_Close_EndsThemInEveryState(t *testing.T) {
 	s, err := embedded.Start(3)
 	if err != nil {
 		t.Fatal(err)
@@ -711,7 +711,7 @@ func TestClose(t *testing.T) {
 	}
 }
 
-func TestIndexOutOfRangePanics(t *testing.T) {
+func TestNodes_PanicWhenAnIndexIsOutOfRange(t *testing.T) {
 	s := start(t, 2)
 	for name, f := range map[string]func(){
 		"Stop": func() { s.Stop(2) }, "Pause": func() { s.Pause(-1) }, "Resume": func() { s.Resume(2) },
@@ -728,7 +728,7 @@ func TestIndexOutOfRangePanics(t *testing.T) {
 	}
 }
 
-func TestConcurrentUse(t *testing.T) {
+func TestNodes_AllowConcurrentUse(t *testing.T) {
 	s := start(t, 2)
 	ctx := t.Context()
 	var wg sync.WaitGroup

@@ -39,6 +39,7 @@ type process struct {
 	queue    []request // taken and not yet executed, oldest first
 	busy     bool      // run is executing a command
 	frozen   bool
+	paused   int // CLIENT PAUSE commands that are in force
 	dead     bool
 	conns    map[*conn]struct{}
 	accepted int64 // connections since the start
@@ -157,7 +158,7 @@ func (p *process) next() (request, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		for !p.dead && (p.frozen || len(p.queue) == 0) {
+		for !p.dead && (p.frozen || p.paused > 0 || len(p.queue) == 0) {
 			p.changed.Wait()
 		}
 		if p.dead {
@@ -260,6 +261,18 @@ func (p *process) thaw() {
 	defer p.mu.Unlock()
 	p.frozen = false
 	p.changed.Broadcast()
+}
+
+// pause has the process execute nothing for d, from the next command on.
+func (p *process) pause(d time.Duration) {
+	change := func(by int) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.paused += by
+		p.changed.Broadcast()
+	}
+	change(1)
+	time.AfterFunc(d, func() { change(-1) })
 }
 
 // stop ends the process as a kill does: what it has not executed by now is

@@ -1,23 +1,58 @@
-// Package lease keeps locks alive for as long as their work lasts: a Lease is renewed until it is released or lost, and
-// its context ends when it is. One goroutine renews all leases of a Leases, with one pipelined write to each node for
-// what is due together.
+// Package lease holds keys for as long as a job runs. A [Lease] is renewed in the
+// background until it is released or lost, and its context ends when it does.
 //
-// # What is promised
+//	leases, err := lease.New(c, lease.Config{})
+//	if err != nil {
+//		return err
+//	}
+//	defer leases.Close(context.Background())
 //
-// The deadline of a lease is the moment up to which nobody else can hold its key. Each renewal that a quorum of nodes
-// confirms moves it to the time the renewal left plus the TTL, less the margin (cluster.Margin). A node that had lost the
-// key is given it again, and counts from the next renewal on.
+//	l, err := leases.Acquire(ctx, "job:reindex")
+//	if err != nil {
+//		return err
+//	}
+//	defer l.Release(context.Background())
+//	at, _, resumed := l.LastCheckpoint() // where the previous holder was
+//	err = reindex(l.Context(), l.Token(), at, resumed)
 //
-// The lease's context ends before its deadline, or as soon as the nodes' answers make a quorum impossible, so a holder
-// learns of its loss before anybody else can hold the key, as long as its process runs. A machine that was suspended is
-// noticed by its clocks having drifted apart, within a quarter of a second after it runs again, and by Err at once.
+// [Lease.Detach] ends a lease and keeps its key for another process, which goes on
+// with [Leases.Attach]: a request takes the lock, and a worker finishes under it.
 //
-// # Names
+// [Leases.Campaign] elects a leader, and [Leases.RunOnce] runs a job once over all
+// processes; both are leases too. To lock a key around a function call, use package
+// lock: in one process, its callers wait in order and hand keys over to each other.
 //
-// RunOnce takes the key "once:" + job, Campaign "election:" + name, and what they know of it is kept where a checkpoint of
-// that key would be. Other leases do not use such keys.
+// # Guarantees
 //
-// # What is not
+// Of all processes on the same nodes, one holds a key at a time. A holder learns
+// of its loss before another process can acquire the key, as long as its process
+// runs: the context ends before [Lease.Deadline], or as soon as the answers of the
+// nodes show that too few of them still have the key. After a suspended machine
+// resumes, its leases end within a quarter of a second, and [Lease.Err] reports the
+// loss at once.
 //
-// A process that is stopped cannot be told. Let the storage that the work writes to refuse old tokens; see Lease.Token.
+// Tokens are unique per key, and each is larger than those of all earlier holders.
+//
+// Nobody holds a key between Detach and Attach, and a handle attaches once.
+//
+// A lease is kept through restarts of nodes, one after another: a renewal sets the
+// key again on a node that lost it, and writes the last checkpoint there again.
+//
+// Nothing outlives its TTL. A process that crashes leaves its keys for at most
+// Config.TTL.
+//
+// # Names of keys
+//
+// RunOnce uses the key "once:" and the job's name, Campaign "election:" and the
+// election's name. What they record stands where the checkpoint of that key would,
+// so use no such key with Acquire, or with package lock.
+//
+// # What is not guaranteed
+//
+// A process that is stopped, or ignores the end of its context, may write after
+// another has acquired the key. Pass [Lease.Token] to the storage, and let it refuse
+// smaller tokens than it has seen.
+//
+// What a quorum tolerates, and how nodes that lost their data are handled, is
+// described in package cluster.
 package lease

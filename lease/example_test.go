@@ -2,10 +2,12 @@ package lease_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,11 +19,11 @@ import (
 
 // process is what each process that coordinates has: a view of the nodes, and its leases.
 func process(ctx context.Context, nodes *embedded.Nodes) (*lease.Leases, func()) {
-	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), NodeTimeout: time.Second, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		panic(err)
 	}
-	leases, err := lease.New(c, lease.Config{RenewEvery: 250 * time.Millisecond})
+	leases, err := lease.New(c, lease.Config{RenewEvery: time.Second})
 	if err != nil {
 		panic(err)
 	}
@@ -63,6 +65,67 @@ func Example() {
 	// the context ended: redlock: released
 	// there: <nil>
 	// its token is larger: true
+}
+
+// A request takes the lock, and a worker in another process finishes the job under
+// it. The handle travels in the job.
+func ExampleLeases_Attach() {
+	nodes, err := embedded.Start(3)
+	if err != nil {
+		panic(err)
+	}
+	defer nodes.Close()
+	ctx := context.Background()
+	server, closeServer := process(ctx, nodes)
+	defer closeServer()
+	worker, closeWorker := process(ctx, nodes)
+	defer closeWorker()
+
+	type job struct {
+		Order int
+		Lease lease.Handle
+	}
+	queue := make(chan []byte, 1)
+	http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		l, err := server.TryAcquire(r.Context(), "order:42", lease.TTL(30*time.Second))
+		if err != nil {
+			http.Error(w, "the order is being packed", http.StatusConflict)
+			return
+		}
+		handle, err := l.Detach(r.Context())
+		if err != nil {
+			http.Error(w, "the order is not locked", http.StatusServiceUnavailable)
+			return
+		}
+		text, _ := json.Marshal(job{42, handle})
+		queue <- text
+		w.WriteHeader(http.StatusAccepted)
+		fmt.Println("accepted; the server's lease:", context.Cause(l.Context()))
+	}).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/orders/42/pack", nil))
+
+	_, err = server.TryAcquire(ctx, "order:42")
+	fmt.Println("another request is refused:", errors.Is(err, lease.ErrNotAcquired))
+
+	var next job
+	if err := json.Unmarshal(<-queue, &next); err != nil {
+		panic(err)
+	}
+	l, err := worker.Attach(ctx, next.Lease)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println("the worker holds", l.Key())
+
+	_, err = worker.Attach(ctx, next.Lease) // the job was delivered twice
+	var used *lease.NotAcquiredError
+	fmt.Println("the second delivery is refused:", errors.As(err, &used), used.Class)
+	fmt.Println("released:", l.Release(ctx))
+	// Output:
+	// accepted; the server's lease: redlock: detached
+	// another request is refused: true
+	// the worker holds order:42
+	// the second delivery is refused: true handle
+	// released: <nil>
 }
 
 // The holder of a lease that is lost learns of it, and why, long before the key could have expired.

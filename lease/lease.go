@@ -2,220 +2,113 @@ package lease
 
 import (
 	"context"
-	"errors"
-	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/register"
+	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
-// Lease is a key that is held and kept alive until it is released or lost. All methods may be called concurrently.
-type Lease struct {
-	t      *renewal
-	token  int64
-	parent context.Context
+// Lease is a key that is held, and renewed until it is released or lost. All
+// methods may be called concurrently. Leases come from [Leases.Acquire],
+// [Leases.TryAcquire], [Leases.Campaign], and from Lock and TryLock of a
+// lock.Locker.
+//
+// The engine's lease is the same memory under another type, so a pointer converts,
+// and a lease is one pointer wherever it is asked for.
+type Lease keepalive.Lease
 
-	found    *register.Record // the last checkpoint when it was acquired, or &none; nil if the lease keeps none
-	released atomic.Bool
+// public is the lease that programs see of the engine's l.
+func public(l *keepalive.Lease) *Lease { return (*Lease)(l) }
 
-	// Leases are many, and most are never asked for what stays nil here.
-	mu      sync.Mutex
-	working int32           // goroutines of Go
-	err     error           // why it ended; nil while it stands
-	done    chan struct{}   // as Done gives it out
-	ctx     context.Context // as Context gives it out
-	cancel  context.CancelCauseFunc
-	idle    chan struct{} // closed when nothing works any more; nil while nothing does
-}
+func (l *Lease) engine() *keepalive.Lease { return (*keepalive.Lease)(l) }
 
-// Key is the caller's key.
-func (l *Lease) Key() string { return l.t.key() }
-
-// Token is the fencing token: pass it to the storage that the work writes to, and let that refuse smaller ones. It is
-// larger than the token of every earlier holder of this key.
-func (l *Lease) Token() int64 { return l.token }
-
-// Context ends when the lease does. context.Cause says why: a *LostError, ErrReleased, or ErrClosed.
-func (l *Lease) Context() context.Context {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.ctx == nil {
-		l.ctx, l.cancel = context.WithCancelCause((*carrier)(l))
-		if l.err != nil {
-			l.cancel(l.err)
-		}
-	}
-	return l.ctx
-}
-
-// carrier is a lease as the context from which its own derives.
-type carrier Lease
-
-func (c *carrier) Deadline() (time.Time, bool) { return c.parent.Deadline() }
-func (c *carrier) Done() <-chan struct{}       { return c.parent.Done() }
-func (c *carrier) Err() error                  { return c.parent.Err() }
-
-func (c *carrier) Value(key any) any {
-	if key == (carrierKey{}) {
-		return (*Lease)(c)
-	}
-	return c.parent.Value(key)
-}
-
-type carrierKey struct{}
-
-// FromContext is the lease under whose Context ctx is; the innermost, if there are several.
+// FromContext returns the lease whose [Lease.Context] ctx derives from, the
+// innermost if there are several. Under WithLock of a lock.Locker it is the lease of
+// that lock; under WithLocks and LockAll it is that of the last key, and its
+// [Lease.Go] and [Lease.Release] are for that key alone.
 func FromContext(ctx context.Context) (l *Lease, ok bool) {
-	l, ok = ctx.Value(carrierKey{}).(*Lease)
-	return l, ok
+	in, ok := keepalive.FromContext(ctx)
+	return public(in), ok
 }
 
-// Under is the lease on key under whose Context ctx is; the innermost, if there are several, as there can be under different
-// prefixes.
-func Under(ctx context.Context, key string) (l *Lease, ok bool) {
-	for l, ok = FromContext(ctx); ok && l.Key() != key; {
-		l, ok = FromContext(l.parent)
-	}
-	return l, ok
+// Key returns the caller's key, without Config.Prefix.
+func (l *Lease) Key() string { return l.engine().Key() }
+
+// Token returns the fencing token. It is larger than the token of every earlier
+// holder of the key. Pass it to the storage that the work writes to, and let that
+// refuse smaller ones.
+func (l *Lease) Token() int64 { return l.engine().Token() }
+
+// Context returns a context that ends when the lease does. context.Cause reports
+// why: a [*LostError], [ErrReleased], [ErrDetached] or [ErrClosed].
+func (l *Lease) Context() context.Context { return l.engine().Context() }
+
+// Done returns a channel that is closed when the lease ends, as that of
+// [Lease.Context]. It costs less than a context.
+func (l *Lease) Done() <-chan struct{} { return l.engine().Done() }
+
+// Err returns nil while the lease is valid, then the cause of its end. It compares
+// the clock with the deadline, so a process that was stopped learns of its loss from
+// its first call.
+func (l *Lease) Err() error { return l.engine().Err() }
+
+// Deadline returns the time until which no other process can acquire the key. Each
+// renewal that a quorum of nodes confirms moves it.
+func (l *Lease) Deadline() time.Time { return l.engine().Deadline() }
+
+// Go runs fn on a new goroutine, as work under the lease: Release and Close end the
+// context that fn is given, and wait for fn to return before they release the key.
+// A lease that is lost does not wait: others may acquire the key soon after the
+// context ended. Go returns the lease's error, without running fn, if the lease has
+// ended.
+//
+// fn must not call Release with a context that does not end: each would wait for the
+// other.
+func (l *Lease) Go(fn func(ctx context.Context)) error { return l.engine().Go(fn) }
+
+// Release ends the lease: its context ends with ErrReleased, the functions that Go
+// runs are waited for, renewal stops, and the key is released. It waits until other
+// processes can acquire the key, or ctx ends; the release goes on then, even if ctx
+// had ended before the call. It returns nil, or
+//
+//	*LostError             the lease had been lost
+//	*cluster.QuorumError   too few nodes answered; the key expires within its TTL
+//	ErrReleased            it was released before
+//	ctx.Err()              in the chain: ctx ended before the release was confirmed
+func (l *Lease) Release(ctx context.Context) error { return l.engine().Release(ctx) }
+
+// LastCheckpoint returns the newest checkpoint of the key when the lease was
+// acquired, and the token of the lease that wrote it. ok is false if there was none.
+// data must not be changed.
+//
+// A lease of a lock.Locker is acquired without it: LastCheckpoint returns what its
+// first Checkpoint or ClearCheckpoint found, and ok is false before that.
+func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
+	return l.engine().LastCheckpoint()
 }
 
-// Holds reports whether ctx comes from under a lease on key, of these or other Leases on the same Cluster, that still
-// stands. Who waited for the key then would wait for ever.
-func (s *Leases) Holds(ctx context.Context, key string) bool {
-	for l, ok := FromContext(ctx); ok; l, ok = FromContext(l.parent) {
-		if l.t.s.c == s.c && l.t.hold.LockKey() == s.red.LockKey(key) && l.Err() == nil {
-			return true
-		}
-	}
-	return false
+// Checkpoint writes data, at most Config.MaxCheckpoint bytes, to a quorum of nodes,
+// for the next lease on the key to resume from. Once it has returned nil, no later
+// lease finds an older checkpoint. Of concurrent calls, the one that began last
+// wins. The checkpoint is kept for Config.CheckpointTTL, and for as long as the
+// lease is held; nodes that lost it receive it again with a renewal. Nodes without
+// persistence may be restarted one after another, each once the one before has taken
+// part in a renewal again. The first call of a lease of a lock.Locker takes two
+// round trips more, to take over the checkpoint of the lease before.
+//
+// Functions that [Lease.Go] runs may call it after Release or Close ended their
+// context. The error is
+//
+//	*LostError             the lease has ended, or a newer one has taken over its checkpoint. No lease
+//	                       finds this checkpoint once a newer one was returned to its caller; if the
+//	                       newer one failed before that, the next may find it, or the one before
+//	ErrReleased, ErrClosed the lease has ended; nothing was sent
+//	*cluster.QuorumError   too few nodes answered; the next lease finds this checkpoint or the one before
+//	ctx.Err()              in the chain; as above
+//	cluster.ErrConfig      data is too large, or the lease is that of an election or of RunOnce
+func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
+	return l.engine().Checkpoint(ctx, data)
 }
 
-// Done is closed when the lease ends, as is Context().Done().
-func (l *Lease) Done() <-chan struct{} {
-	if l.parent.Done() != nil { // and when its parent does
-		return l.Context().Done()
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.done == nil {
-		l.done = make(chan struct{})
-		if l.err != nil {
-			close(l.done)
-		}
-	}
-	return l.done
-}
-
-// Err is nil while the lease stands, and then the cause of its end. It looks at the clock itself: a process that was
-// stopped past the deadline learns so from its first call.
-func (l *Lease) Err() error {
-	l.mu.Lock()
-	err := l.err
-	l.mu.Unlock()
-	if err == nil && cluster.Passed(l.t.hold.Deadline(), time.Now()) {
-		l.t.s.lose(l.t, expired)
-		l.mu.Lock()
-		err = l.err
-		l.mu.Unlock()
-	}
-	return err
-}
-
-// Deadline is the moment up to which nobody else can hold the key, as of the last renewal.
-func (l *Lease) Deadline() time.Time { return l.t.hold.Deadline() }
-
-// TTL is how long the key lives after a renewal.
-func (l *Lease) TTL() time.Duration { return l.t.ttl }
-
-// Owner is the label the lease was acquired with.
-func (l *Lease) Owner() string { return l.t.owner }
-
-// Contended is since when another process is known to wait for the key; the zero time if none is.
-func (l *Lease) Contended() time.Time { return l.t.s.contendedSince(l.t) }
-
-// end makes the lease end for this reason, if it has not ended yet.
-func (l *Lease) end(cause error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.endLocked(cause)
-}
-
-func (l *Lease) endLocked(cause error) {
-	if l.err != nil {
-		return
-	}
-	l.err = cause
-	if l.done != nil {
-		close(l.done)
-	}
-	if l.cancel != nil {
-		l.cancel(cause)
-	}
-}
-
-// giveBack gives the key back, after the lease was marked as released and its work has returned.
-func (l *Lease) giveBack(ctx context.Context) error {
-	err := l.startRelease()
-	switch {
-	case errors.Is(err, errSettled):
-		return nil
-	case err != nil:
-		return err
-	}
-	err = l.t.hold.AwaitRelease(ctx)
-	if errors.Is(err, ErrLost) && l.lost() == nil {
-		l.t.s.reportLoss(l.t, foundLate)
-	}
-	if lost := l.lost(); lost != nil {
-		return lost // it had ended before it was released
-	}
-	return err
-}
-
-// errSettled says that the lease ended without a release that could be waited for: it was handed over, or its key is
-// draining.
-var errSettled = errors.New("settled")
-
-// startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
-func (l *Lease) startRelease() error {
-	t := l.t
-	if t.heir != nil && t.minUntil().IsZero() && l.Err() == nil && t.heir.TakeOver(l) {
-		t.s.reportEnd(l, "handed_over")
-		return errSettled
-	}
-	switch t.s.leave(t, l) {
-	case gone: // lost, and given up then
-		if lost := t.s.lossOf(t); lost != nil {
-			return lost // also where it was while its work was waited for, when the lease itself had ended
-		}
-		return l.Err()
-	case draining:
-		t.s.reportEnd(l, "kept")
-		return errSettled
-	}
-	err := t.hold.StartRelease()
-	t.s.reportEnd(l, "released")
-	if t.heir != nil {
-		t.heir.Over(l)
-	}
-	return err
-}
-
-// lost is the error of a lease that was lost, otherwise nil.
-func (l *Lease) lost() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if errors.Is(l.err, ErrLost) {
-		return l.err
-	}
-	return nil
-}
-
-// HandOver ends l as Release does, but gives the key on, with the next token, to a new lease whose context derives from
-// parent. The nodes are not asked. It fails, and l goes on, when the tokens of its token block are used up, less than
-// half its TTL is left, or it does not stand any more. maxHold as in Request.
-func (l *Lease) HandOver(parent context.Context, maxHold time.Duration) (*Lease, bool) {
-	return l.t.s.handOver(l, parent, maxHold)
-}
+// ClearCheckpoint deletes the checkpoint of the key, at the end of a job. The errors
+// are those of Checkpoint.
+func (l *Lease) ClearCheckpoint(ctx context.Context) error { return l.engine().ClearCheckpoint(ctx) }

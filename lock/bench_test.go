@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -14,13 +15,15 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-func benchLocker(b *testing.B, s harness.Set) *Locker {
+func benchLocker(b *testing.B, s harness.Set) *Locker { return benchLockerWith(b, s, Config{}) }
+
+func benchLockerWith(b *testing.B, s harness.Set, cfg Config) *Locker {
 	b.Helper()
 	c, err := cluster.Open(b.Context(), cluster.Config{URLs: s.URLs()})
 	if err != nil {
 		b.Fatal(err)
 	}
-	k, err := New(c, Config{})
+	k, err := New(c, cfg)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -36,8 +39,8 @@ func onBoth(b *testing.B, fn func(b *testing.B, k *Locker)) {
 	b.Run("redis", func(b *testing.B) { fn(b, benchLocker(b, harness.Real(b, 5, redisserver.Options{}))) })
 }
 
-// BenchmarkAlone is one caller that locks and unlocks on five nodes.
-func BenchmarkAlone(b *testing.B) {
+// BenchmarkLocker_Alone is one caller that locks and unlocks on five nodes.
+func BenchmarkLocker_Alone(b *testing.B) {
 	onBoth(b, func(b *testing.B, k *Locker) {
 		b.ReportAllocs()
 		for b.Loop() {
@@ -48,8 +51,19 @@ func BenchmarkAlone(b *testing.B) {
 	})
 }
 
-// BenchmarkWide is 128 callers for each processor, each on a key of its own.
-func BenchmarkWide(b *testing.B) {
+// BenchmarkLocker_Retained is the caller of Alone in a process that retains its keys.
+func BenchmarkLocker_Retained(b *testing.B) {
+	k := benchLockerWith(b, harness.Real(b, 5, redisserver.Options{}), Config{Retain: time.Minute})
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := k.WithLock(b.Context(), "alone", nothing); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkLocker_Wide is 128 callers for each processor, each on a key of its own.
+func BenchmarkLocker_Wide(b *testing.B) {
 	onBoth(b, func(b *testing.B, k *Locker) {
 		var id atomic.Int64
 		b.SetParallelism(128)
@@ -66,8 +80,8 @@ func BenchmarkWide(b *testing.B) {
 	})
 }
 
-// BenchmarkHandOver is 32 callers for each processor on one key.
-func BenchmarkHandOver(b *testing.B) {
+// BenchmarkLocker_HandOver is 32 callers for each processor on one key.
+func BenchmarkLocker_HandOver(b *testing.B) {
 	onBoth(b, func(b *testing.B, k *Locker) {
 		b.SetParallelism(32)
 		b.ReportAllocs()
@@ -83,8 +97,8 @@ func BenchmarkHandOver(b *testing.B) {
 	})
 }
 
-// BenchmarkMemory reports the heap that a held lock and a waiter take. Run it with -benchtime 1x.
-func BenchmarkMemory(b *testing.B) {
+// BenchmarkLocker_Memory reports the heap that a held lock and a waiter take. Run it with -benchtime 1x.
+func BenchmarkLocker_Memory(b *testing.B) {
 	const many = 10_000
 	k := benchLocker(b, harness.Real(b, 5, redisserver.Options{}))
 	b.Run("held", func(b *testing.B) {

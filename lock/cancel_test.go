@@ -11,14 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
-	"github.com/venta-hq/redlock/lease"
 )
 
-func TestADeadContextDoesNotGetAFreeLock(t *testing.T) {
+func TestLocker_WithLock_NeverUnderADeadContext(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -33,30 +30,30 @@ func TestADeadContextDoesNotGetAFreeLock(t *testing.T) {
 	}
 }
 
-func TestACancelledWaiterLeavesTheLineAndNothingElse(t *testing.T) {
+func TestWaitQueue_ACancelledWaiterLeavesNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
 		l := lock(t, k, "k")
 		ctx, cancel := context.WithCancel(t.Context())
 		quitter := do(ctx, k, "k", nothing)
-		inLine(t, k, "k", 1)
+		queuedHere(t, k, "k", 1)
 		stayer := do(t.Context(), k, "k", nothing)
-		inLine(t, k, "k", 2)
+		queuedHere(t, k, "k", 2)
 		cancel()
 		if err := harness.Receive(t, "the cancelled to end", quitter); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("it ended by %v", err)
 		}
-		inLine(t, k, "k", 1)
+		queuedHere(t, k, "k", 1)
 		release(t, l)
 		if err := harness.Receive(t, "the other", stayer); err != nil {
 			t.Error(err)
 		}
-		noLines(t, k)
+		noQueues(t, k)
 	})
 }
 
-func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
+func TestWaitQueue_TheNextAcquiresWhenTheFirstIsCancelled(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
@@ -66,12 +63,12 @@ func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
 		head := do(ctx, k, "k", nothing)
 		queued(t, nodes, "k", 1)
 		second := do(t.Context(), k, "k", nothing)
-		inLine(t, k, "k", 1)
+		queuedHere(t, k, "k", 1)
 		cancel()
 		if err := harness.Receive(t, "the head to end", head); !errors.Is(err, context.Canceled) || !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("it ended by %v", err)
 		}
-		inLine(t, k, "k", 0)
+		queuedHere(t, k, "k", 0)
 		queued(t, nodes, "k", 1) // the second
 		release(t, l)
 		if err := harness.Receive(t, "the second", second); err != nil {
@@ -82,7 +79,7 @@ func TestWhenTheHeadIsCancelledTheNextAsks(t *testing.T) {
 
 // Waiters give up at any moment: in line, while they ask, while they are handed the lock, while they hold it. Each round
 // ends with an empty line, so that the next one begins on the nodes.
-func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
+func TestWaitQueue_NeverSticksWhereverWaitersAreCancelled(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
@@ -100,7 +97,7 @@ func TestTheLineNeverSticksWhereverItsWaitersGiveUp(t *testing.T) {
 			if n := k.Stats().HandOvers - before; n > 0 {
 				handedOver++
 			}
-			noLines(t, k)
+			noQueues(t, k)
 			return rounds >= 10 && handedOver >= 5 && gaveUp >= 30
 		})
 		withLock(t, k, "k", nothing)
@@ -141,7 +138,7 @@ func impatient(t *testing.T, k *Locker, n int, patience time.Duration) int {
 	return int(gaveUp.Load())
 }
 
-func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
+func TestWaitQueue_ACancellationThatRacesAHandOverPassesTheLockOn(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 1)
 	k := patient(t, nodes)
@@ -150,9 +147,9 @@ func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
 		l := lock(t, k, key)
 		ctx, cancel := context.WithCancel(t.Context())
 		quitter := do(ctx, k, key, nothing)
-		inLine(t, k, key, 1)
+		queuedHere(t, k, key, 1)
 		next := do(t.Context(), k, key, nothing)
-		inLine(t, k, key, 2)
+		queuedHere(t, k, key, 2)
 		go cancel()
 		release(t, l)
 		if err := harness.Receive(t, "the cancelled", quitter); err != nil && !errors.Is(err, context.Canceled) {
@@ -162,76 +159,10 @@ func TestACancellationThatMeetsTheHandOverPassesTheLockOn(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	noLines(t, k)
+	noQueues(t, k)
 }
 
-// What the place in line was given before its owner saw that its context had ended goes to the next.
-func TestAPlaceThatIsLeftPassesOnWhatItWasGiven(t *testing.T) {
-	t.Parallel()
-	k := process(t, harness.Embedded(t, 1))
-	mailbox(t, k)
-	dead, cancel := context.WithCancel(t.Context())
-	cancel()
-	standIn := func() (*waitQueue, func()) {
-		ln, at, ok := k.join("k", t.Context(), lease.Request{TTL: k.leases.Config().TTL, Owner: k.leases.Config().Owner}, true)
-		if !ok || at == nil {
-			t.Fatal("no place in line")
-		}
-		return ln, func() { ln.leave(dead, at) }
-	}
-
-	l := lock(t, k, "k")
-	_, leave := standIn()
-	next := do(t.Context(), k, "k", nothing)
-	inLine(t, k, "k", 2)
-	release(t, l) // hands over
-	leave()
-	if err := harness.Receive(t, "the lease that was passed on", next); err != nil {
-		t.Error(err)
-	}
-	if n := k.Stats().HandOvers; n != 2 {
-		t.Errorf("%d hand-overs", n)
-	}
-	noLines(t, k)
-
-	l = lock(t, k, "k", Owner("another")) // which is not handed over
-	_, leave = standIn()
-	next = do(t.Context(), k, "k", nothing)
-	inLine(t, k, "k", 2)
-	release(t, l) // gives the turn to ask
-	leave()
-	if err := harness.Receive(t, "the turn that was passed on", next); err != nil {
-		t.Error(err)
-	}
-	noLines(t, k)
-}
-
-func TestALeaseThatMeetsADeadContextIsPassedOnAndNotTaken(t *testing.T) {
-	t.Parallel()
-	k := process(t, harness.Embedded(t, 1))
-	mailbox(t, k)
-	dead, cancel := context.WithCancel(t.Context())
-	cancel()
-	cfg := k.leases.Config()
-	for range 20 { // who finds both ready takes either
-		l := lock(t, k, "k")
-		ln, at, ok := k.join("k", t.Context(), lease.Request{TTL: cfg.TTL, Owner: cfg.Owner}, true)
-		if !ok || at == nil {
-			t.Fatal("no place in line")
-		}
-		next := do(t.Context(), k, "k", nothing)
-		inLine(t, k, "k", 2)
-		release(t, l) // hands over
-		if l, err := ln.await(dead, at); l != nil || !errors.Is(err, context.Canceled) {
-			t.Fatalf("under a dead context: %v, %v", l, err)
-		}
-		if err := harness.Receive(t, "the lease that was passed on", next); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
+func TestWait_BoundsTheWaitingNotTheWork(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
@@ -273,10 +204,10 @@ func TestWaitBoundsTheWaitingAndNotTheWork(t *testing.T) {
 	})
 }
 
-func TestWaitIsNotBlamedForWhatEndedBeforeIt(t *testing.T) {
+func TestWait_IsNotTheCauseOfAnEarlierEnd(t *testing.T) {
 	nodes := harness.Embedded(t, 1)
 	l := lock(t, process(t, nodes), "k")
-	k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func() backoff.BackOff { return &backoff.StopBackOff{} }})
+	k := locker(t, open(t, nodes, cluster.Config{}), Config{Backoff: func(int) time.Duration { return -1 }})
 	err := k.WithLock(t.Context(), "k", nothing, Wait(time.Hour))
 	if !errors.Is(err, ErrNotAcquired) || strings.Contains(err.Error(), "within") {
 		t.Errorf("a policy that stopped ended the wait by %v", err)
@@ -284,7 +215,7 @@ func TestWaitIsNotBlamedForWhatEndedBeforeIt(t *testing.T) {
 	release(t, l)
 }
 
-func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
+func TestWait_DoesNotHideErrorsOfNodes(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
@@ -304,7 +235,7 @@ func TestWaitDoesNotHideWhyTheNodesCouldNotBeAsked(t *testing.T) {
 	})
 }
 
-func TestNoWaitAsksOnce(t *testing.T) {
+func TestNoWait_TriesOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k, other := patient(t, nodes), patient(t, nodes)
@@ -340,7 +271,7 @@ func TestNoWaitAsksOnce(t *testing.T) {
 	})
 }
 
-func TestLockIsNotEndedByTheContextItWasTakenUnder(t *testing.T) {
+func TestLocker_Lock_OutlivesItsContext(t *testing.T) {
 	k := process(t, harness.Embedded(t, 1))
 	ctx, cancel := context.WithCancel(t.Context())
 	l, err := k.Lock(ctx, "k")
@@ -354,7 +285,7 @@ func TestLockIsNotEndedByTheContextItWasTakenUnder(t *testing.T) {
 	release(t, l)
 }
 
-func TestFnsContextEndsWithItsCallers(t *testing.T) {
+func TestLocker_WithLock_ContextEndsWithTheCallers(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	why := errors.New("the caller had enough")
@@ -370,7 +301,7 @@ func TestFnsContextEndsWithItsCallers(t *testing.T) {
 	free(t, nodes, "k") // released although the context was dead
 }
 
-func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
+func TestLocker_Close_EndsWaitsAndContextsThenWaitsAndReleases(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := patient(t, nodes)
@@ -388,8 +319,8 @@ func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
 		for range 3 {
 			waiters = append(waiters, do(t.Context(), k, "a", nothing), do(t.Context(), k, "c", nothing))
 		}
-		inLine(t, k, "a", 3)
-		inLine(t, k, "c", 3)
+		queuedHere(t, k, "a", 3)
+		queuedHere(t, k, "c", 3)
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := k.Close(gone); !errors.Is(err, context.Canceled) {
@@ -437,7 +368,7 @@ func TestCloseEndsWaitsAndContextsWaitsForTheWorkAndReleases(t *testing.T) {
 	})
 }
 
-func TestNoWorkBeginsAfterClose(t *testing.T) {
+func TestLocker_Close_NoWorkBeginsAfterIt(t *testing.T) {
 	k := process(t, harness.Embedded(t, 1))
 	if err := k.Close(t.Context()); err != nil {
 		t.Fatal(err)
@@ -447,7 +378,7 @@ func TestNoWorkBeginsAfterClose(t *testing.T) {
 	}
 }
 
-func TestALockThatIsGivenWhileItsLockerClosesIsGivenBack(t *testing.T) {
+func TestLocker_Close_ReleasesALockThatIsGrantedMeanwhile(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 1)
 	c := open(t, nodes, cluster.Config{})
@@ -457,7 +388,7 @@ func TestALockThatIsGivenWhileItsLockerClosesIsGivenBack(t *testing.T) {
 		l := lock(t, other, "k")
 		waiters := []<-chan error{do(t.Context(), k, "k", nothing), do(t.Context(), k, "k", nothing)}
 		queued(t, nodes, "k", 1)
-		inLine(t, k, "k", 1)
+		queuedHere(t, k, "k", 1)
 		released := make(chan error, 1)
 		go func() { released <- l.Release(t.Context()) }()
 		if err := k.Close(t.Context()); err != nil {

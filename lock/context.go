@@ -3,23 +3,27 @@ package lock
 import (
 	"context"
 
-	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
-// Token is the fencing token of the lock under which ctx was given out; of the innermost, if there are several: where locks
-// are nested, use [TokenOf]. Pass it to the storage that is written to, and let that refuse what comes with a smaller one.
+// Token returns the fencing token of the lock whose context ctx derives from, the
+// innermost if there are several: where locks are nested, or several keys are locked
+// together, use [TokenOf]. ok is false if ctx is under no lock. Pass the token to the
+// storage that the work writes to, and let that refuse smaller ones.
 func Token(ctx context.Context) (token int64, ok bool) {
-	l, ok := lease.FromContext(ctx)
+	l, ok := keepalive.FromContext(ctx)
 	if !ok {
 		return 0, false
 	}
 	return l.Token(), true
 }
 
-// TokenOf is the fencing token of the lock on key under which ctx is, however many locks are nested inside it. ok is false
-// if ctx is not under a lock on key. Of several on the same key, under different prefixes, it is the innermost's.
+// TokenOf returns the fencing token of the lock on key whose context ctx derives
+// from, whether it was locked alone or with other keys, and however many locks are
+// nested inside it. ok is false if ctx is under no lock
+// on key. If several have that key, under different prefixes, the innermost counts.
 func TokenOf(ctx context.Context, key string) (token int64, ok bool) {
-	l, ok := lease.Under(ctx, key)
+	l, ok := keepalive.Under(ctx, key)
 	if !ok {
 		return 0, false
 	}

@@ -1,4 +1,5 @@
-// Package lock runs functions so that of all processes only one at a time runs them:
+// Package lock runs functions under distributed locks: of all processes on the
+// same nodes, one at a time runs the function of a key.
 //
 //	err := locker.WithLock(ctx, "order:42", func(ctx context.Context) error {
 //		token, _ := lock.Token(ctx) // pass it to the storage you write
@@ -6,22 +7,64 @@
 //		return nil
 //	})
 //
-// # What is promised
+// [Open] makes a [Locker] from URLs, and [New] makes one on a cluster.Cluster.
 //
-// What package lease promises of leases holds of locks: fn's context ends before anybody else can hold the key, and
-// tokens grow. In one process, who waits for a key is served in the order of asking, and only the first asks the nodes: a
-// thousand waiters cost them what one costs. Across processes, a release wakes the process that has waited longest;
-// behind the wake stands a timer, so a key whose holder crashed is taken when it expires. A process that has used none of
-// three wakes, as one that is stopped, loses its place in the queue at the fourth; when it looks again it queues at the
-// end. A lock is given back when fn
-// returns, fails, or panics, and a context that has ended never gets one.
+// # Guarantees
 //
-// A lock that is released while others of the same process wait is handed over within the process, with the next
-// fencing token, without asking the nodes: 63 times at first, then twice as often as the last time, up to 65,535 times; for
-// at most 10 ms once another process is known to wait; and not when less than half the TTL is left.
+// A lock is a lease, and the guarantees of package lease hold: the context of the
+// function ends before another process can acquire the key, and fencing tokens
+// grow. The lock is released when the function returns, fails or panics. A context
+// that has ended never acquires a lock.
 //
-// # What is not
+// Within a process, callers wait for a key in FIFO order. At most one of them
+// contends for it, so a thousand local waiters load the nodes no more than one.
 //
-// A function that goes on when its context has ended, or a process that is stopped and wakes up late, runs beside the
-// next holder. Let the storage refuse tokens older than the newest it has seen.
+// Across processes, a release notifies the process that has waited longest. A timer
+// backs up the notification, so a crashed holder's key is acquired when it expires.
+// A process that has not used three notifications, because it is stopped, loses its
+// place in the queue at the fourth. When it asks the nodes again, it queues at the
+// end.
+//
+// # Several keys
+//
+// [Locker.WithLocks] and [Locker.LockAll] hold several keys at once, or none:
+//
+//	err := locker.WithLocks(ctx, []string{"account:7", "account:3"}, func(ctx context.Context) error {
+//		from, _ := lock.TokenOf(ctx, "account:7")
+//		to, _ := lock.TokenOf(ctx, "account:3")
+//		…
+//	})
+//
+// Such calls never deadlock, with each other or with calls that lock one key: all
+// acquire keys in the order of their names on the nodes, and hold no key that sorts
+// behind the one they wait for. Keys that are held are not released to let others
+// pass, so the order in which processes are served is fair for each key. A call whose
+// caller holds another lock, by whatever call, is outside of this order, and nothing
+// detects that two of them wait for each other.
+//
+// # Hand-overs
+//
+// A lock that is released while other callers of the process wait is handed over
+// within the process, with the next fencing token, and the nodes are not asked. This
+// happens at most 63 times in a row at first, then twice as often as the last time,
+// up to 65,535 times. Once another process is known to wait, hand-overs go on for at
+// most 10 ms. A lock with less than half of its TTL left is not handed over.
+//
+// # Retention
+//
+// With Config.Retain a process keeps a key that it has released and that nobody
+// waits for, and its next caller acquires it as by a hand-over, later. Another
+// process that asks for the key ends the retention. Nothing is retained after a
+// lock with MinHold, or while fewer than a quorum of nodes send this process
+// messages, because it would not learn that another process asks.
+//
+// Do not retain keys that many processes lock in turn, or that callers of redsync or
+// package mutex lock as well, because they poll; nor keys for which others must not
+// wait a TTL when a process crashes between two uses.
+//
+// # What is not guaranteed
+//
+// A function that goes on after its context has ended, or a process that is stopped
+// and resumes late, may write beside the next holder. Let the storage refuse tokens
+// smaller than the largest it has seen.
 package lock

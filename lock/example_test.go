@@ -59,6 +59,39 @@ func ExampleLocker_WithLock() {
 	// <nil>
 }
 
+// Several keys are locked together, or none.
+func ExampleLocker_WithLocks() {
+	ctx := context.Background()
+	_, locker, stop := start(ctx, lock.Config{})
+	defer stop()
+
+	transfer := func(ctx context.Context) error {
+		for _, account := range []string{"account:7", "account:3"} {
+			token, held := lock.TokenOf(ctx, account)
+			fmt.Println(account, held, token > 0) // the storage of each account gets its own token
+		}
+		return nil
+	}
+	fmt.Println(locker.WithLocks(ctx, []string{"account:7", "account:3"}, transfer))
+
+	one, err := locker.Lock(ctx, "account:7")
+	if err != nil {
+		panic(err)
+	}
+	err = locker.WithLocks(ctx, []string{"account:7", "account:3"}, transfer, lock.NoWait())
+	var refused *lock.NotAcquiredError
+	if errors.As(err, &refused) {
+		fmt.Println("held by another:", refused.Key)
+	}
+	fmt.Println(one.Release(ctx))
+	// Output:
+	// account:7 true true
+	// account:3 true true
+	// <nil>
+	// held by another: account:7
+	// <nil>
+}
+
 // With NoWait a lock that somebody has is not waited for.
 func ExampleNoWait() {
 	ctx := context.Background()

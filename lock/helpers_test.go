@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
-
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
@@ -41,7 +40,7 @@ func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster 
 	return c
 }
 
-// locker makes a Locker that is closed before its cluster, and has no line left
+// locker makes a Locker that is closed before its cluster, and has no queue left
 // then. Its TTL is long if cfg has none.
 func locker(t testing.TB, c *cluster.Cluster, cfg Config) *Locker {
 	t.Helper()
@@ -52,7 +51,7 @@ func locker(t testing.TB, c *cluster.Cluster, cfg Config) *Locker {
 	}
 	t.Cleanup(func() {
 		k.Close(context.Background())
-		noLines(t, k)
+		noQueues(t, k)
 	})
 	return k
 }
@@ -75,25 +74,20 @@ const long = 30 * time.Second
 // renewed is a RenewEvery that tests wait for, and NodeTimeout with it.
 const renewed = 2 * time.Second
 
-func hourly() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }
+func hourly(int) time.Duration { return time.Hour }
 
-func noLines(t testing.TB, k *Locker) {
+// noQueues waits until nobody has a part in any queue.
+func noQueues(t testing.TB, k *Locker) {
 	t.Helper()
-	harness.Eventually(t, "every line to be forgotten", func() bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		return len(k.queues) == 0
-	})
+	harness.Eventually(t, "every queue to be dropped", func() bool { return k.c.Queues().Keys() == 0 })
 }
 
-// inLine waits until n calls stand in line for key, besides who has it or asks.
-func inLine(t testing.TB, k *Locker, key string, n int) {
+// queuedHere waits until n calls wait for key, besides the one that holds it or
+// asks.
+func queuedHere(t testing.TB, k *Locker, key string, n int) {
 	t.Helper()
-	harness.Eventually(t, "the line to form", func() bool {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		ln := k.queues[key]
-		return ln != nil && ln.waiting.Len() == n || ln == nil && n == 0
+	harness.Eventually(t, "the calls to queue", func() bool {
+		return k.c.Queues().Snapshot(k.leases.Redlock().LockKey(key)).Callers == n
 	})
 }
 
@@ -114,7 +108,9 @@ func queued(t testing.TB, nodes harness.Set, key string, n int64) {
 // mailbox waits until what other processes say is heard.
 func mailbox(t testing.TB, k *Locker) {
 	t.Helper()
-	harness.Receive(t, "the mailbox", k.leases.Listen())
+	harness.Eventually(t, "the mailbox to open", func() bool {
+		return !slices.ContainsFunc(k.c.Nodes(), func(n *nodeset.Node) bool { return !n.Listening() })
+	})
 }
 
 // warm makes the nodes know the scripts: one that a node has to be sent first comes behind what was sent meanwhile.

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
+func TestWaitQueue_IdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
 	holder := locker(t, open(t, nodes, cluster.Config{}), Config{})
 	l := lock(t, holder, "k")
@@ -37,7 +37,7 @@ func TestIdleWaitersUseNoCPUAndNoNode(t *testing.T) {
 	for range 1000 {
 		wg.Go(func() { k.WithLock(ctx, "k", nothing) })
 	}
-	inLine(t, k, "k", 999)
+	queuedHere(t, k, "k", 999)
 	queued(t, nodes, "k", 1)
 	asked := quiet(t, nodes)            // the third node may be told later than the others
 	with := min(busy(), busy(), busy()) // what else the machine does to this process only adds

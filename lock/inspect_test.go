@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/keepalive"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
-	"github.com/venta-hq/redlock/mutex"
 )
 
-func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
+func TestLocker_ForceRelease_EndsTheHoldersContextWithItsCause(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		brief := func() *Locker {
@@ -28,7 +29,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 		})
 		harness.Receive(t, "the holder", holding)
 		seen, err := person.Inspect(t.Context(), "order:42")
-		if err != nil || seen.State != mutex.Held || seen.Token < token || seen.Token >= token+minTokenBlock {
+		if err != nil || seen.State != quorumlock.Held || seen.Token < token || seen.Token >= token+keepalive.MinTokenBlock {
 			t.Fatalf("token %d: %+v, %v", token, seen, err)
 		}
 		if all, err := person.List(t.Context(), "order:"); err != nil || len(all) != 1 || all[0].Key != "order:42" {
@@ -40,7 +41,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 		err = harness.Receive(t, "the holder to end", done)
 		var lost *LostError
 		if !errors.As(err, &lost) || !strings.HasPrefix(lost.Reason, "released by force by ann (") {
-			t.Errorf("its holder is told %v", err)
+			t.Errorf("its holder ended by %v", err)
 		}
 		l := lock(t, person, "order:42")
 		if l.Token() <= seen.Token {
@@ -50,7 +51,7 @@ func TestAForcedReleaseEndsTheHoldersContextWithItsCause(t *testing.T) {
 	})
 }
 
-func TestAForcedReleaseNowWakesWhoWaits(t *testing.T) {
+func TestLocker_ForceReleaseNow_WakesTheWaiters(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		k, waiter, person := patient(t, s), patient(t, s), process(t, s)

@@ -11,7 +11,7 @@ import (
 )
 
 // What a Locker runs ends with it, while its Cluster lives on.
-func TestALockerThatIsClosedLeavesNoGoroutine(t *testing.T) {
+func TestLocker_Close_LeavesNoGoroutine(t *testing.T) {
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, cluster.Config{})
 		use := func() {
@@ -24,7 +24,7 @@ func TestALockerThatIsClosedLeavesNoGoroutine(t *testing.T) {
 			}
 			mailbox(t, k)
 			waiter := do(t.Context(), k, "a", nothing)
-			inLine(t, k, "a", 1)
+			queuedHere(t, k, "a", 1)
 			if err := k.Close(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/venta-hq/redlock/cache"
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
@@ -22,12 +23,13 @@ func TestNew_RefusesANilCluster(t *testing.T) {
 	var none *lock.Locker
 	_, locked := none.TryLock(t.Context(), "key")
 	_, leases := lease.New(nil, lease.Config{})
-	_, red := mutex.NewRedlock(nil, mutex.Config{})
+	_, red := quorumlock.NewRedlock(nil, quorumlock.Config{})
 	_, store := session.New(nil, session.Config{})
+	_, mutexed := mutex.New(nil, "key", mutex.Config{})
 	_, values := cache.New(nil, cache.Config[string]{Prefix: "values:"})
 	for name, err := range map[string]error{
-		"lock.New": locker, "lease.New": leases, "mutex.NewRedlock": red, "session.New": store, "cache.New": values,
-		"mutex.New":     mutex.New(nil, "key", mutex.Config{}).TryLock(t.Context()),
+		"lock.New": locker, "lease.New": leases, "quorumlock.NewRedlock": red, "session.New": store, "cache.New": values,
+		"mutex.New":     mutexed,
 		"mutex.Redsync": mutex.Redsync(nil).NewMutex("key").TryLockContext(t.Context()),
 	} {
 		if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "cluster.Open") {

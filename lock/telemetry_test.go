@@ -14,6 +14,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 )
@@ -33,7 +34,7 @@ func refused(tb testing.TB, k *Locker) func() {
 	}
 }
 
-func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
+func TestTelemetry_WithoutProvidersReportingAllocatesNothing(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
 	off := locker(t, open(t, nodes, cluster.Config{}), Config{})
 	if off.tel != nil || off.c.Telemetry() != nil {
@@ -41,7 +42,8 @@ func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
 	}
 	ctx, key := t.Context(), "k"
 	allocs := testing.AllocsPerRun(100, func() {
-		under, span := off.tel.Under(ctx, key)
+		under, _ := off.tel.Under(ctx, key)
+		under, span := off.tel.UnderAll(under, 2)
 		began := off.tel.Now()
 		off.tel.Waited(under, key, began, "")
 		off.tel.Attempted(under, key, began, "")
@@ -51,6 +53,7 @@ func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
 		off.tel.Lost(key, "expired")
 		off.tel.Node("a").Answered(off.tel.Node("a").Now())
 		span.Got(1)
+		span.Began()
 		span.Done()
 		span.Failed("held")
 		span.End()
@@ -63,18 +66,18 @@ func TestWithoutProvidersReportingAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestWithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
+func TestTelemetry_WithoutProvidersACallAllocatesNoMoreThanItsWork(t *testing.T) {
 	k := locker(t, open(t, harness.Embedded(t, 3), cluster.Config{}), Config{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // so that it is refused at once
-	work := testing.AllocsPerRun(1000, func() { k.get(ctx, ctx, "k", nil) })
+	work := testing.AllocsPerRun(1000, func() { k.leases.Lock(ctx, "k", keepalive.Request{}) })
 	call := testing.AllocsPerRun(1000, func() { k.WithLock(ctx, "k", nothing) })
 	if call > work {
 		t.Errorf("%v allocations, %v without reporting", call, work)
 	}
 }
 
-func TestALossIsLogged(t *testing.T) {
+func TestLog_ALoss(t *testing.T) {
 	t.Parallel()
 	var log syncBuffer
 	c := open(t, harness.Embedded(t, 3), cluster.Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -93,7 +96,7 @@ func TestALossIsLogged(t *testing.T) {
 }
 
 // What a program is called back for is called with no mutex held: each call uses the Locker and the lease it is about.
-func TestNothingIsReportedUnderAMutex(t *testing.T) {
+func TestTelemetry_ReportsUnderNoMutex(t *testing.T) {
 	t.Parallel()
 	var k *Locker
 	var held atomic.Pointer[lease.Lease]
@@ -105,7 +108,7 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 			calls.Add(1)
 			k.mu.Unlock()
 			if l := held.Load(); l != nil {
-				l.Contended()
+				k.c.Queues().Snapshot("lock:k")
 				l.Deadline()
 				l.Context()
 			}
@@ -153,9 +156,9 @@ func TestNothingIsReportedUnderAMutex(t *testing.T) {
 	}
 }
 
-// BenchmarkTelemetry is a call that is refused within the process, so that reporting it is most of it: without providers,
+// BenchmarkTelemetry_Refusal is a call that is refused within the process, so that reporting it is most of it: without providers,
 // and with some that drop everything.
-func BenchmarkTelemetry(b *testing.B) {
+func BenchmarkTelemetry_Refusal(b *testing.B) {
 	for _, tt := range []struct {
 		name string
 		cfg  cluster.Config

@@ -16,7 +16,7 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-func TestFnsErrorComesBackUnchanged(t *testing.T) {
+func TestLocker_WithLock_ReturnsTheErrorUnchanged(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
@@ -27,7 +27,38 @@ func TestFnsErrorComesBackUnchanged(t *testing.T) {
 	free(t, nodes, "k")
 }
 
-func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
+// The function passes its lock on, so nothing is released when it returns.
+func TestLocker_WithLock_MayDetachItsLock(t *testing.T) {
+	t.Parallel()
+	nodes := harness.Embedded(t, 3)
+	k := process(t, nodes)
+	var handle lease.Handle
+	err := k.WithLock(t.Context(), "k", func(ctx context.Context) (err error) {
+		l, _ := lease.FromContext(ctx)
+		handle, err = l.Detach(ctx)
+		return err
+	})
+	if stats := k.Stats(); err != nil || stats.ReleaseFailures != 0 || stats.Losses != 0 {
+		t.Fatalf("%v; %+v", err, stats)
+	}
+	if _, err := k.TryLock(t.Context(), "k"); !errors.Is(err, ErrNotAcquired) {
+		t.Errorf("locked while it is detached: %v", err)
+	}
+	seen, err := k.Inspect(t.Context(), "k")
+	if err != nil || seen.State != Held || seen.Holder.Writer != WriterDetached {
+		t.Errorf("inspected: %+v, %v", seen, err)
+	}
+	began := time.Now()
+	leases, err := lease.New(open(t, nodes, cluster.Config{}), lease.Config{TTL: long})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, leases)
+	l, err := leases.Attach(t.Context(), handle)
+	harness.Must(t, began, err)
+	harness.Must(t, began, l.Release(t.Context()))
+	free(t, nodes, "k")
+}
+
+func TestToken_GrowsAndTheInnermostIsFound(t *testing.T) {
 	t.Parallel()
 	k := process(t, harness.Embedded(t, 3))
 	if token, ok := Token(t.Context()); ok || token != 0 {
@@ -55,7 +86,7 @@ func TestTokensGrowAndTheInnermostIsFound(t *testing.T) {
 	}
 }
 
-func TestDoGivesTheResult(t *testing.T) {
+func TestDo_ReturnsTheResult(t *testing.T) {
 	k := process(t, harness.Embedded(t, 1))
 	failed := errors.New("failed")
 	n, err := Do(t.Context(), k, "k", func(ctx context.Context) (int, error) { return 42, failed })
@@ -70,7 +101,7 @@ func TestDoGivesTheResult(t *testing.T) {
 	release(t, hold)
 }
 
-func TestAPanicReleasesAndGoesOn(t *testing.T) {
+func TestLocker_WithLock_ReleasesOnPanic(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		k := process(t, nodes)
@@ -93,7 +124,7 @@ func TestAPanicReleasesAndGoesOn(t *testing.T) {
 	})
 }
 
-func TestAGoexitReleases(t *testing.T) {
+func TestLocker_WithLock_ReleasesOnGoexit(t *testing.T) {
 	nodes := harness.Embedded(t, 3)
 	k := process(t, nodes)
 	gone := make(chan bool)
@@ -108,7 +139,7 @@ func TestAGoexitReleases(t *testing.T) {
 	}
 }
 
-func TestALossIsJoinedToFnsError(t *testing.T) {
+func TestLocker_WithLock_JoinsALossToTheError(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
@@ -151,7 +182,7 @@ func TestALossIsJoinedToFnsError(t *testing.T) {
 	})
 }
 
-func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
+func TestLocker_WithLock_MaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	k, other := process(t, nodes), process(t, nodes)
@@ -176,7 +207,7 @@ func TestMaxHoldEndsTheWorkAndMinHoldKeepsTheKey(t *testing.T) {
 	}
 }
 
-func TestReentryIsRefusedAtOnce(t *testing.T) {
+func TestLocker_WithLock_RefusesReentryAtOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		c := open(t, nodes, cluster.Config{})
@@ -221,7 +252,7 @@ func TestReentryIsRefusedAtOnce(t *testing.T) {
 	})
 }
 
-func TestAReleaseThatReachesNoQuorumIsLoggedOnceAndCounted(t *testing.T) {
+func TestLocker_Release_WithoutAQuorumIsLoggedOnceAndCounted(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		var log syncBuffer
@@ -263,7 +294,7 @@ func (b *syncBuffer) String() string {
 	return b.buf.String()
 }
 
-func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
+func TestOptions_EveryBadOneIsNamedAlsoBehindAHolder(t *testing.T) {
 	nodes := harness.Embedded(t, 1)
 	k := process(t, nodes)
 	l := lock(t, k, "k") // who would be waited for
@@ -282,14 +313,14 @@ func TestEveryBadOptionIsNamedAlsoBehindAHolder(t *testing.T) {
 		t.Errorf("an empty key: %v", err)
 	}
 	release(t, l)
-	if _, err := New(k.c, Config{TTL: time.Hour}); !errors.Is(err, cluster.ErrConfig) {
+	if _, err := New(open(t, nodes, cluster.Config{}), Config{TTL: time.Hour}); !errors.Is(err, cluster.ErrConfig) {
 		t.Errorf("a bad Config: %v", err)
 	}
 }
 
 // One node is another's, one frozen: whether the third makes a quorum hangs on the frozen one. It is not waited for, because
 // it is known to be silent.
-func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
+func TestLocker_TryLock_DoesNotWaitForAFrozenNodeThatWouldDecide(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()
@@ -320,7 +351,7 @@ func TestAFrozenNodeIsNotWaitedForWhereItsAnswerWouldDecide(t *testing.T) {
 	})
 }
 
-func TestAFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
+func TestLocker_AFrozenNodeFailsNothingAndIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		t.Parallel()

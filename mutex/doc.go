@@ -1,40 +1,39 @@
-// Package mutex is the Redlock algorithm, one step at a time: an attempt acquires a Hold from a quorum of independent
-// nodes and agrees with them on its fencing token; a Hold is extended and released by hand. Packages lease and lock build
-// on it and are what most programs want: they renew, notice loss, wait and queue.
+// Package mutex works a distributed lock by hand, one step at a time, for
+// programs that decide themselves when to retry and when to extend. Most programs
+// want package lock, which runs functions under locks, or package lease, which
+// keeps locks alive: they also renew, queue and notify the holder of a loss.
 //
-// # What is promised
+//	m, err := mutex.New(c, "order:42", mutex.Config{})
+//	if err != nil {
+//		return err
+//	}
+//	if err := m.Lock(ctx); err != nil {
+//		return err
+//	}
+//	defer m.Unlock(ctx)
+//	return db.Ship(ctx, 42, m.Token()) // before m.Until(), or call m.Extend
 //
-// Tokens are unique for a key, and an acquisition that starts after another has finished gets the larger one. This
-// holds even when keys expire early and two processes believe to hold the key at once, as long as the fence counters that
-// two quorums share survive, or the clocks of nodes and clients agree within MaxTTL.
+// [Redsync] gives code that uses redsync mutexes on the same nodes.
 //
-// One node cannot lift the counters of the others: a grant whose fence lies more than cluster.MaxFenceLead and MaxTTL
-// ahead of this process's clock does not count, and the node is reported. Where most nodes have such counters of a key,
-// acquiring it fails with an error that says so until Redlock.RepairFence has set them.
+// # Guarantees
 //
-// At most one process holds a key before its deadline, as long as fewer than g + q - n nodes lose it unseen within its TTL:
-// n nodes, of which a quorum, q, decides and g granted it. A node loses a key unseen when it is emptied by hand, evicts it, or
-// jumps its clock by more than the margin (cluster.Margin) while it runs on. A key that a bare majority of an odd set granted
-// tolerates none; cluster.Config.Quorum is the way out. Tokens may fall, too, if all the nodes that two quorums share have
-// lost the counter, and a clock was ahead.
+// Tokens are unique for a key, and an acquisition that starts after another has
+// finished gets the larger token. This holds even if keys expire early and two
+// processes hold the key at once, as long as the fence counters that two quorums
+// share survive, or the clocks of nodes and clients agree within Config.MaxTTL of
+// the Cluster.
 //
-// Nothing outlives its TTL on a node, and what an attempt that failed or was cancelled had been granted, or may have
-// been, is given back at once where the node answers and as soon as it does where it does not.
+// At most one Mutex, lock or lease holds a key at a time, as long as fewer nodes
+// lose the key unseen than package cluster tolerates ("What a quorum tolerates").
+// A Mutex holds it until [Mutex.Until].
 //
-// # What is not
+// Nothing outlives its TTL on a node. What was granted to an attempt that failed
+// or was cancelled is released at once, and on a node that does not answer as
+// soon as it answers again.
 //
-// A process that is stopped between looking at the deadline and writing writes late. Only a storage that refuses old
-// tokens prevents that; nothing in Redis can.
+// # Limits
 //
-// # On the nodes
-//
-// For the key "order:42" with the default prefix each node has, at most,
-//
-//	lock:order:42           the value of the holder, <process>/<nonce>/<host>:<pid>[/<owner>], with the TTL; as redsync writes it
-//	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use
-//	{lock:order:42}:queue   the processes that wait, by when they came, in µs; a quarter of a µs more (after 2041 a µs) for each wake since the process last looked
-//	{lock:order:42}:next    the process that was woken, for Config.HandOver, or longer after wakes that it did not use
-//
-// in one hash slot. The Lua scripts beside this file are the steps; each has the same effect when delivered twice as when
-// delivered once. How the token is agreed on is told in agree.go, how a counter starts in acquire.lua.
+// A Mutex does not queue: a Lock that waits asks again at intervals, and others
+// may be faster. A process that is paused between looking at Until and writing
+// writes late. Only a storage that refuses old tokens prevents that.
 package mutex

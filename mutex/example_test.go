@@ -41,7 +41,10 @@ func Example() {
 	_, c, stop := start()
 	defer stop()
 
-	m := mutex.New(c, "order:42", mutex.Config{})
+	m, err := mutex.New(c, "order:42", mutex.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	if err := m.Lock(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -66,43 +69,41 @@ func Example() {
 	// unlocked: true
 }
 
-// Two processes want the same key. The one that comes second is told who has it and when it could be free.
-func ExampleRedlock_Acquire_contention() {
+// Two processes want the same key. The second learns who holds it, and when it
+// could be free.
+func ExampleMutex_TryLock_contention() {
 	ctx := context.Background()
 	nodes, c, stop := start()
 	defer stop()
 	other := connect(nodes)
 	defer other.Close(ctx)
 
-	mine, err := mutex.NewRedlock(c, mutex.Config{Owner: "web-7", TTL: 10 * time.Second})
+	mine, err := mutex.New(c, "order:42", mutex.Config{Owner: "web-7", TTL: 10 * time.Second})
 	if err != nil {
 		log.Fatal(err)
 	}
-	theirs := mutex.New(other, "order:42", mutex.Config{Owner: "web-8"})
-
-	hold, err := mine.Acquire(ctx, "order:42", mutex.Request{})
+	theirs, err := mutex.New(other, "order:42", mutex.Config{Owner: "web-8"})
 	if err != nil {
 		log.Fatal(err)
 	}
+	if err := mine.Lock(ctx); err != nil {
+		log.Fatal(err)
+	}
+	first := mine.Token()
 	err = theirs.TryLock(ctx)
 	var held *mutex.NotAcquiredError
 	if errors.As(err, &held) {
 		fmt.Println(held.Reason, "for at most 10 s:", held.FreeIn <= 10*time.Second)
-		for _, a := range held.Answers {
-			if a.Result == mutex.Refused {
-				fmt.Println("by", a.Holder)
-				break
-			}
-		}
+		fmt.Println("by", held.Holder)
 	}
 
-	if err := hold.Release(ctx); err != nil {
+	if err := mine.Unlock(ctx); err != nil {
 		log.Fatal(err)
 	}
 	if err := theirs.Lock(ctx); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("theirs, with a larger token:", theirs.Token() > hold.Token())
+	fmt.Println("theirs, with a larger token:", theirs.Token() > first)
 	fmt.Println("released:", theirs.Unlock(ctx) == nil)
 	// Output:
 	// held by another for at most 10 s: true
@@ -111,30 +112,30 @@ func ExampleRedlock_Acquire_contention() {
 	// released: true
 }
 
-// A holder that was busy for longer than its TTL learns at the next extension that it has lost the key.
-func ExampleHold_ExtendNow_loss() {
+// A holder that was busy for longer than its TTL learns at the next extension that
+// it has lost the key.
+func ExampleMutex_Extend_loss() {
 	ctx := context.Background()
 	_, c, stop := start()
 	defer stop()
-	red, err := mutex.NewRedlock(c, mutex.Config{})
+	m, err := mutex.New(c, "order:42", mutex.Config{TTL: 50 * time.Millisecond})
 	if err != nil {
 		log.Fatal(err)
 	}
-	hold, err := red.Acquire(ctx, "order:42", mutex.Request{TTL: 50 * time.Millisecond})
-	if err != nil {
+	if err := m.Lock(ctx); err != nil {
 		log.Fatal(err)
 	}
 
-	<-time.After(time.Until(hold.Deadline())) // the work
-	err = hold.ExtendNow(ctx, 10*time.Second)
+	<-time.After(time.Until(m.Until())) // the work
+	err = m.Extend(ctx)
 	var lost *mutex.LostError
 	if errors.As(err, &lost) {
 		fmt.Printf("%q is lost: %s\n", lost.Key, lost.Reason)
 	}
-	fmt.Println("a release says so too:", errors.Is(hold.Release(ctx), mutex.ErrLost))
+	fmt.Println("there is nothing left to unlock:", errors.Is(m.Unlock(ctx), mutex.ErrReleased))
 	// Output:
 	// "order:42" is lost: expired
-	// a release says so too: true
+	// there is nothing left to unlock: true
 }
 
 // Code that uses redsync goes on using it, on the same nodes; the locks of this module and its mutexes exclude each
@@ -148,7 +149,10 @@ func ExampleRedsync() {
 	if err := theirs.LockContext(ctx); err != nil {
 		log.Fatal(err)
 	}
-	ours := mutex.New(c, "order:42", mutex.Config{})
+	ours, err := mutex.New(c, "order:42", mutex.Config{})
+	if err != nil {
+		log.Fatal(err)
+	}
 	fmt.Println("while redsync has it:", errors.Is(ours.TryLock(ctx), mutex.ErrNotAcquired))
 
 	if _, err := theirs.UnlockContext(ctx); err != nil {

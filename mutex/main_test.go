@@ -9,6 +9,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	logging.Disable() // it would print that nodes were stopped, as they are all the time here
+	logging.Disable() // it would print that nodes were stopped
 	harness.Main(m)
 }

@@ -10,34 +10,55 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/nodeset"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 )
 
-// Mutex is a lock that is worked by hand: nothing renews it and nobody is told when it is over, so who holds it must
-// watch Until. Package lease keeps locks alive and package lock runs functions under them; both are mostly wanted.
-// All methods may be called concurrently; a Mutex is held by one goroutine at a time.
+// Mutex is a lock on one key, held by one goroutine at a time. Nothing renews it,
+// and its holder is not notified when it expires: the holder must watch
+// [Mutex.Until]. All methods may be called concurrently.
 type Mutex struct {
-	red *Redlock
-	err error // why it can not be used
+	set *nodeset.Set
+	red *quorumlock.Redlock
 	key string
 
-	turn chan struct{} // holds one token: who works the mutex
+	turn chan struct{} // holds one token while a method works on the key
 
 	mu   sync.Mutex
-	hold *Hold // nil while not held
+	hold *quorumlock.Hold // nil while not held
 }
 
-// New makes a Mutex for key. What is wrong with key or cfg is the error of every method.
-func New(c *cluster.Cluster, key string, cfg Config) *Mutex {
-	red, err := NewRedlock(c, cfg)
-	if err == nil {
-		err = red.Check(key, Request{})
+// New makes a Mutex for key. It asks no node. The error matches
+// [cluster.ErrConfig], and names every field of cfg that is bad, or says what is
+// wrong with key.
+func New(c *cluster.Cluster, key string, cfg Config) (*Mutex, error) {
+	set := face.In(c)
+	red, err := quorumlock.NewRedlock(set, quorumlock.Config(cfg))
+	if err != nil {
+		return nil, err
 	}
-	return &Mutex{red: red, err: err, key: key, turn: make(chan struct{}, 1)}
+	if err := red.Check(key, quorumlock.Request{}); err != nil {
+		return nil, err
+	}
+	return &Mutex{set: set, red: red, key: key, turn: make(chan struct{}, 1)}, nil
 }
 
-// TryLock makes one attempt. The errors are those of Redlock.Acquire. A Mutex that is held already, also by its own
-// process, is not acquired again.
+// errNil is the error of a program that ignored the one of New.
+var errNil = configerr.Field("Mutex", "is nil; see the error of mutex.New")
+
+// TryLock makes one attempt. It returns
+//
+//	*NotAcquiredError      the key is held, possibly by this Mutex, or several attempts split the votes
+//	*cluster.QuorumError   too few nodes answered to decide, or too few of them vote
+//	cluster.ErrConfig      the key cannot be locked: something else is there, or a right is missing
+//	cluster.ErrClosed
+//	ctx.Err()              in the chain, when ctx ended first
+//
+// What the nodes granted to an attempt that fails is released, also after TryLock
+// has returned.
 func (m *Mutex) TryLock(ctx context.Context) error {
 	if err := m.enter(ctx, "lock"); err != nil {
 		return err
@@ -46,12 +67,12 @@ func (m *Mutex) TryLock(ctx context.Context) error {
 	return m.try(ctx)
 }
 
-// Lock tries until it succeeds or ctx ends, also while too few nodes answer to
-// tell. The error is that of the last attempt, with ctx.Err() in its chain; only
-// one that matches cluster.ErrConfig or cluster.ErrClosed comes at once. It looks
-// at the key when it should have come free, and in between at random, with
-// growing pauses of up to half a second. Others can use the Mutex during the
-// pauses.
+// Lock tries until it succeeds or ctx ends, even while too few nodes answer to
+// decide. The error is that of the last attempt, with ctx.Err() in its chain; only
+// one that matches [cluster.ErrConfig] or [cluster.ErrClosed] is returned at once.
+// Lock asks the nodes when the key should have expired, and before that at random
+// intervals that grow up to half a second. Between attempts the Mutex can be used
+// by other goroutines.
 func (m *Mutex) Lock(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
@@ -66,7 +87,7 @@ func (m *Mutex) Lock(ctx context.Context) error {
 			return err
 		}
 		if ctx.Err() != nil {
-			return WaitEnded(last, errs.Ended(ctx))
+			return quorumlock.WaitEnded(last, errs.Ended(ctx))
 		}
 		pause := policy.NextBackOff()
 		if held != nil && held.FreeIn >= 0 && !held.Split {
@@ -82,8 +103,8 @@ func (m *Mutex) Lock(ctx context.Context) error {
 }
 
 func (m *Mutex) enter(ctx context.Context, op string) error {
-	if m.err != nil {
-		return m.err
+	if m == nil {
+		return errNil
 	}
 	select {
 	case m.turn <- struct{}{}:
@@ -102,35 +123,40 @@ func (m *Mutex) exit() { <-m.turn }
 
 func (m *Mutex) try(ctx context.Context) error {
 	if h := m.current(); h != nil {
-		if left := cluster.Left(h.Deadline(), time.Now()); left > 0 {
-			return &NotAcquiredError{Key: m.key, Need: m.red.c.Quorum(), FreeIn: left, Reason: "held by this very Mutex"}
+		if left := nodeset.Left(h.Deadline(), time.Now()); left > 0 {
+			return &NotAcquiredError{Key: m.key, Need: m.set.Quorum(), FreeIn: left, Class: quorumlock.ClassHeld, Reason: "held by this very Mutex"}
 		}
-		h.Abort(h.Lost("expired"))
-		m.set(nil)
+		h.Abort(h.Lost(quorumlock.Expired))
+		m.become(nil)
 	}
-	h, err := m.red.Acquire(ctx, m.key, Request{})
+	h, err := m.red.Acquire(ctx, m.key, quorumlock.Request{First: true})
 	if err != nil {
 		return err
 	}
-	m.set(h)
+	m.become(h)
 	return nil
 }
 
-func (m *Mutex) current() *Hold {
+// current is the hold, nil if there is none.
+func (m *Mutex) current() *quorumlock.Hold {
+	if m == nil {
+		return nil
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.hold
 }
 
-func (m *Mutex) set(h *Hold) {
+func (m *Mutex) become(h *quorumlock.Hold) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.hold = h
 }
 
-// Extend asks the nodes to keep the key for another Config.TTL from now. It returns nil when Until has moved, a
-// *LostError when the mutex is not held any more, a *cluster.QuorumError when too few nodes answered (Until stands),
-// and ErrReleased when it was not held.
+// Extend asks the nodes to keep the key for another Config.TTL from now. It
+// returns nil if Until has moved, a [*LostError] if the Mutex is no longer held, a
+// [*cluster.QuorumError] if too few nodes answered (Until stays), and
+// [ErrReleased] if it was not held.
 func (m *Mutex) Extend(ctx context.Context) error {
 	if err := m.enter(ctx, "extend"); err != nil {
 		return err
@@ -140,31 +166,37 @@ func (m *Mutex) Extend(ctx context.Context) error {
 	if h == nil {
 		return errs.Errorf("redlock: extend %q: %w", m.key, ErrReleased)
 	}
-	err := h.ExtendNow(ctx, m.red.cfg.TTL)
+	err := h.ExtendNow(ctx, m.red.Config().TTL)
 	if errors.Is(err, ErrLost) {
 		h.Abort(err)
-		m.set(nil)
+		m.become(nil)
 	}
 	return err
 }
 
-// Unlock gives the key back. The errors are those of Hold.Release; the Mutex is not held afterwards, whatever it
-// returns.
+// Unlock releases the key, even if ctx has ended; ctx bounds only the waiting.
+// The Mutex is not held afterwards, whatever Unlock returns:
+//
+//	nil                    it was held and is released
+//	*LostError             it had expired, or the key is gone or another's on too many nodes
+//	*cluster.QuorumError   too few nodes answered; the others release it when they answer again, and it expires
+//	ErrReleased            it was not held
+//	ctx.Err()              in the chain; the release goes on
 func (m *Mutex) Unlock(ctx context.Context) error {
-	if m.err != nil {
-		return m.err
+	if m == nil {
+		return errNil
 	}
-	m.turn <- struct{}{} // also under a dead ctx: what is held is given back
+	m.turn <- struct{}{} // even if ctx has ended: what is held is released
 	defer m.exit()
 	h := m.current()
 	if h == nil {
 		return errs.Errorf("redlock: unlock %q: %w", m.key, ErrReleased)
 	}
-	m.set(nil)
+	m.become(nil)
 	return h.Release(ctx)
 }
 
-// Token is the fencing token, 0 while not held.
+// Token returns the fencing token, or 0 while the Mutex is not held.
 func (m *Mutex) Token() int64 {
 	if h := m.current(); h != nil {
 		return h.Token()
@@ -172,7 +204,8 @@ func (m *Mutex) Token() int64 {
 	return 0
 }
 
-// Value is the identity of the acquisition, "" while not held. Who knows it can release the key.
+// Value returns the value of the key on the nodes, which identifies the acquisition,
+// or "" while the Mutex is not held. A program that knows it can release the key.
 func (m *Mutex) Value() string {
 	if h := m.current(); h != nil {
 		return h.Value()
@@ -180,7 +213,8 @@ func (m *Mutex) Value() string {
 	return ""
 }
 
-// Until is the moment up to which nobody else can hold the key; the zero time while not held.
+// Until returns the time until which no other process can acquire the key, or the
+// zero time while the Mutex is not held.
 func (m *Mutex) Until() time.Time {
 	if h := m.current(); h != nil {
 		return h.Deadline()

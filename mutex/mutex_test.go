@@ -3,19 +3,21 @@ package mutex
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestMutexByHand(t *testing.T) {
+func TestMutex_Lock_HoldsUntilUnlock(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open()
-		m := New(c, "k", Config{TTL: lasting})
+		m := r.mutex(c, Config{TTL: lasting})
 		if m.Token() != 0 || m.Value() != "" || !m.Until().IsZero() {
 			t.Errorf("not held: token %d, value %q, until %v", m.Token(), m.Value(), m.Until())
 		}
@@ -32,7 +34,7 @@ func TestMutexByHand(t *testing.T) {
 			t.Errorf("held: token %d, until %v", token, until)
 		}
 		harness.Eventually(t, "all nodes have the value", func() bool {
-			return r.get(0, "lock:k") == value && r.get(1, "lock:k") == value && r.get(2, "lock:k") == value
+			return r.Get(0, "lock:k") == value && r.Get(1, "lock:k") == value && r.Get(2, "lock:k") == value
 		})
 		if err := m.TryLock(ctx); !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("a second time: %v", err)
@@ -51,23 +53,23 @@ func TestMutexByHand(t *testing.T) {
 			t.Errorf("again: %v, token %d after %d", err, m.Token(), token)
 		}
 		must(t, m.Unlock(ctx))
-		r.goneEverywhere(c, "lock:k")
+		r.goneEverywhere(c)
 	})
 }
 
 // They share a process id, an owner and a key, and what they hold is not the same all the same.
-func TestTwoMutexesExcludeEachOther(t *testing.T) {
+func TestMutex_Lock_ExcludesOthersOfTheSameProcess(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open()
-		a, b := New(c, "k", Config{}), New(c, "k", Config{})
+		a, b := r.mutex(c, Config{}), r.mutex(c, Config{})
 		if err := a.TryLock(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.TryLock(ctx); !errors.Is(err, ErrNotAcquired) {
 			t.Errorf("the second Mutex: %v", err)
 		}
-		locked := async(func() error { return b.Lock(ctx) })
+		locked := harness.Async(func() error { return b.Lock(ctx) })
 		must(t, a.Unlock(ctx))
 		if err := harness.Receive(t, "the second gets it", locked); err != nil {
 			t.Fatal(err)
@@ -76,14 +78,14 @@ func TestTwoMutexesExcludeEachOther(t *testing.T) {
 			t.Errorf("the first Mutex: %v", err)
 		}
 		must(t, b.Unlock(ctx))
-		r.goneEverywhere(c, "lock:k")
+		r.goneEverywhere(c)
 	})
 }
 
-func TestLockTakesAKeyThatExpires(t *testing.T) {
+func TestMutex_Lock_TakesAKeyThatExpires(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
-		h := acquireEverywhere(t, r.redlock(nil, Config{}), "k", Request{TTL: 150 * time.Millisecond}) // and its process is no more
-		m := New(r.open(), "k", Config{})
+		h := acquireEverywhere(t, r.redlock(r.open()), quorumlock.Request{TTL: 150 * time.Millisecond}) // its process crashed
+		m := r.mutex(nil, Config{})
 		must(t, m.Lock(context.Background()))
 		if time.Now().Before(h.Deadline()) || m.Token() <= h.Token() {
 			t.Errorf("taken %v before the deadline, with token %d after %d", time.Until(h.Deadline()), m.Token(), h.Token())
@@ -92,10 +94,10 @@ func TestLockTakesAKeyThatExpires(t *testing.T) {
 	})
 }
 
-func TestLockEndsWithItsContext(t *testing.T) {
+func TestMutex_Lock_EndsWithItsContext(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		a, b := New(r.open(), "k", Config{Owner: "me"}), New(r.open(), "k", Config{})
+		a, b := r.mutex(nil, Config{Owner: "me"}), r.mutex(nil, Config{})
 		must(t, a.Lock(ctx))
 		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
 		defer cancel()
@@ -119,17 +121,17 @@ func TestLockEndsWithItsContext(t *testing.T) {
 }
 
 // One goroutine waits in Lock for what another holds through the same Mutex: it must not keep that one from unlocking.
-func TestLockDoesNotKeepTheHolderFromUnlocking(t *testing.T) {
+func TestMutex_Lock_DoesNotKeepTheHolderFromUnlocking(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		m := New(r.open(), "k", Config{TTL: 50 * time.Second})
+		m := r.mutex(nil, Config{TTL: 50 * time.Second})
 		must(t, m.Lock(ctx))
 		first := m.Value()
-		waiting := watch(ctx)
-		locked := async(func() error { return m.Lock(waiting) })
-		harness.Receive(t, "the second waits", waiting.waiting)
+		waiting := harness.Watch(ctx)
+		locked := harness.Async(func() error { return m.Lock(waiting) })
+		harness.Receive(t, "the second waits", waiting.Waiting)
 		must(t, m.Extend(ctx))
-		must(t, harness.Receive(t, "the first unlocks", async(func() error { return m.Unlock(ctx) })))
+		must(t, harness.Receive(t, "the first unlocks", harness.Async(func() error { return m.Unlock(ctx) })))
 		if err := harness.Receive(t, "the second locks", locked); err != nil || m.Value() == first {
 			t.Errorf("%v; still the first hold: %t", err, m.Value() == first)
 		}
@@ -137,15 +139,15 @@ func TestLockDoesNotKeepTheHolderFromUnlocking(t *testing.T) {
 	})
 }
 
-func TestAMutexThatExpiredIsNotHeldAnyMore(t *testing.T) {
+func TestMutex_Extend_FailsAfterExpiry(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		c := r.open()
-		warm(t, r.redlock(c, Config{})) // or a release may come behind the next acquire
-		m := New(c, "k", Config{TTL: time.Second})
+		r.warm(c) // or a release may come behind the next acquire
+		m := r.mutex(c, Config{TTL: time.Second})
 		must(t, m.Lock(ctx))
 		token := m.Token()
-		passed(m.Until())
+		harness.Past(m.Until())
 		if err := m.Extend(ctx); !errors.Is(err, ErrLost) {
 			t.Errorf("Extend = %v", err)
 		}
@@ -155,59 +157,73 @@ func TestAMutexThatExpiredIsNotHeldAnyMore(t *testing.T) {
 		if err := m.Lock(ctx); err != nil || m.Token() <= token {
 			t.Errorf("Lock = %v, token %d after %d", err, m.Token(), token)
 		}
-		passed(m.Until())
+		harness.Past(m.Until())
 		if err := m.Lock(ctx); err != nil { // without Unlock
 			t.Errorf("Lock = %v", err)
 		}
-		passed(m.Until())
+		harness.Past(m.Until())
 		if err := m.Unlock(ctx); !errors.Is(err, ErrLost) {
 			t.Errorf("Unlock = %v", err)
 		}
-		r.goneEverywhere(c, "lock:k")
+		r.goneEverywhere(c)
 	})
 }
 
-func TestAMutexThatIsTakenIsLost(t *testing.T) {
+func TestMutex_Extend_FailsAfterAQuorumLostTheKey(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
-		m := New(r.open(), "k", Config{})
+		m := r.mutex(nil, Config{})
 		must(t, m.Lock(ctx))
-		h := m.current()
-		harness.Eventually(t, "all have answered", h.landed)
-		r.flush(0, 1)
+		harness.Eventually(t, "all have granted it", func() bool { return len(r.Having("lock:k")) == 3 })
+		r.Flush(0, 1)
 		if err := m.Extend(ctx); !errors.Is(err, ErrLost) {
 			t.Errorf("Extend = %v", err)
 		}
 		if err := m.Unlock(ctx); !errors.Is(err, ErrReleased) {
 			t.Errorf("Unlock = %v", err)
 		}
-		harness.Eventually(t, "what was left is given back", func() bool { return len(r.having("lock:k")) == 0 })
+		harness.Eventually(t, "what was left is given back", func() bool { return len(r.Having("lock:k")) == 0 })
 	})
 }
 
-func TestWhatIsWrongWithAMutexIsTheErrorOfItsMethods(t *testing.T) {
+func TestMutex_New_NamesWhatIsWrong(t *testing.T) {
 	onNodes(t, 1, func(t *testing.T, r *rig) {
-		ctx := context.Background()
 		c := r.open()
-		for _, m := range []*Mutex{New(c, "", Config{}), New(c, "k", Config{TTL: time.Hour}), New(c, "", Config{Owner: "\n"})} {
-			for _, err := range []error{m.Lock(ctx), m.TryLock(ctx), m.Extend(ctx), m.Unlock(ctx)} {
-				if !errors.Is(err, cluster.ErrConfig) {
-					t.Errorf("%v", err)
-				}
-			}
-			if m.Token() != 0 || m.Value() != "" || !m.Until().IsZero() {
-				t.Error("it is held")
+		for _, tt := range []struct {
+			key  string
+			cfg  Config
+			says string
+		}{
+			{"", Config{}, "key: is empty"},
+			{"k", Config{TTL: time.Hour}, "Config.TTL"},
+			{"", Config{Owner: "\n"}, "Config.Owner"},
+		} {
+			m, err := New(c, tt.key, tt.cfg)
+			if m != nil || !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("New(%q, %+v) = %v, %v", tt.key, tt.cfg, m, err)
 			}
 		}
 	})
 }
 
+// A program that ignores the error of New gets an error that says so.
+func TestMutex_OfNilOnlyRefuses(t *testing.T) {
+	var none *Mutex
+	harness.OfNil(t, none, cluster.ErrConfig)
+	if err := none.TryLock(t.Context()); !strings.Contains(err.Error(), "mutex.New") {
+		t.Error(err)
+	}
+	if none.Token() != 0 || none.Value() != "" || !none.Until().IsZero() {
+		t.Error("it is held")
+	}
+}
+
 // Goroutines share Mutexes, and processes share the key.
-func TestMutexesUnderContention(t *testing.T) {
+func TestMutex_Lock_ExcludesUnderContention(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {
 		ctx := context.Background()
 		clusters := []*cluster.Cluster{r.open(), r.open()}
-		mutexes := []*Mutex{New(clusters[0], "k", Config{}), New(clusters[0], "k", Config{}), New(clusters[1], "k", Config{})}
+		mutexes := []*Mutex{r.mutex(clusters[0], Config{}), r.mutex(clusters[0], Config{}), r.mutex(clusters[1], Config{})}
 		var inside, counter int
 		var errs [6]error
 		var wg sync.WaitGroup

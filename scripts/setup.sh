@@ -9,6 +9,9 @@
 #   scripts/setup.sh gate   for `make gate`, besides:
 #     libfaketime       gives nodes clocks that jump, in some chaos scenarios
 #     tmux, zsh, fish   for the tests of the command line in a terminal
+#     postgresql and    for the tests of fencing tokens in databases; the
+#     mariadb-server    tests start servers of their own
+#     chromium          for those of the pages of package web
 #     prometheus        for those of the alert rules and the dashboard; unpacked
 #                       into bin (100 MB), because the package brings a service
 #
@@ -57,14 +60,14 @@ forbid_service_starts() {
 	chmod 755 "$policy"
 }
 
-# retire_service stops the server if a policy of the machine let it start, and
+# retire_service stops a server if a policy of the machine let it start, and
 # keeps it from starting at the next boot. The service is known to be new:
-# this runs only where redis-server was missing.
+# this runs only where the server was missing.
 retire_service() {
-	if service redis-server status; then
-		service redis-server stop
+	if service "$1" status; then
+		service "$1" stop
 	fi
-	update-rc.d redis-server disable
+	update-rc.d "$1" disable
 }
 
 # install downloads under a time limit, so that a machine without a network
@@ -113,6 +116,25 @@ missing_of() {
 	done
 }
 
+# Debian keeps the programs of PostgreSQL out of the PATH.
+have_postgres() {
+	for program in /usr/lib/postgresql/*/bin/postgres; do
+		[ ! -x "$program" ] || return 0
+	done
+	have postgres
+}
+
+have_mariadb() {
+	have mariadbd && have mariadb-install-db
+}
+
+# get_database installs a package that brings a service of this name.
+get_database() {
+	if get "$1"; then
+		retire_service "$2" >/dev/null 2>&1 || true
+	fi
+}
+
 # unpack_prometheus takes the programs out of the package, which needs no root
 # and installs nothing.
 unpack_prometheus() (
@@ -145,7 +167,7 @@ for_test() {
 		echo "Until then the tests run on embedded nodes only."
 		return 0
 	fi
-	retire_service >/dev/null 2>&1 || true
+	retire_service redis-server >/dev/null 2>&1 || true
 }
 
 for_gate() {
@@ -157,6 +179,21 @@ for_gate() {
 	if [ -n "$shells" ]; then
 		# shellcheck disable=SC2086
 		get $shells || true
+	fi
+	# The tests that use them run on Linux only.
+	if [ "$(uname -s)" = Linux ]; then
+		postgres=postgresql
+		mariadb=mariadb-server
+		if ! have apt-get && have dnf; then
+			postgres=postgresql-server
+		elif ! have apt-get && have apk; then
+			mariadb=mariadb
+		fi
+		have_postgres || get_database "$postgres" postgresql
+		have_mariadb || get_database "$mariadb" mariadb
+	fi
+	if ! { have chromium || have chromium-browser || have google-chrome; }; then
+		get chromium || true
 	fi
 	if ! { have prometheus && have promtool || [ -x "$(dirname "$0")/../bin/promtool" ]; }; then
 		unpack_prometheus ||

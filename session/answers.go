@@ -13,11 +13,13 @@ type answer struct {
 	record *record // nil: it has none
 }
 
-// whole reports whether the node has had all that was written to it about this session, because the record was written
-// there whole since the node's memory began.
+// whole reports whether the node has all that was written to it about this
+// session, because the record was written there whole since the node's memory
+// began.
 func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 
-// checkEpoch is the error of what cannot be when a user was logged out everywhere, if ever.
+// checkEpoch is the error of what cannot be the version at which a user was
+// logged out everywhere. "" is none, and no error.
 func checkEpoch(epoch version, now time.Time) error {
 	if epoch == "" {
 		return nil
@@ -27,17 +29,18 @@ func checkEpoch(epoch version, now time.Time) error {
 
 // verdict is what the answers of nodes about one session add up to.
 type verdict struct {
-	votes  int     // answers that count
-	buried int     // nodes with a tombstone
-	grave  *record // one of the tombstones, one that tells the successor if there is one
-	live   *record // what nodes without a tombstone have together, or nil
-	epoch  version
-	floors []version // the different floors of the records written whole
+	votes      int     // answers that count
+	tombstones int     // nodes with a tombstone
+	tombstone  *record // one of the tombstones, one with the successor if there is one
+	live       *record // what nodes without a tombstone have together, or nil
+	epoch      version
+	floors     []version // the different floors of the records written whole
 }
 
-// judge adds up answers. A node that has forgotten cannot say that a session is not: it counts only if the session was
-// issued after its memory began, or if it is authoritative, so that no session that is remembered by a quorum can be
-// older than its memory. apart is how far the clocks of processes may be.
+// judge adds up answers. A node that lost its data cannot deny a session: it
+// votes only if the session was issued after its memory began, or if it is
+// authoritative, so that no session that a quorum still has can be older than
+// its memory. apart is how far the clocks of processes may be from each other.
 func judge(answers []answer, authoritative func(a *answer) bool, apart time.Duration) verdict {
 	var v verdict
 	for i := range answers {
@@ -46,9 +49,9 @@ func judge(answers []answer, authoritative func(a *answer) bool, apart time.Dura
 		switch {
 		case a.record == nil:
 		case a.record.gone:
-			v.buried++
-			if v.grave == nil || a.record.to != "" {
-				v.grave = a.record
+			v.tombstones++
+			if v.tombstone == nil || a.record.to != "" {
+				v.tombstone = a.record
 			}
 		case a.record.whole:
 			v.live = merge(v.live, a.record)
@@ -71,7 +74,7 @@ func judge(answers []answer, authoritative func(a *answer) bool, apart time.Dura
 	return v
 }
 
-// counts reports whether a node has a say.
+// counts reports whether a node votes.
 func (a *answer) counts(live *record, authoritative func(a *answer) bool, apart time.Duration) bool {
 	if a.record != nil {
 		return a.record.gone || a.whole()
@@ -80,9 +83,10 @@ func (a *answer) counts(live *record, authoritative func(a *answer) bool, apart 
 }
 
 // ended reports whether somebody has ended the session.
-func (v *verdict) ended() bool { return v.buried > 0 || v.live != nil && v.epoch > v.live.issue }
+func (v *verdict) ended() bool { return v.tombstones > 0 || v.live != nil && v.epoch > v.live.issue }
 
-// mixed reports whether some of the nodes have dropped fields that others have not.
+// mixed reports whether some of the nodes have dropped fields that others have
+// not.
 func (v *verdict) mixed() bool { return len(v.floors) > 1 && !v.ended() }
 
 // lagging reports whether the node that gave a lacks something of live.

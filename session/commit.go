@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// commit writes fields to a session, above every version that it finds there, and returns their versions. seen is the
-// largest version that the caller has read. The idle deadline is set to idle if that is later, for Put, and nothing is written
-// if the session ends before. With a token, the fencing token of the session's lock, it gives up with
-// errOvertaken where it finds something newer.
+// commit writes fields to a session, above every version that it finds there,
+// and returns their versions. seen is the largest version that the caller has
+// read. The idle deadline is set to idle if that is later, for Put, and nothing
+// is written if the session ends before. With a token, the fencing token of the
+// session's lock, it gives up with errOvertaken where it finds something newer.
 func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
 	const op = "commit to"
 	for try := 1; ; {
@@ -24,7 +27,7 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 		case c.gone > 0:
 			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
 		case c.late != "":
-			return "", fieldError("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
+			return "", configerr.Field("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
 				"make that longer, or go on under a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
 		case c.ok >= s.c.Quorum():
 			return ver, nil
@@ -47,7 +50,8 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 	}
 }
 
-// maxTries bounds how often a commit brings nodes up, and finds them lacking the session again.
+// maxTries bounds how often a commit brings nodes up, and finds them lacking
+// the session again.
 const maxTries = 4
 
 var errOvertaken = errors.New("redlock: written to by somebody else meanwhile")

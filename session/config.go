@@ -3,47 +3,58 @@ package session
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/internal/exactjson"
+	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Config says how sessions are named, how long they live and how they are written. Zero fields mean their defaults. All
-// processes on the same nodes should have the same Prefix, Idle and Lifetime.
+// Config names sessions, bounds how long they last, and says how they are
+// written. Zero fields mean their defaults. All processes on the same nodes
+// should have the same Prefix, Idle and Lifetime.
 type Config struct {
-	// Prefix comes before every key on the nodes. Default "session:".
+	// Prefix begins every key on the nodes. Default "session:".
 	Prefix string
 
-	// Idle is how long a session lives that nobody loads. Default 2 h; from 1 s to Lifetime. It is set forward only when
-	// an eighth of it has gone, so a session that is used may end up to that much earlier.
+	// Idle is how long a session lasts that nobody loads. Default 2 h; from
+	// 1 s to Lifetime. A load extends it only when an eighth of it has
+	// gone, so a session in use may end up to that much earlier.
 	Idle time.Duration
 
-	// Lifetime is how long a session lives at most, from when it was created or renewed. Default 14 days; at most 400 days.
+	// Lifetime is how long a session lasts at most, from when it was
+	// created or renewed. Default 14 days; at most 400 days.
 	Lifetime time.Duration
 
-	// MaxSize is the largest session, in bytes of its fields' names and encoded values. Default 64 KiB; at most 16 MiB, and
-	// what a node can be sent within NodeTimeout. The names of deleted fields may take as much besides: nodes keep them
-	// until all nodes have answered a read that found many, so only while a node does not answer.
+	// MaxSize is the largest session, in bytes of its fields' names and
+	// encoded values. Default 64 KiB; at most 16 MiB, and what a node can
+	// be sent within NodeTimeout. The names of deleted fields may take as
+	// much besides: nodes keep them until all nodes have answered a read
+	// that found many, so they pile up only while a node does not answer.
 	MaxSize int
 
-	// Codec encodes the values of fields. Default JSON, of which a number that is decoded into an interface is a json.Number:
-	// a float64 would lose digits of large integers; and a string that is not UTF-8 does not encode: JSON would change it, so
-	// keep such bytes as a []byte.
+	// Codec encodes the values of fields. Default JSON with two
+	// differences. A number that is decoded into an interface is a
+	// json.Number, because a float64 would lose digits of large integers. A
+	// string that is not UTF-8 does not encode, because JSON would change
+	// it; keep such bytes as a []byte.
 	Codec Codec
 
-	// Locker takes the locks of Update. Without it there is no Update. It should stand on the same nodes.
+	// Locker takes the locks of Update. Without it there is no Update. It
+	// should be on the same nodes.
 	Locker *lock.Locker
 
-	// Salt is mixed into the short hashes by which errors name sessions, so that who reads logs can not tell which session
-	// is meant; processes with the same salt name sessions alike. Default: random for each Store.
+	// Salt is mixed into the short hashes by which errors name sessions, so
+	// that readers of logs can not tell which session is meant. Processes
+	// with the same salt name sessions alike. Default: random for each
+	// Store.
 	Salt string
 }
 
-// A Codec turns values of fields into bytes and back. Its methods are called concurrently.
+// A Codec turns values of fields into bytes and back. Its methods are called
+// concurrently.
 type Codec interface {
 	Marshal(v any) ([]byte, error)
 	Unmarshal(data []byte, v any) error
@@ -74,10 +85,10 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// validate reports everything that is wrong with a configuration whose defaults are filled in.
-func (cfg Config) validate(c *cluster.Cluster) error {
+// validate reports every fault of a configuration whose defaults are filled in.
+func (cfg Config) validate(c *nodeset.Set) error {
 	var errs []error
-	bad := func(field, format string, args ...any) { errs = append(errs, fieldError(field, format, args...)) }
+	bad := func(field, format string, args ...any) { errs = append(errs, configerr.Field(field, format, args...)) }
 	if len(cfg.Prefix) > maxPrefix {
 		bad("Config.Prefix", "%d bytes; at most %d", len(cfg.Prefix), maxPrefix)
 	}
@@ -102,7 +113,7 @@ func (cfg Config) validate(c *cluster.Cluster) error {
 // checkUser reports what is wrong with the name of a user, which may be empty.
 func checkUser(user string) error {
 	if len(user) > maxName {
-		return fieldError("user", "%d bytes; at most %d; use an id of the user", len(user), maxName)
+		return configerr.Field("user", "%d bytes; at most %d; use an id of the user", len(user), maxName)
 	}
 	return nil
 }
@@ -110,11 +121,7 @@ func checkUser(user string) error {
 // checkName reports what is wrong with the name of a field.
 func checkName(name string) error {
 	if name == "" || len(name) > maxName || strings.ContainsRune(name, 0) {
-		return fieldError("field", "a name of %d bytes; from 1 to %d, without a zero byte", len(name), maxName)
+		return configerr.Field("field", "a name of %d bytes; from 1 to %d, without a zero byte", len(name), maxName)
 	}
 	return nil
-}
-
-func fieldError(field, format string, args ...any) error {
-	return fmt.Errorf("%w: %s: %s", cluster.ErrConfig, field, fmt.Sprintf(format, args...))
 }

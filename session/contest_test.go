@@ -11,8 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// rival has one node take another session as the one to be kept alone, as if its LogoutAll had just begun. It returns how to
-// go on with it.
+// rival has one node take another session as the one to be kept alone, as if
+// its LogoutAll had just begun. It returns how to go on with it.
 func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
 	t.Helper()
 	from := replacement{old: ss.hash, issue: ss.rec.issue, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
@@ -43,8 +43,9 @@ func withoutEach(t testing.TB, s *Store, nodes harness.Set, fn func()) {
 	}
 }
 
-// The button "log out everywhere else" in several windows at once leaves one of them.
-func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
+// The button "log out everywhere else" in several windows at once leaves one of
+// them.
+func TestContest_LeavesOneSession(t *testing.T) {
 	t.Parallel()
 	small, large := strings.Repeat("-", idWidth-1), strings.Repeat("z", idWidth-1)+"w" // as strings
 	begin := func(t *testing.T) (s *Store, nodes harness.Set, a, b, c *Session) {
@@ -202,7 +203,8 @@ func TestOfSeveralSessionsToBeKeptAloneOneIs(t *testing.T) {
 	t.Run("from processes with a node down", func(t *testing.T) { contests(t, 50, 0, 1) })
 }
 
-// contests has two processes each keep a session of the same user alone, on those of three nodes that are up, this many times.
+// contests has two processes each keep a session of the same user alone, on
+// those of three nodes that are up, this many times.
 func contests(t *testing.T, rounds int, up ...int) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -242,7 +244,7 @@ func contests(t *testing.T, rounds int, up ...int) {
 	}
 }
 
-func TestDecide(t *testing.T) {
+func TestContest_DecidesByWhatNodesTook(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name string
@@ -250,7 +252,7 @@ func TestDecide(t *testing.T) {
 		want standing
 	}{
 		{"a quorum", contested{answered: 2, mine: 2}, won},
-		{"too few answers", contested{answered: 1, mine: 1, largest: true}, unheard},
+		{"too few answers", contested{answered: 1, mine: 1, largest: true}, unanswered},
 		{"the largest of three", contested{answered: 3, mine: 1, most: 1, largest: true}, won},
 		{"not the largest of three", contested{answered: 3, mine: 1, most: 1}, lost},
 		{"the largest of two, and a node is missing", contested{answered: 2, mine: 1, most: 1, largest: true}, undecided},

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// confirm makes sure that a session that one node knows to be gone is so for everybody, and returns the *GoneError.
+// confirm ends a session for everybody that one node knows to have ended, and
+// returns the *GoneError.
 func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
 	if err := s.tombstone(ctx, op, hashed, deadline); err != nil {
 		return err
@@ -15,7 +16,8 @@ func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error 
 	return s.gone(op, hashed)
 }
 
-// deadlineOf is when a session ends at the latest, also one of which nothing but a tombstone is known.
+// deadlineOf is when a session ends at the latest, even if nothing but a
+// tombstone is known of it.
 func (s *Store) deadlineOf(live *record) string {
 	if live == nil {
 		return stamp(time.Now().Add(s.cfg.Lifetime).UnixMicro())
@@ -39,8 +41,9 @@ func (s *Store) tombstoneQuestion(hashed, deadline string) question {
 	return question{script: tombstoneScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
 }
 
-// dispose buries what a failed attempt may have left, and has no owner, without waiting for it. A node of whose memory nothing
-// is known has written nothing. One that was to be kept alone concedes to its rivals.
+// dispose puts tombstones on what a failed attempt may have left, and has no
+// owner, without waiting. A node of whose memory nothing is known has written
+// nothing. A session that was to be kept alone concedes to its rivals.
 func (s *Store) dispose(hashed, deadline string, alone bool) {
 	q := s.tombstoneQuestion(hashed, deadline)
 	if alone {
@@ -54,9 +57,11 @@ func (s *Store) dispose(hashed, deadline string, alone bool) {
 	}
 }
 
-// Destroy ends the session of this id, or handle, for good. When it has returned nil, the session is never read again, and
-// nothing that is written to it brings it back. That there is no such session is no error. The error is a
-// *cluster.QuorumError or has ctx.Err() in its chain: then the session may live on, or not.
+// Destroy ends the session of this id, or handle, for good. After it has
+// returned nil, the session is never read again, and no write to it brings it
+// back. A session that does not exist is no error. The error is a
+// *cluster.QuorumError or has ctx.Err() in its chain; in both cases the session
+// may still exist.
 func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	if s == nil {
 		return errNil
@@ -68,10 +73,12 @@ func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	return s.tally(&s.counts.destroyed, s.destroy(ctx, hashed))
 }
 
-// maxSuccessors bounds how many renewals of a session Destroy follows. Nodes that make up more are not followed for ever.
+// maxSuccessors bounds how many renewals of a session Destroy follows: nodes
+// may make up any number.
 const maxSuccessors = 100
 
-// destroy ends a session, and whatever has replaced it: who has the old id means the new session.
+// destroy ends a session and its successors: a caller with the old id means the
+// new session.
 func (s *Store) destroy(ctx context.Context, hashed string) error {
 	for range maxSuccessors {
 		next, err := s.end(ctx, hashed)
@@ -83,8 +90,9 @@ func (s *Store) destroy(ctx context.Context, hashed string) error {
 	return s.wrap("destroy", hashed, fmt.Errorf("it was renewed more than %d times", maxSuccessors))
 }
 
-// end asks the nodes that have the session to bury it, and returns the one that has replaced it. Only if one had it are
-// those that had not given a tombstone too: else whoever makes up ids could fill the nodes with them.
+// end puts tombstones on the nodes that have the session, and returns the
+// session that has replaced it. Nodes without the session get a tombstone only
+// if one has it: otherwise made-up ids could fill the nodes with them.
 func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
 	quorum := s.c.Quorum()
 	w := s.newWrite(s.tombstoneQuestion(hashed, ""))
@@ -104,7 +112,7 @@ func (s *Store) end(ctx context.Context, hashed string) (next string, err error)
 	return c.next, nil
 }
 
-// never is how many of those who have nothing of a session can say that it is not.
+// never is how many nodes without the session can deny that it exists.
 func (s *Store) never(none []answer) int {
 	v := s.judge(none, time.Now())
 	return v.votes

@@ -1,5 +1,6 @@
-// Package session keeps sessions on a set of nodes: they survive the loss of nodes, never come back after they were
-// destroyed, and lose none of what is written to them.
+// Package session keeps sessions on a set of nodes: they survive the loss of
+// nodes, never come back after they were destroyed, and lose none of what is
+// written to them.
 //
 //	store, err := session.New(c, session.Config{})
 //	s, err := store.Create(ctx, "user-7", map[string]any{"cart": []string{"book"}}) // s.ID() goes into the cookie
@@ -13,48 +14,62 @@
 //
 // # How it is kept
 //
-// An id is 256 random bits and never used again; nodes know its SHA-256 only. All nodes hold a session, and each step
-// asks all of them and takes a quorum for an answer: Create, Load, Commit, Destroy, Renew, List and LogoutAll each are one
-// round trip where the nodes agree, List one for each hundred sessions (fewer if MaxSize is above 80 KiB); the first step of a process takes one more, to find
-// out what the nodes remember. A session is a map of fields. The last writer of a field counts, by a version that lies above every
-// version it has met, whatever its clock says; a tombstone wins over everything. So what nodes have can be
-// merged without asking anybody. A read whose answers disagree merges them, and waits until a quorum has what it returns.
-// A deleted field leaves a tombstone too, which is dropped when all nodes have answered a read with it: from then on no
-// node can bring the field back.
+// An id is 256 random bits and never used again; nodes know its SHA-256 only.
+// All nodes hold a session, and each step asks all of them and takes a quorum
+// for an answer. Create, Load, Commit, Destroy, Renew, List and LogoutAll each
+// are one round trip where the nodes agree, List one for each hundred sessions
+// (fewer if MaxSize is above 80 KiB); the first step of a process takes one
+// more, to find out which data the nodes still have.
+//
+// A session is a map of fields. The last writer of a field counts, by a version
+// above every version that the writer has seen, whatever its clock says; a
+// tombstone wins over everything. So the records of nodes can be merged without
+// asking anybody. A read whose answers disagree merges them, and waits until a
+// quorum has what it returns. A deleted field leaves a tombstone too, which is
+// dropped when all nodes have answered a read with it: from then on no node can
+// bring the field back.
 //
 // # What is promised
 //
-// While fewer than a quorum of nodes forget a session:
+// While fewer than a quorum of nodes lose a session:
 //
-//   - What Create or Commit acknowledged is found by every Load from then on, and no read goes backwards.
-//   - A session that Destroy, Renew or LogoutAll ended, with a nil error, is never read again. Writing to it is ErrSessionGone.
+//   - What Create or Commit acknowledged is found by every Load from then on, and
+//     no read goes backwards.
+//   - A session that Destroy, Renew or LogoutAll ended, with a nil error, is never
+//     read again. Writing to it is ErrSessionGone.
 //   - Update loses none of the updates of a field.
-//   - Idle and absolute deadline hold both, by the clock of the process that looks.
+//   - Idle and absolute deadline both hold, by the clock of the process that looks.
 //   - Below a quorum nothing is answered but *cluster.QuorumError.
 //
-// A node that has lost its memory, because it restarted without an append-only file, was emptied, or came back with a
-// snapshot, is recognised by a mark in the memory itself. It has no say about sessions older than that until they are written
-// to it again from the others, which every Load does that it answers. Where no node knows a session, those have a say that
-// have remembered longest. Nodes that keep an append-only file can be restarted one after the other, and
-// nobody's session is lost; one that syncs it every second may forget its last two seconds, which the others know.
+// A node that has lost its memory, because it restarted without an append-only
+// file, was emptied, or recovered with a snapshot, is recognised by a mark in
+// the memory itself. It does not vote on sessions older than that until they
+// are written to it again from the others, as every Load does that it answers.
+// Where no node knows a session, the nodes with the oldest data decide. Nodes
+// that keep an append-only file can be restarted one after the other, and no
+// session is lost; one that syncs it every second may lose its last two
+// seconds, which the others have.
 //
-// LogoutAll, after nodes have forgotten, counts on clocks of processes that are not more than the time apart that lay
-// between the log-in and it; the mark of a forgotten memory counts on Cluster's MaxTTL for the same. What the clock of a
-// node shows does not matter, and it may jump by an hour: records are kept an hour longer than the session lives, and
-// tombstones a day.
+// After nodes lost their data, LogoutAll relies on clocks of processes that
+// differ by no more than the time between the log-in and it; the mark of a lost
+// memory relies on Cluster's MaxTTL for the same. A node's own clock does not
+// matter, and may jump by an hour: records are kept an hour longer than the
+// session lasts, and tombstones a day.
 //
 // # What is not
 //
-// Fields that are committed without Update are not a transaction with what was read before. Whoever can write to the nodes
-// can make sessions.
+// Fields that are committed without Update are not a transaction with what was
+// read before. Everybody who can write to the nodes can make sessions.
 //
-// A node can not be a Redis Cluster: one step looks at a session and at what is known of its user, which live in different
-// slots there, and whose it is only the session tells. New refuses it.
+// A node can not be a Redis Cluster: one step looks at a session and at what is
+// known of its user, which are in different slots there, and only the session
+// says which user that is. New refuses it.
 //
 // # Rights
 //
-// A user of the servers for sessions with the default prefix needs these rights (see package cluster for the last line;
-// Rights says what each is for, and for another prefix); Update needs those of locks besides:
+// A user of the servers for sessions with the default prefix needs these rights
+// (see package cluster for the last line; Rights says what each is for, and for
+// another prefix); Update needs those of locks besides:
 //
 //	ACL SETUSER redlock reset on >password
 //		~session:* ~redlock:mark

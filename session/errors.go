@@ -5,21 +5,26 @@ import (
 	"fmt"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/errs"
 )
 
 var (
-	// ErrSessionGone is matched by a *GoneError: there is no such session. Everything that is asked of a session returns it.
+	// ErrSessionGone is matched by a *GoneError: there is no such session.
+	// Every operation on a session returns it.
 	ErrSessionGone = errors.New("redlock: no such session")
 
-	// ErrDecode is matched by the error of Get for a field whose value is not of the type that was asked for.
+	// ErrDecode is matched by the error of Get for a field whose value does
+	// not decode into the requested type.
 	ErrDecode = errors.New("redlock: the field does not decode")
 
-	// ErrNoQuorum is matched by a *cluster.QuorumError: too few nodes answered to tell. It is no reason to log anybody out.
+	// ErrNoQuorum is matched by a *cluster.QuorumError: too few nodes
+	// answered. It is no reason to log anybody out.
 	ErrNoQuorum = cluster.ErrNoQuorum
 )
 
-// GoneError says that a session is not, or not any more. It does not tell an id that never was one from a session that
-// was destroyed, logged out or has expired: neither do the nodes, in the end.
+// GoneError reports that a session does not exist, or not any more. It does not
+// tell an id that never was one from a session that was destroyed, logged out
+// or has expired: in the end the nodes do not know either.
 type GoneError struct {
 	Op      string
 	Session string // a short salted hash of the id, or "" for what is no id
@@ -43,3 +48,11 @@ func (s *Store) gone(op, hashed string) *GoneError {
 }
 
 func isGone(err error) bool { return errors.Is(err, ErrSessionGone) }
+
+func (s *Store) noQuorum(op, hashed string, got int, failed []cluster.NodeError) error {
+	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: got, Nodes: failed}
+}
+
+func (s *Store) wrap(op, hashed string, err error) error {
+	return errs.Errorf("redlock: %s session %q: %w", op, s.label(hashed), err)
+}

@@ -15,7 +15,8 @@ import (
 	"github.com/venta-hq/redlock/session"
 )
 
-// start opens a Store on five nodes. A program has its nodes elsewhere, and gives their URLs.
+// start opens a Store on five nodes. A program has its nodes elsewhere, and
+// gives their URLs.
 func start(ctx context.Context) (nodes *embedded.Nodes, store *session.Store, stop func()) {
 	nodes, err := embedded.Start(5)
 	if err != nil {
@@ -78,7 +79,8 @@ func Example() {
 	// too few nodes: true
 }
 
-// At log-in the session gets a new id, so that one which was known before is worth nothing.
+// At log-in the session gets a new id, so that one which was known before is
+// worth nothing.
 func ExampleSession_Renew() {
 	ctx := context.Background()
 	_, store, stop := start(ctx)

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
@@ -24,7 +24,8 @@ func without(t testing.TB, s *Store, nodes harness.Set, missing []int, do func()
 	up(t, s, missing...)
 }
 
-// only makes s ask these nodes alone, and those that are young do not count among them for that.
+// only makes s ask these nodes alone, and those that are young do not count
+// among them for that.
 func only(t testing.TB, s *Store, nodes harness.Set, left ...int) {
 	t.Helper()
 	keep := map[int]bool{}
@@ -58,7 +59,8 @@ func emptied(t testing.TB, s *Store, nodes harness.Set, i int) {
 	})
 }
 
-// remembers reports whether a node has a session that was written whole in its memory of now, or how it ended.
+// remembers reports whether a node has a session that was written whole in its
+// memory of now, or how it ended.
 func remembers(t testing.TB, nodes harness.Set, i int, hashed string) bool {
 	r := harness.Client(t, nodes, i).HGetAll(t.Context(), "session:"+hashed).Val()
 	now := nodeMemory(t, nodes, i)
@@ -69,7 +71,7 @@ func nodeMemory(t testing.TB, nodes harness.Set, i int) string {
 	return harness.Client(t, nodes, i).Get(t.Context(), "session:memory").Val()
 }
 
-func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
+func TestStore_Load_BringsDisagreeingAnswersToAQuorum(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -90,7 +92,7 @@ func TestAReadWhoseAnswersDisagreeIsOnAQuorumWhenItReturns(t *testing.T) {
 	})
 }
 
-func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
+func TestStore_Load_OneTombstoneEndsTheSession(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -106,8 +108,9 @@ func TestATombstoneOnOneNodeEndsTheSessionForAll(t *testing.T) {
 	})
 }
 
-// Nodes that forget one after another, each rebuilt by a read before the next, lose nobody's session and forget no end of one.
-func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
+// Nodes lose their data one after another, each rebuilt by a read before the
+// next. No session is lost, and no end of one.
+func TestStore_Load_RebuildsNodesThatLostTheirData(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -129,9 +132,10 @@ func TestNodesThatForgetOneAfterAnotherLoseNothing(t *testing.T) {
 	})
 }
 
-// The end of a session is on nodes 0, 1 and 2. Node 2 forgets it; 3 and 4, which were away, still have the session: neither
-// that nor what is missing on node 2 counts.
-func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
+// The end of a session is on nodes 0, 1 and 2. Node 2 loses it; nodes 3 and 4,
+// which were unreachable, still have the session. Neither that nor what is
+// missing on node 2 counts.
+func TestMemory_NodeThatLostATombstoneDoesNotVote(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"restarted empty", "emptied", "with the snapshot from before"} {
 		t.Run(how, func(t *testing.T) {
@@ -182,7 +186,8 @@ func TestANodeThatForgotATombstoneHasNoSay(t *testing.T) {
 	}
 }
 
-// age makes a node's memory, and what it has of sessions under it, begin earlier.
+// age makes a node's memory, and what it has of sessions under it, begin
+// earlier.
 func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 	t.Helper()
 	cl, ctx := harness.Client(t, nodes, i), t.Context()
@@ -199,9 +204,10 @@ func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 	}
 }
 
-// A node that has begun to remember after a session was issued, and does not have it, can not say that it is not. One that
-// began before can: it only missed it.
-func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
+// A node whose memory began after a session was issued, and that does not have
+// it, can not deny it. A node with an older memory can: it only missed the
+// session.
+func TestMemory_NodeYoungerThanTheSessionDoesNotDenyIt(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -221,7 +227,7 @@ func TestWhoBeganToRememberLaterDoesNotCountWhereItHasNothing(t *testing.T) {
 	gone(t, s, newID())
 }
 
-func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
+func TestStore_RollingRestartOfPersistentNodesLosesNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -241,15 +247,16 @@ func TestARollingRestartOfNodesThatKeepTheirFilesLosesNothing(t *testing.T) {
 // got takes in one answer.
 type got chan any
 
-func (g got) Receive(_ *cluster.Node, reply any, err error) {
+func (g got) Receive(_ *nodeset.Node, reply any, err error) {
 	if err != nil {
 		reply = err
 	}
 	g <- reply
 }
 
-// What was sent to a node for a memory that it has lost since does nothing there: what it was based on may have been ended.
-func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
+// A write for a memory that the node has lost since does nothing there: the
+// session may have been ended meanwhile.
+func TestMemory_WriteForALostOneDoesNothing(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -278,8 +285,9 @@ func TestAWriteForAMemoryThatIsLostDoesNothing(t *testing.T) {
 	load(t, s, ss.ID())
 }
 
-// What was read on one node, and can not be brought to a quorum, is not returned: the next read might not find it.
-func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
+// A record of one node that can not be brought to a quorum is not returned: the
+// next read might not find it.
+func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 3, redisserver.Options{Persist: true})
 	s := store(t, nodes, Config{})
@@ -298,9 +306,11 @@ func TestAReadThatCanNotBeBroughtToAQuorumIsNone(t *testing.T) {
 	has(t, load(t, s, ss.ID()), "a", 2)
 }
 
-// The end of a session is on nodes 0, 1 and 2. Node 2 forgets it in the first minute of the set, and is met again by a process
-// whose clock is half a minute behind: by the clocks it has remembered longest, and still has no say.
-func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
+// The end of a session is on nodes 0, 1 and 2. Node 2 loses it in the first
+// minute of the set, and is probed again by a process whose clock is half a
+// minute behind: by the clocks its memory is the oldest, and it still does not
+// vote.
+func TestMemory_ClockSkewMakesNoneOlder(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -317,8 +327,9 @@ func TestClocksThatAreApartDoNotMakeAnElder(t *testing.T) {
 	gone(t, s, ss.ID())
 }
 
-// Processes that start at the same time meet the nodes of a new set one after another. All of these have a say all the same.
-func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
+// Processes that start at the same time probe the nodes of a new set one after
+// another. All of the nodes vote all the same.
+func TestMemory_NodesOfANewSetAreOfOneAge(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -340,9 +351,10 @@ func TestNodesOfANewSetAreOfOneAge(t *testing.T) {
 	}
 }
 
-// A session that was read is brought to nodes 2, 3 and 4. Meanwhile it was logged out on 0, 1 and 2, and node 2 has forgotten
-// that: it does not count for what it knew when it was read.
-func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
+// A session that was read is brought to nodes 2, 3 and 4. Meanwhile it was
+// logged out on 0, 1 and 2, and node 2 has lost that: it does not count for
+// what it had when it was read.
+func TestStore_Load_DoesNotCountANodeThatLostItsDataSince(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -362,15 +374,16 @@ func TestWhatWasReadIsNotBroughtToANodeThatHasForgottenSince(t *testing.T) {
 	without(t, s, nodes, []int{3, 4}, func() { must(t, s.LogoutAll(t.Context(), "ann", nil)) })
 	emptied(t, s, nodes, 2)
 	only(t, s, nodes, 2, 3, 4)
-	if rec, err := s.decide(t.Context(), "load", ss.hash, r, v); !errors.Is(err, ErrNoQuorum) {
+	if rec, err := r.conclude(t.Context(), "load", v); !errors.Is(err, ErrNoQuorum) {
 		t.Errorf("read %v, %v", rec, err)
 	}
 	all(t, s, nodes)
 	gone(t, s, ss.ID())
 }
 
-// A process that begins while a node is frozen waits for it at no step, and what it writes gets there.
-func TestNobodyWaitsForAFrozenNodeToBeMet(t *testing.T) {
+// A process that starts while a node is frozen waits for it in no step, and its
+// writes reach the node later.
+func TestStore_DoesNotWaitToProbeAFrozenNode(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		create(t, store(t, nodes, Config{}), "ann", nil)

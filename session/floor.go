@@ -10,59 +10,79 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// A deleted field leaves a tombstone, so that nodes that still have its value do not bring it back. A tombstone is dropped
-// once nothing can: when every node, not just a quorum, has answered one read with it. From then on no node has an older
-// value. What may still carry one are commands that are on their way, and what processes have read and not written yet:
-// a read that was stalled before it restored what it found, a Session that is renewed an hour after it was loaded, the
-// memory of a node that comes back with a snapshot. A floor keeps these out.
+// A deleted field leaves a tombstone, so that nodes that still have its value
+// do not bring it back. A tombstone is dropped once nothing can: when every
+// node, not just a quorum, has answered one read with it. From then on no node
+// has an older value. One may still be carried by commands that are on their
+// way, and by what processes have read and not written yet: a read that was
+// stalled before it restored its result, a Session that is renewed an hour
+// after it was loaded, the memory of a node that recovers with a snapshot. A
+// floor keeps these out.
 //
-// A floor is a version that is made when such a read has ended, above all versions that it saw, and set together with
-// dropping the tombstones. So whoever has seen a floor before asking the nodes, or in all of their answers, has read
-// what they had when the tombstones were on all of them, and no value that was deleted. On a node with a floor,
+// A floor is a version that is made when such a read has ended, above all
+// versions that it saw, and set together with dropping the tombstones. So a
+// process that has seen a floor before asking the nodes, or in all of their
+// answers, has read what they had when the tombstones were on all of them, and
+// no value that was deleted. On a node with a floor,
 //
-//   - a commit needs a version above the floor (else it is "newer"): an old one does not arrive late;
-//   - what is read and put names the floors that were seen in this sense, and the node refuses it ("stale") if its own is
-//     not among them; the process then reads again;
-//   - tombstones are dropped only if the floor is still the one that the read saw, so each floor was made in the knowledge of
-//     all floors that this node had before it;
-//   - a record that was not written whole in the memory of now has no floor, and what it has below the others' floor does
-//     not count, neither in a read nor when it is written whole.
+//   - a commit needs a version above the floor (else it is "newer"): an old one
+//     does not arrive late;
+//   - what is read and put names the floors that were seen in this sense, and the
+//     node refuses it ("stale") if its own is not among them; the process reads
+//     again;
+//   - tombstones are dropped only if the floor is still the one that the read saw,
+//     so each floor was made in the knowledge of all floors that this node had
+//     before it;
+//   - a record that was not written whole in the present memory has no floor, and
+//     its fields below the floor of the others do not count, neither in a read nor
+//     when it is written whole.
 //
-// Then no node that has dropped a tombstone takes an older value again. Such a value would have come from an answer that
-// a node gave before it answered the read that led to the floor. But whoever names that floor has seen it, or one that
-// was made later in its knowledge, before asking, or in the answer itself: the answer came after that read.
+// So no node that has dropped a tombstone takes an older value again. Such a
+// value would have come from an answer that a node gave before it answered the
+// read that led to the floor. But a process that names that floor has seen it,
+// or one made later in its knowledge, before asking or in the answer itself:
+// the answer came after that read.
 //
-// A read whose answers have different floors asks again, knowing them all, and puts what it finds under a floor of its own.
+// A read whose answers have different floors asks again, knowing them all, and
+// puts its result under a floor of its own.
 //
-// A renewal is not refused for a floor that it does not name: it would have ended the session on the nodes without that floor, and
-// the next read would find it ended. Instead such a node takes of what is put only what lies above its floor, so nothing that was
-// deleted, and tells its floor. The renewal then does what a read does: it puts its own changes alone, naming all floors that it was
-// told, has the nodes tell what they have in the new session, and brings that to a quorum.
+// A renewal is not refused for a floor that it does not name: it would have
+// ended the session on the nodes without that floor, and the next read would
+// find it ended. Instead such a node takes only what lies above its floor, so
+// nothing that was deleted, and returns its floor. The renewal continues like a
+// read: it puts its own changes alone, naming all floors that were returned,
+// reads what the nodes have in the new session, and brings that to a quorum.
 //
-// While a node does not answer nothing is dropped, so a node that is unreachable needs no deadline to come back by. A
-// process that is stalled for an hour longer than Config.Idle, and then goes on with a put, is not kept out from a node that
-// has lost the record by expiry meanwhile.
+// While a node does not answer nothing is dropped, so a node that is
+// unreachable may recover at any time. A process that is stalled for an hour
+// longer than Config.Idle, and continues with a put, is not kept out from a
+// node whose record has expired meanwhile.
 
-// floorField is the name under which a record keeps its floor. No field has it, as checkName sees to.
+// floorField is the name under which a record keeps its floor. No field has it,
+// as checkName sees to.
 const floorField = "\x00"
 
 // maxFloors is how many floors before its own a record names.
 const maxFloors = 4
 
-// Tombstones are dropped when there are this many of them, or they take a quarter of Config.MaxSize.
+// Tombstones are dropped when there are this many of them, or they take a
+// quarter of Config.MaxSize.
 const manyTombstones = 16
 
-// errStale is why what was read has to be read again: fields have been dropped since.
+// errStale is why what was read has to be read again: fields have been dropped
+// since.
 var errStale = errors.New("redlock: deleted fields have been dropped since it was read")
 
-// unsettled is the error of an operation for which enough nodes answered, and did not agree in maxTries.
+// unsettled is the error of an operation for which enough nodes answered, but
+// did not agree in maxTries.
 func (s *Store) unsettled(op, hashed string, answered int) error {
 	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: answered, Err: errUnsettled}
 }
 
 var errUnsettled = fmt.Errorf("they have not agreed in %d tries on which deleted fields were dropped; try again", maxTries)
 
-// droppedError is why a session that was to replace another has not what it needs: nodes have dropped fields since that one was read.
+// droppedError is why a session that was to replace another lacks fields: nodes
+// have dropped fields since that one was read.
 type droppedError struct {
 	floors   []version
 	answered int // nodes
@@ -99,7 +119,7 @@ func floorOver(floor version, before []version) string {
 	return floor + string(kindDeleted) + strings.Join(before[:min(len(before), maxFloors)], "")
 }
 
-// raised is r with this floor, for nodes that have one of those.
+// raised is r with this floor, for nodes that have one of the floors before it.
 func (r *record) raised(floor version, before []version) *record {
 	up := *r
 	up.fields = maps.Clone(r.fields)
@@ -107,7 +127,7 @@ func (r *record) raised(floor version, before []version) *record {
 	return &up
 }
 
-// above is r without what is not newer than a floor.
+// above is r with only the fields above a floor.
 func (r *record) above(floor version) *record {
 	if floor == "" {
 		return r
@@ -122,8 +142,8 @@ func (r *record) above(floor version) *record {
 	return &up
 }
 
-// known is the fields of r, with the floor that the read it comes from has led to. It may claim that: it has the tombstones
-// that every node had.
+// known is the fields of r, with the floor that its own read has led to. It may
+// name that floor, because it has the tombstones that every node had.
 func (r *record) known() map[string]string {
 	if r.dropped == nil || r.dropped.Load() == nil {
 		return r.fields
@@ -149,7 +169,8 @@ func (r *record) tombstones() (names []string, size int) {
 	return names, size
 }
 
-// drop has the nodes drop the tombstones of fields, without waiting for it, if all of them were seen to have these.
+// drop has the nodes drop the tombstones of fields, without waiting, if all
+// nodes were seen to have these.
 func (r *reading) drop() {
 	r.p.mu.Lock()
 	live, answers := r.settled.live, slices.Concat(r.answers, r.lates)

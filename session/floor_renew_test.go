@@ -19,8 +19,9 @@ func missesDrop(t testing.TB, nodes harness.Set, i int, ss *Session, before map[
 	must(t, cl.HSet(t.Context(), "session:"+ss.hash, before).Err())
 }
 
-// A process that read before a drop renews when one of two nodes has dropped the fields and the other has not.
-func TestARenewalThatMeetsADropOnSomeNodesSucceeds(t *testing.T) {
+// A process that read before a drop renews when one of two nodes has dropped
+// the fields and the other has not.
+func TestSession_Renew_SucceedsDuringADrop(t *testing.T) {
 	t.Parallel()
 	for _, alone := range []bool{false, true} {
 		nodes := harness.Embedded(t, 3)
@@ -54,9 +55,11 @@ func TestARenewalThatMeetsADropOnSomeNodesSucceeds(t *testing.T) {
 	}
 }
 
-// A node that has dropped fields lacks a field below its floor that a quorum of others has: a renewal that this node and
-// one of the others take brings it to both, and what is changed by the renewal counts though its clock is behind the floor.
-func TestARenewalKeepsWhatIsBelowAFloorItDidNotKnow(t *testing.T) {
+// A node that has dropped fields lacks a field below its floor that a quorum of
+// others has: a renewal that this node and one of the others take brings it to
+// both, and what is changed by the renewal counts though its clock is behind
+// the floor.
+func TestSession_Renew_KeepsFieldsBelowAnUnknownFloor(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -90,9 +93,9 @@ func TestARenewalKeepsWhatIsBelowAFloorItDidNotKnow(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// A load by the old id that meets a renewal halfway ends the session on the nodes that the renewal has not reached. Those that
-// took it are a quorum, so it counts.
-func TestARenewalThatAQuorumTookIsNotLostToALoadOfTheOldID(t *testing.T) {
+// A load by the old id during a renewal ends the session on the nodes that the
+// renewal has not reached. The nodes that took it are a quorum, so it counts.
+func TestSession_Renew_SurvivesALoadOfTheOldID(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -111,9 +114,9 @@ func TestARenewalThatAQuorumTookIsNotLostToALoadOfTheOldID(t *testing.T) {
 	}
 }
 
-// So many nodes have dropped fields, each without the others, that no record names all their floors. They answer, and that is what
-// the error says.
-func TestARenewalThatFindsNoAgreementSaysThatNodesAnswered(t *testing.T) {
+// So many nodes have dropped fields, each without the others, that no record
+// names all their floors. They answer, and the error says so.
+func TestSession_Renew_WithoutAgreementCountsTheAnswers(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 19)
 	s := store(t, nodes, Config{})

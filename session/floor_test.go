@@ -66,7 +66,8 @@ func used(t testing.TB, ss *Session) {
 	}
 }
 
-// dropped loads the session until no node keeps a tombstone, and fails if a deleted field is seen.
+// dropped loads the session until no node keeps a tombstone, and fails if a
+// deleted field is seen.
 func dropped(t testing.TB, s *Store, nodes harness.Set, ss *Session) {
 	t.Helper()
 	eventually(t, "the tombstones to be dropped", func() bool {
@@ -80,7 +81,7 @@ func dropped(t testing.TB, s *Store, nodes harness.Set, ss *Session) {
 	})
 }
 
-func TestDeletedFieldsDoNotFillASession(t *testing.T) {
+func TestFloor_DeletedFieldsDoNotFillASession(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{MaxSize: 1024})
@@ -102,8 +103,9 @@ func TestDeletedFieldsDoNotFillASession(t *testing.T) {
 	})
 }
 
-// While a node does not answer its older values may come back, so nothing is dropped; but deleted fields do not grow for ever.
-func TestANodeThatWasUnreachableBringsNoDeletedFieldBack(t *testing.T) {
+// While a node does not answer its older values may come back, so nothing is
+// dropped; but deleted fields do not grow without bound.
+func TestFloor_UnreachableNodeRevivesNoDeletedField(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{MaxSize: 2048})
@@ -141,8 +143,9 @@ func TestANodeThatWasUnreachableBringsNoDeletedFieldBack(t *testing.T) {
 	})
 }
 
-// What was read before fields were dropped is not written after it, as by a process that was stalled.
-func TestWhatWasReadBeforeFieldsWereDroppedIsNotPut(t *testing.T) {
+// A record read before fields were dropped is not written after it, as by a
+// process that was stalled.
+func TestFloor_RecordReadBeforeADropIsRefused(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s, other := store(t, nodes, Config{}), store(t, nodes, Config{})
@@ -172,8 +175,9 @@ func TestWhatWasReadBeforeFieldsWereDroppedIsNotPut(t *testing.T) {
 	has(t, again, "more", 1)
 }
 
-// A load that leads to the drop knows of it: its session is renewed without another read.
-func TestASessionIsRenewedAfterTheLoadThatDropped(t *testing.T) {
+// A load that leads to the drop knows of it: its session is renewed without
+// another read.
+func TestSession_Renew_KnowsTheDropOfItsOwnLoad(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -190,9 +194,9 @@ func TestASessionIsRenewedAfterTheLoadThatDropped(t *testing.T) {
 	}
 }
 
-// A node that comes back with a snapshot, in which the fields are not deleted, neither shows them nor has them when the
-// record is whole again.
-func TestASnapshotBringsNoDeletedFieldBack(t *testing.T) {
+// A node that recovers with a snapshot, in which the fields are not deleted,
+// neither shows them nor has them when the record is whole again.
+func TestFloor_SnapshotRevivesNoDeletedField(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -223,8 +227,9 @@ func TestASnapshotBringsNoDeletedFieldBack(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// A node that the drop does not reach has the tombstones of old, and takes what others read when they know of both.
-func TestNodesThatMissADropAreBroughtUp(t *testing.T) {
+// A node that the drop does not reach keeps the old tombstones, and takes what
+// others read when they know of both.
+func TestFloor_NodesThatMissADropAreRepaired(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -254,8 +259,9 @@ func TestNodesThatMissADropAreBroughtUp(t *testing.T) {
 	})
 }
 
-// Two drops of which neither knew the other: what was read before one of them is not put where it was done.
-func TestFloorsDoNotStandForEachOther(t *testing.T) {
+// Two drops of which neither knew the other: what was read before one of them
+// is not put where it was done.
+func TestFloor_OneDoesNotStandForAnother(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})
@@ -285,7 +291,7 @@ func TestFloorsDoNotStandForEachOther(t *testing.T) {
 	}
 }
 
-func TestFloors(t *testing.T) {
+func TestFloor_NamesThoseBeforeIt(t *testing.T) {
 	t.Parallel()
 	var c clock
 	var all []version

@@ -130,8 +130,8 @@ func gone(t testing.TB, s *Store, id string) {
 
 var eventually = harness.Eventually
 
-// lines is all connections of processes to nodes, by address. Nobody has to wait until he notices that one is cut, as with
-// a frozen node.
+// lines is all connections of processes to nodes, by address. Nobody has to
+// wait until he notices that one is cut, as with a frozen node.
 var lines = wires{cut: map[string]bool{}, open: map[string][]net.Conn{}}
 
 type wires struct {
@@ -178,7 +178,8 @@ func fix(t testing.TB, nodes harness.Set, i int) {
 	delete(lines.cut, o.Addr)
 }
 
-// down stops nodes, when they have done what they were sent, and waits until s has noticed.
+// down stops nodes, when they have done what they were sent, and waits until s
+// has noticed.
 func down(t testing.TB, s *Store, stop func(int), nodes ...int) {
 	t.Helper()
 	settled(t, s)

@@ -16,7 +16,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// keeper is something that keeps sessions, each with one number that its only writer counts up.
+// keeper is something that keeps sessions, each with one number that its only
+// writer counts up.
 type keeper interface {
 	create(ctx context.Context, user string) (id string, err error)
 	write(ctx context.Context, id string, n int) error
@@ -33,8 +34,8 @@ type renewer interface {
 	list(ctx context.Context, user string) (map[string]int, error) // by hash
 }
 
-// life is one session in the eyes of those who use it.
-type life struct {
+// timeline is one session as its users see it.
+type timeline struct {
 	id, user string
 
 	mu     sync.Mutex
@@ -43,15 +44,15 @@ type life struct {
 	ending bool // somebody began to end it
 }
 
-// history is lives beside each other, and what was wrong with them.
+// history is concurrent timelines, and what was wrong with them.
 type history struct {
 	keepers []keeper
 	done    atomic.Int64 // operations that succeeded
 	births  atomic.Int64
 
-	mu     sync.Mutex
-	faults map[string]int
-	lives  []*life
+	mu        sync.Mutex
+	faults    map[string]int
+	timelines []*timeline
 }
 
 func (h *history) fault(what string) {
@@ -60,13 +61,15 @@ func (h *history) fault(what string) {
 	h.faults[what]++
 }
 
-// remembered is how many lives are looked at: else looking at them takes longer and longer.
+// remembered is how many timelines are checked: checking more takes longer and
+// longer.
 const remembered = 24
 
 const opTimeout = 2 * time.Second
 
-// look reads a session, and compares with what must be known before the read began.
-func (h *history) look(k keeper, l *life) {
+// look reads a session, and compares with what must be known before the read
+// began.
+func (h *history) look(k keeper, l *timeline) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	l.mu.Lock()
@@ -81,7 +84,7 @@ func (h *history) look(k keeper, l *life) {
 }
 
 // compare judges what was read of a session.
-func (h *history) compare(l *life, n int, ok bool, least int, ended bool) {
+func (h *history) compare(l *timeline, n int, ok bool, least int, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -99,7 +102,7 @@ func (h *history) compare(l *life, n int, ok bool, least int, ended bool) {
 	}
 }
 
-func (h *history) write(k keeper, l *life, n int) {
+func (h *history) write(k keeper, l *timeline, n int) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	if err := k.write(ctx, l.id, n); err != nil {
@@ -112,8 +115,9 @@ func (h *history) write(k keeper, l *life, n int) {
 	l.least = max(l.least, n)
 }
 
-// refused judges an error of something that only the one who ends sessions does: none is gone before.
-func (h *history) refused(l *life, err error) {
+// refused judges an error of an operation that only the one ender of sessions
+// does: none is gone before.
+func (h *history) refused(l *timeline, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if isGone(err) && !l.ending {
@@ -127,7 +131,7 @@ func (h *history) list(k renewer, user string) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	type known struct {
-		l     *life
+		l     *timeline
 		least int
 		ended bool
 	}
@@ -150,8 +154,9 @@ func (h *history) list(k renewer, user string) {
 	}
 }
 
-// renew has a session go on under another id, and returns it; nil if it is not known whether it does. How is what renews.
-func (h *history) renew(l *life, how func(ctx context.Context) (next string, err error)) *life {
+// renew has a session go on under another id, and returns it; nil if it is not
+// known whether it does. How is what renews.
+func (h *history) renew(l *timeline, how func(ctx context.Context) (next string, err error)) *timeline {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	l.mu.Lock()
@@ -169,10 +174,10 @@ func (h *history) renew(l *life, how func(ctx context.Context) (next string, err
 	l.mu.Lock()
 	l.ended = true
 	l.mu.Unlock()
-	return h.begin(&life{id: id, user: l.user, least: least})
+	return h.begin(&timeline{id: id, user: l.user, least: least})
 }
 
-func (h *history) end(k keeper, l *life, all bool) {
+func (h *history) end(k keeper, l *timeline, all bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	l.mu.Lock()
@@ -192,34 +197,35 @@ func (h *history) end(k keeper, l *life, all bool) {
 	}
 }
 
-func (h *history) born(k keeper) *life { return h.bornTo(k, fmt.Sprint("user", h.births.Add(1))) }
+func (h *history) born(k keeper) *timeline { return h.bornTo(k, fmt.Sprint("user", h.births.Add(1))) }
 
-func (h *history) bornTo(k keeper, user string) *life {
+func (h *history) bornTo(k keeper, user string) *timeline {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
 	id, err := k.create(ctx, user)
 	if err != nil {
 		return nil
 	}
-	return h.begin(&life{id: id, user: user})
+	return h.begin(&timeline{id: id, user: user})
 }
 
-func (h *history) begin(l *life) *life {
+func (h *history) begin(l *timeline) *timeline {
 	h.mu.Lock()
-	h.lives = append(h.lives, l)
-	h.lives = h.lives[max(0, len(h.lives)-remembered):]
+	h.timelines = append(h.timelines, l)
+	h.timelines = h.timelines[max(0, len(h.timelines)-remembered):]
 	h.mu.Unlock()
 	return l
 }
 
-func (h *history) all() []*life {
+func (h *history) all() []*timeline {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return append([]*life(nil), h.lives...)
+	return append([]*timeline(nil), h.timelines...)
 }
 
-// live has one session after another: it is written to by one process and read by the others, renewed on the way, then
-// ended in one of several ways, and read again.
+// live has one session after another: it is written to by one process and read
+// by the others, renewed on the way, then ended in one of several ways, and
+// read again.
 func (h *history) live(ctx context.Context, seat int) {
 	for turn := seat; ctx.Err() == nil; turn++ {
 		k := h.keepers[turn%len(h.keepers)].(renewer)
@@ -248,7 +254,7 @@ func (h *history) live(ctx context.Context, seat int) {
 }
 
 // finish ends a session; of three, one by logging out all others of its user.
-func (h *history) finish(k, other renewer, l *life, turn int) {
+func (h *history) finish(k, other renewer, l *timeline, turn int) {
 	if turn%3 < 2 {
 		h.end(other, l, turn%3 == 0)
 		return
@@ -276,7 +282,8 @@ func (h *history) busy(t testing.TB, n int64) {
 	eventually(t, "work to be done", func() bool { return h.done.Load() >= until })
 }
 
-// audit has every session read by all, a few times, since chance decides which nodes answer first.
+// audit has every session read by all, a few times, since chance decides which
+// nodes answer first.
 func (h *history) audit() {
 	for range 3 {
 		for _, l := range h.all() {
@@ -289,8 +296,9 @@ func (h *history) audit() {
 
 const seats, perFault = 4, 16
 
-// suffer runs a history while nodes are stopped, frozen, and restarted empty in turn. back waits until a node is asked
-// again, and rebuilt until one that was emptied has back what the others know.
+// suffer runs a history while nodes are stopped, frozen, and restarted empty in
+// turn. back waits until a node is asked again, and rebuilt until one that was
+// emptied has back what the others know.
 func suffer(t *testing.T, nodes harness.Set, h *history, back, rebuilt func(node int)) {
 	t.Helper()
 	h.faults = map[string]int{}
@@ -392,7 +400,8 @@ func (p process) list(ctx context.Context, user string) (map[string]int, error) 
 	return found, err
 }
 
-// naive sets and deletes keys on a quorum, and takes for an answer what most nodes of a quorum have.
+// naive sets and deletes keys on a quorum, and takes for an answer what most
+// nodes of a quorum have.
 type naive struct{ clients []*redis.Client }
 
 func newNaive(t *testing.T, nodes harness.Set) naive {
@@ -405,7 +414,8 @@ func newNaive(t *testing.T, nodes harness.Set) naive {
 
 var errMinority = errors.New("a minority")
 
-// ask returns the first quorum of answers, once every node has answered or failed. A key that is not there is "".
+// ask returns the first quorum of answers, once every node has answered or
+// failed. A key that is not there is "".
 func (k naive) ask(ctx context.Context, do func(ctx context.Context, c *redis.Client) (string, error)) ([]string, error) {
 	var mu sync.Mutex
 	var got []string
@@ -466,13 +476,14 @@ func (k naive) destroy(ctx context.Context, id string) error {
 
 func (k naive) logout(ctx context.Context, _, id string) error { return k.destroy(ctx, id) }
 
-// lasting is nodes that have in their files whatever they have answered. One that syncs every second puts off even the
-// writing while it does so, and two that forget their last second at once are more than is promised for.
+// lasting is nodes that keep in their files whatever they have answered. A node
+// that syncs every second delays even the writing while it does so, and two
+// that lose their last second at once are more than is promised for.
 var lasting = redisserver.Options{Persist: true, Args: []string{"--appendfsync", "no"}}
 
-// Nodes are stopped, frozen and emptied, two at a time, and nothing that was acknowledged is lost, comes back or goes
-// backwards.
-func TestHistoriesUnderFaults(t *testing.T) {
+// Nodes are stopped, frozen and emptied, two at a time, and nothing that was
+// acknowledged is lost, revived or goes backwards.
+func TestStore_HistoriesUnderFaultsKeepThePromises(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 5, lasting)
 	a, b := hasty(t, nodes), hasty(t, nodes)
@@ -492,10 +503,11 @@ func TestHistoriesUnderFaults(t *testing.T) {
 	t.Logf("%d sessions, %d operations", h.births.Load(), h.done.Load())
 }
 
-// byHand is three lives in which each of the things that can be wrong happens to whoever asks any three nodes and
-// believes what most of them say: two nodes miss an operation, and two others are away when the session is read.
-// settled waits until all nodes know a life.
-func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), settled func(l *life)) {
+// byHand is three timelines in which each fault hits a store that asks any three
+// nodes and believes the majority: two nodes miss an operation, and two others
+// are unreachable when the session is read. settled waits until all nodes know a
+// timeline.
+func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), settled func(l *timeline)) {
 	t.Helper()
 	h.faults = map[string]int{}
 	k := h.keepers[0]
@@ -519,7 +531,7 @@ func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), se
 		back(0)
 		back(1)
 	}
-	var created, written, ended *life
+	var created, written, ended *timeline
 	written, ended = h.born(k), h.born(k)
 	if written == nil || ended == nil {
 		t.Fatal("no session was made although all nodes are there")
@@ -535,23 +547,23 @@ func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), se
 		t.Fatal("an operation failed although three nodes are there")
 	}
 	away(func() {
-		for _, l := range []*life{created, written, ended} {
+		for _, l := range []*timeline{created, written, ended} {
 			before := h.done.Load()
 			eventually(t, "the session to be read", func() bool { h.look(k, l); return h.done.Load() > before })
 		}
 	})
 }
 
-// The judge finds a naive store out in the very lives in which it finds nothing wrong with this package: else it would
-// show nothing.
-func TestTheJudgeCatchesANaiveStore(t *testing.T) {
+// The judge finds faults of a naive store in the very timelines in which it
+// finds none of this package: otherwise it would show nothing.
+func TestStore_HistoriesCatchANaiveStore(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 5, lasting)
 	set := newNaive(t, nodes)
 	h := &history{keepers: []keeper{set}}
 	byHand(t, nodes, h, func(i int) {
 		eventually(t, "the node to be back", func() bool { return set.clients[i].Ping(t.Context()).Err() == nil })
-	}, func(*life) {})
+	}, func(*timeline) {})
 	for _, what := range []string{"an ended session was read", "a read went backwards", "a session was lost"} {
 		if h.faults[what] != 1 {
 			t.Errorf("the naive store: %d times %s, want once", h.faults[what], what)
@@ -559,7 +571,7 @@ func TestTheJudgeCatchesANaiveStore(t *testing.T) {
 	}
 	a := store(t, nodes, Config{})
 	h = &history{keepers: []keeper{process{a}}}
-	byHand(t, nodes, h, func(i int) { up(t, a, i) }, func(l *life) {
+	byHand(t, nodes, h, func(i int) { up(t, a, i) }, func(l *timeline) {
 		for i := range nodes.Len() {
 			cl := harness.Client(t, nodes, i)
 			eventually(t, "the node to have the session", func() bool {

@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// memories is what this process knows of when each node began to remember.
+// memories is what this process knows of the memory of each node.
 type memories []atomic.Pointer[string]
 
 func (m memories) of(n int) string {
@@ -36,10 +36,11 @@ func (m memories) learn(n int, memory string) {
 	}
 }
 
-// newMemory tells apart the memories that begin at one moment. It is "" where none may begin.
+// newMemory tells apart the memories that begin at one moment. It is "" where
+// none may begin.
 func (s *Store) newMemory(q question) string {
 	switch {
-	case q.meets:
+	case q.probe:
 		return ""
 	case s.bootstrapping.Load() && s.memories.known() < s.c.Quorum():
 		return atBootstrap
@@ -48,16 +49,18 @@ func (s *Store) newMemory(q question) string {
 	return padded(rand.Uint64(), 16)
 }
 
-// bootstrapped is what stands behind the time in memories that began when a quorum of nodes had none. They are of one
-// age, whichever processes met them first: what was before is forgotten by a quorum.
+// atBootstrap follows the time in memories that began when a quorum of nodes
+// had none. They are of one age, whichever processes found them first: a quorum
+// has lost what was before.
 const atBootstrap = "0000000000000000"
 
-// authoritative returns a function that reports whether a node with this memory decides about sessions of which nothing is
-// known.
+// authoritative returns a function that reports whether the memory of a node
+// decides about sessions of which nothing is known.
 //
-// If fewer than a quorum of N nodes have forgotten a session, then N/2+1 (one fewer if N is even) have remembered since
-// before it was issued, so a node that no more than the others can be older than has forgotten nothing of it. Nodes that
-// this process has never heard may be older. And what is older than every session has forgotten none.
+// If fewer than a quorum of N nodes lost a session, N/2+1 (one fewer if N is
+// even) have kept their data since before it was issued. A node lost nothing of
+// it if no more than the others can be older. Nodes that never answered this
+// process may be older. A memory older than every session lost none.
 func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	return func(a *answer) bool {
 		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
@@ -73,8 +76,9 @@ func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	}
 }
 
-// mayBeOlder reports whether a memory may have begun before another one, as clocks may be that much apart. Those that one
-// quorumCall met are of one age.
+// mayBeOlder reports whether a memory may have begun before another one, by
+// clocks that may be that far apart. Memories that began with one quorumCall
+// are of one age.
 func mayBeOlder(memory, than string, apart time.Duration) bool {
 	gap := micros(memory) - micros(than)
 	if len(memory) >= versionWidth && len(than) >= versionWidth {
@@ -86,26 +90,28 @@ func mayBeOlder(memory, than string, apart time.Duration) bool {
 	return gap <= apart.Microseconds()
 }
 
-// apart is how far the clocks of processes may be from each other where a decision depends on it.
+// apart is how far the clocks of processes may be from each other where a
+// decision depends on it.
 func (s *Store) apart() time.Duration { return s.c.Config().MaxTTL }
 
-// meet finds out, before this process asks anything else, which memories the nodes have, and whether a quorum has none. It
-// does not wait for nodes on which that does not depend.
-func (s *Store) meet(ctx context.Context) error {
-	if s.met.Load() {
+// probe finds out, before this process asks anything else, which memories the
+// nodes have, and whether a quorum has none. It does not wait for nodes on
+// which that does not depend.
+func (s *Store) probe(ctx context.Context) error {
+	if s.probed.Load() {
 		return nil
 	}
 	select {
-	case s.meeting <- struct{}{}:
-		defer func() { <-s.meeting }()
+	case s.probing <- struct{}{}:
+		defer func() { <-s.probing }()
 	case <-ctx.Done():
 		return errs.Ended(ctx)
 	}
-	if s.met.Load() {
+	if s.probed.Load() {
 		return nil
 	}
 	now, nodes, quorum := time.Now(), len(s.memories), s.c.Quorum()
-	p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, meets: true})
+	p := s.newQuorumCall(question{script: loadScript, key: s.cfg.Prefix, args: touch(now, 0), now: now, probe: true})
 	begun, none := 0, 0
 	p.take = func(r reply) error {
 		if r.memory == "" {
@@ -122,6 +128,6 @@ func (s *Store) meet(ctx context.Context) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s.bootstrapping.Store(none >= quorum)
-	s.met.Store(begun+none >= quorum)
+	s.probed.Store(begun+none >= quorum)
 	return nil
 }

@@ -6,8 +6,9 @@ import (
 	"log/slog"
 )
 
-// String names the session by the short salted hash by which errors name it. A Session never prints its id, its Handle or its
-// fields, whatever the verb, and neither does package slog.
+// String names the session by the short salted hash by which errors name it. A
+// Session never prints its id, its Handle or its fields, whatever the verb, and
+// neither does package slog.
 func (ss *Session) String() string {
 	if ss == nil {
 		return "no session"
@@ -27,7 +28,8 @@ func (ss *Session) Format(f fmt.State, _ rune) { io.WriteString(f, ss.String()) 
 // LogValue is String.
 func (ss *Session) LogValue() slog.Value { return slog.StringValue(ss.String()) }
 
-// String says what the Store keeps, and neither the nodes' passwords nor the Salt.
+// String says what the Store keeps, and neither the nodes' passwords nor the
+// Salt.
 func (s *Store) String() string {
 	if s == nil {
 		return "no store of sessions"

@@ -22,7 +22,7 @@ func printed(v any) string {
 	return b.String()
 }
 
-func TestNothingThatIsPrintedShowsASession(t *testing.T) {
+func TestPrint_ShowsNoIDAndNoField(t *testing.T) {
 	t.Parallel()
 	s := store(t, harness.Embedded(t, 1), Config{Salt: "a pinch of salt"})
 	ss := create(t, s, "ann", data{"a": "a secret"})

@@ -2,70 +2,44 @@ package session
 
 import (
 	"context"
-	_ "embed"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-var (
-	//go:embed scripts/lib.lua
-	lib string
-	//go:embed scripts/load.lua
-	loadSource string
-	//go:embed scripts/commit.lua
-	commitSource string
-	//go:embed scripts/put.lua
-	putSource string
-	//go:embed scripts/tombstone.lua
-	tombstoneSource string
-	//go:embed scripts/drop.lua
-	dropSource string
-	//go:embed scripts/list.lua
-	listSource string
-	//go:embed scripts/logout.lua
-	logoutSource string
-
-	loadScript      = cluster.NewScript("load session", lib+loadSource).Yielding()
-	commitScript    = cluster.NewScript("commit session", lib+commitSource).Yielding()
-	putScript       = cluster.NewScript("put session", lib+putSource).Yielding()
-	tombstoneScript = cluster.NewScript("bury session", lib+tombstoneSource).Yielding()
-	dropScript      = cluster.NewScript("drop deleted fields", lib+dropSource).Yielding()
-	listScript      = cluster.NewScript("list sessions", lib+listSource).Yielding()
-	logoutScript    = cluster.NewScript("log out", lib+logoutSource).Yielding()
-)
-
-// outOfBandSize is the size of arguments from which a command does not go through the nodes' streams. Nothing here
-// depends on the order of commands.
+// outOfBandSize is the size of arguments from which a command does not go
+// through the nodes' streams. Nothing here depends on the order of commands.
 const outOfBandSize = 16 << 10
 
-// question is what all nodes are asked.
+// question is a command for all nodes.
 type question struct {
-	script *cluster.Script
+	script *nodeset.Script
 	key    string // behind the memory's
 	args   []any  // behind the common ones, and the memory of a write
 	write  bool   // it is for one memory of the node, and does nothing in another
-	meets  bool   // it begins no memory
+	probe  bool   // it begins no memory
 	size   int
 	now    time.Time
 }
 
-// asked is what was known of a node when it was asked: what its memory lasts with, and for which one a write is.
+// asked is the state of a node when it was asked: the run that keeps its
+// memory, and the memory for which a write is.
 type asked struct{ run, memory string }
 
-// reply is what one node answered: the status, and what the script says behind its memory.
+// reply is the answer of one node: the status, its memory, and the rest.
 type reply struct {
-	node   *cluster.Node
+	node   *nodeset.Node
 	status string
 	memory string
 	rest   []any
 }
 
-// quorumCall asks all nodes and waits until the answers suffice. Its answers that come later are the cluster's.
+// quorumCall sends all nodes a question and waits until enough have answered.
+// Answers that come later belong to the cluster.
 type quorumCall struct {
 	s      *Store
 	q      question
@@ -84,7 +58,8 @@ type quorumCall struct {
 	done   chan struct{}
 }
 
-// maxAgain bounds how often a node is asked again because its memory was not the one that was expected.
+// maxAgain bounds how often a node is asked again because its memory was not
+// the expected one.
 const maxAgain = 3
 
 func (s *Store) newQuorumCall(q question) *quorumCall {
@@ -94,12 +69,12 @@ func (s *Store) newQuorumCall(q question) *quorumCall {
 	}
 }
 
-// common is the arguments of every script behind the run of the server.
+// common is the arguments of every script after the run of the server.
 func (s *Store) common(q question) []any {
 	return []any{s.newMemory(q), stamp(q.now.UnixMicro()), s.cfg.Prefix}
 }
 
-// run asks and waits. The error has ctx.Err() in its chain, and its cause.
+// run asks and waits. The error has ctx.Err() and its cause in its chain.
 func (p *quorumCall) run(ctx context.Context) error {
 	if err := errs.Ended(ctx); err != nil {
 		return err
@@ -124,7 +99,7 @@ func (p *quorumCall) run(ctx context.Context) error {
 	}
 }
 
-func (p *quorumCall) ask(n *cluster.Node) {
+func (p *quorumCall) ask(n *nodeset.Node) {
 	i := n.Index()
 	run := n.MemoryID()
 	memory := p.s.memories.of(i)
@@ -137,8 +112,9 @@ func (p *quorumCall) ask(n *cluster.Node) {
 	p.s.send(n, p.q, p.common, run, memory, p)
 }
 
-// send asks one node, and drops the answer if r is nil. A write does nothing in another memory than this one.
-func (s *Store) send(n *cluster.Node, q question, common []any, run, memory string, r cluster.Receiver) {
+// send asks one node, and drops the answer if r is nil. A write does nothing in
+// another memory than this one.
+func (s *Store) send(n *nodeset.Node, q question, common []any, run, memory string, r nodeset.Receiver) {
 	args := make([]any, 0, 2+len(common)+len(q.args))
 	args = append(append(args, run), common...)
 	if q.write {
@@ -152,8 +128,8 @@ func (s *Store) send(n *cluster.Node, q question, common []any, run, memory stri
 	}
 }
 
-// Receive implements cluster.Receiver.
-func (p *quorumCall) Receive(n *cluster.Node, words any, err error) {
+// Receive implements nodeset.Receiver.
+func (p *quorumCall) Receive(n *nodeset.Node, words any, err error) {
 	r, err := p.read(n, words, err)
 	p.mu.Lock()
 	if err == nil && r.status == "memory" && p.mayAskAgain(n) {
@@ -183,15 +159,17 @@ func (p *quorumCall) Receive(n *cluster.Node, words any, err error) {
 	}
 }
 
-// mayAskAgain reports whether a node may be asked for the memory that it has instead of the one it was asked for. When there
-// were enough answers, only one of which nothing was known: another has forgotten what happened since.
-func (p *quorumCall) mayAskAgain(n *cluster.Node) bool {
+// mayAskAgain reports whether a node may be asked for the memory that it has
+// instead of the expected one. After enough answers this is only a node of
+// which nothing was known: another has lost its data since.
+func (p *quorumCall) mayAskAgain(n *nodeset.Node) bool {
 	i := n.Index()
 	return p.among == nil && p.again[i] < maxAgain && (!p.ended || p.asked[i].memory == "")
 }
 
-// read takes a reply apart. What a server answered that was another when it was asked says nothing.
-func (p *quorumCall) read(n *cluster.Node, words any, err error) (reply, error) {
+// read parses a reply. The answer of a server that was replaced since it was
+// asked is an error.
+func (p *quorumCall) read(n *nodeset.Node, words any, err error) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
@@ -201,7 +179,7 @@ func (p *quorumCall) read(n *cluster.Node, words any, err error) (reply, error) 
 	}
 	status, ok1 := all[0].(string)
 	memory, ok2 := all[1].(string)
-	if !ok1 || !ok2 || micros(memory) == 0 && (memory != "" || !p.q.meets) {
+	if !ok1 || !ok2 || micros(memory) == 0 && (memory != "" || !p.q.probe) {
 		return reply{}, fmt.Errorf("unexpected reply (%T)", words)
 	}
 	p.mu.Lock()
@@ -216,147 +194,11 @@ func (p *quorumCall) read(n *cluster.Node, words any, err error) (reply, error) 
 	return reply{n, status, memory, all[2:]}, nil
 }
 
-// word is the ith string behind the memory, or "".
+// word is the ith string after the memory, or "".
 func (r reply) word(i int) string {
 	if i >= len(r.rest) {
 		return ""
 	}
 	s, _ := r.rest[i].(string)
 	return s
-}
-
-// count is the outcome of a write: how many nodes said what.
-type count struct {
-	ok, gone, absent int
-	out              map[string]int    // those where the session ended for a rival, by that
-	stale            int               // those who have dropped fields since
-	floors           []version         // of those of which what was put does not know
-	none             []answer          // those who have nothing of the session
-	newest           version           // what those who refused have that is newer
-	deadline         string            // of a session that was buried
-	late             string            // the deadline of a session that was to go on for longer
-	next             string            // the session that has replaced it
-	more             map[string]string // fields that a predecessor had besides
-}
-
-// write is a quorumCall that counts. It ends when a quorum has done what was asked, or cannot any more.
-type write struct {
-	*quorumCall
-	count count
-}
-
-func (s *Store) newWrite(q question) *write {
-	q.write = true
-	w := &write{quorumCall: s.newQuorumCall(q)}
-	quorum := s.c.Quorum()
-	w.take = func(r reply) error { return w.count.take(r) }
-	w.enough = func() bool { return w.count.ok >= quorum || w.count.ok+w.open < quorum }
-	return w
-}
-
-// wait says how the nodes answered, and has an error if ctx ended before.
-func (w *write) wait(ctx context.Context) (count, []cluster.NodeError, error) {
-	if err := w.s.meet(ctx); err != nil {
-		return count{}, nil, err
-	}
-	if err := w.run(ctx); err != nil {
-		return count{}, nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.count, w.failed, nil
-}
-
-func (s *Store) write(ctx context.Context, q question) (count, []cluster.NodeError, error) {
-	return s.newWrite(q).wait(ctx)
-}
-
-func (c *count) take(r reply) error {
-	now := time.Now()
-	switch r.status {
-	case "ok":
-		deadline, next := r.word(0), r.word(1)
-		if deadline != "" && !isTime(deadline, timeWidth) || next != "" && !valid(next) {
-			return errForeign
-		}
-		c.ok++
-		c.deadline, c.next = max(c.deadline, deadline), max(c.next, next)
-		return c.takeMore(r)
-	case "gone":
-		if err := checkEpoch(r.word(0), now); err != nil {
-			return err
-		}
-		c.gone++
-	case "absent":
-		c.absent++
-	case "out":
-		if !valid(r.word(0)) {
-			return errForeign
-		}
-		if err := checkEpoch(r.word(1), now); err != nil {
-			return err
-		}
-		if c.out == nil {
-			c.out = map[string]int{}
-		}
-		c.out[r.word(0)]++
-	case "late":
-		if !isTime(r.word(0), timeWidth) {
-			return errForeign
-		}
-		c.late = r.word(0)
-	case "stale":
-		c.stale++
-		return c.takeMore(r)
-	case "none":
-		c.absent++
-		c.none = append(c.none, answer{node: r.node.Index(), memory: r.memory})
-	case "newer":
-		if err := checkVersion(r.word(0), latest(now)); err != nil {
-			return err
-		}
-		c.newest = max(c.newest, r.word(0))
-	case "memory":
-		return errForgot
-	default:
-		return fmt.Errorf("unexpected answer %q", r.status)
-	}
-	return nil
-}
-
-func (c *count) takeMore(r reply) error {
-	if len(r.rest) < 3 {
-		return nil
-	}
-	more, _ := r.rest[2].([]any)
-	latest := latest(time.Now())
-	for i := 1; i < len(more); i += 2 {
-		name, _ := more[i-1].(string)
-		value, _ := more[i].(string)
-		if err := checkField(name, value, latest); err != nil {
-			return err
-		}
-		if name == floorField {
-			c.floors = append(c.floors, value[:versionWidth])
-			continue
-		}
-		if c.more == nil {
-			c.more = map[string]string{}
-		}
-		if have := c.more[name]; have == "" || have[:versionWidth] < value[:versionWidth] {
-			c.more[name] = value
-		}
-	}
-	return nil
-}
-
-// errForgot is why a node did not do what it was asked to.
-var errForgot = errors.New("it has forgotten what it knew, and remembers anew")
-
-func (s *Store) noQuorum(op, hashed string, got int, failed []cluster.NodeError) error {
-	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: got, Nodes: failed}
-}
-
-func (s *Store) wrap(op, hashed string, err error) error {
-	return errs.Errorf("redlock: %s session %q: %w", op, s.label(hashed), err)
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
 // RenewOption tweaks one renewal.
@@ -23,28 +25,32 @@ type renewal struct {
 	alone bool // end all other sessions of the user
 }
 
-// As makes the session this user's, at log-in, and gives it the whole of Config.Lifetime again.
+// As makes the session this user's, at log-in, and starts Config.Lifetime
+// again.
 func As(user string) RenewOption {
 	return renewOption(func(r *renewal) { r.user, r.login = user, true })
 }
 
-// Grace lets Load find the renewed session by its old id for a while, at most a minute: for requests that left with the old
-// id just before. Do not use it at log-in, where the old id may be known to others.
+// Grace lets Load find the renewed session by its old id for a while, at most a
+// minute: for requests that left with the old id just before. Do not use it at
+// log-in, where others may know the old id.
 func Grace(d time.Duration) RenewOption { return renewOption(func(r *renewal) { r.grace = d }) }
 
 const maxGrace = time.Minute
 
-// Renew gives the session a new id, and destroys it under the old one, in one step. Do it whenever somebody logs in or
-// gains rights, so that an id that was known before is worth nothing. Fields that were set and not committed are written
-// with it. Of two renewals at the same time at most one succeeds. The errors are those of Commit; after one that is
-// no *GoneError the session may be gone under the old id, and is not to be had under a new one.
+// Renew gives the session a new id, and destroys it under the old one, in one
+// step. Call it whenever a user logs in or gains rights, so that an id known
+// before is worth nothing. It also writes fields that were set and not
+// committed. Of two concurrent renewals at most one succeeds. The errors are
+// those of Commit; after one that is no *GoneError the session may be gone
+// under the old id, and unreachable under a new one.
 func (ss *Session) Renew(ctx context.Context, opts ...RenewOption) error {
 	r := renewal{user: ss.User()}
 	for _, o := range opts {
 		o.applyRenew(&r)
 	}
 	if r.grace < 0 || r.grace > maxGrace {
-		return fieldError("Grace", "%v is out of range; from 0 to %v", r.grace, maxGrace)
+		return configerr.Field("Grace", "%v is out of range; from 0 to %v", r.grace, maxGrace)
 	}
 	if err := checkUser(r.user); err != nil {
 		return err
@@ -84,9 +90,10 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	return nil
 }
 
-// succeed makes the session of rec with the fields of old and what was changed since, and returns it, and the version of
-// the changes. Each node adds what it has itself. If some have dropped fields since old was read, old does not count: it is what
-// the nodes have together that is then put, under a floor of its own.
+// succeed makes the session of rec with the fields of old and the changes, and
+// returns it and the version of the changes. Each node adds the fields that it
+// has itself. If nodes have dropped fields since old was read, old does not
+// count: what the nodes have together is put instead, under a floor of its own.
 func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from replacement, old *record, changes map[string]string) (made *record, ver version, err error) {
 	const op = "renew"
 	fields, seen := old.known(), old.newest()
@@ -109,7 +116,8 @@ func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from re
 	return nil, "", s.unsettled(op, hashed, dropped.answered)
 }
 
-// overwritten reports whether a session has something newer than a change of this version.
+// overwritten reports whether a session has something newer than a change of
+// this version.
 func overwritten(rec *record, ver version, changes map[string]string) bool {
 	for name := range changes {
 		if !strings.HasPrefix(rec.fields[name], ver) {

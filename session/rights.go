@@ -1,21 +1,22 @@
 package session
 
 import (
-	"strings"
-
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/acl"
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Rights are all the rights that a user needs for a Store with this Prefix ("" means "session:", its default), and no
-// others. Update needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
+// Rights are all the rights that a user needs for a Store with this Prefix (""
+// means "session:", its default), and no others. Update needs cluster.Rights
+// too. HELLO and AUTH are allowed to everybody.
 func Rights(prefix string) []cluster.Right {
 	if prefix == "" {
 		prefix = "session:"
 	}
-	p := globEscape.Replace(prefix)
+	p := acl.EscapeGlob(prefix)
 	return []cluster.Right{
 		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and what is known of users"},
-		{Rule: "~redlock:mark", For: "every Cluster: see its package"},
+		{Rule: "~" + marks.Key, For: "every Cluster: see its package"},
 		{Rule: "+ping", For: "finding a node that was down"},
 		{Rule: "+evalsha", For: "every step"},
 		{Rule: "+eval", For: "a script that the server has lost"},
@@ -43,16 +44,8 @@ func Rights(prefix string) []cluster.Right {
 //
 //	ACL SETUSER session reset on >password …
 //
-// With required only, the optional rights are left out. A prefix with a space in it can not be said in ACL rules.
+// With required only, the optional rights are left out. A prefix with a space
+// in it can not be said in ACL rules.
 func ACL(prefix string, required bool) string {
-	var rules []string
-	for _, r := range Rights(prefix) {
-		if !r.Optional || !required {
-			rules = append(rules, r.Rule)
-		}
-	}
-	return strings.Join(rules, " ")
+	return acl.Join(Rights(prefix), required)
 }
-
-// globEscape takes the special meaning from characters of a prefix.
-var globEscape = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`)

@@ -36,9 +36,9 @@ func rules(t *testing.T) []string {
 	return nil
 }
 
-// The rights that the package comment names are enough, and each is needed; those that package cluster can do without are
-// left to its tests.
-func TestEveryRightIsNeeded(t *testing.T) {
+// The rights that the package comment names are enough, and each is needed;
+// those that package cluster can do without are left to its tests.
+func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 	t.Parallel()
 	all := strings.Fields(ACL("", false))
 	if text := rules(t); !slices.Equal(slices.Sorted(slices.Values(text)), slices.Sorted(slices.Values(all))) {

@@ -6,10 +6,13 @@ import (
 	"maps"
 	"sync"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// Session is one session as it was loaded, and what was set since. All methods may be called concurrently; none that asks
-// no node waits for one that does.
+// Session is one session as it was loaded, and what was set since. All methods
+// may be called concurrently; a method that asks no node never waits for one
+// that does.
 type Session struct {
 	store *Store
 	token int64 // the fencing token under which Update writes; 0: everybody's
@@ -30,7 +33,7 @@ func (s *Store) newSession(id, hashed string, rec *record) *Session {
 	return ss
 }
 
-// adopt takes rec for what the nodes have.
+// adopt makes rec the record that the nodes have.
 func (ss *Session) adopt(rec *record) {
 	ss.rec, ss.size = rec, 0
 	_, ss.dead = rec.tombstones()
@@ -63,22 +66,24 @@ func (ss *Session) sizeLocked(name string) int {
 	return 0
 }
 
-// ID is what the client is given, in a cookie as a rule: whoever has it has the session. It is "" where it is not known,
-// in a Session that comes from List or was loaded by the id of its predecessor.
+// ID is what the client stores, usually in a cookie: everybody who has it has
+// the session. It is "" where it is not known, in a Session that comes from
+// List or was loaded by the id of its predecessor.
 func (ss *Session) ID() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return ss.id
 }
 
-// Handle names the session for Store.Destroy and Store.Put, and for nothing that a client can do.
+// Handle names the session for Store.Destroy and Store.Put. It is of no use to
+// a client.
 func (ss *Session) Handle() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return handleMark + ss.hash
 }
 
-// User is whose session it is, "" for nobody's.
+// User is the user of the session, "" if it has none.
 func (ss *Session) User() string { return ss.record().user }
 
 // Born is when the session was created, or renewed last.
@@ -96,7 +101,8 @@ func (ss *Session) record() *record {
 	return ss.rec
 }
 
-// Get returns the value of a field; ok is false if there is none. The error matches ErrDecode.
+// Get returns the value of a field; ok is false if there is none. The error
+// matches ErrDecode.
 func Get[T any](ss *Session, name string) (v T, ok bool, err error) {
 	data, ok := ss.raw(name)
 	if !ok {
@@ -120,15 +126,16 @@ func (ss *Session) raw(name string) (string, bool) {
 	return value[1:], true
 }
 
-// Set sets a field, for Commit to write. It encodes v at once. The error matches cluster.ErrConfig if v does not encode or
-// makes the session larger than Config.MaxSize.
+// Set sets a field, for Commit to write. It encodes v at once. The error
+// matches cluster.ErrConfig if v does not encode or makes the session larger
+// than Config.MaxSize.
 func (ss *Session) Set(name string, v any) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
 	data, err := ss.store.cfg.Codec.Marshal(v)
 	if err != nil {
-		return fieldError("field", "%q: %T does not encode: %v", name, v, err)
+		return configerr.Field("field", "%q: %T does not encode: %v", name, v, err)
 	}
 	return ss.set(name, data)
 }
@@ -138,7 +145,7 @@ func (ss *Session) set(name string, data []byte) error {
 	defer ss.mu.Unlock()
 	size := ss.size - ss.sizeLocked(name) + len(name) + len(data)
 	if limit := ss.store.cfg.MaxSize; size > limit {
-		return fieldError("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
+		return configerr.Field("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
 			name, len(data), size, limit)
 	}
 	ss.changeLocked(name, string(kindValue)+string(data))
@@ -161,9 +168,11 @@ func (ss *Session) Delete(name string) {
 	ss.changeLocked(name, string(kindDeleted))
 }
 
-// Commit writes the fields that were set or deleted since the last Commit, and no others: of two sessions' commits to
-// different fields none is lost, of those to one field the one that began last counts. For more use Store.Update. When it
-// has returned nil, every Load finds what it wrote, or something newer. The error is
+// Commit writes the fields that were set or deleted since the last Commit, and
+// no others. Of two sessions' commits to different fields none is lost; of
+// those to one field the one that began last counts. Use Store.Update for more.
+// After it has returned nil, every Load finds what it wrote, or something
+// newer. The error is
 //
 //	*GoneError             matches ErrSessionGone: the session is gone, and stays so
 //	*cluster.QuorumError   too few nodes answered; the fields may be written, or some day be found to be
@@ -189,8 +198,8 @@ func (ss *Session) Commit(ctx context.Context) error {
 	return nil
 }
 
-// dropTombstones finds out how many deleted fields the nodes still have, once they may be many, has them dropped, and
-// forgets those that are.
+// dropTombstones asks how many deleted fields the nodes still have, once they
+// may be many, has them dropped, and removes those that are.
 func (ss *Session) dropTombstones(ctx context.Context) error {
 	limit := ss.store.cfg.MaxSize
 	ss.mu.Lock()
@@ -222,13 +231,14 @@ func (ss *Session) dropTombstones(ctx context.Context) error {
 	}
 	ss.rec, ss.dead = &rec, dead
 	if dead > limit {
-		return fieldError("field", "the names of deleted fields take %d bytes on the nodes, at most Config.MaxSize, %d; they are dropped when "+
+		return configerr.Field("field", "the names of deleted fields take %d bytes on the nodes, at most Config.MaxSize, %d; they are dropped when "+
 			"all nodes answer; until then delete fewer fields, or use the same names again", dead, limit)
 	}
 	return nil
 }
 
-// committed takes over what was written. What was set meanwhile is still to be written.
+// committed takes over what was written. What was set meanwhile remains to be
+// written.
 func (ss *Session) committed(ver version, changes map[string]string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-func TestANodeThatIsARedisClusterIsRefused(t *testing.T) {
+func TestNew_RefusesARedisCluster(t *testing.T) {
 	t.Parallel()
 	harness.Real(t, 1, redisserver.Options{}) // skips where there are no real nodes
 	many, err := redisserver.StartSharded(3, redisserver.Options{})

@@ -39,7 +39,8 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// tally counts a call that ended with err, which it returns, as one of what or of what failed.
+// tally counts a call that ended with err as one of what, or as a failure, and
+// returns err.
 func (s *Store) tally(what *atomic.Int64, err error) error {
 	switch {
 	case err == nil:
@@ -53,7 +54,7 @@ func (s *Store) tally(what *atomic.Int64, err error) error {
 	return err
 }
 
-// watch has the Stats read when the metrics are collected, until Close.
+// watch reports the Stats whenever metrics are collected, until Close.
 func (s *Store) watch() {
 	s.unwatch = s.c.Telemetry().Watch(telemetry.SessionsPrefix, s.cfg.Prefix, func(see telemetry.See) {
 		n := s.Stats()

@@ -12,7 +12,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestStatsCountWhatWasDone(t *testing.T) {
+func TestStore_Stats_CountsEachCall(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := locking(t, nodes, Config{})
@@ -58,7 +58,7 @@ func TestStatsCountWhatWasDone(t *testing.T) {
 }
 
 // What is still asked of a Store that is closed is answered, and not reported.
-func TestStore_CloseEndsWhatItReports(t *testing.T) {
+func TestStore_Close_EndsItsMetrics(t *testing.T) {
 	t.Parallel()
 	m := &meters{}
 	s, err := New(open(t, harness.Embedded(t, 1), cluster.Config{MeterProvider: m}), Config{})

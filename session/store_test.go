@@ -12,7 +12,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestASessionIsReadFromEveryProcessUntilItIsDestroyed(t *testing.T) {
+func TestStore_Load_FindsASessionInEveryProcessUntilDestroyed(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		a, b := store(t, nodes, Config{}), store(t, nodes, Config{})
@@ -46,8 +46,8 @@ func TestASessionIsReadFromEveryProcessUntilItIsDestroyed(t *testing.T) {
 	})
 }
 
-// The steps of a usual life cost each node one script each.
-func TestEachStepIsOneRoundTrip(t *testing.T) {
+// The steps of a usual session cost each node one script each.
+func TestStore_EachOperationIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -93,7 +93,8 @@ func TestEachStepIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// settled waits until every answer that is on its way is there, and to what is sent because of it.
+// settled waits until every answer that is on its way is there, and to what is
+// sent because of it.
 func settled(t testing.TB, s *Store) {
 	t.Helper()
 	for range 2 {
@@ -105,7 +106,7 @@ func settled(t testing.TB, s *Store) {
 	}
 }
 
-func TestNothingThatAClientMakesUpIsASession(t *testing.T) {
+func TestStore_Load_RefusesMadeUpIDs(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -137,7 +138,7 @@ func TestNothingThatAClientMakesUpIsASession(t *testing.T) {
 	})
 }
 
-func TestBothDeadlinesHold(t *testing.T) {
+func TestStore_Load_EnforcesBothDeadlines(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{Idle: time.Hour, Lifetime: 2 * time.Hour})
@@ -181,7 +182,7 @@ func TestBothDeadlinesHold(t *testing.T) {
 	gone(t, s, ss.ID())
 }
 
-func TestBadInputIsNamed(t *testing.T) {
+func TestStore_NamesBadInput(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	c := open(t, nodes, cluster.Config{})
@@ -225,7 +226,7 @@ func TestBadInputIsNamed(t *testing.T) {
 	must(t, ss.Set("b", strings.Repeat("y", 60)))
 }
 
-func TestBelowAQuorumItFailsClosedAndNamesNoSession(t *testing.T) {
+func TestStore_BelowAQuorumFailsAndNamesNoID(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
@@ -263,8 +264,9 @@ func TestBelowAQuorumItFailsClosedAndNamesNoSession(t *testing.T) {
 	}
 }
 
-// A node that has something else under a session's key fails like one that does not answer.
-func TestForeignDataIsNoSession(t *testing.T) {
+// A node that has something else under a session's key fails like one that does
+// not answer.
+func TestStore_Load_ForeignDataIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := store(t, nodes, Config{})

@@ -7,21 +7,24 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Update reads the session of this id, lets fn change it, and commits what fn has set, alone of all who use Update on it:
-// none of what they write is lost. It takes the lock of this session from Config.Locker, and its writes are ordered by the
-// fencing token, so that those of a process that was stopped and goes on late do not count. fn runs again where
-// somebody has committed to the same fields without Update meanwhile; it must not commit itself. Its ctx ends when the
-// lock is lost.
-// The error is fn's own, one of Session.Commit's, or one of lock.Locker.WithLock's.
+// Update reads the session of this id, lets fn change it, and commits what fn
+// has set. Updates of a session exclude each other: none of their writes is
+// lost. Update takes the lock of the session from Config.Locker, and its writes
+// are ordered by the fencing token, so late writes of a process that was
+// stopped do not count. fn runs again if the same fields were committed without
+// Update meanwhile; it must not commit itself. Its ctx ends when the lock is
+// lost. The error is fn's own, one of Session.Commit, or one of
+// lock.Locker.WithLock.
 func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Context, ss *Session) error) error {
 	if s == nil {
 		return errNil
 	}
 	if s.cfg.Locker == nil {
-		return fieldError("Config.Locker", "it is missing; Update needs the locks of one")
+		return configerr.Field("Config.Locker", "it is missing; Update needs the locks of one")
 	}
 	if !valid(id) {
 		return &GoneError{Op: "update"}
@@ -60,7 +63,8 @@ func (e *lockError) Error() string { return strings.ReplaceAll(e.err.Error(), e.
 
 func (e *lockError) Unwrap() error { return e.err }
 
-// lockName is the key of a session's lock. All processes have to take the same, so there is no salt in it.
+// lockName is the key of a session's lock. All processes have to take the same,
+// so there is no salt in it.
 func lockName(hashed string) string {
 	sum := sha256.Sum256([]byte("redlock session lock " + hashed))
 	return "session:" + hex.EncodeToString(sum[:16])

@@ -15,7 +15,7 @@ import (
 
 const writers = 24
 
-func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
+func TestSession_Commit_ConcurrentOnesToDifferentFieldsLoseNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		stores := []*Store{store(t, nodes, Config{}), store(t, nodes, Config{})}
@@ -47,7 +47,7 @@ func TestConcurrentCommitsToDifferentFieldsLoseNothing(t *testing.T) {
 	})
 }
 
-func TestConcurrentUpdatesOfOneFieldLoseNothing(t *testing.T) {
+func TestStore_Update_ConcurrentOnesLoseNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		stores := []*Store{locking(t, nodes, Config{}), locking(t, nodes, Config{})}
@@ -69,8 +69,9 @@ func TestConcurrentUpdatesOfOneFieldLoseNothing(t *testing.T) {
 	})
 }
 
-// A commit without Update in the middle of one is not lost either: the update is done over.
-func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
+// A commit without Update in the middle of one is not lost either: the update
+// runs again.
+func TestStore_Update_RunsAgainAfterAPlainCommit(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := locking(t, nodes, Config{})
@@ -95,8 +96,9 @@ func TestAnUpdateIsDoneOverWhereSomebodyCommittedWithoutOne(t *testing.T) {
 	has(t, load(t, s, ss.ID()), "n", 11)
 }
 
-// The writes of who lost the lock, read the same, and goes on late, do not come before those of the next.
-func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
+// A holder that lost the lock, read the same and continues late does not write
+// before the next holder.
+func TestStore_Update_LateOneIsOrderedByItsToken(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
 		s := store(t, nodes, Config{})
@@ -116,7 +118,7 @@ func TestALateUpdateIsOrderedByItsToken(t *testing.T) {
 }
 
 // A clock that is behind does not make an acknowledged write vanish.
-func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
+func TestSession_Commit_LastOneCountsDespiteClockSkew(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
 		s, ahead := store(t, nodes, Config{}), store(t, nodes, Config{})
@@ -128,8 +130,9 @@ func TestTheLastCommitCountsWhateverClocksSay(t *testing.T) {
 	})
 }
 
-// Locks are named in errors: not so that two processes with salts of their own, or who knows the id, find the session by it.
-func TestErrorsOfUpdateNameSessionsAsAllDo(t *testing.T) {
+// Locks are named in errors, but not so that two processes with salts of their
+// own, or anybody who knows the id, find the session by it.
+func TestStore_Update_ErrorsNameTheSessionByItsLabel(t *testing.T) {
 	t.Parallel()
 	s := locking(t, harness.Embedded(t, 3), Config{})
 	ss := create(t, s, "ann", nil)

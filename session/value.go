@@ -4,34 +4,38 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/venta-hq/redlock/internal/configerr"
 )
 
 // valueField is the one field of a session that Put keeps.
 const valueField = "value"
 
-// Put keeps one value under an id that another session library made, until this moment at the latest: it creates the
-// session, as one of user, or overwrites the value. The id is 256 random bits in base64url, and never used again;
-// a Handle overwrites only. A session that was destroyed or has ended is not created again. The errors are those of
-// Session.Commit; one that matches cluster.ErrConfig says of an id that it has another form, and of until that it is later
-// than the session can end, which is Config.Lifetime after it was first put.
+// Put keeps one value under an id that another session library made, until this
+// moment at the latest. It creates the session, as one of user, or overwrites
+// the value. The id is 256 random bits in base64url, and never used again; a
+// Handle only overwrites. A session that was destroyed or has ended is not
+// created again. The errors are those of Session.Commit; one that matches
+// cluster.ErrConfig means an id of another form, or an until later than the
+// session can end, which is Config.Lifetime after it was first put.
 func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, until time.Time) error {
 	if s == nil {
 		return errNil
 	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
-		return fieldError("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
+		return configerr.Field("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
 			len(idOrHandle), idBytes, idWidth)
 	}
 	now := time.Now()
 	if limit := now.Add(s.cfg.Lifetime + s.apart()); until.After(limit) { // by the clock of another process perhaps
-		return fieldError("Put", "until %v is later than Config.Lifetime, %v, from now; make that longer", until, s.cfg.Lifetime)
+		return configerr.Field("Put", "until %v is later than Config.Lifetime, %v, from now; make that longer", until, s.cfg.Lifetime)
 	}
 	if err := checkUser(user); err != nil {
 		return err
 	}
 	if len(value) > s.cfg.MaxSize {
-		return fieldError("Put", "%d bytes; at most Config.MaxSize, %d", len(value), s.cfg.MaxSize)
+		return configerr.Field("Put", "%d bytes; at most Config.MaxSize, %d", len(value), s.cfg.MaxSize)
 	}
 	end := stamp(max(until.UnixMicro(), 0))
 	field := string(kindValue) + end + string(value)
@@ -50,7 +54,8 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	return s.tally(&s.counts.created, err)
 }
 
-// Fetch returns the value that Put keeps under an id. That there is none is no error, whatever was made up for an id.
+// Fetch returns the value that Put keeps under an id. A missing value is no
+// error, nor is a made-up id.
 func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, err error) {
 	if s == nil {
 		return nil, false, errNil
@@ -70,7 +75,8 @@ func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, er
 	return value, ok, nil
 }
 
-// FetchAll returns the values that Put keeps for a user, by the handles of their sessions.
+// FetchAll returns the values that Put keeps for a user, by the handles of
+// their sessions.
 func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, error) {
 	all, err := s.List(ctx, user)
 	if err != nil {
@@ -85,7 +91,7 @@ func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, e
 	return values, nil
 }
 
-// value is what Put has kept in r and is not over at now.
+// value is the value that Put keeps in r, unless it has expired at now.
 func (r *record) value(now time.Time) ([]byte, bool) {
 	f := r.fields[valueField]
 	if len(f) < versionWidth+1+timeWidth || f[versionWidth] != kindValue {

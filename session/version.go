@@ -6,11 +6,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// A version orders the writes to one field over all processes: µs of a clock, and behind it what tells apart writes of the
-// same µs. Its width is fixed, so that versions compare as strings, here and on the nodes.
+// A version orders the writes to one field over all processes: µs of a clock,
+// followed by what tells writes of the same µs apart. Its width is fixed, so
+// that versions compare as strings, here and on the nodes.
 type version = string
 
 const (
@@ -18,10 +19,12 @@ const (
 	versionWidth = 2 * timeWidth
 )
 
-// lastMicros is the end of what is taken for a time, in the year 2255: beyond it versions would not keep their width.
+// lastMicros is the largest time that is accepted, in the year 2255: beyond it
+// versions would not keep their width.
 const lastMicros = 9_000_000_000_000_000
 
-// stamp is a moment in the form that scripts compare. What lies before 1970 is the first one.
+// stamp is a moment in the form that scripts compare. Moments before 1970 are
+// the first one.
 func stamp(micros int64) string { return padded(uint64(max(micros, 1)), 10) }
 
 // padded is n in 16 digits.
@@ -35,9 +38,11 @@ func padded(n uint64, base int) string {
 // isTime reports whether s is a stamp, or a version, by its width.
 func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
 
-// latest is the time of the latest version that is believed at now. Whoever sees a version writes above it, and a floor is put on all
-// nodes, so a node whose versions are further ahead would lift those of the others, up to where nothing can be written any more.
-func latest(now time.Time) string { return stamp(now.Add(cluster.MaxFenceLead).UnixMicro()) }
+// latest is the time of the latest version that is accepted at now. A process
+// that sees a version writes above it, and a floor is put on all nodes, so a
+// node whose versions are further ahead would lift those of the others, until
+// nothing can be written any more.
+func latest(now time.Time) string { return stamp(now.Add(nodeset.MaxFenceLead).UnixMicro()) }
 
 // checkVersion is the error of what is no version, or one beyond the latest.
 func checkVersion(s, latest string) error {
@@ -50,7 +55,7 @@ func checkVersion(s, latest string) error {
 	return nil
 }
 
-// micros reads a stamp, or the beginning of a version. What is none is 0.
+// micros reads a stamp, or the beginning of a version. Anything else is 0.
 func micros(s string) int64 {
 	if len(s) < timeWidth {
 		return 0
@@ -64,10 +69,12 @@ func micros(s string) int64 {
 
 func moment(s string) time.Time { return time.UnixMicro(micros(s)) }
 
-// clock makes versions that grow within a process, and beyond every one that it is told of.
+// clock makes versions that grow within a process, and above every version that
+// it has seen.
 type clock struct{ last atomic.Int64 }
 
-// after is a version above seen, which may be "", and above all that this clock has made.
+// after is a version above seen, which may be "", and above all that this clock
+// has made.
 func (c *clock) after(seen version) version {
 	for {
 		last := c.last.Load()
@@ -78,8 +85,9 @@ func (c *clock) after(seen version) version {
 	}
 }
 
-// next is the version above seen of who holds the lock with this token. Of two who have seen the same, the one with the
-// larger token has the larger version, whenever they write.
+// next is the version above seen for the holder of the lock with this token. Of
+// two holders that have seen the same, the one with the larger token has the
+// larger version, whenever they write.
 func next(seen version, token int64) version {
 	return stamp(micros(seen)+1) + padded(uint64(token), 16)
 }

@@ -29,6 +29,7 @@ type locker interface {
 // openers open the libraries, by name.
 var openers = map[string]func(o turn.Open) (locker, error){
 	turn.Redlock:     openOurs,
+	turn.Several:     openSeveral,
 	turn.Redsync:     func(o turn.Open) (locker, error) { return openRedsync(o, false) },
 	turn.RedsyncFast: func(o turn.Open) (locker, error) { return openRedsync(o, true) },
 	turn.Rueidislock: openRueidislock,

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -32,6 +33,29 @@ func openOurs(o turn.Open) (locker, error) {
 func (o *ourLocker) under(ctx context.Context, key string, fn func(int64)) error {
 	return o.locker.WithLock(ctx, key, func(ctx context.Context) error {
 		token, _ := lock.Token(ctx)
+		fn(token)
+		return nil
+	})
+}
+
+// several locks eight keys for each key.
+type several struct{ locker *lock.Locker }
+
+func openSeveral(o turn.Open) (locker, error) {
+	l, err := openOurs(o)
+	if err != nil {
+		return nil, err
+	}
+	return several(*l.(*ourLocker)), nil
+}
+
+func (s several) under(ctx context.Context, key string, fn func(int64)) error {
+	keys := make([]string, 8)
+	for i := range keys {
+		keys[i] = fmt.Sprintf("%s:%d", key, i)
+	}
+	return s.locker.WithLocks(ctx, keys, func(ctx context.Context) error {
+		token, _ := lock.TokenOf(ctx, keys[0])
 		fn(token)
 		return nil
 	})

@@ -5,10 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,7 +39,8 @@ With --vs redsync the same is done with redsync as it comes, with go-redis clien
 Exit codes: 0, 2 bad flags or nodes, 69 too few nodes answered.`
 }
 
-// benchTurns is how often each is measured, in turns, so that what else the machine does hits all alike.
+// benchTurns is how often each library is measured, in turns, so that other
+// load on the machine affects all alike.
 const benchTurns = 4
 
 func (r *benchCmd) Run() error {
@@ -71,22 +69,22 @@ func (r *benchCmd) Run() error {
 		if err := r.measure(ctx, all); err != nil {
 			return err
 		}
-		toys := slices.ContainsFunc(v.c.Survey(ctx), func(n cluster.Report) bool { return n.Server == embeddedServer })
+		embeddedNodes := slices.ContainsFunc(v.c.Survey(ctx), func(n cluster.Report) bool { return n.Server == embeddedServer })
 		if r.Output == "json" {
-			return printJSON(r.describe(all, toys))
+			return printJSON(r.describe(all, embeddedNodes))
 		}
-		r.print(stdout, all, len(v.c.Nodes()))
-		if toys {
+		r.print(stdout, all, len(v.c.Status()))
+		if embeddedNodes {
 			fmt.Fprintln(stdout, "\nThese are embedded nodes, as redlock dev starts them: their numbers say nothing about real servers.")
 		}
 		return nil
 	})
 }
 
-// embeddedServer is what embedded nodes say that they are.
+// embeddedServer is the server that embedded nodes report.
 const embeddedServer = "redlock-embedded"
 
-// contestant is a library that is measured.
+// contestant is a library under measurement.
 type contestant struct {
 	name  string
 	lock  func(ctx context.Context, key string) (unlock func(context.Context) error, err error)
@@ -94,7 +92,7 @@ type contestant struct {
 	many  tally
 }
 
-// tally is what was measured.
+// tally is what was measured of one library at one number of workers.
 type tally struct {
 	mu       sync.Mutex
 	acquire  []time.Duration
@@ -110,16 +108,12 @@ func (r *benchCmd) redlock(v *view) (*contestant, func(), error) {
 		return nil, nil, err
 	}
 	return &contestant{name: "redlock", lock: func(ctx context.Context, key string) (func(context.Context) error, error) {
-			l, err := locker.TryLock(ctx, key)
-			if err != nil {
-				return nil, err
-			}
-			return l.Release, nil
-		}}, func() {
-			ctx, cancel := context.WithTimeout(context.Background(), cleanup)
-			defer cancel()
-			_ = locker.Close(ctx) // what it can fail with is that ctx ended
-		}, nil
+		l, err := locker.TryLock(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		return l.Release, nil
+	}}, func() { closeInTime(locker) }, nil
 }
 
 func (r *benchCmd) redsync() (*contestant, func(), error) {
@@ -161,11 +155,12 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 	}}, shut, nil
 }
 
-// measure lets each have its turns. It ends early only where the first library can not lock at all.
+// measure gives each library its turns. It fails early only if the first
+// library cannot lock at all.
 func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
 	stem := "redlock bench:" + rand.Text() + ":"
 	each := r.Duration / (2 * benchTurns)
-	for _, c := range all { // connections and scripts are there before it counts
+	for _, c := range all { // connections and scripts are set up before anything is measured
 		unlock, err := c.lock(ctx, stem+c.name)
 		if err == nil {
 			err = unlock(ctx)
@@ -186,7 +181,7 @@ func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
 	return nil
 }
 
-// run has workers lock and unlock, each a key of its own, for a time.
+// run has workers lock and unlock for a time, each a key of its own.
 func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int, d time.Duration) {
 	begun := time.Now()
 	var wg sync.WaitGroup
@@ -208,7 +203,7 @@ func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int
 				}
 				if err != nil {
 					failures, failure = failures+1, err
-					time.Sleep(time.Millisecond) // nothing is measured now; nobody is to be flooded
+					time.Sleep(time.Millisecond) // nothing is measured now, and the nodes are not flooded
 				}
 			}
 			t.mu.Lock()
@@ -227,100 +222,3 @@ func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int
 func (t *tally) sort() { slices.Sort(t.acquire); slices.Sort(t.release) }
 
 func (t *tally) rate() float64 { return float64(len(t.release)) / t.spent.Seconds() }
-
-func at(sorted []time.Duration, q float64) time.Duration {
-	if len(sorted) == 0 {
-		return 0
-	}
-	return quantile(sorted, q)
-}
-
-func (r *benchCmd) print(w io.Writer, all []*contestant, nodes int) {
-	fmt.Fprintf(w, "%s, %v for each, in turns. \"many\" is %s on different keys.\n\n", plural(nodes, "node", "nodes"), r.Duration,
-		plural(r.Workers, "worker", "workers"))
-	var lines [][]string
-	var alone, many [][]time.Duration
-	var names []string
-	for _, c := range all {
-		for _, p := range []struct {
-			name string
-			t    *tally
-		}{{"one at a time", &c.alone}, {"many", &c.many}} {
-			p.t.sort()
-			a, rel := p.t.acquire, p.t.release
-			lines = append(lines, []string{c.name, p.name, brief(at(a, 0.5)), brief(at(a, 0.99)), brief(at(a, 1)), brief(at(rel, 0.5)),
-				thousands(int(p.t.rate())), thousands(p.t.failures)})
-		}
-		names, alone, many = append(names, c.name), append(alone, c.alone.acquire), append(many, c.many.acquire)
-	}
-	table(w, []string{"", "", ">ACQUIRE p50", ">p99", ">MAX", ">RELEASE p50", ">LOCKS/s", ">FAILED"}, lines)
-	draw(w, "Time to acquire, one at a time", names, alone)
-	draw(w, "Time to acquire, many", names, many)
-	for _, c := range all {
-		if err := errors.Join(c.alone.failure, c.many.failure); err != nil {
-			fmt.Fprintf(w, "\n%s failed, for example: %s\n", c.name, shown(strings.ReplaceAll(err.Error(), "\n", "; ")))
-		}
-	}
-}
-
-// draw shows how samples, sorted, are spread, each row of them on the same logarithmic scale, by the height of blocks.
-func draw(w io.Writer, title string, names []string, rows [][]time.Duration) {
-	const columns = 60
-	lo, hi := time.Duration(math.MaxInt64), time.Duration(0)
-	for _, row := range rows {
-		if len(row) > 0 {
-			lo, hi = min(lo, row[0]), max(hi, at(row, 0.999))
-		}
-	}
-	if hi <= lo {
-		return
-	}
-	fmt.Fprintf(w, "\n%s\n", title)
-	for i, row := range rows {
-		fmt.Fprintf(w, "  %-8s %s\n", names[i], strings.TrimRight(bars(row, lo, hi, columns), " "))
-	}
-	middle := time.Duration(math.Sqrt(float64(lo) * float64(hi)))
-	fmt.Fprintf(w, "  %-8s %-*s%-*s%s\n", "", columns/2-2, brief(lo), columns/2-2, brief(middle), brief(hi))
-}
-
-// bars is one block for each part of the scale from lo to hi.
-func bars(samples []time.Duration, lo, hi time.Duration, columns int) string {
-	counts, most := make([]int, columns), 1
-	for _, d := range samples {
-		i := int(math.Log(float64(d)/float64(lo)) / math.Log(float64(hi)/float64(lo)) * float64(columns))
-		i = min(max(i, 0), columns-1)
-		counts[i]++
-		most = max(most, counts[i])
-	}
-	blocks := []rune(" ▁▂▃▄▅▆▇█")
-	var b strings.Builder
-	for _, n := range counts {
-		b.WriteRune(blocks[(n*(len(blocks)-1)+most-1)/most])
-	}
-	return b.String()
-}
-
-type benchDoc struct {
-	Library  string  `json:"library"`
-	Workers  int     `json:"workers"`
-	P50Ms    float64 `json:"acquire_p50_ms"`
-	P99Ms    float64 `json:"acquire_p99_ms"`
-	MaxMs    float64 `json:"acquire_max_ms"`
-	Release  float64 `json:"release_p50_ms"`
-	Rate     float64 `json:"locks_per_s"`
-	Failures int     `json:"failures"`
-	Embedded bool    `json:"embedded"` // on nodes that are made for trying things out
-}
-
-func (r *benchCmd) describe(all []*contestant, toys bool) any {
-	docs := []benchDoc{}
-	for _, c := range all {
-		for workers, t := range map[int]*tally{1: &c.alone, r.Workers: &c.many} {
-			t.sort()
-			docs = append(docs, benchDoc{c.name, workers, ms(at(t.acquire, 0.5)), ms(at(t.acquire, 0.99)), ms(at(t.acquire, 1)),
-				ms(at(t.release, 0.5)), math.Round(t.rate()), t.failures, toys})
-		}
-	}
-	slices.SortStableFunc(docs, func(a, b benchDoc) int { return a.Workers - b.Workers })
-	return docs
-}

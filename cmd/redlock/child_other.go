@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// child is the command. Without process groups and signals it can only be killed. A Ctrl-C reaches it by itself, as
-// everything on the same console.
+// child is the command. Without process groups and signals it can only be
+// killed. A Ctrl-C reaches it by itself, as everything on the same console.
 type child struct {
 	process *os.Process
 	stopped chan syscall.Signal // never sent to

@@ -13,16 +13,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// child is the command, the leader of a process group of its own, so that all it starts can be signalled together.
-// Its methods are for one goroutine.
+// child is the command, the leader of a process group of its own, so that all
+// it starts can be signalled together. Its methods are for one goroutine.
 //
 // # The terminal
 //
-// Only one process group, the foreground, may read a terminal; others are stopped if they try. What is typed (Ctrl-C,
-// Ctrl-Z) signals the foreground alone. If redlock is in the foreground and not part of a pipeline, the command gets
-// the foreground at once. In a pipeline, whose other members may need the terminal, it gets it when it is stopped for
-// touching the terminal. When Ctrl-Z stops the command, redlock takes the foreground back and stops itself, so that the
-// shell notices. Nothing renews the lock then; continued, redlock first looks whether it has outlived the pause.
+// Only one process group, the foreground, may read a terminal; others are
+// stopped if they try. What is typed (Ctrl-C, Ctrl-Z) signals the foreground
+// alone. If redlock is in the foreground and not part of a pipeline, the
+// command gets the foreground at once. In a pipeline, whose other members may
+// need the terminal, it gets it when it is stopped for touching the terminal.
+// When Ctrl-Z stops the command, redlock takes the foreground back and stops
+// itself, so that the shell notices. Nothing renews the lock then; continued,
+// redlock first looks whether it has outlived the pause.
 type child struct {
 	group   int
 	stopped chan syscall.Signal // job control has stopped the command with this; suspend and resume must follow
@@ -34,12 +37,14 @@ type child struct {
 	lent  bool // it was made the foreground
 }
 
-// passed are the signals that are passed on to the command; before it runs they end redlock.
+// passed are the signals that are passed on to the command; before it runs they
+// end redlock.
 var passed = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
-// companions are passed on too; before the command runs they have their usual effect.
+// companions are passed on too; before the command runs they have their usual
+// effect.
 var companions = []os.Signal{syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
 func notifySignals() chan os.Signal {
@@ -48,7 +53,8 @@ func notifySignals() chan os.Signal {
 	return signals
 }
 
-// listen leaves out what was ignored when redlock began (as nohup does): that stays so, in the command too.
+// listen leaves out signals that were ignored when redlock began, as nohup
+// arranges: they stay ignored, in the command too.
 func listen(signals chan<- os.Signal, all []os.Signal) {
 	for _, sig := range all {
 		if !signal.Ignored(sig) {
@@ -57,7 +63,7 @@ func listen(signals chan<- os.Signal, all []os.Signal) {
 	}
 }
 
-// start runs the command. signals gets more from then on.
+// start runs the command. From then on more kinds of signals are sent to signals.
 func start(path string, argv, env []string, signals chan<- os.Signal) (*child, error) {
 	own, err := unix.Getpgid(0)
 	if err != nil {
@@ -132,7 +138,7 @@ func (c *child) signal(sig os.Signal) {
 	}
 }
 
-// terminate asks the process group to end, and lets it hear that if it is stopped.
+// terminate asks the process group to end, and resumes it if it is stopped.
 func (c *child) terminate() {
 	c.signal(syscall.SIGTERM)
 	c.signal(syscall.SIGCONT)
@@ -140,18 +146,20 @@ func (c *child) terminate() {
 
 func (c *child) kill() { c.signal(syscall.SIGKILL) }
 
-// leftovers reports whether the process group has members, after the command itself has ended.
+// leftovers reports whether the process group has members after the command
+// itself has ended.
 func (c *child) leftovers() bool { return syscall.Kill(-c.group, 0) == nil }
 
-// pause is how long redlock waits for its own stop to take effect. In a process group that no shell watches it has none.
+// pause is how long redlock waits for its own stop to take effect. In a process
+// group that no shell watches it has none.
 const pause = 100 * time.Millisecond
 
-// suspend deals with a command that was stopped. It returns when the command should go on, or false if that is not
-// redlock's to decide.
+// suspend handles a command that was stopped. It returns true when the command
+// should go on, and false if redlock does not decide that.
 func (c *child) suspend(why syscall.Signal) (goOn bool) {
 	switch {
 	case c.tty < 0 || why == syscall.SIGSTOP:
-		return false // not job control; who stopped it can also continue it
+		return false // not job control: whoever stopped it can continue it
 	case why != syscall.SIGTSTP && (owns(c.tty, c.own) || c.lent && owns(c.tty, c.group)):
 		c.wants = true // it touched the terminal, and can have it, or just before it had it
 		return true
@@ -160,8 +168,9 @@ func (c *child) suspend(why syscall.Signal) (goOn bool) {
 	c.signal(syscall.SIGSTOP) // also those in the group that do not heed SIGTSTP: nothing renews the lock now
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
-	// Not SIGTSTP, which Go does not give its default effect back once it was notified of, and not SIGSTOP, from which
-	// nobody would wake us where no shell watches.
+	// Not SIGTSTP, which Go does not give its default effect back once it was
+	// notified of, and not SIGSTOP, from which nobody would wake us where no
+	// shell watches.
 	_ = syscall.Kill(0, syscall.SIGTTIN)
 	select {
 	case <-continued:

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// command is what a test has redlock run. It prints who it is and "ready", then the number of each signal and when it
-// came, and ends with 9 at a SIGTERM.
+// command is the program that tests have redlock run. It prints its name and
+// "ready", then the number and time of each signal, and ends with 9 at a SIGTERM.
 //
 //	heedful             that
 //	stubborn            does not end at a SIGTERM
@@ -35,7 +35,7 @@ func command(args []string) int {
 	}
 	fmt.Println(args[0], "ready", os.Getpid(), os.Getenv("REDLOCK_KEY"), os.Getenv("REDLOCK_TOKEN"))
 	for sig := range came {
-		if n := number(sig); n != 23 { // SIGURG, by which the runtime preempts itself
+		if n := signalNumber(sig); n != 23 { // SIGURG, by which the runtime preempts itself
 			fmt.Println(args[0], "got", n, time.Now().UnixNano())
 		}
 		if sig == syscall.SIGTERM && args[0] != "stubborn" {

@@ -19,7 +19,9 @@ func (completionCmd) Help() string {
   bash   redlock completion bash > /etc/bash_completion.d/redlock
          or, for this shell: source <(redlock completion bash)
   zsh    redlock completion zsh > "${fpath[1]}/_redlock"
-  fish   redlock completion fish > ~/.config/fish/completions/redlock.fish`
+  fish   redlock completion fish > ~/.config/fish/completions/redlock.fish
+
+Exit codes: 0, 2 a shell that is not one of these.`
 }
 
 func (r *completionCmd) Run(app *kong.Kong) error {
@@ -35,7 +37,7 @@ func (r *completionCmd) Run(app *kong.Kong) error {
 	return nil
 }
 
-// flagsOf are the flags of a command, its own and those of the program.
+// flagsOf returns the flags of a command, its own and those of the program.
 func flagsOf(n *kong.Node) (all []*kong.Flag) {
 	for _, group := range n.AllFlags(true) {
 		for _, f := range group {
@@ -47,7 +49,7 @@ func flagsOf(n *kong.Node) (all []*kong.Flag) {
 	return all
 }
 
-// choices are what a value can be, nil if it can be anything.
+// choices returns the possible values, nil if a value can be anything.
 func choices(v *kong.Value) []string {
 	if v.Enum == "" {
 		return nil
@@ -57,8 +59,9 @@ func choices(v *kong.Value) []string {
 	return all
 }
 
-// words are what can follow a command: its flags, and what its arguments can be.
-func words(n *kong.Node) string {
+// completionWords are those that can follow a command: its flags, its
+// subcommands, and the possible values of its arguments.
+func completionWords(n *kong.Node) string {
 	var all []string
 	for _, f := range flagsOf(n) {
 		all = append(all, "--"+f.Name)
@@ -97,9 +100,9 @@ func completeBash(w io.Writer, root *kong.Node) {
 		}
 	}
 	for _, c := range root.Children {
-		fmt.Fprintf(w, "    %s:*) words='%s' ;;\n", c.Name, words(c))
+		fmt.Fprintf(w, "    %s:*) words='%s' ;;\n", c.Name, completionWords(c))
 	}
-	fmt.Fprintf(w, "    :*) words='%s' ;;\n", words(root))
+	fmt.Fprintf(w, "    :*) words='%s' ;;\n", completionWords(root))
 	fmt.Fprint(w, `  esac
   COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
@@ -107,7 +110,8 @@ complete -F _redlock redlock
 `)
 }
 
-// plainHelp is a flag's or command's help as it stands in a single-quoted word of any of the shells.
+// plainHelp is the help of a flag or command for a single-quoted word of any
+// shell.
 func plainHelp(text string) string {
 	text, _, _ = strings.Cut(text, ". ")
 	return strings.NewReplacer("'", "’", "[", "(", "]", ")", ":", ";", `\`, "").Replace(strings.TrimSuffix(text, "."))

@@ -8,18 +8,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-func TestDemoEndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
+func TestDemo_EndsWithItsTableAndEveryPromiseHeld(t *testing.T) {
 	t.Parallel()
 	demo := launch(t, nil, "demo")
 	demo.done()
 	checkDemo(t, demo, "node 2 is stopped", "node 4 is frozen", "node 2 is started again", "node 4 thaws")
 }
 
-func TestDemoLeavesGivenNodesAlone(t *testing.T) {
+func TestDemo_LeavesGivenNodesAlone(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	demo := launch(t, nil, "demo", "--duration", "5s", "--nodes", strings.Join(s.URLs(), ","))
@@ -30,7 +31,8 @@ func TestDemoLeavesGivenNodesAlone(t *testing.T) {
 	}
 }
 
-// done waits for the end. A demo that got no quorum because the machine is busy shows nothing.
+// done waits for the end. A demo that got no quorum because the machine is busy
+// shows nothing.
 func (p *program) done() {
 	p.t.Helper()
 	if p.ended() == exitFailure && strings.Contains(p.stdout.String(), "is this machine busy?") {
@@ -77,12 +79,41 @@ func checkDemo(t *testing.T, demo *program, events ...string) {
 	}
 }
 
+func TestDemo_FitsATerminalOf80Columns(t *testing.T) {
+	var out strings.Builder
+	m := scene()
+	m.printer = &printer{begun: time.Now(), w: &out, width: 80}
+	m.asleep.wrote = true
+	long := "worker A got the order 1795577563601922 once more, although another worker had it at that moment and said so"
+	r := result{orders: 123456, holds: 123456, waits: 123456, rejected: 1, p50: time.Millisecond, longest: time.Minute,
+		kept: []string{"one holder at a time", long}, broken: []string{long}}
+	m.introduce()
+	m.say(fault, "node 2", "%s", long)
+	m.summarize(r)
+	text := out.String()
+	for line := range strings.Lines(text) {
+		if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > 80 {
+			t.Errorf("%d characters: %s", n, line)
+		}
+	}
+	m.width = 0
+	out.Reset()
+	m.introduce()
+	m.say(fault, "node 2", "%s", long)
+	m.summarize(r)
+	numbers := regexp.MustCompile(`(?m)^ *[\d.]+s `)
+	whole := func(s string) []string { return strings.Fields(numbers.ReplaceAllString(s, "")) }
+	if want := whole(out.String()); !slices.Equal(whole(text), want) {
+		t.Errorf("at 80 columns a word is cut or lost:\n%s", text)
+	}
+}
+
 // scene is a demo in which nothing has happened but what a test writes down.
 func scene() *demo {
 	return &demo{printer: &printer{w: io.Discard}, store: &store{written: []write{{1, 100, "A"}}}, gauge: &gauge{}}
 }
 
-func TestEveryBrokenPromiseIsSeen(t *testing.T) {
+func TestDemo_Result_ShowsEveryBrokenPromise(t *testing.T) {
 	if r := scene().result(); len(r.broken) > 0 {
 		t.Fatalf("broken although nothing was: %q", r.broken)
 	}
@@ -130,14 +161,14 @@ func TestEveryBrokenPromiseIsSeen(t *testing.T) {
 	}
 }
 
-func TestGaugeLetsInWhoComesAfterALoss(t *testing.T) {
+func TestGauge_Enter_CountsNoOverlapAfterALoss(t *testing.T) {
 	g := &gauge{}
 	lost, lose := context.WithCancel(t.Context())
 	g.enter(lost, "A", 1)
 	next := g.after(1)
 	lose()
 	g.enter(t.Context(), "B", 2)()
-	g.enter(lost, "A", 1)() // it came too late, and knows
+	g.enter(lost, "A", 1)() // it is late, and knows of its loss
 	if len(g.overlaps)+len(g.disorder) > 0 || g.holds != 2 {
 		t.Errorf("overlaps %q, disorder %q, %d holds", g.overlaps, g.disorder, g.holds)
 	}
@@ -146,7 +177,7 @@ func TestGaugeLetsInWhoComesAfterALoss(t *testing.T) {
 	}
 }
 
-func TestStoreRefusesOldTokens(t *testing.T) {
+func TestStore_Finish_RefusesOldTokens(t *testing.T) {
 	s := &store{}
 	n, err := s.next(5)
 	if n != 1 || err != nil {
@@ -160,24 +191,5 @@ func TestStoreRefusesOldTokens(t *testing.T) {
 	}
 	if err := s.finish(6, n, "B"); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestQuantile(t *testing.T) {
-	all := make([]time.Duration, 100)
-	for i := range all {
-		all[i] = time.Duration(i)
-	}
-	if a, b, c := quantile(all, 0.5), quantile(all, 0.99), quantile(all[:1], 0.99); a != 50 || b != 99 || c != 0 {
-		t.Error(a, b, c)
-	}
-}
-
-func TestNumbersAreReadable(t *testing.T) {
-	got := []string{thousands(0), thousands(999), thousands(1000), thousands(1234567),
-		brief(1234567 * time.Nanosecond), brief(12345678 * time.Nanosecond), brief(1234567890 * time.Nanosecond)}
-	want := []string{"0", "999", "1,000", "1,234,567", "1.23ms", "12ms", "1.23s"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
 	}
 }

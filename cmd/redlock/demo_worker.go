@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// worker is what would be a process: its own connections, its own Locker.
+// worker stands for a process: it has its own connections and its own Locker.
 type worker struct {
 	name   string
 	m      *demo
@@ -18,7 +18,7 @@ type worker struct {
 	locker *lock.Locker
 
 	mu       sync.Mutex
-	took     []time.Duration // from asking for the lock to having it
+	took     []time.Duration // to acquire the lock
 	troubles []error         // what should not happen
 }
 

@@ -1,17 +1,13 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/signal"
 	"runtime"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/venta-hq/redlock/embedded"
 )
@@ -23,7 +19,9 @@ type devCmd struct {
 
 func (devCmd) Help() string {
 	return `The nodes run in this process, on 127.0.0.1, and keep everything in memory: when it ends, all is gone. ` +
-		`They are made for trying things out, not for load. The command prints the line that makes other shells use them.`
+		`They are made for trying things out, not for load. The command prints the line that makes other shells use them.` + `
+
+Exit codes: 0 ended by a signal, 1 a port is taken, 2 bad flags.`
 }
 
 func (d *devCmd) Run() error {
@@ -33,7 +31,7 @@ func (d *devCmd) Run() error {
 	if d.Port < 1 || d.Port+d.Count-1 > 65535 {
 		return misused("--port %d: %d ports from there on must lie between 1 and 65535", d.Port, d.Count)
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilInterrupted()
 	defer stop()
 	addrs := make([]string, d.Count)
 	for i := range addrs {
@@ -49,7 +47,7 @@ func (d *devCmd) Run() error {
 	return nil
 }
 
-// explain names the port that can not be listened on, and the flag that chooses others.
+// explain names the port that is taken, and the flag that chooses others.
 func (d *devCmd) explain(err error) error {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Addr == nil {
@@ -61,7 +59,7 @@ func (d *devCmd) explain(err error) error {
 		port, op.Err, invocation(), d.other()))
 }
 
-// other is a first port whose row does not touch the one that was asked for.
+// other is a first port whose range does not touch the one that is taken.
 func (d *devCmd) other() int {
 	if next := d.Port + 100*((d.Count+99)/100); next+d.Count <= 65536 {
 		return next

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestDevPrintsALineThatCanBeUsed(t *testing.T) {
+func TestDev_PrintsALineThatCanBeUsed(t *testing.T) {
 	t.Parallel()
 	port := freePort(t, 3)
 	dev := launch(t, nil, "dev", "-n", "3", "--port", strconv.Itoa(port))
@@ -30,7 +30,7 @@ func TestDevPrintsALineThatCanBeUsed(t *testing.T) {
 	dev.exit(0)
 }
 
-func TestDevNamesThePortThatIsTaken(t *testing.T) {
+func TestDev_NamesThePortThatIsTaken(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

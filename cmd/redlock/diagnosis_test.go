@@ -11,7 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// A refusal by the nodes is named as what it is, with the way out, and not taken for nodes that are down.
+// A refusal by the nodes is named as what it is, with the way out, and not
+// taken for nodes that are down.
 func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{Password: "right"})
@@ -84,7 +85,8 @@ func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
 	})
 }
 
-// The last line of doctor speaks of what was found, and calls no lock unsafe because one node can not be used.
+// The last line of doctor sums up the findings, and calls no lock unsafe because
+// one node cannot be used.
 func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 	t.Parallel()
 	danger, warning := cluster.Finding{Severity: cluster.Danger}, cluster.Finding{Severity: cluster.Warning}
@@ -159,7 +161,8 @@ func TestDiagnosis_ErrorsNameFlags(t *testing.T) {
 	}
 }
 
-// What a lock's nodes know of its token is where the block ends that its process owns.
+// What a lock's nodes know of its token is where the block ends that its
+// process owns.
 func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
@@ -198,7 +201,8 @@ func TestDiagnosis_AnEvenSetIsToldOnlyWhenAsked(t *testing.T) {
 	p.prints("even number of nodes")
 }
 
-// A user without the rights is sent to where they are listed, not to a function of the library.
+// A user without the rights is sent to where they are listed, not to a function
+// of the library.
 func TestRun_AUserWithoutRightsIsNamedWhatToDo(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{})
@@ -209,6 +213,6 @@ func TestRun_AUserWithoutRightsIsNamedWhatToDo(t *testing.T) {
 	}
 	p := launch(t, []string{strings.Replace(s.URLs()[0], "redis://", "redis://poor:secret@", 1)}, "run", "--no-wait", "key", "--", "true")
 	p.exit(exitUsage)
-	p.prints(`ACL SETUSER`, `README`)
+	p.prints(`ACL SETUSER`, `docs/deploy\.md`)
 	p.hides("cluster.Rights")
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 )
 
 type doctorCmd struct {
@@ -17,7 +19,7 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters. ` +
+	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters, and whether it is one server. ` +
 		`It changes nothing, but for the mark that every node has. What it finds is
 
   danger   it can lose a lock, or will not go away by itself, such as a refused password
@@ -33,7 +35,10 @@ Exit codes: 0 no danger and locks can be acquired, 1 danger, 2 bad flags or node
 
 func (r *doctorCmd) Run() error {
 	return r.look("", func(ctx context.Context, v *view) error {
-		found := append(v.c.Check(ctx), fenceFindings(ctx, v.c, r.Prefix)...)
+		found := v.c.Check(ctx)
+		if red, err := quorumlock.NewRedlock(face.In(v.c), quorumlock.Config{Prefix: r.Prefix}); err == nil {
+			found = append(found, red.CheckFences(ctx)...)
+		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -46,7 +51,7 @@ func (r *doctorCmd) Run() error {
 		} else {
 			printFindings(stdout, found, s)
 		}
-		if count(found, cluster.Danger) > 0 {
+		if countSeverity(found, cluster.Danger) > 0 {
 			return failed(exitFailure, nil)
 		}
 		return s.err()
@@ -65,17 +70,18 @@ type findingDoc struct {
 	Node     string `json:"node,omitempty"` // none: the set as a whole
 	Text     string `json:"text"`
 	Fix      string `json:"fix"`
+	Runbook  string `json:"runbook"` // file#anchor, from the root of the repository
 }
 
 func describeFindings(found []cluster.Finding, s strength) diagnosis {
 	d := diagnosis{strengthDoc: s.doc(), Nodes: s.nodes, Quorum: s.quorum, Findings: []findingDoc{}}
 	for _, f := range found {
-		d.Findings = append(d.Findings, findingDoc{f.Severity.String(), f.Node, f.Text, f.Fix})
+		d.Findings = append(d.Findings, findingDoc{f.Severity.String(), f.Node, f.Text, f.Fix, f.Runbook.Link()})
 	}
 	return d
 }
 
-func count(found []cluster.Finding, s cluster.Severity) (n int) {
+func countSeverity(found []cluster.Finding, s cluster.Severity) (n int) {
 	for _, f := range found {
 		if f.Severity == s {
 			n++
@@ -84,29 +90,34 @@ func count(found []cluster.Finding, s cluster.Severity) (n int) {
 	return n
 }
 
-// printFindings says once what several nodes have in common.
+// printFindings prints a finding that several nodes have in common once.
 func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 	paint := newPrinter().paint
 	looks := map[cluster.Severity]style{cluster.Danger: broken, cluster.Warning: fault, cluster.Note: quiet}
 	type kind struct {
 		s         cluster.Severity
 		text, fix string
+		runbook   cluster.Runbook
 	}
 	where, order := map[kind][]string{}, []kind{}
 	for _, f := range found {
-		k := kind{f.Severity, f.Text, f.Fix}
+		k := kind{f.Severity, f.Text, f.Fix, f.Runbook}
 		if where[k] == nil {
 			order = append(order, k)
 		}
 		where[k] = append(where[k], f.Node)
 	}
 	for _, k := range order {
-		fmt.Fprintf(w, "%s  %s\n", paint(looks[k.s], fmt.Sprintf("%-7s", k.s)), places(where[k]))
+		fmt.Fprintf(w, "%s  %s\n", paint(looks[k.s], fmt.Sprintf("%-7s", k.s)), nodesText(where[k]))
 		fmt.Fprintf(w, "         %s\n", shown(k.text))
-		fmt.Fprintf(w, "         fix: %s\n\n", shown(k.fix))
+		fmt.Fprintf(w, "         fix: %s\n", shown(k.fix))
+		if k.runbook != "" {
+			fmt.Fprintf(w, "         see: %s\n", k.runbook.Link())
+		}
+		fmt.Fprintln(w)
 	}
-	dangers := count(found, cluster.Danger)
-	verdict, look := verdictOf(dangers, count(found, cluster.Warning))
+	dangers := countSeverity(found, cluster.Danger)
+	verdict, look := verdictOf(dangers, countSeverity(found, cluster.Warning))
 	switch {
 	case s.voting < s.quorum && dangers > 0:
 		verdict += " " + s.text()
@@ -130,7 +141,7 @@ func verdictOf(dangers, warnings int) (string, style) {
 	return "No danger and no warning.", fixed
 }
 
-func places(nodes []string) string {
+func nodesText(nodes []string) string {
 	switch {
 	case nodes[0] == "":
 		return "the set"

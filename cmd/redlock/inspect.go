@@ -10,7 +10,6 @@ import (
 
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
-	"github.com/venta-hq/redlock/mutex"
 )
 
 type inspectCmd struct {
@@ -55,16 +54,16 @@ func (r *inspectCmd) Run() error {
 					span(done.Ended.Sub(done.Began)))
 			}
 		}
-		if err == nil && i.State == mutex.Free {
+		if err == nil && i.State == lock.Free {
 			return failed(exitNobody, nil)
 		}
 		return err
 	})
 }
 
-// outcome is what is known of a job that is done, nil if nothing is.
+// outcome returns the record of a finished job, nil if there is none.
 func (r *inspectCmd) outcome(ctx context.Context, v *view, job string) (done *lease.Outcome) {
-	_ = onceFlags{lockFlags: r.lockFlags}.on(v, func(jobs *lease.Leases) error { // it is shown beside the lock, if it can be
+	_ = onceFlags{lockFlags: r.lockFlags}.on(v, func(jobs *lease.Leases) error { // without it the lock is still shown
 		if o, ok, err := jobs.Outcome(ctx, job); err == nil && ok {
 			done = &o
 		}
@@ -73,24 +72,24 @@ func (r *inspectCmd) outcome(ctx context.Context, v *view, job string) (done *le
 	return done
 }
 
-// printLock tells all of one lock.
+// printLock prints everything about one lock.
 func printLock(w io.Writer, i lock.Inspection, now time.Time) {
-	fmt.Fprintf(w, "%s %s\n\n", shown(i.Key), standing(i))
+	fmt.Fprintf(w, "%s %s\n\n", shown(i.Key), stateText(i))
 	row := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "  %-9s"+format+"\n", append([]any{what}, args...)...)
 	}
-	if h := i.Holder; h.Writer != mutex.NoWriter {
-		row("holder", "%s", shown(h.String())+inProcess(h))
+	if h := i.Holder; h.Writer != lock.NoWriter {
+		row("holder", "%s", shown(h.String())+processText(h))
 		if !h.Since.IsZero() {
 			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
 		}
 		if i.Token != 0 {
 			row("token", "at most %d, where the block of tokens that the holder owns ends", i.Token)
 		}
-		row("free", "%s", freeing(i))
+		row("free", "%s", freeText(i))
 	}
 	row("nodes", "%d of %d vote for it; %d are needed", i.Votes, len(i.Views), i.Need)
-	row("waiting", "%s", waiting(i, now))
+	row("waiting", "%s", waitersText(i, now))
 	fmt.Fprintln(w)
 	var rows [][]string
 	for _, v := range i.Views {
@@ -99,19 +98,20 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 			if unusable(v.Err) {
 				what = "can not be used: "
 			}
-			rows = append(rows, []string{v.Node, what + problem(v.Err)})
+			rows = append(rows, []string{v.Node, what + errorLine(v.Err)})
 			continue
 		}
 		holder, expires := "-", "-"
-		if v.Holder.Writer != mutex.NoWriter {
-			holder, expires = short(v.Holder.String(), 60), left(v.Left)
+		if v.Holder.Writer != lock.NoWriter {
+			holder, expires = short(v.Holder.String(), 60), leftText(v.Left)
 		}
-		rows = append(rows, []string{v.Node, holder, expires, number64(v.Fence), strconv.Itoa(v.Waiting), yes(v.Votes)})
+		rows = append(rows, []string{v.Node, holder, expires, orDash(v.Fence), strconv.Itoa(v.Waiting), votesText(v.Votes)})
 	}
 	printViews(w, rows)
 }
 
-// printViews lets what a silent node says run over the other columns.
+// printViews prints a row for each node. The error of a node that does not
+// answer runs over the other columns.
 func printViews(w io.Writer, rows [][]string) {
 	head := []string{"NODE", "HOLDER", ">LEFT", ">FENCE", ">WAITING", "VOTES"}
 	var full, silent [][]string
@@ -130,43 +130,48 @@ func printViews(w io.Writer, rows [][]string) {
 	}
 }
 
-func standing(i lock.Inspection) string {
+func stateText(i lock.Inspection) string {
 	switch i.State {
-	case mutex.Free:
+	case lock.Free:
 		return "is free."
-	case mutex.Held:
-		if i.Holder.Writer == mutex.WriterForced {
+	case lock.Held:
+		if i.Holder.Writer == lock.WriterForced {
 			return "was taken away from its holder, and is kept until that one's TTL is over."
 		}
+		if i.Holder.Writer == lock.WriterDetached {
+			return "was detached by its holder, and is kept for the process that attaches it."
+		}
 		return "is held."
-	case mutex.Partial:
+	case lock.Partial:
 		return "is being acquired or released, or is left over: fewer nodes than a quorum have it."
 	}
 	return "can not be judged: too few nodes answered."
 }
 
-func inProcess(h lock.Holder) string {
+func processText(h lock.Holder) string {
 	if h.Process == "" {
 		return ""
 	}
 	return ", process " + shown(h.Process) + "…"
 }
 
-func freeing(i lock.Inspection) string {
+func freeText(i lock.Inspection) string {
 	switch {
-	case i.State == mutex.Unknown:
+	case i.State == lock.Unknown:
 		return "not known: too few nodes answered"
-	case i.State == mutex.Partial:
+	case i.State == lock.Partial:
 		return "now, on a quorum of nodes"
 	case i.Left < 0:
 		return "never: the key has no expiry"
-	case i.Holder.Writer == mutex.WriterForced:
+	case i.Holder.Writer == lock.WriterForced:
 		return "in " + span(i.Left)
+	case i.Holder.Writer == lock.WriterDetached:
+		return "in " + span(i.Left) + " if it is not attached"
 	}
 	return "in " + span(i.Left) + " if it is not renewed"
 }
 
-func waiting(i lock.Inspection, now time.Time) string {
+func waitersText(i lock.Inspection, now time.Time) string {
 	if i.Waiting == 0 {
 		return "nobody"
 	}
@@ -184,7 +189,7 @@ func waiting(i lock.Inspection, now time.Time) string {
 	return plural(i.Waiting, "process", "processes") + ": " + strings.Join(each, ", ")
 }
 
-func yes(b bool) string {
+func votesText(b bool) string {
 	if b {
 		return "yes"
 	}

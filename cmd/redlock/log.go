@@ -9,30 +9,31 @@ import (
 	"sync"
 )
 
-// lines is a slog handler for a person's terminal: one line per event, without time and level. It knows no groups and
-// no attributes of a logger's own; the library uses neither.
-type lines struct {
+// lineHandler is a slog handler for a person's terminal: one line per event,
+// without time and level. It supports neither groups nor a logger's own
+// attributes; the library uses neither.
+type lineHandler struct {
 	w    io.Writer
 	mu   sync.Mutex
 	from slog.Level
 }
 
-// newLogger prints warnings; also information if verbose; nothing if quiet.
+// newLogger logs warnings, with verbose also information, with quiet nothing.
 func newLogger(quiet, verbose bool) *slog.Logger {
 	switch {
 	case quiet:
 		return slog.New(slog.DiscardHandler)
 	case verbose:
-		return slog.New(&lines{w: stderr, from: slog.LevelInfo})
+		return slog.New(&lineHandler{w: stderr, from: slog.LevelInfo})
 	}
-	return slog.New(&lines{w: stderr, from: slog.LevelWarn})
+	return slog.New(&lineHandler{w: stderr, from: slog.LevelWarn})
 }
 
-func (h *lines) Enabled(_ context.Context, level slog.Level) bool { return level >= h.from }
-func (h *lines) WithAttrs([]slog.Attr) slog.Handler               { return h }
-func (h *lines) WithGroup(string) slog.Handler                    { return h }
+func (h *lineHandler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.from }
+func (h *lineHandler) WithAttrs([]slog.Attr) slog.Handler               { return h }
+func (h *lineHandler) WithGroup(string) slog.Handler                    { return h }
 
-func (h *lines) Handle(_ context.Context, r slog.Record) error {
+func (h *lineHandler) Handle(_ context.Context, r slog.Record) error {
 	var b strings.Builder
 	b.WriteString("redlock: " + shown(strings.TrimPrefix(r.Message, "redlock: ")))
 	sep := " ("

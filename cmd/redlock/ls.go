@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/present"
 	"github.com/venta-hq/redlock/lock"
-	"github.com/venta-hq/redlock/mutex"
 )
 
 type lsCmd struct {
@@ -64,7 +63,7 @@ func (r *lsCmd) Run() error {
 		} else {
 			printLocks(stdout, locks, time.Now())
 			if partial {
-				fmt.Fprintln(stdout, problem(listingError(err)))
+				fmt.Fprintln(stdout, errorLine(listingError(err)))
 			}
 			printTroubles(stdout, troubles)
 		}
@@ -75,122 +74,50 @@ func (r *lsCmd) Run() error {
 	})
 }
 
-// listingError is the error of a list, with what to do about it.
+// listingError adds to the error of a listing what to do about it.
 func listingError(err error) error {
 	var short *cluster.QuorumError
 	if !errors.As(err, &short) {
 		return err
 	}
 	for _, n := range short.Nodes {
-		if refuses(n.Err) && strings.HasPrefix(n.Err.Error(), "NOPERM") {
+		if present.Denied(n.Err) {
 			return misused("locks can not be listed: node %s does not allow SCAN to this user (%w); "+
 				"allow it with ACL SETUSER name +scan, or name one lock: redlock inspect KEY", n.Node, n.Err)
 		}
 	}
 	return fmt.Errorf("PARTIAL, there may be other locks: only %s listed, and %d are needed%w",
-		plural(short.Got, "node could be", "nodes could be"), short.Need, quietly{err})
+		plural(short.Got, "node could be", "nodes could be"), short.Need, hiddenError{err})
 }
 
-// quietly is an error that is in the chain, and not in the text.
-type quietly struct{ error }
+// hiddenError is an error that is in the chain, but not in the text.
+type hiddenError struct{ error }
 
-func (quietly) Error() string   { return "" }
-func (q quietly) Unwrap() error { return q.error }
+func (hiddenError) Error() string   { return "" }
+func (q hiddenError) Unwrap() error { return q.error }
 
 // listing is the JSON of ls.
 type listing struct {
-	Locks    []lockDoc `json:"locks"`
-	Troubles []trouble `json:"unreachable"`
-	Partial  bool      `json:"partial"` // fewer nodes than a quorum could be listed: there may be other locks
+	Locks    []lockDoc     `json:"locks"`
+	Troubles []nodeTrouble `json:"unreachable"`
+	Partial  bool          `json:"partial"` // fewer nodes than a quorum could be listed: there may be other locks
 }
 
-// lockDoc is the JSON of one lock.
-type lockDoc struct {
-	Key     string     `json:"key"`
-	State   string     `json:"state"`
-	Holder  *holderDoc `json:"holder"`
-	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64   `json:"age_ms,omitempty"`
-	LeftMs  *float64   `json:"left_ms"` // null: it never comes free, or, in state unknown, it is not known
-	Votes   int        `json:"votes"`
-	Need    int        `json:"need"`
-	Waiting int        `json:"waiting"`
-	Job     *jobDoc    `json:"done,omitempty"` // of run --once
-	Nodes   []viewDoc  `json:"nodes"`
-}
-
-type holderDoc struct {
-	Writer  string `json:"writer"`
-	Process string `json:"process,omitempty"`
-	Host    string `json:"host,omitempty"`
-	PID     int    `json:"pid,omitempty"`
-	Name    string `json:"name,omitempty"`
-	Since   string `json:"since,omitempty"`
-}
-
-type viewDoc struct {
-	Node    string     `json:"node"`
-	Error   string     `json:"error,omitempty"`
-	Votes   bool       `json:"votes"`
-	Holder  *holderDoc `json:"holder"`
-	LeftMs  *float64   `json:"left_ms,omitempty"`
-	Fence   int64      `json:"fence,omitempty"`
-	Waiting int        `json:"waiting"`
-}
-
-func describeLock(i lock.Inspection) lockDoc {
-	d := lockDoc{Key: i.Key, State: i.State.String(), Holder: describeHolder(i.Holder), Token: i.Token,
-		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
-	if i.State == mutex.Unknown {
-		d.LeftMs = nil
-	}
-	if !i.Holder.Since.IsZero() {
-		age := ms(time.Since(i.Holder.Since))
-		d.AgeMs = &age
-	}
-	for _, v := range i.Views {
-		n := viewDoc{Node: v.Node, Votes: v.Votes, Holder: describeHolder(v.Holder), Fence: v.Fence, Waiting: v.Waiting}
-		if n.Holder != nil {
-			n.LeftMs = leftMs(v.Left)
-		}
-		if v.Err != nil {
-			n.Error = problem(v.Err)
-		}
-		d.Nodes = append(d.Nodes, n)
-	}
-	return d
-}
-
-func describeHolder(h lock.Holder) *holderDoc {
-	if h.Writer == mutex.NoWriter {
-		return nil
-	}
-	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name}
-	if !h.Since.IsZero() {
-		d.Since = h.Since.UTC().Format("2006-01-02T15:04:05.000Z07:00")
-	}
-	return d
-}
-
-func leftMs(d time.Duration) *float64 {
-	if d < 0 {
-		return nil
-	}
-	left := ms(d)
-	return &left
-}
-
-// printLocks prints the table of ls, and what it comes to.
+// printLocks prints the table of ls, and its totals.
 func printLocks(w io.Writer, locks []lock.Inspection, now time.Time) {
-	waiting := 0
-	for _, i := range locks {
-		waiting += i.Waiting
-	}
 	if len(locks) > 0 {
 		table(w, lockColumns, lockRows(locks, now))
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%s; %s.\n", plural(len(locks), "lock", "locks"), plural(waiting, "process waits", "processes wait"))
+	fmt.Fprintf(w, "%s; %s.\n", plural(len(locks), "lock", "locks"), plural(totalWaiting(locks), "process waits", "processes wait"))
+}
+
+// totalWaiting is the number of processes that wait for these locks.
+func totalWaiting(locks []lock.Inspection) (n int) {
+	for _, i := range locks {
+		n += i.Waiting
+	}
+	return n
 }
 
 var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", ">WAITING"}
@@ -198,21 +125,21 @@ var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", 
 func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	var rows [][]string
 	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), within(i.Token), age(i.Holder, now), leftOf(i),
-			signs(i), strconv.Itoa(i.Waiting)})
+		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
+			nodeSigns(i), strconv.Itoa(i.Waiting)})
 	}
 	return rows
 }
 
-// within is a token that is known up to the block it is in.
-func within(token int64) string {
+// tokenBound formats the end of the block of tokens that a holder owns.
+func tokenBound(token int64) string {
 	if token == 0 {
 		return "-"
 	}
-	return "≤" + number64(token)
+	return "≤" + orDash(token)
 }
 
-func number64(n int64) string {
+func orDash(n int64) string {
 	if n == 0 {
 		return "-"
 	}
@@ -226,38 +153,38 @@ func age(h lock.Holder, now time.Time) string {
 	return span(max(now.Sub(h.Since), 0))
 }
 
-// leftOf is when a lock comes free, unless it is.
-func leftOf(i lock.Inspection) string {
+// leftOfLock is the time until a lock is free.
+func leftOfLock(i lock.Inspection) string {
 	switch i.State {
-	case mutex.Partial:
+	case lock.Partial:
 		return "-"
-	case mutex.Unknown:
+	case lock.Unknown:
 		return "?"
 	}
-	return left(i.Left)
+	return leftText(i.Left)
 }
 
-func left(d time.Duration) string {
+func leftText(d time.Duration) string {
 	if d < 0 {
 		return "never"
 	}
 	return span(d)
 }
 
-// signs is a sign for each node.
-func signs(i lock.Inspection) string {
+// nodeSigns is a sign for each node, as lsCmd.Help explains them.
+func nodeSigns(i lock.Inspection) string {
 	s := ""
 	for _, v := range i.Views {
-		s += sign(v, i.Holder)
+		s += nodeSign(v, i.Holder)
 	}
 	return s
 }
 
-func sign(v lock.View, holder lock.Holder) string {
+func nodeSign(v lock.View, holder lock.Holder) string {
 	switch {
 	case v.Err != nil:
 		return "?"
-	case v.Holder.Writer == mutex.NoWriter:
+	case v.Holder.Writer == lock.NoWriter:
 		return "-"
 	case v.Holder != holder:
 		return "x"

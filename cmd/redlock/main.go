@@ -2,30 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"runtime/debug"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 	"github.com/redis/go-redis/v9"
-
-	"github.com/venta-hq/redlock/cluster"
-)
-
-// The exit codes. Those of run that the command itself makes are in runCmd.Help.
-const (
-	exitFailure  = 1
-	exitUsage    = 2  // flags, nodes or credentials that can not be used
-	exitNobody   = 3  // of leader, inspect and release: nobody leads, nobody has the key
-	exitNoQuorum = 69 // EX_UNAVAILABLE: too few nodes answered
-	exitConflict = 75 // EX_TEMPFAIL: the key was not given
-	exitLost     = 76 // the lock was lost while the command ran
-	exitNoExec   = 126
-	exitNotFound = 127
-	exitSignal   = 128 // plus the signal's number
 )
 
 type commands struct {
@@ -34,10 +18,27 @@ type commands struct {
 	Run      runCmd      `cmd:"" help:"Run a command while holding a lock."`
 	Campaign campaignCmd `cmd:"" help:"Run a command while leading an election."`
 	Leader   leaderCmd   `cmd:"" help:"Say who leads an election."`
+	Fence    fenceCmd    `cmd:"" help:"Check fencing tokens in a file, for shell scripts."`
 
-	operateCommands
+	operatorCommands
 
 	Version kong.VersionFlag `help:"Print the version and exit."`
+}
+
+// operatorCommands are for the person who looks after the locks.
+type operatorCommands struct {
+	Ls         lsCmd         `cmd:"" help:"List the locks that are held."`
+	Inspect    inspectCmd    `cmd:"" help:"Say how one lock stands, node by node."`
+	Nodes      nodesCmd      `cmd:"" help:"Say how each node does."`
+	Doctor     doctorCmd     `cmd:"" help:"Look for what makes locks on these nodes unsafe, and say how to fix it."`
+	Drill      drillCmd      `cmd:"" help:"Practise an outage: stop a minority of the nodes for a while."`
+	Resize     resizeCmd     `cmd:"" help:"Add, remove or replace a node while programs use the set."`
+	Once       onceCmd       `cmd:"" help:"List or forget jobs of run --once that are done."`
+	Release    releaseCmd    `cmd:"" help:"Take a lock away from its holder."`
+	Top        topCmd        `cmd:"" help:"Watch the nodes and the locks."`
+	Web        webCmd        `cmd:"" help:"Serve pages about the nodes and the locks for a browser."`
+	Bench      benchCmd      `cmd:"" help:"Measure how fast these nodes give locks."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 }
 
 func main() { os.Exit(execute(os.Args[1:])) }
@@ -51,6 +52,7 @@ func execute(args []string) int {
 		kong.Description("Locks with fencing tokens on independent Redis nodes."),
 		kong.Vars{"version": "redlock " + version()},
 		kong.Writers(stdout, stderr),
+		kong.KindMapper(reflect.String, kong.MapperFunc(verbatim)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	)
 	ctx, err := parser.Parse(args)
@@ -61,7 +63,18 @@ func execute(args []string) int {
 	return report(ctx.Run())
 }
 
-// selected is the command whose help a bad command line should be pointed to.
+// verbatim decodes a string as it is. Kong itself sends it through JSON, which
+// replaces bytes that are not UTF-8: two keys would be one, and the command of
+// run would get other arguments.
+func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("string")
+	if err == nil {
+		target.SetString(token.String())
+	}
+	return err
+}
+
+// selected is the command whose help the error of a bad command line names.
 func selected(parser *kong.Kong, args []string) string {
 	if len(args) > 0 && slices.ContainsFunc(parser.Model.Children, func(n *kong.Node) bool { return n.Name == args[0] }) {
 		return args[0] + " "
@@ -69,67 +82,16 @@ func selected(parser *kong.Kong, args []string) string {
 	return ""
 }
 
-// exit is an error that knows its exit code. Without an err there is nothing more to say.
-type exit struct {
-	code int
-	err  error
-}
-
-func (e *exit) Error() string {
-	if e.err == nil {
-		return fmt.Sprintf("exit code %d", e.code)
-	}
-	return e.err.Error()
-}
-
-func (e *exit) Unwrap() error { return e.err }
-
-func failed(code int, err error) error { return &exit{code, err} }
-
-func misused(format string, args ...any) error { return &exit{exitUsage, fmt.Errorf(format, args...)} }
-
-// report prints err and returns its exit code.
-func report(err error) int {
-	var e *exit
-	switch {
-	case err == nil:
-		return 0
-	case errors.As(err, &e):
-		if e.err != nil {
-			complain(e.err)
-		}
-		return e.code
-	}
-	complain(err)
-	switch {
-	case errors.Is(err, cluster.ErrConfig):
-		return exitUsage
-	case errors.Is(err, cluster.ErrNoQuorum):
-		return exitNoQuorum
-	}
-	return exitFailure
-}
-
-// complain prints an error. Its further lines, if it has some, are indented: a line that others wrote into it is not taken for
-// one of ours. The library's errors begin with the program's name already.
-func complain(err error) {
-	var text []string
-	for line := range strings.Lines(flagged(err.Error())) {
-		text = append(text, strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "redlock: "))
-	}
-	fmt.Fprintln(stderr, "redlock: "+strings.Join(text, "\n  "))
-}
-
-// silent drops the lines that go-redis prints by itself: what a person must know of them the library says too.
+// silent drops the lines that go-redis prints by itself: the library reports
+// what a person must know of them.
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// version is the module's version, or the commit it was built from.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(unknown)"
+// invocation is how this program was called, for command lines to copy.
+func invocation() string {
+	if strings.Contains(os.Args[0], "go-build") {
+		return "go run ./cmd/redlock"
 	}
-	return info.Main.Version + ", " + info.GoVersion
+	return "redlock"
 }

@@ -1,78 +1,141 @@
 package main
 
 import (
-	"os"
-	"strings"
+	"context"
+	"fmt"
+	"io"
+	"time"
 
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// nodesFlag says which nodes to use.
-type nodesFlag struct {
-	Nodes     string `help:"The nodes' URLs, separated by commas or spaces. Other users see them in the list of processes: put passwords into a file. Default: $REDLOCK_NODES." placeholder:"URL,URL,…"`
-	NodesFile string `name:"nodes-file" help:"A file with the nodes' URLs, separated by commas, spaces or lines. Default: $REDLOCK_NODES_FILE." placeholder:"FILE"`
-	Quorum    int    `env:"REDLOCK_QUORUM" placeholder:"N" help:"How many nodes must agree: cluster.Config.Quorum of every process on these nodes. Default: $REDLOCK_QUORUM, or a majority."`
+type nodesCmd struct {
+	viewFlags
+	RepairFences *string `placeholder:"PREFIX" help:"Find fence counters beyond the clock, of all keys that begin with PREFIX on the nodes, as \"lock:\", and set them to the clock. Says what that means, and asks."`
+	Found        bool    `help:"Have nodes vote at once that restarted, because no lock is held: after an outage of all nodes and all programs. Says what that means, and asks."`
+	Yes          bool    `short:"y" help:"With --repair-fences or --found: do not ask."`
 }
 
-// nodesVariable holds the nodes' URLs, with passwords maybe.
-const nodesVariable = "REDLOCK_NODES"
+func (nodesCmd) Help() string {
+	return `Prints a line for every node:
 
-// urls are the nodes, or an error that says how to name some.
-func (f nodesFlag) urls() ([]string, error) {
-	text, err := f.text()
-	if err != nil {
-		return nil, err
-	}
-	urls := splitURLs(text)
-	if len(urls) == 0 {
-		return nil, misused(`no nodes configured. Name the Redis servers that keep the locks, best 3 or 5 independent ones:
-  export REDLOCK_NODES=redis://10.0.0.1:6379,redis://10.0.0.2:6379,redis://10.0.0.3:6379
-or give them with --nodes-file or --nodes. To try it without any, start some in another shell:
-  %s dev`, invocation())
-	}
-	return urls, nil
+  LATENCY      a round trip, the fastest of three.
+  APPEND-ONLY  when the node syncs its append-only file: always, everysec, no; none if it keeps none. Only "always" lets a
+               node vote at once after a restart.
+  EVICTION     what it does when its memory is full. Anything but noeviction can lose locks.
+  CLOCK        its clock minus this machine's.
+  VOTES        whether its grants count, or in how long they will, after a restart in which it may have lost some.
+
+  redlock nodes
+  redlock nodes -o json | jq '.nodes[] | select(.up | not)'
+  redlock nodes --repair-fences lock:
+  redlock nodes --found
+
+A node whose clock once was far ahead, or on which somebody wrote, can have fence counters beyond the clock. Its grants of those ` +
+		`keys do not count, and where most nodes are so, the keys cannot be locked. redlock doctor finds them.
+
+Exit codes: 0 locks can be acquired, the counters are set, or all nodes vote, 1 not confirmed, not set, or not all vote, 2 bad flags or nodes, 69 fewer nodes than a quorum are up and vote.`
 }
 
-// config is the set of nodes.
-func (f nodesFlag) config() (cluster.Config, error) {
-	urls, err := f.urls()
-	if least := cluster.Quorum(len(urls)); err == nil && f.Quorum != 0 && (f.Quorum < least || f.Quorum > len(urls)) {
-		err = misused("--quorum %d: of %s it is from %d, a majority, to %d", f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
+func (r *nodesCmd) Run() error {
+	switch {
+	case r.RepairFences == nil && !r.Found && r.Yes:
+		return misused("--yes: nothing is asked without --repair-fences or --found")
+	case r.RepairFences != nil && r.Found:
+		return misused("--repair-fences, --found: give one of them")
+	case r.Found && r.Output == "json":
+		return misused("--output json: --found prints for a person")
+	case r.Found:
+		return r.open("", false, r.found)
+	case r.RepairFences != nil && *r.RepairFences == "":
+		return misused("--repair-fences: is empty; give what the keys begin with on the nodes, as lock:")
+	case r.RepairFences != nil && r.Output == "json":
+		return misused("--output json: --repair-fences prints for a person")
+	case r.RepairFences != nil:
+		return r.look("", r.repairFences)
 	}
-	return cluster.Config{URLs: urls, Quorum: f.Quorum, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}, err
-}
-
-// text is the URLs from where they are given: a flag comes before a variable.
-func (f nodesFlag) text() (string, error) {
-	if f.Nodes != "" && f.NodesFile != "" {
-		return "", misused("--nodes, --nodes-file: give one of them")
-	}
-	file := f.NodesFile
-	if f.Nodes == "" && file == "" {
-		if text := os.Getenv(nodesVariable); text != "" {
-			return text, nil
+	return r.look("", func(ctx context.Context, v *view) error {
+		reports := v.c.Survey(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
-		file = os.Getenv(nodesVariable + "_FILE")
-	}
-	if file == "" {
-		return f.Nodes, nil
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return "", misused("--nodes-file: %w", err)
-	}
-	return string(text), nil
+		if r.Output == "json" {
+			doc := surveyDoc{Quorum: v.c.Quorum(), strengthDoc: strengthOf(reports, v.c.Quorum()).doc()}
+			for _, n := range reports {
+				doc.Nodes = append(doc.Nodes, describeNode(n))
+			}
+			if err := printJSON(doc); err != nil {
+				return err
+			}
+		} else {
+			printNodes(stdout, reports, v.c.Quorum())
+		}
+		return strengthOf(reports, v.c.Quorum()).err()
+	})
 }
 
-// splitURLs takes commas and white space as separators; URLs hold neither unless they are percent-encoded.
-func splitURLs(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
+func printNodes(w io.Writer, reports []cluster.Report, quorum int) {
+	table(w, nodeColumns, nodeRows(reports))
+	fmt.Fprintln(w)
+	fmt.Fprintln(w, strengthOf(reports, quorum).text())
+	printTroubles(w, troublesOf(reports))
 }
 
-// invocation is how this program was called, for lines to copy.
-func invocation() string {
-	if strings.Contains(os.Args[0], "go-build") {
-		return "go run ./cmd/redlock"
+var nodeColumns = []string{"NODE", "STATE", ">LATENCY", "VERSION", ">UPTIME", "APPEND-ONLY", "EVICTION", ">CLOCK", "VOTES"}
+
+func nodeRows(reports []cluster.Report) [][]string {
+	var rows [][]string
+	for _, n := range reports {
+		if !n.Up {
+			rows = append(rows, []string{n.Node, nodeState(n), "-", "-", "-", "-", "-", "-", "-"})
+			continue
+		}
+		votes := "yes"
+		if !n.Votes {
+			votes = "in " + span(n.VotesIn)
+		}
+		rows = append(rows, []string{n.Node, nodeState(n), brief(n.Latency), knownText(n.Version), span(n.Uptime), knownText(n.Persistence),
+			knownText(n.Eviction), clockText(n.ClockOffset), votes})
 	}
-	return "redlock"
+	return rows
+}
+
+func knownText(s string) string {
+	if s == "" {
+		return "not told"
+	}
+	return shown(s)
+}
+
+func clockText(d time.Duration) string {
+	return fmt.Sprintf("%+.1fms", float64(d)/float64(time.Millisecond))
+}
+
+type surveyDoc struct {
+	Quorum int `json:"quorum"`
+	strengthDoc
+	Nodes []nodeDoc `json:"nodes"`
+}
+
+type nodeDoc struct {
+	Node      string  `json:"node"`
+	Up        bool    `json:"up"`
+	Error     string  `json:"error,omitempty"`
+	Votes     bool    `json:"votes"`
+	VotesInMs float64 `json:"votes_in_ms"`
+	LatencyMs float64 `json:"latency_ms"`
+	Version   string  `json:"version"`
+	UptimeS   int64   `json:"uptime_s"`
+	Persists  string  `json:"append_only"`
+	Eviction  string  `json:"eviction"`
+	ClockMs   float64 `json:"clock_offset_ms"`
+}
+
+func describeNode(n cluster.Report) nodeDoc {
+	d := nodeDoc{Node: n.Node, Up: n.Up, Votes: n.Votes, VotesInMs: ms(n.VotesIn), LatencyMs: ms(n.Latency), Version: n.Version,
+		UptimeS: int64(n.Uptime / time.Second), Persists: n.Persistence, Eviction: n.Eviction, ClockMs: ms(n.ClockOffset)}
+	if n.Err != nil {
+		d.Error = n.Err.Error()
+	}
+	return d
 }

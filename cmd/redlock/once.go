@@ -4,149 +4,129 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"strconv"
-	"sync"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
-	"github.com/venta-hq/redlock/lock"
 )
 
-// onceRun is one call of run --once.
-type onceRun struct {
-	r       *runCmd
-	path    string
-	signals chan os.Signal
-	begun   chan struct{} // closed when the command is started: signals are its own from then on
-	waited  *time.Timer   // ends the wait; nil without --wait
-	code    int
-	lost    error
-
-	mu          sync.Mutex
-	interrupted bool // before the command began
+// onceCmd lists and forgets the finished jobs of run --once.
+type onceCmd struct {
+	Ls     onceLsCmd     `cmd:"" help:"List the jobs that are done."`
+	Forget onceForgetCmd `cmd:"" help:"Forget that a job is done, so that it is run again."`
 }
 
-// runOnce runs the command unless it is known to have succeeded.
-func (r *runCmd) runOnce(cfg cluster.Config, path string) error {
-	log := newLogger(r.Quiet, r.Verbose)
-	o := &onceRun{r: r, path: path, signals: notifySignals(), begun: make(chan struct{})}
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	if r.Wait != nil {
-		o.waited = time.AfterFunc(*r.Wait, cancel)
-	}
-	var ran bool
-	var outcome lease.Outcome
-	done := make(chan error, 1)
-	work := func() error {
-		c, err := r.open(ctx, cfg, true, log)
-		if err != nil {
-			return err
-		}
-		h := &held{c: c}
-		defer h.close() // before the program ends: what is on its way to the slower nodes arrives
-		leases, err := lease.New(c, lease.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix, DoneTTL: r.DoneTTL})
-		if err == nil {
-			h.keeper = leases
-			ran, err = leases.RunOnce(ctx, r.Key, o.run)
-		}
-		if err == nil && !ran {
-			outcome, _, _ = leases.Outcome(ctx, r.Key) // for the message only
-		}
-		return err
-	}
-	go func() { done <- work() }()
-	var err error
-	select {
-	case err = <-done:
-	case <-o.begun:
-		err = <-done
-	case sig := <-o.signals:
-		if o.interrupt(cancel) {
-			select {
-			case <-done:
-			case <-time.After(cleanup):
-			}
-			return failed(exitSignal+number(sig), nil)
-		}
-		o.signals <- sig // it is the command's
-		err = <-done
-	}
-	if err == nil && !ran {
-		log.Info(strconv.Quote(r.Key)+" was done before", "by", outcome.Owner, "at", outcome.Ended.Format(time.RFC3339))
-	}
-	return o.result(ran, err)
+// onceFlags are those of commands that look at finished jobs.
+type onceFlags struct {
+	lockFlags
+	DoneTTL time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"As it is given to redlock run. Default ${default}."`
 }
 
-// interrupt ends the wait, unless the command has begun.
-func (o *onceRun) interrupt(cancel func()) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	select {
-	case <-o.begun:
-		return false
-	default:
+// jobs opens the nodes and runs fn on the records of jobs.
+func (f onceFlags) jobs(fn func(ctx context.Context, v *view, jobs *lease.Leases) error) error {
+	if f.DoneTTL < time.Second {
+		return misused("--done-ttl %v: too short; at least 1s", f.DoneTTL)
 	}
-	o.interrupted = true
-	cancel()
-	return true
+	return f.look(f.Prefix, func(ctx context.Context, v *view) error {
+		return f.on(v, func(jobs *lease.Leases) error { return fn(ctx, v, jobs) })
+	})
 }
 
-// begin reports whether the command may begin: the wait was not over before.
-func (o *onceRun) begin() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.interrupted || o.waited != nil && !o.waited.Stop() {
-		return false
-	}
-	close(o.begun)
-	return true
-}
-
-// run is what RunOnce runs.
-func (o *onceRun) run(ctx context.Context) error {
-	if !o.begin() {
-		return context.DeadlineExceeded
-	}
-	l, _ := lease.FromContext(ctx)
-	c, err := start(o.path, o.r.Command, o.r.environment(o.r.Key, l), o.signals)
+// on runs fn on the records of jobs on nodes that are open.
+func (f onceFlags) on(v *view, fn func(jobs *lease.Leases) error) error {
+	jobs, err := lease.New(v.c, lease.Config{Prefix: f.Prefix, DoneTTL: f.DoneTTL})
 	if err != nil {
-		return cannotRun(o.r.Command[0], err)
+		return err
 	}
-	if o.code, o.lost = o.r.watch(c, l, o.signals); o.lost != nil {
-		return o.lost
-	}
-	if o.code != 0 {
-		return failed(o.code, nil)
-	}
-	return nil
+	defer closeInTime(jobs)
+	return fn(jobs)
 }
 
-// result is what the program ends with.
-func (o *onceRun) result(ran bool, err error) error {
-	var code *exit
-	switch {
-	case err == nil:
-		return nil
-	case o.lost != nil: // said when it happened
-		return failed(exitLost, nil)
-	case errors.As(err, &code):
-		return code
-	case ran && o.code == 0 && !errors.Is(err, context.DeadlineExceeded): // it succeeded; that it may run again is worth a line
-		complain(err)
-		return nil
-	case errors.Is(err, lock.ErrNoQuorum) && !errors.Is(err, lock.ErrNotAcquired):
-		return err
-	case errors.Is(err, lock.ErrNotAcquired), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		switch who := holder(err); {
-		case who == "" && o.r.Wait != nil && !errors.Is(err, lock.ErrNotAcquired):
-			err = fmt.Errorf("waited %v without success to learn whether %q is done: %w", *o.r.Wait, o.r.Key, err)
-		case who != "":
-			err = fmt.Errorf("%q is being done by %q; waited %v without success", o.r.Key, who, *o.r.Wait)
+type onceLsCmd struct {
+	Begin string `arg:"" optional:"" name:"PREFIX" help:"List only jobs whose names begin so."`
+
+	onceFlags
+}
+
+func (onceLsCmd) Help() string {
+	return `Prints a line for every job of redlock run --once that has succeeded within --done-ttl: its name, how long ago, ` +
+		`who ran it, and for how long. ` + operatorRights + `
+
+  redlock once ls report-
+
+Exit codes: 0, 2 bad flags, nodes or rights, 69 too few nodes answered.`
+}
+
+// jobDoc is the JSON of a finished job.
+type jobDoc struct {
+	Job   string    `json:"job"`
+	Owner string    `json:"owner"`
+	Token int64     `json:"token"`
+	Began time.Time `json:"began"`
+	Ended time.Time `json:"ended"`
+}
+
+func describeJob(o lease.Outcome) jobDoc { return jobDoc{o.Job, o.Owner, o.Token, o.Began, o.Ended} }
+
+func (r *onceLsCmd) Run() error {
+	return r.jobs(func(ctx context.Context, v *view, jobs *lease.Leases) error {
+		all, err := jobs.Outcomes(ctx, r.Begin)
+		if err != nil {
+			printTroubles(stdout, v.troubles())
+			return listingError(err)
 		}
-		return failed(o.r.ConflictExitCode, err)
-	}
-	return err
+		if r.Output == "json" {
+			docs := []jobDoc{}
+			for _, o := range all {
+				docs = append(docs, describeJob(o))
+			}
+			return printJSON(docs)
+		}
+		if len(all) > 0 {
+			var rows [][]string
+			for _, o := range all {
+				rows = append(rows, []string{short(o.Job, 40), ago(o), short(o.Owner, 44), span(o.Ended.Sub(o.Began))})
+			}
+			table(stdout, []string{"JOB", "DONE", "BY", ">TOOK"}, rows)
+			fmt.Fprintln(stdout)
+		}
+		fmt.Fprintf(stdout, "%s done.\n", plural(len(all), "job is", "jobs are"))
+		return nil
+	})
+}
+
+func ago(o lease.Outcome) string { return span(max(time.Since(o.Ended), 0)) + " ago" }
+
+type onceForgetCmd struct {
+	Job string `arg:"" name:"JOB" help:"The job, as it was given to redlock run --once."`
+
+	onceFlags
+}
+
+func (onceForgetCmd) Help() string {
+	return `The next redlock run --once with this name runs its command again.
+
+  redlock once forget report-2026-11-23
+
+Exit codes: 0 forgotten, 3 it is not known to be done, 75 it runs at present, 2 bad flags or nodes, 69 too few nodes answered.`
+}
+
+func (r *onceForgetCmd) Run() error {
+	return r.jobs(func(ctx context.Context, v *view, jobs *lease.Leases) error {
+		ok, err := jobs.Forget(ctx, r.Job)
+		switch {
+		case errors.Is(err, lease.ErrNotAcquired):
+			return failed(exitConflict, fmt.Errorf("%q is being done by %q; nothing was changed", r.Job, holder(err)))
+		case err != nil:
+			return err
+		case !ok:
+			return failed(exitNobody, fmt.Errorf("%q is not known to be done; nothing was changed", r.Job))
+		}
+		if r.Output == "json" {
+			return printJSON(struct {
+				Forgotten string `json:"forgotten"`
+			}{r.Job})
+		}
+		fmt.Fprintf(stdout, "Forgotten: the next redlock run --once %s runs it again.\n", shown(r.Job))
+		return nil
+	})
 }

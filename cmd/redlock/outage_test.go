@@ -1,16 +1,15 @@
 package main
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
-// What nodes that restarted say does not count, so commands must not call a set well on which nothing can be locked.
+// What nodes that restarted say does not count, so commands must not call a set
+// well on which nothing can be locked.
 func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
@@ -34,7 +33,7 @@ func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
 }
 
 // A standby that goes away at the first blip is missed only when it is needed.
-func TestOutage_WhoWaitsOutlastsIt(t *testing.T) {
+func TestOutage_AWaitingRunOutlastsIt(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
 		{"run", "key", "--", "echo", "mine"},
@@ -81,29 +80,6 @@ func TestOutage_ANodeThatIsDownDoesNotVote(t *testing.T) {
 	for _, v := range decode[lockDoc](t, p).Nodes {
 		if v.Votes != (v.Error == "") {
 			t.Errorf("%+v", v)
-		}
-	}
-}
-
-// prints checks that what the program printed, on either output, matches patterns. That depends on which nodes answered in
-// time.
-func (p *program) prints(patterns ...string) {
-	p.t.Helper()
-	all := p.stdout.String() + p.stderr.String()
-	for _, pattern := range patterns {
-		if !regexp.MustCompile(pattern).MatchString(all) {
-			harness.Missed(p.t, p.began, "%q prints nothing like %q but\n%s", p.cmd.Args[1:], pattern, all)
-		}
-	}
-}
-
-// hides checks that the program printed none of these texts.
-func (p *program) hides(texts ...string) {
-	p.t.Helper()
-	all := p.stdout.String() + p.stderr.String()
-	for _, text := range texts {
-		if strings.Contains(all, text) {
-			p.t.Errorf("%q prints %q:\n%s", p.cmd.Args[1:], text, all)
 		}
 	}
 }

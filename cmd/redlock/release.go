@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/lock"
-	"github.com/venta-hq/redlock/mutex"
 )
 
 type releaseCmd struct {
@@ -29,7 +28,7 @@ func (releaseCmd) Help() string {
 		`happens.
 
 The lock is then kept from everybody until that holder's TTL is over, ten seconds by default, so that there are never two. ` +
-		`A holder that lives is told at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
+		`A live holder is notified at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
 		`that the lock was released by force, and by whom. With --now others can have the lock at once; a holder that lives ` +
 		`learns of its loss only at its next renewal, and works beside the next one until then. A holder that uses another library ` +
 		`is not notified at all.
@@ -56,7 +55,7 @@ func (r *releaseCmd) Run() error {
 		if err != nil {
 			return err
 		}
-		if seen.State == mutex.Free {
+		if seen.State == lock.Free {
 			return failed(exitNobody, fmt.Errorf("%s is free; nothing to release", shown(r.Key)))
 		}
 		if r.Output == "table" {
@@ -68,22 +67,22 @@ func (r *releaseCmd) Run() error {
 				return err
 			}
 		}
-		return r.take(ctx, v, seen)
+		return r.forceRelease(ctx, v, seen)
 	})
 }
 
-// confirm asks the person.
+// confirm asks the person, naming the holder and the effect.
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
-	effect := "Its holder is notified, and others can have it when its TTL is over."
+	effect := "Its holder is notified, and others can acquire it when its TTL is over."
 	if foreign(seen.Holder) {
 		effect = "Its holder is not notified, for it is another library: it goes on until it looks at the key. " +
-			"Others can have it when its TTL is over."
+			"Others can acquire it when its TTL is over."
 	}
 	switch {
 	case r.Now:
-		effect = "Others can have it AT ONCE, also if its holder still works."
+		effect = "Others can acquire it AT ONCE, also if its holder still works."
 	case seen.Left < 0:
-		effect = "Others can have it in " + span(maxTTL) + "."
+		effect = "Others can acquire it in " + span(maxTTL) + "."
 	}
 	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect))
 }
@@ -108,12 +107,13 @@ func confirm(ctx context.Context, question string) error {
 	}
 }
 
-// foreign reports whether a lock is held by something that this library can not notify.
+// foreign reports whether a lock is held by another library, which is not
+// notified.
 func foreign(h lock.Holder) bool {
-	return h.Writer == mutex.WriterRedsync || h.Writer == mutex.WriterForeign
+	return h.Writer == lock.WriterRedsync || h.Writer == lock.WriterForeign
 }
 
-func (r *releaseCmd) take(ctx context.Context, v *view, seen lock.Inspection) (err error) {
+func (r *releaseCmd) forceRelease(ctx context.Context, v *view, seen lock.Inspection) (err error) {
 	freeIn := time.Duration(0)
 	if r.Now {
 		err = v.locker.ForceReleaseNow(ctx, seen)
@@ -132,9 +132,9 @@ func (r *releaseCmd) take(ctx context.Context, v *view, seen lock.Inspection) (e
 	}
 	fmt.Fprintf(stdout, "Taken away from %s. ", shown(seen.Holder.String()))
 	if r.Now {
-		fmt.Fprintln(stdout, "Others can have it now.")
+		fmt.Fprintln(stdout, "Others can acquire it now.")
 	} else {
-		fmt.Fprintf(stdout, "Others can have it in %s at most.\n", span(freeIn))
+		fmt.Fprintf(stdout, "Others can acquire it in %s at most.\n", span(freeIn))
 	}
 	return nil
 }

@@ -6,19 +6,22 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
 
 type runCmd struct {
-	Key     string   `arg:"" name:"KEY" help:"What to lock, as \"deploy\" or \"order:42\"."`
+	Key     string   `arg:"" name:"KEY" help:"What to lock, as \"deploy\" or \"order:42\". Name more keys before \"--\" to lock all of them."`
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
-	jobFlags
+	keys []string // Key, and those that Command began with
+
+	runFlags
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
 	Once             bool          `help:"Run CMD to success only once for each KEY, over all machines: when it has succeeded, do nothing and return 0. If it failed, the next call runs it again."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long it is remembered that KEY is done. Default ${default}."`
@@ -27,12 +30,18 @@ type runCmd struct {
 }
 
 func (runCmd) Help() string {
-	return `Best written as redlock run [flags] KEY -- CMD…, for example: redlock run --wait 1m deploy -- make deploy
+	return `Best written as redlock run [flags] KEY… -- CMD…, for example: redlock run --wait 1m deploy -- make deploy
 
 CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and REDLOCK_TOKEN in its environment, ` +
 		`but not REDLOCK_NODES, which may hold passwords (see --pass-nodes). ` +
 		`The token only grows from one holder of a key to the next: hand it to the storage that CMD writes to, and let that refuse smaller ones. ` +
 		`The lock is released when CMD ends, however it ends; what CMD leaves running in the background is not waited for.` + `
+
+With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs while all of them are held, and its tokens are in ` +
+		`REDLOCK_TOKEN_1, REDLOCK_TOKEN_2 and so on, in the order in which the keys were given, and as JSON, by key, in REDLOCK_TOKENS. ` +
+		`Flags of redlock go before the keys. Words before the first "--" are keys, unless one of them begins with "-": a command that has a "--" among its own arguments needs one before it, too. ` +
+		`A key after the first that is the name of a program is refused, for it may begin a command. ` +
+		`With --no-wait, runs that come at the same moment for the same keys may all be refused.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
 		`while the key is still waited for, they end the waiting.` + `
@@ -50,10 +59,23 @@ Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
 func (r *runCmd) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if r.Key == "" {
+	r.splitKeys()
+	if slices.Contains(r.keys, "") {
 		bad("KEY is empty; name what is to be locked, as order:42")
 	}
-	r.jobFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
+	if n := len(r.keys); n > lock.MaxKeys {
+		bad("KEY: %d of them; at most %d", n, lock.MaxKeys)
+	}
+	for _, key := range r.keys[1:] {
+		if _, err := exec.LookPath(key); err == nil {
+			bad("KEY %q is the name of a program: if it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
+			break
+		}
+	}
+	if r.Once && len(r.keys) > 1 {
+		bad("--once: remembers that one KEY is done, and there are %d", len(r.keys))
+	}
+	r.runFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
 	if r.ConflictExitCode < 0 || r.ConflictExitCode > 255 {
 		bad("--conflict-exit-code %d: from 0 to 255", r.ConflictExitCode)
 	}
@@ -69,22 +91,42 @@ func (r *runCmd) check() error {
 	return nil
 }
 
+// splitKeys takes keys off the command, each once: the words before "--", unless one
+// of them begins with "-", as only those of a command do.
+func (r *runCmd) splitKeys() {
+	r.keys = []string{r.Key}
+	n := slices.Index(r.Command, "--")
+	if n > 0 && !slices.ContainsFunc(r.Command[:n], func(word string) bool { return strings.HasPrefix(word, "-") }) {
+		for _, key := range r.Command[:n] {
+			if !slices.Contains(r.keys, key) {
+				r.keys = append(r.keys, key)
+			}
+		}
+		r.Command = r.Command[n:]
+	}
+}
+
+// quoted is the keys for a message.
+func (r *runCmd) quoted() string {
+	all := make([]string, len(r.keys))
+	for i, key := range r.keys {
+		all[i] = strconv.Quote(key)
+	}
+	return strings.Join(all, ", ")
+}
+
 func (r *runCmd) Run() error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	cfg, err := r.config()
+	cfg, path, err := r.prepare(r.Command)
 	if err != nil {
 		return err
-	}
-	path, err := exec.LookPath(r.Command[0])
-	if err != nil {
-		return cannotRun(r.Command[0], err)
 	}
 	if r.Once {
 		return r.runOnce(cfg, path)
 	}
-	return r.runHeld(r.Key, path, r.Command, func(ctx context.Context) (*held, error) { return r.acquire(ctx, cfg) })
+	return r.runHeld(r.quoted(), path, r.Command, func(ctx context.Context) (*held, error) { return r.acquire(ctx, cfg) })
 }
 
 func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error) {
@@ -97,7 +139,7 @@ func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error)
 	locker, err := lock.New(c, lock.Config{TTL: r.TTL, Owner: r.Owner, Prefix: r.Prefix})
 	if err == nil {
 		h.keeper = locker
-		h.lease, err = r.lock(ctx, locker, begun, log)
+		err = r.lock(ctx, locker, h, begun, log)
 	}
 	if err != nil {
 		h.close()
@@ -106,45 +148,51 @@ func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error)
 	return h, nil
 }
 
-func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, begun time.Time, log *slog.Logger) (*lease.Lease, error) {
-	l, err := locker.TryLock(ctx, r.Key)
+func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun time.Time, log *slog.Logger) error {
+	l, err := locker.LockAll(ctx, r.keys, lock.NoWait())
 	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
-		log.Info("waiting for "+strconv.Quote(r.Key), "holder", holder(err))
+		log.Info("waiting for "+r.quoted(), "holder", holder(err))
 		var opts []lock.Option
 		if r.Wait != nil {
 			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
 		}
-		l, err = locker.Lock(ctx, r.Key, opts...)
+		l, err = locker.LockAll(ctx, r.keys, opts...)
 	}
 	switch {
 	case err == nil:
-		log.Info("acquired "+strconv.Quote(r.Key), "token", l.Token(), "after", time.Since(begun).Round(time.Millisecond))
-		return l, nil
+		h.lease, h.tokens = l, tokensOf(r.keys, l.Token)
+		after := time.Since(begun).Round(time.Millisecond)
+		if len(r.keys) == 1 {
+			log.Info("acquired "+r.quoted(), "token", l.Token(r.Key), "after", after)
+		} else {
+			log.Info("acquired "+r.quoted(), "tokens", h.tokens[:len(r.keys)], "after", after)
+		}
+		return nil
 	case ctx.Err() != nil:
-		return nil, err // a signal came; whose the key is does not matter then
+		return err // a signal arrived: the holder does not matter
 	case errors.Is(err, lock.ErrNotAcquired):
-		return nil, failed(r.ConflictExitCode, r.conflict(err))
-	}
-	return nil, err
-}
-
-func (r *runCmd) waits() bool { return !r.NoWait && (r.Wait == nil || *r.Wait > 0) }
-
-// conflict says who has the key, where that is known.
-func (r *runCmd) conflict(err error) error {
-	who := holder(err)
-	switch {
-	case who == "":
-		return err
-	case !r.waits():
-		return fmt.Errorf("%q is held by %q; not waiting for it", r.Key, who)
-	case r.Wait != nil:
-		return fmt.Errorf("%q is held by %q; waited %v without success", r.Key, who, *r.Wait)
+		return failed(r.ConflictExitCode, r.conflict(err))
 	}
 	return err
 }
 
-// holder is the label that most nodes name as the key's holder, "" if none does.
+func (r *runCmd) waits() bool { return !r.NoWait && (r.Wait == nil || *r.Wait > 0) }
+
+// conflict names the key that is held, and its holder, if that is known.
+func (r *runCmd) conflict(err error) error {
+	var e *lock.NotAcquiredError
+	switch {
+	case !errors.As(err, &e) || e.Holder == "":
+		return err
+	case !r.waits():
+		return fmt.Errorf("%q is held by %q; not waiting for it", e.Key, e.Holder)
+	case r.Wait != nil:
+		return fmt.Errorf("%q is held by %q; waited %v without success", e.Key, e.Holder, *r.Wait)
+	}
+	return err
+}
+
+// holder is the label of the key's holder by most nodes, "" if it is not known.
 func holder(err error) string {
 	var e *lock.NotAcquiredError
 	if !errors.As(err, &e) {

@@ -2,7 +2,7 @@ package main
 
 import "testing"
 
-func TestTheCommandDiesWithRedlock(t *testing.T) {
+func TestRun_TheCommandDiesWithRedlock(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "stubborn"), "key")...)

@@ -3,13 +3,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,7 +22,8 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// testCommand is the words with which redlock runs command (in command_test.go).
+// testCommand is the words with which redlock runs command (in
+// command_test.go).
 func testCommand(t *testing.T, args ...string) []string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -37,7 +38,16 @@ func with(command []string, flags ...string) []string {
 	return append(append([]string{"run"}, flags...), command...)
 }
 
-func TestRunsOnTheSameKeyDoNotOverlap(t *testing.T) {
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestRun_CommandsOnTheSameKeyDoNotOverlap(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, s harness.Set) {
 		const shells, each = 2, 4
@@ -79,16 +89,7 @@ rmdir inside`, dir)
 	})
 }
 
-func read(t *testing.T, dir, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
+func TestRun_WaitsUntilTheOtherHasEnded(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		file := filepath.Join(t.TempDir(), "order")
@@ -114,7 +115,7 @@ func TestRunWaitsUntilTheOtherHasEnded(t *testing.T) {
 	})
 }
 
-func TestRunsExitCodes(t *testing.T) {
+func TestRun_ReturnsTheExitCodeOfTheCommand(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	locker := newLocker(t, s.URLs())
@@ -150,6 +151,9 @@ func TestRunsExitCodes(t *testing.T) {
 		{"conflict after waiting", []string{"--wait", "1s", "taken", "--", "echo", "never"}, 75, "waited 1s without success"},
 		{"conflict, no waiting", []string{"--wait", "0s", "taken", "--", "echo", "never"}, 75, "not waiting"},
 		{"conflict, another code", []string{"-E", "3", "--no-wait", "taken", "--", "echo", "never"}, 3, "is held by"},
+		{"several keys", []string{"free", "other", "free", "--", "sh", "-c", "exit 5"}, 5, ""},
+		{"conflict of several keys", []string{"--no-wait", "other", "taken", "spare", "--", "echo", "never"}, 75, `"taken" is held by "the test"; not waiting`},
+		{"dashes of the command", []string{"free", "sh", "-c", "exit $#", "--", "one", "two"}, 2, ""},
 		{"another prefix", []string{"--prefix", "mine:", "--no-wait", "taken", "--", "true"}, 0, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -172,7 +176,70 @@ func TestRunsExitCodes(t *testing.T) {
 	}
 }
 
-func TestRunSaysHowToGetNodes(t *testing.T) {
+func TestRun_SeveralKeysAreHeldAndTheirTokensNamed(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	locker := newLocker(t, s.URLs())
+	p := launch(t, s.URLs(), "run", "-v", "b", "a", "b", "--", "sh", "-c",
+		`echo "tokens $REDLOCK_TOKEN_1 $REDLOCK_TOKEN_2 $REDLOCK_TOKENS${REDLOCK_TOKEN-}${REDLOCK_KEY-}"; read end`)
+	var one, two int64
+	var text string
+	if _, err := fmt.Sscanf(p.stdout.line(t, "tokens"), "tokens %d %d %s", &one, &two, &text); err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf(`{"a":%d,"b":%d}`, two, one); text != want {
+		t.Errorf("the tokens are %s, want %s", text, want)
+	}
+	for key, token := range map[string]int64{"b": one, "a": two} {
+		if _, err := locker.TryLock(t.Context(), key); !errors.Is(err, lock.ErrNotAcquired) {
+			t.Errorf("%q is not held: %v", key, err)
+		}
+		if token == 0 {
+			t.Errorf("the token of %q is 0", key)
+		}
+	}
+	if _, err := io.WriteString(p.stdin, "\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.exit(0)
+	for _, want := range []string{`acquired "b", "a"`, `released "b", "a"`} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %s in:\n%s", want, p.stderr)
+		}
+	}
+	if l, err := locker.LockAll(t.Context(), []string{"a", "b"}, lock.NoWait()); err != nil || l.Token("a") <= two || l.Token("b") <= one {
+		t.Errorf("after the command: %v", err)
+	}
+}
+
+// A run within a run: the command must not take the token of the outer one for its own.
+func TestEnvironment_HasNoTokensOfARunAround(t *testing.T) {
+	for _, name := range []string{"REDLOCK_KEY", "REDLOCK_TOKEN", "REDLOCK_TOKENS", "REDLOCK_TOKEN_1", "REDLOCK_TOKEN_12"} {
+		t.Setenv(name, "outer")
+	}
+	t.Setenv("REDLOCK_TOKENIZER", "not ours")
+	env := (&runFlags{}).environment(tokenOf("key", 7))
+	if !slices.Contains(env, "REDLOCK_TOKEN=7") || !slices.Contains(env, "REDLOCK_KEY=key") || !slices.Contains(env, "REDLOCK_TOKENIZER=not ours") {
+		t.Errorf("the command sees %q", env)
+	}
+	if i := slices.IndexFunc(env, func(s string) bool { return strings.HasSuffix(s, "=outer") }); i >= 0 {
+		t.Errorf("the command sees %q of the run around it", env[i])
+	}
+}
+
+// Without its own "--" a command would lose its first words to the keys.
+func TestRun_AKeyThatNamesAProgramIsRefused(t *testing.T) {
+	t.Parallel()
+	p := launch(t, nodes(t, 1).URLs(), "run", "key", "sh", "exec", "--", "echo", "never")
+	p.exit(2)
+	for _, want := range []string{`KEY "sh" is the name of a program`, "redlock run KEY -- sh"} {
+		if !strings.Contains(p.stderr.String(), want) {
+			t.Errorf("no %q in:\n%s", want, p.stderr)
+		}
+	}
+}
+
+func TestRun_SaysHowToGetNodes(t *testing.T) {
 	t.Parallel()
 	p := launch(t, nil, "run", "key", "--", "true")
 	p.exit(2)
@@ -183,7 +250,7 @@ func TestRunSaysHowToGetNodes(t *testing.T) {
 	}
 }
 
-func TestRunWithoutAQuorum(t *testing.T) {
+func TestRun_FailsWithoutAQuorum(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	s.Stop(0)
@@ -200,7 +267,7 @@ func TestRunWithoutAQuorum(t *testing.T) {
 	}
 }
 
-func TestRunNeverShowsAPassword(t *testing.T) {
+func TestRun_NeverShowsAPassword(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{Password: "right"})
 	const wrong = "s3cr3t-w0rd"
@@ -228,7 +295,22 @@ func TestRunNeverShowsAPassword(t *testing.T) {
 	p.exit(0)
 }
 
-func TestSignalsPassThrough(t *testing.T) {
+// The URLs may hold passwords, and the command need not know them.
+func TestRun_DoesNotPassTheNodesToTheCommand(t *testing.T) {
+	t.Parallel()
+	s := nodes(t, 3)
+	const show = `echo "nodes: $REDLOCK_NODES."`
+	for _, args := range [][]string{{"run", "key"}, {"run", "--once", "key"}, {"campaign", "key"}} {
+		p := launch(t, s.URLs(), append(args, "--", "sh", "-c", show)...)
+		p.exit(0)
+		p.prints(`nodes: \.`)
+	}
+	p := launch(t, s.URLs(), "run", "--pass-nodes", "key", "--", "sh", "-c", show)
+	p.exit(0)
+	p.prints(`nodes: redis://`)
+}
+
+func TestRun_PassesSignalsOn(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "key")...)
@@ -248,7 +330,7 @@ func TestSignalsPassThrough(t *testing.T) {
 }
 
 // nohup redlock run … outlives its terminal, and so does the command.
-func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
+func TestRun_ASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
 	s := nodes(t, 3)
 	signal.Ignore(syscall.SIGHUP) // which a child takes over
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "key")...)
@@ -266,7 +348,7 @@ func TestASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
 	}
 }
 
-func TestASignalEndsTheWaiting(t *testing.T) {
+func TestRun_ASignalEndsTheWait(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	l, err := newLocker(t, s.URLs()).TryLock(t.Context(), "key")
@@ -289,7 +371,7 @@ func TestASignalEndsTheWaiting(t *testing.T) {
 	}
 }
 
-func TestLossEndsTheWholeProcessGroup(t *testing.T) {
+func TestRun_ALossEndsTheWholeProcessGroup(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		p := launch(t, s.URLs(), with(testCommand(t, "parent", "heedful"), "--ttl", "1s", "key")...)
@@ -305,12 +387,12 @@ func TestLossEndsTheWholeProcessGroup(t *testing.T) {
 			}
 		}
 		if !strings.Contains(p.stderr.String(), `"key" lost`) {
-			t.Errorf("the loss is not told:\n%s", p.stderr)
+			t.Errorf("the loss is not reported:\n%s", p.stderr)
 		}
 	})
 }
 
-func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
+func TestRun_KillsWhatDoesNotEndAfterALoss(t *testing.T) {
 	t.Parallel()
 	for _, who := range [][]string{{"stubborn"}, {"parent", "stubborn"}, {"leaver", "stubborn"}} {
 		t.Run(strings.Join(who, " "), func(t *testing.T) {
@@ -329,20 +411,21 @@ func TestWhoDoesNotEndAfterALossIsKilled(t *testing.T) {
 	}
 }
 
-// A network that breaks between redlock and the nodes leaves the key to expire there. Who waits for it gets it then,
-// and the command has been told before. The margin for that is 1 % of the TTL; a machine that is so busy that redlock
-// does not run for longer can miss it, so a miss is tried again.
-func TestTheCommandIsToldBeforeAnybodyElseHasTheKey(t *testing.T) {
+// When the network between redlock and the nodes breaks, the key expires there,
+// and a waiter acquires it. By then the command has been signalled. The margin
+// is 1 % of the TTL; on a busy machine redlock may not run for longer than that,
+// so a miss is tried again.
+func TestRun_SignalsTheCommandBeforeAnotherHoldsTheKey(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		const tries = 4
 		for try := 1; ; try++ {
-			late := toldLate(t, s, fmt.Sprintf("key%d", try))
+			late := signalledLate(t, s, fmt.Sprintf("key%d", try))
 			if late < 0 {
 				return
 			}
-			t.Logf("the command was told %v after another had the key", late)
+			t.Logf("the command was signalled %v after another acquired the key", late)
 			if try == tries {
 				t.Fatalf("%d times in a row", tries)
 			}
@@ -350,8 +433,9 @@ func TestTheCommandIsToldBeforeAnybodyElseHasTheKey(t *testing.T) {
 	})
 }
 
-// toldLate has the network break, and returns how long after another got the key the command was told.
-func toldLate(t *testing.T, s harness.Set, key string) time.Duration {
+// signalledLate breaks the network, and returns how long after another acquired
+// the key the command was signalled.
+func signalledLate(t *testing.T, s harness.Set, key string) time.Duration {
 	t.Helper()
 	var near []string
 	var wires []*wire
@@ -381,7 +465,7 @@ func toldLate(t *testing.T, s harness.Set, key string) time.Duration {
 	return time.Unix(0, nanos).Sub(granted)
 }
 
-func TestALossByAnotherHandIsNoticed(t *testing.T) {
+func TestRun_NoticesAKeyThatWasDeleted(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	p := launch(t, s.URLs(), "run", "key", "--", "sh", "-c", "echo ready; cat; exit 0")
@@ -394,7 +478,7 @@ func TestALossByAnotherHandIsNoticed(t *testing.T) {
 	p.exit(76) // at the latest when it is released
 }
 
-func TestAStoppedCommandKeepsItsLock(t *testing.T) {
+func TestRun_AStoppedCommandKeepsItsLock(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "--ttl", "1s", "key")...)
@@ -416,71 +500,4 @@ func TestAStoppedCommandKeepsItsLock(t *testing.T) {
 		}
 	}
 	p.exit(9)
-}
-
-// wire is a connection to a node that can be cut.
-type wire struct {
-	l     net.Listener
-	node  string
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	gone  bool
-	conns []net.Conn
-}
-
-func newWire(t *testing.T, nodeURL string) *wire {
-	t.Helper()
-	u, err := url.Parse(nodeURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &wire{l: l, node: u.Host}
-	w.wg.Go(w.serve)
-	t.Cleanup(func() { w.cut(); w.wg.Wait() })
-	return w
-}
-
-func (w *wire) url() string { return "redis://" + w.l.Addr().String() }
-
-func (w *wire) serve() {
-	for {
-		near, err := w.l.Accept()
-		if err != nil {
-			return
-		}
-		far, err := net.Dial("tcp", w.node)
-		if err != nil || !w.keep(near, far) {
-			near.Close()
-			continue
-		}
-		w.wg.Go(func() { _, _ = io.Copy(near, far); near.Close() })
-		w.wg.Go(func() { _, _ = io.Copy(far, near); far.Close() })
-	}
-}
-
-func (w *wire) keep(conns ...net.Conn) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.gone {
-		for _, c := range conns {
-			c.Close()
-		}
-		return false
-	}
-	w.conns = append(w.conns, conns...)
-	return true
-}
-
-func (w *wire) cut() {
-	w.l.Close()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.gone = true
-	for _, c := range w.conns {
-		c.Close()
-	}
 }

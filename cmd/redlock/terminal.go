@@ -2,25 +2,30 @@ package main
 
 import (
 	"crypto/rand"
-	"fmt"
+	"encoding/json"
 	"io"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/venta-hq/redlock/internal/present"
 )
 
-// Everything that redlock prints goes through one of these; only the commands that it runs have the files themselves.
+// Everything that redlock prints goes through one of these; only the commands
+// that it runs use the files themselves.
 var (
 	stdout = newTerminal(os.Stdout)
 	stderr = newTerminal(os.Stderr)
 )
 
-// terminal is a writer that escapes what could act on a terminal: control characters, escape sequences, characters that
-// change the direction of text, and bytes that are no UTF-8. Keys, labels, and what nodes say are written by others. Line
-// feeds pass; text that must stay on one line goes through shown first.
+// terminal is a writer that escapes what could act on a terminal: control
+// characters, escape sequences, characters that change the direction of text,
+// and bytes that are not UTF-8. Others write the keys, the labels, and the
+// nodes' answers. Line feeds pass; text that must stay on one line goes through
+// shown first.
 type terminal struct {
 	mu     sync.Mutex
 	w      io.Writer
@@ -28,6 +33,14 @@ type terminal struct {
 }
 
 func newTerminal(f *os.File) *terminal { return &terminal{w: f, colour: colourful(f)} }
+
+// colourful reports whether w is a terminal whose user wants colour. See
+// https://no-color.org.
+func colourful(w *os.File) bool {
+	info, err := w.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" &&
+		(runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != "")
+}
 
 // Write implements io.Writer. A character must not be split between two calls.
 func (t *terminal) Write(p []byte) (int, error) {
@@ -39,7 +52,8 @@ func (t *terminal) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// writeJSON writes a JSON document. What is escaped in it stays JSON and means the same.
+// writeJSON writes a JSON document. Escaped characters stay JSON with the same
+// meaning.
 func (t *terminal) writeJSON(doc string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -47,13 +61,25 @@ func (t *terminal) writeJSON(doc string) error {
 	return err
 }
 
-// control is a sequence of our own for a terminal to act on, without its ESC, as it has to be written to a terminal.
-// Nobody else can know the mark that lets it pass.
+// printJSON prints one document to standard output.
+func printJSON(doc any) error {
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(doc); err != nil {
+		return err
+	}
+	return stdout.writeJSON(b.String())
+}
+
+// control marks a sequence for the terminal to act on, given without its ESC,
+// so that a terminal's Write lets it pass. Nobody else can know the mark.
 func control(sequence string) string { return controlMark + sequence + "\x00" }
 
 var controlMark = "\x00" + rand.Text()
 
-// escaped is text with the escapes of one kind, but for our own controls.
+// escaped is text with everything escaped but our own controls.
 func escaped(text string, escape func(*strings.Builder, rune, string)) string {
 	if printable(text) {
 		return text
@@ -81,32 +107,9 @@ func printable(text string) bool {
 	return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !strconv.IsPrint(r) })
 }
 
-func inText(b *strings.Builder, _ rune, char string) {
-	quoted := strconv.Quote(char)
-	b.WriteString(quoted[1 : len(quoted)-1])
-}
+func inText(b *strings.Builder, _ rune, char string) { present.Escape(b, char) }
 
-func inJSON(b *strings.Builder, r rune, _ string) {
-	if r >= 1<<16 {
-		high, low := utf16.EncodeRune(r)
-		fmt.Fprintf(b, `\u%04x\u%04x`, high, low)
-		return
-	}
-	fmt.Fprintf(b, `\u%04x`, r)
-}
-
-// shown is text that others wrote, on one line.
-func shown(s string) string {
-	return strings.ReplaceAll(escaped(s, inText), "\n", `\n`)
-}
+func inJSON(b *strings.Builder, r rune, _ string) { present.EscapeJSON(b, r) }
 
 // short is shown, cut to n characters.
 func short(s string, n int) string { return cut(shown(s), n) }
-
-// cut is a line, cut to n characters, the last of which shows that it was.
-func cut(s string, n int) string {
-	if runes := []rune(s); len(runes) > n {
-		return string(runes[:max(n-1, 0)]) + "…"
-	}
-	return s
-}

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// needTerminals skips a test that needs terminals or shells, unless REDLOCK_TEST_TERMINALS is 1 and these programs are
-// installed.
+// needTerminals skips a test that needs terminals or shells, unless
+// REDLOCK_TEST_TERMINALS is 1 and these programs are installed.
 func needTerminals(t *testing.T, programs ...string) {
 	t.Helper()
 	if os.Getenv("REDLOCK_TEST_TERMINALS") != "1" {

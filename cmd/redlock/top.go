@@ -1,21 +1,16 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/term"
 
 	"github.com/venta-hq/redlock/cluster"
-	"github.com/venta-hq/redlock/lock"
 )
 
 type topCmd struct {
@@ -59,11 +54,12 @@ func (r *topCmd) Run() error {
 	})
 }
 
-// live paints one picture over the other, on the terminal's other screen, so that what was there before comes back.
+// live paints one picture over the other on the terminal's alternate screen, so
+// that the shell's text is shown again at the end.
 func (r *topCmd) live(ctx context.Context, v *view) error {
 	ctx, quit := context.WithCancel(ctx)
 	defer quit()
-	defer keys(quit)()
+	defer quitOnKey(quit)()
 	fmt.Fprint(stdout, control("[?1049h")+control("[?25l"))
 	defer fmt.Fprint(stdout, control("[?25h")+control("[?1049l"))
 	paint := newPrinter().paint
@@ -87,8 +83,9 @@ func (r *topCmd) live(ctx context.Context, v *view) error {
 	}
 }
 
-// keys has Ctrl-C and q call quit, and keeps what is typed off the screen. It returns what gives the terminal back.
-func keys(quit func()) (restore func()) {
+// quitOnKey calls quit at Ctrl-C and q, and keeps what is typed off the screen.
+// restore gives the terminal back.
+func quitOnKey(quit func()) (restore func()) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil { // no terminal
@@ -105,7 +102,8 @@ func keys(quit func()) (restore func()) {
 	return func() { _ = term.Restore(fd, before) }
 }
 
-// frame is lines, cut to the terminal, from the upper left corner on. What was there is overwritten.
+// frame returns what overwrites the screen with lines, cut to the terminal's
+// size.
 func frame(lines []painted, width, height int, paint func(style, string) string) string {
 	var b strings.Builder
 	b.WriteString(control("[H"))
@@ -122,133 +120,4 @@ func frame(lines []painted, width, height int, paint func(style, string) string)
 type painted struct {
 	style style
 	text  string
-}
-
-// picture is what was seen at one time.
-type picture struct {
-	at     time.Time
-	quorum int
-	every  time.Duration
-	nodes  []cluster.Report
-	locks  []lock.Inspection
-	err    error // why there are no locks
-}
-
-func (r *topCmd) picture(ctx context.Context, v *view) picture {
-	p := picture{quorum: v.c.Quorum(), every: r.Every}
-	var wg sync.WaitGroup
-	wg.Go(func() { p.nodes = v.c.Survey(ctx) })
-	wg.Go(func() { p.locks, p.err = v.locker.List(ctx, r.Begin) })
-	wg.Wait()
-	p.at = time.Now()
-	slices.SortStableFunc(p.locks, func(a, b lock.Inspection) int {
-		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(unknownLast(a), unknownLast(b)))
-	})
-	return p
-}
-
-func unknownLast(i lock.Inspection) int64 {
-	if i.Holder.Since.IsZero() {
-		return 1 << 62
-	}
-	return i.Holder.Since.UnixMicro()
-}
-
-// lines is the picture for a terminal of this size, the last of them the help; 0, 0: all of it, without help.
-func (p picture) lines(width, height int) []painted {
-	waits := 0
-	for _, i := range p.locks {
-		waits += i.Waiting
-	}
-	s := strengthOf(p.nodes, p.quorum)
-	all := []painted{{plain, fmt.Sprintf("redlock top  %d of %d nodes up, quorum %d  %s  %s  %s", s.up, s.nodes, p.quorum,
-		plural(len(p.locks), "lock", "locks"), plural(waits, "wait", "waits"), p.at.Format(time.TimeOnly))}, {}}
-	head, cells, hidden := fit(width, nodeColumns, nodeRows(p.nodes), "APPEND-ONLY", "EVICTION", ">CLOCK", "VERSION", ">UPTIME", ">LATENCY")
-	for i, text := range rows(head, cells) {
-		all = append(all, painted{p.nodeStyle(i - 1), text})
-	}
-	for _, t := range troublesOf(p.nodes) {
-		all = append(all, painted{quiet, t.String()})
-	}
-	if s.voting < s.quorum {
-		all = append(all, painted{broken, s.text()})
-	}
-	all = append(all, painted{})
-	if err := listingError(p.err); err != nil {
-		all = append(all, painted{broken, problem(err)})
-	}
-	if len(p.locks) > 0 || p.err == nil {
-		head, cells, more := fit(width, lockColumns, lockRows(p.locks, p.at), ">TOKEN", ">LEFT", ">AGE", "NODES")
-		hidden = append(hidden, more...)
-		for i, text := range rows(head, cells) {
-			if height > 0 && len(all) >= height-2 && len(p.locks) > i {
-				all = append(all, painted{quiet, fmt.Sprintf("… %s more", thousands(len(p.locks)-i+1))})
-				break
-			}
-			all = append(all, painted{p.lockStyle(i - 1), text})
-		}
-	}
-	if height == 0 {
-		return all
-	}
-	return append(all[:min(len(all), height-1)], painted{quiet, help(hidden)})
-}
-
-// help says which keys there are, and which columns the terminal has no room for.
-func help(hidden []string) string {
-	if len(hidden) == 0 {
-		return "q quits"
-	}
-	return "q quits; no room for " + strings.Join(hidden, ", ")
-}
-
-// fit leaves columns out, in the order of spare, until a table is no wider than width, and then cuts its widest cells. 0: any
-// width. It names what it left out.
-func fit(width int, head []string, cells [][]string, spare ...string) ([]string, [][]string, []string) {
-	var hidden []string
-	for ; width > 0 && len(spare) > 0 && tableWidth(head, cells) > width; spare = spare[1:] {
-		i := slices.Index(head, spare[0])
-		head = slices.Delete(slices.Clone(head), i, i+1)
-		for j, row := range cells {
-			cells[j] = slices.Delete(row, i, i+1)
-		}
-		hidden = append(hidden, strings.TrimPrefix(spare[0], ">"))
-	}
-	for most := 60; width > 0 && most > 8 && tableWidth(head, cells) > width; most-- {
-		for _, row := range cells {
-			for i := range row {
-				row[i] = cut(row[i], most)
-			}
-		}
-	}
-	return head, cells, hidden
-}
-
-// rows is table, line by line; the first is the heading.
-func rows(head []string, cells [][]string) []string {
-	var b bytes.Buffer
-	table(&b, head, cells)
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
-}
-
-func (p picture) nodeStyle(i int) style {
-	switch {
-	case i < 0:
-		return quiet
-	case !p.nodes[i].Up:
-		return broken
-	case !p.nodes[i].Votes:
-		return fault
-	}
-	return plain
-}
-
-func (p picture) lockStyle(i int) style {
-	switch {
-	case i < 0:
-		return quiet
-	case p.locks[i].Waiting > 0:
-		return fault
-	}
-	return plain
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/internal/face"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -55,7 +56,7 @@ func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
 	case k.splay < 0:
 		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 gives the lock back when the run is over", cluster.ErrConfig, k.splay)
 	}
-	l, err := k.leases.Try(ctx, "gocron:"+job, lease.Request{MinHold: k.splay})
+	l, err := k.leases.TryAcquire(ctx, "gocron:"+job, lease.MinHold(k.splay))
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func (e *Elector) IsLeader(context.Context) error {
 	case e.reason != nil:
 		return errs.Errorf("%w: %w", ErrNotLeader, e.reason)
 	}
-	if why := e.leases.LastRefusal(e.key); errors.Is(why, lease.ErrNoQuorum) {
+	if why := face.In(e.leases).LastRefusal(e.key); errors.Is(why, lease.ErrNoQuorum) {
 		return errs.Errorf("%w: %w", ErrNotLeader, why)
 	}
 	return ErrNotLeader

@@ -64,7 +64,7 @@ func schedule(t *testing.T, job func(), how scheduler.SchedulerOption) {
 	s.Start()
 }
 
-func TestLockerRunsAJobInOneOfThreeSchedulers(t *testing.T) {
+func TestLocker_RunsAJobInOneOfThreeSchedulers(t *testing.T) {
 	nodes := start(t)
 	var runs atomic.Int64
 	var asked atomic.Int64
@@ -120,7 +120,7 @@ func (w watched) Lock(ctx context.Context, key string) (scheduler.Lock, error) {
 	return w.Locker.Lock(ctx, key)
 }
 
-func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
+func TestElector_RunsJobsInTheLeadingProcess(t *testing.T) {
 	nodes := start(t)
 	first := gocron.NewElector(process(t, nodes), "schedules", "first")
 	harness.Eventually(t, "the first to lead", func() bool { return first.IsLeader(t.Context()) == nil })
@@ -150,7 +150,7 @@ func TestElectorRunsJobsInTheProcessThatLeads(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeLockedOrLedIsRefused(t *testing.T) {
+func TestNew_RefusesWhatCannotBeLockedOrLed(t *testing.T) {
 	leases := process(t, start(t))
 	if _, err := gocron.NewLocker(leases, 0).Lock(t.Context(), ""); !errors.Is(err, cluster.ErrConfig) {
 		t.Errorf("a job without a name: %v", err)
@@ -197,7 +197,7 @@ func plain() {}
 func closure(n *atomic.Int64) func() { return func() { n.Add(1) } }
 
 // Jobs that were given no name would be one for the locker: gocron names them after their functions.
-func TestJobsWithoutANameAreRefused(t *testing.T) {
+func TestLocker_RefusesJobsWithoutAName(t *testing.T) {
 	leases := process(t, start(t))
 	k := gocron.NewLocker(leases, time.Minute)
 	refused := make(chan error, 16)
@@ -251,7 +251,7 @@ func (s spied) Lock(ctx context.Context, key string) (scheduler.Lock, error) {
 }
 
 // A tick that meets the hold of a run that began late is skipped, and does not wait; the lock is free when the splay is over.
-func TestATickThatMeetsThePreviousHoldIsSkipped(t *testing.T) {
+func TestLocker_SkipsATickDuringThePreviousRun(t *testing.T) {
 	nodes := start(t)
 	one, other := gocron.NewLocker(process(t, nodes), time.Second), gocron.NewLocker(process(t, nodes), time.Second)
 	began := time.Now()

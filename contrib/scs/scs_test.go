@@ -72,7 +72,7 @@ func must(t *testing.T, err error) {
 }
 
 // What the tests of scs's own stores ask of them.
-func TestItBehavesAsAStoreOfSCS(t *testing.T) {
+func TestStore_BehavesAsThoseOfSCS(t *testing.T) {
 	s := open(t, start(t).URLs(), session.Config{})
 	in := time.Now().Add(time.Minute)
 	a, b := token(), token()
@@ -105,7 +105,7 @@ func TestItBehavesAsAStoreOfSCS(t *testing.T) {
 	}
 }
 
-func TestADeletedSessionIsNotCommittedAgain(t *testing.T) {
+func TestStore_DoesNotCommitADeletedSession(t *testing.T) {
 	s := open(t, start(t).URLs(), session.Config{})
 	in, a := time.Now().Add(time.Minute), token()
 	must(t, s.Commit(a, []byte("one"), in))
@@ -131,7 +131,7 @@ func TestADeletedSessionIsNotCommittedAgain(t *testing.T) {
 }
 
 // The keys of All can be committed and deleted, and are no tokens.
-func TestIterateChangesAndDestroysSessions(t *testing.T) {
+func TestStore_IterateChangesAndDestroysSessions(t *testing.T) {
 	s := open(t, start(t).URLs(), session.Config{})
 	m := scs.New()
 	m.Store = s

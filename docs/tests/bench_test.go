@@ -14,9 +14,9 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// BenchmarkWithLock is one caller that locks and unlocks on five redis-server: with nothing reported, with metrics, and
+// BenchmarkObservability_WithLock is one caller that locks and unlocks on five redis-server: with nothing reported, with metrics, and
 // with spans as well, each sampled.
-func BenchmarkWithLock(b *testing.B) {
+func BenchmarkObservability_WithLock(b *testing.B) {
 	nodes := harness.Real(b, 5, redisserver.Options{})
 	quiet := slog.New(slog.DiscardHandler)
 	meters := metric.NewMeterProvider(metric.WithReader(metric.NewManualReader()))

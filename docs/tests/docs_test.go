@@ -3,7 +3,6 @@ package tests
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v2"
 
 	"github.com/venta-hq/redlock/internal/telemetry"
+	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
 const (
@@ -80,7 +80,7 @@ func inPrometheus(m telemetry.Metric) string {
 	return name
 }
 
-func TestObservability(t *testing.T) {
+func TestObservability_EveryMetricIsProvokedAndListed(t *testing.T) {
 	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
 	t.Run("scenarios", func(t *testing.T) {
 		for name, run := range scenarios {
@@ -122,13 +122,9 @@ func TestObservability(t *testing.T) {
 
 // checkTable holds the table of the page to the metrics there are, and to the labels they were seen with.
 func checkTable(t *testing.T, s *scrapes) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
 	rows := map[string]string{}
 	var order []string
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(harness.ReadFile(t, page)) {
 		if m := regexp.MustCompile("^\\| `(redlock[^`]*)` \\| `redlock_").FindStringSubmatch(line); m != nil {
 			rows[m[1]], order = strings.TrimSpace(line), append(order, m[1])
 		}
@@ -168,10 +164,6 @@ func metricsOf(query string) []string {
 // panelQueries are the queries of the dashboard.
 func panelQueries(t *testing.T) []string {
 	t.Helper()
-	text, err := os.ReadFile(dashboard)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var d struct {
 		Panels []struct {
 			Title   string
@@ -179,7 +171,7 @@ func panelQueries(t *testing.T) []string {
 			GridPos struct{ H, W, X, Y int }
 		}
 	}
-	if err := json.Unmarshal(text, &d); err != nil {
+	if err := json.Unmarshal([]byte(harness.ReadFile(t, dashboard)), &d); err != nil {
 		t.Fatal(err)
 	}
 	titles := map[string]bool{}
@@ -204,12 +196,8 @@ type alert struct {
 
 func alerts(t *testing.T) []alert {
 	t.Helper()
-	text, err := os.ReadFile(rules)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var f struct{ Groups []struct{ Rules []alert } }
-	if err := yaml.Unmarshal(text, &f); err != nil {
+	if err := yaml.Unmarshal([]byte(harness.ReadFile(t, rules)), &f); err != nil {
 		t.Fatal(err)
 	}
 	var all []alert

@@ -159,7 +159,7 @@ func (r *rig) client(i int) *redis.Client { return harness.Client(r.T, r.nodes, 
 
 // of is a series of node i.
 func (r *rig) of(c *cluster.Cluster, metric string, i int, more ...string) string {
-	labels := append([]string{"redlock_node_name=" + c.Nodes()[i].Name()}, more...)
+	labels := append([]string{"redlock_node_name=" + c.Status()[i].Node}, more...)
 	return metric + "{" + strings.Join(labels, ",") + "}"
 }
 

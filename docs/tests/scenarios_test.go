@@ -3,11 +3,16 @@ package tests
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"math"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
@@ -22,7 +27,7 @@ const (
 
 // scenarios provoke what is measured. Each has nodes and metrics of its own.
 var scenarios = map[string]func(t *testing.T, s *scrapes){
-	"locks": locks, "losses": losses, "expiry": expiry, "nodes": failures, "caches": caches, "away": cacheAway, "sessions": sessions,
+	"locks": locks, "losses": losses, "expiry": expiry, "nodes": failures, "caches": caches, "away": cacheAway, "sessions": sessions, "resize": resize,
 }
 
 func locks(t *testing.T, s *scrapes) {
@@ -283,17 +288,22 @@ func caches(t *testing.T, s *scrapes) {
 	others, err := cache.New(r.open(true, patient), cache.Config[string]{Prefix: "u:"})
 	r.must(err)
 	defer others.Close(context.Background())
-	begun, waited := make(chan struct{}), make(chan error, 1)
+	begun, enough := make(chan struct{}), make(chan struct{})
+	end := sync.OnceFunc(func() { close(enough) })
+	defer end()
+	loaded, waited := make(chan error, 1), make(chan error, 1)
 	go func() {
-		<-begun
+		_, err := users.Fetch(ctx, "slow", func(context.Context) (string, error) { close(begun); <-enough; return "Bob", nil })
+		loaded <- err
+	}()
+	harness.Receive(t, "the load to begin", begun)
+	go func() {
 		_, err := others.Fetch(ctx, "slow", ann)
 		waited <- err
 	}()
-	fetch("slow", func(context.Context) (string, error) {
-		close(begun)
-		harness.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
-		return "Bob", nil
-	})
+	harness.Eventually(t, "another to wait", func() bool { v, _ := r.value("redlock_cache_waits_total"); return v > 0 })
+	end()
+	r.must(harness.Receive(t, "the load to end", loaded))
 	r.must(harness.Receive(t, "the other to end", waited))
 	mine("redlock_cache_waits_total", 1)
 
@@ -388,4 +398,29 @@ func sessions(t *testing.T, s *scrapes) {
 	store.Load(dead, a.ID())
 	mine("redlock_session_failures_total", 1)
 	r.scrape()
+}
+
+// A resize is under way from its proposal until only the new list counts.
+func resize(t *testing.T, s *scrapes) {
+	r := newRig(t, s, 3)
+	c := r.open(true, patient)
+	k := r.locker(c, 20*time.Second)
+	r.has("redlock_cluster_resize", 0, true)
+	begun := make(chan struct{}, 1)
+	cfg := nodeset.Config{URLs: r.nodes.URLs(), NodeTimeout: patient, Logger: slog.New(slog.DiscardHandler)}
+	tool, err := nodeset.NewResize(cfg, "", strings.TrimPrefix(r.nodes.URLs()[2], "redis://"), func(format string, args ...any) {
+		if strings.HasPrefix(fmt.Sprintf(format, args...), "Give all programs the new list") {
+			begun <- struct{}{}
+		}
+	})
+	r.must(err)
+	defer tool.Close()
+	ctx, stop := context.WithCancel(t.Context())
+	ended := harness.Async(func() error { return tool.Run(ctx) })
+	harness.Receive(t, "both lists to count", begun)
+	r.must(k.WithLock(t.Context(), "k", func(context.Context) error { return nil })) // which reads the marks
+	r.has("redlock_cluster_resize", 2, true)
+	r.scrape()
+	stop()
+	harness.Receive(t, "the resize to stop", ended)
 }

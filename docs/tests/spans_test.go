@@ -15,6 +15,8 @@ import (
 	api "go.opentelemetry.io/otel/trace"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -54,7 +56,7 @@ func said(s trace.ReadOnlySpan) string {
 	return b.String()
 }
 
-func TestALockIsASpan(t *testing.T) {
+func TestSpan_OfALock(t *testing.T) {
 	t.Parallel()
 	k, spans := traced(t, nil)
 	broken := errors.New("the work failed")
@@ -107,7 +109,31 @@ func TestALockIsASpan(t *testing.T) {
 	}
 }
 
-func TestAKeyIsToldAsTheProgramWantsIt(t *testing.T) {
+func TestSpan_OfSeveralKeys(t *testing.T) {
+	t.Parallel()
+	k, spans := traced(t, func(key string) string { return key })
+	keys := []string{"order:42", "order:43", "order:44"}
+	if err := k.WithLocks(t.Context(), keys, func(ctx context.Context) error {
+		if err := k.WithLocks(ctx, keys[:2], nil); !errors.Is(err, lock.ErrReentrant) {
+			t.Errorf("reentrant: %v", err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ended := spans.Ended()
+	if len(ended) != 2 {
+		t.Fatalf("%d spans", len(ended))
+	}
+	if got, want := said(ended[0]), "redlock.WithLocks Error reentrant redlock.keys=2 error.type=reentrant"; got != want {
+		t.Errorf("refused: %s, want %s", got, want)
+	}
+	if got, want := said(ended[1]), "redlock.WithLocks Unset  redlock.keys=3 [redlock.wait redlock.wait] [redlock.hold redlock.hold]"; got != want {
+		t.Errorf("given: %s, want %s", got, want)
+	}
+}
+
+func TestSpan_KeyAttributeMapsTheKey(t *testing.T) {
 	t.Parallel()
 	k, spans := traced(t, func(key string) string {
 		kind, _, _ := strings.Cut(key, ":")
@@ -127,7 +153,7 @@ func TestAKeyIsToldAsTheProgramWantsIt(t *testing.T) {
 	}
 }
 
-func TestMetricsTellTheKeyAsTheProgramWantsIt(t *testing.T) {
+func TestMetrics_KeyAttributeMapsTheKey(t *testing.T) {
 	t.Parallel()
 	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
 	r := newRig(t, s, 3)
@@ -138,11 +164,25 @@ func TestMetricsTellTheKeyAsTheProgramWantsIt(t *testing.T) {
 		r.has("redlock_lock_"+metric+"{redlock_key=order}", 1, true)
 	}
 	if text := r.text("redlock_"); strings.Contains(text, "42") && strings.Contains(text, "order:42") {
-		t.Error("the whole key is told")
+		t.Error("the whole key is exported")
 	}
 }
 
-func TestSeriesOfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
+func TestMetrics_EachOfSeveralKeysIsALockOfItsOwn(t *testing.T) {
+	t.Parallel()
+	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
+	r := newRig(t, s, 3)
+	r.key = func(key string) string { return key }
+	k := r.locker(r.open(true, patient), 20*time.Second)
+	r.must(k.WithLocks(t.Context(), []string{"a", "b", "a"}, func(context.Context) error { return nil }))
+	for _, key := range []string{"a", "b"} {
+		for _, metric := range []string{"wait_seconds", "attempt_seconds", "hold_seconds", "waiters"} {
+			r.has("redlock_lock_"+metric+"{redlock_key="+key+"}", 1, true)
+		}
+	}
+}
+
+func TestMetrics_OfSeveralLockersAddUpAndOutliveThem(t *testing.T) {
 	t.Parallel()
 	s := &scrapes{text: map[string]string{}, shown: map[string]bool{}}
 	r := newRig(t, s, 3)
@@ -178,8 +218,7 @@ func handOver(r *rig, c *cluster.Cluster, k *lock.Locker, key string, holding fu
 		if k.Stats().HandOvers > before {
 			return
 		}
-		harness.Receive(r.T, "the mailbox to open", c.Listen(deaf{}))
-		c.Unlisten(deaf{})
+		harness.Receive(r.T, "the mailbox to open", face.In(c).Listen(deaf{}))
 	}
 	harness.Missed(r.T, began, "%q was not handed over", key)
 }
@@ -187,13 +226,15 @@ func handOver(r *rig, c *cluster.Cluster, k *lock.Locker, key string, holding fu
 // shareOnce has a caller hold the lock until another waits for it.
 func shareOnce(r *rig, k *lock.Locker, key string, holding func()) {
 	r.Helper()
-	inside, first, second := make(chan struct{}), make(chan error, 1), make(chan error, 1)
+	inside, waited := make(chan struct{}), make(chan struct{})
+	first, second := make(chan error, 1), make(chan error, 1)
 	go func() {
-		first <- k.WithLock(r.Context(), key, func(context.Context) error {
-			waits := k.Stats().Waits
+		first <- k.WithLock(r.Context(), key, func(ctx context.Context) error {
 			close(inside)
-			harness.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
-			holding()
+			select {
+			case <-waited:
+			case <-ctx.Done():
+			}
 			return nil
 		})
 	}()
@@ -202,7 +243,11 @@ func shareOnce(r *rig, k *lock.Locker, key string, holding func()) {
 	case err := <-first:
 		r.must(err)
 	}
+	waits := k.Stats().Waits
 	go func() { second <- k.WithLock(r.Context(), key, func(context.Context) error { return nil }) }()
+	harness.Eventually(r.T, "the other to wait", func() bool { return k.Stats().Waits > waits })
+	holding()
+	close(waited)
 	r.must(harness.Receive(r.T, "the first to end", first))
 	r.must(harness.Receive(r.T, "the second to end", second))
 }
@@ -210,8 +255,8 @@ func shareOnce(r *rig, k *lock.Locker, key string, holding func()) {
 // deaf is a listener that no message concerns.
 type deaf struct{}
 
-func (deaf) Message(*cluster.Node, string) bool { return false }
+func (deaf) Message(*nodeset.Node, string) bool { return false }
 
-func (deaf) Unclaimed(*cluster.Node, string) {}
+func (deaf) Unclaimed(*nodeset.Node, string) {}
 
-func (deaf) Gap(*cluster.Node) {}
+func (deaf) Gap(*nodeset.Node) {}

@@ -1,133 +1,119 @@
 package main
 
 import (
-	"net"
-	"net/rpc"
-	"sync"
+	"context"
+	"database/sql"
+	"errors"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	_ "modernc.org/sqlite"
+
+	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/fence"
+	"github.com/venta-hq/redlock/lock"
 )
 
-// Database stands for one that all instances share: here it is in the process that starts them, which they call.
-type Database struct {
-	half chan struct{} // closed when killAt has been written
-	dead chan struct{} // closed when its writer has been killed; it gets no answer
-
-	mu     sync.Mutex
-	users  map[string]string
-	loads  int
-	orders map[string]*order
-}
-
-// order is what the order store knows of one.
-type order struct {
-	newest int64            // the largest token that was seen
-	done   map[string]int64 // each step with the token under which it was done
+// database is what all instances share: users, and the steps of orders that are
+// done. Steps are guarded by the fencing tokens of the locks on their orders.
+type database struct {
+	*sql.DB
+	fences fence.SQL
 }
 
 // steps are what is done for an order, each once.
 var steps = []string{"reserve", "charge"}
 
-// killAt is the write in the middle of an order.
-var killAt = Write{Order: "42", Step: steps[0]}
-
-func newDatabase() *Database {
-	return &Database{half: make(chan struct{}), dead: make(chan struct{}), users: map[string]string{}, orders: map[string]*order{}}
+// openDatabase opens what dsn names: PostgreSQL if it is a postgres:// URL, and
+// otherwise the SQLite file of that path.
+func openDatabase(dsn string) (*database, error) {
+	if strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://") {
+		db, err := sql.Open("pgx", dsn)
+		return &database{db, fence.SQL{Dialect: fence.PostgreSQL}}, err
+	}
+	path, err := filepath.Abs(dsn)
+	if err != nil {
+		return nil, err
+	}
+	file := url.URL{Scheme: "file", Path: "/" + strings.TrimPrefix(filepath.ToSlash(path), "/")}
+	// Instances wait for each other's writes, and a transaction takes the write
+	// lock when it begins, so it never fails halfway for another's sake.
+	file.RawQuery = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_txlock=immediate"
+	db, err := sql.Open("sqlite", file.String())
+	return &database{db, fence.SQL{Dialect: fence.SQLite}}, err
 }
 
-// serve answers the calls of instances until l is closed.
-func (d *Database) serve(l net.Listener) error {
-	server := rpc.NewServer()
-	if err := server.Register(d); err != nil {
-		return err
-	}
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go server.ServeConn(conn)
+// prepare creates the tables and empties those of an earlier run. What is known
+// of tokens stays: they go on growing.
+func (d *database) prepare(ctx context.Context) error {
+	for _, text := range []string{
+		fence.Schema(d.fences.Dialect),
+		`CREATE TABLE IF NOT EXISTS shop_users (id TEXT NOT NULL PRIMARY KEY, name TEXT NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS shop_loads (user_id TEXT NOT NULL)`,
+		`CREATE TABLE IF NOT EXISTS shop_steps (order_id TEXT NOT NULL, step TEXT NOT NULL, token BIGINT NOT NULL, PRIMARY KEY (order_id, step))`,
+		`DELETE FROM shop_users`, `DELETE FROM shop_loads`, `DELETE FROM shop_steps`,
+	} {
+		if _, err := d.ExecContext(ctx, text); err != nil {
+			return err
 		}
-	}()
-	return nil
-}
-
-// User is a user's name, "" where there is none.
-func (d *Database) User(id string, name *string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.loads++
-	*name = d.users[id]
-	return nil
-}
-
-// User is one with a name.
-type User struct{ ID, Name string }
-
-// SetUser stores one.
-func (d *Database) SetUser(u User, _ *struct{}) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.users[u.ID] = u.Name
-	return nil
-}
-
-// Write is one step of an order, under the token of the lock on it.
-type Write struct {
-	Order, Step string
-	Token       int64
-}
-
-// Verdict is what the order store says of a Write.
-type Verdict string
-
-const (
-	taken Verdict = "taken"
-	again Verdict = "done before"
-	stale Verdict = "refused: a newer token has been there"
-)
-
-// Write takes a step if nobody with a newer token has been there: the holder of an older one came too late, whatever it
-// believes. A step that was done it does not do again: its writer may have died before it heard of it.
-func (d *Database) Write(w Write, v *Verdict) error {
-	*v = d.write(w)
-	if w.Order == killAt.Order && w.Step == killAt.Step && *v == taken {
-		close(d.half)
-		<-d.dead
 	}
 	return nil
 }
 
-func (d *Database) write(w Write) Verdict {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o := d.orders[w.Order]
-	if o == nil {
-		o = &order{done: map[string]int64{}}
-		d.orders[w.Order] = o
+// user loads a user's name, and counts that for the demonstration.
+func (d *database) user(ctx context.Context, id string) (name string, err error) {
+	if _, err := d.ExecContext(ctx, `INSERT INTO shop_loads (user_id) VALUES ($1)`, id); err != nil {
+		return "", err
 	}
-	if w.Token < o.newest {
-		return stale
+	err = d.QueryRowContext(ctx, `SELECT name FROM shop_users WHERE id = $1`, id).Scan(&name)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = cache.ErrNotFound
 	}
-	o.newest = w.Token
-	if o.done[w.Step] != 0 {
-		return again
-	}
-	o.done[w.Step] = w.Token
-	return taken
+	return name, err
 }
 
-func (d *Database) userLoads() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.loads
+func (d *database) userLoads(ctx context.Context) (n int, err error) {
+	err = d.QueryRowContext(ctx, `SELECT count(*) FROM shop_loads`).Scan(&n)
+	return n, err
 }
 
-// token is the one under which a step was done; 0: it was not.
-func (d *Database) token(id, step string) int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if o := d.orders[id]; o != nil {
-		return o.done[step]
+func (d *database) setUser(ctx context.Context, id, name string) error {
+	_, err := d.ExecContext(ctx, `INSERT INTO shop_users (id, name) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET name = excluded.name`, id, name)
+	return err
+}
+
+// lockOn is the key of the lock on an order.
+func lockOn(order string) string { return "order:" + order }
+
+// perform does a step of an order under the lock on it, unless it was done
+// before: its writer may have died before it learned that it was. The error
+// matches [fence.ErrStale] if a newer holder of the lock was here. The check
+// and the write are one transaction, so no newer holder comes in between.
+func (d *database) perform(ctx context.Context, order, step string) (done bool, err error) {
+	tx, err := d.BeginTx(context.WithoutCancel(ctx), nil)
+	if err != nil {
+		return false, err
 	}
-	return 0
+	defer tx.Rollback()
+	if err := d.fences.Check(ctx, tx, lockOn(order)); err != nil {
+		return false, err
+	}
+	token, _ := lock.Token(ctx)
+	result, err := tx.ExecContext(ctx, `INSERT INTO shop_steps (order_id, step, token) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, order, step, token)
+	if err != nil {
+		return false, err
+	}
+	n, err := result.RowsAffected()
+	if err != nil {
+		return false, err
+	}
+	return n == 1, tx.Commit()
+}
+
+// token is the one under which a step was done.
+func (d *database) token(ctx context.Context, order, step string) (token int64, err error) {
+	err = d.QueryRowContext(ctx, `SELECT token FROM shop_steps WHERE order_id = $1 AND step = $2`, order, step).Scan(&token)
+	return token, err
 }

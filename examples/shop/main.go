@@ -1,6 +1,7 @@
-// Command shop is a small service on a set of nodes: a cached user that is deleted from the cache when it changes,
-// sessions that every instance knows, and an order that one instance processes, under a lock whose token the order store
-// checks.
+// Command shop is a small service on a set of nodes: a cached user that is
+// deleted from the cache when it changes, sessions that every instance knows,
+// and an order that one instance processes, under a lock whose fencing token
+// the database checks.
 //
 //	GET  /user/7             from the cache, or loaded once by all instances together
 //	PUT  /user/7  Ada        changes the database, then deletes the user from the cache
@@ -10,15 +11,22 @@
 //	POST /order/42           processes the order, if nobody did
 //	POST /logout             ends the session for good
 //
-//	go run ./examples/shop
+//	go -C examples/shop run .
 //
-// It starts two instances, processes of their own, on in-process nodes, and shows what they answer. One is killed in the
-// middle of an order, as by kill -9, and the other finishes it: no step is missing and none was done twice. REDLOCK_NODES
-// names other nodes, separated by commas.
+// It starts two instances, processes of their own, on in-process nodes, and
+// prints what they answer. One is killed in the middle of an order, as by
+// kill -9, and the other finishes it: no step is missing and none is done
+// twice. A late write of the killed instance is refused.
+//
+// The database is a temporary SQLite file. SHOP_DATABASE names another: the
+// path of a SQLite file, or a postgres:// URL. Its tables shop_users, shop_loads
+// and shop_steps are emptied. REDLOCK_NODES names other nodes, separated by
+// commas.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,22 +34,31 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/rpc"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/venta-hq/redlock/embedded"
+	"github.com/venta-hq/redlock/fence"
 )
 
+// Names in the environment.
 const (
-	databaseAt = "SHOP_DATABASE" // in the environment of an instance: where the database listens
+	databaseAt = "SHOP_DATABASE"
 	nodesAt    = "REDLOCK_NODES"
+	hangAfter  = "SHOP_HANG_AFTER" // of an instance: the step after which it hangs, until it is killed
+	asInstance = "SHOP_INSTANCE"
 )
+
+// killAt is the step in the middle of an order after which an instance is
+// killed.
+var killAt = struct{ order, step string }{"42", steps[0]}
 
 func main() {
 	run := supervise
-	if os.Getenv(databaseAt) != "" {
+	if os.Getenv(asInstance) != "" {
 		run = serve
 	}
 	if err := run(context.Background()); err != nil {
@@ -50,9 +67,10 @@ func main() {
 	}
 }
 
-// serve is an instance. It says where it listens, and ends with its standard input.
+// serve is an instance. It prints where it listens, and ends with its standard
+// input.
 func serve(ctx context.Context) error {
-	db, err := rpc.Dial("tcp", os.Getenv(databaseAt))
+	db, err := openDatabase(os.Getenv(databaseAt))
 	if err != nil {
 		return err
 	}
@@ -62,20 +80,35 @@ func serve(ctx context.Context) error {
 		return err
 	}
 	defer s.close(ctx)
+	s.performed = func(order, step string) {
+		if os.Getenv(hangAfter) == order+" "+step {
+			fmt.Println("hangs")
+			select {}
+		}
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: s.handler()}
-	go func() {
-		io.Copy(io.Discard, os.Stdin)
-		server.Shutdown(ctx)
-	}()
 	fmt.Println(l.Addr())
+	return answerUntil(ctx, os.Stdin, &http.Server{Handler: s.handler()}, l)
+}
+
+// answerUntil serves until stop ends, and then until the requests that have
+// begun are answered. Serve returns as soon as Shutdown begins: an instance that
+// ended then would cut them off, and close what they use.
+func answerUntil(ctx context.Context, stop io.Reader, server *http.Server, l net.Listener) error {
+	down := make(chan error, 1)
+	go func() {
+		io.Copy(io.Discard, stop)
+		ctx, cancel := context.WithTimeout(ctx, patience+time.Second)
+		defer cancel()
+		down <- server.Shutdown(ctx)
+	}()
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return nil
+	return <-down
 }
 
 // instance is a running one, as the supervisor sees it.
@@ -84,15 +117,17 @@ type instance struct {
 	url   string
 	cmd   *exec.Cmd
 	stdin io.Closer
+	lines *bufio.Scanner // that it prints
 }
 
-func start(ctx context.Context, name, urls, database string) (*instance, error) {
+// start starts an instance with more in its environment.
+func start(ctx context.Context, name string, env ...string) (*instance, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, self)
-	cmd.Env = append(os.Environ(), nodesAt+"="+urls, databaseAt+"="+database)
+	cmd.Env = append(append(os.Environ(), asInstance+"="+name), env...)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -105,11 +140,11 @@ func start(ctx context.Context, name, urls, database string) (*instance, error) 
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	addr, err := bufio.NewReader(stdout).ReadString('\n')
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("instance %s did not start: %w", name, err), cmd.Wait())
+	lines := bufio.NewScanner(stdout)
+	if !lines.Scan() {
+		return nil, errors.Join(fmt.Errorf("instance %s did not start: %w", name, cmp.Or(lines.Err(), io.EOF)), cmd.Wait())
 	}
-	return &instance{name, "http://" + strings.TrimSpace(addr), cmd, stdin}, nil
+	return &instance{name, "http://" + lines.Text(), cmd, stdin, lines}, nil
 }
 
 // stop has the instance finish what it is at.
@@ -142,8 +177,9 @@ func (b *browser) asks(i *instance, method, path, body string) error {
 	return err
 }
 
-// supervise runs the database and two instances, plays their clients, and kills one.
-func supervise(ctx context.Context) error {
+// supervise prepares the database, runs two instances, plays their clients, and
+// kills one.
+func supervise(ctx context.Context) (err error) {
 	urls := os.Getenv(nodesAt)
 	if urls == "" {
 		nodes, err := embedded.Start(3)
@@ -153,33 +189,42 @@ func supervise(ctx context.Context) error {
 		defer nodes.Close()
 		urls = strings.Join(nodes.URLs(), ",")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	dsn := os.Getenv(databaseAt)
+	if dsn == "" {
+		dir, err := os.MkdirTemp("", "shop-")
+		if err != nil {
+			return err
+		}
+		defer os.RemoveAll(dir)
+		dsn = filepath.Join(dir, "shop.db")
+	}
+	db, err := openDatabase(dsn)
 	if err != nil {
 		return err
 	}
-	defer l.Close()
-	db := newDatabase()
-	if err := db.serve(l); err != nil {
-		return err
+	defer db.Close()
+	if err := db.prepare(ctx); err != nil {
+		return fmt.Errorf("prepare the database that %s names: %w", databaseAt, err)
 	}
-	one, err := start(ctx, "one", urls, l.Addr().String())
+	env := []string{nodesAt + "=" + urls, databaseAt + "=" + dsn}
+	one, err := start(ctx, "one", append(env, hangAfter+"="+killAt.order+" "+killAt.step)...)
 	if err != nil {
 		return err
 	}
 	defer one.stop()
-	two, err := start(ctx, "two", urls, l.Addr().String())
+	two, err := start(ctx, "two", env...)
 	if err != nil {
 		return err
 	}
-	defer two.stop()
+	defer func() { err = errors.Join(err, two.stop()) }()
 	b, err := newBrowser()
 	if err != nil {
 		return err
 	}
-	return errors.Join(cacheUser(b, db, one, two), keepSession(b, one, two), killInOrder(b, db, one, two))
+	return errors.Join(cacheUser(ctx, b, db, one, two), keepSession(b, one, two), killInOrder(ctx, b, db, one, two))
 }
 
-func cacheUser(b *browser, db *Database, one, two *instance) error {
+func cacheUser(ctx context.Context, b *browser, db *database, one, two *instance) error {
 	err := errors.Join(
 		b.asks(one, "PUT", "/user/7", "Ada"),
 		b.asks(one, "GET", "/user/7", ""),
@@ -187,8 +232,9 @@ func cacheUser(b *browser, db *Database, one, two *instance) error {
 		b.asks(two, "PUT", "/user/7", "Ada Lovelace"),
 		b.asks(one, "GET", "/user/7", ""),
 		b.asks(two, "GET", "/user/8", ""))
-	fmt.Println("users loaded from the database:", db.userLoads())
-	return err
+	n, countErr := db.userLoads(ctx)
+	fmt.Println("users loaded from the database:", n)
+	return errors.Join(err, countErr)
 }
 
 func keepSession(b *browser, one, two *instance) error {
@@ -200,12 +246,16 @@ func keepSession(b *browser, one, two *instance) error {
 		b.asks(one, "GET", "/", ""))
 }
 
-// killInOrder kills an instance between two steps of an order, before it hears of the first.
-func killInOrder(b *browser, db *Database, one, two *instance) error {
-	cut := make(chan error, 1)
-	go func() { cut <- b.asks(one, "POST", "/order/42", "") }()
+// killInOrder kills an instance between two steps of an order.
+func killInOrder(ctx context.Context, b *browser, db *database, one, two *instance) error {
+	cut, hangs := make(chan error, 1), make(chan bool, 1)
+	go func() { cut <- b.asks(one, "POST", "/order/"+killAt.order, "") }()
+	go func() { hangs <- one.lines.Scan() }()
 	select {
-	case <-db.half:
+	case ok := <-hangs:
+		if !ok {
+			return errors.New("instance one ended by itself in the middle of the order")
+		}
 	case err := <-cut:
 		return fmt.Errorf("the order ended before the instance could be killed in the middle of it: %v", err)
 	}
@@ -213,20 +263,31 @@ func killInOrder(b *browser, db *Database, one, two *instance) error {
 	if <-cut == nil {
 		return errors.New("a killed instance answered")
 	}
-	close(db.dead)
-	fmt.Println("one: killed in the middle of order 42")
+	fmt.Println("one: killed in the middle of order", killAt.order)
 	err := errors.Join(
-		b.asks(two, "POST", "/order/42", ""), // waits until the lock of the dead has ended
+		b.asks(two, "POST", "/order/42", ""), // waits until the lock of the killed one has expired
 		b.asks(two, "POST", "/order/42", ""),
 		b.asks(two, "GET", "/", ""),
 		b.asks(two, "POST", "/logout", ""),
 		b.asks(two, "GET", "/", ""))
-	first, second := db.token(killAt.Order, steps[0]), db.token(killAt.Order, steps[1])
-	if first == 0 || second <= first {
-		return errors.Join(err, fmt.Errorf("steps were done under tokens %d and %d", first, second))
+	return errors.Join(err, audit(ctx, db))
+}
+
+// audit checks how the order was processed, and writes late in the name of the
+// killed instance, as if a slow network had held the write back.
+func audit(ctx context.Context, db *database) error {
+	first, err1 := db.token(ctx, killAt.order, steps[0])
+	second, err2 := db.token(ctx, killAt.order, steps[1])
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("a step of order %s is missing: %w", killAt.order, err)
 	}
-	// Writes of the first instance that come late, from a slow network.
-	late := db.write(Write{killAt.Order, steps[1], first})
-	fmt.Println("order store: each step done once, the second under a newer token; a late write of the dead is", late)
-	return err
+	if second <= first {
+		return fmt.Errorf("steps were done under tokens %d and %d", first, second)
+	}
+	late := fence.WithToken(ctx, lockOn(killAt.order), first)
+	if _, err := db.perform(late, killAt.order, "ship"); !errors.Is(err, fence.ErrStale) {
+		return fmt.Errorf("a late write of the killed instance was not refused: %v", err)
+	}
+	fmt.Println("order store: each step done once, the second under a newer token; a late write of the killed instance is refused")
+	return nil
 }

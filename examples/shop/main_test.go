@@ -20,18 +20,16 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
-// Two processes side by side answer as one would; one is killed in the middle of an order, which the other finishes, and no
-// session ends with it.
-func TestTwoInstancesAnswerAsOneAndOneGoesOnAlone(t *testing.T) {
+// Two processes side by side answer as one would. One is killed in the middle
+// of an order, which the other finishes, and no session ends with it.
+func TestShop_TwoInstancesAnswerAsOne(t *testing.T) {
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), asProgram+"=1", nodesAt+"="+strings.Join(s.URLs(), ","))
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		const want = `one: PUT /user/7 Ada - 200 changed
+		play(t, s)
+	})
+}
+
+const want = `one: PUT /user/7 Ada - 200 changed
 one: GET /user/7 - 200 Ada
 two: GET /user/7 - 200 Ada
 two: PUT /user/7 Ada Lovelace - 200 changed
@@ -49,10 +47,19 @@ two: POST /order/42 - 200 was processed before
 two: GET / - 200 you are Ada Lovelace, cart: book, pen
 two: POST /logout - 200 goodbye
 two: GET / - 200 you are nobody
-order store: each step done once, the second under a newer token; a late write of the dead is refused: a newer token has been there
+order store: each step done once, the second under a newer token; a late write of the killed instance is refused
 `
-		if string(out) != want {
-			t.Errorf("printed\n%s\nwant\n%s", out, want)
-		}
-	})
+
+// play runs the program on these nodes.
+func play(t *testing.T, s harness.Set, env ...string) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), asProgram+"=1", nodesAt+"="+strings.Join(s.URLs(), ",")), env...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if string(out) != want {
+		t.Errorf("printed\n%s\nwant\n%s", out, want)
+	}
 }

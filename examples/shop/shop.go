@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/rpc"
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
@@ -25,11 +24,14 @@ type shop struct {
 	locks    *lock.Locker
 	users    *cache.Cache[string]
 	sessions *session.Store
-	db       *rpc.Client
+	db       *database
+
+	// performed is called after a step of an order was done.
+	performed func(order, step string)
 }
 
-func newShop(ctx context.Context, urls []string, db *rpc.Client) (s *shop, err error) {
-	s = &shop{db: db}
+func newShop(ctx context.Context, urls []string, db *database) (s *shop, err error) {
+	s = &shop{db: db, performed: func(string, string) {}}
 	if s.c, err = cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: time.Second}); err != nil {
 		return nil, err
 	}
@@ -77,12 +79,7 @@ func (s *shop) handler() http.Handler {
 
 // user is a user's name, from the cache, or loaded from the database by one caller of all instances.
 func (s *shop) user(ctx context.Context, id string) (string, error) {
-	return s.users.Fetch(ctx, id, func(context.Context) (name string, err error) {
-		if err = s.db.Call("Database.User", id, &name); err == nil && name == "" {
-			err = cache.ErrNotFound
-		}
-		return name, err
-	})
+	return s.users.Fetch(ctx, id, func(ctx context.Context) (string, error) { return s.db.user(ctx, id) })
 }
 
 func (s *shop) getUser(w http.ResponseWriter, r *http.Request) {
@@ -98,7 +95,7 @@ func (s *shop) putUser(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if err := s.db.Call("Database.SetUser", User{r.PathValue("id"), string(name)}, nil); err != nil {
+	if err := s.db.setUser(r.Context(), r.PathValue("id"), string(name)); err != nil {
 		answer(w, "", err)
 		return
 	}
@@ -109,28 +106,26 @@ func (s *shop) putUser(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintln(w, "changed")
 }
 
-// processOrder does each step of an order under the lock on it, with the lock's token, by which the order store knows the
-// writes of a holder that came too late. An instance that dies half-way has its lock end by itself, and another one goes on.
+// processOrder does each step of an order under the lock on it. The database
+// refuses the steps of a holder that comes late. When an instance dies halfway,
+// its lock expires and another instance goes on.
 func (s *shop) processOrder(w http.ResponseWriter, r *http.Request) {
 	ss, err := s.session(r)
 	if err == nil && (ss == nil || ss.User() == "") {
 		http.Error(w, "log in first", http.StatusUnauthorized)
 		return
 	}
-	text := "was processed before"
+	text, order := "was processed before", r.PathValue("id")
 	if err == nil {
-		err = s.locks.WithLock(r.Context(), "order:"+r.PathValue("id"), func(ctx context.Context) error {
-			token, _ := lock.Token(ctx)
+		err = s.locks.WithLock(r.Context(), lockOn(order), func(ctx context.Context) error {
 			for _, step := range steps {
-				var v Verdict
-				if err := s.db.Call("Database.Write", Write{r.PathValue("id"), step, token}, &v); err != nil {
+				done, err := s.db.perform(ctx, order, step)
+				if err != nil {
 					return err
 				}
-				switch v {
-				case stale:
-					return errors.New(string(v))
-				case taken:
+				if done {
 					text = "processed"
+					s.performed(order, step)
 				}
 			}
 			return nil
@@ -139,7 +134,8 @@ func (s *shop) processOrder(w http.ResponseWriter, r *http.Request) {
 	answer(w, text, err)
 }
 
-// answer tells a client what came of it. Nodes that can not be reached are no reason to log anybody out.
+// answer reports the outcome to a client. Nodes that cannot be reached are no
+// reason to log anybody out.
 func answer(w http.ResponseWriter, text string, err error) {
 	switch {
 	case err == nil:

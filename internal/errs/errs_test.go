@@ -8,7 +8,7 @@ import (
 
 var errClosed = errors.New("redlock: closed")
 
-func TestErrorf_PrefixStandsOnce(t *testing.T) {
+func TestErrorf_KeepsOnePrefix(t *testing.T) {
 	for _, err := range []error{
 		Errorf("redlock: acquire %q: %w", "redlock: key", errClosed),
 		Errorf("redlock: acquire %q: %w", "redlock: key", Errorf("redlock: closed: %w", errClosed)),

@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/internal/exactjson"
 )
 
-func TestMarshalRefusesWhatJSONWouldChange(t *testing.T) {
+func TestMarshal_RefusesWhatJSONWouldChange(t *testing.T) {
 	for _, v := range []any{"a\xff", []string{"\xc3\x28"}, map[string]int{"\xff": 1}, struct{ A any }{"\xed\xa0\x80"}} {
 		if data, err := exactjson.Marshal(v); !errors.Is(err, exactjson.ErrNotUTF8) {
 			t.Errorf("%q is written as %s, %v", v, data, err)
@@ -24,7 +24,7 @@ func TestMarshalRefusesWhatJSONWouldChange(t *testing.T) {
 	}
 }
 
-func TestUnmarshalKeepsNumbers(t *testing.T) {
+func TestUnmarshal_KeepsNumbers(t *testing.T) {
 	for _, text := range []string{"9007199254740993", "-18446744073709551615", "0.1", "1e400", "123456789012345678901234567890"} {
 		var v any
 		if err := exactjson.Unmarshal([]byte(text), &v); err != nil || v != json.Number(text) {
@@ -39,7 +39,7 @@ func TestUnmarshalKeepsNumbers(t *testing.T) {
 	}
 }
 
-func TestHasInterface(t *testing.T) {
+func TestHasInterface_LooksIntoEveryType(t *testing.T) {
 	type node struct {
 		Next *node
 		At   time.Time

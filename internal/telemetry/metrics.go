@@ -42,6 +42,7 @@ const (
 	LockQueue           = "redlock.lock.queue"
 	LockHeld            = "redlock.lock.held"
 	ClusterSpare        = "redlock.cluster.spare"
+	ClusterResize       = "redlock.cluster.resize"
 	NodeUp              = "redlock.node.up"
 	NodeQuarantine      = "redlock.node.quarantine"
 	NodeQueue           = "redlock.node.queue"
@@ -79,27 +80,28 @@ const (
 
 // Metrics are all metrics there are.
 var Metrics = []Metric{
-	{lockWait, Histogram, "s", "From asking for a lock to having it, or to giving up."},
-	{lockRefusals, Counter, "{refusal}", "Locks that were asked for and not given."},
+	{lockWait, Histogram, "s", "From asking for a lock to acquiring it, or to giving up."},
+	{lockRefusals, Counter, "{refusal}", "Locks that were asked for and not acquired."},
 	{lockAttempt, Histogram, "s", "One attempt at a key on the nodes."},
-	{lockHold, Histogram, "s", "From having a lock to its end."},
+	{lockHold, Histogram, "s", "From acquiring a lock to its end."},
 	{lockLosses, Counter, "{loss}", "Locks that ended without being released."},
 	{lockRenewalLeft, Histogram, "1", "What was left up to the deadline when a renewal was decided, as a share of the TTL."},
 	{lockWaiters, Histogram, "{process}", "Other processes that waited for a key when it was acquired."},
-	{LockHandOvers, Counter, "{handover}", "Locks given on within a process without asking the nodes."},
+	{LockHandOvers, Counter, "{handover}", "Locks handed over within a process without asking the nodes."},
 	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
 	{LockQueue, Sum, "{caller}", "Callers that wait in this process for a lock."},
-	{LockHeld, Sum, "{lock}", "Locks that this process holds and keeps alive."},
+	{LockHeld, Sum, "{lock}", "Locks that this process keeps alive: held, or retained."},
 
 	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},
+	{ClusterResize, Gauge, "{stage}", "How far a change of the set's nodes has come: 0 none is under way, 1 it is proposed, 2 both lists count."},
 	{nodeLatency, Histogram, "s", "From sending a batch of commands to a node to having its answers."},
 	{nodeErrors, Counter, "{command}", "Commands that a node refused or did not answer."},
 	{NodeUp, Gauge, "{node}", "1 while a node is asked, 0 while it is down and probed."},
 	{nodeTrips, Counter, "{trip}", "How often a node went down."},
 	{NodeQuarantine, Gauge, "s", "How long until the votes of a node that restarted count again."},
-	{nodeRestarts, Counter, "{restart}", "Restarts of a node that may have made it forget locks."},
+	{nodeRestarts, Counter, "{restart}", "Restarts in which a node may have lost locks."},
 	{NodeQueue, Sum, "{command}", "Commands that wait for a node's answer."},
-	{NodeOwed, Sum, "{command}", "Releases that a node is sent when it is back."},
+	{NodeOwed, Sum, "{command}", "Releases that are pending until a node is reachable again."},
 	{NodeClockOffset, Gauge, "s", "A node's clock minus this machine's, when it was last connected to."},
 
 	{CacheHits, Counter, "{entry}", "Entries served from a node."},
@@ -112,22 +114,22 @@ var Metrics = []Metric{
 	{CacheLoadTime, Counter, "s", "Time of all loads together."},
 	{CacheRefreshes, Counter, "{load}", "Of the loads: in the background, while an entry was served."},
 	{CacheWaits, Counter, "{wait}", "Waits for a load of another process or call."},
-	{CacheRefused, Counter, "{entry}", "Fills that were not stored, because their lease stood no longer."},
+	{CacheRefused, Counter, "{entry}", "Fills that were not stored, because their lease was no longer valid."},
 	{CacheUnleased, Counter, "{load}", "Loads without a lease, because no node was reached or the wait was too long."},
 	{CacheUndecodable, Counter, "{entry}", "Entries that could not be decoded."},
 	{CacheUnencodable, Counter, "{entry}", "Loaded values that could not be encoded, and so are not cached."},
 	{CacheTooLarge, Counter, "{entry}", "Loaded values above Config.MaxValue."},
-	{CacheStandIns, Counter, "{question}", "Questions to the node that stands in for a key's owner."},
-	{CacheOwed, Counter, "{deletion}", "Deletions that a node was not reached with at once."},
+	{CacheStandIns, Counter, "{question}", "Questions to the node that replaces a key's owner while that is down."},
+	{CacheOwed, Counter, "{deletion}", "Deletions that were pending because a node was not reached at once."},
 
 	{SessionCreated, Counter, "{session}", "Sessions created."},
 	{SessionLoaded, Counter, "{session}", "Sessions loaded."},
 	{SessionCommitted, Counter, "{session}", "Commits to sessions."},
-	{SessionRenewed, Counter, "{session}", "Sessions that were given a new id."},
+	{SessionRenewed, Counter, "{session}", "Sessions that got a new id."},
 	{SessionDestroyed, Counter, "{session}", "Sessions destroyed."},
 	{SessionLogouts, Counter, "{logout}", "Users logged out."},
 	{SessionGone, Counter, "{session}", "Sessions asked for that have never been or are over."},
-	{SessionRestored, Counter, "{session}", "Sessions brought back to a quorum of nodes before they were given out."},
+	{SessionRestored, Counter, "{session}", "Sessions restored to a quorum of nodes before they were returned."},
 	{SessionFailures, Counter, "{operation}", "Operations that failed, other than because the session was gone."},
 }
 

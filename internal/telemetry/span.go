@@ -28,12 +28,29 @@ func (t *Telemetry) Under(ctx context.Context, key string) (context.Context, *Sp
 	return ctx, &Span{span: span, at: time.Now()}
 }
 
+// UnderAll begins the span of work under the locks of this number of keys.
+func (t *Telemetry) UnderAll(ctx context.Context, keys int) (context.Context, *Span) {
+	if t == nil || t.tracer == nil {
+		return ctx, nil
+	}
+	ctx, span := t.tracer.Start(ctx, "redlock.WithLocks", trace.WithAttributes(keysAttr.Int(keys)))
+	return ctx, &Span{span: span, at: time.Now()}
+}
+
 // Got says that the lock was given, with this token.
 func (s *Span) Got(token int64) {
 	if s == nil {
 		return
 	}
 	s.span.SetAttributes(tokenAttr.Int64(token))
+	s.Began()
+}
+
+// Began says that the work begins.
+func (s *Span) Began() {
+	if s == nil {
+		return
+	}
 	s.span.AddEvent("redlock.wait", trace.WithAttributes(waitAttr.Float64(since(s.at))))
 	s.at, s.held = time.Now(), true
 }

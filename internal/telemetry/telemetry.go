@@ -19,6 +19,7 @@ const scope = "github.com/venta-hq/redlock"
 const (
 	errorType      = attribute.Key("error.type") // of the semantic conventions
 	keyAttr        = attribute.Key("redlock.key")
+	keysAttr       = attribute.Key("redlock.keys")
 	endAttr        = attribute.Key("redlock.end")
 	reasonAttr     = attribute.Key("redlock.reason")
 	verdictAttr    = attribute.Key("redlock.verdict")
@@ -326,7 +327,7 @@ func (n *Node) Tripped() {
 	}
 }
 
-// Restarted says that a node restarted and may have forgotten locks.
+// Restarted says that a node restarted and may have lost locks.
 func (n *Node) Restarted() {
 	if n != nil {
 		n.t.counts[nodeRestarts].Add(context.Background(), 1, n.set)

@@ -7,6 +7,7 @@ import "fmt"
 // The names of the libraries.
 const (
 	Redlock     = "redlock"
+	Several     = "redlock, 8 keys" // which each operation locks together
 	Redsync     = "redsync"
 	RedsyncFast = "redsync fail-fast"
 	Rueidislock = "rueidislock"

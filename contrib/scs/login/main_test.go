@@ -128,7 +128,7 @@ func (b *browser) says(what, want string) {
 	}
 }
 
-func TestALogInFromTheFirstVisitToTheLogOut(t *testing.T) {
+func TestLogin_FromTheFirstVisitToTheLogout(t *testing.T) {
 	nodes, first, second := servers(t)
 	b := newBrowser(t, first)
 	if _, body, cookies := b.get(); body != "nobody" || len(cookies) != 0 {
@@ -177,7 +177,7 @@ func TestALogInFromTheFirstVisitToTheLogOut(t *testing.T) {
 	}
 }
 
-func TestAnIDThatWasMadeUpIsNeverASession(t *testing.T) {
+func TestLogin_AMadeUpIDIsNeverASession(t *testing.T) {
 	_, first, _ := servers(t)
 	b := newBrowser(t, first)
 	for _, id := range []string{"x", strings.Repeat("A", 43), strings.Repeat("A", 4000)} {
@@ -193,7 +193,7 @@ func TestAnIDThatWasMadeUpIsNeverASession(t *testing.T) {
 	}
 }
 
-func TestAnotherSiteCannotHaveTheBrowserLogOut(t *testing.T) {
+func TestLogout_NotByAnotherSite(t *testing.T) {
 	_, first, _ := servers(t)
 	b := newBrowser(t, first)
 	b.post("/login", right)
@@ -206,7 +206,7 @@ func TestAnotherSiteCannotHaveTheBrowserLogOut(t *testing.T) {
 	b.says("after that", "ann, visit 1")
 }
 
-func TestBelowAQuorumNobodyIsLoggedOut(t *testing.T) {
+func TestLogout_NotBelowAQuorum(t *testing.T) {
 	nodes, first, _ := servers(t)
 	b := newBrowser(t, first)
 	b.post("/login", right)
@@ -241,7 +241,7 @@ func TestBelowAQuorumNobodyIsLoggedOut(t *testing.T) {
 }
 
 // What anybody can send makes the server keep nothing: no session, no file, no connection.
-func TestStrangersMakeTheServerKeepNothing(t *testing.T) {
+func TestServer_KeepsNothingForStrangers(t *testing.T) {
 	files := t.TempDir()
 	t.Setenv("TMPDIR", files)
 	_, first, _ := servers(t)
@@ -281,7 +281,7 @@ func TestStrangersMakeTheServerKeepNothing(t *testing.T) {
 	}
 }
 
-func TestAClientThatSendsSlowlyIsLeft(t *testing.T) {
+func TestServer_DropsAClientThatSendsSlowly(t *testing.T) {
 	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) }))
 	if server.ReadTimeout <= 0 || server.WriteTimeout <= 0 || server.IdleTimeout <= 0 || server.ReadHeaderTimeout <= 0 {
 		t.Fatalf("%+v bounds not all that a client can do", server)
@@ -311,7 +311,7 @@ func TestAClientThatSendsSlowlyIsLeft(t *testing.T) {
 }
 
 // A request that was begun is answered when the server is asked to end, which it does only then.
-func TestARequestInFlightIsAnswered(t *testing.T) {
+func TestServer_AnswersARequestInFlightAtShutdown(t *testing.T) {
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	server := newServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(begun)
@@ -359,7 +359,7 @@ func TestARequestInFlightIsAnswered(t *testing.T) {
 	}
 }
 
-func TestALogOutEverywhereEndsAllSessionsOfTheUser(t *testing.T) {
+func TestLogout_EverywhereEndsAllSessionsOfTheUser(t *testing.T) {
 	_, first, second := servers(t)
 	a, b := newBrowser(t, first), newBrowser(t, second)
 	if status, _, _ := a.post("/logout/everywhere", nil); status != http.StatusUnauthorized {

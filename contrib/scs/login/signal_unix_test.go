@@ -31,7 +31,7 @@ func init() {
 }
 
 // The program as it runs: a log-in of which half has come when SIGTERM does is answered, and it ends without an error.
-func TestAtSIGTERMTheProgramAnswersWhatItHas(t *testing.T) {
+func TestProgram_AnswersPendingRequestsAtSIGTERM(t *testing.T) {
 	pair := httptest.NewTLSServer(nil)
 	defer pair.Close()
 	cert, key := pemFiles(t, pair.TLS.Certificates[0])

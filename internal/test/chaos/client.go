@@ -141,7 +141,7 @@ func (c *client) open(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	c.leases, err = lease.New(c.c, cfg)
+	c.leases, err = lease.New(c.c, lease.Config(cfg))
 	return err
 }
 

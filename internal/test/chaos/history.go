@@ -94,7 +94,7 @@ type span struct {
 	From  int64  `json:"from"`
 	To    int64  `json:"to"`
 	Nodes []int  `json:"nodes,omitempty"` // those it happened to
-	// Forgets are the nodes that may have forgotten what they were told.
+	// Forgets are the nodes that may have lost what they were told.
 	Forgets []int `json:"forgets,omitempty"`
 }
 

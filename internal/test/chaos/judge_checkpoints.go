@@ -4,7 +4,7 @@ package chaos
 
 import "fmt"
 
-// forgot is how many nodes may have forgotten what they were told since then, when they were asked at t.
+// forgot is how many nodes may have lost what they were told since then, when they were asked at t.
 func (h *history) forgot(since, t int64) int {
 	nodes := map[int]bool{}
 	for _, f := range h.Faults {

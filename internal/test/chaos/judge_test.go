@@ -61,9 +61,9 @@ func good() *history {
 	}
 }
 
-// TestEachCheckSeesItsFault spoils a good history in one place at a time. The named check must see it; what others
+// TestJudge_EachCheckSeesItsFault spoils a good history in one place at a time. The named check must see it; what others
 // see beside it is theirs.
-func TestEachCheckSeesItsFault(t *testing.T) {
+func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 	at := func(h *history, client, op int) *attempt {
 		for i := range h.Attempts {
 			if a := &h.Attempts[i]; a.Client == client && a.Op == op {
@@ -182,7 +182,7 @@ func TestUnhindered_AllowsWhatTheStoppedClientDoesNotDoItself(t *testing.T) {
 	}
 }
 
-func TestAGoodHistoryPasses(t *testing.T) {
+func TestJudge_AGoodHistoryPasses(t *testing.T) {
 	h := good()
 	for _, c := range rules {
 		if got := c.check(h); len(got) > 0 {
@@ -197,8 +197,8 @@ func TestAGoodHistoryPasses(t *testing.T) {
 	}
 }
 
-// TestABadHistoryIsDrawnWithItsFaults is about what a person gets to look at.
-func TestABadHistoryIsDrawnWithItsFaults(t *testing.T) {
+// TestJudge_ABadHistoryIsDrawnWithItsFaults is about what a person gets to look at.
+func TestJudge_ABadHistoryIsDrawnWithItsFaults(t *testing.T) {
 	h := good()
 	h.Attempts[4].Token = 8
 	dir := t.TempDir()
@@ -221,8 +221,8 @@ func TestABadHistoryIsDrawnWithItsFaults(t *testing.T) {
 	}
 }
 
-// TestTheSequentialModelSeesFaults does the same with porcupine.
-func TestTheSequentialModelSeesFaults(t *testing.T) {
+// TestSequential_SeesFaults does the same with porcupine.
+func TestSequential_SeesFaults(t *testing.T) {
 	for name, spoil := range map[string]func(h *history){
 		"a token twice":           func(h *history) { h.Attempts[4].Token = 10 },
 		"a token that falls":      func(h *history) { h.Attempts[4].Token = 8 },
@@ -244,7 +244,7 @@ func TestTheSequentialModelSeesFaults(t *testing.T) {
 
 // A client that is stopped while it asks, and was given the key just before, knows of that when it has lost it; also when it takes
 // its time to say so.
-func TestALeaseThatWasLostBeforeItsHolderKnewOfItHasASequentialExplanation(t *testing.T) {
+func TestSequential_ExplainsALeaseLostBeforeItsHolderKnewOfIt(t *testing.T) {
 	const ms = 1e6
 	late := attempt{Client: 1, Op: 1, Way: "lease", Key: "k", Call: 1000 * ms, Acquired: 2100 * ms, Token: 5, Until: 2101 * ms, Return: 2102 * ms, Lost: true}
 	h := &history{
@@ -273,7 +273,7 @@ func TestALeaseThatWasLostBeforeItsHolderKnewOfItHasASequentialExplanation(t *te
 
 // Where a node forgets and nobody can see it, two may have a key at one time, and tokens from before and after may be out of
 // order; everything else is judged as ever.
-func TestWhereANodeForgetsUnseenOnlyExclusionAndOrderAreLetGo(t *testing.T) {
+func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 	h := good()
 	h.Unseen = 10
 	h.Faults = append(h.Faults, span{Name: "a node emptied by hand", From: 22, To: 22})
@@ -317,7 +317,7 @@ func TestWhereANodeForgetsUnseenOnlyExclusionAndOrderAreLetGo(t *testing.T) {
 }
 
 // What no quorum can know any more, and what a fault or a stall kept from an observer, is not held against anybody.
-func TestWhatForgettingAndFaultsExplainIsLetGo(t *testing.T) {
+func TestJudge_ExcusesWhatLossesAndFaultsExplain(t *testing.T) {
 	for name, spoil := range map[string]func(h *history){
 		"a checkpoint after a quorum forgot": func(h *history) {
 			h.Attempts[6].Found = version{}

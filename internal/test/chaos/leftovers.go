@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/venta-hq/redlock/internal/marks"
 )
 
 // leftovers waits until nothing is left on the nodes but fence counters and records, which are kept on purpose, and says
@@ -30,7 +32,7 @@ func (f *findings) leftovers(ctx context.Context, set Nodes, t Tempo, later time
 				return
 			}
 			for key, ttl := range keys {
-				if kept(key) && ttl >= 0 || key == mark {
+				if kept(key) && ttl >= 0 || key == marks.Key {
 					continue
 				}
 				left++
@@ -49,9 +51,6 @@ func (f *findings) leftovers(ctx context.Context, set Nodes, t Tempo, later time
 		}
 	}
 }
-
-// mark is the key that every node has for good.
-const mark = "redlock:mark"
 
 // kept reports whether a key is one that outlives its lock on purpose, though not for ever.
 func kept(key string) bool {

@@ -90,7 +90,7 @@ func heard(t *testing.T, got <-chan string, want string) {
 	}
 }
 
-func TestHeldBytesArriveLaterAlsoFromAClientThatLeft(t *testing.T) {
+func TestLink_HeldBytesArriveLaterAlsoFromAClientThatLeft(t *testing.T) {
 	l, got := testLink(t)
 	conn, says, hears := dialLink(t, l)
 	says("one")
@@ -110,7 +110,7 @@ func TestHeldBytesArriveLaterAlsoFromAClientThatLeft(t *testing.T) {
 	heard(t, got, "two")
 }
 
-func TestALostReplyEndsItsConnectionWhenTheLinkIsWell(t *testing.T) {
+func TestLink_ALostReplyEndsItsConnectionWhenTheLinkIsWell(t *testing.T) {
 	l, got := testLink(t)
 	_, says, hears := dialLink(t, l)
 	l.set(weather{gates: [2]gate{pass, lose}})
@@ -130,7 +130,7 @@ func TestALostReplyEndsItsConnectionWhenTheLinkIsWell(t *testing.T) {
 	}
 }
 
-func TestDelayAndSnap(t *testing.T) {
+func TestLink_DelaysAndSnaps(t *testing.T) {
 	l, _ := testLink(t)
 	conn, says, hears := dialLink(t, l)
 	l.set(weather{delay: [2]time.Duration{20 * time.Millisecond, 20 * time.Millisecond}})

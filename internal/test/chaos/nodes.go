@@ -40,7 +40,7 @@ type NodeKind struct {
 	Memory    Memory
 	Clocks    []string // if not nil, each has a clock that can be set, which shows this at first, as libfaketime reads it
 	Spare     bool     // there is one more, to which names can move
-	SmallDisk bool     // its disk has smallDisk, and is as good as new after a restart
+	SmallDisk bool     // its disk has SmallDiskSize, and is as good as new after a restart
 }
 
 const (

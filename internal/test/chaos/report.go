@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// toldFinish is what a client is told on its standard input when the faults are over. The input's end means that the
+// toldFinish is what a client reads on its standard input when the faults are over. The input's end means that the
 // test's process is gone.
 const toldFinish = "finish"
 
-// toldResign is what the client with the last word is told when all others have ended.
+// toldResign is what the client with the last word reads when all others have ended.
 const toldResign = "resign"
 
 // How many goroutines of a client acquire keys: so many keep leases, one campaigns, the others run WithLock.

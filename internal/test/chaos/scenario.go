@@ -41,6 +41,9 @@ type Scenario struct {
 	Tempo  Tempo
 	Length time.Duration
 	Script Script
+	// Storage makes what the locks of one run protect. Default nil: one in
+	// memory.
+	Storage func() (Storage, error)
 }
 
 // Run makes one history of the scenario and judges it. If it is inconclusive it makes another of the same seed, unless the
@@ -128,12 +131,22 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		return
 	}
 	defer func() { _ = net.close() }()
-	store, err := startStore()
+	var storage Storage = &memory{records: map[string]*record{}}
+	if sc.Storage != nil {
+		if storage, err = sc.Storage(); err != nil {
+			r.fail("make the storage", err)
+			return
+		}
+	}
+	store, err := startStore(storage)
 	if err != nil {
 		r.fail("start the store", err)
 		return
 	}
-	defer func() { r.h.Accesses = store.close() }()
+	defer func() {
+		r.h.Accesses, err = store.close()
+		r.fail("the store", err)
+	}()
 	measured, err := measure(r.h, set.Addrs()[:NodeCount])
 	if err != nil {
 		r.fail("start the prober", err)

@@ -128,7 +128,7 @@ func (s *stage) begin(f Fault) error {
 			errs = append(errs, s.tell(n, []any{"CONFIG", "SET", "appendfsync", "always"}))
 			_ = s.tell(n, fill) // no answer comes: it ends
 		case Filled:
-			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // if it is told twice
+			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // if it is sent twice
 				errs = append(errs, err)
 			}
 		}

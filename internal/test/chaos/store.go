@@ -10,19 +10,55 @@ import (
 	"time"
 )
 
-// store is what the locks protect: a version for each key, kept by the test's process. It refuses every access with a token older
-// than one it has seen, and checks nothing else; the judge does.
+// Storage is what the locks protect: a version for each key, which begins at 0.
+// It refuses every access with a token older than one it has seen of the key,
+// and checks nothing else; the judge does.
+type Storage interface {
+	// Access reads the version of key under a token, or writes the next one and
+	// returns it. It calls decided once, while it decides about no other access
+	// to the key. Methods may be called concurrently.
+	Access(key string, token int64, write bool, decided func(accepted bool)) (version int64, err error)
+}
+
+// store is the server that clients reach a Storage through, in the test's
+// process.
 type store struct {
+	storage  Storage
 	listener net.Listener
 	wg       sync.WaitGroup
 
+	mu    sync.Mutex
+	conns map[net.Conn]struct{} // nil once closed
+	log   []access
+	errs  []error
+}
+
+// memory is a Storage in memory.
+type memory struct {
 	mu      sync.Mutex
-	conns   map[net.Conn]struct{} // nil once closed
 	records map[string]*record
-	log     []access
 }
 
 type record struct{ newest, version int64 }
+
+func (m *memory) Access(key string, token int64, write bool, decided func(accepted bool)) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.records[key]
+	if r == nil {
+		r = &record{}
+		m.records[key] = r
+	}
+	ok := token >= r.newest
+	decided(ok)
+	if ok {
+		r.newest = token
+		if write {
+			r.version++
+		}
+	}
+	return r.version, nil
+}
 
 // storeRequest reads a key's version under a token, or writes the version after Base.
 type storeRequest struct {
@@ -38,12 +74,12 @@ type storeReply struct {
 	Version  int64
 }
 
-func startStore() (*store, error) {
+func startStore(storage Storage) (*store, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &store{listener: l, conns: map[net.Conn]struct{}{}, records: map[string]*record{}}
+	s := &store{storage: storage, listener: l, conns: map[net.Conn]struct{}{}}
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -74,35 +110,36 @@ func (s *store) serve(conn net.Conn) {
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
 	for {
 		var req storeRequest
-		if in.Decode(&req) != nil || out.Encode(s.take(req)) != nil {
+		if in.Decode(&req) != nil {
+			return
+		}
+		reply, err := s.take(req)
+		if err != nil {
+			s.mu.Lock()
+			s.errs = append(s.errs, err)
+			s.mu.Unlock()
+			return
+		}
+		if out.Encode(reply) != nil {
 			return
 		}
 	}
 }
 
-func (s *store) take(req storeRequest) storeReply {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	r := s.records[req.Key]
-	if r == nil {
-		r = &record{}
-		s.records[req.Key] = r
-	}
-	ok := req.Token >= r.newest
-	s.log = append(s.log, access{
-		At: now(), Client: req.Client, Key: req.Key, Token: req.Token, Write: req.Write, Base: req.Base, Accepted: ok,
+func (s *store) take(req storeRequest) (reply storeReply, err error) {
+	reply.Version, err = s.storage.Access(req.Key, req.Token, req.Write, func(accepted bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		reply.Accepted = accepted
+		s.log = append(s.log, access{
+			At: now(), Client: req.Client, Key: req.Key, Token: req.Token, Write: req.Write, Base: req.Base, Accepted: accepted,
+		})
 	})
-	if ok {
-		r.newest = req.Token
-		if req.Write {
-			r.version++
-		}
-	}
-	return storeReply{Accepted: ok, Version: r.version}
+	return reply, err
 }
 
 // close ends the store and returns what it was asked.
-func (s *store) close() []access {
+func (s *store) close() ([]access, error) {
 	_ = s.listener.Close()
 	s.mu.Lock()
 	for conn := range s.conns {
@@ -111,7 +148,7 @@ func (s *store) close() []access {
 	s.conns = nil
 	s.mu.Unlock()
 	s.wg.Wait()
-	return s.log
+	return s.log, errors.Join(s.errs...)
 }
 
 // storeConn is a worker's connection to the store.

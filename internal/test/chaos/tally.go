@@ -2,6 +2,8 @@
 
 package chaos
 
+import "slices"
+
 // tally is what a history comes to.
 type tally struct {
 	attempts, acquired, lost, takeovers, faults, duringFaults int
@@ -15,24 +17,12 @@ func (h *history) tally() tally {
 	for _, held := range h.held() {
 		sortBy(held, func(a attempt) int64 { return a.Token })
 		for i, a := range held {
-			t.acquired++
-			if a.Way == "campaign" {
-				t.leaders++
-			}
-			if a.Found != (version{}) {
-				t.resumed++
-			}
-			if a.Lost {
-				t.lost++
-			}
+			t.addHold(a)
 			if i > 0 && held[i-1].Client != a.Client {
 				t.takeovers++
 			}
-			for _, f := range h.Faults {
-				if f.From <= a.Call && a.Acquired <= f.To {
-					t.duringFaults++
-					break
-				}
+			if h.acquiredDuringFault(a) {
+				t.duringFaults++
 			}
 		}
 	}
@@ -42,16 +32,39 @@ func (h *history) tally() tally {
 		}
 	}
 	for _, a := range h.Accesses {
-		switch {
-		case !a.Accepted:
-			t.refused++
-		case a.Write:
-			t.writes++
-		default:
-			t.reads++
-		}
+		t.addAccess(a)
 	}
 	return t
+}
+
+func (t *tally) addHold(a attempt) {
+	t.acquired++
+	if a.Way == "campaign" {
+		t.leaders++
+	}
+	if a.Found != (version{}) {
+		t.resumed++
+	}
+	if a.Lost {
+		t.lost++
+	}
+}
+
+func (t *tally) addAccess(a access) {
+	switch {
+	case !a.Accepted:
+		t.refused++
+	case a.Write:
+		t.writes++
+	default:
+		t.reads++
+	}
+}
+
+// acquiredDuringFault reports whether some fault lasted from before the call to
+// after the acquisition.
+func (h *history) acquiredDuringFault(a attempt) bool {
+	return slices.ContainsFunc(h.Faults, func(f span) bool { return f.From <= a.Call && a.Acquired <= f.To })
 }
 
 func (t *tally) add(o tally) {

@@ -1,9 +1,9 @@
-// Command gate runs the stages of `make test` and `make gate` and reports their
-// results: a line for each stage, failures with the violation first, what
+// Command gate runs the stages of `make test`, `make gate` and `make gate-full` and
+// reports their results: a line for each stage, failures with the violation first, what
 // was left out and why, tests that a slow machine kept from being judged, and
 // the slowest tests.
 //
-//	go run ./internal/test/gate [-only regexp] [-list] test|gate
+//	go run ./internal/test/gate [-only regexp] [-list] test|gate|full
 //
 // It needs the standard library alone, so that its first line appears before
 // anything else is compiled. The whole output of every stage is kept in
@@ -48,7 +48,7 @@ func run(args []string) (code int) {
 	}
 	all, ok := tiers[flags.Arg(0)]
 	if !ok || flags.NArg() != 1 {
-		fmt.Fprintf(os.Stderr, "gate: name the tier, test or gate, not %q\n", flags.Args())
+		fmt.Fprintf(os.Stderr, "gate: name the tier, test, gate or full, not %q\n", flags.Args())
 		return 2
 	}
 	chosen := matching(all, pattern)

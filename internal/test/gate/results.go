@@ -34,7 +34,7 @@ func (t test) pattern() string {
 
 // short is the test's name without the module path.
 func (t test) short() string {
-	return strings.TrimPrefix(strings.TrimPrefix(t.pkg, "github.com/venta-hq/redlock"), "/") + " " + t.name
+	return strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(t.pkg, "github.com/venta-hq/redlock"), "/") + " " + t.name)
 }
 
 type failedTest struct {
@@ -174,7 +174,7 @@ func (p *parser) line(text []byte) {
 	case "output", "build-output":
 		_, _ = io.WriteString(p.log, e.Output)
 		p.outputs[id] = append(p.outputs[id], e.Output)
-		if nodes, ok := strings.CutPrefix(strings.TrimSpace(e.Output), "harness_test.go:"); ok && e.Test == "TestBackends" {
+		if nodes, ok := strings.CutPrefix(strings.TrimSpace(e.Output), "harness_test.go:"); ok && e.Test == "TestBackends_AreLogged" {
 			_, p.results.nodes, _ = strings.Cut(nodes, ": ")
 		}
 	case "run":

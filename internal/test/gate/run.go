@@ -62,6 +62,10 @@ func (g *gate) stage(ctx context.Context, s stage) bool {
 	defer log.Close()
 	mine := results{}
 	failure, err := g.stageTo(ctx, s, log, &mine)
+	var none leftOut
+	if errors.As(err, &none) {
+		mine.skipped, err = append(mine.skipped, test{name: s.name, said: string(none)}), nil
+	}
 	g.results.add(mine)
 	took := time.Since(began).Round(time.Second)
 	switch {
@@ -70,6 +74,8 @@ func (g *gate) stage(ctx context.Context, s stage) bool {
 	case err != nil:
 		fmt.Fprintf(g.out, "FAILED, %v\n%s", took, failure)
 		fmt.Fprintf(g.out, "The whole output is in %s (%v).\n", log.Name(), err)
+	case none != "":
+		fmt.Fprintf(g.out, "left out\n")
 	case mine.passed > 0:
 		fmt.Fprintf(g.out, "ok, %d tests, %v\n", mine.passed, took)
 	default:
@@ -97,6 +103,9 @@ func (g *gate) stageTo(ctx context.Context, s stage, log io.Writer, into *result
 			err = g.repeat(ctx, c, log, &r)
 		}
 		into.add(r)
+		if err != nil && c.on != "" {
+			return "on " + c.on + ":\n" + r.failure(), err
+		}
 		if err != nil {
 			return r.failure(), err
 		}
@@ -121,7 +130,7 @@ func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure str
 // goTest runs go test and reads its results.
 func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results, err error) {
 	args := slices.Concat([]string{"go", "test", "-json"}, testFlags, c.args, c.packages)
-	fmt.Fprintf(log, "$ %s\n", strings.Join(args, " "))
+	fmt.Fprintf(log, "$ %s\n", strings.Join(slices.Concat(c.env, args), " "))
 	cmd := g.command(ctx, c, args)
 	var faults bytes.Buffer
 	cmd.Stderr = io.MultiWriter(log, &faults)

@@ -22,13 +22,14 @@ type command struct {
 	env   []string
 	args  []string // of a program, or flags of go test if there are packages
 	quiet bool     // whatever it prints is a fault
+	on    string   // the server that the tests run on, if the stage chose one
 
 	packages []string // to test; the results are read
 }
 
 // beside are modules of their own, so that what they need stays out of the
 // library's go.mod.
-var beside = []string{"contrib/gocron", "contrib/scs", "benchmarks", "docs/tests"}
+var beside = []string{"contrib/fence", "contrib/gocron", "contrib/scs", "benchmarks", "docs/tests", "deploy/tests", "examples/shop", "web/browser"}
 
 // Tests of -parallel wait most of the time, so more of them than there are
 // processors run beside each other. -count=1: results of a run without
@@ -66,16 +67,22 @@ var tiers = map[string][]stage{
 		{"deliberate faults still fit the code", "", commands(command{packages: []string{"./internal/test/mutation"}})},
 		{"tests on the other backend, race detector", "", otherBackend},
 		{"compile the modules beside the library", "", compileBeside},
-		{"tests of the modules beside the library: adapters, benchmarks, metrics, dashboard", "", besideTests},
+		{"tests of the modules beside the library: adapters, databases, benchmarks, metrics, dashboard, deployment files, the shop, pages in a browser", "", besideTests},
+		{"locks and cluster on the newest Valkey of make servers", "", newestValkey},
 		{"command line in terminals", "", commands(command{
 			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run=Terminal|Complet"}, packages: []string{"./cmd/redlock"},
 		})},
 		{"a lock beside bulk work, in full", "", commands(command{
-			env: []string{"REDLOCK_TEST_BULK=full"}, args: []string{"-run=OutlivesBulkWork"}, packages: []string{"./cache"},
+			env: []string{"REDLOCK_TEST_BULK=full"}, args: []string{"-run=BulkWorkCostsNoLock"}, packages: []string{"./cache"},
 		})},
 		{"chaos, a full round on real nodes", "", commands(command{
 			env: []string{"REDLOCK_CHAOS_ROUND=full"}, packages: []string{"./chaos_test"},
+		}, command{
+			dir: "contrib/fence", args: []string{"-run=Chaos"}, packages: []string{"."},
 		})},
+	},
+	"full": {
+		{"all packages on every server of make servers", "8 minutes for each on two quiet cores", everyServer},
 	},
 }
 
@@ -104,7 +111,7 @@ func raceTests(ctx context.Context, g *gate) ([]command, error) {
 // otherBackend are the tests that ran on real nodes, on embedded ones.
 func otherBackend(ctx context.Context, g *gate) ([]command, error) {
 	rest := command{env: []string{"REDLOCK_TEST_PART=rest"}, args: append(g.race(ctx), "-p=2", "-parallel=8")}
-	for _, folder := range []string{"cache", "cluster", "cmd/redlock", "internal/test/harness", "lease", "lock", "mutex", "register", "session"} {
+	for _, folder := range []string{"cache", "cmd/redlock", "fence", "internal/keepalive", "internal/nodeset", "internal/quorumlock", "internal/record", "internal/test/harness", "lock", "session"} {
 		rest.packages = append(rest.packages, "./"+folder)
 	}
 	return []command{rest}, nil

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"go/ast"
 	goparser "go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -58,4 +60,65 @@ func calls(f *ast.FuncDecl, names ...string) (found bool) {
 		return !found
 	})
 	return found
+}
+
+// A stage whose pattern selects nothing passes without having tested anything.
+func TestStages_PatternsSelectTests(t *testing.T) {
+	root := filepath.Join("..", "..", "..")
+	found := 0
+	for tier, stages := range tiers {
+		for _, s := range stages {
+			all, err := s.commands(t.Context(), &gate{})
+			if err != nil && !errors.As(err, new(leftOut)) && !errors.Is(err, errNoServers) {
+				t.Fatal(err)
+			}
+			for _, c := range all {
+				pattern := runPattern(c.args)
+				if pattern == "" {
+					continue
+				}
+				found++
+				for _, folder := range c.packages {
+					if !selects(t, filepath.Join(root, c.dir, folder), pattern) {
+						t.Errorf("make %s, %s: -run=%s selects no test of %s", tier, s.name, pattern, folder)
+					}
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no stage has a pattern")
+	}
+}
+
+// runPattern is the value of -run among the flags of go test; "" if it has none.
+func runPattern(args []string) string {
+	for _, arg := range args {
+		if pattern, ok := strings.CutPrefix(arg, "-run="); ok {
+			return pattern
+		}
+	}
+	return ""
+}
+
+// selects reports whether a test in this folder has a name that matches.
+func selects(t *testing.T, folder, pattern string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	test := regexp.MustCompile(`(?m)^func (Test\w*)\(`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range test.FindAllSubmatch(text, -1) {
+			if regexp.MustCompile(pattern).Match(name[1]) {
+				return true
+			}
+		}
+	}
+	return false
 }

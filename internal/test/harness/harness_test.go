@@ -18,9 +18,9 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-func TestBackends(t *testing.T) { t.Log(Backends()) }
+func TestBackends_AreLogged(t *testing.T) { t.Log(Backends()) }
 
-func TestParse(t *testing.T) {
+func TestParse_TakesKnownBackendsOnly(t *testing.T) {
 	for _, tc := range []struct {
 		value           string
 		embedded, redis bool
@@ -39,7 +39,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-func TestDescribe(t *testing.T) {
+func TestDescribe_SaysWhichNodesTestsRunOn(t *testing.T) {
 	const server = "redis-server 7.0.15 at /usr/bin/redis-server"
 	missing := fmt.Errorf("there is none: %w", redisserver.ErrNotInstalled)
 	broken := errors.New("REDLOCK_TEST_SERVER: no such file")
@@ -81,7 +81,7 @@ func field(t *testing.T, c *redis.Client, section, name string) string {
 	return ""
 }
 
-func TestRestart(t *testing.T) {
+func TestSet_Restart_FromEveryState(t *testing.T) {
 	for _, lose := range []bool{false, true} {
 		for _, state := range []string{"running", "stopped", "paused"} {
 			t.Run(fmt.Sprintf("lose=%t,%s", lose, state), func(t *testing.T) {
@@ -120,7 +120,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestStoppedNodeRefuses(t *testing.T) {
+func TestSet_Stop_RefusesCommands(t *testing.T) {
 	Each(t, 2, func(t *testing.T, s Set) {
 		s.Stop(1)
 		s.Stop(1)
@@ -138,7 +138,7 @@ func TestStoppedNodeRefuses(t *testing.T) {
 	})
 }
 
-func TestFrozenNodeExecutesWhatItTook(t *testing.T) {
+func TestSet_Pause_ExecutesWhatItTookAfterResume(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		c := Client(t, s, 0)
 		if err := c.Ping(t.Context()).Err(); err != nil { // the connection stands before the freeze
@@ -161,7 +161,7 @@ func TestFrozenNodeExecutesWhatItTook(t *testing.T) {
 
 // What one client wrote at once is not torn apart by another client that came
 // later.
-func TestFrozenNodeKeepsTheOrderOfPipelines(t *testing.T) {
+func TestSet_Pause_KeepsTheOrderOfPipelines(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		const clients, each = 5, 40
 		var conns []net.Conn
@@ -207,7 +207,7 @@ func dial(t *testing.T, rawURL string) net.Conn {
 	return conn
 }
 
-func TestCommandsCountsWhatClientsAsked(t *testing.T) {
+func TestSet_Commands_CountsWhatClientsAsked(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		if got := s.Commands(0); len(got) != 0 {
 			t.Errorf("Commands of a node nobody asked = %v", got)
@@ -233,7 +233,7 @@ func TestCommandsCountsWhatClientsAsked(t *testing.T) {
 	})
 }
 
-func TestNodesSayWhatTheyAre(t *testing.T) {
+func TestSet_NodesDescribeThemselves(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		c := Client(t, s, 0)
 		for _, f := range []struct{ section, name, want string }{
@@ -263,7 +263,7 @@ func TestNodesSayWhatTheyAre(t *testing.T) {
 	})
 }
 
-func TestCloseTwice(t *testing.T) {
+func TestSet_Close_CanBeCalledTwice(t *testing.T) {
 	Each(t, 2, func(t *testing.T, s Set) {
 		s.Pause(0)
 		s.Stop(1)

@@ -2,6 +2,7 @@ package harness
 
 import (
 	"context"
+	"net"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -28,6 +29,9 @@ func Main(m *testing.M, options ...goleak.Option) {
 // Run is [Main] but returns the exit code. Between the tests and the search for
 // goroutines it calls end, which closes what the tests share.
 func Run(m *testing.M, end func(), options ...goleak.Option) (code int) {
+	// The resolver reads its settings once. What it makes then within a synctest
+	// bubble cannot be used outside of it, so it does that before.
+	_, _ = net.LookupHost("localhost")
 	watch := machine.Start()
 	meter.Store(watch)
 	code = m.Run()
@@ -108,13 +112,20 @@ func Must(t testing.TB, began time.Time, err error) {
 // at the year 2000.
 func virtual(t time.Time) bool { return t.Year() < 2020 }
 
-// CloseAtEnd has c closed at the end of the test, which fails if that does.
+// Past waits until at has passed.
+func Past(at time.Time) { <-time.After(time.Until(at) + time.Millisecond) }
+
+// Close closes c, and fails the test if that fails.
+func Close(t testing.TB, c interface{ Close(context.Context) error }) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
+	defer cancel()
+	if err := c.Close(ctx); err != nil {
+		t.Errorf("close: %v", err)
+	}
+}
+
+// CloseAtEnd is [Close] at the end of the test.
 func CloseAtEnd(t testing.TB, c interface{ Close(context.Context) error }) {
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), Patience)
-		defer cancel()
-		if err := c.Close(ctx); err != nil {
-			t.Errorf("close: %v", err)
-		}
-	})
+	t.Cleanup(func() { Close(t, c) })
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -71,7 +72,7 @@ func (b bench) unharmed(ctx context.Context, all []mutant, jobs int) error {
 }
 
 func (b bench) passes(ctx context.Context, pkg string, names []string) error {
-	binary, err := b.build(ctx, "unharmed-"+filepath.Base(pkg), pkg, "")
+	binary, err := b.build(ctx, "unharmed-"+slug(pkg), pkg, "")
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func (b bench) try(ctx context.Context, m mutant) (v verdict) {
 	built := map[string]string{} // by package
 	for _, t := range m.tests {
 		if built[t.pkg] == "" {
-			if built[t.pkg], err = b.build(ctx, label+"-"+filepath.Base(t.pkg), t.pkg, overlay); err != nil {
+			if built[t.pkg], err = b.build(ctx, label+"-"+slug(t.pkg), t.pkg, overlay); err != nil {
 				return verdict{why: err.Error()}
 			}
 		}
@@ -158,6 +159,21 @@ func (b bench) overlay(label string, edits []edit) (string, error) {
 	return name, os.WriteFile(name, data, 0o600)
 }
 
+// slug is a package as a part of a file name.
+func slug(pkg string) string { return strings.ReplaceAll(path.Clean(pkg), "/", "-") }
+
+// moduleOf is the directory of a package's module, below the root, and the
+// package from there: modules beside the library test it too.
+func (b bench) moduleOf(pkg string) (dir, from string) {
+	pkg = path.Clean(pkg)
+	for dir = pkg; dir != "."; dir = path.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(b.root, filepath.FromSlash(dir), "go.mod")); err == nil {
+			return dir, "." + strings.TrimPrefix(pkg, dir)
+		}
+	}
+	return ".", "./" + pkg
+}
+
 // build makes the test binary of a package, with an overlay if there is one.
 func (b bench) build(ctx context.Context, label, pkg, overlay string) (string, error) {
 	binary := filepath.Join(b.scratch, label+".test")
@@ -166,8 +182,9 @@ func (b bench) build(ctx context.Context, label, pkg, overlay string) (string, e
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
+	module, pkg := b.moduleOf(pkg)
 	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = b.root
+	cmd.Dir = filepath.Join(b.root, filepath.FromSlash(module))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("does not compile: %w\n%s", err, out)
 	}

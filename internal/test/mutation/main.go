@@ -8,7 +8,7 @@
 //
 // First every named test has to pass on the code as it is. Then, for each fault, the test has to fail. A fault that no
 // longer fits the code, does not compile, or that the test does not notice is an error, and so is a test that is skipped
-// or does not exist. The tests run on embedded nodes, without the race detector.
+// or does not exist. The tests run on embedded nodes, without the race detector. A test may be in a module beside the library.
 package main
 
 import (

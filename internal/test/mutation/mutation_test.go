@@ -23,7 +23,7 @@ import (
 
 // A fault whose lines were changed, that does not compile any more, or whose test was renamed, is noticed here and not only
 // when the faults are tried.
-func TestEveryFaultFitsTheCodeAndItsTestsExist(t *testing.T) {
+func TestEveryFault_FitsTheCodeAndItsTestsExist(t *testing.T) {
 	if os.Getenv("REDLOCK_TEST_PART") == "first" {
 		t.Skip("it type-checks the code once for each fault: make gate does")
 	}
@@ -167,14 +167,14 @@ func (c *compiler) parse(name, other string) (*ast.File, error) {
 	return file, err
 }
 
-func TestWhatDoesNotCompileIsSeen(t *testing.T) {
+func TestCompiler_SeesWhatDoesNotCompile(t *testing.T) {
 	root, err := moduleRoot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, file := newCompiler(t, root, "./register"), edit{file: "register/doc.go"}
+	c, file := newCompiler(t, root, "./internal/record"), edit{file: "internal/record/doc.go"}
 	for text, want := range map[string]bool{
-		"package register\n": true, "package register\nfunc f() { x := 1 }\n": false, "package register\nfunc {": false,
+		"package record\n": true, "package record\nfunc f() { x := 1 }\n": false, "package record\nfunc {": false,
 	} {
 		b := bench{root: root, scratch: t.TempDir()}
 		raw, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file.file)))
@@ -211,7 +211,28 @@ func declared(t *testing.T, dir, name string) bool {
 	return false
 }
 
-func TestAnEditReplacesWholeLinesThatStandExactlyOnce(t *testing.T) {
+func TestModuleOf_FindsModulesBesideTheLibrary(t *testing.T) {
+	b := bench{root: t.TempDir()}
+	for _, dir := range []string{"", "contrib/fence"} {
+		dir = filepath.Join(b.root, filepath.FromSlash(dir))
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "go.mod"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for pkg, want := range map[string][2]string{
+		"./fence": {".", "./fence"}, "./contrib/fence": {"contrib/fence", "."}, "./contrib/fence/pgxfence": {"contrib/fence", "./pgxfence"},
+		"./contrib/other": {".", "./contrib/other"}, ".": {".", "."},
+	} {
+		if dir, from := b.moduleOf(pkg); dir != want[0] || path.Clean(from) != path.Clean(want[1]) {
+			t.Errorf("%s is %s in %s, want %v", pkg, from, dir, want)
+		}
+	}
+}
+
+func TestEdit_Apply_ReplacesWholeLinesThatStandExactlyOnce(t *testing.T) {
 	const text = "a\n\tif x {\nb\n\tif x {\nc\n"
 	for _, tt := range []struct {
 		name, old, new, want string
@@ -232,7 +253,7 @@ func TestAnEditReplacesWholeLinesThatStandExactlyOnce(t *testing.T) {
 	}
 }
 
-func TestOnlyAFailureOfTheTestItselfCounts(t *testing.T) {
+func TestFailed_CountsOnlyAFailureOfTheTestItself(t *testing.T) {
 	for out, want := range map[string]bool{
 		"=== RUN   TestA\n--- FAIL: TestA (0.1s)\n":                    true,
 		"=== RUN   TestA\n\npanic: test timed out after 1m\n":          true,
@@ -248,7 +269,7 @@ func TestOnlyAFailureOfTheTestItselfCounts(t *testing.T) {
 	}
 }
 
-func TestAListThatIsWrongIsNotRead(t *testing.T) {
+func TestParse_RefusesAListThatIsWrong(t *testing.T) {
 	const good = "intro\n\n== Heading\n\nfault one\nabout it\nfile f.go\n-a\n+b\ntest ./p TestX\n"
 	all, err := parse(good)
 	if err != nil || len(all) != 1 || all[0].edits[0] != (edit{"f.go", "a\n", "b\n"}) || all[0].tests[0] != (test{"./p", "TestX"}) {

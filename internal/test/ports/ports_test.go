@@ -2,7 +2,7 @@ package ports
 
 import "testing"
 
-func TestATakenPortIsNobodyElsesUntilItIsGivenBack(t *testing.T) {
+func TestTake_GivesAPortOnceUntilItIsGivenBack(t *testing.T) {
 	defer func(l, c int) { lowest, count = l, c }(lowest, count)
 	l, first, err := Take()
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // connTimeout bounds all that happens on a conn.
 const connTimeout = 20 * time.Second
 
-// conn is a connection that sends nothing but what it is told to, so that its
+// conn is a connection that sends nothing but what its caller asks for, so that its
 // commands can be subtracted from a server's counts.
 type conn struct {
 	net   net.Conn

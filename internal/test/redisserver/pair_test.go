@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestHasParts(t *testing.T) {
+func TestHasParts_ComparesWholeParts(t *testing.T) {
 	for _, tc := range []struct {
 		value, want string
 		has         bool
@@ -25,7 +25,7 @@ func TestHasParts(t *testing.T) {
 	}
 }
 
-func TestAPairFailsOver(t *testing.T) {
+func TestPair_FailsOver(t *testing.T) {
 	t.Parallel()
 	need(t)
 	p, err := StartPair()

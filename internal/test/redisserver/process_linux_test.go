@@ -15,14 +15,14 @@ import (
 
 const orphanEnv = "REDISPROC_TEST_ORPHAN"
 
-// TestNodesDieWithTheirParent runs this test binary again as a parent that
+// TestNodes_DieWithTheirParent runs this test binary again as a parent that
 // starts a node, and kills it.
-func TestNodesDieWithTheirParent(t *testing.T) {
+func TestNodes_DieWithTheirParent(t *testing.T) {
 	if _, err := Available(); err != nil {
 		t.Skip(err)
 	}
 	tmp := t.TempDir() // the killed parent cannot clean up
-	parent := exec.Command(os.Args[0], "-test.run=^TestParentOfAnOrphan$")
+	parent := exec.Command(os.Args[0], "-test.run=^TestNodes_ParentThatIsKilled$")
 	parent.Env = append(os.Environ(), orphanEnv+"=1", "TMPDIR="+tmp)
 	out, err := parent.StdoutPipe()
 	if err != nil {
@@ -73,10 +73,10 @@ func alive(pid string) bool {
 	return err == nil && !strings.Contains(string(stat), ") Z ")
 }
 
-// TestParentOfAnOrphan is the parent in TestNodesDieWithTheirParent.
-func TestParentOfAnOrphan(t *testing.T) {
+// TestNodes_ParentThatIsKilled is the parent in TestNodes_DieWithTheirParent.
+func TestNodes_ParentThatIsKilled(t *testing.T) {
 	if os.Getenv(orphanEnv) == "" {
-		t.Skip("it is run by TestNodesDieWithTheirParent")
+		t.Skip("it is run by TestNodes_DieWithTheirParent")
 	}
 	s := start(t, 1, Options{})
 	fmt.Printf("pid %d\n", s.nodes[0].proc.pid)
@@ -84,7 +84,7 @@ func TestParentOfAnOrphan(t *testing.T) {
 }
 
 // The loader complains in the log of what it cannot preload.
-func TestANodeHasTheEnvironmentThatItIsGiven(t *testing.T) {
+func TestOptions_Env_ReachesTheServer(t *testing.T) {
 	s := start(t, 2, Options{Env: func(i int) []string { return []string{"LD_PRELOAD=/nowhere/" + strconv.Itoa(i)} }})
 	for i := range s.Len() {
 		log, err := os.ReadFile(filepath.Join(s.Dir(i), "redis.log"))
@@ -98,7 +98,7 @@ func TestANodeHasTheEnvironmentThatItIsGiven(t *testing.T) {
 }
 
 // A disk of its own is full when the node has written so much, and is gone with the process.
-func TestADiskIsFull(t *testing.T) {
+func TestOptions_Disk_IsFull(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("a disk takes root")
 	}

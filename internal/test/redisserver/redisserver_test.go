@@ -64,7 +64,7 @@ func client(t *testing.T, url string, roots *x509.CertPool) *redis.Client {
 	return c
 }
 
-func TestVersion(t *testing.T) {
+func TestVersion_NamesTheInstalledServer(t *testing.T) {
 	need(t)
 	path, err := Available()
 	if err != nil {
@@ -75,7 +75,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-func TestParseVersion(t *testing.T) {
+func TestParseVersion_KnowsEachServer(t *testing.T) {
 	for line, want := range map[string]string{
 		"Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.2.1 bits=64 build=38a1a5b2a7f2b4c1\n": "redis-server 7.0.15",
 		"Redis server v=8.0.3 sha=00000000:1 malloc=jemalloc-5.3.0 bits=64 build=bba4a1a5ebf7a9b4\n":  "redis-server 8.0.3",
@@ -92,7 +92,7 @@ func TestParseVersion(t *testing.T) {
 	}
 }
 
-func TestTheNamedServerIsRun(t *testing.T) {
+func TestAvailable_RunsTheNamedServer(t *testing.T) {
 	need(t)
 	installed, err := Available()
 	if err != nil {
@@ -123,7 +123,7 @@ func TestTheNamedServerIsRun(t *testing.T) {
 	}
 }
 
-func TestANamedServerThatCannotBeRunIsAnError(t *testing.T) {
+func TestAvailable_FailsIfTheNamedServerCannotRun(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "redis-server")
 	if err := os.WriteFile(file, []byte("no program"), 0o600); err != nil {
 		t.Fatal(err)
@@ -136,7 +136,7 @@ func TestANamedServerThatCannotBeRunIsAnError(t *testing.T) {
 	}
 }
 
-func TestAvailableSaysWhatToDo(t *testing.T) {
+func TestAvailable_SaysWhatToDo(t *testing.T) {
 	t.Setenv(Variable, "")
 	t.Setenv("PATH", t.TempDir())
 	if _, err := Available(); !errors.Is(err, ErrNotInstalled) || !strings.Contains(err.Error(), "apt-get install") {
@@ -147,7 +147,7 @@ func TestAvailableSaysWhatToDo(t *testing.T) {
 	}
 }
 
-func TestNodesWithoutPersistenceRestartEmptyOnly(t *testing.T) {
+func TestNodes_Restart_WithoutPersistenceOnlyEmpty(t *testing.T) {
 	s := start(t, 1, Options{})
 	c := client(t, s.URLs()[0], nil)
 	if err := c.Set(t.Context(), "key", "value", 0).Err(); err != nil {
@@ -167,7 +167,7 @@ func TestNodesWithoutPersistenceRestartEmptyOnly(t *testing.T) {
 	}
 }
 
-func TestPersistentNodesKeepTheirDataOverAKill(t *testing.T) {
+func TestNodes_Restart_KeepsPersistentDataAfterAKill(t *testing.T) {
 	s := start(t, 2, Options{Persist: true})
 	c := client(t, s.URLs()[1], nil)
 	if err := c.Set(t.Context(), "key", "value", 0).Err(); err != nil {
@@ -188,7 +188,7 @@ func TestPersistentNodesKeepTheirDataOverAKill(t *testing.T) {
 	}
 }
 
-func TestPassword(t *testing.T) {
+func TestOptions_Password_IsRequired(t *testing.T) {
 	const password = "p@ss:w/ rd"
 	s := start(t, 1, Options{Password: password})
 	if err := client(t, s.URLs()[0], nil).Ping(t.Context()).Err(); err != nil {
@@ -203,7 +203,7 @@ func TestPassword(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
+func TestOptions_TLS_IsRequired(t *testing.T) {
 	files, roots := certificate(t)
 	s := start(t, 1, Options{TLS: files, Password: "secret"})
 	url := s.URLs()[0]
@@ -260,7 +260,7 @@ func certificate(t *testing.T) (*TLS, *x509.CertPool) {
 	return &TLS{CertFile: certFile, KeyFile: write("key.pem", "PRIVATE KEY", keyBytes), CAFile: certFile}, roots
 }
 
-func TestArgsReachTheServer(t *testing.T) {
+func TestOptions_Args_ReachTheServer(t *testing.T) {
 	s := start(t, 1, Options{Args: []string{"--maxmemory", "123456789"}})
 	got, err := client(t, s.URLs()[0], nil).ConfigGet(t.Context(), "maxmemory").Result()
 	if err != nil || got["maxmemory"] != "123456789" {
@@ -268,7 +268,7 @@ func TestArgsReachTheServer(t *testing.T) {
 	}
 }
 
-func TestStartFaults(t *testing.T) {
+func TestStart_RefusesBadOptions(t *testing.T) {
 	_, err := Start(0, Options{TLS: &TLS{CertFile: "no-such.pem"}})
 	if err == nil {
 		t.Fatal("Start succeeded")
@@ -286,7 +286,7 @@ func TestStartFaults(t *testing.T) {
 }
 
 // A server that answers on the port is not taken for the one that was started.
-func TestPortTakenByAnotherServerIsTold(t *testing.T) {
+func TestNodes_Restart_ReportsAPortThatIsTaken(t *testing.T) {
 	a, b := start(t, 1, Options{}), start(t, 1, Options{})
 	a.Stop(0)
 	a.nodes[0].port = b.nodes[0].port
@@ -295,7 +295,7 @@ func TestPortTakenByAnotherServerIsTold(t *testing.T) {
 	}
 }
 
-func TestCloseRemovesEverything(t *testing.T) {
+func TestNodes_Close_RemovesEverything(t *testing.T) {
 	s := start(t, 2, Options{Persist: true})
 	pids := []int{s.nodes[0].proc.pid, s.nodes[1].proc.pid}
 	s.Pause(0)
@@ -311,7 +311,7 @@ func TestCloseRemovesEverything(t *testing.T) {
 	}
 }
 
-func TestIndexOutOfRangePanics(t *testing.T) {
+func TestNodes_PanicWhenAnIndexIsOutOfRange(t *testing.T) {
 	s := start(t, 1, Options{})
 	defer func() {
 		if got := fmt.Sprint(recover()); !strings.Contains(got, "the set has 1 nodes") {

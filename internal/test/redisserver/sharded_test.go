@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestAServerOfARedisClusterKeepsItsPlaceWhenItLosesItsData(t *testing.T) {
+func TestSharded_Restart_KeepsThePlaceOfAServerWithoutItsData(t *testing.T) {
 	t.Parallel()
 	need(t)
 	s, err := StartSharded(3, Options{})

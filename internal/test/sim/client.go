@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -136,9 +135,9 @@ func (c *client) open(ctx context.Context, life int) *process {
 		return nil
 	}
 	// The owner label stands in every value; its default is this machine's name.
-	cfg := lease.Config{TTL: c.w.plan.ttl, Owner: strconv.Itoa(c.index), Backoff: p.backoff()}
+	cfg := lease.Config{TTL: c.w.plan.ttl, Retain: min(c.w.plan.retain, maxTTL), Owner: strconv.Itoa(c.index), Backoff: p.backoff()}
 	var err, err2 error
-	p.locker, err = lock.New(p.cluster, cfg)
+	p.locker, err = lock.New(p.cluster, lock.Config(cfg))
 	p.leases, err2 = lease.New(p.cluster, cfg)
 	if err := errors.Join(err, err2); err != nil {
 		panic(err)
@@ -147,26 +146,17 @@ func (c *client) open(ctx context.Context, life int) *process {
 	return p
 }
 
-// backoff is the library's own policy, with seeded jitter.
-func (p *process) backoff() func() backoff.BackOff {
+// backoff is the library's own pauses, with seeded jitter.
+func (p *process) backoff() func(attempt int) time.Duration {
 	var mu sync.Mutex
 	rng := p.c.w.stream("backoff", p.c.index*1000+p.life)
-	return func() backoff.BackOff {
-		d := 100 * time.Millisecond
-		return policy(func() time.Duration {
-			mu.Lock()
-			defer mu.Unlock()
-			now := d - d/4 + time.Duration(rng.Int64N(int64(d/2)))
-			d = min(2*d, 2*time.Second)
-			return now
-		})
+	return func(attempt int) time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		d := min(100*time.Millisecond<<min(attempt-1, 5), 2*time.Second)
+		return d - d/4 + time.Duration(rng.Int64N(int64(d/2)))
 	}
 }
-
-type policy func() time.Duration
-
-func (f policy) NextBackOff() time.Duration { return f() }
-func (policy) Reset()                       {}
 
 func (p *process) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -226,6 +216,14 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 	defer cancel()
 	called := time.Now()
 	switch pick := rng.Float64(); {
+	case pick < 0.1:
+		p.several(ctx, called, rng)
+	case pick < 0.2:
+		d := p.c.w.judge.handed()
+		if l, err := p.leases.Attach(ctx, d.handle); err == nil {
+			p.c.w.judge.attached(l, d)
+			p.keep(l, called, rng, false)
+		}
 	case pick < 0.5:
 		opts := []lock.Option{}
 		if rng.Float64() < 0.2 {
@@ -236,7 +234,7 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 			// The caller's context ends the work's too, while the lock is still held.
 			t := p.c.w.judge.acquired(p.c.index, called, l, ctx)
 			defer p.c.w.judge.done(t)
-			p.hold(t, rng)
+			p.hold(rng, t)
 			return nil
 		}, opts...)
 	case pick < 0.7:
@@ -251,6 +249,39 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
+// several holds two or three keys for a while, named in any order.
+func (p *process) several(ctx context.Context, called time.Time, rng *rand.Rand) {
+	var keys []string
+	for _, i := range rng.Perm(p.c.w.plan.keys) {
+		keys = append(keys, fmt.Sprint("k", i))
+	}
+	all, err := p.locker.LockAll(ctx, keys[:min(len(keys), 2+rng.IntN(2))])
+	if err != nil {
+		return
+	}
+	var held []*tenancy
+	for _, key := range all.Keys() {
+		held = append(held, p.c.w.judge.acquired(p.c.index, called, oneOf{all, key}, all.Context()))
+	}
+	p.hold(rng, held...)
+	for _, t := range held {
+		p.c.w.judge.done(t)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rng.Int64N(int64(time.Second))))
+	defer cancel()
+	_ = all.Release(ctx)
+	p.c.w.log("client %d gives back %v", p.c.index, all.Keys())
+}
+
+// oneOf is one of several keys.
+type oneOf struct {
+	*lock.Locks
+	key string
+}
+
+func (o oneOf) Key() string  { return o.key }
+func (o oneOf) Token() int64 { return o.Locks.Token(o.key) }
+
 // keep holds a lease for a while.
 func (p *process) keep(l *lease.Lease, called time.Time, rng *rand.Rand, checkpoints bool) {
 	t := p.c.w.judge.acquired(p.c.index, called, l, l.Context())
@@ -261,7 +292,7 @@ func (p *process) keep(l *lease.Lease, called time.Time, rng *rand.Rand, checkpo
 	if checkpoints {
 		p.c.w.judge.found(l.Key(), n)
 	}
-	p.hold(t, rng)
+	p.hold(rng, t)
 	if checkpoints && rng.Float64() < 0.5 {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		if l.Checkpoint(ctx, []byte(strconv.Itoa(n+1))) == nil {
@@ -272,12 +303,20 @@ func (p *process) keep(l *lease.Lease, called time.Time, rng *rand.Rand, checkpo
 	p.c.w.judge.done(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rng.Int64N(int64(time.Second))))
 	defer cancel()
+	if rng.Float64() < 0.3 {
+		if handle, err := l.Detach(ctx); err == nil {
+			p.c.w.log("client %d detaches %s, token %d", p.c.index, t.key, t.token)
+			p.c.w.judge.detached(handle, t)
+			return
+		}
+	}
 	_ = l.Release(ctx) // whatever comes of it, the key expires
 	p.c.w.log("client %d gives back %s, token %d", p.c.index, t.key, t.token)
 }
 
 // hold is the work under a lock. Careless work does not look at its context, and writes with an old token.
-func (p *process) hold(t *tenancy, rng *rand.Rand) {
+func (p *process) hold(rng *rand.Rand, held ...*tenancy) {
+	ctx := held[0].ctx // that of all
 	careless := rng.Float64() < 0.3
 	for range 1 + rng.IntN(3) {
 		d := time.Duration(1 + rng.ExpFloat64()*float64(150*time.Millisecond))
@@ -290,13 +329,15 @@ func (p *process) hold(t *tenancy, rng *rand.Rand) {
 		if careless {
 			time.Sleep(d)
 		} else {
-			rest(t.ctx, d)
+			rest(ctx, d)
 		}
 		p.c.step()
-		if t.ctx.Err() != nil && !careless {
+		if ctx.Err() != nil && !careless {
 			return
 		}
-		p.c.w.judge.write(t)
+		for _, t := range held {
+			p.c.w.judge.write(t)
+		}
 	}
 }
 

@@ -48,6 +48,8 @@ type conn struct {
 
 	inbox []byte // arrived at the node, guarded by its mu
 	subs  map[string]bool
+	multi bool       // between MULTI and EXEC
+	queue [][]string // the commands of the transaction
 }
 
 // dial connects, with the delay of a round trip. A subscription's connection, the one for which a dial may take longer than

@@ -3,10 +3,11 @@
 //
 // # What is simulated
 //
-// A world is one set of one to seven nodes, a few processes with a few workers each, and a few keys they all want. The
-// nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each by a clock of its own:
-// apart from true time, and faster or slower by less than the margin allows. Connections carry packets with delays that
-// differ to the nanosecond. The whole lives in a testing/synctest bubble, so that a minute passes in milliseconds.
+// A world is one set of one to seven nodes, a few processes with a few workers each, and a few keys they all want, one at
+// a time or several. The nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each
+// by a clock of its own: apart from true time, and faster or slower by less than the margin allows. Connections carry
+// packets with delays that differ to the nanosecond. The whole lives in a testing/synctest bubble, so that a minute passes
+// in milliseconds.
 //
 // The faults: packets that are slow, or so late that their sender has given up on them; packets that never arrive, and
 // with them everything behind them on their connection; commands that a node gets a second time, up to two seconds later;
@@ -26,7 +27,7 @@
 //
 //   - tokens of a key are given once, and an acquisition that began after another had finished has the larger one;
 //   - when a key is acquired, no other holder's context stands;
-//   - a holder is told of its loss before its deadline;
+//   - a holder is notified of its loss before its deadline;
 //   - the store, which refuses tokens older than the newest it saw, never takes an older one and never refuses a holder;
 //   - a checkpoint that was kept is the oldest that a later lease finds, in worlds where no node forgets;
 //   - fence counters never go back while a node lives.

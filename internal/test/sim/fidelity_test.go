@@ -20,20 +20,20 @@ import (
 
 // The library's scripts, by what calls them.
 var libraryScripts = map[string][]string{
-	"acquire":  {"../../../mutex/scripts/acquire.lua"},
-	"extend":   {"../../../mutex/scripts/extend.lua"},
-	"raise":    {"../../../mutex/scripts/bumpfence.lua"},
-	"release":  {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/release.lua"},
-	"leave":    {"../../../mutex/scripts/wake.lua", "../../../mutex/scripts/leave.lua"},
-	"write":    {"../../../register/scripts/write.lua"},
-	"read":     {"../../../register/scripts/read.lua"},
-	"promise":  {"../../../register/scripts/promise.lua"},
-	"leader":   {"../../../lease/scripts/leader.lua"},
-	"announce": {"../../../lease/scripts/announce.lua"},
+	"acquire":  {"../../quorumlock/scripts/draw.lua", "../../quorumlock/scripts/acquire.lua"},
+	"extend":   {"../../quorumlock/scripts/extend.lua"},
+	"raise":    {"../../quorumlock/scripts/bumpfence.lua"},
+	"release":  {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/release.lua"},
+	"leave":    {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/leave.lua"},
+	"write":    {"../../record/scripts/write.lua"},
+	"read":     {"../../record/scripts/read.lua"},
+	"promise":  {"../../record/scripts/promise.lua"},
+	"leader":   {"../../keepalive/scripts/leader.lua"},
+	"announce": {"../../keepalive/scripts/announce.lua"},
 }
 
-// TestNodesAnswerAsRedisDoes makes the same random calls of the library's scripts on a node's memory and on a real server.
-func TestNodesAnswerAsRedisDoes(t *testing.T) {
+// TestNode_AnswersAsRedis makes the same random calls of the library's scripts on a node's memory and on a real server.
+func TestNode_AnswersAsRedis(t *testing.T) {
 	nodes := harness.Real(t, 1, redisserver.Options{})
 	server := redis.NewClient(&redis.Options{
 		Addr: strings.TrimPrefix(nodes.URLs()[0], "redis://"), Protocol: 2, DisableIdentity: true, MaxRetries: -1,
@@ -103,7 +103,7 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 	case 3:
 		return "extend", all[:1], []string{value, hour}
 	case 4:
-		return "raise", all[:2], []string{value, number(floor, 2000), hour}
+		return "raise", all[:2], []string{value, number(floor, 2000), hour, number(floor, 2000), number(1, 64)}
 	case 5, 6, 7:
 		return "release", all, []string{value, oneOf("0", hour), oneOf("", "1")}
 	case 8:

@@ -17,7 +17,14 @@ type judge struct {
 	held       map[string][]*tenancy // by key, in the order of acquisition
 	store      map[string]int64      // the newest token that the guarded store saw
 	kept       map[string]int        // the newest checkpoint that was kept for certain
+	last       handed                // what was detached last
 	violations []string              // guarded by world.mu
+}
+
+// handed is a key that was detached, and the token of its last holder.
+type handed struct {
+	handle lease.Handle
+	token  int64
 }
 
 // tenancy is one acquisition.
@@ -36,8 +43,15 @@ func newJudge(w *world) *judge {
 	return &judge{w: w, held: map[string][]*tenancy{}, store: map[string]int64{}, kept: map[string]int{}}
 }
 
+// holding is a lease, or one key of several.
+type holding interface {
+	Key() string
+	Token() int64
+	Deadline() time.Time
+}
+
 // acquired takes in that client, asking since called, has l.
-func (j *judge) acquired(client int, called time.Time, l *lease.Lease, ctx context.Context) *tenancy {
+func (j *judge) acquired(client int, called time.Time, l holding, ctx context.Context) *tenancy {
 	now := time.Now()
 	t := &tenancy{client: client, key: l.Key(), token: l.Token(), acquired: now, newest: l.Token(), ctx: ctx}
 	j.w.log("client %d has %s, token %d", client, t.key, t.token)
@@ -61,7 +75,7 @@ func (j *judge) acquired(client int, called time.Time, l *lease.Lease, ctx conte
 }
 
 // ended takes in that the context of a holder has ended while it held.
-func (j *judge) ended(t *tenancy, l *lease.Lease) {
+func (j *judge) ended(t *tenancy, l holding) {
 	cause := context.Cause(t.ctx)
 	if !errors.Is(cause, lease.ErrLost) {
 		return
@@ -79,6 +93,32 @@ func (j *judge) done(t *tenancy) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	t.over = true
+}
+
+// detached takes in a handle, for whoever comes.
+func (j *judge) detached(handle lease.Handle, t *tenancy) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.last = handed{handle, t.token}
+}
+
+// handed is the handle to attach, which others may have attached.
+func (j *judge) handed() handed {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// attached takes in that l goes on with d: nobody else has held the key in between.
+func (j *judge) attached(l *lease.Lease, d handed) {
+	j.w.count("attach")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, o := range j.held[l.Key()] {
+		if o.token > d.token {
+			j.w.violate("%s: token %d was attached after token %d, and client %d held token %d in between", l.Key(), l.Token(), d.token, o.client, o.token)
+		}
+	}
 }
 
 // write is a holder's access to the store that tokens guard.

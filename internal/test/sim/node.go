@@ -116,7 +116,7 @@ func (n *node) receive(c *conn, data []byte) {
 		}
 		c.inbox = append([]byte(nil), rest...)
 		n.doLocked(func() { n.answerLocked(c, args) })
-		n.duplicateLocked(args)
+		n.duplicateLocked([][]string{args})
 	}
 	n.flushLocked()
 }
@@ -130,9 +130,9 @@ func (n *node) doLocked(step func()) {
 	step()
 }
 
-// duplicateLocked has the node get a script a second time, later, as from a proxy that repeats.
-func (n *node) duplicateLocked(args []string) {
-	if !strings.HasPrefix(strings.ToLower(args[0]), "eval") || n.rng.Float64() >= n.w.rate(0.01) {
+// duplicateLocked has the node get a script or a transaction a second time, later, as from a proxy that repeats.
+func (n *node) duplicateLocked(commands [][]string) {
+	if first := strings.ToLower(commands[0][0]); !strings.HasPrefix(first, "eval") && len(commands) == 1 || n.rng.Float64() >= n.w.rate(0.01) {
 		return
 	}
 	n.w.count("duplicate")
@@ -140,7 +140,11 @@ func (n *node) duplicateLocked(args []string) {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		if n.up {
-			n.doLocked(func() { n.executeLocked(args) })
+			n.doLocked(func() {
+				for _, args := range commands {
+					n.executeLocked(args)
+				}
+			})
 			n.flushLocked()
 		}
 	})
@@ -154,7 +158,12 @@ func (n *node) executeLocked(args []string) any {
 
 func (n *node) answerLocked(c *conn, args []string) {
 	var v any
-	switch strings.ToLower(args[0]) {
+	switch name := strings.ToLower(args[0]); name {
+	case "multi":
+		c.multi, c.queue = true, nil
+		v = status("OK")
+	case "exec":
+		v = n.transactLocked(c)
 	case "info":
 		v = n.infoLocked()
 	case "config":
@@ -172,12 +181,38 @@ func (n *node) answerLocked(c *conn, args []string) {
 			v = []any{"pong", ""}
 		}
 	default:
+		if c.multi {
+			c.queue = append(c.queue, args)
+			v = status("QUEUED")
+			break
+		}
 		v = n.executeLocked(args)
 		if n.wrong > 0 && n.rng.IntN(2) == 0 {
 			v = n.lieLocked(args, v)
 		}
 	}
 	n.sayLocked(c, v)
+}
+
+// transactLocked executes what was queued, with nothing in between.
+func (n *node) transactLocked(c *conn) any {
+	if !c.multi {
+		return failure("ERR EXEC without MULTI")
+	}
+	commands := c.queue
+	c.multi, c.queue = false, nil
+	replies := make([]any, len(commands))
+	for i, args := range commands {
+		replies[i] = n.executeLocked(args)
+	}
+	if len(commands) == 0 {
+		return replies
+	}
+	n.duplicateLocked(commands)
+	if n.wrong > 0 && n.rng.IntN(2) == 0 {
+		return n.lieOfTransactionLocked()
+	}
+	return replies
 }
 
 func (n *node) infoLocked() string {

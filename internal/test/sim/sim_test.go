@@ -42,7 +42,7 @@ func play(t *testing.T, seed uint64, s Sabotage) (r Result) {
 	t.Helper()
 	defer func() {
 		if why := recover(); why != nil { // goroutines that are left behind in a bubble are one reason
-			fmt.Printf("seed %d\nrepeat with: go test ./internal/test/sim -run TestSeeds -sim.first %[1]d -sim.seeds 1\n", seed)
+			fmt.Printf("seed %d\nrepeat with: go test ./internal/test/sim -run TestSeeds_KeepEveryPromise -sim.first %[1]d -sim.seeds 1\n", seed)
 			panic(why)
 		}
 	}()
@@ -62,8 +62,8 @@ func emptyPools() {
 	runtime.GC()
 }
 
-// TestSeeds plays the seeds, as many at a time as there are processors, each in a process of its own.
-func TestSeeds(t *testing.T) {
+// TestSeeds_KeepEveryPromise plays the seeds, as many at a time as there are processors, each in a process of its own.
+func TestSeeds_KeepEveryPromise(t *testing.T) {
 	if *child {
 		playHere(t)
 		return
@@ -88,7 +88,7 @@ func playHere(t *testing.T) {
 		r := play(t, seed, Sabotage{})
 		all.Add(r.Totals)
 		if len(r.Violations) > 0 {
-			t.Errorf("seed %d\nrepeat with: go test ./internal/test/sim -run TestSeeds -sim.first %[1]d -sim.seeds 1\n%s",
+			t.Errorf("seed %d\nrepeat with: go test ./internal/test/sim -run TestSeeds_KeepEveryPromise -sim.first %[1]d -sim.seeds 1\n%s",
 				seed, strings.Join(r.Trace, "\n"))
 		}
 	}
@@ -112,7 +112,7 @@ func playElsewhere(t *testing.T, processes int) (all Totals) {
 	from := *first
 	for i := range processes {
 		many := (*seeds + i) / processes
-		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSeeds$", "-test.timeout=0", "-sim.child",
+		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestSeeds_KeepEveryPromise$", "-test.timeout=0", "-sim.child",
 			fmt.Sprint("-sim.first=", from), fmt.Sprint("-sim.seeds=", many))
 		from += uint64(many)
 		wg.Go(func() {
@@ -137,7 +137,7 @@ func playElsewhere(t *testing.T, processes int) (all Totals) {
 	return all
 }
 
-func TestTheSameSeedGivesTheSameTrace(t *testing.T) {
+func TestSeed_GivesTheSameTrace(t *testing.T) {
 	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	const from, many = 1000, 40
@@ -197,7 +197,7 @@ func at(lines []string, i int) string {
 	return "(nothing)"
 }
 
-func TestEverySabotageIsSeen(t *testing.T) {
+func TestSabotage_IsSeen(t *testing.T) {
 	skipUnderRace(t)
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, tt := range []struct {

@@ -84,7 +84,7 @@ var known commands
 
 func init() {
 	known = commands{
-		"get": (*store).get, "set": (*store).set, "incrby": (*store).incrby, "del": (*store).del, "exists": (*store).exists,
+		"get": (*store).get, "set": (*store).set, "msetnx": (*store).msetnx, "incrby": (*store).incrby, "del": (*store).del, "exists": (*store).exists,
 		"pttl": (*store).pttl, "pexpire": (*store).pexpire, "time": (*store).time,
 		"zadd": (*store).zadd, "zcard": (*store).zcard, "zrem": (*store).zrem, "zrange": (*store).zrange,
 		"hset": (*store).hset, "hmget": (*store).hmget,
@@ -139,6 +139,18 @@ func (s *store) set(a []string) any {
 	}
 	s.keys[a[0]] = e
 	return status("OK")
+}
+
+func (s *store) msetnx(a []string) any {
+	for i := 0; i < len(a); i += 2 {
+		if s.at(a[i]) != nil {
+			return int64(0)
+		}
+	}
+	for i := 0; i < len(a); i += 2 {
+		s.keys[a[i]] = &entry{text: a[i+1]}
+	}
+	return int64(1)
 }
 
 func (s *store) incrby(a []string) any {
@@ -204,8 +216,12 @@ func (s *store) pexpire(a []string) any {
 		return failure("ERR value is not an integer or out of range")
 	}
 	e := s.at(a[0])
-	if e == nil {
+	if e == nil || len(a) == 3 && strings.EqualFold(a[2], "nx") && e.expires != 0 {
 		return int64(0)
+	}
+	if ms <= 0 {
+		delete(s.keys, a[0])
+		return int64(1)
 	}
 	e.expires = s.now.UnixMilli() + ms
 	return int64(1)

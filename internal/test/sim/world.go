@@ -39,6 +39,7 @@ type plan struct {
 	drift   float64
 	age     time.Duration // of the nodes at the start
 	ttl     time.Duration
+	retain  time.Duration // 0 in half of the worlds
 	forgets bool
 	calm    time.Duration // between two faults, on average
 	scene   *scene        // what is played when the faults are over; nil for nothing
@@ -67,6 +68,9 @@ func drawPlan(rng *rand.Rand) plan {
 	}
 	if rng.Float64() < 0.2 {
 		p.scene = &scenes[rng.IntN(len(scenes))]
+	}
+	if rng.IntN(2) == 0 {
+		p.retain = time.Duration(1+rng.Int64N(2*int64(p.ttl/time.Microsecond))) * time.Microsecond
 	}
 	return p
 }
@@ -152,8 +156,8 @@ func Run(seed uint64, s Sabotage) Result {
 	if s.hastyClocks {
 		w.plan.skew = 0
 	}
-	w.log("%d nodes, %d clients with %d workers, %d keys, ttl %v, latency %v, faults for %v",
-		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.ttl, w.plan.latency, w.plan.length)
+	w.log("%d nodes, %d clients with %d workers, %d keys, ttl %v, retain %v, latency %v, faults for %v",
+		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.ttl, w.plan.retain, w.plan.latency, w.plan.length)
 	w.calm, w.played = make(chan *process, w.plan.clients), make(chan struct{})
 	for i := range w.plan.nodes + 1 {
 		w.all = append(w.all, newNode(w, i))

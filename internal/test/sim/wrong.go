@@ -36,6 +36,15 @@ func (n *node) lieLocked(args []string, right any) any {
 	return lies[n.rng.IntN(len(lies))]
 }
 
+// lieOfTransactionLocked is an answer to a transaction that is not the right one.
+func (n *node) lieOfTransactionLocked() any {
+	refused := []any{int64(0), int64(0), int64(0), int64(0), int64(7)}
+	lies := []any{failure("ERR wrong"), failure("EXECABORT wrong"), nil, int64(-7), []any{}, refused,
+		[]any{int64(0), int64(1), int64(0), int64(0), int64(1) << 60}, []any{int64(0), int64(1), int64(1), int64(1), "1"},
+		[]any{int64(0), int64(1), int64(1), int64(1), int64(3)}, []any{int64(0), int64(1), int64(1), int64(1), int64(1) << 53}}
+	return lies[n.rng.IntN(len(lies))]
+}
+
 // babbleLocked wakes everybody who listens, or announces a waiter to them, again and again while the node is wrong.
 func (n *node) babbleLocked() {
 	text := fmt.Sprint([]string{"wlock:k", "qlock:k", "wlock:job:k"}[n.rng.IntN(3)], n.rng.IntN(n.w.plan.keys))

@@ -9,9 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/go-redsync/redsync/v4"
 
+	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
@@ -20,7 +20,7 @@ import (
 
 // deaf is for waiters that come to a key by nothing but a message: they look again after an hour, or when it expires.
 func deaf(cfg lease.Config) lease.Config {
-	cfg.Backoff = func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }
+	cfg.Backoff = func(int) time.Duration { return time.Hour }
 	return cfg
 }
 
@@ -76,14 +76,20 @@ var properties = []struct {
 }{
 	{"OneAtATimeWithGrowingTokens", oneAtATimeWithGrowingTokens},
 	{"AReleaseWakesAnotherProcess", aReleaseWakesAnotherProcess},
+	{"ARetainedKeyIsGivenUpToWhoeverAsks", aRetainedKeyIsGivenUpToWhoeverAsks},
 	{"ALeaseLivesOverManyTTLs", aLeaseLivesOverManyTTLs},
 	{"TheNextHolderResumesFromTheCheckpoint", theNextHolderResumesFromTheCheckpoint},
+	{"ADetachedLeaseGoesOnInAnotherProcess", aDetachedLeaseGoesOnInAnotherProcess},
 	{"AnElectionPassesOn", anElectionPassesOn},
 	{"RedsyncAndLocksExcludeEachOther", redsyncAndLocksExcludeEachOther},
 	{"ACancelledAttemptLeavesNoKey", aCancelledAttemptLeavesNoKey},
+	{"SeveralKeysAreLockedTogether", severalKeysAreLockedTogether},
+	{"SeveralKeysAreAcquiredInOrder", severalKeysAreAcquiredInOrder},
+	{"ALossOfOneOfSeveralKeysEndsTheWork", aLossOfOneOfSeveralKeysEndsTheWork},
+	{"SeveralKeysInAnyOrderNeverDeadlock", severalKeysInAnyOrderNeverDeadlock},
 }
 
-func TestEveryKind(t *testing.T) {
+func TestTopology_EveryKindConforms(t *testing.T) {
 	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
@@ -163,6 +169,52 @@ func aReleaseWakesAnotherProcess(t *testing.T, f *fleet) {
 	}
 }
 
+// A process that has released its key locks it again without asking the nodes, until another process asks for it, waiting
+// or not.
+func aRetainedKeyIsGivenUpToWhoeverAsks(t *testing.T, f *fleet) {
+	_, _, retainer := f.process(t, deaf(lease.Config{TTL: longTTL, Retain: longTTL}))
+	_, _, other := f.process(t, deaf(lease.Config{}))
+	// Both hear the nodes when they have waited for a key.
+	for _, opt := range []lock.Option{lock.Wait(patience), lock.NoWait()} {
+		last := int64(0)
+		harness.Eventually(t, "the key to be retained", func() bool {
+			before := retainer.Stats().HandOvers
+			for range 2 {
+				l, err := retainer.Lock(t.Context(), "retained")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if l.Token() <= last {
+					t.Fatalf("token %d after %d", l.Token(), last)
+				}
+				last = l.Token()
+				if err := l.Release(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return retainer.Stats().HandOvers > before
+		})
+		asked := time.Now()
+		var l *lease.Lease
+		harness.Eventually(t, "the key to be given up", func() (acquired bool) { // where messages are slow, after a refusal or two
+			var err error
+			if l, err = other.Lock(t.Context(), "retained", opt); err != nil && !errors.Is(err, lock.ErrNotAcquired) {
+				t.Fatal(err)
+			}
+			return err == nil
+		})
+		if took := time.Since(asked); took > longTTL/4 {
+			harness.Missed(t, asked, "%v until a retained key was given up", took)
+		}
+		if l.Token() <= last {
+			t.Errorf("token %d came after %d", l.Token(), last)
+		}
+		if err := l.Release(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
 	// More than three NodeTimeouts is the shortest TTL there is.
 	_, leases, _ := f.process(t, lease.Config{TTL: 3*nodeTimeout + time.Millisecond})
@@ -171,7 +223,7 @@ func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	began, until := time.Now(), l.Deadline().Add(l.TTL())
+	began, until := time.Now(), l.Deadline().Add((*keepalive.Lease)(l).TTL())
 	harness.Eventually(t, "the lease to be renewed for another TTL", func() bool {
 		if err := l.Err(); err != nil {
 			harness.Missed(t, began, "the lease has ended: %v", err)
@@ -189,15 +241,12 @@ func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
 func theNextHolderResumesFromTheCheckpoint(t *testing.T, f *fleet) {
 	_, first, _ := f.process(t, lease.Config{})
 	_, second, _ := f.process(t, lease.Config{})
+	began := time.Now()
 	l, err := first.Acquire(t.Context(), "job:{x}")
-	if err != nil {
-		t.Fatal(err)
-	}
+	harness.Must(t, began, err)
 	big := make([]byte, 20<<10) // goes beside the stream
-	for i, data := range [][]byte{[]byte("1"), big} {
-		if err := l.Checkpoint(t.Context(), data); err != nil {
-			t.Fatal(i, err)
-		}
+	for _, data := range [][]byte{[]byte("1"), big} {
+		harness.Must(t, began, l.Checkpoint(t.Context(), data))
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -218,6 +267,33 @@ func theNextHolderResumesFromTheCheckpoint(t *testing.T, f *fleet) {
 	}
 	if err := next.Release(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+func aDetachedLeaseGoesOnInAnotherProcess(t *testing.T, f *fleet) {
+	_, first, locker := f.process(t, lease.Config{})
+	_, second, _ := f.process(t, lease.Config{})
+	began := time.Now()
+	for _, key := range []string{"moves", "moves:{x}", "moves on"} { // of several hash slots
+		l, err := locker.Lock(t.Context(), key, lock.TTL(longTTL))
+		harness.Must(t, began, err)
+		harness.Must(t, began, l.Checkpoint(t.Context(), []byte("half")))
+		handle, err := l.Detach(t.Context())
+		harness.Must(t, began, err)
+		if _, err := first.TryAcquire(t.Context(), key); !errors.Is(err, lease.ErrNotAcquired) {
+			t.Errorf("%s was acquired while it was detached: %v", key, err)
+		}
+		next, err := second.Attach(t.Context(), handle)
+		harness.Must(t, began, err)
+		if data, token, ok := next.LastCheckpoint(); string(data) != "half" || token != l.Token() || !ok || next.Token() <= token {
+			t.Errorf("token %d found %q of token %d, %t; want that of token %d", next.Token(), data, token, ok, l.Token())
+		}
+		if _, err := first.Attach(t.Context(), handle); !errors.Is(err, lease.ErrNotAcquired) {
+			t.Errorf("%s was attached twice: %v", key, err)
+		}
+		harness.Must(t, began, next.ClearCheckpoint(t.Context()))
+		harness.Must(t, began, next.Release(t.Context()))
+		f.free(t, key)
 	}
 }
 

@@ -15,6 +15,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lease"
@@ -102,14 +104,14 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	}
 	quarantined := func() bool { s := c.Status()[0]; return s.Up && !s.Votes }
 	harness.Eventually(t, "the node to be back without a vote", quarantined)
-	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, c.Nodes()[0].Name()+": restarted lately") {
+	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, face.In(c).Nodes()[0].Name()+": restarted lately") {
 		t.Errorf("Check does not speak of the restart, but says\n%s", all)
 	}
 	w.goesOn(t)
-	harness.Eventually(t, "the node to vote again", c.Nodes()[0].Votes)
+	harness.Eventually(t, "the node to vote again", face.In(c).Nodes()[0].Votes)
 	late, _, _ := f.process(t, lease.Config{TTL: quarantine})
-	harness.Eventually(t, "the node to vote for a process that has not seen it before", late.Nodes()[0].Votes)
-	if !c.Nodes()[0].Votes() {
+	harness.Eventually(t, "the node to vote for a process that has not seen it before", face.In(late).Nodes()[0].Votes)
+	if !face.In(c).Nodes()[0].Votes() {
 		t.Error("and for the other it does not vote any more")
 	}
 	livesOn(t, kept)
@@ -135,7 +137,7 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 // livesOn waits until a lease was renewed from now on.
 func livesOn(t *testing.T, l *lease.Lease) {
 	t.Helper()
-	began, wanted := time.Now(), l.Deadline().Add(l.TTL()/2)
+	began, wanted := time.Now(), l.Deadline().Add((*keepalive.Lease)(l).TTL()/2)
 	harness.Eventually(t, "the lease to live on", func() bool {
 		if err := l.Err(); err != nil {
 			harness.Missed(t, began, "the lease has ended: %v", err)
@@ -152,13 +154,13 @@ func findings(all []cluster.Finding) string {
 	return strings.Join(lines, "\n")
 }
 
-func TestASentinelFailOverIsARestartSeen(t *testing.T) {
+func TestRestart_ASentinelFailOverIsNoticed(t *testing.T) {
 	t.Parallel()
 	f, pairs := startPairs(t)
 	f.forgets(t, pairs[0].FailOver, pairs[1].Stop)
 }
 
-func TestAMasterOfARedisClusterThatForgetsIsARestartSeen(t *testing.T) {
+func TestRestart_OfAClusterMasterWithoutItsDataIsNoticed(t *testing.T) {
 	t.Parallel()
 	f, nodes := startSharded(t, redisserver.Options{})
 	f.forgets(t, func() error {
@@ -173,13 +175,13 @@ func TestAMasterOfARedisClusterThatForgetsIsARestartSeen(t *testing.T) {
 	})
 }
 
-func TestATLSNodeThatForgetsIsARestartSeen(t *testing.T) {
+func TestRestart_OfATLSNodeWithoutItsDataIsNoticed(t *testing.T) {
 	t.Parallel()
 	f, nodes := startTLS(t)
 	f.forgets(t, func() error { return nodes.Restart(0, true) }, func() { nodes.Stop(1) })
 }
 
-func TestABadClientCertificateIsNamed(t *testing.T) {
+func TestTLS_NamesABadClientCertificate(t *testing.T) {
 	t.Parallel()
 	f, nodes := startTLS(t)
 	stranger := newAuthority(t, "another CA")

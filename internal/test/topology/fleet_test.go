@@ -190,7 +190,7 @@ func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *leas
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closes(t, leases.Close) })
-	locker, err := lock.New(c, cfg)
+	locker, err := lock.New(c, lock.Config(cfg))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,10 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+	"github.com/venta-hq/redlock/internal/keepalive"
+	"github.com/venta-hq/redlock/internal/nodeset"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lease"
@@ -38,7 +43,7 @@ var needs = map[string]string{
 	"+set":                     "open",
 	"+del":                     "lock",
 	"+exists":                  "lock",
-	"+pexpire":                 "extend",
+	"+pexpire":                 "transact",
 	"+pttl":                    "refuse",
 	"+zadd":                    "wake",
 	"+zcard":                   "refuse",
@@ -47,6 +52,10 @@ var needs = map[string]string{
 	"+hset":                    "checkpoint",
 	"+hmget":                   "checkpoint",
 	"+cluster|slots":           "open",
+	"+multi":                   "transact",
+	"+exec":                    "transact",
+	"+msetnx":                  "transact",
+	"+incrby":                  "transact",
 	"+info":                    "check",
 	"+config|get":              "check",
 	"+script|exists":           "load scripts ahead",
@@ -54,7 +63,7 @@ var needs = map[string]string{
 }
 
 // The rule of cluster.Rights is enough for everything, and none of it can be left out.
-func TestEveryRightIsNeeded(t *testing.T) {
+func TestRights_AreEnoughAndEachIsNeeded(t *testing.T) {
 	t.Parallel()
 	needReal(t)
 	all := strings.Fields(cluster.ACL("", false))
@@ -66,8 +75,9 @@ func TestEveryRightIsNeeded(t *testing.T) {
 	t.Run("with all of them", func(t *testing.T) {
 		t.Parallel()
 		for _, many := range []bool{false, true} {
+			began := time.Now()
 			if step, err := newGym(t, all, many).workout(""); err != nil {
-				t.Errorf("on a Redis Cluster: %t; %s: %v", many, step, err)
+				harness.Must(t, began, fmt.Errorf("on a Redis Cluster: %t; %s: %w", many, step, err))
 			}
 		}
 	})
@@ -75,8 +85,9 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		t.Parallel()
 		g := newGym(t, strings.Fields(cluster.ACL("", true)), false)
 		g.lenient = true
+		began := time.Now()
 		if step, err := g.workout(""); err != nil {
-			t.Errorf("%s: %v", step, err)
+			harness.Must(t, began, fmt.Errorf("%s: %w", step, err))
 		}
 	})
 	t.Run("without +time, unchecked", func(t *testing.T) {
@@ -93,9 +104,13 @@ func TestEveryRightIsNeeded(t *testing.T) {
 		t.Run("without "+rule, func(t *testing.T) {
 			t.Parallel()
 			g := newGym(t, slices.Delete(slices.Clone(all), i, i+1), rule == "+cluster|slots")
+			began := time.Now()
 			step, err := g.workout(needs[rule])
-			if err == nil || step != needs[rule] {
-				t.Errorf("it fails at the step %q, want %q: %v", step, needs[rule], err)
+			if err != nil && step != needs[rule] {
+				harness.Must(t, began, fmt.Errorf("it fails at the step %q, want %q: %w", step, needs[rule], err))
+			}
+			if err == nil {
+				t.Errorf("nothing fails, want the step %q to", needs[rule])
 			}
 			t.Logf("%s: %v", step, err)
 			g.nothingHalfDone()
@@ -177,7 +192,7 @@ func (g *gym) workout(fails string) (step string, err error) {
 		{"lock", func(ctx context.Context) (err error) {
 			leases, others = g.leases(c), g.leases(other)
 			for _, key := range []string{"plain", "with {a} tag"} {
-				l, err := leases.Try(ctx, key, lease.Request{})
+				l, err := face.In(leases).Try(ctx, key, keepalive.Request{})
 				if err == nil {
 					err = l.Release(ctx)
 				}
@@ -187,16 +202,23 @@ func (g *gym) workout(fails string) (step string, err error) {
 			}
 			return nil
 		}},
+		{"transact", func(ctx context.Context) error { return g.transact(ctx, c) }},
 		{"extend", func(ctx context.Context) error {
-			m := mutex.New(c, "by hand", mutex.Config{})
+			m, err := mutex.New(c, "by hand", mutex.Config{})
+			if err != nil {
+				return err
+			}
 			return errors.Join(m.TryLock(ctx), m.Extend(ctx), m.Unlock(ctx))
 		}},
 		{"refuse", func(ctx context.Context) error {
-			m := mutex.New(c, "refused", mutex.Config{})
+			m, err := mutex.New(c, "refused", mutex.Config{})
+			if err != nil {
+				return err
+			}
 			if err := m.TryLock(ctx); err != nil {
 				return err
 			}
-			if _, err := others.Try(ctx, "refused", lease.Request{}); !errors.Is(err, lease.ErrNotAcquired) {
+			if _, err := face.In(others).Try(ctx, "refused", keepalive.Request{}); !errors.Is(err, lease.ErrNotAcquired) {
 				return fmt.Errorf("not refused: %w", err)
 			}
 			return m.Unlock(ctx)
@@ -204,12 +226,27 @@ func (g *gym) workout(fails string) (step string, err error) {
 		{"wake", func(ctx context.Context) error { return g.wake(ctx, leases, others) }},
 		{"pass on a turn", func(ctx context.Context) error { return g.passOn(ctx, c) }},
 		{"checkpoint", func(ctx context.Context) error { return g.checkpoint(ctx, leases, others) }},
+		{"move", func(ctx context.Context) error {
+			l, err := face.In(leases).Try(ctx, "moves", keepalive.Request{})
+			if err != nil {
+				return err
+			}
+			handle, err := l.Detach(ctx)
+			if err != nil {
+				return err
+			}
+			moved, err := others.Attach(ctx, lease.Handle(handle))
+			if err != nil {
+				return err
+			}
+			return moved.Release(ctx)
+		}},
 		{"observe", func(ctx context.Context) error { return g.observe(ctx, leases, others) }},
 		{"lock on a server that lost its scripts", func(ctx context.Context) error {
 			if err := g.admin.ScriptFlush(ctx).Err(); err != nil {
 				return err
 			}
-			l, err := leases.Try(ctx, "flushed", lease.Request{})
+			l, err := face.In(leases).Try(ctx, "flushed", keepalive.Request{})
 			if err != nil {
 				return err
 			}
@@ -262,6 +299,29 @@ func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
 	return nil
 }
 
+// transact acquires a key twice, of which the second time is by transaction. Its counter is above the floor of a new node.
+func (g *gym) transact(ctx context.Context, c *cluster.Cluster) error {
+	n := face.In(c).Nodes()[0]
+	if g.lenient || n.Sharded() {
+		return nil
+	}
+	counter := strconv.FormatInt(time.Now().Add(time.Hour).UnixMicro(), 10)
+	if err := g.admin.Set(ctx, "{lock:transacted}:fence", counter, time.Hour).Err(); err != nil {
+		return err
+	}
+	red, err := quorumlock.NewRedlock(face.In(c), quorumlock.Config{})
+	for i := 0; i < 2 && err == nil; i++ {
+		var h *quorumlock.Hold
+		if h, err = red.Acquire(ctx, "transacted", quorumlock.Request{First: true}); err == nil {
+			err = h.Release(ctx)
+		}
+	}
+	if err == nil && !n.Transacts() {
+		err = errors.New("transactions are refused")
+	}
+	return err
+}
+
 func (g *gym) loaded(ctx context.Context) error {
 	text, err := g.admin.Info(ctx, "memory").Result()
 	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:1\r\n") { // which writes the mark
@@ -271,13 +331,13 @@ func (g *gym) loaded(ctx context.Context) error {
 }
 
 func (g *gym) wake(ctx context.Context, leases, others *lease.Leases) error {
-	l, err := leases.Try(ctx, "woken", lease.Request{})
+	l, err := face.In(leases).Try(ctx, "woken", keepalive.Request{})
 	if err != nil {
 		return err
 	}
 	got := make(chan error, 1)
 	go func() {
-		next, err := others.Await(ctx, "woken", lease.Request{})
+		next, err := face.In(others).Await(ctx, "woken", keepalive.Request{})
 		if err == nil {
 			err = next.Release(ctx)
 		}
@@ -291,27 +351,27 @@ func (g *gym) wake(ctx context.Context, leases, others *lease.Leases) error {
 
 // passOn leaves a queue in which another process stands, after the turn was given to this one.
 func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
-	sub := g.admin.Subscribe(ctx, cluster.Channel("another"))
+	sub := g.admin.Subscribe(ctx, nodeset.Channel("another"))
 	defer sub.Close()
 	if _, err := sub.Receive(ctx); err != nil {
 		return err
 	}
-	red, err := mutex.NewRedlock(c, mutex.Config{})
+	red, err := quorumlock.NewRedlock(face.In(c), quorumlock.Config{})
 	if err != nil {
 		return err
 	}
 	select { // who does not listen stands in no queue
-	case <-c.Listen(deafEar{}):
+	case <-face.In(c).Listen(deafEar{}):
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	err = errors.Join(g.admin.ZAdd(ctx, "{lock:left}:queue", redis.Z{Score: 1, Member: "another"}).Err(),
 		g.admin.Expire(ctx, "{lock:left}:queue", time.Minute).Err(),
-		g.admin.Set(ctx, "{lock:left}:next", c.Process(), time.Minute).Err())
+		g.admin.Set(ctx, "{lock:left}:next", face.In(c).Process(), time.Minute).Err())
 	if err != nil {
 		return err
 	}
-	red.Leave("left")
+	red.LeaveLock(red.LockKey("left"))
 	_, err = sub.ReceiveMessage(ctx)
 	return err
 }
@@ -319,9 +379,9 @@ func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
 // deafEar is a listener that no message concerns.
 type deafEar struct{}
 
-func (deafEar) Message(*cluster.Node, string) bool { return false }
-func (deafEar) Unclaimed(*cluster.Node, string)    {}
-func (deafEar) Gap(*cluster.Node)                  {}
+func (deafEar) Message(*nodeset.Node, string) bool { return false }
+func (deafEar) Unclaimed(*nodeset.Node, string)    {}
+func (deafEar) Gap(*nodeset.Node)                  {}
 
 func (g *gym) checkpoint(ctx context.Context, leases, others *lease.Leases) error {
 	l, err := leases.TryAcquire(ctx, "job")
@@ -365,7 +425,7 @@ func (g *gym) observe(ctx context.Context, leases, others *lease.Leases) error {
 }
 
 // A right that is taken away while processes run is named by the nodes that took it.
-func TestARightTakenAwayIsNamed(t *testing.T) {
+func TestRights_OneTakenAwayIsNamed(t *testing.T) {
 	t.Parallel()
 	f := startRestricted(t)
 	c, _, k := f.process(t, lease.Config{})
@@ -380,7 +440,7 @@ func TestARightTakenAwayIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := k.WithLock(t.Context(), "a", work, lock.NoWait()) // versions word the refusal within a script differently
-	for _, want := range []string{"user", "node " + c.Nodes()[0].Name(), "node " + c.Nodes()[1].Name()} {
+	for _, want := range []string{"user", "node " + face.In(c).Nodes()[0].Name(), "node " + face.In(c).Nodes()[1].Name()} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), password) {
 			t.Errorf("with two: %v, want an error that says %q", err, want)
 		}

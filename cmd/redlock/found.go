@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/face"
+)
+
+// foundWarning is what a person must know before nodes vote that may have lost
+// locks.
+const foundWarning = `A node that restarted may have lost locks, so its vote does not count until every lock that it may have granted has
+expired. If no lock was held when the nodes restarted, or every process that held one has been stopped since, there is nothing
+to wait for, and they can vote at once. If a process still works under a lock that the nodes have lost, a second one gets it.`
+
+// found has all nodes vote that wait for their quarantine, after a person has
+// confirmed that nothing is held.
+func (r *nodesCmd) found(ctx context.Context, v *view) error {
+	var waiting []string
+	for _, n := range v.c.Status() {
+		if n.Up && !n.Votes {
+			waiting = append(waiting, fmt.Sprintf("%s in %s", shown(n.Node), span(n.VotesIn)))
+		}
+	}
+	if len(waiting) == 0 && strengthNow(v.c.Status(), v.c.Quorum()).voting == len(v.c.Status()) {
+		fmt.Fprintln(stdout, "All nodes vote.")
+		return nil
+	}
+	if len(waiting) > 0 {
+		fmt.Fprintf(stdout, "These nodes vote by themselves: %s.\n\n%s\n\n", strings.Join(waiting, ", "), foundWarning)
+		if !r.Yes {
+			if err := confirm(ctx, "Is no lock held, and is every process stopped that held one? Type yes: "); err != nil {
+				return err
+			}
+		}
+	}
+	changed, err := face.In[*cluster.Cluster](v.c).Vouch()
+	if err != nil {
+		return failed(exitFailure, fmt.Errorf("--found: all nodes have to be up and of one set: %w", err))
+	}
+	fmt.Fprintf(stdout, "%s now.\n", plural(len(changed), "more node votes", "more nodes vote"))
+	return nil
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"time"
+
+	"github.com/venta-hq/redlock/lock"
+)
+
+// lockDoc is the JSON of one lock.
+type lockDoc struct {
+	Key     string     `json:"key"`
+	State   string     `json:"state"`
+	Holder  *holderDoc `json:"holder"`
+	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
+	AgeMs   *float64   `json:"age_ms,omitempty"`
+	LeftMs  *float64   `json:"left_ms"` // null: the key has no expiry, or the state is unknown
+	Votes   int        `json:"votes"`
+	Need    int        `json:"need"`
+	Waiting int        `json:"waiting"`
+	Job     *jobDoc    `json:"done,omitempty"` // of run --once
+	Nodes   []viewDoc  `json:"nodes"`
+}
+
+type holderDoc struct {
+	Writer  string `json:"writer"`
+	Process string `json:"process,omitempty"`
+	Host    string `json:"host,omitempty"`
+	PID     int    `json:"pid,omitempty"`
+	Name    string `json:"name,omitempty"`
+	Since   string `json:"since,omitempty"`
+}
+
+type viewDoc struct {
+	Node    string     `json:"node"`
+	Error   string     `json:"error,omitempty"`
+	Votes   bool       `json:"votes"`
+	Holder  *holderDoc `json:"holder"`
+	LeftMs  *float64   `json:"left_ms,omitempty"`
+	Fence   int64      `json:"fence,omitempty"`
+	Waiting int        `json:"waiting"`
+}
+
+func describeLock(i lock.Inspection) lockDoc {
+	d := lockDoc{Key: i.Key, State: i.State.String(), Holder: describeHolder(i.Holder), Token: i.Token,
+		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
+	if i.State == lock.Unknown {
+		d.LeftMs = nil
+	}
+	if !i.Holder.Since.IsZero() {
+		age := ms(time.Since(i.Holder.Since))
+		d.AgeMs = &age
+	}
+	for _, v := range i.Views {
+		n := viewDoc{Node: v.Node, Votes: v.Votes, Holder: describeHolder(v.Holder), Fence: v.Fence, Waiting: v.Waiting}
+		if n.Holder != nil {
+			n.LeftMs = leftMs(v.Left)
+		}
+		if v.Err != nil {
+			n.Error = errorLine(v.Err)
+		}
+		d.Nodes = append(d.Nodes, n)
+	}
+	return d
+}
+
+func describeHolder(h lock.Holder) *holderDoc {
+	if h.Writer == lock.NoWriter {
+		return nil
+	}
+	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name}
+	if !h.Since.IsZero() {
+		d.Since = h.Since.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	return d
+}
+
+func leftMs(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	left := ms(d)
+	return &left
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/lock"
+)
+
+func TestRelease_NowFreesTheKeyAtOnce(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 3, redisserver.Options{})
+	locker := newLocker(t, s.URLs())
+	l, err := locker.Lock(t.Context(), "order:42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	operate(t, s.URLs(), 2, "release", "order:42")                                // without --force
+	operate(t, s.URLs(), 2, "release", "--force", "--output", "json", "order:42") // nobody could answer
+	operate(t, s.URLs(), exitNobody, "release", "--force", "--yes", "another")    // free
+	operate(t, s.URLs(), 0, "release", "--force", "--yes", "--now", "order:42")   // taken
+	operate(t, s.URLs(), exitNobody, "inspect", "order:42")                       // and free
+	if err := l.Release(t.Context()); !errors.Is(err, lock.ErrLost) {
+		t.Errorf("its holder ended by %v", err)
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// picture is the state of the nodes and locks at one time.
+type picture struct {
+	at     time.Time
+	quorum int
+	every  time.Duration
+	nodes  []cluster.Report
+	locks  []lock.Inspection
+	err    error // why there are no locks
+}
+
+func (r *topCmd) picture(ctx context.Context, v *view) picture {
+	p := picture{quorum: v.c.Quorum(), every: r.Every}
+	var wg sync.WaitGroup
+	wg.Go(func() { p.nodes = v.c.Survey(ctx) })
+	wg.Go(func() { p.locks, p.err = v.locker.List(ctx, r.Begin) })
+	wg.Wait()
+	p.at = time.Now()
+	slices.SortStableFunc(p.locks, func(a, b lock.Inspection) int {
+		return cmp.Or(cmp.Compare(b.Waiting, a.Waiting), cmp.Compare(sinceOrLast(a), sinceOrLast(b)))
+	})
+	return p
+}
+
+// sinceOrLast orders locks by age, those of unknown age last.
+func sinceOrLast(i lock.Inspection) int64 {
+	if i.Holder.Since.IsZero() {
+		return 1 << 62
+	}
+	return i.Holder.Since.UnixMicro()
+}
+
+// lines returns the picture for a terminal of this size; the last line is the
+// help. For 0, 0 it returns everything, without the help.
+func (p picture) lines(width, height int) []painted {
+	s := strengthOf(p.nodes, p.quorum)
+	all := []painted{{plain, fmt.Sprintf("redlock top  %d of %d nodes up, quorum %d  %s  %s  %s", s.up, s.nodes, p.quorum,
+		plural(len(p.locks), "lock", "locks"), plural(totalWaiting(p.locks), "wait", "waits"), p.at.Format(time.TimeOnly))}, {}}
+	head, cells, hidden := fitTable(width, nodeColumns, nodeRows(p.nodes), "APPEND-ONLY", "EVICTION", ">CLOCK", "VERSION", ">UPTIME", ">LATENCY")
+	for i, text := range tableLines(head, cells) {
+		all = append(all, painted{p.nodeStyle(i - 1), text})
+	}
+	for _, t := range troublesOf(p.nodes) {
+		all = append(all, painted{quiet, t.String()})
+	}
+	if s.voting < s.quorum {
+		all = append(all, painted{broken, s.text()})
+	}
+	all = append(all, painted{})
+	if err := listingError(p.err); err != nil {
+		all = append(all, painted{broken, errorLine(err)})
+	}
+	if len(p.locks) > 0 || p.err == nil {
+		head, cells, more := fitTable(width, lockColumns, lockRows(p.locks, p.at), ">TOKEN", ">LEFT", ">AGE", "NODES")
+		hidden = append(hidden, more...)
+		for i, text := range tableLines(head, cells) {
+			if height > 0 && len(all) >= height-2 && len(p.locks) > i {
+				all = append(all, painted{quiet, fmt.Sprintf("… %s more", thousands(len(p.locks)-i+1))})
+				break
+			}
+			all = append(all, painted{p.lockStyle(i - 1), text})
+		}
+	}
+	if height == 0 {
+		return all
+	}
+	return append(all[:min(len(all), height-1)], painted{quiet, helpLine(hidden)})
+}
+
+// helpLine names the keys, and the columns that the terminal has no room for.
+func helpLine(hidden []string) string {
+	if len(hidden) == 0 {
+		return "q quits"
+	}
+	return "q quits; no room for " + strings.Join(hidden, ", ")
+}
+
+func (p picture) nodeStyle(i int) style {
+	switch {
+	case i < 0:
+		return quiet
+	case !p.nodes[i].Up:
+		return broken
+	case !p.nodes[i].Votes:
+		return fault
+	}
+	return plain
+}
+
+func (p picture) lockStyle(i int) style {
+	switch {
+	case i < 0:
+		return quiet
+	case p.locks[i].Waiting > 0:
+		return fault
+	}
+	return plain
+}

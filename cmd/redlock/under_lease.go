@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/lock"
+)
+
+// prepare returns what a command needs before it waits for its lease: the
+// nodes, and the path of its program.
+func (f *runFlags) prepare(argv []string) (cfg cluster.Config, path string, err error) {
+	if cfg, err = f.config(); err != nil {
+		return cfg, "", err
+	}
+	if path, err = exec.LookPath(argv[0]); err != nil {
+		err = cannotRun(argv[0], err)
+	}
+	return cfg, path, err
+}
+
+// runHeld runs the command under the lease that acquire returns. name is what messages call it.
+func (f *runFlags) runHeld(name, path string, argv []string, acquire func(context.Context) (*held, error)) error {
+	signals := notifySignals()
+	h, err := awaitLease(signals, acquire)
+	if err != nil {
+		return err
+	}
+	select {
+	case sig := <-signals: // it arrived at the same time as the lease
+		_ = h.close()
+		return failed(exitSignal+signalNumber(sig), nil)
+	default:
+	}
+	return f.underLease(h, name, path, argv, signals)
+}
+
+// awaitLease has acquire open the nodes and wait for the lease, until a signal
+// arrives.
+func awaitLease(signals <-chan os.Signal, acquire func(context.Context) (*held, error)) (*held, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	type result struct {
+		h   *held
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		h, err := acquire(ctx)
+		done <- result{h, err}
+	}()
+	select {
+	case got := <-done:
+		return got.h, got.err
+	case sig := <-signals:
+		cancel()
+		select {
+		case got := <-done:
+			if got.h != nil {
+				got.h.close()
+			}
+		case <-time.After(cleanupTimeout):
+		}
+		return nil, failed(exitSignal+signalNumber(sig), nil)
+	}
+}
+
+// underLease runs the command, and releases the lease whatever happens to it.
+func (f *runFlags) underLease(h *held, name, path string, argv []string, signals chan os.Signal) error {
+	log := newLogger(f.Quiet, f.Verbose)
+	c, err := start(path, argv, f.environment(h.tokens), signals)
+	if err != nil {
+		_ = h.close() // the command has not run: nothing depends on it
+		return cannotRun(argv[0], err)
+	}
+	code, lost := f.watch(c, h.lease, signals)
+	err = h.close()
+	switch {
+	case lost == nil && errors.Is(err, lock.ErrLost):
+		lost = err
+		complain(err)
+	case lost == nil && err != nil:
+		log.Warn("the release of "+name+" did not reach a quorum; it expires", "within", f.TTL, "error", err)
+	case lost == nil:
+		log.Info("released " + name)
+	}
+	if lost != nil {
+		code = exitLost
+	}
+	if code == 0 {
+		return nil
+	}
+	return failed(code, nil)
+}
+
+// environment is that of the command, with the variables in which it finds its
+// tokens, and without those of a run around this one. It contains the nodes only
+// with --pass-nodes.
+func (f *runFlags) environment(tokens []string) []string {
+	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		name, _, _ := strings.Cut(strings.ToUpper(s), "=")
+		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || strings.HasPrefix(name, "REDLOCK_TOKEN_") ||
+			name == nodesVariable && !f.PassNodes
+	})
+	return append(env, tokens...)
+}
+
+// tokenOf is the variables of a command that runs under one key.
+func tokenOf(key string, token int64) []string {
+	return []string{"REDLOCK_KEY=" + key, "REDLOCK_TOKEN=" + strconv.FormatInt(token, 10)}
+}
+
+// tokensOf is the variables of a command that runs under keys. Of several, each
+// token is named by the place of its key, and all of them stand by key in one.
+func tokensOf(keys []string, token func(key string) int64) []string {
+	if len(keys) == 1 {
+		return tokenOf(keys[0], token(keys[0]))
+	}
+	var all []string
+	byKey := map[string]int64{}
+	for i, key := range keys {
+		byKey[key] = token(key)
+		all = append(all, fmt.Sprintf("REDLOCK_TOKEN_%d=%d", i+1, token(key)))
+	}
+	text, _ := json.Marshal(byKey) // a map of numbers can be
+	return append(all, "REDLOCK_TOKENS="+string(text))
+}
+
+// watch waits for the command to end. It passes signals on, and ends the
+// command when the lock is lost.
+func (f *runFlags) watch(c *child, l holding, signals <-chan os.Signal) (code int, lost error) {
+	done := l.Context().Done()
+	var kill <-chan time.Time
+	for {
+		select {
+		case <-done:
+			c.terminate()
+			done, lost, kill = nil, l.Err(), time.After(f.Grace)
+			complain(fmt.Errorf("%w; ending the command", lost))
+		case sig := <-signals:
+			if lost != nil || l.Err() == nil { // a SIGCONT must not arrive before the SIGTERM of a loss
+				c.signal(sig)
+			}
+		case <-kill:
+			c.kill()
+			kill = nil
+		case why := <-c.stopped:
+			if lost != nil || c.suspend(why) && l.Err() == nil { // the SIGTERM of a loss resumes it anyway
+				c.resume()
+			}
+		case code = <-c.exited:
+			c.reclaim()
+			return code, f.afterExit(c, l, lost, kill)
+		}
+	}
+}
+
+// afterExit waits, after a loss, until the rest of the command's process group
+// has ended, and kills it after --grace.
+func (f *runFlags) afterExit(c *child, l holding, lost error, kill <-chan time.Time) error {
+	if lost == nil && l.Err() != nil {
+		lost = l.Err()
+		c.terminate()
+		kill = time.After(f.Grace)
+		complain(fmt.Errorf("%w; the command has just ended by itself", lost))
+	}
+	if lost == nil {
+		return nil
+	}
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for kill != nil && c.leftovers() {
+		select {
+		case <-look.C:
+		case <-kill:
+			c.kill()
+			return lost
+		}
+	}
+	return lost
+}
+
+// cannotRun is the error of a command that did not start, with the exit code of
+// shells.
+func cannotRun(name string, err error) error {
+	code, why := exitNoExec, err
+	var e *exec.Error
+	if errors.As(err, &e) {
+		why = e.Err
+	}
+	var path *fs.PathError
+	if errors.As(why, &path) {
+		why = path.Err
+	}
+	switch {
+	case errors.Is(err, exec.ErrNotFound):
+		code, why = exitNotFound, errors.New("command not found")
+	case errors.Is(err, fs.ErrNotExist) && strings.ContainsRune(name, os.PathSeparator):
+		code = exitNotFound
+	case errors.Is(err, exec.ErrDot):
+		code, why = exitNotFound, fmt.Errorf("command not found on PATH, only in this folder; write .%c%s", os.PathSeparator, name)
+	case errors.Is(err, fs.ErrNotExist):
+		code = exitNotFound
+	}
+	return failed(code, fmt.Errorf("%s: %w", name, why))
+}

@@ -1,0 +1,77 @@
+package fence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrStale is matched by every error of a writer whose lock has passed on: a
+// newer token of its key was seen.
+var ErrStale = errors.New("redlock: stale fencing token")
+
+// ErrNoToken is matched by the error of a check whose context is not under a
+// lock on the key.
+var ErrNoToken = errors.New("redlock: no fencing token")
+
+// MaxToken is above every fencing token.
+const MaxToken = 1 << 53
+
+// StaleError reports that a newer holder of Key was seen. It matches
+// [ErrStale].
+type StaleError struct {
+	Key    string
+	Token  int64 // that was checked
+	Newest int64 // that was seen before
+}
+
+func (e *StaleError) Error() string {
+	return fmt.Sprintf("redlock: stale fencing token of %q: %d, but %d was seen; the lock has passed on, so nothing may be written under it",
+		e.Key, e.Token, e.Newest)
+}
+
+// Is reports whether target is [ErrStale].
+func (e *StaleError) Is(target error) bool { return target == ErrStale }
+
+// Store keeps the newest token seen of each key. Its methods may be called
+// concurrently. [Check] passes a context that does not end, so a Store limits by
+// itself how long it takes.
+type Store interface {
+	// CheckToken returns a *StaleError if a newer token of key was seen.
+	// Otherwise it keeps token as the newest and returns nil; an equal token,
+	// which is the same holder's, passes too. Comparing and keeping are one
+	// atomic step. A refused check changes no token.
+	CheckToken(ctx context.Context, key string, token int64) error
+}
+
+// Check calls CheckToken with the token of the lock on key that ctx is under.
+// Like the key of a lock, key is without Config.Prefix. Check may be called
+// after ctx ended with its lock: it then returns a *StaleError, or nil if no
+// newer holder was seen. The error matches [ErrNoToken] if ctx is under no lock
+// on key.
+func Check(ctx context.Context, s Store, key string) error {
+	token, err := tokenOf(ctx, key)
+	if err != nil {
+		return err
+	}
+	return s.CheckToken(context.WithoutCancel(ctx), key, token)
+}
+
+func tokenOf(ctx context.Context, key string) (int64, error) {
+	token, ok := find(ctx, key)
+	if !ok {
+		return 0, fmt.Errorf("%w: the context is under no lock on %q; pass on the one that lock.WithLock or a lease gives", ErrNoToken, key)
+	}
+	return token, nil
+}
+
+// valid checks what a caller gave by hand.
+func valid(key string, token int64) error {
+	switch {
+	case key == "":
+		return errors.New("redlock: fence: key is empty; give the key of the lock")
+	case token <= 0 || token >= MaxToken:
+		return fmt.Errorf("redlock: fence: token %d of %q is none; a token is above 0 and below 2^53", token, key)
+	}
+	return nil
+}

@@ -1,0 +1,2 @@
+-- Reply of the command: 'OK'.
+return refusal() or {1, 'OK'}

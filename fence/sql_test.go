@@ -1,0 +1,274 @@
+package fence_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"math"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/venta-hq/redlock/fence"
+)
+
+// answer is a database that answers every statement with a number or an error,
+// and remembers the last one.
+type answer struct {
+	number int64
+	err    error
+
+	text string
+	args []any
+	ctx  context.Context
+	wait bool // until ctx ends
+}
+
+func (a *answer) take(ctx context.Context, text string, args []any) {
+	a.ctx, a.text, a.args = ctx, text, args
+	if a.wait {
+		<-ctx.Done()
+		a.err = ctx.Err()
+	}
+}
+
+// Row is for dialects whose statements return one.
+func (a *answer) Row(ctx context.Context, text string, args ...any) fence.Row {
+	a.take(ctx, text, args)
+	return a
+}
+
+func (a *answer) Scan(dest ...any) error {
+	*dest[0].(*int64) = a.number
+	return a.err
+}
+
+// ExecContext is for MySQL.
+func (a *answer) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	a.take(ctx, text, args)
+	return a, a.err
+}
+
+func (a *answer) LastInsertId() (int64, error) { return a.number, nil }
+func (a *answer) RowsAffected() (int64, error) { return 0, errors.New("not to be asked") }
+
+func (a *answer) QueryRowContext(context.Context, string, ...any) *sql.Row {
+	panic("an INSERT of MySQL returns no row")
+}
+
+func (a *answer) of(s fence.SQL) fence.SQLStore {
+	if s.Dialect == fence.MySQL {
+		return s.On(a)
+	}
+	return s.OnRows(a.Row)
+}
+
+var dialects = []fence.Dialect{fence.PostgreSQL, fence.MySQL, fence.SQLite}
+
+func TestSQL_CheckToken_JudgesByTheNewest(t *testing.T) {
+	for _, d := range dialects {
+		for _, tt := range []struct {
+			name          string
+			newest, token int64
+			stale, passes bool
+		}{
+			{"newer seen", 8, 7, true, false},
+			{"equal", 7, 7, false, true},
+			{"not kept", 6, 7, false, false},
+			{"no number", 0, 7, false, false},
+			{"largest", fence.MaxToken - 1, fence.MaxToken - 1, false, true},
+			{"largest seen", fence.MaxToken - 1, fence.MaxToken - 2, true, false},
+		} {
+			err := (&answer{number: tt.newest}).of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "order:42", tt.token)
+			if (err == nil) != tt.passes || errors.Is(err, fence.ErrStale) != tt.stale {
+				t.Errorf("%v, %s: %v", d, tt.name, err)
+			}
+			var stale *fence.StaleError
+			if tt.stale && (!errors.As(err, &stale) || *stale != fence.StaleError{Key: "order:42", Token: tt.token, Newest: tt.newest}) {
+				t.Errorf("%v, %s: %+v", d, tt.name, stale)
+			}
+		}
+	}
+}
+
+func TestSQL_CheckToken_AsksNothingWithoutAKeyAndAToken(t *testing.T) {
+	for _, d := range dialects {
+		for _, token := range []int64{math.MinInt64, -1, 0, fence.MaxToken, math.MaxInt64} {
+			a := &answer{number: token}
+			if err := a.of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "k", token); err == nil || a.ctx != nil {
+				t.Errorf("%v, token %d: %v, asked %q", d, token, err, a.text)
+			}
+		}
+		a := &answer{number: 1}
+		if err := a.of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "", 1); err == nil || a.ctx != nil {
+			t.Errorf("%v, no key: %v, asked %q", d, err, a.text)
+		}
+	}
+}
+
+func TestSQL_CheckToken_IsAskedUnderAContextThatEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		s, a := fence.SQL{Dialect: fence.MySQL, Timeout: time.Minute}, &answer{wait: true}
+		start := time.Now()
+		err := s.CheckToken(ctx, a, "k", 2)
+		if took := time.Since(start); took != time.Minute || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1m0s") {
+			t.Errorf("a database that does not answer: %v after %v", err, took)
+		}
+		s.Timeout, a = 0, &answer{number: 3}
+		if err := s.CheckToken(ctx, a, "k", 2); !errors.Is(err, fence.ErrStale) {
+			t.Error(err)
+		}
+		if deadline, ok := a.ctx.Deadline(); !ok || time.Until(deadline) != 5*time.Second {
+			t.Errorf("the deadline of Timeout's default is in %v, %t", time.Until(deadline), ok)
+		}
+	})
+}
+
+func TestSQLStore_CheckToken_EndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, d := range dialects {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			start := time.Now()
+			err := (&answer{wait: true}).of(fence.SQL{Dialect: d}).CheckToken(ctx, "k", 2)
+			if took := time.Since(start); took != time.Second || !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "another") {
+				t.Errorf("%v: %v after %v", d, err, took)
+			}
+		}
+	})
+}
+
+func TestSQL_CheckToken_KeyIsNoPartOfTheStatement(t *testing.T) {
+	hex := regexp.MustCompile(`x'[0-9a-f]*'`)
+	for _, d := range dialects {
+		texts := map[string]bool{}
+		for _, key := range []string{"k", "'; DROP TABLE orders; --", "\x00\xff\\'", "`\"$1?", strings.Repeat("ä", 512), "%s%[1]d"} {
+			a := &answer{number: 7}
+			if err := a.of(fence.SQL{Dialect: d}).CheckToken(t.Context(), key, 7); err != nil {
+				t.Fatalf("%v, %q: %v", d, key, err)
+			}
+			texts[hex.ReplaceAllString(a.text, "hex")] = true
+		}
+		if len(texts) != 1 {
+			t.Errorf("%v: the statement depends on the key: %v", d, texts)
+		}
+	}
+}
+
+func TestSQL_Table_IsQuoted(t *testing.T) {
+	for _, tt := range []struct {
+		d           fence.Dialect
+		table, want string
+	}{
+		{fence.PostgreSQL, "", `"redlock_fence"`},
+		{fence.PostgreSQL, "Shop.select", `"Shop"."select"`},
+		{fence.SQLite, "_1", `"_1"`},
+		{fence.MySQL, "", "`redlock_fence`"},
+		{fence.MySQL, "shop.order", "`shop`.`order`"},
+		{fence.MySQL, strings.Repeat("x", 63), "`" + strings.Repeat("x", 63) + "`"},
+	} {
+		s, a := fence.SQL{Dialect: tt.d, Table: tt.table}, &answer{number: 1}
+		if err := a.of(s).CheckToken(t.Context(), "k", 1); err != nil || !strings.HasPrefix(a.text, "INSERT INTO "+tt.want+" ") {
+			t.Errorf("%v, %q: %v, %s", tt.d, tt.table, err, a.text)
+		}
+		if schema, err := s.Schema(); err != nil || !strings.HasPrefix(schema, "CREATE TABLE IF NOT EXISTS "+tt.want+" (") {
+			t.Errorf("%v, %q: %v, %s", tt.d, tt.table, err, schema)
+		}
+	}
+}
+
+func TestSQL_BadFieldsAreNamedWithWhatIsAllowed(t *testing.T) {
+	for _, table := range []string{`x"; DROP TABLE orders; --`, "x`", "1x", "a.b.c", ".x", "x.", "x y", "x\n", "tablé", "x;", strings.Repeat("x", 64)} {
+		for _, d := range dialects {
+			s, a := fence.SQL{Dialect: d, Table: table}, &answer{number: 1}
+			_, schema := s.Schema()
+			for what, err := range map[string]error{
+				"check": a.of(s).CheckToken(t.Context(), "k", 1), "forget": s.Forget(t.Context(), a, "k"), "schema": schema,
+			} {
+				if err == nil || !strings.Contains(err.Error(), "SQL.Table") || !strings.Contains(err.Error(), "letters") || a.ctx != nil {
+					t.Errorf("%s of %v with table %q: %v, asked %q", what, d, table, err, a.text)
+				}
+			}
+		}
+	}
+	_, err := fence.SQL{Table: "1", Timeout: -1}.Schema()
+	for _, want := range []string{"SQL.Dialect", "fence.SQLite", "SQL.Table", "SQL.Timeout"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("not all at once: %q is missing in %v", want, err)
+		}
+	}
+	if err := (fence.SQL{Dialect: fence.MySQL}).OnRows((&answer{number: 1}).Row).CheckToken(t.Context(), "k", 1); err == nil ||
+		!strings.Contains(err.Error(), "SQL.On") {
+		t.Errorf("rows of MySQL: %v", err)
+	}
+}
+
+func TestSchema_PanicsOnAnUnknownDialect(t *testing.T) {
+	for _, d := range dialects {
+		if want, err := (fence.SQL{Dialect: d}).Schema(); err != nil || fence.Schema(d) != want {
+			t.Errorf("%v: %v, %s", d, err, fence.Schema(d))
+		}
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	fence.Schema(fence.SQLite + 1)
+}
+
+// coded is an error as pgx and lib/pq have it.
+type coded string
+
+func (c coded) Error() string    { return "relation does not exist" }
+func (c coded) SQLState() string { return string(c) }
+
+func TestSQL_MissingTable_SaysHowToMakeIt(t *testing.T) {
+	for _, tt := range []struct {
+		d       fence.Dialect
+		err     error
+		missing bool
+	}{
+		{fence.PostgreSQL, coded("42P01"), true},
+		{fence.PostgreSQL, coded("42501"), false},
+		{fence.MySQL, errors.New("Error 1146 (42S02): Table 'shop.redlock_fence' doesn't exist"), true},
+		{fence.MySQL, errors.New("Error 1213 (40001): Deadlock found"), false},
+		{fence.SQLite, errors.New("SQL logic error: no such table: redlock_fence (1)"), true},
+		{fence.SQLite, errors.New("database is locked (5) (SQLITE_BUSY)"), false},
+	} {
+		err := (&answer{err: tt.err}).of(fence.SQL{Dialect: tt.d}).CheckToken(t.Context(), "k", 1)
+		if !errors.Is(err, tt.err) {
+			t.Errorf("%v: %v does not wrap %v", tt.d, err, tt.err)
+		}
+		schema := strings.Join(strings.Fields(fence.Schema(tt.d)), " ")
+		if strings.Contains(err.Error(), schema) != tt.missing {
+			t.Errorf("%v: %v: %v", tt.d, tt.err, err)
+		}
+	}
+}
+
+// A storage is fenced by a check in the transaction that writes to it.
+func ExampleSQL() {
+	fences := fence.SQL{Dialect: fence.PostgreSQL} // its table: fence.Schema(fence.PostgreSQL)
+
+	// ship runs under the lock on "order:42".
+	ship := func(ctx context.Context, db *sql.DB) error {
+		tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback()
+		if err := fences.Check(ctx, tx, "order:42"); err != nil {
+			return err // errors.Is(err, fence.ErrStale): somebody else has the lock now
+		}
+		if _, err := tx.ExecContext(ctx, `UPDATE orders SET state = 'shipped' WHERE id = 42`); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	_ = ship
+}

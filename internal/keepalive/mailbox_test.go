@@ -1,0 +1,165 @@
+package keepalive
+
+import (
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodeset"
+	"github.com/venta-hq/redlock/internal/waitqueue"
+)
+
+// waitsForSomebody makes nodes on which somebody else has the key, and Leases that wait for it and are woken or look by no timer.
+func waitsForSomebody(t *testing.T, n int) (nodes memory, s *Leases, w <-chan result) {
+	t.Helper()
+	nodes = newMemory(t, n)
+	for _, node := range nodes {
+		node.Set("lock:job", "somebody")
+	}
+	s = lease(t, nodes.open(t, &gate{}), Config{TTL: long, Backoff: hourly})
+	<-s.opened
+	w = await(t.Context(), s, "job", Request{})
+	synctest.Wait()
+	return nodes, s, w
+}
+
+// Each look asks all nodes, so one node must not decide how often a waiter looks.
+func TestWait_OneNodeDoesNotDecideHowOftenItRetries(t *testing.T) {
+	for name, news := range map[string]func(nodes memory, s *Leases){
+		"wakes": func(nodes memory, s *Leases) { nodes[0].Publish(nodeset.Channel(s.c.Process()), "wlock:job") },
+		"gaps":  func(_ memory, s *Leases) { mailbox{s.c}.Gap(s.c.Nodes()[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				const seconds = 20
+				nodes, s, w := waitsForSomebody(t, 3)
+				before := nodes[1].CommandCount()
+				s.queues.Retry("lock:job")
+				synctest.Wait()
+				each := nodes[1].CommandCount() - before // commands of one look
+				for range seconds * 1000 {
+					news(nodes, s)
+					time.Sleep(time.Millisecond)
+				}
+				if looks := (nodes[1].CommandCount() - before) / each; looks < seconds/2 || looks > 2*seconds {
+					t.Errorf("another node was asked %d times in %d seconds", looks, seconds)
+				}
+
+				// It still helps to make a quorum.
+				for _, node := range nodes {
+					node.Del("lock:job")
+				}
+				start := time.Now()
+				for _, node := range nodes[:2] {
+					node.Publish(nodeset.Channel(s.c.Process()), "wlock:job")
+				}
+				r := <-w
+				if took := r.at.Sub(start); r.err != nil || took != 0 {
+					t.Errorf("it looked %v after a quorum had woken it: %v", took, r.err)
+				}
+				release(t, r.l)
+			})
+		})
+	}
+}
+
+func TestWake_OfADoubtedNodeIsRemembered(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, s, w := waitsForSomebody(t, 3)
+		wake := func() {
+			mailbox{s.c}.Message(s.c.Nodes()[0], "wlock:job")
+			synctest.Wait()
+		}
+		for range 10 {
+			wake()
+			time.Sleep(2 * waitqueue.MaxDoubt)
+		}
+		wake()
+		time.Sleep(waitqueue.MaxDoubt / 2) // it has looked, and the node is doubted
+		wake()
+		for _, node := range nodes {
+			node.Del("lock:job")
+		}
+		start := time.Now()
+		r := <-w
+		if took := r.at.Sub(start); r.err != nil || took > waitqueue.MaxDoubt {
+			t.Errorf("it looked after %v: %v", took, r.err)
+		}
+		release(t, r.l)
+	})
+}
+
+// What another process's wait is announced by may have been lost with the connection.
+func TestContended_AfterAGapInTheMailbox(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		<-s.opened
+		l, other := locked(t, s, "job", Request{}), locked(t, s, "other", Request{})
+		mailbox{s.c}.Message(s.c.Nodes()[0], "qlock:other")
+		since := contended(other)
+		time.Sleep(time.Second)
+		mailbox{s.c}.Gap(s.c.Nodes()[1])
+		if got := contended(l); !got.Equal(time.Now()) {
+			t.Errorf("contended since %v", got)
+		}
+		if got := contended(other); !got.Equal(since) {
+			t.Errorf("contended since %v, no more since %v", got, since)
+		}
+	})
+}
+
+// A connection that broke unnoticed delivers nothing and fails nothing.
+func TestContended_WhenTheMailboxIsSilent(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		cable := &gate{}
+		s := lease(t, newMemory(t, 3).open(t, cable), Config{TTL: long})
+		<-s.opened
+		l := locked(t, s, "job", Request{})
+		time.Sleep(time.Minute)
+		if since := contended(l); !since.IsZero() {
+			t.Fatalf("contended since %v", since)
+		}
+		cable.cut()
+		time.Sleep(long / 3)
+		if contended(l).IsZero() || l.Err() != nil {
+			t.Errorf("contended since %v; it ended by %v", contended(l), l.Err())
+		}
+		cable.closed.Store(false)
+		time.Sleep(long / 3) // the subscriptions are made again: go-redis holds a mutex while it waits for that
+	})
+}
+
+// Where grants do not count, each look keeps the key from others for nothing.
+func TestWait_WhoseGrantsDoNotCountRetriesByItsTimer(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, s, w := waitsForSomebody(t, 3)
+		for _, node := range nodes {
+			node.Set("{lock:job}:fence", strconv.FormatInt(time.Now().AddDate(60, 0, 0).UnixMicro(), 10))
+			node.Del("lock:job")
+		}
+		wake := func() {
+			for _, node := range nodes {
+				node.Publish(nodeset.Channel(s.c.Process()), "wlock:job")
+			}
+			synctest.Wait()
+		}
+		wake()
+		time.Sleep(1200 * time.Millisecond) // the mailbox asks every half second whether it still stands
+		before := nodes[0].CommandCount()
+		for range 100 {
+			wake()
+			time.Sleep(time.Millisecond)
+		}
+		if after := nodes[0].CommandCount(); after != before {
+			t.Errorf("it sent %d commands for wakes", after-before)
+		}
+		for _, node := range nodes {
+			node.Del("{lock:job}:fence")
+		}
+		s.queues.Retry("lock:job")
+		r := <-w
+		must(t, r.err)
+		release(t, r.l)
+	})
+}

@@ -1,0 +1,99 @@
+package keepalive
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/nodeset"
+	"github.com/venta-hq/redlock/internal/quorumlock"
+	"github.com/venta-hq/redlock/internal/telemetry"
+)
+
+// Why leases are lost, besides what the nodes answer to a renewal.
+var (
+	expired     = quorumlock.Expired
+	clockJumped = quorumlock.Reason{Class: quorumlock.ClassClock, Text: "expired, by a clock that jumped or a machine that was suspended"}
+	heldTooLong = quorumlock.Reason{Class: quorumlock.ClassMaxHold, Text: "held for MaxHold"}
+	overtaken   = quorumlock.Reason{Class: quorumlock.ClassOvertaken, Text: "overtaken by a newer token"}
+	foundLate   = quorumlock.Reason{Class: quorumlock.ClassAtRelease, Text: "lost before it was released"}
+)
+
+// reported is Await, with what came of it reported.
+func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease, error) {
+	began := s.tel.Now()
+	l, err := s.Await(ctx, key, req)
+	if s.tel != nil {
+		s.tel.Waited(ctx, key, began, quorumlock.RefusalClass(err))
+	}
+	return l, err
+}
+
+// dated is the parent of a lease that begins now. It carries when that was, where it is reported how long leases are held,
+// so that no lease has to keep it otherwise.
+func (s *Leases) dated(p context.Context) context.Context {
+	if s.tel == nil {
+		return p
+	}
+	return datedParent{p, time.Now()}
+}
+
+type datedParent struct {
+	context.Context
+	since time.Time
+}
+
+// reportEnd says how long a lease was held. It is called once for each, without a mutex.
+func (s *Leases) reportEnd(l *Lease, how string) {
+	l.mu.Lock()
+	p, ok := l.parent.(datedParent)
+	l.mu.Unlock()
+	if ok {
+		s.tel.Held(l.t.key(), p.since, how)
+	}
+}
+
+// reportLoss says that a lease was lost. It is called without a mutex.
+func (s *Leases) reportLoss(t *renewal, why quorumlock.Reason) {
+	s.tel.Lost(t.key(), string(why.Class))
+	s.c.Say(slog.LevelError, "lock lost", "key", t.key(), "token", t.hold.Token(), "reason", why.Text)
+}
+
+// observed is settle, with how close to the deadline it was called reported.
+func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quorumlock.Verdict) {
+	if s.tel == nil {
+		return settle
+	}
+	deadline := t.hold.Deadline()
+	return func(v quorumlock.Verdict) {
+		s.tel.Renewed(t.key(), nodeset.Left(deadline, time.Now()), t.ttl, v.String())
+		settle(v)
+	}
+}
+
+// watch has the number of leases read when the metrics are collected.
+func (s *Leases) watch() {
+	s.unwatch = s.tel.Watch("", "", func(see telemetry.See) {
+		s.renewer.mu.Lock()
+		held := len(s.renewer.queue)
+		s.renewer.mu.Unlock()
+		see(telemetry.LockHeld, float64(held))
+	})
+}
+
+// Stats counts what Leases have done since they were made.
+type Stats struct {
+	Waits     int64 // calls of Lock that waited for another call of this process
+	HandOvers int64 // leases that were handed over
+	Losses    int64 // leases that were lost
+	Queued    int64 // calls of Lock that wait for another call of this process now
+}
+
+type counters struct{ waits, handOvers, losses, queued atomic.Int64 }
+
+// Stats may be called at any time; the numbers are not taken at one instant.
+func (s *Leases) Stats() Stats {
+	c := &s.stats
+	return Stats{c.waits.Load(), c.handOvers.Load(), c.losses.Load(), c.queued.Load()}
+}

@@ -1,0 +1,39 @@
+package keepalive
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/errs"
+)
+
+// maxSplits is how many attempts a call makes that does not wait for the key.
+// With ten callers at once two or three suffice mostly.
+const maxSplits = 8
+
+// unsplit asks the nodes until somebody holds the key: this process, or another.
+// An attempt that failed because several had parts of the key and none a quorum
+// says of no holder, so another follows after a random pause that grows.
+func (s *Leases) unsplit(ctx context.Context, p plan) (*Lease, error) {
+	for splits := 1; ; splits++ {
+		began := time.Now()
+		l, err := s.attempt(ctx, p, false, splits == 1)
+		var held *NotAcquiredError
+		if err == nil || !errors.As(err, &held) || !held.Split || splits == maxSplits {
+			return l, err
+		}
+		pause := time.NewTimer(nextLook(held, s.c.Config().NodeTimeout, time.Since(began), splits))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			e := *held
+			e.Err = errs.Ended(ctx)
+			return nil, &e
+		case <-s.closing:
+			pause.Stop()
+			return nil, s.err(p.key)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+// Package present puts what the library knows into words, for a person or a
+// tool: command redlock and package web say the same of a node, an error or a
+// key.
+package present
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Line is text that others wrote, on one line: what could act on a terminal,
+// is invisible, changes the direction of text, or is not UTF-8 is written as an
+// escape.
+func Line(text string) string {
+	if !strings.ContainsFunc(text, hidden) {
+		return text
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		if hidden(r) {
+			Escape(&b, text[:size])
+		} else {
+			b.WriteString(text[:size])
+		}
+		text = text[size:]
+	}
+	return b.String()
+}
+
+// hidden is true of bytes that are not UTF-8 as well.
+func hidden(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
+
+// Escape writes a character as Go quotes it.
+func Escape(b *strings.Builder, char string) {
+	quoted := strconv.Quote(char)
+	b.WriteString(quoted[1 : len(quoted)-1])
+}
+
+// EscapeJSON writes a character as JSON escapes it. A document with it means
+// the same.
+func EscapeJSON(b *strings.Builder, r rune) {
+	if r >= 1<<16 {
+		high, low := utf16.EncodeRune(r)
+		fmt.Fprintf(b, `\u%04x\u%04x`, high, low)
+		return
+	}
+	fmt.Fprintf(b, `\u%04x`, r)
+}
+
+// Cut is a line, cut to n characters, the last of which shows that it was.
+func Cut(line string, n int) string {
+	if runes := []rune(line); len(runes) > n {
+		return string(runes[:max(n-1, 0)]) + "…"
+	}
+	return line
+}
+
+// Plural is a number of things.
+func Plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Thousands(n) + " " + many
+}
+
+// Thousands is a count with commas, as 12,345.
+func Thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// Ms is a duration in JSON: milliseconds, down to a microsecond.
+func Ms(d time.Duration) float64 {
+	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
+}

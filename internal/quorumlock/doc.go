@@ -1,0 +1,42 @@
+// Package quorumlock is the Redlock algorithm, one step at a time: an attempt acquires a [Hold] from a quorum of independent
+// nodes and agrees with them on its fencing token; a Hold is extended and released by its caller. Package keepalive, under
+// lock and lease, renews, notices loss, waits and queues; package mutex is a face of it. A [OneNode] takes the steps on one node, for clients that decide about
+// quorums by themselves.
+//
+// # What is promised
+//
+// Tokens are unique for a key, and an acquisition that starts after another has finished gets the larger one. This
+// holds even when keys expire early and two processes believe to hold the key at once, as long as the fence counters that
+// two quorums share survive, or the clocks of nodes and clients agree within MaxTTL.
+//
+// One node cannot lift the counters of the others: a grant whose fence lies more than nodeset.MaxFenceLead and MaxTTL
+// ahead of this process's clock does not count, and the node is reported. Where most nodes have such counters of a key,
+// acquiring it fails with an error that says so until Redlock.RepairFence has set them.
+//
+// At most one process holds a key before its deadline, as long as fewer than g + q - n nodes lose it unseen within its TTL:
+// n nodes, of which a quorum, q, decides and g granted it. A node loses a key unseen when it is emptied by hand, evicts it, or
+// jumps its clock by more than the margin (nodeset.Margin) while it runs on. A key that a bare majority of an odd set granted
+// tolerates none; cluster.Config.Quorum is the way out. Tokens may fall, too, if all the nodes that two quorums share have
+// lost the counter, and a clock was ahead.
+//
+// Nothing outlives its TTL on a node, and what an attempt that failed or was cancelled had been granted, or may have
+// been, is given back at once where the node answers and as soon as it does where it does not.
+//
+// # What is not
+//
+// A process that is stopped between looking at the deadline and writing writes late. Only a storage that refuses old
+// tokens prevents that; nothing in Redis can.
+//
+// # On the nodes
+//
+// For the key "order:42" with the default prefix each node has, at most,
+//
+//	lock:order:42           the value of the holder, <process>/<nonce>/<host>:<pid>[/<owner>], with the TTL; as redsync writes it
+//	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use, and at most an eighth longer
+//	{lock:order:42}:queue   the processes that wait, by when they came, in µs; a quarter of a µs more (after 2041 a µs) for each wake since the process last looked
+//	{lock:order:42}:next    the process that was woken, for Config.HandOver, or longer after wakes that it did not use
+//
+// in one hash slot. The Lua scripts beside this file are the steps; each has the same effect when delivered twice as when
+// delivered once. agree.go explains how the token is agreed on, acquire.lua how a counter starts, native.go how a free key
+// is acquired without a script.
+package quorumlock

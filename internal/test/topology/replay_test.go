@@ -1,0 +1,90 @@
+package topology
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/marks"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/lease"
+)
+
+// Check says that a restart loses locks where it does: as long as servers read
+// their append-only file as the user default, a node whose default may not
+// write comes back with its mark and without the locks.
+func TestReplay_ARestartLosesLocksWhereCheckSaysSo(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, rules string
+		loses       bool
+	}{
+		{"all rights", "~* &* +@all", false},
+		{"no rights", "-@all +ping +info", true}, // beside what starts it
+		{"the rights of a program", cluster.ACL("", false), true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := harness.Real(t, 1, redisserver.Options{Persist: true, Args: append([]string{"--appendfsync", "always",
+				"--user", user, "reset", "on", ">" + password, "~*", "&*", "+@all", "--user", "default", "reset", "on", "nopass"}, strings.Fields(tt.rules)...)})
+			raw := withUser(t, s.URLs()[0])
+			c, err := cluster.Open(t.Context(), cluster.Config{URLs: []string{raw}, NodeTimeout: 5 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			harness.CloseAtEnd(t, c)
+			findings := c.Check(t.Context())
+			says := slices.ContainsFunc(findings, func(f cluster.Finding) bool {
+				return f.Severity == cluster.Danger && strings.Contains(f.Text, "as the user default")
+			})
+			leases, err := lease.New(c, deaf(lease.Config{TTL: longTTL}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			harness.CloseAtEnd(t, leases)
+			l, err := leases.Acquire(t.Context(), "order")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Release(t.Context()) })
+			admin := client(t, raw)
+			if err := l.Checkpoint(t.Context(), []byte("half")); err != nil {
+				t.Fatal(err)
+			}
+			kept := func() map[string]string { // what is kept of each key, and whether it expires
+				all := map[string]string{}
+				for _, key := range admin.Keys(t.Context(), "*order*").Val() {
+					all[key] = fmt.Sprint(admin.Get(t.Context(), key).Val(), admin.HGetAll(t.Context(), key).Val(), " expires: ", admin.PTTL(t.Context(), key).Val() > 0)
+				}
+				return all
+			}
+			before, mark := kept(), admin.Get(t.Context(), marks.Key).Val()
+			if len(before) != 4 || mark == "" { // lock, fence counter, record and its promise
+				t.Fatalf("the node has %q and the mark %q", before, mark)
+			}
+			if err := s.Restart(0, false); err != nil {
+				t.Fatal(err)
+			}
+			after := kept()
+			if now := admin.Get(t.Context(), marks.Key).Val(); !strings.Contains(now, strings.Fields(mark)[1]) {
+				t.Errorf("the mark was %q, and is %q: its loss would be seen", mark, now)
+			}
+			t.Logf("before the restart %q, after it %q", before, after)
+			lost := !maps.Equal(before, after)
+			if says != lost {
+				t.Errorf("Check says that the restart loses locks: %t; it did: %t; it found %v", says, lost, findings)
+			}
+			if tt.loses && !lost {
+				t.Skip("this server keeps transactions that the user default may not run")
+			}
+			if lost && !tt.loses {
+				t.Error("locks are lost although the user default has all rights")
+			}
+		})
+	}
+}

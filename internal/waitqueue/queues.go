@@ -1,0 +1,242 @@
+// Package waitqueue keeps which goroutines of this process wait for which key of
+// one set of nodes. Package keepalive acts on what it says.
+//
+// A key has a [Queue] while somebody of this process waits for it, asks the nodes
+// for it, or holds it for others to share. There are two kinds of waiters:
+//
+//   - A [Caller] waits behind the caller of this process that asks the nodes or
+//     holds the key. It costs the nodes nothing. It is served in FIFO order: by a
+//     hand-over of the lease, or by its turn to ask.
+//   - A [Contender] asks the nodes. A key has at most one that was a caller before,
+//     so a thousand callers load the nodes no more than one. Messages of the nodes
+//     notify it: see [Queues.Turn] and [Queues.Gap].
+//
+// The nodes know the process only: it stands in their queues once, however many of
+// its goroutines wait. [Queues.Leave] says when the last of them is gone.
+//
+// All of it is data under one mutex: it asks no node, reads no clock and starts no
+// goroutine. Functions that it is given run under that mutex. They may send without
+// waiting, and lock what a lease and its renewal have, but must not call back here.
+package waitqueue
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// Queues are the wait queues of one set of nodes, by the keys' names on the nodes.
+// All methods of it, its Queues and Contenders may be called concurrently.
+type Queues struct {
+	nodes, quorum int
+
+	mu         sync.Mutex
+	keys       map[string]*Queue
+	callers    sync.Pool // of *Caller: on a hot key each call needs one
+	contenders sync.Pool // of *Contender: each lock that is not handed over needs one
+}
+
+// New makes the wait queues for a set of this number of nodes, of which quorum
+// decide.
+func New(nodes, quorum int) *Queues {
+	return &Queues{nodes: nodes, quorum: quorum, keys: map[string]*Queue{}}
+}
+
+func (qs *Queues) queueLocked(lock string) *Queue {
+	q := qs.keys[lock]
+	if q == nil {
+		q = &Queue{qs: qs, lock: lock}
+		q.contenders = q.room[:0]
+		qs.keys[lock] = q
+	}
+	return q
+}
+
+// dropLocked forgets a queue that nobody has a part in.
+func (qs *Queues) dropLocked(q *Queue) {
+	if q.state == idle && len(q.contenders) == 0 && qs.keys[q.lock] == q {
+		delete(qs.keys, q.lock)
+	}
+}
+
+// Contend adds a goroutine that is about to ask the nodes for lock, until Leave.
+func (qs *Queues) Contend(lock string) *Contender {
+	c, _ := qs.contenders.Get().(*Contender)
+	if c == nil {
+		c = &Contender{Notified: make(chan struct{}, 1)}
+	}
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	c.q = qs.queueLocked(lock)
+	c.q.contenders = append(c.q.contenders, c)
+	return c
+}
+
+// Leave ends what Contend began; queued says that the process may stand in the
+// queues of the nodes. It calls leave and reports to it whether other contenders
+// for the key are left. If none is, it calls leave only if the process may be
+// queued, by any of them since the first. leave must only send: Contend waits for
+// it, so that what a new contender sends comes behind.
+func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q := c.q
+	q.contenders = slices.DeleteFunc(q.contenders, func(other *Contender) bool { return other == c })
+	c.reset()
+	qs.contenders.Put(c)
+	q.queued = q.queued || queued
+	if len(q.contenders) > 0 {
+		leave(true)
+		return
+	}
+	if q.queued {
+		leave(false)
+	}
+	q.queued = false
+	qs.dropLocked(q)
+}
+
+// IfContended calls fn, as Leave calls leave, if a goroutine contends for lock.
+func (qs *Queues) IfContended(lock string, fn func()) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if qs.contendedLocked(lock) {
+		fn()
+	}
+}
+
+// UnlessContended calls fn, as Leave calls leave, if no goroutine contends for
+// lock, and reports whether it did.
+func (qs *Queues) UnlessContended(lock string, fn func()) bool {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if qs.contendedLocked(lock) {
+		return false
+	}
+	fn()
+	return true
+}
+
+func (qs *Queues) contendedLocked(lock string) bool {
+	q := qs.keys[lock]
+	return q != nil && len(q.contenders) > 0
+}
+
+// Turn notifies all contenders for lock that a node says it is this process's
+// turn, and reports whether there are any.
+func (qs *Queues) Turn(node int, lock string) bool {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q := qs.keys[lock]
+	if q == nil {
+		return false
+	}
+	for _, c := range q.contenders {
+		if from := qs.sourceLocked(c, node); !from.turn {
+			from.turn = true
+			c.notify()
+		}
+	}
+	return len(q.contenders) > 0
+}
+
+// Retry makes all contenders for lock ask again.
+func (qs *Queues) Retry(lock string) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		for _, c := range q.contenders {
+			c.retryLocked()
+		}
+	}
+}
+
+// NoteRemoteWait notes that another process began to wait for lock: see
+// [Queue.HandOver]. What was kept for the next caller has to be released.
+func (qs *Queues) NoteRemoteWait(lock string, now time.Time) (kept any) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		q.noteRemoteWaitLocked(now)
+		kept = q.takeKeptLocked()
+	}
+	return kept
+}
+
+// TakeKept takes out what is kept for the next caller for lock, so that it can be
+// released; nil: nothing is.
+func (qs *Queues) TakeKept(lock string) (kept any) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		kept = q.takeKeptLocked()
+	}
+	return kept
+}
+
+// Gap notes that messages of a node may have been lost. A turn may be among them,
+// so all contenders ask again, and the announcement of another process's wait, so
+// every key is taken to be waited for, and what is kept has to be released.
+func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	var concerned []string
+	for lock, q := range qs.keys {
+		q.noteRemoteWaitLocked(now)
+		if len(q.contenders) > 0 || q.kept != nil {
+			concerned = append(concerned, lock)
+		}
+	}
+	slices.Sort(concerned) // so that a simulation can repeat it
+	for _, lock := range concerned {
+		q := qs.keys[lock]
+		if one := q.takeKeptLocked(); one != nil {
+			kept = append(kept, one)
+		}
+		for _, c := range q.contenders {
+			if from := qs.sourceLocked(c, node); !now.Before(from.doubted) {
+				from.gap = true
+				c.retryLocked()
+			}
+		}
+	}
+	return kept
+}
+
+// LastRefusal is why the last attempt of a contender for lock failed; nil if there
+// is none, or none has failed yet.
+func (qs *Queues) LastRefusal(lock string) error {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		for _, c := range q.contenders {
+			if c.refusal != nil {
+				return c.refusal
+			}
+		}
+	}
+	return nil
+}
+
+// Snapshot is what is known of a key, for tests: it may be stale at once.
+type Snapshot struct {
+	Callers, Contenders int
+	RemoteWait          time.Time // since when another process is known to wait; zero: none is
+}
+
+// Snapshot returns what is known of a key.
+func (qs *Queues) Snapshot(lock string) (s Snapshot) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		s = Snapshot{q.callers.Len(), len(q.contenders), q.remoteWait}
+	}
+	return s
+}
+
+// Keys is how many keys have a queue, for tests.
+func (qs *Queues) Keys() int {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	return len(qs.keys)
+}

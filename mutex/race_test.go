@@ -1,5 +1,0 @@
-//go:build race
-
-package mutex
-
-const raceDetector = true
