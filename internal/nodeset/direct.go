@@ -79,17 +79,20 @@ func tookTooLong(ctx context.Context, err error) error {
 	select {
 	case <-ctx.Done():
 	case <-time.After(endsSoon):
-		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
 	why := errs.Ended(ctx)
+	if why == nil {
+		return fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+	}
 	if err == ctx.Err() {
 		return why
 	}
 	return errs.Errorf("%w: %w", why, err)
 }
 
-// endsSoon is how long a context whose deadline has passed may take to end, and to say why.
-const endsSoon = 100 * time.Millisecond
+// endsSoon is how long a context whose deadline has passed may take to end, and to say why: on a busy machine its timer is
+// late. Only a context that never ends at its deadline is waited for that long.
+const endsSoon = 2 * time.Second
 
 // hurried reports whether it is the caller who did not want to wait any longer. The socket may know of the deadline
 // before ctx does.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -61,6 +62,30 @@ func TestNode_Ask_TripsForASilentNodeNotForAHurriedCaller(t *testing.T) {
 		harness.Eventually(t, "the node to recover", n.Up)
 		if n.Incarnation().Back.IsZero() {
 			t.Error("nothing is known of its having been down")
+		}
+	})
+}
+
+// dueContext is a context whose deadline has passed although it has not ended.
+type dueContext struct{ context.Context }
+
+func (dueContext) Deadline() (time.Time, bool) { return time.Now().Add(-time.Microsecond), true }
+
+func TestTookTooLong_SaysWhyAlsoWhereTheContextEndsLate(t *testing.T) {
+	t.Parallel()
+	late, why := errors.New("i/o timeout"), errors.New("the order was withdrawn")
+	synctest.Test(t, func(t *testing.T) {
+		for _, after := range []time.Duration{0, time.Millisecond, endsSoon / 2} {
+			ctx, cancel := context.WithTimeoutCause(t.Context(), after, why)
+			err := tookTooLong(dueContext{ctx}, late)
+			if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, why) || !errors.Is(err, late) {
+				t.Errorf("a context that ends %v after its deadline: %v", after, err)
+			}
+			cancel()
+		}
+		err := tookTooLong(dueContext{t.Context()}, late)
+		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, late) {
+			t.Errorf("a context that does not end: %v", err)
 		}
 	})
 }
