@@ -134,7 +134,7 @@ func (s *Leases) check(key string, req *Request) (every time.Duration, err error
 	} else if err == nil {
 		err = s.cfg.checkDelay("TTL", req.TTL, maxTTL)
 	}
-	if err := errors.Join(s.red.Check(key, quorumlock.Request{Owner: req.Owner, TokenBlock: req.TokenBlock}), err, req.check()); err != nil {
+	if err := errors.Join(s.red.Check(key, quorumlock.Request{Owner: req.Owner, TokenBlock: req.TokenBlock, Limit: req.Limit}), err, req.check()); err != nil {
 		return 0, err
 	}
 	return every, s.err(key)
@@ -147,6 +147,7 @@ type plan struct {
 	req   Request
 	every time.Duration
 	queue *waitqueue.Queue // nil: the lease is handed over to nobody
+	start int              // of a key with a limit: the slot to ask for, counted from 1; 0: any
 }
 
 func (s *Leases) plan(ctx context.Context, key string, req Request) (plan, error) {
@@ -186,7 +187,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 		p.queue.BeginAttempt(!s.mailbox.onQuorum(), time.Now())
 	}
 	hold, err := s.red.Acquire(ctx, p.key, quorumlock.Request{TTL: p.req.TTL, Owner: p.req.Owner, TokenBlock: p.req.TokenBlock, Queue: queues, First: first,
-		Retains: p.queue != nil && s.cfg.Retain > 0, Handle: p.req.handle, Sent: p.req.sent})
+		Retains: p.queue != nil && s.cfg.Retain > 0 && p.req.Limit == 0, Limit: p.req.Limit, Start: p.start, Handle: p.req.handle, Sent: p.req.sent})
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +197,9 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 		hold.Abort(err)
 		return nil, err
 	}
-	if hold.Waiters() > 0 {
+	if p.req.Limit > 0 {
+		p.queue.Granted(time.Now(), hold.Waiters() > 0)
+	} else if hold.Waiters() > 0 {
 		giveUpKept(s.queues.NoteRemoteWait(p.lock, time.Now()))
 	}
 	s.tel.Granted(p.key, hold.Waiters())

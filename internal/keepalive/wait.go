@@ -180,6 +180,9 @@ func (w *waiting) sleep(ctx context.Context, d time.Duration) (agreed bool, err 
 		case <-timer.C:
 			return false, nil
 		case <-w.me.Notified:
+			if w.p.req.Limit > 0 && w.s.queues.HandedOver(w.me) {
+				return false, nil
+			}
 			missing, doubted, retry := w.s.queues.Missing(w.me)
 			switch {
 			case retry:

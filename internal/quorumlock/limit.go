@@ -191,6 +191,14 @@ func floorMod(a, b int64) int64 { return ((a % b) + b) % b }
 // drawn is how many numbers an attempt draws from a counter.
 func (h *Hold) drawn() int64 { return h.block * h.limit.step() }
 
+// Limit is how many may hold the key at once, 0 of an exclusive lock.
+func (h *Hold) Limit() int {
+	if h.limit == nil {
+		return 0
+	}
+	return h.limit.n
+}
+
 // Slot is the number of the slot that is held, of a key with a limit; -1 of
 // others.
 func (h *Hold) Slot() int {

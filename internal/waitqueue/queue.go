@@ -29,6 +29,7 @@ type Queue struct {
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
 	callers    list.List // of *Caller
+	limit      *limited  // of a key with a limit; nil: it is held by one
 }
 
 type state uint8
@@ -46,6 +47,7 @@ type Want struct {
 	TTL   time.Duration
 	Owner string
 	Alone bool // of a caller that no lease can be handed over to
+	Limit int  // how many hold the key at once; 0: one, exclusively
 }
 
 // Request is what a lease that is handed over is made of.
@@ -106,7 +108,11 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 	defer q.qs.mu.Unlock()
 	select {
 	case lease = <-c.Turn:
-		if lease == nil {
+		switch {
+		case lease != nil:
+		case q.limit != nil:
+			q.nextAskerLocked()
+		default:
 			q.nextLocked()
 		}
 	default:
@@ -122,7 +128,9 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 func (q *Queue) BeginAttempt(deaf bool, now time.Time) {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	q.remoteWait = time.Time{}
+	if q.limit == nil {
+		q.remoteWait = time.Time{}
+	}
 	if deaf {
 		q.remoteWait = now
 	}
@@ -221,6 +229,10 @@ func (q *Queue) takeKeptLocked() (kept any) {
 func (q *Queue) Ended() {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
+	if q.limit != nil {
+		q.endedLocked()
+		return
+	}
 	if q.state == asking {
 		q.ended = true // before Acquired took it in
 		return
@@ -242,7 +254,7 @@ func (q *Queue) nextLocked() {
 }
 
 func (q *Queue) noteRemoteWaitLocked(now time.Time) {
-	if q.state != idle && q.remoteWait.IsZero() {
+	if (q.state != idle || q.limit != nil) && q.remoteWait.IsZero() {
 		q.remoteWait = now
 	}
 }
