@@ -1,6 +1,12 @@
 package lock
 
-import "github.com/venta-hq/redlock/internal/keepalive"
+import (
+	"github.com/venta-hq/redlock/internal/keepalive"
+	"github.com/venta-hq/redlock/internal/quorumlock"
+)
+
+// MaxLimit is the largest [Limit].
+const MaxLimit = quorumlock.MaxLimit
 
 // Limit has up to n holders hold the key at once, over all processes; n is from 1 to
 // 1,024. Each has a slot, numbered from 0, which no other has at the same time:

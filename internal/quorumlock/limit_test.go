@@ -305,3 +305,57 @@ func TestReadSlotGrant_TakesNothingElseForAGrant(t *testing.T) {
 		t.Errorf("a refusal is read as %t, %+v, %v", granted, g, err)
 	}
 }
+
+func TestLimit_InspectShowsEverySlotAndForceReleaseTakesThoseThatWereSeen(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, ctx := r.redlock(nil, Config{Owner: "me"}), t.Context()
+		one, two := hold(t, red, 4), hold(t, red, 4)
+		seen, err := red.Inspect(ctx, "k")
+		must(t, err)
+		if seen.State != Held || seen.Limit != 4 || len(seen.Slots) != 2 || seen.Holder.Writer != WriterLimit || seen.Token != 0 {
+			t.Fatalf("seen: %+v", seen)
+		}
+		for _, s := range seen.Slots {
+			h := one
+			if s.Number == two.Slot() {
+				h = two
+			}
+			if s.Number != h.Slot() || s.Holder.Name != "me" || s.Votes != 3 || s.Left <= 0 || s.Token != 0 && s.Token != h.Token() {
+				t.Errorf("slot %+v of the holder of %d with token %d", s, h.Slot(), h.Token())
+			}
+		}
+		all, err := red.List(ctx, "")
+		must(t, err)
+		if len(all) != 1 || len(all[0].Slots) != 2 {
+			t.Errorf("listed: %+v", all)
+		}
+
+		both := seen.Slots
+		seen.Slots = slices.DeleteFunc(slices.Clone(both), func(s Slot) bool { return s.Number != one.Slot() })
+		freeIn, err := red.ForceRelease(ctx, seen, "ann")
+		must(t, err)
+		if freeIn <= 0 || freeIn > lasting {
+			t.Errorf("it is free in %v", freeIn)
+		}
+		if err := one.ExtendNow(ctx, lasting); !errors.Is(err, ErrLost) || as[*LostError](t, err).Class != ClassForced {
+			t.Errorf("the slot that was taken away is renewed: %v", err)
+		}
+		must(t, two.ExtendNow(ctx, lasting))
+		three, four := hold(t, red, 4), hold(t, red, 4)
+		if _, err := red.Acquire(ctx, "k", Request{Limit: 4}); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("the slot that was taken away is given before its TTL is over: %v", err)
+		}
+		seen.Slots = slices.DeleteFunc(both, func(s Slot) bool { return s.Number != two.Slot() })
+		must(t, red.ForceReleaseNow(ctx, seen))
+		if err := red.ForceReleaseNow(ctx, seen); !errors.Is(err, ErrNotHeld) {
+			t.Errorf("released twice: %v", err)
+		}
+		five := hold(t, red, 4)
+		if five.Slot() != two.Slot() {
+			t.Errorf("slot %d is given", five.Slot())
+		}
+		for _, h := range []*Hold{three, four, five} {
+			must(t, h.Release(ctx))
+		}
+	})
+}
