@@ -26,8 +26,13 @@ type limited struct {
 	last  time.Time // when the nodes granted a lease
 }
 
-// unused reports whether nobody has a part in the queue.
-func (l *limited) unused() bool { return l.asker == nil && l.loose == 0 && l.held <= 0 }
+// dropLimitedLocked forgets a queue that nobody has a part in.
+func (qs *Queues) dropLimitedLocked(q *Queue) {
+	l := q.limit
+	if l.asker == nil && l.loose == 0 && l.held <= 0 && len(q.contenders) == 0 && qs.limits[q.lock] == q {
+		delete(qs.limits, q.lock)
+	}
+}
 
 // limitedLocked is the queue of lock for callers with a limit.
 func (qs *Queues) limitedLocked(lock string) *Queue {

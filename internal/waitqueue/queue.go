@@ -108,11 +108,7 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 	defer q.qs.mu.Unlock()
 	select {
 	case lease = <-c.Turn:
-		switch {
-		case lease != nil:
-		case q.limit != nil:
-			q.nextAskerLocked()
-		default:
+		if lease == nil {
 			q.nextLocked()
 		}
 	default:
@@ -242,6 +238,10 @@ func (q *Queue) Ended() {
 
 // nextLocked lets the next caller ask. Nobody may hold the key or be asking.
 func (q *Queue) nextLocked() {
+	if q.limit != nil {
+		q.nextAskerLocked()
+		return
+	}
 	q.ended, q.held = false, Want{}
 	front := q.callers.Front()
 	if front == nil {

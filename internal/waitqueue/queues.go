@@ -56,12 +56,11 @@ func (qs *Queues) queueLocked(lock string) *Queue {
 
 // dropLocked forgets a queue that nobody has a part in.
 func (qs *Queues) dropLocked(q *Queue) {
-	switch {
-	case q.state != idle || len(q.contenders) > 0:
-	case q.limit != nil && (!q.limit.unused() || q.callers.Len() > 0):
-	case q.limit != nil && qs.limits[q.lock] == q:
-		delete(qs.limits, q.lock)
-	case q.limit == nil && qs.keys[q.lock] == q:
+	if q.limit != nil {
+		qs.dropLimitedLocked(q)
+		return
+	}
+	if q.state == idle && len(q.contenders) == 0 && qs.keys[q.lock] == q {
 		delete(qs.keys, q.lock)
 	}
 }
