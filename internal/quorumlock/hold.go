@@ -242,8 +242,15 @@ func (h *Hold) releaseCommand(value *string) nodeset.Command {
 
 // Dequeue takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
 // to their end: its turn is taken. It does not wait for the answers.
+//
+// Of a key with a limit, more than its slot may have come free by then, with this process woken once more, or nobody. So the
+// leave wakes the next waiter for a slot that is free. With each that wins doing so, all of them are woken.
 func (h *Hold) Dequeue(others bool) {
-	h.leave(h.r.c.Nodes(), others, new(int64))
+	reserve := new(int64)
+	if h.limit != nil {
+		reserve = &h.r.words.handOver
+	}
+	h.leave(h.r.c.Nodes(), others, reserve)
 	h.mu.Lock()
 	over := h.phase != phaseHeld
 	h.mu.Unlock()
