@@ -4,8 +4,11 @@ import (
 	"context"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
@@ -21,6 +24,7 @@ type slotAsk struct {
 	ttl     int // ms
 	block   int64
 	queue   bool
+	prelude string // of the script
 }
 
 // slots runs a script of a key with a limit.
@@ -32,12 +36,22 @@ func (b *bench) slots(src string, args ...any) any {
 
 func (b *bench) askSlot(a slotAsk) []any {
 	b.t.Helper()
+	words, err := b.slotReply(a)
+	b.must(words, err)
+	return words
+}
+
+// slotReply is what the acquire script answers.
+func (b *bench) slotReply(a slotAsk) ([]any, error) {
 	if a.ttl == 0 {
 		a.ttl = scriptTTL
 	}
 	l := &limited{n: a.limit}
-	return b.slots(drawSource+limitSource+limitAcquireSource, a.value, a.ttl, max(a.block, 1)*l.step(), time.Now().UnixMicro(),
-		a.process+limitWaiter, scriptRetention, scriptMaxTTL, l.marker(), a.limit, a.start, "a", l.step(), 0, oneIf(a.queue)).([]any)
+	reply, err := b.Clients[0].Eval(context.Background(), a.prelude+drawSource+limitSource+limitAcquireSource, limitNames("lock:k"),
+		a.value, a.ttl, max(a.block, 1)*l.step(), time.Now().UnixMicro(), a.process+limitWaiter, scriptRetention, scriptMaxTTL,
+		l.marker(), a.limit, a.start, "a", l.step(), 0, oneIf(a.queue)).Result()
+	words, _ := reply.([]any)
+	return words, err
 }
 
 // grantSlot acquires a slot, and gives out its number and what was told.
@@ -282,6 +296,77 @@ func TestScripts_Slot_ExpiredSlotsAreFreedManyAtATime(t *testing.T) {
 		fields := b.Clients[0].HLen(t.Context(), Companion("lock:k", "slots")).Val()
 		if want := int64(2*limit + 1 + maxClasses); fields != want {
 			t.Errorf("the hash has %d fields, want %d", fields, want)
+		}
+	})
+}
+
+// restricted is put before a script, on nodes of each kind, to have what refuses
+// say which commands are refused.
+func restricted(refuses string) string {
+	return `
+local wrote = false
+local redis = setmetatable({
+  call = function(name, ...)
+    ` + refuses + `
+    wrote = wrote or string.find(' SET HSET ZADD DEL HDEL ZREM PEXPIRE ', ' ' .. name .. ' ', 1, true) ~= nil
+    return redis.call(name, ...)
+  end,
+}, {__index = redis})
+`
+}
+
+// A server without memory refuses the first write of a script if it may add
+// something, and no later one.
+func TestScripts_Slot_AFullServerKeepsWhatIsHeldAndGrantsNothing(t *testing.T) {
+	full := restricted(`if not wrote and (name == 'SET' or name == 'HSET' or name == 'ZADD') then error('OOM') end`)
+	onOneNode(t, func(t *testing.T, b *bench) {
+		full := full
+		if b.Clients[0].ConfigSet(t.Context(), "maxmemory", "0").Err() == nil {
+			full = "" // it can be one
+		}
+		heard := b.hear("P", "W")
+		slot, _ := b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2, start: 1})
+		b.refuseSlot(slotAsk{value: "W/1/", process: "W", limit: 2, queue: true})
+		harness.Receive(t, "the announcement", heard)
+		if full == "" {
+			must(t, b.Clients[0].ConfigSet(t.Context(), "maxmemory", "1").Err())
+		}
+		reply := b.slots(full+limitSource+limitExtendSource, "P/1/", 60_000, slot, "limit:2", 2, "a").([]any)
+		if reply[0] != int64(1) || b.pttl("lock:k") <= scriptTTL*time.Millisecond {
+			t.Errorf("renewed: %v", reply)
+		}
+		fence := b.fence()
+		words, err := b.slotReply(slotAsk{value: "P/2/", process: "P", limit: 2})
+		if err != nil || words[0] != int64(1) {
+			t.Errorf("delivered again: %v, %v", words, err)
+		}
+		if reply := b.slots(full+wakeSource+limitSource+limitWakeSource+limitReleaseSource, "P/2/", "limit:2", "", scriptReserve, ""); reply != int64(1) {
+			t.Errorf("released: %v", reply)
+		}
+		if got := harness.Receive(t, "a wake", heard); got != "W s1:lock:k" {
+			t.Errorf("heard %q", got)
+		}
+		words, err = b.slotReply(slotAsk{prelude: full, value: "W/2/", process: "W", limit: 2})
+		if err == nil || !strings.Contains(err.Error(), "OOM") || b.fence() != fence || !slices.Equal(b.taken(), []string{"0"}) {
+			t.Errorf("a full server grants %v, %v", words, err)
+		}
+	})
+}
+
+// What a user who lacks +hdel cannot forget is found again.
+func TestScripts_Slot_WhatIsOverIsForgottenAltogether(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		slot, _ := b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+		over := redis.Z{Score: 1, Member: strconv.FormatInt(slot, 10)}
+		must(t, b.Clients[0].ZAdd(t.Context(), Companion("lock:k", "until"), over).Err())
+		denied := restricted(`if name == 'HDEL' then error('NOPERM') end`)
+		if words, err := b.slotReply(slotAsk{prelude: denied, value: "Q/1/", process: "Q", limit: 2}); err == nil {
+			t.Errorf("granted without the right: %v", words)
+		}
+		if again, _ := b.grantSlot(slotAsk{value: "Q/2/", process: "Q", limit: 2}); again != slot {
+			t.Errorf("slot %d is granted, and %d was over", again, slot)
 		}
 	})
 }

@@ -35,8 +35,8 @@ end
 -- Forgets what survey found to be over.
 local function purge(fields, over)
   if #over == 0 then return end
+  redis.call('HDEL', KEYS[5], unpack(fields)) -- first: what is in the sorted set is found again
   redis.call('ZREM', KEYS[6], unpack(over))
-  redis.call('HDEL', KEYS[5], unpack(fields))
 end
 
 -- Puts a letter into the map.

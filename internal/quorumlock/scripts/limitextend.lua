@@ -6,6 +6,7 @@ if holder and holder ~= ARGV[4] then return {0, holder} end
 local now, mine = clock(), holder and redis.call('HMGET', KEYS[5], ARGV[1])[1]
 local till = string.format('%.0f', now + ARGV[2])
 if mine == ARGV[3] then
+  redis.call('ZREM', KEYS[6], '') -- nothing, so that a server without memory does not refuse it: see wake.lua
   redis.call('ZADD', KEYS[6], till, mine)
   live(now, ARGV[4])
   return {1}

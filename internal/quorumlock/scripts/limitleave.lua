@@ -20,8 +20,8 @@ if not holder then
 elseif string.sub(holder, 1, 6) == 'limit:' then
   local now = clock()
   local map, fields, over, count = survey(now)
-  local removed = redis.call('ZREM', KEYS[6], '@' .. ARGV[1])
-  if removed == 1 then redis.call('HDEL', KEYS[5], '@' .. ARGV[1]) end
+  local removed = redis.call('HDEL', KEYS[5], '@' .. ARGV[1])
+  if removed == 1 then redis.call('ZREM', KEYS[6], '@' .. ARGV[1]) end
   for _, one in ipairs(over) do
     if one == '@' .. ARGV[1] then removed = 0 end -- it is not counted
   end
