@@ -183,8 +183,9 @@ func (s *Leases) open() bool {
 // attempt asks the nodes once; queues says that a refusal puts this process into
 // their queues, first that it is the first look of a caller.
 func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Lease, error) {
+	began := time.Now()
 	if p.queue != nil { // what others announce while too few nodes send messages is lost, so it is taken as announced
-		p.queue.BeginAttempt(!s.mailbox.onQuorum(), time.Now())
+		p.queue.BeginAttempt(!s.mailbox.onQuorum(), began)
 	}
 	hold, err := s.red.Acquire(ctx, p.key, quorumlock.Request{TTL: p.req.TTL, Owner: p.req.Owner, TokenBlock: p.req.TokenBlock, Queue: queues, First: first,
 		Retains: p.queue != nil && s.cfg.Retain > 0 && p.req.Limit == 0, Limit: p.req.Limit, Start: p.start, Handle: p.req.handle, Sent: p.req.sent})
@@ -198,7 +199,7 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 		return nil, err
 	}
 	if p.req.Limit > 0 {
-		p.queue.Granted(time.Now(), hold.Waiters() > 0)
+		p.queue.Granted(began, time.Now(), hold.Waiters() > 0)
 	} else if hold.Waiters() > 0 {
 		giveUpKept(s.queues.NoteRemoteWait(p.lock, time.Now()))
 	}

@@ -2,6 +2,7 @@ package keepalive
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/configerr"
@@ -54,8 +55,9 @@ func (s *Leases) lockSlot(ctx context.Context, key string, p plan) (*Lease, erro
 	want, waits := s.want(p.req), p.req.Waits()
 	q, place, ok := s.queues.EnterLimited(p.lock, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold}, waits)
 	if !ok {
-		return nil, end(s.refusal(key, quorumlock.ClassHeld, slotsTaken, "", nil))
+		return nil, end(s.slotRefusal(key))
 	}
+	giveUpKept(s.queues.TakeKept(p.lock)) // it is for callers that want the whole key; from now on none is kept
 	if place != nil {
 		s.stats.waits.Add(1)
 		if l, err := s.await(ctx, q, place, key); l != nil || err != nil {
@@ -76,16 +78,36 @@ func (s *Leases) lockSlot(ctx context.Context, key string, p plan) (*Lease, erro
 	return l, nil
 }
 
-const slotsTaken = "all its slots are taken, and others of this process wait for one"
+// slotRefusal is the error of a caller that does not wait, while another of this
+// process waits at the nodes. If that one waits for a quorum, so would this one.
+func (s *Leases) slotRefusal(key string) error {
+	const reason = "all its slots are taken, and others of this process wait for one"
+	if last := s.LastRefusalOf(key); !errors.Is(last, ErrNotAcquired) && errors.Is(last, ErrNoQuorum) {
+		return last
+	}
+	return s.refusal(key, quorumlock.ClassHeld, reason, "", nil)
+}
 
 // getSlot is get for a key with a limit. handed says that the lease was handed
 // over by another caller of this process.
 func (s *Leases) getSlot(ctx context.Context, p plan) (l *Lease, handed bool, err error) {
-	if !p.req.Waits() {
-		l, err = s.unsplit(ctx, p)
-		return l, false, err
+	if p.req.Waits() {
+		return s.contendSlot(ctx, p, s.cfg.Backoff)
 	}
-	w := waiting{s: s, p: p, backoff: s.cfg.Backoff, me: s.queues.ContendLimited(p.lock), queues: s.open()}
+	began := time.Now()
+	l, err = s.unsplit(ctx, p)
+	if quorumlock.MayBeRetained(err) {
+		l, err = s.askRetainer(ctx, time.Since(began), err, func(ctx context.Context) (*Lease, error) {
+			l, _, err := s.contendSlot(ctx, p, noBackoff)
+			return l, err
+		})
+	}
+	return l, false, err
+}
+
+// contendSlot is contend for a key with a limit.
+func (s *Leases) contendSlot(ctx context.Context, p plan, backoff func(int) time.Duration) (l *Lease, handed bool, err error) {
+	w := waiting{s: s, p: p, backoff: backoff, me: s.queues.ContendLimited(p.lock), queues: s.open()}
 	defer func() {
 		queued := w.queues && (l == nil || handed || w.refused || l.t.hold.WasRefused())
 		s.queues.Leave(w.me, queued, func(others bool) {
@@ -97,6 +119,11 @@ func (s *Leases) getSlot(ctx context.Context, p plan) (l *Lease, handed bool, er
 			}
 		})
 	}()
+	defer func() {
+		if late, _ := w.handed(); late != nil { // while the wait ended, also if Config.Backoff panics
+			giveUpAll([]*Lease{late})
+		}
+	}()
 	for l == nil && err == nil {
 		var slot int
 		if l, slot = w.handed(); l != nil {
@@ -106,14 +133,11 @@ func (s *Leases) getSlot(ctx context.Context, p plan) (l *Lease, handed bool, er
 			w.p.start = quorumlock.NextSlot(w.last)
 		}
 		if l, err = w.attempt(ctx); l == nil && err == nil {
-			if w.queues { // or it waits for messages, which nothing interrupts
+			if w.queues && p.req.Waits() { // or it waits for messages, which nothing interrupts
 				s.queues.Pauses(w.me, time.Now())
 			}
 			err = w.pause(ctx)
 		}
-	}
-	if late, _ := w.handed(); late != nil { // while the wait ended
-		giveUpAll([]*Lease{late})
 	}
 	return l, false, err
 }

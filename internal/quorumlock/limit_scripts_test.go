@@ -4,7 +4,6 @@ import (
 	"context"
 	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -300,73 +299,53 @@ func TestScripts_Slot_ExpiredSlotsAreFreedManyAtATime(t *testing.T) {
 	})
 }
 
-// restricted is put before a script, on nodes of each kind, to have what refuses
-// say which commands are refused.
-func restricted(refuses string) string {
-	return `
-local wrote = false
-local redis = setmetatable({
-  call = function(name, ...)
-    ` + refuses + `
-    wrote = wrote or string.find(' SET HSET ZADD DEL HDEL ZREM PEXPIRE ', ' ' .. name .. ' ', 1, true) ~= nil
-    return redis.call(name, ...)
-  end,
-}, {__index = redis})
-`
-}
-
-// A server without memory refuses the first write of a script if it may add
-// something, and no later one.
-func TestScripts_Slot_AFullServerKeepsWhatIsHeldAndGrantsNothing(t *testing.T) {
-	full := restricted(`if not wrote and (name == 'SET' or name == 'HSET' or name == 'ZADD') then error('OOM') end`)
+func TestScripts_Slot_EveryProcessThatHoldsOneIsToldOfAWaiter(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
-		full := full
-		if b.Clients[0].ConfigSet(t.Context(), "maxmemory", "0").Err() == nil {
-			full = "" // it can be one
+		const limit = 64
+		heard := b.hear("P", "Q", "W")
+		for i := range limit {
+			process := "W"
+			switch i {
+			case 0:
+				process = "P"
+			case limit / 2:
+				process = "Q"
+			}
+			b.grantSlot(slotAsk{value: process + "/" + strconv.Itoa(i) + "/", process: process, limit: limit, start: i})
 		}
-		heard := b.hear("P", "W")
-		slot, _ := b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
-		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2, start: 1})
-		b.refuseSlot(slotAsk{value: "W/1/", process: "W", limit: 2, queue: true})
-		harness.Receive(t, "the announcement", heard)
-		if full == "" {
-			must(t, b.Clients[0].ConfigSet(t.Context(), "maxmemory", "1").Err())
+		b.refuseSlot(slotAsk{value: "W/0/", process: "W", limit: limit, start: 1, queue: true})
+		for _, want := range []string{"Q qlock:k", "P qlock:k"} {
+			if got := harness.Receive(t, "an announcement", heard); got != want {
+				t.Errorf("heard %q, want %q", got, want)
+			}
 		}
-		reply := b.slots(full+limitSource+limitExtendSource, "P/1/", 60_000, slot, "limit:2", 2, "a").([]any)
-		if reply[0] != int64(1) || b.pttl("lock:k") <= scriptTTL*time.Millisecond {
-			t.Errorf("renewed: %v", reply)
+		if len(heard) > 0 {
+			t.Errorf("the waiter is told of itself: %q", <-heard)
 		}
-		fence := b.fence()
-		words, err := b.slotReply(slotAsk{value: "P/2/", process: "P", limit: 2})
-		if err != nil || words[0] != int64(1) {
-			t.Errorf("delivered again: %v, %v", words, err)
-		}
-		if reply := b.slots(full+wakeSource+limitSource+limitWakeSource+limitReleaseSource, "P/2/", "limit:2", "", scriptReserve, ""); reply != int64(1) {
-			t.Errorf("released: %v", reply)
-		}
-		if got := harness.Receive(t, "a wake", heard); got != "W s1:lock:k" {
-			t.Errorf("heard %q", got)
-		}
-		words, err = b.slotReply(slotAsk{prelude: full, value: "W/2/", process: "W", limit: 2})
-		if err == nil || !strings.Contains(err.Error(), "OOM") || b.fence() != fence || !slices.Equal(b.taken(), []string{"0"}) {
-			t.Errorf("a full server grants %v, %v", words, err)
+		b.must(b.Clients[0].Del(t.Context(), limitNames("lock:k")...).Result())
+		b.grant(ask{value: "W/1/", process: "W"})
+		b.refuseSlot(slotAsk{value: "W/2/", process: "W", limit: limit, queue: true})
+		if got := harness.Receive(t, "an announcement", heard); got != "W qlock:k" {
+			t.Errorf("the exclusive holder, which may retain it, heard %q", got)
 		}
 	})
 }
 
-// What a user who lacks +hdel cannot forget is found again.
-func TestScripts_Slot_WhatIsOverIsForgottenAltogether(t *testing.T) {
+func TestScripts_Slot_ARefusalForgetsWhatIsOver(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {
-		slot, _ := b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
-		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
-		over := redis.Z{Score: 1, Member: strconv.FormatInt(slot, 10)}
-		must(t, b.Clients[0].ZAdd(t.Context(), Companion("lock:k", "until"), over).Err())
-		denied := restricted(`if name == 'HDEL' then error('NOPERM') end`)
-		if words, err := b.slotReply(slotAsk{prelude: denied, value: "Q/1/", process: "Q", limit: 2}); err == nil {
-			t.Errorf("granted without the right: %v", words)
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 1})
+		until := Companion("lock:k", "until")
+		for i := range 40 {
+			over := redis.Z{Score: 1, Member: "@p" + strconv.Itoa(i) + limitWaiter}
+			must(t, b.Clients[0].ZAdd(t.Context(), until, over).Err())
 		}
-		if again, _ := b.grantSlot(slotAsk{value: "Q/2/", process: "Q", limit: 2}); again != slot {
-			t.Errorf("slot %d is granted, and %d was over", again, slot)
+		for range 2 {
+			if _, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 1}); slots != "a" {
+				t.Errorf("slots %q", slots)
+			}
+		}
+		if got := b.Clients[0].ZCard(t.Context(), until).Val(); got != 1 {
+			t.Errorf("%d are kept that are over", got-1)
 		}
 	})
 }

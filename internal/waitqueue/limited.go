@@ -8,7 +8,7 @@ import (
 // A key with a limit is held by several at once, so its Queue has no one state:
 // while leases are held, callers ask the nodes for more. One caller at a time
 // waits at the nodes, the asker, and the others behind it. A lease that is
-// released is handed over to the first of those that wants the same; to the asker
+// released is handed over to the first of those if it wants the same; to the asker
 // itself if no other waits here, or it has waited for longer than share: the
 // messages that its place in the nodes' queues has cost are not wasted on each
 // release, and it is not overtaken for ever. Callers that do not wait ask beside
@@ -24,6 +24,8 @@ type limited struct {
 	loose int       // callers that ask and do not wait
 	held  int       // leases
 	last  time.Time // when the nodes granted a lease
+
+	announced time.Time // when a wait of another process was announced last
 }
 
 // dropLimitedLocked forgets a queue that nobody has a part in.
@@ -45,6 +47,12 @@ func (qs *Queues) limitedLocked(lock string) *Queue {
 	return q
 }
 
+// askedLimitedLocked reports whether a caller with a limit asks for lock.
+func (qs *Queues) askedLimitedLocked(lock string) bool {
+	q := qs.limits[lock]
+	return q != nil && (q.limit.asker != nil || q.limit.loose > 0)
+}
+
 // Limited reports whether the queue is of callers with a limit.
 func (q *Queue) Limited() bool { return q.limit != nil }
 
@@ -56,7 +64,7 @@ func (qs *Queues) EnterLimited(lock string, req Request, waits bool) (q *Queue, 
 	q = qs.limitedLocked(lock)
 	l := q.limit
 	switch {
-	case !waits && !l.since.IsZero():
+	case !waits && !l.since.IsZero() && l.asker.req.Want.Limit == req.Want.Limit:
 		return q, nil, false
 	case !waits:
 		l.loose++
@@ -117,14 +125,19 @@ func (qs *Queues) freeLocked(c *Caller) {
 	qs.callers.Put(c)
 }
 
-// Granted says that the nodes granted a lease at now, and whether other processes
-// wait. Their share of time begins anew.
-func (q *Queue) Granted(now time.Time, others bool) {
+// Granted says that the nodes granted a lease at now to an attempt that began at
+// began, and whether other processes waited then. Their share of time begins anew.
+// A wait that was announced since may not be among those.
+func (q *Queue) Granted(began, now time.Time, others bool) {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	q.limit.last, q.remoteWait = now, time.Time{}
-	if others {
+	l := q.limit
+	l.last, q.remoteWait = now, time.Time{}
+	switch {
+	case others:
 		q.remoteWait = now
+	case !l.announced.Before(began):
+		q.remoteWait = l.announced
 	}
 }
 
@@ -143,25 +156,26 @@ func (q *Queue) HandOverSlot(gives Want, now time.Time, share time.Duration, giv
 	if !q.remoteWait.IsZero() && now.Sub(q.remoteWait) >= share {
 		return false
 	}
+	if l := q.limit; l.asker != nil && l.asker.req.Want != gives && !l.since.IsZero() && now.Sub(l.since) >= share {
+		return false // it is released, which wakes the asker
+	}
 	return q.handToAskerLocked(gives, now, share, give) || q.handToFirstLocked(gives, give)
 }
 
 func (q *Queue) handToFirstLocked(gives Want, give func(Request) any) bool {
-	for at := q.callers.Front(); at != nil; at = at.Next() {
-		c := at.Value.(*Caller)
-		if c.req.Want != gives {
-			continue
-		}
-		lease := give(c.req)
-		if lease == nil {
-			return false
-		}
-		q.used++
-		q.callers.Remove(at)
-		c.Turn <- lease
-		return true
+	front := q.callers.Front()
+	if front == nil || front.Value.(*Caller).req.Want != gives {
+		return false
 	}
-	return false
+	c := front.Value.(*Caller)
+	lease := give(c.req)
+	if lease == nil {
+		return false
+	}
+	q.used++
+	q.callers.Remove(front)
+	c.Turn <- lease
+	return true
 }
 
 // handToAskerLocked hands the lease over to the asker, if it pauses between two

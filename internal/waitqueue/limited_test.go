@@ -60,7 +60,7 @@ func TestLimited_CallersThatDoNotWaitAskUntilTheNodesHaveRefused(t *testing.T) {
 	q.Asked(false, true)
 	qs.Attempts(c)
 	qs.Pauses(c, now)
-	if _, _, ok := qs.EnterLimited("a", Request{}, false); ok {
+	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 2}}, false); ok {
 		t.Error("a caller that does not wait asks although the nodes have just refused")
 	}
 	qs.Leave(c, false, func(bool) {})
@@ -80,14 +80,32 @@ func TestLimited_HandOver_ServesTheFirstThatWantsTheSame(t *testing.T) {
 		qs.Attempts(c)
 		return qs, q, c
 	}
-	qs, q, c := begin(same)
-	_, odd := enterLimited(t, qs, other)
-	_, behind := enterLimited(t, qs, same)
-	if !q.HandOverSlot(same, now, limitShare, give("one")) || turn(t, behind) != "one" || len(odd.Turn) > 0 {
+	_, q, _ := begin(other)
+	_, behind := enterLimited(t, q.qs, same)
+	_, odd := enterLimited(t, q.qs, other)
+	_, last := enterLimited(t, q.qs, same)
+	if !q.HandOverSlot(same, now, limitShare, give("zero")) || turn(t, behind) != "zero" {
+		t.Error("while another asks, the next is not served")
+	}
+	if q.HandOverSlot(same, now, limitShare, give("one")) || len(odd.Turn)+len(last.Turn) > 0 {
+		t.Error("a caller that wants another lease is overtaken, or served")
+	}
+	qs, q, c := begin(other)
+	_, behind = enterLimited(t, qs, same)
+	qs.Pauses(c, now)
+	if q.HandOverSlot(same, now.Add(limitShare), limitShare, give("one")) {
+		t.Error("the caller that waits at the nodes for another lease is overtaken for ever")
+	}
+	if !q.HandOverSlot(same, now.Add(limitShare-1), limitShare, give("one")) || turn(t, behind) != "one" {
+		t.Error("a caller is not served beside one that waits at the nodes for another lease")
+	}
+	qs, q, c = begin(same)
+	_, behind = enterLimited(t, qs, same)
+	if !q.HandOverSlot(same, now, limitShare, give("one")) || turn(t, behind) != "one" {
 		t.Error("while the first asks, the next that wants the same is not served")
 	}
 	if q.HandOverSlot(same, now, limitShare, give("two")) {
-		t.Error("handed over to a caller that is asking, or that wants another lease")
+		t.Error("handed over to a caller that is asking")
 	}
 	qs.Pauses(c, now)
 	_, behind = enterLimited(t, qs, same)
@@ -109,9 +127,46 @@ func TestLimited_HandOver_ServesTheFirstThatWantsTheSame(t *testing.T) {
 	if q.HandOverSlot(same, now.Add(limitShare), limitShare, give("six")) {
 		t.Error("handed over although another process has waited")
 	}
-	q.Granted(now, false)
+	q.Granted(now.Add(1), now.Add(1), false)
 	if q.HandOverSlot(same, now.Add(time.Hour), limitShare, give(nil)) {
 		t.Error("a lease that cannot go on is handed over")
+	}
+}
+
+func TestLimited_AWaitThatIsAnnouncedDuringAnAttemptIsKept(t *testing.T) {
+	want := Want{Limit: 2}
+	for name, test := range map[string]struct {
+		announce func(qs *Queues, q *Queue)
+		kept     bool
+	}{
+		"before it":                 {func(qs *Queues, q *Queue) { qs.NoteRemoteWait("a", now.Add(-1)); q.BeginAttempt(false, now) }, false},
+		"during it":                 {func(qs *Queues, q *Queue) { q.BeginAttempt(false, now); qs.NoteRemoteWait("a", now.Add(1)) }, true},
+		"before it, and during it":  {func(qs *Queues, q *Queue) { qs.NoteRemoteWait("a", now.Add(-1)); qs.NoteRemoteWait("a", now.Add(1)) }, true},
+		"by a gap during it":        {func(qs *Queues, q *Queue) { qs.Gap(0, now.Add(1)) }, true},
+		"to a process that is deaf": {func(qs *Queues, q *Queue) { q.BeginAttempt(true, now) }, true},
+	} {
+		qs := New(3, 2)
+		q, _ := enterLimited(t, qs, want)
+		test.announce(qs, q)
+		q.Granted(now, now.Add(2), false)
+		q.Asked(true, true)
+		enterLimited(t, qs, want) // asks
+		enterLimited(t, qs, want)
+		if q.HandOverSlot(want, now.Add(time.Hour), limitShare, give("lease")) == test.kept {
+			t.Errorf("announced %s: handed over an hour later: %t", name, !test.kept)
+		}
+	}
+}
+
+func TestLimited_NoWait_IsNotRefusedForTheWaitOfAnotherLimit(t *testing.T) {
+	qs := New(3, 2)
+	enterLimited(t, qs, Want{Limit: 2})
+	qs.Pauses(qs.ContendLimited("a"), now)
+	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 3}}, false); !ok {
+		t.Error("a caller of another limit is told that all slots are taken")
+	}
+	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 2}}, false); ok {
+		t.Error("a caller asks although the nodes have just refused")
 	}
 }
 

@@ -128,7 +128,7 @@ func (q *Queue) BeginAttempt(deaf bool, now time.Time) {
 		q.remoteWait = time.Time{}
 	}
 	if deaf {
-		q.remoteWait = now
+		q.announcedLocked(now)
 	}
 }
 
@@ -182,7 +182,8 @@ func (q *Queue) HandOver(now time.Time, share time.Duration, give func(Request) 
 func (q *Queue) Keep(kept any, end func() bool) bool {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	if q.state != held || q.kept != nil || q.held.Alone || q.callers.Len()+len(q.contenders) > 0 || !q.remoteWait.IsZero() || !end() {
+	waited := q.callers.Len()+len(q.contenders) > 0 || !q.remoteWait.IsZero() || q.qs.askedLimitedLocked(q.lock)
+	if q.state != held || q.kept != nil || q.held.Alone || waited || !end() {
 		return false
 	}
 	q.kept = kept
@@ -254,8 +255,18 @@ func (q *Queue) nextLocked() {
 }
 
 func (q *Queue) noteRemoteWaitLocked(now time.Time) {
-	if (q.state != idle || q.limit != nil) && q.remoteWait.IsZero() {
+	if q.state != idle || q.limit != nil {
+		q.announcedLocked(now)
+	}
+}
+
+// announcedLocked takes in that another process waits, or may.
+func (q *Queue) announcedLocked(now time.Time) {
+	if q.remoteWait.IsZero() {
 		q.remoteWait = now
+	}
+	if q.limit != nil {
+		q.limit.announced = now
 	}
 }
 

@@ -41,18 +41,18 @@ elseif number - count + (reserved and 1 or 0) <= 0 then
 end
 if left then
   if ARGV[14] == '1' then
-    local holders = {}
-    if holder == ARGV[8] and map then
+    local holders, told = {}, {}
+    if holder == ARGV[8] and map then -- of many slots some, from a start that is another each time
       local some = {}
-      for i = 0, math.min(number, 8) - 1 do some[i + 1] = (ARGV[10] + i) % number end
+      for i = 0, math.min(number, 64) - 1 do some[i + 1] = (ARGV[10] + i) % number end
       for _, entry in ipairs(redis.call('HMGET', KEYS[5], unpack(some))) do
         local value = string.match(entry or '', '^%d+ (.*)$')
         if value then table.insert(holders, value) end
       end
+      told[process] = true -- it knows its own callers
     elseif holder then
-      holders = {holder}
+      holders = {holder} -- of this process, too: its callers may come one after the other for ever
     end
-    local told = {[process] = true}
     for _, value in ipairs(holders) do
       local other = string.match(value, '^([^/]+)/')
       if other and not told[other] then
@@ -69,6 +69,10 @@ if left then
     if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
   elseif unmarked then
     redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5])
+  end
+  if #over > 0 and map then
+    purge(fields, over)
+    redis.call('HSET', KEYS[5], '', map)
   end
   return {0, left, who, holder == ARGV[8] and map or ''}
 end
