@@ -152,16 +152,22 @@ type limited struct {
 	maps  []string // by node: who has which slot; nil once it is a hold
 }
 
-// tags are the letters that stand for holders.
-const tags = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+// newTag draws a byte that stands for a holder: a letter, or one that is not ASCII.
+func newTag() string {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	tag := rand.Intn(len(letters) + 128)
+	if tag < len(letters) {
+		return letters[tag : tag+1]
+	}
+	return string([]byte{byte(128 + tag - len(letters))})
+}
 
 func newLimited(req Request, nodes int) *limited {
 	l := &limited{n: req.Limit, start: req.Start - 1, slot: -1, slots: make([]int16, nodes), maps: make([]string, nodes)}
 	if l.start < 0 || l.start >= l.n {
 		l.start = rand.Intn(l.n)
 	}
-	tag := rand.Intn(len(tags))
-	l.tag = tags[tag : tag+1]
+	l.tag = newTag()
 	for i := range l.slots {
 		l.slots[i] = -1
 	}

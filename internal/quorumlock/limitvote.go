@@ -74,38 +74,53 @@ func (h *Hold) electSlotLocked(slot int16) (bump bool) {
 
 // A tally is what the nodes say of the slots of a key.
 type tally struct {
-	most    []int // by slot: how many nodes name the same holder, the one with the most of them
-	taken   []int // by slot: on how many nodes it is taken
-	blocked int   // nodes that do not say it, and may have any holder
+	most  []int // by slot: on how many nodes the same holder may have it, the one with the most of them
+	taken []int // by slot: on how many nodes it is taken
 }
 
 func (l *limited) tally(h *Hold) (t tally) {
 	t.most, t.taken = make([]int, l.n), make([]int, l.n)
-	var maps []string
+	var said []int // the nodes that say who has which
+	blocked, start := 0, 0
 	for i := range h.members {
 		switch r := h.members[i].result; {
 		case (r == Granted || r == Refused) && len(l.maps) > i && l.maps[i] != "":
-			maps = append(maps, l.maps[i])
-		case r == Refused, r == Granted && l.n > mapLimit && int(l.slots[i]) == l.start:
-			t.blocked++
+			said = append(said, i)
+		case r == Refused:
+			blocked++
+		case r == Granted && l.n > mapLimit && int(l.slots[i]) == l.start:
+			blocked, start = blocked+1, start+1 // any other slot may be anybody's, and the one that it granted was free
 		}
 	}
 	for s := range l.n {
-		for i, one := range maps {
-			if one[s] == '0' {
+		for at, i := range said {
+			if l.maps[i][s] == '0' {
 				continue
 			}
 			same := 1
-			for _, other := range maps[:i] {
-				if other[s] == one[s] {
+			for _, other := range said[:at] {
+				if l.sameHolder(h, s, i, other) {
 					same++
 				}
 			}
 			t.taken[s]++
 			t.most[s] = max(t.most[s], same)
 		}
+		t.most[s] += blocked
 	}
+	t.most[l.start] -= start
 	return t
+}
+
+// sameHolder reports whether a slot has the same holder on two nodes, as far as
+// their tags tell it, and, of the slot from which on they looked for a free one,
+// the values.
+func (l *limited) sameHolder(h *Hold, slot, i, j int) bool {
+	if l.maps[i][slot] != l.maps[j][slot] {
+		return false
+	}
+	one, other := h.members[i].last().holder, h.members[j].last().holder
+	return slot != l.start || one == "" || other == "" || one == other
 }
 
 // unclear reports whether answers that are still to come can tell slots that
@@ -116,10 +131,10 @@ func (l *limited) unclear(h *Hold, open int) bool {
 	}
 	t, quorum, held := l.tally(h), h.r.c.Quorum(), true
 	for _, most := range t.most {
-		if most+t.blocked+open < quorum {
+		if most+open < quorum {
 			return false
 		}
-		held = held && most+t.blocked >= quorum
+		held = held && most >= quorum
 	}
 	return !held
 }
@@ -133,7 +148,7 @@ func (l *limited) outlook(h *Hold, e *NotAcquiredError) {
 	least, among := len(h.members)+1, 0
 	for s, most := range t.most {
 		switch {
-		case most+t.blocked >= quorum:
+		case most >= quorum:
 			continue
 		case t.taken[s] < least:
 			least, among = t.taken[s], 0
