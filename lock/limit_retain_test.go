@@ -3,6 +3,7 @@ package lock
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,11 @@ func TestLimit_AKeyThatIsRetainedIsGivenToACallerWithALimit(t *testing.T) {
 		for _, own := range []bool{true, false} {
 			t.Run(name, func(t *testing.T) {
 				harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
-					k := locker(t, open(t, s, cluster.Config{}), Config{Backoff: hourly, Retain: 20 * time.Second})
+					var pauses atomic.Int64
+					k := locker(t, open(t, s, cluster.Config{}), Config{Retain: 20 * time.Second, Backoff: func(int) time.Duration {
+						pauses.Add(1)
+						return time.Hour
+					}})
 					caller := k
 					if !own {
 						caller = patient(t, s)
@@ -36,6 +41,9 @@ func TestLimit_AKeyThatIsRetainedIsGivenToACallerWithALimit(t *testing.T) {
 					slot, err := call(caller)
 					if err != nil {
 						harness.Missed(t, began, "of its own process %t: %v", own, err)
+					}
+					if pauses.Load() > 0 {
+						t.Error("a caller waits for what its own process retains")
 					}
 					must(t, slot.Release(t.Context()))
 				})
@@ -76,6 +84,9 @@ func TestLimit_APanicOfBackoffLosesNoLease(t *testing.T) {
 		}()
 		if k.Stats().HandOvers != 1 {
 			t.Error("the slot was not handed over to the caller that panics")
+		}
+		if k.c.Queues().Keys() != 0 {
+			t.Error("the slot is still this process's")
 		}
 		other := process(t, s)
 		harness.Eventually(t, "the slot is free", func() bool {
