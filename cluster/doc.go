@@ -25,6 +25,14 @@
 // that syncs every write votes at once after a restart if its mark is still there and shows that it synced every write
 // before. A node that does not vote still takes grants and renewals.
 //
+// Most servers read their append-only file as the user default, and drop from each transaction in it what this user
+// may not run: Redis 7.0 and 8.0, Valkey 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
+// transactions. So a process asks such a server with ACL DRYRUN, from Redis 7.0 on, what default may run; if that is
+// not all that locks need, or the server does not say, its append-only file counts for nothing. To switch the user
+// default off without taking its rights:
+//
+//	ACL SETUSER default reset off ~* &* +@all
+//
 // So let a quarantine pass while nodes that keep nothing on disk are restarted one after another.
 //
 // # The set
@@ -49,15 +57,6 @@
 // each node.
 //
 // # What cannot be seen
-//
-// Most servers read their append-only file as the user default, and drop from
-// each transaction in it what this user may not run: Redis 7.0 and 8.0, Valkey
-// 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
-// transactions. So switch the user default off without taking its rights:
-//
-//	ACL SETUSER default reset off ~* &* +@all
-//
-// Processes do not notice. [Cluster.Check] does before a restart, with the right +acl|dryrun, from Redis 7.0 on.
 //
 // A set that has lost everything is taken for a new one if each process that knew it was cut off, could not connect, or
 // was gone for the grace, or if a person emptied all nodes at once. Two lists that share fewer nodes than a quorum are
@@ -94,13 +93,13 @@
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
 //		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
-//		+multi +exec +msetnx +incrby +info +config|get +script|exists +script|load
+//		+multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. Those of the last line are optional: without the first four
 // free keys are acquired by script, which costs a node more, and one log line says so; without +info a
-// restart from an old snapshot is not seen, and Check says so; without +config|get a node with appendfsync always does
-// not vote for a quarantine after a restart, and Check says so; without the others a script is sent when it is first
-// needed.
+// restart from an old snapshot is not seen, and Check says so; without +config|get or +acl|dryrun a node with
+// appendfsync always does not vote for a quarantine after a restart, and Check says so; without the others a script is
+// sent when it is first needed.
 //
 // # Log lines
 //
