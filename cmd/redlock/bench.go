@@ -30,6 +30,9 @@ func (benchCmd) Help() string {
 		`once on different keys, which shows the throughput. What it leaves on the nodes is gone after two minutes. It is load: ` +
 		`mind what else the nodes serve.
 
+SERVERS is the CPU time of all nodes together for one lock and its release, as INFO counts it, and CLIENT that of this ` +
+		`program. What else the nodes serve meanwhile is counted too. "-" where it is not told.
+
 With --vs redsync the same is done with redsync as it comes, with go-redis clients of its own, in turns of a few hundred ` +
 		`milliseconds in the same run. What redsync's locks do not have (fencing tokens, waking who waits) is not measured.
 
@@ -66,7 +69,7 @@ func (r *benchCmd) Run() error {
 			defer shut()
 			all = append(all, theirs)
 		}
-		if err := r.measure(ctx, all); err != nil {
+		if err := r.measure(ctx, all, newCPUMeter(ctx, v.c)); err != nil {
 			return err
 		}
 		embeddedNodes := slices.ContainsFunc(v.c.Survey(ctx), func(n cluster.Report) bool { return n.Server == embeddedServer })
@@ -100,6 +103,7 @@ type tally struct {
 	failures int
 	failure  error
 	spent    time.Duration
+	cpu      cpuTime
 }
 
 func (r *benchCmd) redlock(v *view) (*contestant, func(), error) {
@@ -157,7 +161,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 
 // measure gives each library its turns. It fails early only if the first
 // library cannot lock at all.
-func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
+func (r *benchCmd) measure(ctx context.Context, all []*contestant, cpu *cpuMeter) error {
 	stem := "redlock bench:" + rand.Text() + ":"
 	each := r.Duration / (2 * benchTurns)
 	for _, c := range all { // connections and scripts are set up before anything is measured
@@ -171,10 +175,16 @@ func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
 	}
 	for range benchTurns {
 		for _, c := range all {
-			c.run(ctx, &c.alone, stem+c.name, 1, each)
-			c.run(ctx, &c.many, stem+c.name, r.Workers, each)
-			if ctx.Err() != nil {
-				return ctx.Err()
+			for _, turn := range []struct {
+				t       *tally
+				workers int
+			}{{&c.alone, 1}, {&c.many, r.Workers}} {
+				before := cpu.read()
+				c.run(ctx, turn.t, stem+c.name, turn.workers, each)
+				turn.t.cpu.add(before, cpu.read())
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 			}
 		}
 	}
