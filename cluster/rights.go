@@ -5,20 +5,19 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Right is a permission that a server must give the user as which a process
+// Right is a permission that a server must grant to the user as which a process
 // connects.
 type Right struct {
-	Rule     string // as ACL SETUSER takes it
-	For      string // what it is needed for
+	Rule     string // in the form of ACL SETUSER
+	For      string // what needs it
 	Optional bool   // locks work without it; For says what is lost
 }
 
 // Rights returns all rights that a user needs for locks, leases, elections and
-// records whose Config.Prefix is prefix, and no others. "" means their default,
-// "lock:". A user with all of them sees everything that [Cluster.Check] asks for,
-// but what a restart would drop from an append-only file: see [OperatorRights].
-// Every user may send HELLO and AUTH. A URL that names a database needs +select as
-// well.
+// records whose Config.Prefix is prefix, and no others. "" means the default,
+// "lock:". With all of them [Cluster.Check] can examine everything, except what
+// a restart would drop from an append-only file: see [OperatorRights]. Every
+// user may send HELLO and AUTH. A URL that names a database also needs +select.
 func Rights(prefix string) []Right {
 	if prefix == "" {
 		prefix = "lock:"
@@ -70,8 +69,8 @@ func Rights(prefix string) []Right {
 // prefix that contains a space.
 func ACL(prefix string, required bool) string { return acl.Join(Rights(prefix), required) }
 
-// OperatorRights returns the rights that an operator's user needs in addition to
-// [Rights], to list locks and to judge nodes.
+// OperatorRights returns the rights that an operator's user needs in addition
+// to [Rights], to list locks and to check nodes.
 func OperatorRights() []Right {
 	return []Right{
 		{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"},
