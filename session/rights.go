@@ -6,9 +6,9 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Rights are all the rights that a user needs for a Store with this Prefix (""
-// means "session:", its default), and no others. Update needs cluster.Rights
-// too. HELLO and AUTH are allowed to everybody.
+// Rights returns all rights that a user needs for a Store whose [Config.Prefix]
+// is prefix, and no others. "" means the default, "session:". Update also needs
+// [cluster.Rights]. Every user may send HELLO and AUTH.
 func Rights(prefix string) []cluster.Right {
 	if prefix == "" {
 		prefix = "session:"
@@ -40,12 +40,12 @@ func Rights(prefix string) []cluster.Right {
 	}
 }
 
-// ACL is the rules of Rights in one line, for
+// ACL returns the rules of [Rights] in one line, for
 //
 //	ACL SETUSER session reset on >password …
 //
-// With required only, the optional rights are left out. A prefix with a space
-// in it can not be said in ACL rules.
+// If required is true, the optional rights are left out. ACL rules cannot
+// express a prefix that contains a space.
 func ACL(prefix string, required bool) string {
 	return acl.Join(Rights(prefix), required)
 }
