@@ -9,9 +9,9 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Get returns the value of key, if there is one that may be served. The error
-// is ErrNotFound where it is known that no value exists, and otherwise says why
-// the nodes could not be asked.
+// Get returns the value of key; ok is false if there is none that may be
+// served. The error is [ErrNotFound] if it is known that no value exists, and
+// otherwise says why the nodes could not be asked.
 func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error) {
 	if err := s.check(ctx, key); err != nil {
 		return v, false, err

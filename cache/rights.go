@@ -6,9 +6,9 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Rights are all the rights that a user needs for a Cache with this Prefix (""
-// means "cache:", its default), and no others. A user who takes locks as well
-// needs cluster.Rights too. HELLO and AUTH are allowed to everybody.
+// Rights returns all rights that a user needs for a Cache whose [Config.Prefix]
+// is prefix, and no others. "" means the default, "cache:". A user for locks as
+// well also needs [cluster.Rights]. Every user may send HELLO and AUTH.
 func Rights(prefix string) []cluster.Right {
 	if prefix == "" {
 		prefix = "cache:"
@@ -43,11 +43,11 @@ func Rights(prefix string) []cluster.Right {
 	}
 }
 
-// ACL is the rules of Rights in one line, for
+// ACL returns the rules of [Rights] in one line, for
 //
 //	ACL SETUSER cache reset on >password …
 //
-// With required only, the optional rights are left out.
+// If required is true, the optional rights are left out.
 func ACL(prefix string, required bool) string {
 	return acl.Join(Rights(prefix), required)
 }
