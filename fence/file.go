@@ -29,7 +29,7 @@ import (
 // millions.
 type File struct {
 	// Path is the token file; it is created if it does not exist. All names of
-	// the file that lead through symbolic links share one lock, also before the
+	// the file that lead through symbolic links share one lock, even before the
 	// file exists. Hard links do not: the first new token separates them.
 	Path string
 
