@@ -102,7 +102,7 @@ func (cfg Config) validate(c *nodeset.Set) error {
 	}
 	for _, n := range c.Nodes() {
 		if n.Sharded() {
-			bad("cluster.Config", "node %s is a Redis Cluster, which can not look at a session and its user in one step; "+
+			bad("cluster.Config", "node %s is a Redis Cluster, which cannot read a session and the data of its user in one script; "+
 				"list independent servers instead", n.Name())
 		}
 	}

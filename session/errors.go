@@ -35,7 +35,7 @@ type GoneError struct {
 
 func (e *GoneError) Error() string {
 	if e.Session == "" {
-		return fmt.Sprintf("redlock: %s session: this is no session's id", e.Op)
+		return fmt.Sprintf("redlock: %s session: the id is malformed", e.Op)
 	}
 	return fmt.Sprintf("redlock: %s session %q: it is gone", e.Op, e.Session)
 }

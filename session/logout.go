@@ -8,8 +8,8 @@ import (
 )
 
 // LogoutAll ends every session of a user in one round trip, whatever their
-// number, including those that a node does not have at present. After it has
-// returned nil, no session that was created before is ever read again.
+// number, including those that a node has lost. After it has returned nil, no
+// session that was created before is ever read again.
 //
 // If keep is not nil, it is a session of the user that continues under a new
 // id, as after [Session.Renew]. If concurrent calls keep different sessions, as

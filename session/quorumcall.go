@@ -186,7 +186,7 @@ func (p *quorumCall) read(n *nodeset.Node, words any, err error) (reply, error) 
 	run := p.asked[n.Index()].run
 	p.mu.Unlock()
 	if run != n.MemoryID() {
-		return reply{}, fmt.Errorf("it was restarted while it was asked")
+		return reply{}, fmt.Errorf("it restarted during the request")
 	}
 	if memory != "" {
 		p.s.memories.learn(n.Index(), memory)

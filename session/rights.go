@@ -15,7 +15,7 @@ func Rights(prefix string) []cluster.Right {
 	}
 	p := acl.EscapeGlob(prefix)
 	return []cluster.Right{
-		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and what is known of users"},
+		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and data about users"},
 		{Rule: "~" + marks.Key, For: "every Cluster: see its package"},
 		{Rule: "+ping", For: "finding a node that was down"},
 		{Rule: "+evalsha", For: "every step"},
@@ -33,7 +33,7 @@ func Rights(prefix string) []cluster.Right {
 		{Rule: "+zrem", For: "ending a session of a user"},
 		{Rule: "+zrangebyscore", For: "listing the sessions of a user"},
 		{Rule: "+zremrangebyscore", For: "creating a session of a user"},
-		{Rule: "+info", Optional: true, For: "seeing restarts. Without it a node that comes back with old data may bring back what was ended meanwhile"},
+		{Rule: "+info", Optional: true, For: "noticing restarts. Without it a node that recovers with old data may restore sessions that have ended in the meantime"},
 		{Rule: "+config|get", Optional: true, For: "Cluster.Check"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},

@@ -145,7 +145,7 @@ func (ss *Session) set(name string, data []byte) error {
 	defer ss.mu.Unlock()
 	size := ss.size - ss.sizeLocked(name) + len(name) + len(data)
 	if limit := ss.store.cfg.MaxSize; size > limit {
-		return configerr.Field("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
+		return configerr.Field("field", "%q of %d bytes makes the session %d bytes large; at most Config.MaxSize, %d; store the data elsewhere and a reference here",
 			name, len(data), size, limit)
 	}
 	ss.changeLocked(name, string(kindValue)+string(data))

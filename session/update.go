@@ -25,7 +25,7 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 		return errNil
 	}
 	if s.cfg.Locker == nil {
-		return configerr.Field("Config.Locker", "it is missing; Update needs the locks of one")
+		return configerr.Field("Config.Locker", "is missing; Update needs its locks")
 	}
 	if !valid(id) {
 		return &GoneError{Op: "update"}

@@ -25,7 +25,7 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
-		return configerr.Field("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
+		return configerr.Field("Put", "an id of %d bytes is malformed; it must be %d random bytes in base64url without padding, which are %d bytes",
 			len(idOrHandle), idBytes, idWidth)
 	}
 	now := time.Now()
