@@ -190,7 +190,7 @@ func (cfg Config[V]) request(opts []Option) (request, error) {
 func checkName(field, name string) error {
 	switch {
 	case name == "":
-		return configerr.Field(field, "is empty; name it, as \"user:7\"")
+		return configerr.Field(field, "is empty; name it, such as \"user:7\"")
 	case len(name) > maxKey:
 		return configerr.Field(field, "%d bytes are too long; at most %d, so use a hash of it", len(name), maxKey)
 	case field == "Tags" && strings.Contains(name, "\n"):

@@ -135,7 +135,7 @@ func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string
 }
 
 // decode reads an entry that a node sent into h, which is empty. An entry that
-// can not be read, or that the node stored before it was restarted or
+// cannot be read, or that the node stored before it was restarted or
 // unreachable, is none.
 func (s *Cache[V]) decode(at sight, text string, h *held[V]) {
 	h.node = at.node

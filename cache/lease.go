@@ -129,7 +129,7 @@ func (s *Cache[V]) notEncoded(key string, err error) {
 		return
 	}
 	s.count.unencodable.Add(1)
-	s.c.Say(slog.LevelError, "a loaded value is not cached, because it can not be encoded", "key", key, "error", err)
+	s.c.Say(slog.LevelError, "a loaded value is not cached, because it cannot be encoded", "key", key, "error", err)
 }
 
 // fill stores what was loaded if the lease is still valid. A node that was
@@ -189,7 +189,7 @@ func (a *attempt[V]) abandon(ctx context.Context, n *node) (h held[V]) {
 	return h
 }
 
-// judged is a result as of a moment. A failed load can not be out of date.
+// judged is a result as of a moment. A failed load cannot be out of date.
 func judged[V any](v V, err error, at moment) result[V] {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		at = never

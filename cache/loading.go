@@ -126,7 +126,7 @@ func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Contex
 	case o := <-done:
 		v, err = o.v, o.err
 	case <-hung.C:
-		err = fmt.Errorf("redlock: the load has not returned within Config.LoadTimeout, %v, and goes on unheard: %w",
+		err = fmt.Errorf("redlock: the load has not returned within Config.LoadTimeout, %v, and continues in the background: %w",
 			s.cfg.LoadTimeout, context.DeadlineExceeded)
 	}
 	took = time.Since(began)

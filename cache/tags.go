@@ -20,7 +20,7 @@ func (s *Cache[V]) request(opts []Option) (request, error) {
 func (s *Cache[V]) canTag() error {
 	for _, n := range s.nodes {
 		if n.Sharded() {
-			return configerr.Field("Tags", "node %s is a Redis Cluster, whose scripts can not read an entry and its tags together; use single servers", n.Name())
+			return configerr.Field("Tags", "node %s is a Redis Cluster, whose scripts cannot read an entry and its tags together; use single servers", n.Name())
 		}
 	}
 	s.tagged.Store(true)
