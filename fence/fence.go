@@ -71,7 +71,7 @@ func valid(key string, token int64) error {
 	case key == "":
 		return errors.New("redlock: fence: key is empty; give the key of the lock")
 	case token <= 0 || token >= MaxToken:
-		return fmt.Errorf("redlock: fence: token %d of %q is none; a token is above 0 and below 2^53", token, key)
+		return fmt.Errorf("redlock: fence: token %d of %q is out of range; a token is above 0 and below 2^53", token, key)
 	}
 	return nil
 }

@@ -106,8 +106,8 @@ func (s SQL) Check(ctx context.Context, tx Tx, key string) error {
 // CheckToken returns a *[StaleError] if the table has a newer token of key.
 // Otherwise it keeps token as the newest, if tx commits, and returns nil; it
 // does so for an equal token, which is the same holder's. It costs one round
-// trip, and one more with drivers that prepare every statement anew, such as
-// lib/pq without binary_parameters=yes.
+// trip, and one more with drivers that prepare every statement, such as lib/pq
+// without binary_parameters=yes.
 //
 // It may be called when ctx has ended with its lock: it does not end with ctx,
 // only after [SQL.Timeout]. A *[sql.Tx] does end with the context it was begun
@@ -178,7 +178,7 @@ func (s SQLStore) CheckToken(ctx context.Context, key string, token int64) error
 	case newest > token:
 		return &StaleError{Key: key, Token: token, Newest: newest}
 	case newest < token: // such as of a proxy that drops what MySQL reports
-		return fmt.Errorf("redlock: fence: %q: check: token %d was not kept, the server reports %d; see that it speaks %v, "+
+		return fmt.Errorf("redlock: fence: %q: check: token %d was not kept, the server reports %d; check that it speaks %v, "+
 			"and that neither a proxy nor a trigger changes the statement", key, token, newest, s.sql.Dialect)
 	}
 	return nil

@@ -54,7 +54,7 @@ func (k *Locker) WithLocks(ctx context.Context, keys []string, fn func(ctx conte
 // A caller that holds another lock must name only keys on the same nodes that
 // sort after those it holds, prefix included. Otherwise two calls can deadlock,
 // each waiting for what the other holds. Lock all keys in one call instead, or
-// bound the wait. [Config.Backoff] counts the sleeps for each key anew.
+// bound the wait. [Config.Backoff] counts the sleeps for each key separately.
 func (k *Locker) LockAll(ctx context.Context, keys []string, opts ...Option) (*Locks, error) {
 	all, err := k.acquireAll(ctx, context.WithoutCancel(ctx), keys, opts)
 	return (*Locks)(all), err

@@ -125,7 +125,7 @@ func (m *Mutex) exit() { <-m.turn }
 func (m *Mutex) try(ctx context.Context) error {
 	if h := m.current(); h != nil {
 		if left := nodeset.Left(h.Deadline(), time.Now()); left > 0 {
-			return &NotAcquiredError{Key: m.key, Need: m.set.Quorum(), FreeIn: left, Class: quorumlock.ClassHeld, Reason: "held by this very Mutex"}
+			return &NotAcquiredError{Key: m.key, Need: m.set.Quorum(), FreeIn: left, Class: quorumlock.ClassHeld, Reason: "held by this Mutex"}
 		}
 		h.Abort(h.Lost(quorumlock.Expired))
 		m.become(nil)

@@ -58,11 +58,11 @@ type locker struct {
 func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
 	switch {
 	case job == "":
-		return nil, fmt.Errorf("%w: a job without a name can not be locked; give it one with gocron.WithName", cluster.ErrConfig)
+		return nil, fmt.Errorf("%w: a job without a name cannot be locked; give it one with gocron.WithName", cluster.ErrConfig)
 	case ofFunction.MatchString(job):
 		return nil, fmt.Errorf("%w: the job's name, %q, is that of a function, which jobs may share; give it one with gocron.WithName", cluster.ErrConfig, job)
 	case k.splay < 0:
-		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 gives the lock back when the run is over", cluster.ErrConfig, k.splay)
+		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 releases the lock when the run is over", cluster.ErrConfig, k.splay)
 	}
 	l, err := k.leases.TryAcquire(ctx, "gocron:"+job, lease.MinHold(k.splay))
 	if err != nil {
