@@ -41,10 +41,10 @@ func (n *Node) checkReplay(ctx context.Context, found *nodeFindings, f facts) {
 	denied, err := n.deniedDefault(ctx)
 	switch {
 	case err != nil && !answered(err):
-		found.add(RunbookDown, Note, "did not say in time what its user default may run, so it is not known whether a restart drops locks from its append-only file: "+err.Error(),
+		found.add(RunbookDown, Note, "did not report in time what its user default may run, so it is unknown whether a restart drops locks from its append-only file: "+err.Error(),
 			"run redlock doctor again")
 	case err != nil:
-		found.add(RunbookRights, Note, "does not tell what its user default may run (ACL DRYRUN: "+err.Error()+"), so it is not known whether a restart drops locks from its append-only file",
+		found.add(RunbookRights, Note, "does not report what its user default may run (ACL DRYRUN: "+err.Error()+"), so it is unknown whether a restart drops locks from its append-only file",
 			"allow it to the user of redlock doctor: +acl|dryrun; on a server without that command, see that default has all rights: "+allowDefault)
 	case len(denied) > 0:
 		text := fmt.Sprintf("reads its append-only file as the user default, which may not run %s on every key: a restart drops them from each transaction in the file, "+
