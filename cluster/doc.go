@@ -33,6 +33,16 @@
 // still there and shows that it synced every write before. A node that does not
 // vote still accepts grants and renewals.
 //
+// Most servers read their append-only file as the user default, and drop from
+// each transaction in it what this user may not run: Redis 7.0 and 8.0, Valkey
+// 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
+// transactions. So a process asks such a server with ACL DRYRUN, from Redis 7.0
+// on, what default may run. The append-only file counts only if default may run
+// everything that locks need. To switch the user default off without taking its
+// rights:
+//
+//	ACL SETUSER default reset off ~* &* +@all
+//
 // So if nodes keep nothing on disk, restart them one at a time, with a
 // quarantine between two restarts.
 //
@@ -65,16 +75,6 @@
 // delete redlock:mark on each node.
 //
 // # What cannot be seen
-//
-// Most servers read their append-only file as the user default, and drop from
-// each transaction in it what this user may not run: Redis 7.0 and 8.0, Valkey
-// 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
-// transactions. So switch the user default off without taking its rights:
-//
-//	ACL SETUSER default reset off ~* &* +@all
-//
-// Processes do not notice such a loss. [Cluster.Check] warns of it before a
-// restart, if it has the right +acl|dryrun, on Redis 7.0 and later.
 //
 // A set that has lost everything is mistaken for a new one if every process
 // that knew it was cut off, could not connect, or was gone for the grace, or if
@@ -121,15 +121,15 @@
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
 //		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
 //		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
-//		+multi +exec +msetnx +incrby +info +config|get +script|exists +script|load
+//		+multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. The rights of the
 // last line are optional. Without the first four, free keys are acquired by
 // script, which costs a node more, and a log line says so. Without +info, a
-// restart from an old snapshot goes unnoticed. Without +config|get, a node with
-// appendfsync always does not vote for a quarantine after a restart. Check
-// reports that either is missing. Without the others, a script is sent when it
-// is first needed.
+// restart from an old snapshot goes unnoticed. Without +config|get or
+// +acl|dryrun, a node with appendfsync always does not vote for a quarantine
+// after a restart. Check reports which of these are missing. Without the
+// others, a script is sent when it is first needed.
 //
 // # Log lines
 //

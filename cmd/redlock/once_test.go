@@ -29,7 +29,10 @@ func TestOnce_AFinishedJobIsSeenAndForgotten(t *testing.T) {
 		if docs := decode[[]jobDoc](t, p); len(docs) != 1 || docs[0].Job != "report" || docs[0].Owner != "nightly" || docs[0].Token == 0 {
 			t.Errorf("%+v", docs)
 		}
-		p = launch(t, s.URLs(), "inspect", "once:report")
+		harness.Eventually(t, "a slow node to have the release, which was sent when the program ended", func() bool {
+			p = launch(t, s.URLs(), "inspect", "once:report")
+			return p.ended() == exitNobody
+		})
 		p.exit(exitNobody)
 		p.prints(`The job was done \S+ ago by nightly`)
 		p = launch(t, s.URLs(), "once", "forget", "report")

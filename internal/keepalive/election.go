@@ -61,6 +61,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req.Owner = candidate
 	req.Parent = context.WithoutCancel(ctx)
+	s.tel.Leading(name, 0)
 	err = req.Within(ctx, func(ctx context.Context) error {
 		return s.persist(ctx, electionKey(name), req, func() (err error) {
 			l, err = s.lead(ctx, name, candidate, req)
@@ -69,6 +70,10 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	})
 	if err != nil {
 		return nil, err
+	}
+	if s.tel != nil {
+		s.tel.Leading(name, 1)
+		context.AfterFunc(l.Context(), func() { s.tel.Leading(name, -1) })
 	}
 	return l, nil
 }

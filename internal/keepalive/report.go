@@ -46,11 +46,8 @@ type datedParent struct {
 
 // reportEnd says how long a lease was held. It is called once for each, without a mutex.
 func (s *Leases) reportEnd(l *Lease, how string) {
-	l.mu.Lock()
-	p, ok := l.parent.(datedParent)
-	l.mu.Unlock()
-	if ok {
-		s.tel.Held(l.t.key(), p.since, how)
+	if since := l.since(); !since.IsZero() {
+		s.tel.Held(l.t.key(), since, how)
 	}
 }
 
@@ -72,14 +69,37 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 	}
 }
 
-// watch has the number of leases read when the metrics are collected.
+// watch has the number of leases, and the age of the oldest, read when the metrics
+// are collected.
 func (s *Leases) watch() {
 	s.unwatch = s.tel.Watch("", "", func(see telemetry.See) {
-		s.renewer.mu.Lock()
-		held := len(s.renewer.queue)
-		s.renewer.mu.Unlock()
+		held, longest := s.renewer.held(time.Now())
 		see(telemetry.LockHeld, float64(held))
+		see(telemetry.LockHeldLongest, longest.Seconds())
 	})
+}
+
+// held is how many keys are kept alive, and for how long the oldest lease among
+// them has been held; 0 where that is not reported.
+func (r *renewer) held(now time.Time) (keys int, longest time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.queue {
+		if t.lease != nil {
+			if since := t.lease.since(); !since.IsZero() {
+				longest = max(longest, now.Sub(since))
+			}
+		}
+	}
+	return len(r.queue), longest
+}
+
+// since is when the lease began; the zero time where that is not reported.
+func (l *Lease) since() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, _ := l.parent.(datedParent)
+	return p.since
 }
 
 // Stats counts what Leases have done since they were made.

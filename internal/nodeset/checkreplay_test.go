@@ -1,9 +1,11 @@
 package nodeset
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	fake "github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
@@ -51,7 +53,7 @@ func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 		want := ""
 		if denied != "" {
 			want = "danger: node " + c.nodes[0].name + ": reads its append-only file as the user default, which may not run " + denied + " on every key: a restart drops them from each " +
-				"transaction in the file, so locks, fence counters and records are lost or never expire; its mark is kept, so it votes at once, and two holders are possible; " + allowDefault
+				"transaction in the file, so locks, fence counters and records are lost or never expire; it does not vote for a quarantine after a restart; " + allowDefault
 		}
 		got := ""
 		for _, f := range c.Check(t.Context()) {
@@ -65,6 +67,13 @@ func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 	}
 }
 
+// keepsFiles reports whether the node's append-only file counts.
+func (n *Node) keepsFiles() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.keepsFilesLocked(n.facts)
+}
+
 // args are the words of a command.
 func args(command string) (all []any) {
 	for _, word := range strings.Fields(command) {
@@ -73,8 +82,8 @@ func args(command string) (all []any) {
 	return all
 }
 
-// A user that may not ask gets a note where it matters, and the server one
-// refusal to count.
+// A user that may not ask gets a note where it matters, and is refused once for
+// each run of a server and once for each look of Check.
 func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, persist := range []bool{true, false} {
@@ -92,7 +101,7 @@ func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, "rejected_calls=1,") || !persist && line != "" {
+		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, fmt.Sprintf("rejected_calls=%d,", 2*len(replayed))) || !persist && line != "" {
 			t.Errorf("with an append-only file: %t: the server has counted %q", persist, line)
 		}
 	}
@@ -106,26 +115,28 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 	for name, tt := range map[string]struct {
 		info, denied string // "*": the question
 		want         string
-		asked        int64 // negative: any number
+		asked        int64 // by each; negative: any number
+		keeps        bool  // a restart keeps what is in the file
 	}{
-		"all rights":         {redis7 + aof, "", "", 10},
-		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10},
-		"no other expiry":    {redis7 + aof, "pexpire", "", 10},
-		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 1},
-		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1},
-		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0},
-		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10},
-		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0},
-		"Valkey 9.2":         {valkey + "9.2.0\n" + aof, "pexpireat", "", 0},
-		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 10},
+		"all rights":         {redis7 + aof, "", "", 10, true},
+		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10, false},
+		"no other expiry":    {redis7 + aof, "pexpire", "", 10, true},
+		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10, false},
+		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1, true},
+		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0, false},
+		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10, false},
+		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0, true},
+		"Valkey 9.2":         {valkey + "9.2.0\n" + aof, "pexpireat", "", 0, true},
+		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 10, false},
 	} {
 		i := impersonate(t, tt.info, "appendfsync", "always")
 		var asked atomic.Int64
+		var connected atomic.Bool
 		if err := i.Register("ACL", func(c *fake.Peer, _ string, args []string) {
 			switch asked.Add(1); {
 			case tt.denied == "*":
 				c.WriteError("NOPERM this user has no permissions to run the 'acl|dryrun' command")
-			case tt.denied == "hang up":
+			case tt.denied == "hang up" && connected.Load():
 				c.Close()
 			case args[2] == tt.denied:
 				c.WriteBulk("User default has no permissions to run the '" + args[2] + "' command")
@@ -136,8 +147,12 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := i.beside(t)
-		if n := asked.Load(); n != 0 {
+		connected.Store(true)
+		if n := asked.Swap(0); tt.asked >= 0 && n != tt.asked {
 			t.Errorf("%s: to connect asks %d times", name, n)
+		}
+		if keeps := c.nodes[0].keepsFiles(); keeps != tt.keeps {
+			t.Errorf("%s: its append-only file counts: %t", name, keeps)
 		}
 		severity, text, _ := strings.Cut(tt.want, ": ")
 		said := ""
@@ -149,5 +164,27 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 		if !strings.HasPrefix(said, severity) || !strings.Contains(said, text) || tt.want == "" && said != "" || tt.asked >= 0 && asked.Load() != tt.asked {
 			t.Errorf("%s: Check asks %d times, and says %q", name, asked.Load(), said)
 		}
+	}
+}
+
+// A server that restarts may know other users, and is asked again.
+func TestReplay_EachRunIsAsked(t *testing.T) {
+	n := bareCluster(time.Now(), 1).nodes[0]
+	first, second := facts{runID: "first", aof: true}, facts{runID: "second", aof: true}
+	if !n.asksReplay(first.runID, first) || n.keepsFilesLocked(first) {
+		t.Error("a server counts that was not asked")
+	}
+	n.tookReplay(first.runID, nil) // nothing is denied
+	if n.asksReplay(first.runID, first) || !n.keepsFilesLocked(first) {
+		t.Error("a server is asked twice, or does not count")
+	}
+	if !n.asksReplay(second.runID, second) || n.keepsFilesLocked(second) {
+		t.Error("another run counts by what the first one said")
+	}
+	for i := range 2 * replaysRuns {
+		n.tookReplay(fmt.Sprint(i), nil)
+	}
+	if len(n.replays) > replaysRuns {
+		t.Errorf("%d runs are remembered", len(n.replays))
 	}
 }

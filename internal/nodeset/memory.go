@@ -12,7 +12,7 @@ func (n *Node) MemoryID() string {
 	switch f := n.facts; {
 	case f.runID == "":
 		return ""
-	case f.aof && !n.canFailOver:
+	case n.keepsFilesLocked(f):
 		if e := n.evidence.Load(); e != nil {
 			return e.mark.data
 		}

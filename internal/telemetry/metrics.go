@@ -14,11 +14,14 @@ type Kind uint8
 const (
 	Histogram Kind = iota
 	Counter
-	Sum   // goes up and down, and adds up over everything that is observed
-	Gauge // does not add up
+	Sum     // goes up and down, and adds up over everything that is observed
+	Gauge   // does not add up
+	Largest // a gauge of which the largest counts of all that is observed
 )
 
-func (k Kind) String() string { return [...]string{"histogram", "counter", "sum", "gauge"}[k] }
+func (k Kind) String() string {
+	return [...]string{"histogram", "counter", "sum", "gauge", "gauge"}[k]
+}
 
 // The metrics that are recorded as things happen.
 const (
@@ -41,6 +44,9 @@ const (
 	LockReleaseFailures = "redlock.lock.release.failures"
 	LockQueue           = "redlock.lock.queue"
 	LockHeld            = "redlock.lock.held"
+	LockHeldLongest     = "redlock.lock.held.longest"
+	jobSuccess          = "redlock.job.success.timestamp"
+	electionLeading     = "redlock.election.leading"
 	ClusterSpare        = "redlock.cluster.spare"
 	ClusterResize       = "redlock.cluster.resize"
 	NodeUp              = "redlock.node.up"
@@ -91,6 +97,10 @@ var Metrics = []Metric{
 	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
 	{LockQueue, Sum, "{caller}", "Callers in this process that wait for a lock."},
 	{LockHeld, Sum, "{lock}", "Locks that this process renews: held or retained."},
+	{LockHeldLongest, Largest, "s", "How long this process has held its longest-held lock; 0 if it holds none."},
+
+	{jobSuccess, Largest, "s", "When a job of RunOnce last succeeded in any process, as far as this process knows: seconds since 1970."},
+	{electionLeading, Sum, "{election}", "Elections that this process leads; 0 while it campaigns."},
 
 	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},
 	{ClusterResize, Gauge, "{stage}", "Progress of a change of the set's nodes: 0 no change, 1 proposed, 2 both lists are in effect."},

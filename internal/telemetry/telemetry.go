@@ -20,6 +20,8 @@ const (
 	errorType      = attribute.Key("error.type") // of the semantic conventions
 	keyAttr        = attribute.Key("redlock.key")
 	keysAttr       = attribute.Key("redlock.keys")
+	jobAttr        = attribute.Key("redlock.job")
+	electionAttr   = attribute.Key("redlock.election")
 	endAttr        = attribute.Key("redlock.end")
 	reasonAttr     = attribute.Key("redlock.reason")
 	verdictAttr    = attribute.Key("redlock.verdict")
@@ -46,7 +48,7 @@ type Telemetry struct {
 
 	mu      sync.Mutex
 	sources map[*source]struct{}
-	past    map[point]float64 // what counters of sources that ended had come to
+	past    map[point]float64 // what counters of sources that ended had come to, and what is noted
 	sets    map[attribute.Distinct]attribute.Set
 }
 
@@ -174,9 +176,12 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 		same := s.attrs.Equivalent()
 		s.read(func(name string, v float64) {
 			p := point{name, same}
-			if kindOf[name] == Gauge {
+			switch kindOf[name] {
+			case Gauge:
 				totals[p] = v
-			} else {
+			case Largest:
+				totals[p] = max(totals[p], v)
+			default:
 				totals[p] += v
 			}
 		})
@@ -185,6 +190,39 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 		o.ObserveFloat64(t.watch[p.name], v, metric.WithAttributeSet(sets[p.attrs]))
 	}
 	return nil
+}
+
+// JobSucceeded says when a job of RunOnce succeeded.
+func (t *Telemetry) JobSucceeded(job string, at time.Time) {
+	if t == nil || !t.metrics {
+		return
+	}
+	t.note(jobSuccess, jobAttr, job, func(before float64) float64 { return max(before, float64(at.UnixMicro())/1e6) })
+}
+
+// Leading says that this process campaigns in an election (0), that it leads it
+// (1), or that it no longer does (-1).
+func (t *Telemetry) Leading(election string, change int) {
+	if t == nil || !t.metrics {
+		return
+	}
+	t.note(electionLeading, electionAttr, election, func(before float64) float64 { return before + float64(change) })
+}
+
+// note changes the value of a watched metric that no source reports. Its
+// attribute is what the program makes of name.
+func (t *Telemetry) note(metric string, attr attribute.Key, name string, change func(before float64) float64) {
+	set := *attribute.EmptySet()
+	if t.key != nil {
+		if kind := t.key(name); kind != "" {
+			set = attribute.NewSet(attr.String(kind))
+		}
+	}
+	p := point{metric, set.Equivalent()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sets[p.attrs] = set
+	t.past[p] = change(t.past[p])
 }
 
 // Now is when something begins whose duration is reported; the zero time if nothing is.
