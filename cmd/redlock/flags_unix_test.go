@@ -43,6 +43,6 @@ func TestNodesFlag_TheQuorumIsThatOfTheSet(t *testing.T) {
 	for _, q := range []string{"1", "4"} {
 		p := launch(t, s.URLs(), "run", "--quorum", q, "key", "--", "true")
 		p.exit(exitUsage)
-		p.prints(`--quorum ` + q + `: of 3 nodes it is from 2, a majority, to 3`)
+		p.prints(`--quorum ` + q + `: with 3 nodes it must be from 2, a majority, to 3`)
 	}
 }
