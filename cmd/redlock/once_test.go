@@ -39,7 +39,7 @@ func TestOnce_AFinishedJobIsSeenAndForgotten(t *testing.T) {
 		p.exit(0)
 		p = launch(t, s.URLs(), "once", "forget", "report")
 		p.exit(exitNobody)
-		p.prints(`not known to be done`)
+		p.prints(`no run of "\w+" is on record`)
 		once("report", "ran\n")
 		once("repair{7}", "")
 	})

@@ -57,7 +57,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req := Options(opts)
 	if req.MinHold > 0 {
-		return nil, configerr.Field("MinHold", "%v for a campaign; a resignation ends the leadership at once, so it must be 0", req.MinHold)
+		return nil, configerr.Field("MinHold", "%v for a campaign; it must be 0, because a resignation ends the leadership at once", req.MinHold)
 	}
 	req.Owner = candidate
 	req.Parent = context.WithoutCancel(ctx)

@@ -20,7 +20,7 @@ type Outcome struct {
 	Ended time.Time `json:"ended"`
 }
 
-var errNoJob = configerr.Field("job", "is empty; name it, as \"report:2026-11-23\"")
+var errNoJob = configerr.Field("job", "is empty; name it, such as \"report:2026-11-23\"")
 
 func onceKey(job string) string { return "once:" + job }
 
@@ -90,7 +90,7 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 	}
 	s.tel.JobSucceeded(job, o.Ended)
 	if err != nil {
-		return true, errs.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)
+		return true, errs.Errorf("redlock: job %q succeeded, but this could not be recorded: %w", job, err)
 	}
 	return true, nil
 }

@@ -447,7 +447,7 @@ func TestWitness_ACopyOfAnotherNodeKeepsItsOwnPlace(t *testing.T) {
 	}
 	alias := witness{name: "alias"}
 	if m := alias.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" }); m.id != "" {
-		t.Errorf("who can not tell writes %v", m)
+		t.Errorf("who cannot tell writes %v", m)
 	}
 }
 
@@ -479,7 +479,7 @@ func TestOpen_RefusesANodeThatCannotBeMarked(t *testing.T) {
 		}, "this user needs ~redlock:mark +get +set +eval"},
 		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
 			return errors.Join(admin.Del(t.Context(), marks.Key).Err(), admin.RPush(t.Context(), marks.Key, "x").Err())
-		}, "can not be marked: redlock:mark: WRONGTYPE"},
+		}, "cannot be marked: redlock:mark: WRONGTYPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -93,7 +93,7 @@ func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 			t.Skipf("%s %s keeps transactions (%v)", f.name, f.version, err)
 		}
 		got := findings(c.Check(t.Context()))
-		want := "note: node " + c.nodes[0].name + ": does not tell what its user default may run (ACL DRYRUN: NOPERM"
+		want := "note: node " + c.nodes[0].name + ": does not report what its user default may run (ACL DRYRUN: NOPERM"
 		if strings.Contains(got, want) != persist || strings.Contains(got, "dryrun") != persist {
 			t.Errorf("with an append-only file: %t: Check says\n%s", persist, got)
 		}
@@ -122,7 +122,7 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10, false},
 		"no other expiry":    {redis7 + aof, "pexpire", "", 10, true},
 		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10, false},
-		"no answer":          {redis7 + aof, "hang up", "note: did not say in time", -1, true},
+		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1, true},
 		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0, false},
 		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10, false},
 		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0, true},

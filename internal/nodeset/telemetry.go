@@ -16,8 +16,8 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// Telemetry is where the packages on top report to; nil, which can be used, if nothing is reported. Programs have no use
-// for it.
+// Telemetry receives the reports of the packages above. It is nil, which can be
+// used, if nothing is reported.
 func (c *Set) Telemetry() *telemetry.Telemetry { return c.tel }
 
 // watch has the state of the set and its nodes read when the metrics are collected.
@@ -85,7 +85,8 @@ func (n *Node) reportOne(began time.Time, err error) {
 	}
 }
 
-// reportError says that a command failed. That a node lacks a script or a key is no failure, and neither is Close.
+// reportError counts a failed command. A missing script, a missing key and
+// Close are no failures.
 func (n *Node) reportError(err error) {
 	switch {
 	case n.tel == nil || err == nil || errors.Is(err, redis.Nil) || errors.Is(err, redis.ErrClosed) || saidBy(err, "NOSCRIPT"):

@@ -34,7 +34,8 @@ const (
 	SessionsPrefix = "redlock.session.prefix"
 )
 
-// Telemetry is where what happens is reported to. All methods may be called concurrently, and of nil.
+// Telemetry receives reports. All methods may be called concurrently, and on
+// nil.
 type Telemetry struct {
 	key     func(string) string
 	tracer  trace.Tracer
@@ -121,8 +122,9 @@ func (t *Telemetry) Close() {
 	}
 }
 
-// Watch has read called whenever the metrics are collected, until stop is called; counters keep then what they had come
-// to. attr and value are the attribute that tells these series from others; "" if there is none. read must not block.
+// Watch calls read whenever the metrics are collected, until stop is called;
+// counters then keep their last value. attr and value are the attribute that
+// distinguishes these series; "" for none. read must not block.
 func (t *Telemetry) Watch(attr, value string, read func(see See)) (stop func()) {
 	if t == nil || !t.metrics {
 		return func() {}
@@ -272,7 +274,8 @@ func plain(attr attribute.Key, value string) metric.MeasurementOption {
 	return o
 }
 
-// Waited says that somebody asked for a lock. refusal is the class of the error, "" if it was given.
+// Waited reports a request for a lock. refusal is the class of the error, "" if
+// it was acquired.
 func (t *Telemetry) Waited(ctx context.Context, key string, began time.Time, refusal string) {
 	if t == nil || !t.metrics {
 		return
@@ -350,7 +353,8 @@ func (n *Node) Answered(began time.Time) {
 	}
 }
 
-// Failed says that a node refused a command or did not answer it, with an error of this class.
+// Failed reports that a node refused a command or did not answer it, with an
+// error of this class.
 func (n *Node) Failed(class string) {
 	if n != nil {
 		set := attribute.NewSet(n.name, errorType.String(class))
