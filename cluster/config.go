@@ -92,7 +92,9 @@ type Config struct {
 
 	// KeyAttribute maps the key of a lock to the attribute redlock.key of its metrics
 	// and spans; "" leaves the attribute out. It must return few distinct values,
-	// such as "order" for "order:42". Default nil: keys are not exported.
+	// such as "order" for "order:42". It also maps the names of jobs and elections,
+	// as RunOnce and Campaign take them, to redlock.job and redlock.election.
+	// Default nil: none of them is exported.
 	KeyAttribute func(key string) string
 }
 

@@ -36,10 +36,10 @@
 // Most servers read their append-only file as the user default, and drop from
 // each transaction in it what this user may not run: Redis 7.0 and 8.0, Valkey
 // 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
-// transactions. So a process asks such a server with ACL DRYRUN, from Redis 7.0
-// on, what default may run. The append-only file counts only if default may run
-// everything that locks need. To switch the user default off without taking its
-// rights:
+// transactions. So a process asks such a server after a restart, with ACL DRYRUN
+// (Redis 7.0 and later), what default may run. Unless default may run all that
+// locks need, and the server says so, the node does not vote for a quarantine. To
+// switch the user default off without taking its rights:
 //
 //	ACL SETUSER default reset off ~* &* +@all
 //
@@ -75,6 +75,10 @@
 // delete redlock:mark on each node.
 //
 // # What cannot be seen
+//
+// That a server dropped parts of its append-only file when it started is not seen if
+// its user default was given its rights after the start and before the first process
+// connected, nor by a process of a version that does not ask.
 //
 // A set that has lost everything is mistaken for a new one if every process
 // that knew it was cut off, could not connect, or was gone for the grace, or if

@@ -74,5 +74,5 @@
 //		~session:* ~redlock:mark
 //		+ping +evalsha +eval +time +get +set +del +pexpire
 //		+hset +hget +hmget +hgetall +zadd +zrem +zrangebyscore +zremrangebyscore
-//		+info +config|get +script|exists +script|load
+//		+info +config|get +acl|dryrun +script|exists +script|load
 package session

@@ -35,6 +35,7 @@ func Rights(prefix string) []cluster.Right {
 		{Rule: "+zremrangebyscore", For: "creating a session of a user"},
 		{Rule: "+info", Optional: true, For: "noticing restarts. Without it a node that recovers with old data may restore sessions that have ended in the meantime"},
 		{Rule: "+config|get", Optional: true, For: "Cluster.Check"},
+		{Rule: "+acl|dryrun", Optional: true, For: "as in cluster.Rights, on nodes that keep locks too"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
 	}

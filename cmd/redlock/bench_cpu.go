@@ -44,6 +44,10 @@ func (m *cpuMeter) read() cpuTime {
 	for _, n := range m.nodes {
 		cmd := redis.NewCmd(m.ctx, "info", "cpu")
 		text := ""
+		if n.Sharded() { // one of its servers would answer, and not always the same
+			used.servers = -1
+			break
+		}
 		if err := n.Ask(m.ctx, cmd); err == nil {
 			text, _ = cmd.Text()
 		}

@@ -230,9 +230,12 @@ func jobs(t *testing.T, s *scrapes) {
 	r.must(leader.Release(ctx))
 	r.must(harness.Receive(t, "the election", won))
 	r.has(leading, 1, true)
-	r.must(mine.Release(ctx))
-	r.has(leading, 0, true)
 	r.scrape()
+	r.must(mine.Release(ctx))
+	harness.Eventually(t, "the election to be without candidates of this process", func() bool {
+		_, found := r.value(leading)
+		return !found
+	})
 }
 
 func expiry(t *testing.T, s *scrapes) {

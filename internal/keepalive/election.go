@@ -61,7 +61,7 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req.Owner = candidate
 	req.Parent = context.WithoutCancel(ctx)
-	s.tel.Leading(name, 0)
+	won, lost := s.tel.Campaigns(s.c.Names(), name)
 	err = req.Within(ctx, func(ctx context.Context) error {
 		return s.persist(ctx, electionKey(name), req, func() (err error) {
 			l, err = s.lead(ctx, name, candidate, req)
@@ -69,11 +69,12 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 		})
 	})
 	if err != nil {
+		lost()
 		return nil, err
 	}
 	if s.tel != nil {
-		s.tel.Leading(name, 1)
-		context.AfterFunc(l.Context(), func() { s.tel.Leading(name, -1) })
+		won()
+		context.AfterFunc(l.Context(), lost)
 	}
 	return l, nil
 }

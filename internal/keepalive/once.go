@@ -88,10 +88,10 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 		r := record.Record{Token: l.token, Seq: 1, Origin: l.token, Data: data}
 		err = l.orLost(record.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL))
 	}
-	s.tel.JobSucceeded(job, o.Ended)
 	if err != nil {
 		return true, errs.Errorf("redlock: job %q succeeded, but this could not be recorded: %w", job, err)
 	}
+	s.tel.JobSucceeded(s.c.Names(), job, o.Ended)
 	return true, nil
 }
 
@@ -111,7 +111,7 @@ func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, e
 		return Outcome{}, false, errs.Errorf("redlock: the outcome of job %q: %w", job, err)
 	}
 	o.Job, o.Token = job, r.Origin
-	s.tel.JobSucceeded(job, o.Ended)
+	s.tel.JobSucceeded(s.c.Names(), job, o.Ended)
 	return o, true, nil
 }
 

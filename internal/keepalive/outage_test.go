@@ -70,8 +70,8 @@ func TestOutage_AnHourWithADeadNodeCostsAProbeNowAndThen(t *testing.T) {
 		if err := l.Err(); err != nil {
 			t.Errorf("the lease was lost: %v", err)
 		}
-		if all := log.all(); all[len(all)-1] != "redlock: node back" {
-			t.Errorf("the log ends with %q", all[len(all)-1])
+		if all := log.all(); !slices.Contains(all, "redlock: node back") {
+			t.Errorf("the log does not say that the node is back: %q", all)
 		}
 		must(t, l.Release(t.Context()))
 	})

@@ -72,26 +72,37 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 // watch has the number of leases, and the age of the oldest, read when the metrics
 // are collected.
 func (s *Leases) watch() {
-	s.unwatch = s.tel.Watch("", "", func(see telemetry.See) {
-		held, longest := s.renewer.held(time.Now())
+	held := s.tel.Watch("", "", func(see telemetry.See) {
+		s.renewer.mu.Lock()
+		held := len(s.renewer.queue)
+		s.renewer.mu.Unlock()
 		see(telemetry.LockHeld, float64(held))
-		see(telemetry.LockHeldLongest, longest.Seconds())
 	})
+	longest := s.tel.Watch(telemetry.NodesAttr, s.c.Names(), func(see telemetry.See) {
+		see(telemetry.LockHeldLongest, s.renewer.longest(time.Now()).Seconds())
+	})
+	s.unwatch = func() { held(); longest() }
 }
 
-// held is how many keys are kept alive, and for how long the oldest lease among
-// them has been held; 0 where that is not reported.
-func (r *renewer) held(now time.Time) (keys int, longest time.Duration) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, t := range r.queue {
-		if t.lease != nil {
+// longest is for how long the oldest lease has been held. It looks at some at a
+// time: renewals are not held up. One that is moved within the queue meanwhile may
+// be missed until the next look.
+func (r *renewer) longest(now time.Time) (longest time.Duration) {
+	const some = 512
+	for from, more := 0, true; more; from += some {
+		r.mu.Lock()
+		more = from+some < len(r.queue)
+		for _, t := range r.queue[min(from, len(r.queue)):min(from+some, len(r.queue))] {
+			if t.lease == nil {
+				continue
+			}
 			if since := t.lease.since(); !since.IsZero() {
 				longest = max(longest, now.Sub(since))
 			}
 		}
+		r.mu.Unlock()
 	}
-	return len(r.queue), longest
+	return longest
 }
 
 // since is when the lease began; the zero time where that is not reported.

@@ -128,23 +128,10 @@ func (n *Node) meetServers(ctx context.Context) error {
 		if err != nil && answered(err) { // it may not be asked
 			return server.Ping(ctx).Err()
 		}
-		run := parseInfo(text).runID
-		if run == "" {
-			return err
-		}
-		mu.Lock()
-		runs[run] = true
-		mu.Unlock()
-		n.mu.Lock()
-		f := n.facts
-		n.mu.Unlock()
-		if n.asksReplay(run, f) {
-			var replies []*redis.Cmd
-			_, _ = server.Pipelined(ctx, func(p redis.Pipeliner) error {
-				replies = replayQuestions(ctx, p)
-				return nil
-			})
-			n.tookReplay(run, replies)
+		if run := parseInfo(text).runID; run != "" {
+			mu.Lock()
+			runs[run] = true
+			mu.Unlock()
 		}
 		return err
 	})

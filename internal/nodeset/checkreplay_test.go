@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	fake "github.com/alicebob/miniredis/v2/server"
 	"github.com/redis/go-redis/v9"
@@ -67,13 +66,6 @@ func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 	}
 }
 
-// keepsFiles reports whether the node's append-only file counts.
-func (n *Node) keepsFiles() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.keepsFilesLocked(n.facts)
-}
-
 // args are the words of a command.
 func args(command string) (all []any) {
 	for _, word := range strings.Fields(command) {
@@ -82,8 +74,8 @@ func args(command string) (all []any) {
 	return all
 }
 
-// A user that may not ask gets a note where it matters, and is refused once for
-// each run of a server and once for each look of Check.
+// A user that may not ask gets a note where it matters, and the server counts one
+// refusal for each question.
 func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, persist := range []bool{true, false} {
@@ -101,7 +93,7 @@ func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, fmt.Sprintf("rejected_calls=%d,", 2*len(replayed))) || !persist && line != "" {
+		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, fmt.Sprintf("rejected_calls=%d,", len(replayed))) || !persist && line != "" {
 			t.Errorf("with an append-only file: %t: the server has counted %q", persist, line)
 		}
 	}
@@ -115,28 +107,26 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 	for name, tt := range map[string]struct {
 		info, denied string // "*": the question
 		want         string
-		asked        int64 // by each; negative: any number
-		keeps        bool  // a restart keeps what is in the file
+		asked        int64 // negative: any number
 	}{
-		"all rights":         {redis7 + aof, "", "", 10, true},
-		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10, false},
-		"no other expiry":    {redis7 + aof, "pexpire", "", 10, true},
-		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10, false},
-		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1, true},
-		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0, false},
-		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10, false},
-		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0, true},
-		"Valkey 9.2":         {valkey + "9.2.0\n" + aof, "pexpireat", "", 0, true},
-		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 10, false},
+		"all rights":         {redis7 + aof, "", "", 10},
+		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10},
+		"no other expiry":    {redis7 + aof, "pexpire", "", 10},
+		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10},
+		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1},
+		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0},
+		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10},
+		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0},
+		"Valkey 9.2":         {valkey + "9.2.0\n" + aof, "pexpireat", "", 0},
+		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 10},
 	} {
 		i := impersonate(t, tt.info, "appendfsync", "always")
 		var asked atomic.Int64
-		var connected atomic.Bool
 		if err := i.Register("ACL", func(c *fake.Peer, _ string, args []string) {
 			switch asked.Add(1); {
 			case tt.denied == "*":
 				c.WriteError("NOPERM this user has no permissions to run the 'acl|dryrun' command")
-			case tt.denied == "hang up" && connected.Load():
+			case tt.denied == "hang up":
 				c.Close()
 			case args[2] == tt.denied:
 				c.WriteBulk("User default has no permissions to run the '" + args[2] + "' command")
@@ -147,12 +137,8 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := i.beside(t)
-		connected.Store(true)
-		if n := asked.Swap(0); tt.asked >= 0 && n != tt.asked {
+		if n := asked.Load(); n != 0 {
 			t.Errorf("%s: to connect asks %d times", name, n)
-		}
-		if keeps := c.nodes[0].keepsFiles(); keeps != tt.keeps {
-			t.Errorf("%s: its append-only file counts: %t", name, keeps)
 		}
 		severity, text, _ := strings.Cut(tt.want, ": ")
 		said := ""
@@ -167,24 +153,44 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 	}
 }
 
-// A server that restarts may know other users, and is asked again.
-func TestReplay_EachRunIsAsked(t *testing.T) {
-	n := bareCluster(time.Now(), 1).nodes[0]
-	first, second := facts{runID: "first", aof: true}, facts{runID: "second", aof: true}
-	if !n.asksReplay(first.runID, first) || n.keepsFilesLocked(first) {
-		t.Error("a server counts that was not asked")
-	}
-	n.tookReplay(first.runID, nil) // nothing is denied
-	if n.asksReplay(first.runID, first) || !n.keepsFilesLocked(first) {
-		t.Error("a server is asked twice, or does not count")
-	}
-	if !n.asksReplay(second.runID, second) || n.keepsFilesLocked(second) {
-		t.Error("another run counts by what the first one said")
-	}
-	for i := range 2 * replaysRuns {
-		n.tookReplay(fmt.Sprint(i), nil)
-	}
-	if len(n.replays) > replaysRuns {
-		t.Errorf("%d runs are remembered", len(n.replays))
+// A server that has restarted since its mark was written is asked whether it
+// executed all of its append-only file.
+func TestReplay_AServerThatRestartedIsAsked(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		run, version, server string // of the server; the mark is of the run "a"
+		answer               string // to a question about PEXPIREAT; "": OK
+		whole, drops, fails  bool
+		asked                int64
+	}{
+		"all rights":            {"b", "7.2.0", "", "", true, false, false, 10},
+		"no expiry":             {"b", "7.2.0", "", "User default has no permissions", false, true, false, 10},
+		"a refused question":    {"b", "7.2.0", "", "-NOPERM", false, false, false, 10},
+		"no such command":       {"b", "6.2.0", "", "-ERR unknown subcommand", false, false, false, 10},
+		"busy":                  {"b", "7.2.0", "", "-BUSY", false, false, true, 10},
+		"it runs on":            {"a", "7.2.0", "", "", false, false, false, 0},
+		"it keeps transactions": {"b", "9.1.2", "valkey", "", true, false, false, 0},
+	} {
+		i := impersonate(t, "run_id:a\n")
+		var asked atomic.Int64
+		if err := i.Register("ACL", func(c *fake.Peer, _ string, args []string) {
+			asked.Add(1)
+			switch text, failed := strings.CutPrefix(tt.answer, "-"); {
+			case failed:
+				c.WriteError(text)
+			case tt.answer != "" && args[2] == "pexpireat":
+				c.WriteBulk(text)
+			default:
+				c.WriteOK()
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		n := i.beside(t).nodes[0]
+		f := facts{runID: tt.run, aof: true, version: tt.version, name: tt.server}
+		err := n.askReplay(t.Context(), n.client, mark{memory: "m", run: "a", data: "d"}.String(), &f)
+		if (err != nil) != tt.fails || f.whole != tt.whole || f.drops != tt.drops || asked.Load() != tt.asked {
+			t.Errorf("%s: asked %d times: %v, whole %t, drops %t", name, asked.Load(), err, f.whole, f.drops)
+		}
 	}
 }

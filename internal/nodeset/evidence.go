@@ -46,7 +46,12 @@ func (c *Set) quarantine() time.Duration { return c.cfg.quarantine() }
 // by the rules of [witness]. A server that accepts no mark is not used for
 // locks, because nothing would show later that it has lost data.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
-	text, err := n.readMark(ctx, via, f)
+	text, err := via.Get(ctx, marks.Key).Result()
+	if err == nil {
+		if err := n.askReplay(ctx, via, text, &f); err != nil {
+			return err
+		}
+	}
 	for range markTries { // until it is what it ought to be, by all that was learned meanwhile
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return n.unmarked(err)
@@ -70,22 +75,6 @@ func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	return n.unmarked(fmt.Errorf("%s changes all the time", marks.Key))
 }
 
-// readMark reads the mark, and asks the server what the mark depends on.
-func (n *Node) readMark(ctx context.Context, via redis.Cmdable, f facts) (string, error) {
-	if n.isCluster || !n.asksReplay(f.runID, f) {
-		return via.Get(ctx, marks.Key).Result()
-	}
-	var text *redis.StringCmd
-	var replies []*redis.Cmd
-	_, _ = via.Pipelined(ctx, func(p redis.Pipeliner) error {
-		text = p.Get(ctx, marks.Key)
-		replies = replayQuestions(ctx, p)
-		return nil
-	})
-	n.tookReplay(f.runID, replies)
-	return text.Result()
-}
-
 // unmarked is why a node cannot be marked.
 func (n *Node) unmarked(err error) error {
 	switch {
@@ -106,7 +95,7 @@ func (n *Node) markDue(text string, f facts) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := f.server()
-	if !n.keepsFilesLocked(f) {
+	if n.canFailOver {
 		s.files, s.syncs = false, false
 	}
 	if n.isCluster {
@@ -189,7 +178,7 @@ func (n *Node) evidenceLocked(text string, m mark, now time.Time) *evidence {
 // bornLocked is since when the node has kept its records, by its mark m.
 func (n *Node) bornLocked(m mark, now time.Time) time.Time {
 	memory := m.begun
-	if n.keepsFilesLocked(n.facts) { // it has kept its files since
+	if n.facts.aof && !n.canFailOver { // it has kept its files since
 		memory = m.since
 	}
 	return now.Add(-memory.age(stampAt(now, n.offset)))

@@ -37,6 +37,8 @@ type facts struct {
 	name        string // of the program, such as "valkey"; "": unknown, or Redis
 	evicts      string // the eviction policy, "" where the server does not say
 	multi       bool   // it executes a transaction of this user
+	whole       bool   // it has restarted, and executed all of its append-only file
+	drops       bool   // it has restarted, and not executed all of it
 }
 
 // offset is the server's clock minus ours; 0 where it does not tell.
@@ -49,7 +51,7 @@ func (f facts) offset() time.Duration {
 
 // server is what these facts say as far as marks are concerned.
 func (f facts) server() server {
-	s := server{run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof, syncs: f.fsyncAlways, uptime: f.uptime, now: stampAt(time.Now(), f.offset())}
+	s := server{run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof, syncs: f.fsyncAlways, whole: f.whole, drops: f.drops, uptime: f.uptime, now: stampAt(time.Now(), f.offset())}
 	if f.now.IsZero() {
 		s.now.node = 0
 	}

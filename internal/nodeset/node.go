@@ -46,10 +46,9 @@ type Node struct {
 	mu      sync.Mutex
 	facts   facts
 	runIDs  map[string]bool
-	replays map[string]bool // of runs: whether they execute all of their append-only file
-	earlier []string        // runs that it had before
-	offset  time.Duration   // its clock minus ours, when it was last connected to
-	skewed  bool            // it was said that its clock is off
+	earlier []string      // runs that it had before
+	offset  time.Duration // its clock minus ours, when it was last connected to
+	skewed  bool          // it was said that its clock is off
 	witness witness
 	watched time.Time // since when the memory of its evidence is known
 	born    time.Time // when its memory of records began, by our clock; zero: not known

@@ -11,8 +11,9 @@ import (
 // Most servers execute their append-only file as the user default when they
 // start, and drop from each transaction in it what this user may not run. The
 // mark is written without a transaction, so it is kept: it would prove votes of
-// a node that has lost its locks. So a node is asked what that user may run, and
-// its file counts for nothing while that is not all that locks need, or not known.
+// a node that has lost its locks. So a server that has restarted is asked what that
+// user may run: unless that is all that locks need, the node does not vote for a
+// quarantine, and where it is less, its records count as forgotten.
 
 // replayed are the writes of locks as the append-only file has them, where an
 // expiry is a point in time. The rights to MULTI and EXEC do not matter. The
@@ -60,64 +61,27 @@ func replayDenied(replies []*redis.Cmd) (denied []string, err error) {
 	return denied, nil
 }
 
-// replaysAll reports whether a server says that it has after a restart what its
-// append-only file had.
-func replaysAll(ctx context.Context, cn asker, f facts) bool {
-	if !f.aof || f.keepsTransactions() {
-		return f.aof
+// askReplay asks a server whether it executed all of its append-only file, if it
+// has restarted since the mark that is on it was written.
+func (n *Node) askReplay(ctx context.Context, via redis.Cmdable, text string, f *facts) error {
+	m, ok := parseMark(text)
+	switch {
+	case !ok || m.run == "" || m.run == f.runID || !f.aof || n.canFailOver:
+		return nil
+	case f.keepsTransactions():
+		f.whole = true
+		return nil
 	}
 	var replies []*redis.Cmd
-	_, _ = cn.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, _ = via.Pipelined(ctx, func(p redis.Pipeliner) error {
 		replies = replayQuestions(ctx, p)
 		return nil
 	})
-	denied, err := replayDenied(replies)
-	return err == nil && len(denied) == 0
-}
-
-// asksReplay reports whether it is not known yet of this run of a server whether
-// it executes all of its append-only file.
-func (n *Node) asksReplay(run string, f facts) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	_, known := n.replays[run]
-	return !known && f.aof && run != "" && !f.keepsTransactions()
-}
-
-// replaysRuns is for how many runs of servers it is remembered whether they
-// execute all of their append-only file.
-const replaysRuns = 64
-
-// tookReplay takes in the replies of a server to replayQuestions. One that did
-// not answer is asked again.
-func (n *Node) tookReplay(run string, replies []*redis.Cmd) {
-	denied, err := replayDenied(replies)
-	if err != nil && !answered(err) {
-		return
+	switch denied, err := replayDenied(replies); {
+	case err == nil:
+		f.whole, f.drops = len(denied) == 0, len(denied) > 0
+	case !answered(err), saidBy(err, "BUSY"), saidBy(err, "LOADING"): // it is asked again
+		return err
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.replays == nil || len(n.replays) >= replaysRuns {
-		n.replays = map[string]bool{}
-	}
-	n.replays[run] = err == nil && len(denied) == 0
-}
-
-// keepsFilesLocked reports whether the node has after a restart what its
-// append-only file had.
-func (n *Node) keepsFilesLocked(f facts) bool {
-	switch {
-	case !f.aof || n.canFailOver:
-		return false
-	case f.keepsTransactions():
-		return true
-	case !n.isCluster:
-		return n.replays[f.runID]
-	}
-	for run := range n.runIDs {
-		if !n.replays[run] {
-			return false
-		}
-	}
-	return true
+	return nil
 }

@@ -120,11 +120,8 @@ func (n *resizeTarget) read(ctx context.Context, within, quarantine time.Duratio
 		return found
 	}
 	if !ok || !m.final {
-		w, s := &witness{name: found.name}, f.server()
-		if !replaysAll(ctx, cn, f) {
-			s.files, s.syncs = false, false
-		}
-		m = w.connected(text, s, trust{quarantine: quarantine}, rand.Text)
+		w := &witness{name: found.name}
+		m = w.connected(text, f.server(), trust{quarantine: quarantine}, rand.Text)
 		m.record, m.id = record{}, ""
 	}
 	if n.memory != m.memory {

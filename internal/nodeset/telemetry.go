@@ -25,12 +25,10 @@ func (c *Set) watch() {
 	if c.cfg.MeterProvider == nil {
 		return
 	}
-	var names []string
 	for _, n := range c.nodes {
-		names = append(names, n.name)
 		c.tel.Watch(telemetry.NodeAttr, n.name, n.see)
 	}
-	c.tel.Watch(telemetry.NodesAttr, strings.Join(names, ","), func(see telemetry.See) {
+	c.tel.Watch(telemetry.NodesAttr, c.Names(), func(see telemetry.See) {
 		see(telemetry.ClusterSpare, float64(c.spare()))
 		stage, _, _ := c.resizeStage()
 		see(telemetry.ClusterResize, float64(stage))
@@ -123,4 +121,14 @@ func errorClass(err error) string {
 		return "reply"
 	}
 	return "_OTHER" // as the semantic conventions have it
+}
+
+// Names are the names of all nodes, with commas, which tell metrics of this set
+// from those of another.
+func (c *Set) Names() string {
+	var names []string
+	for _, n := range c.nodes {
+		names = append(names, n.name)
+	}
+	return strings.Join(names, ",")
 }

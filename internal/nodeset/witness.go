@@ -14,6 +14,8 @@ type server struct {
 	promoted  bool // it was a replica since it started
 	files     bool // it keeps an append-only file, and none stands in for it
 	syncs     bool // it syncs every write to that
+	whole     bool // it executed all of that when it started; asked of one that has restarted
+	drops     bool // it did not
 	uptime    time.Duration
 	now       stamp
 }
@@ -170,7 +172,7 @@ func (w *witness) connected(text string, s server, t trust, random func() string
 		return m
 	}
 	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files}
-	if !m.files || !s.files {
+	if !m.files || !s.files || s.drops {
 		next.data, next.since = random(), s.now
 	}
 	if next.id = w.placeIn(m.step()); next.id != "" {
@@ -206,10 +208,10 @@ func (m mark) keeps(s server) bool {
 }
 
 // excuses reports whether a restarted server has lost nothing, because it
-// synced every write: its mark has survived the restart, was ripe before it, is
-// of the run that this process saw last, and of this node, not of one that the
-// server has copied.
+// synced every write and executed all of its file: its mark has survived the
+// restart, was ripe before it, is of the run that this process saw last, and of
+// this node, not of one that the server has copied.
 func (w *witness) excuses(m mark, s server, t trust) bool {
-	return s.syncs && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t) &&
+	return s.syncs && s.whole && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t) &&
 		w.placeIn(m.step()) == m.id
 }

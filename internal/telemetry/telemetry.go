@@ -48,7 +48,9 @@ type Telemetry struct {
 
 	mu      sync.Mutex
 	sources map[*source]struct{}
-	past    map[point]float64 // what counters of sources that ended had come to, and what is noted
+	past    map[point]float64 // what counters of sources that ended had come to
+	jobs    map[attribute.Distinct]float64
+	leading map[attribute.Distinct]elections
 	sets    map[attribute.Distinct]attribute.Set
 }
 
@@ -73,7 +75,10 @@ func New(meters metric.MeterProvider, tracers trace.TracerProvider, key func(str
 	if meters == nil && tracers == nil {
 		return nil, nil
 	}
-	t := &Telemetry{key: key, sources: map[*source]struct{}{}, past: map[point]float64{}, sets: map[attribute.Distinct]attribute.Set{}}
+	t := &Telemetry{
+		key: key, sources: map[*source]struct{}{}, past: map[point]float64{}, sets: map[attribute.Distinct]attribute.Set{},
+		jobs: map[attribute.Distinct]float64{}, leading: map[attribute.Distinct]elections{},
+	}
 	if tracers != nil {
 		t.tracer = tracers.Tracer(scope)
 	}
@@ -171,6 +176,12 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 		sources = append(sources, s)
 	}
 	totals, sets := maps.Clone(t.past), maps.Clone(t.sets)
+	for attrs, at := range t.jobs {
+		totals[point{jobSuccess, attrs}] = at
+	}
+	for attrs, e := range t.leading {
+		totals[point{electionLeading, attrs}] = float64(e.led)
+	}
 	t.mu.Unlock()
 	for _, s := range sources {
 		same := s.attrs.Equivalent()
@@ -192,37 +203,66 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 	return nil
 }
 
-// JobSucceeded says when a job of RunOnce succeeded.
-func (t *Telemetry) JobSucceeded(job string, at time.Time) {
-	if t == nil || !t.metrics {
+// elections is how many elections of one name, or kind of name, this process
+// takes part in.
+type elections struct{ campaigns, led int }
+
+// JobSucceeded says when a job of RunOnce succeeded on a set of nodes, by the
+// clock of the process that ran it.
+func (t *Telemetry) JobSucceeded(nodes, job string, at time.Time) {
+	if t == nil || !t.metrics || at.IsZero() {
 		return
 	}
-	t.note(jobSuccess, jobAttr, job, func(before float64) float64 { return max(before, float64(at.UnixMicro())/1e6) })
-}
-
-// Leading says that this process campaigns in an election (0), that it leads it
-// (1), or that it no longer does (-1).
-func (t *Telemetry) Leading(election string, change int) {
-	if t == nil || !t.metrics {
-		return
+	if now := time.Now(); at.After(now) {
+		at = now
 	}
-	t.note(electionLeading, electionAttr, election, func(before float64) float64 { return before + float64(change) })
-}
-
-// note changes the value of a watched metric that no source reports. Its
-// attribute is what the program makes of name.
-func (t *Telemetry) note(metric string, attr attribute.Key, name string, change func(before float64) float64) {
-	set := *attribute.EmptySet()
-	if t.key != nil {
-		if kind := t.key(name); kind != "" {
-			set = attribute.NewSet(attr.String(kind))
-		}
-	}
-	p := point{metric, set.Equivalent()}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.sets[p.attrs] = set
-	t.past[p] = change(t.past[p])
+	p := t.namedLocked(nodes, jobAttr, job)
+	t.jobs[p] = max(t.jobs[p], float64(at.UnixMicro())/1e6)
+}
+
+// Campaigns says that this process campaigns in an election on a set of nodes.
+// won is called when it leads, lost when it no longer does, or gives up.
+func (t *Telemetry) Campaigns(nodes, election string) (won, lost func()) {
+	if t == nil || !t.metrics {
+		return func() {}, func() {}
+	}
+	change := func(campaigns, led int) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		p := t.namedLocked(nodes, electionAttr, election)
+		e := t.leading[p]
+		e.campaigns, e.led = e.campaigns+campaigns, e.led+led
+		t.leading[p] = e
+		if e == (elections{}) {
+			delete(t.leading, p)
+		}
+	}
+	change(1, 0)
+	leads := false
+	won = func() { leads = true; change(-1, 1) }
+	lost = func() {
+		if leads {
+			change(0, -1)
+		} else {
+			change(-1, 0)
+		}
+	}
+	return won, lost
+}
+
+// namedLocked is what tells a job or an election of a set of nodes from others:
+// the nodes, and what the program makes of name.
+func (t *Telemetry) namedLocked(nodes string, attr attribute.Key, name string) attribute.Distinct {
+	set := attribute.NewSet(attribute.String(NodesAttr, nodes))
+	if t.key != nil {
+		if kind := t.key(name); kind != "" {
+			set = attribute.NewSet(attribute.String(NodesAttr, nodes), attr.String(kind))
+		}
+	}
+	t.sets[set.Equivalent()] = set
+	return set.Equivalent()
 }
 
 // Now is when something begins whose duration is reported; the zero time if nothing is.

@@ -37,10 +37,13 @@ func TestTLS_AnAuthorityIsReplacedUnderLoad(t *testing.T) {
 		w.goesOn(t)
 		next.write(t, nodes.files, others...)
 		for i, n := range face.In(c).Nodes() {
+			before := n.Incarnation().RunID
 			if err := nodes.Restart(i, false); err != nil {
 				t.Fatal(err)
 			}
-			harness.Eventually(t, "a node with its new certificate to vote", n.Votes)
+			harness.Eventually(t, "a node with its new certificate to vote", func() bool {
+				return n.Up() && n.Votes() && n.Incarnation().RunID != before
+			})
 			w.goesOn(t)
 		}
 		livesOn(t, kept)
@@ -60,7 +63,7 @@ func TestTLS_AnAuthorityIsReplacedUnderLoad(t *testing.T) {
 	} {
 		f.config.Clients = nodes.clients(t, []*authority{conf.trusts}, conf.shows)
 		f.config.Logger = slog.New(slog.DiscardHandler)
-		ctx, cancel := context.WithTimeout(t.Context(), 2*f.config.NodeTimeout)
+		ctx, cancel := context.WithTimeout(t.Context(), harness.Patience)
 		late, err := cluster.Open(ctx, f.config)
 		if err == nil {
 			closes(t, late.Close)
