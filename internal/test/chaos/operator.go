@@ -60,18 +60,18 @@ func (o *operator) work(ctx context.Context, faults []Fault) error {
 
 // changes has the set come to each size.
 func (o *operator) changes(ctx context.Context) error {
-	fresh := slices.Clone(o.members.listed())
+	used := slices.Clone(o.members.listed())
 	for _, size := range o.sizes {
 		for now := o.members.listed(); len(now) != size; now = o.members.listed() {
 			if len(now) > size {
 				n := now[o.drawn.IntN(len(now))]
-				if err := o.change(ctx, slices.DeleteFunc(slices.Clone(now), func(o int) bool { return o == n }), -1, n); err != nil {
+				if err := o.change(ctx, slices.DeleteFunc(slices.Clone(now), func(m int) bool { return m == n }), -1, n); err != nil {
 					return err
 				}
 				continue
 			}
-			n := o.other(now, fresh)
-			fresh = append(fresh, n)
+			n := o.other(now, used)
+			used = append(used, n)
 			if err := o.change(ctx, append(slices.Clone(now), n), n, -1); err != nil {
 				return err
 			}
@@ -80,12 +80,12 @@ func (o *operator) changes(ctx context.Context) error {
 	return nil
 }
 
-// other draws a node that is none of these, and rather one that was none before.
-func (o *operator) other(now, before []int) int {
+// other draws a node that is not one of the set now, and rather one that never was.
+func (o *operator) other(now, used []int) int {
 	var others, fresh []int
 	for n := range o.stage.nodes.Addrs() {
 		switch {
-		case !slices.Contains(before, n):
+		case !slices.Contains(used, n):
 			fresh = append(fresh, n)
 		case !slices.Contains(now, n):
 			others = append(others, n)
@@ -111,7 +111,7 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 			err = fmt.Errorf("%s: %w", sp.Name, err)
 		}
 	}()
-	kill := o.drawn.IntN(8) // from 5 on: never
+	kill := o.drawn.IntN(8) // it says five lines or so, so half of the resizes are killed
 	ways := o.drawn.Perm(ClientCount)
 	var roll sync.WaitGroup
 	var rolled error
