@@ -6,12 +6,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
@@ -27,6 +29,7 @@ type operator struct {
 	tempo   Tempo
 	drawn   *rand.Rand
 	resizes []span
+	log     strings.Builder // what resizes said
 }
 
 func newOperator(s *stage, m *members, sc Scenario, drawn *rand.Rand) *operator {
@@ -118,6 +121,7 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 	asked := sync.OnceFunc(func() { roll.Go(func() { rolled = o.roll(ways) }) })
 	for lines := 0; ; {
 		err = o.resize(ctx, before, add, remove, func(text string, killed func()) {
+			o.note(text)
 			if strings.HasPrefix(text, "Give all programs the new list") {
 				asked()
 			}
@@ -127,6 +131,10 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 		})
 		if err == nil || ctx.Err() != nil || errors.Is(err, nodeset.ErrConfig) {
 			break
+		}
+		o.note(err.Error())
+		if strings.Contains(err.Error(), "start one that lists it") {
+			o.start(ctx, next)
 		}
 		rest(ctx, Settling/4)
 	}
@@ -143,22 +151,43 @@ func (o *operator) resize(ctx context.Context, before []int, add, remove int, sa
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
 	addrs := o.stage.nodes.Addrs()
-	cfg := nodeset.Config{MaxTTL: o.tempo.MaxTTL, NodeTimeout: o.tempo.NodeTimeout}
-	for _, n := range before {
-		cfg.URLs = append(cfg.URLs, "redis://"+addrs[n])
-	}
 	var addURL, removeName string
 	if add >= 0 {
 		addURL = "redis://" + addrs[add]
 	} else {
 		removeName = addrs[remove]
 	}
-	tool, err := nodeset.NewResize(cfg, addURL, removeName, func(format string, args ...any) { say(fmt.Sprintf(format, args...), kill) })
+	tool, err := nodeset.NewResize(o.config(before), addURL, removeName, func(format string, args ...any) { say(fmt.Sprintf(format, args...), kill) })
 	if err != nil {
 		return err
 	}
 	defer tool.Close()
 	return tool.Run(ctx)
+}
+
+// start runs a program with the next list for a moment: an added node that restarts before the clients list it is seen by none of
+// them. It may be refused, as long as that list does not count, and then it is asked for again.
+func (o *operator) start(ctx context.Context, next []int) {
+	cfg := o.config(next)
+	if c, err := cluster.Open(ctx, cluster.Config(cfg)); err == nil {
+		_ = c.Close(ctx)
+	} else {
+		o.note(err.Error())
+	}
+}
+
+// config is that of a process on a link of its own.
+func (o *operator) config(nodes []int) nodeset.Config {
+	cfg := nodeset.Config{MaxTTL: o.tempo.MaxTTL, NodeTimeout: o.tempo.NodeTimeout, Logger: slog.New(slog.DiscardHandler)}
+	for _, n := range nodes {
+		cfg.URLs = append(cfg.URLs, "redis://"+o.stage.nodes.Addrs()[n])
+	}
+	return cfg
+}
+
+// note keeps a line for the logs.
+func (o *operator) note(text string) {
+	fmt.Fprintf(&o.log, "%s %s\n", time.Now().Format(time.StampMilli), text)
 }
 
 // restarts are the ways to restart the client in a slot.

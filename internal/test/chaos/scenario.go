@@ -170,7 +170,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		crowd.close()
 		said := crowd.collect(r.h)
 		r.broken, r.missed = append(r.broken, said.broken...), append(r.missed, said.missed...)
-		r.logs = crowd.logs()
+		r.logs += crowd.logs()
 	}()
 	if sc.trouble(ctx, newStage(set, sc.Nodes.Memory, net, crowd), members, drawn, r) {
 		r.leftovers(ctx, set, sc.Tempo, sc.Late)
@@ -191,7 +191,7 @@ func (sc Scenario) trouble(ctx context.Context, s *stage, m *members, drawn *ran
 	} else {
 		o := newOperator(s, m, sc, drawn)
 		err = o.work(ctx, faults)
-		r.h.Resizes = o.resizes
+		r.h.Resizes, r.logs = o.resizes, "== resizes\n"+o.log.String()
 	}
 	r.h.Faults = s.spans
 	r.fail("close the connections for faults", s.close())
