@@ -17,9 +17,6 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// changePatience is how long a change of one node may take.
-const changePatience = 30 * time.Second
-
 // operator resizes the set as redlock resize does, and restarts the clients with the new list when it is asked to. A resize is
 // killed at a line that is drawn, and made again.
 type operator struct {
@@ -39,9 +36,9 @@ func newOperator(s *stage, m *members, sc Scenario, drawn *rand.Rand) *operator 
 	}
 }
 
-// work makes all changes, while the faults happen.
-func (o *operator) work(ctx context.Context, faults []Fault) error {
-	ctx, cancel := context.WithCancel(ctx)
+// work makes all changes, in this time at most, while the faults happen.
+func (o *operator) work(ctx context.Context, faults []Fault, length time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() { ended <- o.changes(ctx) }()
@@ -102,8 +99,6 @@ func (o *operator) other(now, used []int) int {
 
 // change has the next nodes be the set: it adds a node or removes one; -1 is none.
 func (o *operator) change(ctx context.Context, next []int, add, remove int) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, changePatience)
-	defer cancel()
 	before := o.members.listed()
 	o.members.change(next)
 	sp := span{Name: fmt.Sprintf("resized to %d nodes", len(next)), From: now()}

@@ -42,7 +42,7 @@ type Scenario struct {
 	Length time.Duration
 	Script Script
 	// Sizes are how many nodes the set has, one number after another: it is resized while the clients work, a node at a time, and
-	// Length bounds for how long faults happen. Default nil: NodeCount all the time.
+	// Length bounds for how long. Default nil: NodeCount all the time.
 	Sizes []int
 	// Storage makes what the locks of one run protect. Default nil: one in
 	// memory.
@@ -190,7 +190,7 @@ func (sc Scenario) trouble(ctx context.Context, s *stage, m *members, drawn *ran
 		err = s.play(faults, sc.Length)
 	} else {
 		o := newOperator(s, m, sc, drawn)
-		err = o.work(ctx, faults)
+		err = o.work(ctx, faults, sc.Length)
 		r.h.Resizes, r.logs = o.resizes, "== resizes\n"+o.log.String()
 	}
 	r.h.Faults = s.spans
