@@ -116,7 +116,7 @@ func (n *resizeTarget) read(ctx context.Context, within, quarantine time.Duratio
 	n.facts = f
 	m, ok := parseMark(text)
 	if ok && m.final && f.runID != "" && m.run != f.runID {
-		n.err = errors.New("has restarted, and no program that locks has seen that yet; start one, or wait for one")
+		n.err = errors.New("has restarted, and no program that locks has seen that yet; start one that lists it, or wait for one")
 		return found
 	}
 	if !ok || !m.final {
