@@ -203,68 +203,6 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 	return nil
 }
 
-// elections is how many elections of one name, or kind of name, this process
-// takes part in.
-type elections struct{ campaigns, led int }
-
-// JobSucceeded says when a job of RunOnce succeeded on a set of nodes, by the
-// clock of the process that ran it.
-func (t *Telemetry) JobSucceeded(nodes, job string, at time.Time) {
-	if t == nil || !t.metrics || at.IsZero() {
-		return
-	}
-	if now := time.Now(); at.After(now) {
-		at = now
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	p := t.namedLocked(nodes, jobAttr, job)
-	t.jobs[p] = max(t.jobs[p], float64(at.UnixMicro())/1e6)
-}
-
-// Campaigns says that this process campaigns in an election on a set of nodes.
-// won is called when it leads, lost when it no longer does, or gives up.
-func (t *Telemetry) Campaigns(nodes, election string) (won, lost func()) {
-	if t == nil || !t.metrics {
-		return func() {}, func() {}
-	}
-	change := func(campaigns, led int) {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		p := t.namedLocked(nodes, electionAttr, election)
-		e := t.leading[p]
-		e.campaigns, e.led = e.campaigns+campaigns, e.led+led
-		t.leading[p] = e
-		if e == (elections{}) {
-			delete(t.leading, p)
-		}
-	}
-	change(1, 0)
-	leads := false
-	won = func() { leads = true; change(-1, 1) }
-	lost = func() {
-		if leads {
-			change(0, -1)
-		} else {
-			change(-1, 0)
-		}
-	}
-	return won, lost
-}
-
-// namedLocked is what tells a job or an election of a set of nodes from others:
-// the nodes, and what the program makes of name.
-func (t *Telemetry) namedLocked(nodes string, attr attribute.Key, name string) attribute.Distinct {
-	set := attribute.NewSet(attribute.String(NodesAttr, nodes))
-	if t.key != nil {
-		if kind := t.key(name); kind != "" {
-			set = attribute.NewSet(attribute.String(NodesAttr, nodes), attr.String(kind))
-		}
-	}
-	t.sets[set.Equivalent()] = set
-	return set.Equivalent()
-}
-
 // Now is when something begins whose duration is reported; the zero time if nothing is.
 func (t *Telemetry) Now() time.Time {
 	if t == nil {
@@ -359,59 +297,5 @@ func (t *Telemetry) Lost(key, reason string) {
 func (t *Telemetry) Renewed(key string, left, ttl time.Duration, verdict string) {
 	if t != nil && t.metrics {
 		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, verdictAttr, verdict))
-	}
-}
-
-// Node reports what happens with one node.
-type Node struct {
-	t    *Telemetry
-	name attribute.KeyValue
-	set  metric.MeasurementOption
-}
-
-// Node is for the node of this name.
-func (t *Telemetry) Node(name string) *Node {
-	if t == nil || !t.metrics {
-		return nil
-	}
-	kv := attribute.String(NodeAttr, name)
-	return &Node{t, kv, metric.WithAttributeSet(attribute.NewSet(kv))}
-}
-
-// Now is as that of a Telemetry.
-func (n *Node) Now() time.Time {
-	if n == nil {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
-// Answered says how long a node took to answer.
-func (n *Node) Answered(began time.Time) {
-	if n != nil {
-		n.t.hist[nodeLatency].Record(context.Background(), since(began), n.set)
-	}
-}
-
-// Failed reports that a node refused a command or did not answer it, with an
-// error of this class.
-func (n *Node) Failed(class string) {
-	if n != nil {
-		set := attribute.NewSet(n.name, errorType.String(class))
-		n.t.counts[nodeErrors].Add(context.Background(), 1, metric.WithAttributeSet(set))
-	}
-}
-
-// Tripped says that a node went down.
-func (n *Node) Tripped() {
-	if n != nil {
-		n.t.counts[nodeTrips].Add(context.Background(), 1, n.set)
-	}
-}
-
-// Restarted says that a node restarted and may have lost locks.
-func (n *Node) Restarted() {
-	if n != nil {
-		n.t.counts[nodeRestarts].Add(context.Background(), 1, n.set)
 	}
 }
