@@ -105,3 +105,25 @@ func TestLimit_AWakeForAProcessThatHandsOverIsPassedOn(t *testing.T) {
 		}
 	})
 }
+
+func TestLimit_NoWaitBesideACallerThatWaitsForAQuorumSaysSo(t *testing.T) {
+	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
+		k := patient(t, s)
+		mailbox(t, k) // so that it asks at once
+		s.Stop(0)
+		s.Stop(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			_, err := k.Lock(ctx, "k", Limit(2))
+			ended <- err
+		}()
+		harness.Eventually(t, "it waits for a quorum", func() bool { return errors.Is(k.leases.LastRefusalOf("k"), ErrNoQuorum) })
+		if _, err := k.TryLock(t.Context(), "k", Limit(2)); !errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotAcquired) {
+			t.Errorf("a caller that does not wait: %v", err)
+		}
+		cancel()
+		<-ended
+	})
+}
