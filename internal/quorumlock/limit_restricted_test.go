@@ -82,3 +82,23 @@ func TestScripts_Slot_WhatIsOverIsForgottenAltogether(t *testing.T) {
 		}
 	})
 }
+
+// A script that ends early, for a right that is lacking, has not shortened the TTL
+// of others' slots.
+func TestScripts_Slot_ARefusedCommandEndsNoOtherSlot(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 3})
+		slots, denied := Companion("lock:k", "slots"), restricted(`if name == 'HSET' then error('NOPERM') end`)
+		short := scriptTTL / 100
+		if words, err := b.slotReply(slotAsk{prelude: denied, value: "Q/1/", process: "Q", limit: 3, ttl: short}); err == nil {
+			t.Errorf("granted without the right: %v", words)
+		}
+		reply, err := b.Clients[0].Eval(t.Context(), denied+limitSource+limitExtendSource, limitNames("lock:k"), "Q/2/", short, 2, "limit:3", 3, "a").Result()
+		if err == nil {
+			t.Errorf("healed without the right: %v", reply)
+		}
+		if left := b.pttl(slots); left < scriptTTL*time.Millisecond/2 {
+			t.Errorf("the slots have %v left", left)
+		}
+	})
+}

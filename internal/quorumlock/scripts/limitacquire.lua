@@ -83,7 +83,7 @@ local fence, unusable = draw(KEYS[2], ARGV[3], ARGV[4], ARGV[7], ARGV[13])
 if unusable then return unusable end
 local told = string.format('%.0f', fence)
 redis.call('SET', KEYS[2], told, 'PX', ARGV[6]) -- which a server without memory refuses, as it comes first
-redis.call('PEXPIRE', KEYS[5], ARGV[2]) -- whose right to it is lacking has no slot without a TTL
+redis.call('PEXPIRE', KEYS[2], ARGV[6]) -- as it is: whose right to it is lacking makes no slot without a TTL
 if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
 if turn then redis.call('DEL', KEYS[4]) end
 if not holder then redis.call('DEL', KEYS[5], KEYS[6]) end -- of slots whose marker was deleted

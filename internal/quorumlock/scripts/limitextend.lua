@@ -19,7 +19,8 @@ end
 local slot = tonumber(ARGV[3])
 local free = string.sub(map, slot + 1, slot + 1) == '0'
 local entry = not free and redis.call('HMGET', KEYS[5], ARGV[3])[1]
-redis.call('PEXPIRE', KEYS[5], ARGV[2])
+local lasting = math.max(ARGV[2], redis.call('PTTL', KEYS[5])) -- other slots live longer
+redis.call('PEXPIRE', KEYS[5], string.format('%.0f', lasting))
 if not holder then redis.call('DEL', KEYS[5], KEYS[6]) end
 if mine then
   map = put(map, mine, '0')

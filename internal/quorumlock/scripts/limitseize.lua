@@ -12,7 +12,7 @@ if not map then return {2} end
 local found = redis.call('HMGET', KEYS[5], ARGV[3], ARGV[1])
 local value, mine = string.match(found[1] or '', '^%d+ (.*)$'), found[2]
 local taken = holder and string.sub(map, ARGV[3] + 1, ARGV[3] + 1) ~= '0'
-local left = tonumber(ARGV[5])
+local left, lasting = tonumber(ARGV[5]), redis.call('PTTL', KEYS[5]) -- other slots live longer
 if taken then
   if value ~= ARGV[1] and value ~= ARGV[4] then return {2} end
   local ends = redis.call('ZRANGE', KEYS[6], '0', '-1', 'WITHSCORES')
@@ -23,7 +23,7 @@ if taken then
 elseif left == 0 then
   return {0}
 end
-redis.call('PEXPIRE', KEYS[5], string.format('%.0f', left))
+redis.call('PEXPIRE', KEYS[5], string.format('%.0f', math.max(left, lasting)))
 if not holder then redis.call('DEL', KEYS[5], KEYS[6]) end
 purge(fields, over)
 if mine == ARGV[3] then redis.call('HDEL', KEYS[5], ARGV[1]) end
