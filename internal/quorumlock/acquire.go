@@ -28,6 +28,8 @@ type Request struct {
 	// Retains: this process may keep the key after its holder has released it. The
 	// value says so: see MayBeRetained.
 	Retains bool
+	// Shared: the key is held beside other readers, and by no writer.
+	Shared bool
 	// Handle is what to attach with; nil acquires the key as usual.
 	Handle *Handle
 	// Sent is called when every node was sent the attempt; nil: nothing is.
@@ -118,6 +120,9 @@ func (r *Redlock) check(key string, req Request) error {
 	if req.Owner != r.cfg.Owner { // which was checked when it was configured
 		err = errors.Join(err, checkOwner("Owner", req.Owner))
 	}
+	if req.Shared && req.Handle != nil {
+		err = errors.Join(err, configerr.Field("Shared", "a key that was detached is attached as it was held; downgrade its lease"))
+	}
 	if req.TokenBlock < 1 || req.TokenBlock > MaxTokenBlock {
 		err = errors.Join(err, configerr.Field("Request.TokenBlock", "%d is out of range; from 1 to %d", req.TokenBlock, MaxTokenBlock))
 	}
@@ -135,6 +140,10 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 		settled: make(chan struct{}), members: make([]nodeState, len(r.c.Nodes())), handle: req.Handle,
 		voting: &votingRound{fences: make([]int64, len(r.c.Nodes()))},
 	}
+	if req.Shared {
+		h.shared.Store(true)
+		h.block = 1
+	}
 	return h, nil
 }
 
@@ -142,7 +151,7 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 // counts time that a node did not.
 func (h *Hold) ask(first bool) {
 	start, native := time.Now(), uint64(0)
-	if first && h.handle == nil {
+	if first && h.handle == nil && !h.Shared() {
 		native = h.r.sightings.of(h.lock, start)
 	}
 	h.mu.Lock()
@@ -165,7 +174,7 @@ func (h *Hold) ask(first bool) {
 			if script.IsZero() {
 				script = h.acquireCommand(start)
 			}
-			n.Send(script.WithTwo(n.FenceFloor(), oneIf(h.queue && n.Listening())), (*acquirer)(h))
+			n.Send(script.WithTwo(n.FenceFloor(), h.queueWord(n)), (*acquirer)(h))
 		}
 	}
 }
@@ -186,8 +195,12 @@ func (a *acquirer) Receive(n *nodeset.Node, reply any, err error) {
 	h := (*Hold)(a)
 	granted, g, err := readGrant(reply, err, h.block)
 	switch {
+	case err == nil && h.Shared():
 	case err == nil:
 		h.sight(n, granted, g)
+		if !granted && g.holder == sharedMark && h.queue && n.Listening() {
+			h.announceOn(n)
+		}
 	case errors.Is(err, errFence):
 		n.FenceUnusable(h.key)
 	}

@@ -20,7 +20,10 @@ func (h *Hold) sendBumps() {
 			reported = h.voting.fences[i]
 		}
 		h.mu.Unlock()
-		if below {
+		switch {
+		case below && h.Shared():
+			h.sendShareBump(n, token, reported)
+		case below:
 			n.Run(bumpFenceScript, keys[:], []any{h.value, token, &h.r.words.retention, reported, &h.block}, (*bumper)(h))
 		}
 	}

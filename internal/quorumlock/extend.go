@@ -42,20 +42,29 @@ func (h *Hold) ExtendIn(box *Outbox, ttl time.Duration, settle func(Verdict)) {
 // extend reports whether the round has begun.
 func (h *Hold) extend(box *Outbox, e *extension) bool {
 	ask, ok := h.begin(e, false)
-	cmd := extendScript.Command([]string{h.lock}, &h.value, h.r.keptFor(e.ttl))
+	shared := h.Shared()
+	var cmd nodeset.Command
+	if shared {
+		cmd = h.shareExtendCommand(e.ttl)
+	} else {
+		cmd = extendScript.Command([]string{h.lock}, &h.value, h.r.keptFor(e.ttl))
+	}
 	for _, n := range ask {
+		if shared {
+			cmd = releaseOn(n, cmd)
+		}
 		box.add(n, letter{cmd, e})
 	}
 	return ok
 }
 
-// begin makes e the hold's round and returns the nodes to ask: for a detach all,
-// otherwise those on which nothing is in flight. The others are stuck or slow, and
-// another request would only queue up behind. ok is false if the hold is held no
-// more: a renewal must not take the place of a detach, either.
-func (h *Hold) begin(e *extension, detaches bool) (ask []*nodeset.Node, ok bool) {
+// begin makes e the hold's round and returns the nodes to ask: all, or those on
+// which nothing is in flight. The others are stuck or slow, and another request
+// would only queue up behind. ok is false if the hold is held no more: a renewal
+// must not take the place of a detach, which asks all, either.
+func (h *Hold) begin(e *extension, all bool) (ask []*nodeset.Node, ok bool) {
 	h.mu.Lock()
-	if h.phase != phaseHeld || h.detaching && !detaches {
+	if h.phase != phaseHeld || h.detaching && !all {
 		h.mu.Unlock()
 		return nil, false
 	}
@@ -65,16 +74,16 @@ func (h *Hold) begin(e *extension, detaches bool) (ask []*nodeset.Node, ok bool)
 		return nil, true
 	}
 	replaced := h.round
-	h.round = e
+	h.round, h.writers = e, false
 	if until := nodeset.Deadline(e.start, e.ttl); until.Before(h.deadline) {
 		h.deadline = until // a shorter TTL may take effect even if the round does not
 	}
 	ask = make([]*nodeset.Node, 0, len(h.members))
 	for i, n := range h.r.c.Nodes() {
-		if m := &h.members[i]; detaches || m.inFlight == 0 {
+		if m := &h.members[i]; all || m.inFlight == 0 {
 			ask = append(ask, n)
 			m.inFlight++
-			m.detached = m.detached || detaches
+			m.detached = m.detached || h.detaching
 		}
 	}
 	e.open = len(ask)
@@ -113,8 +122,16 @@ type extension struct {
 
 func (e *extension) Receive(n *nodeset.Node, reply any, err error) {
 	h := e.h
-	result, holder, err := readExtension(reply, err)
+	var result Result
+	var holder string
+	var writers bool
+	if h.Shared() {
+		result, holder, writers, err = readShareExtension(reply, err)
+	} else {
+		result, holder, err = readExtension(reply, err)
+	}
 	h.mu.Lock()
+	h.writers = h.writers || writers
 	m := &h.members[n.Index()]
 	if err != nil && nodeset.Unsent(err) && m.result != Failed {
 		h.landedLocked(m, m.result, err) // it was not asked: what was known of it still is

@@ -3,6 +3,7 @@ package quorumlock
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/nodeset"
@@ -22,12 +23,15 @@ type Hold struct {
 	block int64
 	ttl   time.Duration
 
+	shared atomic.Bool // it is a reader's
+
 	settled chan struct{} // closed when the phase is held or failed; nil when nobody waits for that any more
 
 	mu        sync.Mutex
 	phase     stage
 	lost      bool         // a round found it over
 	detaching bool         // Detach has begun, and no other round may
+	writers   bool         // a process waits to write, as the round under way or the last one found
 	outvoted  bool         // it was refused, and had less than a quorum
 	uncounted bool         // it was refused, because grants do not count
 	queue     bool         // it is to be queued where it is refused
@@ -204,7 +208,7 @@ func (h *Hold) flush() {
 		return
 	}
 	if h.uncounted {
-		h.r.leave(h.lock, due, false, &h.r.words.handOver)
+		h.r.leave(h.lock, due, h.Shared(), false, &h.r.words.handOver)
 	}
 	cmd := h.releaseCommand(&h.value)
 	for _, n := range due {
@@ -233,18 +237,22 @@ func (h *Hold) releaseCommand(value *string) nodeset.Command {
 	if h.outvoted {
 		reserve = new(int64)
 	}
+	if h.Shared() {
+		all := sharedNames(h.lock)
+		return shareReleaseScript.Command(all[:], value, reserve, "")
+	}
 	return releaseScript.Command(keys[:], value, reserve, "")
 }
 
 // Dequeue takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
 // to their end: its turn is taken. It does not wait for the answers.
 func (h *Hold) Dequeue(others bool) {
-	h.r.leave(h.lock, h.r.c.Nodes(), others, new(int64))
+	h.r.leave(h.lock, h.r.c.Nodes(), h.Shared(), others, new(int64))
 	h.mu.Lock()
 	over := h.phase != phaseHeld
 	h.mu.Unlock()
 	if over { // before it stepped out, maybe, and the release has given the turn to this process once more
-		h.r.leave(h.lock, h.r.c.Nodes(), others, &h.r.words.handOver)
+		h.r.leave(h.lock, h.r.c.Nodes(), h.Shared(), others, &h.r.words.handOver)
 	}
 }
 

@@ -314,7 +314,7 @@ func TestWake_WaitersOfOtherProcessesAreServedFirst(t *testing.T) {
 		w.ask(false)
 		harness.Eventually(t, "all nodes have refused and queued", w.landed)
 		waiter.LeaveLock("lock:k")
-		waiter.leave("lock:k", waiter.c.Nodes()[:1], false, &waiter.words.handOver)
+		waiter.leave("lock:k", waiter.c.Nodes()[:1], false, false, &waiter.words.handOver)
 		harness.Eventually(t, "nobody is queued", func() bool { return len(r.Having("{lock:k}:queue")) == 0 })
 		_ = h.Release(ctx)
 	})

@@ -64,6 +64,9 @@ var (
 
 // acquireCommand is the acquire or attach script for this attempt, which started at start, but for what differs from node to node.
 func (h *Hold) acquireCommand(start time.Time) nodeset.Command {
+	if h.Shared() {
+		return h.shareCommand(start)
+	}
 	keys, words := namesOf(h.lock), &h.r.words
 	script, by := acquireScript, &words.process
 	if h.handle != nil {
@@ -98,7 +101,7 @@ func stemOf(lock string) string {
 // companions are the endings of the names of all that the nodes keep beside a
 // lock, by this package and those on top of it. A lock whose key is such a name
 // would be in the way of the other.
-var companions = []string{":fence", ":queue", ":next", ":record", ":promise"}
+var companions = []string{":fence", ":queue", ":next", ":record", ":promise", ":readers"}
 
 // Companion is the name of something else that belongs to a lock key, in the
 // same hash slot. The suffixes fence, queue and next are taken, and every other

@@ -83,10 +83,11 @@ const (
 	WriterRedsync                // a redsync, on the same nodes by itself or through mutex.Redsync
 	WriterForeign                // something else, a forger among them
 	WriterDetached               // this library: the lock was detached from its holder, and can be attached until its TTL is over
+	WriterShared                 // this library: readers hold it, each with a value of its own
 )
 
 func (w Writer) String() string {
-	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached"}[w]
+	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached", "shared"}[w]
 }
 
 // Holder is what a value says of who wrote it. Whoever can write to the nodes can forge it. It does not hold enough to
@@ -113,6 +114,8 @@ func (h Holder) String() string {
 		return "redsync"
 	case h.Writer == WriterForeign:
 		return "another library"
+	case h.Writer == WriterShared:
+		return "readers"
 	case h.Writer == WriterForced && h.Name == "":
 		return "released by force by " + where
 	case h.Writer == WriterForced:
@@ -140,6 +143,8 @@ func readValue(value string) Holder {
 	switch {
 	case value == "":
 		return Holder{}
+	case value == sharedMark:
+		return Holder{Writer: WriterShared}
 	case isRedsync(value):
 		return Holder{Writer: WriterRedsync}
 	case len(parts) < 3 || len(parts[0]) != processLen:
@@ -173,7 +178,7 @@ func isRedsync(value string) bool {
 // ownerLabel is the part of a value that an error may show.
 func ownerLabel(value string) string {
 	switch h := readValue(value); {
-	case h.Writer == WriterForced || h.Writer == WriterDetached:
+	case h.Writer == WriterForced || h.Writer == WriterDetached || h.Writer == WriterShared:
 		return h.String()
 	case h.Writer != WriterRedlock:
 		return "another library"
