@@ -110,6 +110,7 @@ type Request struct {
 	Owner   string
 	MinHold time.Duration // the key is kept at least so long, even if it is released earlier
 	MaxHold time.Duration // the lease ends after so long, even if it is not released; 0: never
+	Shared  bool          // the key is held by readers
 	Wait    time.Duration // how long to wait for the key, if Bounded; 0: not at all
 	Bounded bool
 
@@ -134,6 +135,9 @@ func (req Request) check() error {
 	}
 	if req.Wait < 0 {
 		errs = append(errs, configerr.Field("Wait", "%v is negative; 0 means one attempt, and no Wait option until the context ends", req.Wait))
+	}
+	if req.Shared && req.MinHold > 0 {
+		errs = append(errs, configerr.Field("MinHold", "%v with Shared: the readers of a process share one hold; leave one of the two out", req.MinHold))
 	}
 	if req.MaxHold > 0 && req.MinHold > req.MaxHold {
 		errs = append(errs, configerr.Field("MinHold", "%v is longer than MaxHold, %v", req.MinHold, req.MaxHold))
@@ -193,6 +197,7 @@ func TTL(d time.Duration) Option     { return option(func(r *Request) { r.TTL = 
 func Owner(label string) Option      { return option(func(r *Request) { r.Owner = label }) }
 func MinHold(d time.Duration) Option { return option(func(r *Request) { r.MinHold = d }) }
 func MaxHold(d time.Duration) Option { return option(func(r *Request) { r.MaxHold = d }) }
+func Shared() Option                 { return option(func(r *Request) { r.Shared = true }) }
 func Wait(d time.Duration) Option {
 	return option(func(r *Request) { r.Wait, r.Bounded = d, true })
 }

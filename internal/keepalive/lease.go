@@ -14,7 +14,8 @@ import (
 // Lease is a key that is held and kept alive until it is released or lost. All methods may be called concurrently.
 type Lease struct {
 	t      *renewal
-	token  int64
+	token  atomic.Int64
+	reader *reader // of a hold that readers share; nil: it is exclusive, or was first
 	parent context.Context
 
 	released    atomic.Bool
@@ -38,7 +39,7 @@ type Lease struct {
 func (l *Lease) Key() string { return l.t.key() }
 
 // Token is lease.Lease.Token.
-func (l *Lease) Token() int64 { return l.token }
+func (l *Lease) Token() int64 { return l.token.Load() }
 
 // Context is lease.Lease.Context.
 func (l *Lease) Context() context.Context {
@@ -144,7 +145,12 @@ func (l *Lease) Deadline() time.Time { return l.t.hold.Deadline() }
 func (l *Lease) TTL() time.Duration { return l.t.ttl }
 
 // Owner is the label the lease was acquired with.
-func (l *Lease) Owner() string { return l.t.owner }
+func (l *Lease) Owner() string {
+	if l.Shared() {
+		return l.t.s.renewer.labelOf(l)
+	}
+	return l.t.owner
+}
 
 // end makes the lease end for this reason, if it has not ended yet.
 func (l *Lease) end(cause error) {
@@ -171,7 +177,7 @@ func (l *Lease) giveBack(ctx context.Context) error {
 	err := l.startRelease()
 	switch {
 	case errors.Is(err, errSettled):
-		return nil
+		return l.lost()
 	case err != nil:
 		return err
 	}
@@ -210,12 +216,15 @@ func (l *Lease) waiveMinHold() {
 }
 
 // errSettled says that the lease ended without a release that could be waited for:
-// it was handed over, or its key is retained or draining.
+// it was handed over, its key is retained or draining, or others read it.
 var errSettled = errors.New("settled")
 
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
 func (l *Lease) startRelease() error {
 	t := l.t
+	if l.Shared() {
+		return t.s.endReading(l)
+	}
 	if t.s.handOverNext(l) {
 		t.s.reportEnd(l, "handed_over")
 		return errSettled

@@ -37,7 +37,10 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 	}
 	ctx, end := p.req.within(ctx)
 	want := s.want(p.req)
-	q, place, kept, ok := s.queues.Enter(p.lock, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold}, p.req.Waits())
+	joined, q, place, kept, ok := s.enter(p, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold})
+	if joined != nil {
+		return joined, end(nil)
+	}
 	if !ok {
 		reason, holder := standing(q)
 		return nil, end(s.refusal(key, quorumlock.ClassHeld, reason, holder, nil))
@@ -68,7 +71,11 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 		return nil, end(err)
 	}
 	acquired = true
-	q.Acquired(want)
+	if p.req.Shared {
+		q.AcquiredShared(want, l.t)
+	} else {
+		q.Acquired(want)
+	}
 	end(nil)
 	return l, nil
 }
@@ -76,7 +83,7 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 // want is what a caller wants of the lease that it is handed over: the value on the
 // nodes carries one TTL and one label.
 func (s *Leases) want(req Request) waitqueue.Want {
-	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0}
+	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0, Shared: req.Shared}
 }
 
 // await waits at a place in the queue. Neither a lease nor an error means that it

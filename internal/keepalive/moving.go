@@ -18,6 +18,9 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 	if l.recordTaken {
 		return "", configerr.Field("Detach", "the lease on %q is that of an election or a job, which ends with it; detach a lease of Acquire", l.Key())
 	}
+	if l.Shared() {
+		return "", configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and lock the key in the other process", l.Key())
+	}
 	err = l.Err()
 	if err == nil && ctx.Err() != nil {
 		err = errs.Ended(ctx)

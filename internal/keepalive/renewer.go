@@ -38,6 +38,7 @@ type renewal struct {
 	due     time.Time             // when to look at it next
 	loss    *quorumlock.LostError // why it was lost; nil if it was not
 	refresh *recordRefresh        // nil: no record is kept beside the key
+	readers *readers              // that share it; nil: it is exclusive
 }
 
 // bounds are points in time that most renewals do not have: zero.
@@ -141,14 +142,20 @@ func (r *renewer) keep(hold *quorumlock.Hold, p plan) (l *Lease, ok bool) {
 	if r.closing {
 		return nil, false
 	}
-	t.lease = &Lease{t: t, token: hold.Token(), parent: r.s.dated(p.req.Parent)}
-	t.bindFrom(now, p.req)
+	l = newLease(t, hold.Token(), p.req.Parent)
+	if p.req.Shared {
+		t.readers = &readers{}
+		t.addReaderLocked(l, p.req.Owner, p.req.MaxHold)
+	} else {
+		t.lease = l
+		t.bindFrom(now, p.req)
+	}
 	if !r.running {
 		r.running = true
 		r.wg.Go(r.run)
 	}
 	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
-	return t.lease, true
+	return l, true
 }
 
 // rebind has the MinHold and MaxHold of leases begin now.
@@ -295,6 +302,9 @@ func (r *renewer) advanceLocked(t *renewal, now time.Time) (renew bool) {
 		r.scheduleLocked(t, now, deadline)
 	default:
 		t.inRound = true
+		if t.readers != nil {
+			t.readers.began = now
+		}
 		r.scheduleLocked(t, now, deadline)
 		return true
 	}
@@ -319,6 +329,9 @@ func (r *renewer) settled(t *renewal, v quorumlock.Verdict) {
 		r.lose(t, expired)
 		return
 	}
+	if t.hold.Shared() && v == quorumlock.Extended {
+		r.answered(t)
+	}
 	r.mu.Lock()
 	t.inRound = false
 	if t.index < 0 || t.state == maxHoldExceeded {
@@ -328,6 +341,9 @@ func (r *renewer) settled(t *renewal, v quorumlock.Verdict) {
 	next := jittered(t.every)
 	if v == quorumlock.Undecided {
 		next = jittered(min(t.every/8, clockWatch))
+	}
+	if t.readers != nil && t.readers.asked {
+		next = min(next, jittered(clockWatch))
 	}
 	now := time.Now()
 	r.scheduleLocked(t, now, now.Add(next))

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/telemetry"
@@ -22,6 +23,9 @@ var (
 
 // reported is Await, with what came of it reported.
 func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease, error) {
+	if req.Shared {
+		return nil, configerr.Field("Shared", "does not fit leases, jobs and elections; use WithLock, Do, Lock or TryLock of a lock.Locker")
+	}
 	began := s.tel.Now()
 	l, err := s.Await(ctx, key, req)
 	if s.tel != nil {

@@ -54,13 +54,15 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 
 // contend is get for a request that waits.
 func (s *Leases) contend(ctx context.Context, p plan, backoff func(int) time.Duration) (l *Lease, err error) {
-	w := waiting{s: s, p: p, backoff: backoff, me: s.queues.Contend(p.lock), queues: s.open()}
+	w := waiting{s: s, p: p, backoff: backoff, me: s.contender(p), queues: s.open()}
 	defer func() { // also if Config.Backoff panics
 		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused())
 		s.queues.Leave(w.me, queued, func(others bool) {
 			switch {
 			case l != nil:
 				l.t.hold.Dequeue(others)
+			case !others && p.req.Shared:
+				s.red.LeaveShared(p.lock)
 			case !others:
 				s.red.LeaveLock(p.lock)
 			}

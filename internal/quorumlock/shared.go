@@ -134,20 +134,26 @@ func (h *Hold) WritersWait() bool {
 	return h.writers
 }
 
-// Downgrade makes a holder a reader, with the last token of its block: other readers
-// can share the key with it. It writes no more, whatever comes of this: a node that
-// the round does not reach follows with the next renewal. The error is that of
-// ExtendNow.
-func (h *Hold) Downgrade(ctx context.Context) error {
+// EndWriting makes a holder a reader, as far as this process goes, with the last
+// token of its block, which it returns. It writes no more, whatever comes of it: the
+// nodes follow with ShareNow, or the next renewal.
+func (h *Hold) EndWriting() (token int64) {
 	h.mu.Lock()
-	ttl := h.ttl
+	defer h.mu.Unlock()
 	h.token, h.tokens = h.token+h.tokens, 0
-	h.mu.Unlock()
 	h.shared.Store(true)
+	return h.token
+}
+
+// ShareNow has the nodes share the key of a holder that EndWriting has made a
+// reader. It is a round of renewal, and the error is that of ExtendNow.
+func (h *Hold) ShareNow(ctx context.Context) error {
+	ttl := h.TTL()
 	return h.roundNow(ctx, "downgrade", ttl, func(e *extension) (begun bool) {
 		ask, begun := h.begin(e, true)
+		cmd := h.shareExtendCommand(ttl)
 		for _, n := range ask {
-			n.Send(releaseOn(n, h.shareExtendCommand(ttl)), e)
+			n.Send(releaseOn(n, cmd), e)
 		}
 		return begun
 	})

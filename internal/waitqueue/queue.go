@@ -21,10 +21,11 @@ type Queue struct {
 	// Guarded by Queues.mu.
 	contenders []*Contender
 	room       [1]*Contender // of contenders, mostly
-	queued     bool          // the process may stand in the queues of the nodes
+	queued     [2]bool       // the process may stand in the queues of the nodes, to write and to read
 	state      state
 	ended      bool      // the lease that is being acquired ended before Acquired
 	held       Want      // what the lease that is held gives
+	shared     Shared    // what readers of this process hold; nil: they do not
 	kept       any       // see Keep; nil: a caller holds the key
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
@@ -46,6 +47,8 @@ type Want struct {
 	TTL   time.Duration
 	Owner string
 	Alone bool // of a caller that no lease can be handed over to
+
+	Shared bool // by a reader
 }
 
 // Request is what a lease that is handed over is made of.
@@ -72,6 +75,10 @@ type Caller struct {
 func (qs *Queues) Enter(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	return qs.enterLocked(lock, req, waits)
+}
+
+func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	q = qs.queueLocked(lock)
 	switch {
 	case q.state == idle:
@@ -111,6 +118,9 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 		}
 	default:
 		q.callers.Remove(c.at)
+		if q.remoteWait.IsZero() {
+			q.admitLocked()
+		}
 	}
 	return lease
 }
@@ -230,7 +240,7 @@ func (q *Queue) Ended() {
 
 // nextLocked lets the next caller ask. Nobody may hold the key or be asking.
 func (q *Queue) nextLocked() {
-	q.ended, q.held = false, Want{}
+	q.ended, q.held, q.shared = false, Want{}, nil
 	front := q.callers.Front()
 	if front == nil {
 		q.state = idle

@@ -1,0 +1,97 @@
+package waitqueue
+
+import "time"
+
+// Shared is a lease that readers of this process share. Its methods are called under
+// the mutex of the Queues.
+type Shared interface {
+	// Join makes the lease of one more reader; nil means that it cannot be shared any
+	// more, or not by this caller.
+	Join(Request) (lease any)
+	// Ask has the nodes asked whether another process still waits: a reader waits here
+	// because of that. NobodyWaits takes in the answer.
+	Ask()
+}
+
+// EnterShared is Enter for a reader. It gets a lease at once where readers of this
+// process hold the key and nobody waits for it, here or in another process.
+func (qs *Queues) EnterShared(lock string, req Request, waits bool) (lease any, q *Queue, c *Caller, kept any, ok bool) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q = qs.queueLocked(lock)
+	if q.shared != nil && q.callers.Len() == 0 {
+		if q.remoteWait.IsZero() {
+			if lease = q.shared.Join(req); lease != nil {
+				return lease, q, nil, nil, true
+			}
+		} else {
+			q.shared.Ask()
+		}
+	}
+	q, c, kept, ok = qs.enterLocked(lock, req, waits)
+	return nil, q, c, kept, ok
+}
+
+// AcquiredShared is Acquired for a reader. The readers that wait behind it share the
+// key, up to the next writer: they came before they knew of another process.
+func (q *Queue) AcquiredShared(gives Want, s Shared) {
+	q.qs.mu.Lock()
+	defer q.qs.mu.Unlock()
+	if q.ended {
+		q.nextLocked()
+		return
+	}
+	q.state, q.held, q.used, q.shared = held, gives, 1, s
+	q.admitLocked()
+}
+
+// Downgraded says that the lease that is held is shared from now on, if begin, which
+// makes it so, reports true. The readers that wait first share it.
+func (q *Queue) Downgraded(gives Want, s Shared, begin func() bool) bool {
+	q.qs.mu.Lock()
+	defer q.qs.mu.Unlock()
+	if q.state != held || q.kept != nil || !begin() {
+		return false
+	}
+	q.held, q.shared = gives, s
+	q.admitLocked()
+	return true
+}
+
+// NobodyWaits says that no other process waits to write, as the nodes answered to a
+// question that was sent at since. A wait that was announced later counts on.
+func (q *Queue) NobodyWaits(since time.Time) {
+	q.qs.mu.Lock()
+	defer q.qs.mu.Unlock()
+	if q.shared == nil || !q.remoteWait.Before(since) {
+		return
+	}
+	q.remoteWait = time.Time{}
+	q.admitLocked()
+}
+
+// admitLocked has the readers that wait first share what is held.
+func (q *Queue) admitLocked() {
+	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
+		c := front.Value.(*Caller)
+		if q.shared == nil || !c.req.Want.Shared {
+			return
+		}
+		lease := q.shared.Join(c.req)
+		if lease == nil {
+			return
+		}
+		q.callers.Remove(front)
+		c.Turn <- lease
+	}
+}
+
+// ContendShared is Contend for a reader, for which the process has a place of its
+// own in the queues of the nodes.
+func (qs *Queues) ContendShared(lock string) *Contender {
+	c := qs.Contend(lock)
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	c.shared = true
+	return c
+}

@@ -1,0 +1,38 @@
+package lock
+
+import (
+	"sync"
+	"testing"
+	"time"
+)
+
+// BenchmarkLocker_Shared compares 64 readers of one process on one key with 64 holders, at
+// the same time of the same run. It reports how many times as often they read.
+func BenchmarkLocker_Shared(b *testing.B) {
+	onBoth(b, func(b *testing.B, k *Locker) {
+		rate := func(opts ...Option) float64 {
+			const goroutines = 64
+			each := max(1, b.N/goroutines)
+			var all sync.WaitGroup
+			began := time.Now()
+			for range goroutines {
+				all.Go(func() {
+					for range each {
+						if err := k.WithLock(b.Context(), "hot", nothing, opts...); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			all.Wait()
+			return float64(goroutines*each) / time.Since(began).Seconds()
+		}
+		alone := rate()
+		together := rate(Shared())
+		b.ReportMetric(0, "ns/op")
+		b.ReportMetric(alone, "exclusive/s")
+		b.ReportMetric(together, "shared/s")
+		b.ReportMetric(together/alone, "times")
+	})
+}
