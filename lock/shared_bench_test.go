@@ -2,6 +2,7 @@ package lock
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -12,12 +13,13 @@ func BenchmarkLocker_Shared(b *testing.B) {
 	onBoth(b, func(b *testing.B, k *Locker) {
 		rate := func(opts ...Option) float64 {
 			const goroutines = 64
-			each := max(1, b.N/goroutines)
 			var all sync.WaitGroup
+			var left atomic.Int64
+			left.Store(int64(b.N))
 			began := time.Now()
 			for range goroutines {
 				all.Go(func() {
-					for range each {
+					for left.Add(-1) >= 0 {
 						if err := k.WithLock(b.Context(), "hot", nothing, opts...); err != nil {
 							b.Error(err)
 							return
@@ -26,7 +28,7 @@ func BenchmarkLocker_Shared(b *testing.B) {
 				})
 			}
 			all.Wait()
-			return float64(goroutines*each) / time.Since(began).Seconds()
+			return float64(b.N) / time.Since(began).Seconds()
 		}
 		alone := rate()
 		together := rate(Shared())

@@ -3,6 +3,7 @@ package keepalive
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"time"
 
@@ -191,6 +192,7 @@ func (r *renewer) idleLocked(t *renewal) {
 // endReading ends a reader that releases its lease. The last one sends the release.
 func (r *renewer) endReading(l *Lease) error {
 	t := l.t
+	r.giveWay(l)
 	r.mu.Lock()
 	if t.state == gone || !t.dropReaderLocked(l) {
 		r.mu.Unlock()
@@ -216,6 +218,26 @@ func (r *renewer) endReading(l *Lease) error {
 	r.s.reportEnd(l, "released")
 	r.over(t, l)
 	return err
+}
+
+// giveWays is how often the only reader gives way to goroutines that may be about
+// to read.
+const giveWays = 4
+
+// giveWay has goroutines that are ready to run go first, where l is the only reader
+// and nobody waits: without that, a key that many of them read, each for a moment,
+// would be acquired anew again and again.
+func (r *renewer) giveWay(l *Lease) {
+	t := l.t
+	for range giveWays {
+		r.mu.Lock()
+		alone := t.state == live && len(t.readers.leases) == 1 && !r.closing
+		r.mu.Unlock()
+		if !alone || t.queue == nil || t.queue.Awaited() {
+			return
+		}
+		runtime.Gosched()
+	}
 }
 
 // endReadersLocked ends all readers of a key that was lost. report is called after

@@ -70,6 +70,13 @@ func (q *Queue) NobodyWaits(since time.Time) {
 	q.admitLocked()
 }
 
+// Awaited reports whether somebody waits for the key, here or in another process.
+func (q *Queue) Awaited() bool {
+	q.qs.mu.Lock()
+	defer q.qs.mu.Unlock()
+	return q.callers.Len() > 0 || !q.remoteWait.IsZero()
+}
+
 // admitLocked has the readers that wait first share what is held.
 func (q *Queue) admitLocked() {
 	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
