@@ -31,7 +31,10 @@ func BenchmarkLocker_Shared(b *testing.B) {
 			return float64(b.N) / time.Since(began).Seconds()
 		}
 		alone := rate()
+		asked := k.Stats().Acquired - k.Stats().HandOvers
 		together := rate(Shared())
+		asked = k.Stats().Acquired - k.Stats().HandOvers - asked
+		b.ReportMetric(float64(asked)/float64(b.N), "asked/shared")
 		b.ReportMetric(0, "ns/op")
 		b.ReportMetric(alone, "exclusive/s")
 		b.ReportMetric(together, "shared/s")

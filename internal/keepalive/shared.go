@@ -192,8 +192,7 @@ func (r *renewer) idleLocked(t *renewal) {
 // endReading ends a reader that releases its lease. The last one sends the release.
 func (r *renewer) endReading(l *Lease) error {
 	t := l.t
-	r.giveWay(l)
-	r.mu.Lock()
+	r.giveWay(l) // and lock mu
 	if t.state == gone || !t.dropReaderLocked(l) {
 		r.mu.Unlock()
 		return l.ended()
@@ -226,17 +225,23 @@ const giveWays = 4
 
 // giveWay has goroutines that are ready to run go first, where l is the only reader
 // and nobody waits: without that, a key that many of them read, each for a moment,
-// would be acquired anew again and again.
+// would be acquired anew again and again. mu is held when it returns.
 func (r *renewer) giveWay(l *Lease) {
 	t := l.t
+	r.mu.Lock()
 	for range giveWays {
-		r.mu.Lock()
-		alone := t.state == live && len(t.readers.leases) == 1 && !r.closing
-		r.mu.Unlock()
-		if !alone || t.queue == nil || t.queue.Awaited() {
+		if t.state != live || len(t.readers.leases) > 1 || r.closing || t.queue == nil {
 			return
 		}
-		runtime.Gosched()
+		r.mu.Unlock()
+		awaited := t.queue.Awaited()
+		if !awaited {
+			runtime.Gosched()
+		}
+		r.mu.Lock()
+		if awaited {
+			return
+		}
 	}
 }
 
