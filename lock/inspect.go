@@ -64,6 +64,7 @@ const (
 	WriterRedsync  = quorumlock.WriterRedsync  // a redsync, through this library or by itself
 	WriterForeign  = quorumlock.WriterForeign  // something else
 	WriterDetached = quorumlock.WriterDetached // this library: the lock was detached (lease.Lease.Detach) and is not attached yet
+	WriterShared   = quorumlock.WriterShared   // this library: readers hold the key (Shared)
 )
 
 // ErrNotHeld is returned by [Locker.ForceRelease] and [Locker.ForceReleaseNow] if
