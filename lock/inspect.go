@@ -19,6 +19,7 @@ type (
 	//	Left    time.Duration // until the key expires, unless it is renewed; negative: never
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them: Process string, Since time.Time
+	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared: a Holder, and Left time.Duration
 	//	Views   []View        // of each node
 	Inspection = quorumlock.Inspection
 
@@ -35,7 +36,7 @@ type (
 
 	// Holder is what a lock's value says of its writer. Its fields are
 	//
-	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign or WriterDetached
+	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign, WriterDetached or WriterShared
 	//	Process string    // the first letters of its process id
 	//	Host    string    // "" where it is not said
 	//	PID     int       // 0 where it is not said

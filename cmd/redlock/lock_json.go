@@ -8,17 +8,18 @@ import (
 
 // lockDoc is the JSON of one lock.
 type lockDoc struct {
-	Key     string     `json:"key"`
-	State   string     `json:"state"`
-	Holder  *holderDoc `json:"holder"`
-	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64   `json:"age_ms,omitempty"`
-	LeftMs  *float64   `json:"left_ms"` // null: the key has no expiry, or the state is unknown
-	Votes   int        `json:"votes"`
-	Need    int        `json:"need"`
-	Waiting int        `json:"waiting"`
-	Job     *jobDoc    `json:"done,omitempty"` // of run --once
-	Nodes   []viewDoc  `json:"nodes"`
+	Key     string      `json:"key"`
+	State   string      `json:"state"`
+	Holder  *holderDoc  `json:"holder"`
+	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
+	Token   int64       `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
+	AgeMs   *float64    `json:"age_ms,omitempty"`
+	LeftMs  *float64    `json:"left_ms"` // null: the key has no expiry, or the state is unknown
+	Votes   int         `json:"votes"`
+	Need    int         `json:"need"`
+	Waiting int         `json:"waiting"`
+	Job     *jobDoc     `json:"done,omitempty"` // of run --once
+	Nodes   []viewDoc   `json:"nodes"`
 }
 
 type holderDoc struct {
@@ -28,6 +29,12 @@ type holderDoc struct {
 	PID     int    `json:"pid,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Since   string `json:"since,omitempty"`
+}
+
+// readerDoc is a process that shares a lock.
+type readerDoc struct {
+	holderDoc
+	LeftMs *float64 `json:"left_ms"`
 }
 
 type viewDoc struct {
@@ -45,6 +52,9 @@ func describeLock(i lock.Inspection) lockDoc {
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
 	if i.State == lock.Unknown {
 		d.LeftMs = nil
+	}
+	for _, r := range i.Readers {
+		d.Readers = append(d.Readers, readerDoc{*describeHolder(r.Holder), leftMs(r.Left)})
 	}
 	if !i.Holder.Since.IsZero() {
 		age := ms(time.Since(i.Holder.Since))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -23,7 +24,8 @@ func (lsCmd) Help() string {
 	return `Prints a line for every lock that some node says is held:
 
   HOLDER   the label given as Owner, and where its process runs. "redsync" and "another library" are what else may have
-           written the key; whoever can write to the nodes can forge any of it.
+           written the key; whoever can write to the nodes can forge any of it. A lock that is shared shows the processes
+           that read it.
   TOKEN    a bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the nodes know only
            where the block ends. "-" where the nodes do not agree on one, or there is none.
   AGE      since the holder's process acquired it, by that process's clock; it may have been handed on within the process.
@@ -125,10 +127,22 @@ var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", 
 func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	var rows [][]string
 	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
+		rows = append(rows, []string{short(i.Key, 40), short(holderText(i), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
 			nodeSigns(i), strconv.Itoa(i.Waiting)})
 	}
 	return rows
+}
+
+// holderText is the holder of a lock, or its readers.
+func holderText(i lock.Inspection) string {
+	if i.Holder.Writer != lock.WriterShared {
+		return i.Holder.String()
+	}
+	var each []string
+	for _, r := range i.Readers {
+		each = append(each, r.String())
+	}
+	return plural(len(each), "reader", "readers") + ": " + strings.Join(each, ", ")
 }
 
 // tokenBound formats the end of the block of tokens that a holder owns.
