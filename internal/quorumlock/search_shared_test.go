@@ -62,14 +62,11 @@ type sharedModel struct {
 
 	// What a wrong protocol would do.
 	noRaise     bool // a reader takes the largest counter of its quorum, and leaves the others
-	noMember    bool // a node raises for a reader that it does not have
 	passes      bool // a reader does not look at the writers that wait
 	firstLives  bool // the key expires with the reader that came first
 	freesAll    bool // the release of one reader frees the key
 	noMarker    bool // a writer is granted a key that others read
 	writesLater bool // a holder writes until its downgrade is answered
-
-	noHeal bool // a renewal that sets a key again counts at once
 
 	won, shared, refused int
 }
@@ -162,7 +159,7 @@ func (m *sharedModel) quorumArrives(w *sharedWorld, a, late int) bool {
 		case l.stage != linkGranting:
 		case n == late:
 			l.worldLink = worldLink{stage: linkKept}
-		case int64(l.fence) < top:
+		case int64(l.fence) < top && !(one.reader && m.noRaise):
 			l.stage, l.relied = linkRaising, true
 		default:
 			l.stage, l.relied = linkGranted, true
@@ -194,7 +191,7 @@ func (m *sharedModel) raiseArrives(w *sharedWorld, a, n int) bool {
 	}
 	var owns bool
 	if one.reader {
-		owns = (node.holder == markedKey && node.readers[a] || m.noMember) && node.fence >= l.fence
+		owns = node.holder == markedKey && node.readers[a] && node.fence >= l.fence
 	} else {
 		owns = node.holder == holderMark(a) && node.fence >= l.fence && node.fence <= max(l.fence, one.m-1)
 	}
@@ -298,7 +295,7 @@ func (m *sharedModel) roundArrives(w *sharedWorld, a, n int) bool {
 		node.holder, node.first, node.readers = markedKey, holderMark(a), [searchAttempts]bool{}
 		node.readers[a] = true
 	}
-	if (owned || m.noHeal) && one.phase == attemptHolding {
+	if owned && one.phase == attemptHolding {
 		l.round = 2
 	}
 	return true

@@ -11,10 +11,16 @@ import (
 
 // The commands on sorted sets.
 
-// zadd knows the forms in use: ZADD key NX score member, and the same with XX.
+// zadd knows the forms in use: ZADD key score member, and the same with NX or XX.
 func (s *store) zadd(a []string) any {
+	if len(a) == 3 {
+		a = []string{a[0], "", a[1], a[2]}
+	}
+	if len(a) != 4 {
+		return failure("ERR syntax error")
+	}
 	score, err := strconv.ParseFloat(a[2], 64)
-	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {
+	if err != nil || a[1] != "" && a[1] != "NX" && a[1] != "XX" {
 		return failure("ERR syntax error")
 	}
 	if s.unmarked {
@@ -30,6 +36,9 @@ func (s *store) zadd(a []string) any {
 	}
 	e := s.ensure(a[0])
 	if _, there := e.scores[a[3]]; there {
+		if a[1] == "" {
+			e.scores[a[3]] = score
+		}
 		return int64(0)
 	}
 	if e.scores == nil {
