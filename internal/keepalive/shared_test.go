@@ -1,0 +1,148 @@
+package keepalive
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/venta-hq/redlock/internal/quorumlock"
+	"github.com/venta-hq/redlock/internal/test/harness"
+	"github.com/venta-hq/redlock/internal/waitqueue"
+)
+
+var reads = Request{Shared: true}
+
+// A deadline that has passed ends sharing, whether or not a timer has fired.
+func TestShared_NobodyJoinsPastTheDeadline(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		g := &gate{}
+		s := lease(t, newMemory(t, 3).open(t, g), Config{})
+		l := locked(t, s, "job", reads)
+		req := waitqueue.Request{Want: waitqueue.Want{By: s, Shared: true}, Parent: t.Context()}
+		if l.t.Join(req) == nil {
+			t.Fatal("nobody can join")
+		}
+		g.cut()
+		l.t.hold.Extend(10*time.Millisecond, func(quorumlock.Verdict) {}) // which the renewer does not know of
+		time.Sleep(20 * time.Millisecond)
+		if l.t.Join(req) != nil {
+			t.Error("one joined past the deadline")
+		}
+	})
+}
+
+// waitToWrite has other's process stand in the queues, as a writer whose
+// announcement was lost.
+func waitToWrite(t *testing.T, nodes memory, other *Leases) {
+	t.Helper()
+	for _, n := range nodes {
+		_, err := n.ZAdd("{lock:job}:queue", 1, other.c.Process())
+		must(t, err)
+		n.SetTTL("{lock:job}:queue", time.Hour)
+	}
+}
+
+func TestShared_ARenewalReportsTheWriterWhoseAnnouncementWasLost(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		<-s.opened
+		<-other.opened
+		l := locked(t, s, "job", reads)
+		waitToWrite(t, nodes, other)
+		must(t, locked(t, s, "job", reads).Release(t.Context()))
+		time.Sleep(l.t.every + l.t.every/5)
+		if contended(l).IsZero() {
+			t.Fatal("a renewal later no wait is known")
+		}
+		later := locking(t.Context(), s, "job", reads)
+		time.Sleep(time.Second)
+		if len(later) > 0 {
+			t.Error("a reader passes the writer")
+		}
+		for _, n := range nodes {
+			n.Del("{lock:job}:queue")
+		}
+		if got := harness.Receive(t, "the reader", later); got.err != nil || got.l.t != l.t {
+			t.Errorf("it does not join: %v", got.err)
+		}
+	})
+}
+
+// A writer that is gone, and left its place behind, delays a reader until the next renewal.
+func TestShared_AWriterThatIsDeadDelaysNobodyForLong(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		l := locked(t, s, "job", reads)
+		for _, n := range nodes {
+			n.ZAdd("{lock:job}:queue", 1, "DEAD")
+		}
+		s.queues.NoteRemoteWait("lock:job", time.Now())
+		time.Sleep(time.Millisecond)
+		began := time.Now()
+		got := harness.Receive(t, "the reader", locking(t.Context(), s, "job", reads))
+		if took := got.at.Sub(began); got.err != nil || got.l.t != l.t || took > 2*clockWatch {
+			t.Errorf("it joins after %v: %v", took, got.err)
+		}
+	})
+}
+
+// Readers whose MaxHold is over do not keep the key from others.
+func TestShared_AKeyIsNotRenewedForReadersPastTheirMaxHold(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		other := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		one := locked(t, s, "job", Request{Shared: true, MaxHold: time.Second})
+		two := locked(t, s, "job", Request{Shared: true, MaxHold: time.Minute})
+		time.Sleep(30 * time.Second)
+		var lost *LostError
+		if !errors.As(one.Err(), &lost) || lost.Class != quorumlock.ClassMaxHold || two.Err() != nil {
+			t.Errorf("the first: %v; the second: %v", one.Err(), two.Err())
+		}
+		if _, err := other.Try(t.Context(), "job", Request{}); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("another beside the second: %v", err)
+		}
+		time.Sleep(30*time.Second + s.cfg.TTL + time.Second)
+		next := acquireAtOnce(t, other, "job", Request{})
+		if err := two.Release(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("the second is released: %v", err)
+		}
+		must(t, next.Release(t.Context()))
+	})
+}
+
+// A reader that leaves last, past its MaxHold, frees the key at once.
+func TestShared_AReaderPastItsMaxHoldFreesTheKey(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{}), lease(t, nodes.open(t, &gate{}), Config{})
+		one := locked(t, s, "job", Request{Shared: true, MaxHold: time.Second})
+		two := locked(t, s, "job", reads)
+		time.Sleep(2 * time.Second)
+		must(t, two.Release(t.Context()))
+		if _, err := other.Try(t.Context(), "job", Request{}); !errors.Is(err, ErrNotAcquired) {
+			t.Errorf("another before the work has returned: %v", err)
+		}
+		if err := one.Release(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("it is released: %v", err)
+		}
+		acquireAtOnce(t, other, "job", Request{})
+	})
+}
+
+// What is retained is no reader's, and is given up for one.
+func TestShared_AKeyThatIsRetainedIsAcquiredAnew(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := lease(t, nodes.open(t, &gate{}), Config{Retain: time.Minute}), lease(t, nodes.open(t, &gate{}), Config{})
+		<-s.opened
+		must(t, locked(t, s, "job", Request{}).Release(t.Context()))
+		l := locked(t, s, "job", reads)
+		must(t, locked(t, other, "job", reads).Release(t.Context()))
+		must(t, l.Release(t.Context()))
+		acquireAtOnce(t, other, "job", Request{})
+	})
+}
