@@ -301,10 +301,10 @@ func (r *renewer) advanceLocked(t *renewal, now time.Time) (renew bool) {
 	case t.state == maxHoldExceeded || t.inRound: // the round that is under way has moved the deadline
 		r.scheduleLocked(t, now, deadline)
 	default:
-		t.inRound = true
 		if t.readers != nil {
 			t.readers.began = now
 		}
+		t.inRound = true
 		r.scheduleLocked(t, now, deadline)
 		return true
 	}

@@ -87,6 +87,7 @@ var properties = []struct {
 	{"SeveralKeysAreAcquiredInOrder", severalKeysAreAcquiredInOrder},
 	{"ALossOfOneOfSeveralKeysEndsTheWork", aLossOfOneOfSeveralKeysEndsTheWork},
 	{"SeveralKeysInAnyOrderNeverDeadlock", severalKeysInAnyOrderNeverDeadlock},
+	{"ReadersShareAKeyAndTakeTurnsWithWriters", readersShareAKeyAndTakeTurnsWithWriters},
 }
 
 func TestTopology_EveryKindConforms(t *testing.T) {
