@@ -177,8 +177,11 @@ type Option interface{ apply(*Request) }
 
 // Options is what the options of one call add up to.
 func Options(opts []Option) Request {
-	if len(opts) == 0 {
+	switch {
+	case len(opts) == 0:
 		return Request{} // without making one on the heap
+	case len(opts) == 1 && opts[0] == Shared():
+		return Request{Shared: true}
 	}
 	var req Request
 	for _, o := range opts {
@@ -191,13 +194,19 @@ type option func(*Request)
 
 func (o option) apply(req *Request) { o(req) }
 
+// shared is the option of readers. It can be compared with others, which readers do
+// often.
+type shared struct{}
+
+func (shared) apply(req *Request) { req.Shared = true }
+
 // The options, which packages lease and lock explain.
 
 func TTL(d time.Duration) Option     { return option(func(r *Request) { r.TTL = d }) }
 func Owner(label string) Option      { return option(func(r *Request) { r.Owner = label }) }
 func MinHold(d time.Duration) Option { return option(func(r *Request) { r.MinHold = d }) }
 func MaxHold(d time.Duration) Option { return option(func(r *Request) { r.MaxHold = d }) }
-func Shared() Option                 { return option(func(r *Request) { r.Shared = true }) }
+func Shared() Option                 { return shared{} }
 func Wait(d time.Duration) Option {
 	return option(func(r *Request) { r.Wait, r.Bounded = d, true })
 }

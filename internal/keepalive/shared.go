@@ -71,7 +71,10 @@ func (s *Leases) contender(p plan) *waitqueue.Contender {
 // addReaderLocked takes in one more reader.
 func (t *renewal) addReaderLocked(l *Lease, owner string, maxHold time.Duration) {
 	all := t.readers
-	l.reader = &reader{owner: owner, slot: len(all.leases)}
+	if l.reader == nil {
+		l.reader = &reader{}
+	}
+	l.reader.owner, l.reader.slot = owner, len(all.leases)
 	all.leases = append(all.leases, l)
 	all.active++
 	if maxHold > 0 {
@@ -122,7 +125,13 @@ func (t *renewal) Join(req waitqueue.Request) (lease any) {
 	if r.closing || t.state != live || req.Want.By != any(t.s) || nodeset.Passed(t.hold.Deadline(), now) {
 		return nil
 	}
-	l := newLease(t, t.hold.Token(), req.Parent)
+	both := &struct { // in one piece
+		Lease
+		reader
+	}{}
+	l := &both.Lease
+	l.t, l.parent, l.reader = t, t.s.dated(req.Parent), &both.reader
+	l.token.Store(t.hold.Token())
 	t.addReaderLocked(l, req.Want.Owner, req.MaxHold)
 	t.s.stats.handOvers.Add(1)
 	return l
