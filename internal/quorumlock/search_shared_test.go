@@ -68,7 +68,7 @@ type sharedModel struct {
 	noMarker    bool // a writer is granted a key that others read
 	writesLater bool // a holder writes until its downgrade is answered
 
-	won, shared, refused int
+	won, refused int
 }
 
 func (m *sharedModel) starts(w *sharedWorld, a int) bool {
