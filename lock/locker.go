@@ -246,7 +246,7 @@ func (k *Locker) finish() {
 type Stats struct {
 	Acquired        int64 // locks given, hand-overs among them
 	Waits           int64 // calls that waited for another call of this process
-	HandOvers       int64 // locks given on within this process without asking the nodes, also to a caller that had just given up
+	HandOvers       int64 // locks given on within this process without asking the nodes, also to a caller that had just given up; readers that joined others
 	Losses          int64 // locks lost while held
 	ReleaseFailures int64 // releases that did not reach a quorum
 }
