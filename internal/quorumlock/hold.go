@@ -74,6 +74,8 @@ type nodeState struct {
 	pendingRelease bool       // is to be released as soon as nothing is in flight
 	detached       bool       // was sent a detach, so it may have the handle's value
 	forgot         bool       // was healed, and Forgot has not said so yet
+	against        bool       // a round that is under way, or that it has replaced, found the key lost
+	askLate        bool       // is to be asked by the round under way as soon as nothing is in flight
 	inFlight       uint8      // acquires and extends whose answer is awaited: a release must not overtake them
 	lastReply      *lastReply // what else it said last; nil if that is nothing
 }
@@ -190,11 +192,12 @@ func (h *Hold) Lost(why Reason) *LostError {
 }
 
 // flush sends the pending releases to nodes on which nothing is in flight any more,
-// and wakes Release when the answers suffice. What landed may have been the last
-// that a release waited for.
+// and what the round under way has yet to ask them, and wakes Release when the
+// answers suffice. What landed may have been the last that a release waited for.
 func (h *Hold) flush() {
 	h.mu.Lock()
 	h.endReleaseLocked()
+	ask, late := h.askLateLocked()
 	var room [7]*nodeset.Node
 	due := room[:0]
 	for i := range h.members {
@@ -204,6 +207,9 @@ func (h *Hold) flush() {
 		}
 	}
 	h.mu.Unlock()
+	for _, n := range late {
+		ask(n)
+	}
 	if len(due) == 0 {
 		return
 	}

@@ -25,6 +25,7 @@ func TestSearchShared_ReadersAndWritersExcludeEachOther(t *testing.T) {
 		{"a writer and a reader, delivered twice", true, sharedModel{readers: "wr", repeats: true}},
 		{"a writer that becomes a reader, and a reader", false, sharedModel{readers: "wr", lowers: true}},
 		{"writers that become readers", true, sharedModel{readers: "ww", lowers: true}},
+		{"writers that become readers while they renew, and lose the key by force", false, sharedModel{readers: "ww", noExpiry: true, rounds: true, forces: true}},
 		{"tokens of a writer and a reader", true, sharedModel{readers: "wr", spread: 2, untimed: true, repeats: true}},
 		{"tokens of a reader and a writer", false, sharedModel{readers: "rw", spread: 1, untimed: true, repeats: true}},
 	} {
@@ -57,6 +58,8 @@ func TestSearchShared_FindsEachRuleThatIsLeftOut(t *testing.T) {
 		{"the release of one reader frees all", "at once", sharedModel{readers: "rrw", noExpiry: true, freesAll: true}},
 		{"a writer ignores readers", "at once", sharedModel{readers: "rw", noExpiry: true, noMarker: true}},
 		{"a holder writes until its downgrade is answered", "at once", sharedModel{readers: "wr", noExpiry: true, lowers: true, writesLater: true}},
+		{"a downgrade is sent where a renewal is unanswered", "is revived", sharedModel{readers: "ww", noExpiry: true, rounds: true, forces: true, asksAll: true}},
+		{"a downgrade forgets what the renewal found", "is revived", sharedModel{readers: "ww", noExpiry: true, rounds: true, forces: true, forgets: true}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := tt.model

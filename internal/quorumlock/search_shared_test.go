@@ -37,7 +37,10 @@ type sharedNode struct {
 type sharedLink struct {
 	worldLink
 	relied bool  // the deadline counts on this node
-	round  uint8 // of a renewal or downgrade: 1 it is on its way, 2 "owned" is on its way back, 3 it was
+	round  uint8 // of a renewal or downgrade: see search_shared_overlap_test.go
+
+	second  uint8 // of a downgrade that took the place of a renewal
+	against bool  // the renewal found the key lost
 }
 
 type sharedAttempt struct {
@@ -48,6 +51,10 @@ type sharedAttempt struct {
 	spent  bool // it has renewed, or become a reader
 	m      uint8
 	floor  uint8 // the largest token of those that had won before it started
+
+	second  bool  // it became a reader while it renewed
+	since   uint8 // the largest token of those that had won before that
+	revived bool  // that succeeded, though others had the key, and larger tokens, in between
 }
 
 // A sharedModel says what is searched.
@@ -59,6 +66,7 @@ type sharedModel struct {
 	rounds   bool // a holder may renew once
 	lowers   bool // a writer may become a reader once
 	repeats  bool
+	forces   bool // the key may be taken from a holder: only tokens are checked, and downgrades overlap renewals
 
 	// What a wrong protocol would do.
 	noRaise     bool // a reader takes the largest counter of its quorum, and leaves the others
@@ -67,6 +75,8 @@ type sharedModel struct {
 	freesAll    bool // the release of one reader frees the key
 	noMarker    bool // a writer is granted a key that others read
 	writesLater bool // a holder writes until its downgrade is answered
+	asksAll     bool // a downgrade is sent where a renewal is not answered yet
+	forgets     bool // what a renewal found is forgotten when a downgrade takes its place
 
 	won, refused int
 }
@@ -258,10 +268,10 @@ func (m *sharedModel) drops(node *sharedNode, a int, all bool) {
 	}
 }
 
-// rounds begins a renewal, or a downgrade, which is one that makes a reader.
+// round begins a renewal, or a downgrade, which is one that makes a reader.
 func (m *sharedModel) round(w *sharedWorld, a int, lowers bool) bool {
 	one := &w.attempts[a]
-	if one.phase != attemptHolding || one.spent || lowers && (!m.lowers || one.reader) || !lowers && !m.rounds {
+	if one.phase != attemptHolding || one.spent || m.forces && a > 0 || lowers && (!m.lowers || one.reader) || !lowers && !m.rounds {
 		return false
 	}
 	one.spent = true
@@ -269,7 +279,7 @@ func (m *sharedModel) round(w *sharedWorld, a int, lowers bool) bool {
 		one.reader, one.writes = true, m.writesLater
 	}
 	for n := range w.nodes {
-		w.nodes[n].links[a].round = 1
+		w.nodes[n].links[a].round = roundSent
 	}
 	return true
 }
@@ -278,45 +288,57 @@ func (m *sharedModel) round(w *sharedWorld, a int, lowers bool) bool {
 func (m *sharedModel) roundArrives(w *sharedWorld, a, n int) bool {
 	node := &w.nodes[n]
 	l, one := &node.links[a], &w.attempts[a]
-	if l.round != 1 {
+	if l.round != roundSent {
 		return false
 	}
 	l.round = 0
-	owned := node.holder == holderMark(a) || one.reader && node.holder == markedKey && node.readers[a]
-	if node.holder != 0 && !owned && !(one.reader && node.holder == markedKey) {
-		return true
+	var owned bool
+	if one.reader && !one.second {
+		owned = m.extendsReader(node, a)
+	} else if owned = node.holder == holderMark(a); node.holder == 0 {
+		node.holder = holderMark(a)
 	}
 	switch {
-	case !one.reader:
-		node.holder = holderMark(a)
+	case one.phase != attemptHolding:
+	case owned:
+		l.round = roundOwned
+	case m.forces:
+		l.round = roundLost
+	}
+	return true
+}
+
+// extendsReader is shareextend.lua. It reports whether the key was owned.
+func (m *sharedModel) extendsReader(node *sharedNode, a int) (owned bool) {
+	owned = node.holder == holderMark(a) || node.holder == markedKey && node.readers[a]
+	switch {
+	case node.holder != 0 && !owned && node.holder != markedKey:
 	case node.holder == markedKey:
 		node.readers[a] = true
 	default:
 		node.holder, node.first, node.readers = markedKey, holderMark(a), [searchAttempts]bool{}
 		node.readers[a] = true
 	}
-	if owned && one.phase == attemptHolding {
-		l.round = 2
-	}
-	return true
+	return owned
 }
 
 // roundAnswered has the deadline count on the nodes that a quorum of answers came from.
 func (m *sharedModel) roundAnswered(w *sharedWorld, a, n int) bool {
-	if w.nodes[n].links[a].round != 2 || w.attempts[a].phase != attemptHolding {
+	if w.nodes[n].links[a].round != roundOwned || w.attempts[a].phase != attemptHolding {
 		return false
 	}
-	w.nodes[n].links[a].round = 3
+	w.nodes[n].links[a].round = roundCounted
+	m.lands(w, a, n, false)
 	owned := 0
 	for n := range w.nodes {
-		if w.nodes[n].links[a].round == 3 {
+		if w.nodes[n].links[a].round == roundCounted {
 			owned++
 		}
 	}
 	if owned == searchQuorum {
 		for n := range w.nodes {
 			l := &w.nodes[n].links[a]
-			l.relied = l.round == 3
+			l.relied = l.round == roundCounted
 		}
 		if w.attempts[a].reader {
 			w.attempts[a].writes = false
@@ -336,7 +358,7 @@ func (m *sharedModel) expires(w *sharedWorld, a, n int) bool {
 	m.drops(node, a, m.firstLives && node.first == holderMark(a))
 	switch phase := w.attempts[a].phase; {
 	case m.untimed:
-	case phase == attemptHolding && (node.links[a].relied || node.links[a].round > 1):
+	case phase == attemptHolding && (node.links[a].relied || node.links[a].round >= roundOwned):
 		w.end(a, attemptReleased)
 	case phase == attemptAsking, phase == attemptRaising:
 		w.end(a, attemptFailed)
@@ -357,9 +379,12 @@ func (w *sharedWorld) end(a int, p attemptPhase) {
 	w.attempts[a].phase, w.attempts[a].writes = p, false
 	for n := range w.nodes {
 		l := &w.nodes[n].links[a]
-		l.relied = false
-		if l.round > 1 {
+		l.relied, l.against = false, false
+		if l.round >= roundOwned {
 			l.round = 0
+		}
+		if l.second != secondSent {
+			l.second = 0
 		}
 	}
 	w.settle(a)
@@ -382,6 +407,9 @@ func (m *sharedModel) violation(w *sharedWorld) string {
 		if !one.phase.won() {
 			continue
 		}
+		if one.revived {
+			return fmt.Sprintf("%s is revived with token %d after token %d was given", attemptName(a), one.m, one.since)
+		}
 		if one.m < one.floor || m.readers[a] == 'w' && one.m == one.floor {
 			return fmt.Sprintf("%s has token %d and started after token %d was given", attemptName(a), one.m, one.floor)
 		}
@@ -392,7 +420,7 @@ func (m *sharedModel) violation(w *sharedWorld) string {
 			if other.phase.won() && m.readers[a] == 'w' && m.readers[b] == 'w' && other.m == one.m {
 				return fmt.Sprintf("%s and %s both have token %d", attemptName(b), attemptName(a), one.m)
 			}
-			if !m.untimed && one.phase == attemptHolding && other.phase == attemptHolding && (one.writes || other.writes) {
+			if !m.untimed && !m.forces && one.phase == attemptHolding && other.phase == attemptHolding && (one.writes || other.writes) {
 				return fmt.Sprintf("%s and %s hold the key at once", attemptName(b), attemptName(a))
 			}
 		}
@@ -432,11 +460,13 @@ func (m *sharedModel) next(w *sharedWorld, step func(s sharedStep, after *shared
 			after = *w
 		}
 	}
+	try(m.forced(&after), "loses the key by force", 0, -1)
 	for a := range m.readers {
 		try(m.starts(&after, a), "starts", a, -1)
 		try(m.leaves(&after, a), "gives up or releases", a, -1)
 		try(m.round(&after, a, false), "renews", a, -1)
 		try(m.round(&after, a, true), "becomes a reader", a, -1)
+		try(m.overlaps(&after, a), "becomes a reader while it renews", a, -1)
 		for n := range searchNodes {
 			try(m.acquireArrives(&after, a, n, false), "is the acquirer", a, n)
 			try(m.acquireArrives(&after, a, n, true), "is once more the acquirer", a, n)
@@ -446,6 +476,9 @@ func (m *sharedModel) next(w *sharedWorld, step func(s sharedStep, after *shared
 			try(m.releaseArrives(&after, a, n), "is released by the release", a, n)
 			try(m.roundArrives(&after, a, n), "renews the key", a, n)
 			try(m.roundAnswered(&after, a, n), "gets the answer to the renewal", a, n)
+			try(m.lossAnswered(&after, a, n), "learns from the renewal of the loss", a, n)
+			try(m.secondArrives(&after, a, n), "downgrades the key", a, n)
+			try(m.secondAnswered(&after, a, n), "gets the answer to the downgrade", a, n)
 			try(m.expires(&after, a, n), "loses by expiry the key", a, n)
 		}
 	}
@@ -467,7 +500,7 @@ func (m *sharedModel) simplify(w *sharedWorld) {
 		}
 		for n := range w.nodes {
 			node := &w.nodes[n]
-			if l := &node.links[a]; l.stage == linkKept && one.phase.ended() && node.holder != holderMark(a) && !node.readers[a] && l.round == 0 {
+			if l := &node.links[a]; l.stage == linkKept && one.phase.ended() && node.holder != holderMark(a) && !node.readers[a] && l.round == 0 && l.second == 0 {
 				l.stage = linkQuiet
 			}
 		}
@@ -496,7 +529,7 @@ func bits(all ...bool) (word uint64) {
 func (n *sharedNode) pack() uint64 {
 	all := pack(uint64(n.holder), 3, uint64(n.first), 2, uint64(n.fence), 4, bits(n.readers[:]...), 3, bits(n.queued[:]...), 3)
 	for _, l := range n.links {
-		all = all<<11 | pack(uint64(l.stage), 4, uint64(l.fence), 4, uint64(l.round), 2, bits(l.relied), 1)
+		all = all<<16 | pack(uint64(l.stage), 4, uint64(l.fence), 4, uint64(l.round), 3, uint64(l.second), 3, bits(l.relied, l.against), 2)
 	}
 	return all
 }
@@ -504,7 +537,7 @@ func (n *sharedNode) pack() uint64 {
 func (w *sharedWorld) pack() [4]uint64 {
 	all := bits(w.repeated)
 	for _, a := range w.attempts {
-		all = all<<15 | pack(uint64(a.phase), 3, bits(a.reader, a.writes, a.behind, a.spent), 4, uint64(a.m), 4, uint64(a.floor), 4)
+		all = all<<21 | pack(uint64(a.phase), 3, bits(a.reader, a.writes, a.behind, a.spent, a.second, a.revived), 6, uint64(a.m), 4, uint64(a.floor), 4, uint64(a.since), 4)
 	}
 	return [4]uint64{w.nodes[0].pack(), w.nodes[1].pack(), w.nodes[2].pack(), all}
 }

@@ -146,14 +146,17 @@ func (h *Hold) EndWriting() (token int64) {
 }
 
 // ShareNow has the nodes share the key of a holder that EndWriting has made a
-// reader. It is a round of renewal, and the error is that of ExtendNow.
+// reader. It is a round of renewal, and the error is that of ExtendNow. A node that
+// has not answered a renewal is asked when it has: one that came after would find a
+// reader, and leave this process to think that the key is another's there.
 func (h *Hold) ShareNow(ctx context.Context) error {
 	ttl := h.TTL()
 	return h.roundNow(ctx, "downgrade", ttl, func(e *extension) (begun bool) {
-		ask, begun := h.begin(e, true)
 		cmd := h.shareExtendCommand(ttl)
+		e.askLate = func(n *nodeset.Node) { n.Send(releaseOn(n, cmd), e) }
+		ask, begun := h.begin(e, false)
 		for _, n := range ask {
-			n.Send(releaseOn(n, cmd), e)
+			e.askLate(n)
 		}
 		return begun
 	})

@@ -155,3 +155,83 @@ func TestShared_DoesNotFitAHandle(t *testing.T) {
 		}
 	})
 }
+
+// A renewal that is under way heals the nodes of a key that a writer has had since,
+// and the downgrade finds them owned.
+func TestShared_ADowngradeRevivesNoHoldThatARenewalHeals(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, other := r.redlock(nil, Config{}), r.redlock(nil, Config{})
+		warm(t, red)
+		warm(t, other)
+		h := acquireEverywhere(t, red, "k", Request{TokenBlock: 4})
+		seen, err := other.Inspect(t.Context(), "k")
+		must(t, err)
+		must(t, other.ForceReleaseNow(t.Context(), seen))
+		w := acquireEverywhere(t, other, "k", Request{})
+		must(t, w.Release(t.Context()))
+		h.Extend(h.TTL(), func(Verdict) {})
+		token := h.EndWriting()
+		if err := h.ShareNow(t.Context()); !errors.Is(err, ErrLost) {
+			t.Errorf("a downgrade with token %d after a writer with %d: %v", token, w.Token(), err)
+		}
+	})
+}
+
+// What a renewal was told before the downgrade took its place counts as well.
+func TestShared_ADowngradeCountsWhatTheRenewalBeforeItFound(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		warm(t, red)
+		h := acquireEverywhere(t, red, "k", Request{})
+		for i := range 2 {
+			r.Clients[i].Del(t.Context(), "lock:k")
+		}
+		var box Outbox
+		h.ExtendIn(&box, h.TTL(), func(Verdict) {})
+		rest := Outbox{box.nodes, append([][]letter{nil}, box.mail[1:]...)}
+		box.mail = box.mail[:1]
+		box.nodes = box.nodes[:1]
+		box.Send()
+		harness.Eventually(t, "the first node is healed", func() bool { return r.Get(0, "lock:k") != "" && h.idleOn(0) })
+		h.EndWriting()
+		shared := make(chan error, 1)
+		go func() { shared <- h.ShareNow(t.Context()) }()
+		harness.Eventually(t, "the downgrade has asked it", func() bool { return r.Get(0, "lock:k") == sharedMark && h.idleOn(0) })
+		rest.Send()
+		if err := harness.Receive(t, "the downgrade", shared); !errors.Is(err, ErrLost) {
+			t.Errorf("a downgrade after two of three nodes were healed: %v", err)
+		}
+	})
+}
+
+// idleOn reports whether nothing is in flight on the node.
+func (h *Hold) idleOn(node int) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.members[node].inFlight == 0
+}
+
+// A renewal that leaves late does not come behind the downgrade.
+func TestShared_ADowngradeComesBehindTheRenewalThatIsUnderWay(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		warm(t, red)
+		h := acquireEverywhere(t, red, "k", Request{})
+		var box Outbox
+		h.ExtendIn(&box, h.TTL(), func(Verdict) {})
+		h.EndWriting()
+		shared := make(chan error, 1)
+		go func() { shared <- h.ShareNow(t.Context()) }()
+		harness.Eventually(t, "the downgrade has begun", func() bool {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.round != nil && h.round.askLate != nil
+		})
+		box.Send()
+		must(t, harness.Receive(t, "the downgrade", shared))
+		must(t, h.Release(t.Context()))
+		for i := range 3 {
+			harness.Eventually(t, "the key is free", func() bool { return r.Get(i, "lock:k") == "" })
+		}
+	})
+}
