@@ -222,9 +222,6 @@ var errSettled = errors.New("settled")
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
 func (l *Lease) startRelease() error {
 	t := l.t
-	if l.Shared() {
-		return t.s.endReading(l)
-	}
 	if t.s.handOverNext(l) {
 		t.s.reportEnd(l, "handed_over")
 		return errSettled
@@ -239,6 +236,8 @@ func (l *Lease) startRelease() error {
 	case draining:
 		t.s.reportEnd(l, "kept")
 		return errSettled
+	case reading:
+		return t.s.endReading(l)
 	}
 	err := t.hold.StartRelease()
 	t.s.reportEnd(l, "released")

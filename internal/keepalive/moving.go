@@ -19,7 +19,7 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 		return "", configerr.Field("Detach", "the lease on %q is that of an election or a job, which ends with it; detach a lease of Acquire", l.Key())
 	}
 	if l.Shared() {
-		return "", configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and lock the key in the other process", l.Key())
+		return "", l.sharedHandle()
 	}
 	err = l.Err()
 	if err == nil && ctx.Err() != nil {
@@ -41,6 +41,11 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 		return err
 	})
 	return handle, err
+}
+
+// sharedHandle is the error of Detach for a reader.
+func (l *Lease) sharedHandle() error {
+	return configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and lock the key in the other process", l.Key())
 }
 
 // outlasting is ctx, which derives from l's context, without the end of that, which
@@ -67,6 +72,11 @@ func (l *Lease) handOut(ctx context.Context) (handle string, err error) {
 	switch t.s.leave(t, l, ErrDetached) {
 	case gone:
 		return "", l.ended()
+	case reading: // by a Downgrade that was under way
+		if err := t.s.endReading(l); err != nil && !errors.Is(err, errSettled) {
+			return "", err
+		}
+		return "", l.sharedHandle()
 	case maxHoldExceeded:
 		t.hold.StartRelease()
 		t.s.reportEnd(l, "released")

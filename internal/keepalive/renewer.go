@@ -19,6 +19,9 @@ import (
 //	retained         released, and kept for the next caller; renewed until Config.Retain is over, then released
 //	maxHoldExceeded  MaxHold was over; not renewed; released by its holder, or given up at its deadline
 //	gone             released or lost; its lease has ended
+//
+// A renewal that readers share has no holder. To one that was its holder until
+// Downgrade, which may be called beside its release, leave says reading.
 type renewal struct {
 	s     *Leases
 	hold  *quorumlock.Hold
@@ -100,6 +103,7 @@ const (
 	retained
 	maxHoldExceeded
 	gone
+	reading // of leave only
 )
 
 const (
@@ -369,12 +373,15 @@ func (r *renewer) releaseDraining(t *renewal) {
 }
 
 // leave takes t out of care because its holder l releases or detaches it, which ends l with that cause. It reports what is
-// left to do: nothing when it was gone or is draining, to detach it if asked to when it was live, and to release it
-// otherwise.
+// left to do: nothing when it was gone or is draining, to detach it if asked to when it was live, to call endReading when a
+// Downgrade that was under way has made l a reader, and to release it otherwise.
 func (r *renewer) leave(t *renewal, l *Lease, cause error) (was state) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.state == gone || t.lease != l {
+	switch {
+	case t.state != gone && t.readers != nil:
+		return reading
+	case t.state == gone || t.lease != l:
 		return gone
 	}
 	l.end(cause)

@@ -15,7 +15,8 @@ import (
 )
 
 // Sharing: a process reads a key once on the nodes, however many of its goroutines
-// do. One more asks no node, while the hold lasts and nobody waits for the key; then
+// do, except that each Leases has a hold of its own, and that a reader which does not
+// wait asks for itself where it would have to wait for the others. One more asks no node, while the hold lasts and nobody waits for the key; then
 // it waits in line. The last to leave releases the key. A loss ends them all.
 //
 // Another process that waits to write is announced to this one, and renewals report
@@ -49,16 +50,14 @@ func newLease(t *renewal, token int64, parent context.Context) *Lease {
 // Shared reports whether the lease is a reader's.
 func (l *Lease) Shared() bool { return l.t.hold.Shared() }
 
-// enter is the place of a caller of Lock in the queue, or the lease of a reader that
-// joins others.
-func (s *Leases) enter(p plan, req waitqueue.Request) (joined *Lease, q *waitqueue.Queue, place *waitqueue.Caller, kept any, ok bool) {
+// enter is the place of a caller of Lock in the queue. A reader gets the lease with
+// which it joins others instead, or waitqueue.Aside.
+func (s *Leases) enter(p plan, req waitqueue.Request) (joined any, q *waitqueue.Queue, place *waitqueue.Caller, kept any, ok bool) {
 	if !p.req.Shared {
 		q, place, kept, ok = s.queues.Enter(p.lock, req, p.req.Waits())
 		return nil, q, place, kept, ok
 	}
-	lease, q, place, kept, ok := s.queues.EnterShared(p.lock, req, p.req.Waits())
-	joined, _ = lease.(*Lease)
-	return joined, q, place, kept, ok
+	return s.queues.EnterShared(p.lock, req, p.req.Waits())
 }
 
 func (s *Leases) contender(p plan) *waitqueue.Contender {
@@ -122,7 +121,7 @@ func (t *renewal) Join(req waitqueue.Request) (lease any) {
 	now, r := time.Now(), &t.s.renewer
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closing || t.state != live || req.Want.By != any(t.s) || nodeset.Passed(t.hold.Deadline(), now) {
+	if r.closing || t.state != live || nodeset.Passed(t.hold.Deadline(), now) {
 		return nil
 	}
 	both := &struct { // in one piece
@@ -166,9 +165,14 @@ func (r *renewer) answered(t *renewal) {
 		giveUpKept(r.s.queues.NoteRemoteWait(t.lock, time.Now()))
 	default:
 		r.mu.Lock()
-		t.readers.asked = false
+		asked := t.readers.asked
+		t.readers.asked = false // first: one that comes now asks again
 		r.mu.Unlock()
-		t.queue.NobodyWaits(began)
+		if !t.queue.NobodyWaits(began) {
+			r.mu.Lock()
+			t.readers.asked = t.readers.asked || asked
+			r.mu.Unlock()
+		}
 	}
 }
 
@@ -296,10 +300,14 @@ func (l *Lease) Downgrade(ctx context.Context) error {
 		begun = t.queue.Downgraded(waitqueue.Want{By: t.s, TTL: t.ttl, Owner: t.owner, Shared: true}, t, begin)
 	}
 	if !begun {
-		if err := l.Err(); err != nil {
+		err := l.Err()
+		if err == nil && l.released.Load() { // and its work has not returned
+			err = ErrReleased
+		}
+		if err != nil {
 			return errs.Errorf("redlock: downgrade %q: %w", l.Key(), err)
 		}
-		return configerr.Field("Downgrade", "the lease on %q has a MinHold, or was released; readers share one hold, so leave MinHold out", l.Key())
+		return configerr.Field("Downgrade", "the lease on %q has a MinHold; readers share one hold, so leave MinHold out", l.Key())
 	}
 	err := t.hold.ShareNow(ctx)
 	if errors.Is(err, ErrLost) {
@@ -314,12 +322,13 @@ func (l *Lease) Downgrade(ctx context.Context) error {
 }
 
 // beginReading makes a holder the first reader of its key. It fails if it is not the
-// holder any more, or the key is bound to it by MinHold.
+// holder any more, if Close has begun, or if the key is bound to it by MinHold. A
+// release that begins now finds a reader: see leave.
 func (r *renewer) beginReading(l *Lease) bool {
 	t, now := l.t, time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.state != live || t.lease != l || !t.releaseAt().IsZero() || l.released.Load() {
+	if r.closing || t.state != live || t.lease != l || !t.releaseAt().IsZero() || l.released.Load() {
 		return false
 	}
 	var maxHold time.Duration

@@ -92,6 +92,41 @@ func TestShared_AWriterThatIsDeadDelaysNobodyForLong(t *testing.T) {
 	})
 }
 
+// The nodes are asked often for as long as a reader waits, whatever was announced
+// meanwhile.
+func TestShared_AReaderThatWaitsIsAskedForUntilItIsAnswered(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		l := locked(t, s, "job", reads)
+		s.queues.NoteRemoteWait("lock:job", time.Now().Add(clockWatch)) // after the first question
+		later := locking(t.Context(), s, "job", reads)
+		time.Sleep(4 * clockWatch)
+		if len(later) == 0 {
+			t.Fatal("it still waits")
+		}
+		if got := <-later; got.err != nil || got.l.t != l.t {
+			t.Errorf("it does not join: %v", got.err)
+		}
+	})
+}
+
+// Readers of several Leases on one set do not wait for each other.
+func TestShared_ReadersOfTwoLeasesOnOneSetReadTogether(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		set := newMemory(t, 3).open(t, &gate{})
+		one, two := lease(t, set, Config{}), lease(t, set, Config{})
+		l := locked(t, one, "job", reads)
+		next := locked(t, two, "job", reads)
+		if next.t == l.t {
+			t.Error("one keeps alive what the other has to release")
+		}
+		must(t, l.Release(t.Context()))
+		must(t, next.Err())
+		must(t, next.Release(t.Context()))
+	})
+}
+
 // Readers whose MaxHold is over do not keep the key from others.
 func TestShared_AKeyIsNotRenewedForReadersPastTheirMaxHold(t *testing.T) {
 	virtually(t, func(t *testing.T) {

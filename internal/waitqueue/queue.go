@@ -23,6 +23,7 @@ type Queue struct {
 	room       [1]*Contender // of contenders, mostly
 	queued     [2]bool       // the process may stand in the queues of the nodes, to write and to read
 	state      state
+	reads      bool      // who asks is a reader
 	ended      bool      // the lease that is being acquired ended before Acquired
 	held       Want      // what the lease that is held gives
 	shared     Shared    // what readers of this process hold; nil: they do not
@@ -61,7 +62,7 @@ type Request struct {
 // Caller is a place in a Queue.
 type Caller struct {
 	// Turn gets the lease that was handed over, or nil: it is the caller's turn to
-	// ask the nodes.
+	// ask the nodes; or Aside.
 	Turn chan any
 
 	req Request
@@ -82,11 +83,11 @@ func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c
 	q = qs.queueLocked(lock)
 	switch {
 	case q.state == idle:
-		q.state, q.used = asking, 0
+		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
 		kept, q.kept = q.kept, nil
-		q.state = asking
+		q.state, q.reads = asking, req.Want.Shared
 		return q, nil, kept, true
 	case !waits:
 		return q, nil, nil, false
@@ -118,8 +119,12 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 		}
 	default:
 		q.callers.Remove(c.at)
-		if q.remoteWait.IsZero() {
+		front := q.callers.Front()
+		switch {
+		case q.remoteWait.IsZero():
 			q.admitLocked()
+		case front != nil && front.Value.(*Caller).req.Want.Shared && q.shared != nil:
+			q.shared.Ask() // it waits for the other process only, from now on
 		}
 	}
 	return lease
@@ -247,8 +252,9 @@ func (q *Queue) nextLocked() {
 		q.qs.dropLocked(q)
 		return
 	}
-	q.state = asking
-	q.callers.Remove(front).(*Caller).Turn <- nil
+	c := q.callers.Remove(front).(*Caller)
+	q.state, q.reads = asking, c.req.Want.Shared
+	c.Turn <- nil
 }
 
 func (q *Queue) noteRemoteWaitLocked(now time.Time) {

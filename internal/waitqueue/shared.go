@@ -13,23 +13,47 @@ type Shared interface {
 	Ask()
 }
 
+// Aside tells a reader to ask the nodes beside the queue: readers of this process
+// have the key, or ask for it, and it cannot share what they have or would not wait
+// for them. It has no part in the queue.
+type Aside struct{}
+
 // EnterShared is Enter for a reader. It gets a lease at once where readers of this
-// process hold the key and nobody waits for it, here or in another process.
+// process hold the key and nobody waits for it, here or in another process. lease
+// may be Aside.
 func (qs *Queues) EnterShared(lock string, req Request, waits bool) (lease any, q *Queue, c *Caller, kept any, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q = qs.queueLocked(lock)
-	if q.shared != nil && q.callers.Len() == 0 {
-		if q.remoteWait.IsZero() {
-			if lease = q.shared.Join(req); lease != nil {
-				return lease, q, nil, nil, true
-			}
-		} else {
-			q.shared.Ask()
+	if q.callers.Len() == 0 {
+		if lease = q.joinLocked(req, waits); lease != nil {
+			return lease, q, nil, nil, true
 		}
 	}
 	q, c, kept, ok = qs.enterLocked(lock, req, waits)
 	return nil, q, c, kept, ok
+}
+
+// joinLocked is what a reader gets at once whom nobody precedes here; nil: nothing.
+// Where another process waits, the nodes judge a reader that asks aside.
+func (q *Queue) joinLocked(req Request, waits bool) (lease any) {
+	switch {
+	case q.shared == nil:
+		if !waits && q.state == asking && q.reads {
+			return Aside{}
+		}
+		return nil
+	case q.held.By != req.Want.By:
+		return Aside{}
+	case q.remoteWait.IsZero():
+		lease = q.shared.Join(req)
+	default:
+		q.shared.Ask()
+	}
+	if lease == nil && !waits {
+		return Aside{}
+	}
+	return lease
 }
 
 // AcquiredShared is Acquired for a reader. The readers that wait behind it share the
@@ -59,15 +83,17 @@ func (q *Queue) Downgraded(gives Want, s Shared, begin func() bool) bool {
 }
 
 // NobodyWaits says that no other process waits to write, as the nodes answered to a
-// question that was sent at since. A wait that was announced later counts on.
-func (q *Queue) NobodyWaits(since time.Time) {
+// question that was sent at since. A wait that was announced later counts on: then
+// it reports false.
+func (q *Queue) NobodyWaits(since time.Time) bool {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
 	if q.shared == nil || !q.remoteWait.Before(since) {
-		return
+		return false
 	}
 	q.remoteWait = time.Time{}
 	q.admitLocked()
+	return true
 }
 
 // Awaited reports whether somebody waits for the key, here or in another process.
@@ -77,14 +103,17 @@ func (q *Queue) Awaited() bool {
 	return q.callers.Len() > 0 || !q.remoteWait.IsZero()
 }
 
-// admitLocked has the readers that wait first share what is held.
+// admitLocked has the readers that wait first share what is held, or ask aside.
 func (q *Queue) admitLocked() {
 	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
 		c := front.Value.(*Caller)
 		if q.shared == nil || !c.req.Want.Shared {
 			return
 		}
-		lease := q.shared.Join(c.req)
+		lease := any(Aside{})
+		if q.held.By == c.req.Want.By {
+			lease = q.shared.Join(c.req)
+		}
 		if lease == nil {
 			return
 		}

@@ -59,12 +59,10 @@ func TestEnterShared_JoinsOnlyWhereNobodyWaits(t *testing.T) {
 	if lease != nil || s.asked != 1 || !q.Awaited() {
 		t.Errorf("it got %v while another process waits; the nodes were asked %d times", lease, s.asked)
 	}
-	q.NobodyWaits(now) // as was known when that was asked
-	if len(third.Turn) > 0 {
+	if q.NobodyWaits(now) || len(third.Turn) > 0 { // as was known when that was asked
 		t.Error("an answer to an earlier question counts")
 	}
-	q.NobodyWaits(now.Add(time.Second))
-	if turn(t, third) != 2 {
+	if !q.NobodyWaits(now.Add(time.Second)) || turn(t, third) != 2 {
 		t.Error("the reader does not join when nobody waits any more")
 	}
 	_, writer := enter(t, qs, "a", Want{})
@@ -86,6 +84,69 @@ func TestEnterShared_JoinsOnlyWhereNobodyWaits(t *testing.T) {
 	if qs.Keys() != 0 {
 		t.Error("a queue is left")
 	}
+}
+
+// A writer of this process hides from the reader behind it that another process
+// waits as well.
+func TestGiveUp_OfAWriterAsksForTheReaderBehindIt(t *testing.T) {
+	qs := New(3, 2)
+	q, s := shared(t, qs)
+	qs.NoteRemoteWait("a", now)
+	_, writer := enter(t, qs, "a", Want{})
+	_, reader := read(t, qs)
+	if s.asked > 0 {
+		t.Fatal("the nodes are asked for a reader that waits for another")
+	}
+	q.GiveUp(writer)
+	if s.asked != 1 || len(reader.Turn) > 0 {
+		t.Errorf("the nodes are asked %d times whether the other process waits", s.asked)
+	}
+}
+
+func TestEnterShared_ReadersOfOtherLeasesAskAside(t *testing.T) {
+	qs := New(3, 2)
+	q, s := shared(t, qs)
+	others := Request{Want: Want{By: "others", Shared: true}}
+	if lease, _, c, _, _ := qs.EnterShared("a", others, true); lease != (Aside{}) || c != nil {
+		t.Errorf("it got %v, %v", lease, c)
+	}
+	_, writer := enter(t, qs, "a", Want{})
+	lease, _, reader, _, _ := qs.EnterShared("a", others, true)
+	if lease != nil {
+		t.Fatal("it passes a writer that waits here")
+	}
+	if q.GiveUp(writer); turn(t, reader) != (Aside{}) || s.joined > 0 {
+		t.Error("it does not ask when the writer has given up")
+	}
+}
+
+// Where only readers are, a reader that does not wait is refused by nobody here.
+func TestEnterShared_AReaderThatDoesNotWaitAsksAside(t *testing.T) {
+	qs := New(3, 2)
+	try := func() (lease any, ok bool) {
+		lease, _, _, _, ok = qs.EnterShared("a", toRead, false)
+		return lease, ok
+	}
+	_, q, _, _, _ := qs.EnterShared("a", toRead, true)
+	if lease, ok := try(); lease != (Aside{}) || !ok {
+		t.Errorf("while a reader asks: %v, %v", lease, ok)
+	}
+	s := &sharing{}
+	q.AcquiredShared(toRead.Want, s)
+	if lease, ok := try(); lease != (Aside{}) || !ok {
+		t.Errorf("while the last reader leaves: %v, %v", lease, ok)
+	}
+	_, writer := enter(t, qs, "a", Want{})
+	if lease, ok := try(); lease != nil || ok {
+		t.Errorf("while a writer waits here: %v, %v", lease, ok)
+	}
+	if q.Ended(); turn(t, writer) != nil {
+		t.Fatal("it is not the writer's turn")
+	}
+	if lease, ok := try(); lease != nil || ok {
+		t.Errorf("while a writer asks: %v, %v", lease, ok)
+	}
+	q.Refused()
 }
 
 func TestAcquiredShared_AdmitsTheReadersUpToTheNextWriter(t *testing.T) {
