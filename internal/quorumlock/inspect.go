@@ -70,6 +70,7 @@ type View struct {
 
 	waiters []Waiter
 	readers []Reader
+	values  []string // of the readers, also of those that had expired
 	value   string
 	noFence string // what stands there instead of a fence counter
 }

@@ -57,7 +57,7 @@ var (
 	bumpFenceScript = nodeset.NewScript("bump fence", bumpFenceSource)
 	releaseScript   = nodeset.NewScript("release", wakeSource+releaseSource)
 	leaveScript     = nodeset.NewScript("leave", wakeSource+leaveSource)
-	seizeScript     = nodeset.NewScript("seize", seizeSource)
+	seizeScript     = nodeset.NewScript("seize", readersSource+seizeSource)
 	inspectScript   = nodeset.NewScript("inspect", inspectSource)
 	repairScript    = nodeset.NewScript("repair", repairSource)
 )

@@ -220,3 +220,25 @@ func (i *Inspection) judgeReaders(silent int) {
 		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Process, b.Process))
 	})
 }
+
+// namedReaders is how many readers the inspect script names at most.
+const namedReaders = 64
+
+// readersSeen are the words with which a script that takes the key from the holder
+// that was seen takes it from readers: the values of those that were, or none if
+// there may be more than a node names. Then it is taken from all.
+func (i *Inspection) readersSeen() (words []any) {
+	seen := map[string]bool{}
+	for _, v := range i.Views {
+		if len(v.values) >= namedReaders {
+			return nil
+		}
+		for _, value := range v.values {
+			if !seen[value] {
+				seen[value] = true
+				words = append(words, value)
+			}
+		}
+	}
+	return words
+}

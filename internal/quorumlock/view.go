@@ -63,6 +63,10 @@ func readView(reply any, err error) (v View, _ error) {
 	}
 	v.Waiting = int(min(max(in.queued, 0), 1<<30))
 	v.waiters, v.readers = readWaiters(in.first), readReaders(in.shared)
+	for i := 0; i < len(in.shared); i += 2 {
+		value, _ := in.shared[i].(string)
+		v.values = append(v.values, value)
+	}
 	return v, nil
 }
 

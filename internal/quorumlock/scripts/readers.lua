@@ -22,6 +22,13 @@ local function reading(key)
   return live, gone, writers, now
 end
 
+-- Reports whether any reads but those that ARGV has from an index on.
+local function others(key, from)
+  local live = reading(key)
+  for i = from, #ARGV do live[ARGV[i]] = nil end
+  return next(live) ~= nil
+end
+
 local function dropAll(key, gone)
   for _, word in ipairs(gone) do redis.call('ZREM', key, word) end
 end
