@@ -127,6 +127,37 @@ func TestShared_ReadersOfTwoLeasesOnOneSetReadTogether(t *testing.T) {
 	})
 }
 
+// What refuses a writer may be two readers whose attempts fail, and nothing wakes it
+// then. It looks again a few times, and not for as long as they read.
+func TestShared_AWriterLooksAgainAtReadersThatMayFail(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		for i, n := range nodes[:2] {
+			n.Set("lock:job", "shared")
+			n.SetTTL("lock:job", time.Hour)
+			n.ZAdd("{lock:job}:readers", float64(time.Now().Add(time.Hour).UnixMilli()), string(rune('A'+i))+"/1/h:1")
+		}
+		writer := locking(t.Context(), s, "job", Request{})
+		time.Sleep(2 * time.Millisecond)
+		for _, n := range nodes[:2] {
+			n.Del("lock:job")
+		}
+		time.Sleep(time.Second)
+		if len(writer) == 0 {
+			t.Fatal("the writer sleeps")
+		}
+		must(t, given(t, writer).Release(t.Context()))
+		l := locked(t, s, "kept", reads)
+		_, err := s.Try(t.Context(), "kept", Request{})
+		held := outlook(err)
+		if d := nextLook(held, time.Hour, 0, looksAtReaders+1); d < l.TTL()/2 {
+			t.Errorf("a look after %v at a key that is read for %v", d, l.TTL())
+		}
+	})
+}
+
 // Readers whose MaxHold is over do not keep the key from others.
 func TestShared_AKeyIsNotRenewedForReadersPastTheirMaxHold(t *testing.T) {
 	virtually(t, func(t *testing.T) {

@@ -235,3 +235,28 @@ func TestShared_ADowngradeComesBehindTheRenewalThatIsUnderWay(t *testing.T) {
 		}
 	})
 }
+
+// Each of the readers on a quorum of nodes may be one whose attempt is about to
+// fail. A holder is told from them by its value.
+func TestShared_AWriterDoesNotTakeFailingReadersForOneHolder(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, other := r.redlock(nil, Config{}), r.redlock(nil, Config{})
+		warm(t, red)
+		refused := func() (e *NotAcquiredError) {
+			if _, err := other.Acquire(t.Context(), "k", Request{}); !errors.As(err, &e) {
+				t.Fatal(err)
+			}
+			return e
+		}
+		h := acquireEverywhere(t, red, "k", Request{})
+		if e := refused(); e.Split || e.MayBeSplit() {
+			t.Errorf("a holder is taken for several: %v", e)
+		}
+		must(t, h.Release(t.Context()))
+		h = acquireEverywhere(t, red, "k", Request{Shared: true})
+		if e := refused(); e.Split || !e.MayBeSplit() {
+			t.Errorf("readers are taken for one: %v", e)
+		}
+		must(t, h.Release(t.Context()))
+	})
+}
