@@ -30,6 +30,8 @@ func (m mailbox) Message(n *nodeset.Node, text string) (claimed bool) {
 		return false
 	case news.Turn:
 		return m.c.Queues().Turn(n.Index(), news.Lock)
+	case news.Ask:
+		m.c.Queues().UnlessWritten(news.Lock, func() { quorumlock.LeaveWriting(m.c, n, news.Lock) })
 	}
 	giveUpKept(m.c.Queues().NoteRemoteWait(news.Lock, time.Now()))
 	return true

@@ -31,15 +31,46 @@ func TestShared_NobodyJoinsPastTheDeadline(t *testing.T) {
 	})
 }
 
-// waitToWrite has other's process stand in the queues, as a writer whose
-// announcement was lost.
-func waitToWrite(t *testing.T, nodes memory, other *Leases) {
+// waitToWrite has other wait as a writer whose announcement was lost.
+func waitToWrite(t *testing.T, nodes memory, other *Leases) (end func()) {
+	t.Helper()
+	standIn(t, nodes, other)
+	c := other.queues.Contend("lock:job")
+	return func() {
+		other.queues.Leave(c, true, func(bool) { other.red.LeaveLock("lock:job") })
+	}
+}
+
+// standIn gives other's process a writer's place in the queues.
+func standIn(t *testing.T, nodes memory, other *Leases) {
 	t.Helper()
 	for _, n := range nodes {
 		_, err := n.ZAdd("{lock:job}:queue", 1, other.c.Process())
 		must(t, err)
 		n.SetTTL("{lock:job}:queue", time.Hour)
 	}
+}
+
+// A process that lives, and has given up, may still stand in the queues.
+func TestShared_APlaceWhoseLeaveWasLostIsLeft(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		other := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		third := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		for _, one := range []*Leases{s, other, third} {
+			<-one.opened
+		}
+		l := locked(t, s, "job", reads)
+		standIn(t, nodes, other)
+		later := locking(t.Context(), third, "job", reads)
+		time.Sleep(time.Second)
+		if len(later) == 0 {
+			t.Fatal("a reader waits for a process that waits for nothing")
+		}
+		must(t, given(t, later).Release(t.Context()))
+		must(t, l.Release(t.Context()))
+	})
 }
 
 func TestShared_ARenewalReportsTheWriterWhoseAnnouncementWasLost(t *testing.T) {
@@ -49,7 +80,7 @@ func TestShared_ARenewalReportsTheWriterWhoseAnnouncementWasLost(t *testing.T) {
 		<-s.opened
 		<-other.opened
 		l := locked(t, s, "job", reads)
-		waitToWrite(t, nodes, other)
+		end := waitToWrite(t, nodes, other)
 		must(t, locked(t, s, "job", reads).Release(t.Context()))
 		time.Sleep(l.t.every + l.t.every/5)
 		if contended(l).IsZero() {
@@ -60,9 +91,7 @@ func TestShared_ARenewalReportsTheWriterWhoseAnnouncementWasLost(t *testing.T) {
 		if len(later) > 0 {
 			t.Error("a reader passes the writer")
 		}
-		for _, n := range nodes {
-			n.Del("{lock:job}:queue")
-		}
+		end()
 		if got := harness.Receive(t, "the reader", later); got.err != nil || got.l.t != l.t {
 			t.Errorf("it does not join: %v", got.err)
 		}

@@ -166,6 +166,13 @@ func PassOn(c *nodeset.Set, n *nodeset.Node, lock string) {
 	}
 }
 
+// LeaveWriting has the process leave the place of a writer on one node, in which none
+// waits any more: its leave was lost.
+func LeaveWriting(c *nodeset.Set, n *nodeset.Node, lock string) {
+	keys := namesOf(lock)
+	sendLeave(n, leaveScript.Command(keys[:], c.Process(), millis(defaultHandOver), "", ""))
+}
+
 func sendLeave(n *nodeset.Node, cmd nodeset.Command) {
 	if n.Listening() { // nothing is queued where no message could arrive
 		n.Send(releaseOn(n, cmd), nil)

@@ -329,7 +329,7 @@ func (l *letters) Gap(*nodeset.Node)                         {}
 
 func TestParseMessage_ReadsWakesAndAnnouncements(t *testing.T) {
 	for text, want := range map[string]Message{
-		"wlock:k": {"lock:k", true}, "qlock:k": {"lock:k", false}, "w": {"", true}, "qw": {"w", false},
+		"wlock:k": {Lock: "lock:k", Turn: true}, "qlock:k": {Lock: "lock:k"}, "w": {Turn: true}, "qw": {Lock: "w"}, "plock:k": {Lock: "lock:k", Ask: true},
 	} {
 		if m, ok := ParseMessage(text); !ok || m != want {
 			t.Errorf("ParseMessage(%q) = %+v, %t", text, m, ok)

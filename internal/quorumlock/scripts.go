@@ -118,13 +118,14 @@ func tagged(key string) bool {
 // Message is what a node told this process about a key.
 type Message struct {
 	Lock string // the lock key, prefix and all
-	Turn bool   // true: the key is free and kept for this process for a moment; false: another process began to wait
+	Turn bool   // the key is free and kept for this process for a moment; otherwise another process began to wait
+	Ask  bool   // a reader of another process was refused because this one waits to write: does it?
 }
 
 // ParseMessage reads a message of the mailbox. ok is false if it is not about a lock.
 func ParseMessage(text string) (m Message, ok bool) {
-	if text == "" || (text[0] != 'w' && text[0] != 'q') {
+	if text == "" || text[0] != 'w' && text[0] != 'q' && text[0] != 'p' {
 		return Message{}, false
 	}
-	return Message{Lock: text[1:], Turn: text[0] == 'w'}, true
+	return Message{Lock: text[1:], Turn: text[0] == 'w', Ask: text[0] == 'p'}, true
 }

@@ -1,6 +1,9 @@
 package waitqueue
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Shared is a lease that readers of this process share. Its methods are called under
 // the mutex of the Queues.
@@ -119,6 +122,17 @@ func (q *Queue) admitLocked() {
 		}
 		q.callers.Remove(front)
 		c.Turn <- lease
+	}
+}
+
+// UnlessWritten calls fn, as Leave calls leave, if no goroutine contends for lock to
+// write.
+func (qs *Queues) UnlessWritten(lock string, fn func()) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	q := qs.keys[lock]
+	if q == nil || !slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared }) {
+		fn()
 	}
 }
 

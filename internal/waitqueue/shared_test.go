@@ -199,3 +199,22 @@ func TestLeave_ReadersHaveAPlaceOfTheirOwn(t *testing.T) {
 		t.Errorf("leave was called with %v", calls)
 	}
 }
+
+func TestUnlessWritten_OnlyWriters(t *testing.T) {
+	qs := New(3, 2)
+	called := func() (yes bool) {
+		qs.UnlessWritten("a", func() { yes = true })
+		return yes
+	}
+	if !called() {
+		t.Error("not where nobody contends")
+	}
+	qs.ContendShared("a")
+	if !called() {
+		t.Error("not where a reader contends")
+	}
+	qs.Contend("a")
+	if called() {
+		t.Error("where a writer contends")
+	}
+}

@@ -45,9 +45,10 @@ local function keep(lock, key, live, now, reader)
   redis.call('SET', lock, 'shared', 'PX', left)
 end
 
--- Reports whether a process that waits to write lives, and announces to it that another waits. PUBLISH returns how many
--- received, but on a Redis Cluster it counts one server only. There a writer says itself that it lives: see announce.lua.
+-- Reports whether a process that waits to write lives, and asks it whether it waits: a place whose leave was lost would keep
+-- readers out for as long as others read. PUBLISH returns how many received, but on a Redis Cluster it counts one server
+-- only. There a writer says itself that it lives: see announce.lua.
 local function writes(lock, process, writers, many)
   if many then return writers[process] end
-  return redis.call('PUBLISH', 'redlock:wake:' .. process, 'q' .. lock) > 0
+  return redis.call('PUBLISH', 'redlock:wake:' .. process, 'p' .. lock) > 0
 end
