@@ -1,6 +1,7 @@
 package redlock_test
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -179,6 +180,9 @@ func pages(t *testing.T) []string {
 	return found
 }
 
+// atTheRoot are the pages that GitHub looks for at the root of a repository.
+var atTheRoot = []string{"CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "README.md", "SECURITY.md"}
+
 // Each page says in its first line for whom it is.
 func TestDocs_NameTheirReader(t *testing.T) {
 	for _, page := range pages(t) {
@@ -190,7 +194,7 @@ func TestDocs_NameTheirReader(t *testing.T) {
 
 // Text is wrapped at 100 columns. Tables and code are as wide as they must be.
 func TestDocs_TextIsWrapped(t *testing.T) {
-	for _, page := range append(pages(t), "README.md") {
+	for _, page := range append(pages(t), atTheRoot...) {
 		text := fenced.ReplaceAllStringFunc(harness.ReadFile(t, page), func(code string) string { return strings.Repeat("\n", strings.Count(code, "\n")) })
 		for i, line := range strings.Split(text, "\n") {
 			if utf8.RuneCountInString(line) > 100 && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "    ") {
@@ -233,7 +237,7 @@ func anchors(text string) map[string]bool {
 // Links between the pages lead to files and headings that exist.
 func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	found := 0
-	for _, page := range append(pages(t), "README.md") {
+	for _, page := range append(pages(t), atTheRoot...) {
 		for _, m := range link.FindAllStringSubmatch(fenced.ReplaceAllString(harness.ReadFile(t, page), ""), -1) {
 			if strings.Contains(m[1], "://") {
 				continue
@@ -254,5 +258,49 @@ func TestDocs_LinksLeadSomewhere(t *testing.T) {
 	}
 	if found < 20 {
 		t.Errorf("the pages have %d links only", found)
+	}
+}
+
+var (
+	testNamed = regexp.MustCompile("`(Test[A-Z][A-Za-z0-9_]*)`")
+	fileNamed = regexp.MustCompile("`([a-z0-9_.]+/[a-z0-9_./-]+\\.(?:go|lua|md|sh|txt|yaml|yml))`")
+	testFunc  = regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	// What docs/verification.md says of the tests of other projects.
+	outside = regexp.MustCompile(`(?s)\n## Outside suites\n.*?\n## `)
+)
+
+// The tests and the files that the pages name exist.
+func TestDocs_NameTestsAndFilesThatExist(t *testing.T) {
+	declared := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		for _, m := range testFunc.FindAllStringSubmatch(harness.ReadFile(t, path), -1) {
+			declared[m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, files := 0, 0
+	for _, page := range append(pages(t), atTheRoot...) {
+		text := outside.ReplaceAllString(harness.ReadFile(t, page), "")
+		for _, m := range testNamed.FindAllStringSubmatch(text, -1) {
+			tests++
+			if !declared[m[1]] {
+				t.Errorf("%s names %s, and there is no such test", page, m[1])
+			}
+		}
+		for _, m := range fileNamed.FindAllStringSubmatch(text, -1) {
+			files++
+			if _, err := os.Stat(m[1]); err != nil {
+				t.Errorf("%s names %s: %v", page, m[1], err)
+			}
+		}
+	}
+	if tests < 30 || files < 30 {
+		t.Errorf("the pages name %d tests and %d files only", tests, files)
 	}
 }

@@ -46,19 +46,19 @@ func keysPage(t *testing.T) (keys map[string][2]string, channels []string) {
 // ttls is what the words for a TTL in docs/keys.md come to, from and up to, with the configuration of useEverything.
 var ttls = map[string][2]time.Duration{
 	"none": {-1, -1},
-	"the lock's TTL, 10 s by default, and `LockDelay`":                                                  {5 * time.Second, 10 * time.Second},
+	"the sum of the lock's TTL, 10 s by default, and `LockDelay`":                                       {5 * time.Second, 10 * time.Second},
 	"at least `FenceRetention`, 24 h by default, from the last acquisition, and at most an eighth more": {24 * time.Hour, 27 * time.Hour},
 	"that of the reader that expires last":                                                              {5 * time.Second, 10 * time.Second},
 	"`MaxTTL` from the last refusal":                                                                    {50 * time.Second, time.Minute},
-	"`HandOver`, 20 ms by default, at most 500 ms after wakes that were not used":                       {time.Millisecond, time.Second},
+	"`HandOver`, 20 ms by default; up to 500 ms after unused notifications":                             {time.Millisecond, time.Second},
 	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                                  {time.Second, 7*24*time.Hour + time.Minute},
-	"that of the record and a minute":                                                                   {time.Second, 7*24*time.Hour + time.Minute},
-	"to its idle deadline and an hour more; a tombstone to its last deadline and a day more":            {time.Hour, (14*24 + 24 + 1) * time.Hour},
-	"`Lifetime` and a day":                                                                              {14 * 24 * time.Hour, 15 * 24 * time.Hour},
-	"the entry's TTL and `StaleFor`":                                                                    {4 * time.Minute, 6 * time.Minute},
+	"a minute longer than the record":                                                                   {time.Second, 7*24*time.Hour + time.Minute},
+	"until an hour after its idle deadline; a tombstone until a day after its last deadline":            {time.Hour, (14*24 + 24 + 1) * time.Hour},
+	"a day longer than `Lifetime`":                                                                      {14 * 24 * time.Hour, 15 * 24 * time.Hour},
+	"the sum of the entry's TTL and `StaleFor`":                                                         {4 * time.Minute, 6 * time.Minute},
 	"`LeaseTTL`, 3 s by default":                                                                        {time.Millisecond, 3 * time.Second},
 	"that of the entries with the tag":                                                                  {4 * time.Minute, 6 * time.Minute},
-	"as long as a load may last: `LoadTimeout`, `LeaseTTL` and a moment":                                {5 * time.Second, 15 * time.Second},
+	"`LoadTimeout` and `LeaseTTL`, and a little more":                                                   {5 * time.Second, 15 * time.Second},
 }
 
 // examples turns what tests use into what docs/keys.md has for it.

@@ -15,7 +15,7 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// Cache keeps values of one type on the nodes of a Cluster. All methods may be
+// Cache stores values of one type on the nodes of a Cluster. All methods may be
 // called concurrently.
 type Cache[V any] struct {
 	cfg           Config[V]
@@ -41,7 +41,8 @@ type Cache[V any] struct {
 	refreshing sync.Map // keys that are loaded in the background
 }
 
-// New makes a Cache on the nodes of c. The caller must Close it, before c.
+// New returns a Cache on the nodes of c. The error matches [cluster.ErrConfig]
+// and names every bad field. The caller must Close the Cache before c.
 func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	cfg = cfg.withDefaults()
 	set := face.In(c)
@@ -69,12 +70,14 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	return s, nil
 }
 
-// errNil is the error of a program that ignored the one of New.
+// errNil is the error of a nil Cache, of a program that ignored the error of
+// New.
 var errNil = configerr.Field("Cache", "is nil; see the error of cache.New")
 
-// Close ends the contexts of loads, and waits for them, for each no longer than
-// its Config.LoadTimeout lasts. It may be called again; every call waits. ctx
-// bounds only the waiting.
+// Close ends the contexts of all loads and waits for them, for each at most
+// until its [Config.LoadTimeout]. It may be called again; every call waits. If
+// ctx ends first, Close returns an error with ctx.Err() in its chain, and
+// closing continues in the background.
 func (s *Cache[V]) Close(ctx context.Context) error {
 	if s == nil {
 		return nil
@@ -100,7 +103,7 @@ func (s *Cache[V]) Close(ctx context.Context) error {
 	}
 }
 
-// Stats returns the counts so far.
+// Stats returns the counts so far. They are not read at one instant.
 func (s *Cache[V]) Stats() Stats {
 	if s == nil {
 		return Stats{}

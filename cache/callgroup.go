@@ -9,7 +9,7 @@ import (
 // result is as of one.
 type moment int
 
-// never is later than any moment: a result that can not be out of date.
+// never is later than any moment: a result that cannot be out of date.
 const never moment = math.MaxInt
 
 // result is the outcome of a call. It reflects every deletion before moment, so

@@ -8,15 +8,16 @@ import (
 	"github.com/venta-hq/redlock/internal/exactjson"
 )
 
-// Codec turns values into bytes and back. Decode owns data.
+// Codec encodes and decodes values. Its methods are called concurrently. Decode
+// may keep and modify data.
 type Codec[V any] interface {
 	Encode(v V) ([]byte, error)
 	Decode(data []byte, v *V) error
 }
 
-// JSON is the codec of encoding/json, without its silent changes: a string that
-// is not UTF-8 is an error, and a number that is decoded into an interface is a
-// [json.Number].
+// JSON is a Codec that uses [encoding/json], but never changes data silently: a
+// string that is not UTF-8 is an error, and a number that is decoded into an
+// interface is a [json.Number].
 type JSON[V any] struct{}
 
 func (JSON[V]) Encode(v V) ([]byte, error) { return exactjson.Marshal(v) }

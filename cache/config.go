@@ -9,56 +9,57 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// Config names entries, bounds how long they are served, and says how they are
-// loaded. Zero fields mean their defaults. It must be the same in all processes
-// that share a Prefix.
+// Config configures the keys, lifetimes and loading of entries. Zero fields
+// mean their defaults. All processes that share a Prefix must use the same
+// Config.
 type Config[V any] struct {
-	// Prefix begins every key on the nodes. Default "cache:". Caches of
-	// different types or codecs need different ones; on one Cluster New
-	// checks that. A "{" in it has to begin a hash tag, as in "{users}:",
-	// which holds for all keys.
+	// Prefix comes before every key on the nodes. Default "cache:". Caches of
+	// different types or codecs need different ones; [New] checks that on one
+	// Cluster. A "{" in it must begin a hash tag, as in "{users}:", which
+	// applies to all keys.
 	Prefix string
 
-	// TTL is how long an entry may be served, less or more 10 % at random,
-	// so that entries stored together do not expire together; and the
-	// longest that the option TTL may ask for. Default 5 minutes.
+	// TTL is how long an entry may be served. It is varied at random by up to
+	// 10 %, so that entries stored together do not expire together. The option
+	// [TTL] must not exceed it. Default 5 minutes.
 	TTL time.Duration
 
-	// SoftTTL is the age from which Fetch has an entry loaded again by one
-	// caller of the fleet, in the background, while all are served the old
-	// one. 0: none. At most TTL.
+	// SoftTTL is the age from which Fetch loads an entry again, by one caller
+	// in the fleet and in the background, while all callers are served the old
+	// one. Default 0: never. At most TTL.
 	SoftTTL time.Duration
 
-	// StaleFor is how long after its TTL an entry may still be served when
-	// the load for a new one failed. 0: not at all. The node that has it
-	// must answer; a stand-in has only what was stored on it since, for 10
-	// s in all.
+	// StaleFor is how long after its TTL an entry may still be served if
+	// loading a new one failed. Default 0: not at all. The node that has the
+	// entry must answer; a stand-in has only entries that were stored on it
+	// since, for 10 s.
 	StaleFor time.Duration
 
-	// NegativeTTL is how long ErrNotFound of a load is kept. Default 10 s;
+	// NegativeTTL is how long an [ErrNotFound] of a load is kept. Default 10 s;
 	// at most TTL.
 	NegativeTTL time.Duration
 
-	// LoadTimeout bounds a load: its context ends then, and its callers
-	// return a moment later. Default 10 s.
+	// LoadTimeout bounds a load: its context ends then, and its callers return
+	// shortly after. Default 10 s.
 	LoadTimeout time.Duration
 
-	// LeaseTTL is how long callers wait for the load of a process that
-	// died. A running process renews its lease, for LoadTimeout at most.
-	// Default 3 s; at most LoadTimeout.
+	// LeaseTTL is how long callers wait for the load of a process that crashed.
+	// A running process renews its lease, for at most LoadTimeout. Default 3 s;
+	// at most LoadTimeout.
 	LeaseTTL time.Duration
 
-	// MaxValue is the largest encoded value that is stored, in bytes.
-	// Default 4 MiB; at most 64 MiB. A node has to receive or return one
-	// within NodeTimeout.
+	// MaxValue is the size of the largest encoded value that is stored, in
+	// bytes. Default 4 MiB; at most 64 MiB. A node must be able to receive or
+	// return such a value within NodeTimeout.
 	MaxValue int
 
-	// Near keeps entries in this process's memory as well. nil: none.
+	// Near keeps entries in this process's memory as well. Default nil: none
+	// are kept.
 	Near *Near
 
-	// Codec turns values into bytes. By default strings and byte slices,
-	// also of named types that do not marshal themselves, are stored as
-	// they are, and everything else as by JSON.
+	// Codec encodes values. By default, strings and byte slices are stored as
+	// they are, also those of named types without marshaling methods, and
+	// everything else by [JSON].
 	Codec Codec[V]
 }
 
@@ -86,7 +87,8 @@ func (cfg Config[V]) withDefaults() Config[V] {
 	return cfg
 }
 
-// validate reports every fault of a configuration whose defaults are filled in.
+// validate reports every bad field of a configuration whose defaults are filled
+// in.
 func (cfg Config[V]) validate() error {
 	var errs []error
 	within := func(field string, d, most time.Duration, why string) {
@@ -131,32 +133,31 @@ func (cfg Config[V]) lifetime() time.Duration {
 	return cfg.TTL + time.Duration(float64(cfg.TTL)*jitterShare) + cfg.StaleFor
 }
 
-// request is what the options of one call add up to.
+// request is the combined options of one call.
 type request struct {
 	ttl, soft time.Duration
 	softGiven bool
 	tags      []string
 }
 
-// Option tweaks one call.
+// Option configures one call.
 type Option interface{ apply(*request) }
 
 type option func(*request)
 
 func (o option) apply(r *request) { o(r) }
 
-// TTL is how long this entry may be served, less or more 10 %, instead of
-// Config.TTL, which must not be shorter. A Config.SoftTTL keeps its share of
-// it.
+// TTL replaces [Config.TTL], which must not be shorter, for this entry; it is
+// varied by up to 10 % too. [Config.SoftTTL] is scaled with it.
 func TTL(d time.Duration) Option { return option(func(r *request) { r.ttl = d }) }
 
-// SoftTTL overrules Config.SoftTTL for this entry.
+// SoftTTL replaces [Config.SoftTTL] for this entry.
 func SoftTTL(d time.Duration) Option {
 	return option(func(r *request) { r.soft, r.softGiven = d, true })
 }
 
-// Tags names groups that the entry belongs to: DeleteTag of any of them deletes
-// it.
+// Tags names groups to which the entry belongs: [Cache.DeleteTag] with any of
+// them deletes it.
 func Tags(tags ...string) Option {
 	return option(func(r *request) { r.tags = append(r.tags, tags...) })
 }
@@ -189,7 +190,7 @@ func (cfg Config[V]) request(opts []Option) (request, error) {
 func checkName(field, name string) error {
 	switch {
 	case name == "":
-		return configerr.Field(field, "is empty; name it, as \"user:7\"")
+		return configerr.Field(field, "is empty; name it, such as \"user:7\"")
 	case len(name) > maxKey:
 		return configerr.Field(field, "%d bytes are too long; at most %d, so use a hash of it", len(name), maxKey)
 	case field == "Tags" && strings.Contains(name, "\n"):

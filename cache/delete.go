@@ -7,11 +7,11 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Delete removes key, and ends a load that is under way for it: nothing that
-// was loaded before Delete returned nil is stored after. It returns nil once
-// the owner, or while that can not be reached the stand-in, has confirmed it;
-// otherwise an *UnreachedError. The deletion is pending for a node that was not
-// reached.
+// Delete removes key, and ends a load that is in progress for it: nothing that
+// was loaded before Delete returned nil is stored afterwards. It returns nil
+// once the owner has confirmed the deletion, or the stand-in while the owner
+// cannot be reached. Otherwise the error is an [*UnreachedError]. The deletion
+// stays pending for a node that was not reached.
 func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err
@@ -20,10 +20,11 @@ func (s *Cache[V]) Delete(ctx context.Context, key string) error {
 	return s.invalidate(ctx, "delete", key, s.dropping(key))
 }
 
-// MarkStale is Delete for a value that may still be served: it is served until
-// its TTL ends, and one caller of the fleet that fetches it has it loaded again
-// in the background. As after Delete, a load that is under way is not stored.
-// The errors are those of Delete. A key without a value stays without.
+// MarkStale is [Cache.Delete] for a value that may still be served: it is
+// served until its TTL ends, and one caller in the fleet that fetches it loads
+// it again in the background. As after Delete, a load that is in progress is
+// not stored. A key without a value is unchanged. The errors are those of
+// Delete.
 func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	if err := s.check(ctx, key); err != nil {
 		return err

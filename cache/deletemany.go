@@ -6,9 +6,9 @@ import (
 	"sync"
 )
 
-// DeleteMany is Delete for each key, with commands of many keys to each node,
-// which leave it time for other callers. They are sent to the end even if ctx
-// ends before.
+// DeleteMany is [Cache.Delete] for each key. It sends each node commands with
+// many keys each, between which the node can serve other callers. All are sent
+// even if ctx ends earlier.
 func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 	if s == nil {
 		return errNil

@@ -10,33 +10,34 @@ import (
 )
 
 var (
-	// ErrNotFound is what a load returns, alone or wrapped, if there is no
-	// value; Fetch keeps that for Config.NegativeTTL and returns it, and so
-	// does Get.
+	// ErrNotFound is returned by a load, alone or wrapped, if no value exists.
+	// [Cache.Fetch] keeps this result for [Config.NegativeTTL]; Fetch and
+	// [Cache.Get] then return ErrNotFound.
 	ErrNotFound = errors.New("redlock: not found")
 
-	// ErrUnreached is matched by an *UnreachedError: an invalidation that
-	// no node took yet.
+	// ErrUnreached is matched by an [*UnreachedError]: no node has confirmed a
+	// write or deletion yet.
 	ErrUnreached = errors.New("redlock: no node was reached")
 
-	// ErrTooLarge is returned by Set for a value above Config.MaxValue.
+	// ErrTooLarge is returned by [Cache.Set] for a value larger than
+	// [Config.MaxValue].
 	ErrTooLarge = errors.New("redlock: value too large")
 
-	// ErrReentrant is returned by Fetch and FetchMany at once under the
-	// context of a load of the same key, which would wait for itself.
+	// ErrReentrant is returned at once by [Cache.Fetch] and [Cache.FetchMany]
+	// under the context of a load of the same key: waiting would deadlock.
 	ErrReentrant = errors.New("redlock: this context already loads the key")
 
-	// ErrNoLoad is returned by Decide outside of a load.
+	// ErrNoLoad is returned by [Cache.Decide] outside of a load.
 	ErrNoLoad = errors.New("redlock: the context is not of a load of the key")
 
-	// ErrClosed is returned by every call on a Cache after Close.
+	// ErrClosed is returned by every method of a Cache after Close.
 	ErrClosed = cluster.ErrClosed
 )
 
 // UnreachedError reports that no node confirmed a write or deletion. Old values
-// may be served until a node is reached again, for which the deletion is
-// pending, or at most until they expire. It matches ErrUnreached, and the error
-// of each node.
+// may be served until a node is reachable again, for which the deletion is
+// pending, and at most until they expire. It matches [ErrUnreached] and the
+// error of each node.
 type UnreachedError struct {
 	Op    string // "set", "delete", "mark stale" or "delete tag"
 	Key   string
@@ -52,7 +53,7 @@ func (e *UnreachedError) Error() string {
 	return b.String()
 }
 
-// Is makes errors.Is(err, ErrUnreached) true.
+// Is reports whether target is [ErrUnreached].
 func (e *UnreachedError) Is(target error) bool { return target == ErrUnreached }
 
 // Unwrap returns the errors of the nodes.
@@ -64,8 +65,8 @@ func (e *UnreachedError) Unwrap() []error {
 	return errs
 }
 
-// PanicError is the error of a load that panicked, and of Set if the codec did.
-// The panic was on no caller's goroutine, so it ends no program.
+// PanicError is the error of a load that panicked, and of Set if the codec
+// panicked. The panic is recovered, so it does not end the program.
 type PanicError struct {
 	Value any
 	Stack []byte
@@ -75,7 +76,7 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("redlock: the load panicked: %v\n\n%s", e.Value, e.Stack)
 }
 
-// Unwrap returns the value of the panic, if it is an error.
+// Unwrap returns the value of the panic if it is an error, and nil otherwise.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err

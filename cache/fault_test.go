@@ -90,7 +90,7 @@ func TestStandIn_ServesWhileTheOwnerIsDown(t *testing.T) {
 	})
 }
 
-// The stale entries of a lost node can not be served; those of its stand-in
+// The stale entries of a lost node cannot be served; those of its stand-in
 // can.
 func TestStandIn_ServesItsOwnStaleValue(t *testing.T) {
 	t.Parallel()

@@ -9,24 +9,24 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Loader gets a value from its source. It returns ErrNotFound, alone or
-// wrapped, where there is none.
+// Loader reads a value from its source. It returns [ErrNotFound], alone or
+// wrapped, if there is none.
 type Loader[V any] func(ctx context.Context) (V, error)
 
-// Fetch returns the value of key, and has it loaded if there is none that may
-// be served: by one caller of the fleet, for which the others wait. load runs
-// on a goroutine of its own; its context ends after Config.LoadTimeout or when
-// the Cache is closed, and keeps the values of ctx. An error of load is
-// returned unchanged, unless a stale value may be served instead; a panic is a
-// *PanicError. ctx ends only the waiting.
+// Fetch returns the value of key. If there is none that may be served, one
+// caller in the fleet loads it while the others wait. load runs on a goroutine
+// of its own. Its context has the values of ctx, and ends after
+// [Config.LoadTimeout] or when the Cache is closed; ctx bounds only the
+// waiting. An error of load is returned unchanged, unless a stale value may be
+// served instead; a panic is returned as a [*PanicError].
 //
-// The result of Fetch is no older than its call, as far as deletions go: if a
-// Delete returned before, nothing is returned that was loaded before that (the
-// package comment says when this holds).
+// Fetch respects earlier deletions: if a Delete returned before the call, Fetch
+// returns nothing that was loaded before that Delete. The package comment says
+// when this holds.
 //
-// All callers that one load serves get the same value, so what it refers to (a
-// map, a slice, a pointer) must not be changed, not even by load once it has
-// returned; with Config.Near the same holds for Get.
+// All callers that one load serves get the same value. So what it refers to (a
+// map, a slice, a pointer) must not be modified, not even by load after it has
+// returned. With [Config.Near] the same holds for [Cache.Get].
 func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts ...Option) (v V, err error) {
 	if s == nil {
 		return v, errNil

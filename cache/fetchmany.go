@@ -11,9 +11,10 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// FetchMany is Fetch for each key, with one load for all keys that this call
-// has to load. Keys that load leaves out of its map are not found, and
-// FetchMany leaves them out too. With an error it also returns what it found.
+// FetchMany is [Cache.Fetch] for each key, with one load for all keys that this
+// call must load. Keys that are missing in the map of load are not found, and
+// are missing in the result too. With an error it also returns the values that
+// it found.
 func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx context.Context, missing []string) (map[string]V, error), opts ...Option) (map[string]V, error) {
 	if s == nil {
 		return nil, errNil

@@ -9,9 +9,9 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Get returns the value of key, if there is one that may be served. The error
-// is ErrNotFound where it is known that no value exists, and otherwise says why
-// the nodes could not be asked.
+// Get returns the value of key; ok is false if there is none that may be
+// served. The error is [ErrNotFound] if it is known that no value exists, and
+// otherwise says why the nodes could not be asked.
 func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error) {
 	if err := s.check(ctx, key); err != nil {
 		return v, false, err
@@ -135,7 +135,7 @@ func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string
 }
 
 // decode reads an entry that a node sent into h, which is empty. An entry that
-// can not be read, or that the node stored before it was restarted or
+// cannot be read, or that the node stored before it was restarted or
 // unreachable, is none.
 func (s *Cache[V]) decode(at sight, text string, h *held[V]) {
 	h.node = at.node

@@ -9,9 +9,10 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// GetMany returns the values that Get would return for the keys, with commands
-// of many keys to each node. With an error, which names the nodes that could
-// not be asked, it also returns what it found.
+// GetMany is [Cache.Get] for many keys, which share commands to each node. Keys
+// without a value are missing in the result. The error names the nodes that
+// could not be asked; with an error GetMany also returns the values that it
+// found.
 func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, error) {
 	if s == nil {
 		return nil, errNil

@@ -15,11 +15,11 @@ type attempt[V any] struct {
 	key     string
 	load    Loader[V]
 	req     request
-	nonce   string // of the newest question, which alone may be given the lease
-	lost    string // nonce of a question that was not answered, and may have been given it
+	nonce   string // of the newest request, the only one that may be granted the lease
+	lost    string // nonce of a request that was not answered, and may have been granted the lease
 	seen    int64  // stamp of the newest entry that is not good enough
 	late    decided
-	process string // to be woken when another's lease ends; "": nobody
+	process string // to be notified when another's lease ends; "": none
 }
 
 // lease is a node's answer: what it has, or which caller may load.
@@ -98,8 +98,8 @@ func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) re
 	if !a.keep(ctx, l, v, err != nil, took) {
 		return judged(v, err, began)
 	}
-	// The lease stood when it was stored, so nothing was deleted since it
-	// was given.
+	// The lease was valid when the value was stored, so nothing was deleted
+	// since the lease was granted.
 	return judged(v, err, before)
 }
 
@@ -121,15 +121,15 @@ func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, t
 	return stored
 }
 
-// notEncoded counts and logs a loaded value that can not be stored: its callers
-// get it all the same, and load it again and again.
+// notEncoded counts and logs a loaded value that cannot be stored: its callers
+// get it anyway, but every call loads it again.
 func (s *Cache[V]) notEncoded(key string, err error) {
 	if errors.Is(err, ErrTooLarge) {
 		s.count.tooLarge.Add(1)
 		return
 	}
 	s.count.unencodable.Add(1)
-	s.c.Say(slog.LevelError, "a loaded value is not cached, because it can not be encoded", "key", key, "error", err)
+	s.c.Say(slog.LevelError, "a loaded value is not cached, because it cannot be encoded", "key", key, "error", err)
 }
 
 // fill stores what was loaded if the lease is still valid. A node that was
@@ -189,7 +189,7 @@ func (a *attempt[V]) abandon(ctx context.Context, n *node) (h held[V]) {
 	return h
 }
 
-// judged is a result as of a moment. A failed load can not be out of date.
+// judged is a result as of a moment. A failed load cannot be out of date.
 func judged[V any](v V, err error, at moment) result[V] {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		at = never

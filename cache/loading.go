@@ -53,12 +53,12 @@ type decided struct {
 	opts []Option
 }
 
-// Decide sets options for the value that a load is about to return for key,
-// over those of Fetch or FetchMany, and Tags besides theirs. It is called
-// within the load, with its context or one made of it. A value whose tag was
-// deleted since the load began is not stored. The error reports an option out
-// of range, or a ctx that is not of a load of key; in both cases nothing is
-// changed.
+// Decide sets options for the value that a load is about to return for key.
+// They replace those of Fetch or FetchMany, except [Tags], which are added. The
+// load calls it with its context, or with one derived from it. A value is not
+// stored if one of its tags was deleted since the load began. The error matches
+// [cluster.ErrConfig] if an option cannot be used, or is [ErrNoLoad] if ctx is
+// not that of a load of key; in both cases nothing changes.
 func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error {
 	if s == nil {
 		return errNil
@@ -126,7 +126,7 @@ func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Contex
 	case o := <-done:
 		v, err = o.v, o.err
 	case <-hung.C:
-		err = fmt.Errorf("redlock: the load has not returned within Config.LoadTimeout, %v, and goes on unheard: %w",
+		err = fmt.Errorf("redlock: the load has not returned within Config.LoadTimeout, %v, and continues in the background: %w",
 			s.cfg.LoadTimeout, context.DeadlineExceeded)
 	}
 	took = time.Since(began)

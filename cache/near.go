@@ -9,10 +9,11 @@ import (
 	"github.com/maypok86/otter/v2"
 )
 
-// Near is a tier of entries in this process's memory. Every process announces
-// what it stores or deletes to all others, which drop it from their memory.
-// Values are returned as they are, so what they refer to (a map, a slice, a
-// pointer) must not be changed.
+// Near configures a local tier: entries that are kept in this process's memory.
+// Every process announces the keys that it stores or deletes to all others,
+// which drop them from their memory. Callers share the values, so what they
+// refer to (a map, a slice, a pointer) must not be modified. Zero fields mean
+// their defaults.
 type Near struct {
 	// Size is how many entries are kept. Default 10,000.
 	Size int

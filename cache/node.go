@@ -30,7 +30,7 @@ const (
 	lanes = 16
 )
 
-// node is a node as a cache asks it.
+// node is a node of the Cluster with what this Cache needs to ask it.
 type node struct {
 	*nodeset.Node
 	slack  time.Duration

@@ -14,7 +14,7 @@ func newPlacement(names []string) placement {
 }
 
 // of returns the indexes of the node that owns key and of the one that stands
-// in for it, which is -1 if there is one node only. They are the same in every
+// in for it, which is -1 if there is only one node. They are the same in every
 // process that names the nodes alike, in whatever order.
 func (p placement) of(key string) (owner, standIn int) {
 	h := fnv(key)

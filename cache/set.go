@@ -8,10 +8,10 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Set stores v under key, whatever is there, and ends a load that is under way
-// for it. It returns nil once the node that is asked for the key has stored it.
-// The error is ErrTooLarge or the codec's, and the old value stays, or an
-// *UnreachedError.
+// Set stores v under key, replaces an existing value, and ends a load that is
+// in progress for key. It returns nil once the node that is asked for the key
+// has stored the value. The error is [ErrTooLarge] or the codec's, and the old
+// value stays; or it is an [*UnreachedError].
 func (s *Cache[V]) Set(ctx context.Context, key string, v V, opts ...Option) error {
 	if s == nil {
 		return errNil

@@ -147,7 +147,7 @@ func TestNear_IsBoundedInBytes(t *testing.T) {
 	harness.Eventually(t, "memory keeps no more than fit", func() bool { return kept() <= 10 })
 }
 
-// What can not be encoded is served, counted and said.
+// What cannot be encoded is served, counted and said.
 func TestCache_Fetch_ServesAndReportsAnUnencodableValue(t *testing.T) {
 	t.Parallel()
 	lines := &said{}
@@ -170,7 +170,7 @@ func TestCache_Fetch_ServesAndReportsAnUnencodableValue(t *testing.T) {
 	}
 	closes(t, c.Close)
 	closes(t, cl.Close) // which waits for the log
-	if log := lines.String(); !strings.Contains(log, "can not be encoded") || !strings.Contains(log, "key=k") {
+	if log := lines.String(); !strings.Contains(log, "cannot be encoded") || !strings.Contains(log, "key=k") {
 		t.Errorf("nothing says so in %q", log)
 	}
 }

@@ -7,28 +7,28 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// Stats counts what a Cache did since New.
+// Stats counts what a Cache has done since [New].
 type Stats struct {
 	Hits        int64         // served from a node
 	NearHits    int64         // served from this process's memory
-	Negative    int64         // of both: served that there is no such thing
+	Negative    int64         // of both: served ErrNotFound
 	Stale       int64         // served after its TTL, because a load failed
-	Misses      int64         // not there
-	Loads       int64         // loads that were run
-	LoadErrors  int64         // of them: failed, other than by ErrNotFound
+	Misses      int64         // found no entry
+	Loads       int64         // loads
+	LoadErrors  int64         // of the loads: failed, except with ErrNotFound
 	LoadTime    time.Duration // of all loads together
 	Refreshes   int64         // of the loads: in the background, while an entry was served
 	Waits       int64         // waits for a load of another process or call
-	Refused     int64         // fills that were not stored, because their lease stood no longer
+	Refused     int64         // values that were not stored because their lease had ended
 	Unleased    int64         // loads without a lease, because no node was reached or the wait was too long
 	Undecodable int64         // entries that could not be decoded
 	Unencodable int64         // loaded values that the codec refused
 	TooLarge    int64         // loaded values above Config.MaxValue
-	StandIns    int64         // questions to the node that stands in for a key's owner
-	Owed        int64         // deletions that a node was not reached with at once
+	StandIns    int64         // requests to a stand-in
+	Owed        int64         // deletions that became pending because a node was not reached
 }
 
-// counters are Stats in the making.
+// counters are the current Stats.
 type counters struct {
 	hits, nearHits, negative, stale, misses, loads, loadErrors, loadTime, refreshes, waits, refused, unleased, undecodable,
 	unencodable, tooLarge, standIns, owed atomic.Int64

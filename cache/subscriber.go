@@ -9,8 +9,9 @@ import (
 // subscriber receives the messages to a Cache.
 type subscriber[V any] struct{ s *Cache[V] }
 
-// Message wakes callers that wait for a load, or drops what was stored or
-// deleted. An empty text on the channel of drops is a deleted tag.
+// Message notifies callers that wait for a load, or drops an entry that was
+// stored or deleted. An empty text on the channel of drops means that a tag was
+// deleted.
 func (e subscriber[V]) Message(_ *nodeset.Node, channel, text string) {
 	s := e.s
 	switch {
@@ -23,8 +24,9 @@ func (e subscriber[V]) Message(_ *nodeset.Node, channel, text string) {
 	}
 }
 
-// Gap keeps nothing of the node until it is heard from again: what it returns
-// while the subscription is broken may be deleted without a message.
+// Gap drops the node's entries from memory, and keeps none until messages
+// arrive again: entries that it returns while the subscription is broken may be
+// deleted without a message.
 func (e subscriber[V]) Gap(n *nodeset.Node) {
 	e.s.notifications.notifyAll() // what they wait for may be over
 	if m := e.s.near; m != nil {

@@ -16,11 +16,11 @@ func (s *Cache[V]) request(opts []Option) (request, error) {
 	return r, err
 }
 
-// canTag is why tags can not be used, if they can not.
+// canTag returns an error if tags cannot be used.
 func (s *Cache[V]) canTag() error {
 	for _, n := range s.nodes {
 		if n.Sharded() {
-			return configerr.Field("Tags", "node %s is a Redis Cluster, whose scripts can not read an entry and its tags together; use single servers", n.Name())
+			return configerr.Field("Tags", "node %s is a Redis Cluster, whose scripts cannot read an entry and its tags together; use single servers", n.Name())
 		}
 	}
 	s.tagged.Store(true)
@@ -28,10 +28,12 @@ func (s *Cache[V]) canTag() error {
 }
 
 // DeleteTag deletes every entry that was stored with the tag, and ends the
-// loads under way with it, in one round trip to each node, however many there
-// are: an entry is valid only as long as its tags have the versions on its node
-// that they had when its load began, and DeleteTag removes those. It returns
-// nil unless two nodes, which may be both nodes of a key, did not confirm it.
+// loads in progress with it, in one round trip to each node, whatever their
+// number. This is possible because an entry is valid only while its tags have
+// the versions on its node that they had when its load began; DeleteTag removes
+// the versions. It returns nil unless two or more nodes did not confirm it,
+// because these may be the owner and the stand-in of a key. The error is an
+// [*UnreachedError].
 func (s *Cache[V]) DeleteTag(ctx context.Context, tag string) error {
 	if s == nil {
 		return errNil

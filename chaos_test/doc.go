@@ -30,6 +30,10 @@
 // minority while another node forgets, or from a majority, is killed, or is stopped for longer than its TTL; all nodes are
 // restarted one after another.
 //
+// In two rows the set is resized meanwhile by the code of redlock resize, which is killed at times and made again: one node grows to
+// five and shrinks to three, and nodes of five are replaced. The clients are restarted with the new list when that is asked for:
+// ended, killed, or with the new one started first.
+//
 // Every client reaches every node through a proxy in the test's process, because a partition cuts off some clients and
 // not others. Freezing and crashing are done to the nodes themselves.
 //
@@ -52,6 +56,7 @@
 //     and records, and nothing ever lives for ever but the mark that every node has
 //   - all of it together has a sequential explanation (porcupine)
 //   - clients did acquire, also while faults lasted
+//   - while the set is resized somebody acquires a key within a TTL and a second, unless a fault leaves no quorum
 //
 // # Verdicts
 //

@@ -21,6 +21,8 @@ var (
 	patient = chaos.Tempo{TTL: 1500 * time.Millisecond, MaxTTL: 2 * time.Second, NodeTimeout: 400 * time.Millisecond}
 	// brisk is for rows that have to wait for restarted nodes to vote again.
 	brisk = chaos.Tempo{TTL: 800 * time.Millisecond, MaxTTL: time.Second, NodeTimeout: 150 * time.Millisecond}
+	// waiting is for resizes, which end with an error if a node does not answer for a quarantine. That is longer than a restart.
+	waiting = chaos.Tempo{TTL: time.Second, MaxTTL: 1500 * time.Millisecond, NodeTimeout: 300 * time.Millisecond}
 )
 
 var scenarios = []chaos.Scenario{
@@ -197,6 +199,13 @@ var scenarios = []chaos.Scenario{
 		Script: chaos.Rolling(chaos.Quarantine, chaos.Crash),
 	},
 	{
+		Name: "a set grows and shrinks", Nodes: resizable, Tempo: waiting, Length: time.Minute, Sizes: []int{1, 3, 5, 3}, Script: whileResized,
+	},
+	{
+		// As redlock resize --replace does it, which leaves a quorum all the time, also of four nodes of which one is away.
+		Name: "nodes are replaced", Nodes: resizable, Tempo: waiting, Length: time.Minute, Sizes: []int{5, 4, 5, 4, 5}, Script: whileResized,
+	},
+	{
 		Name: "one thing after another", Nodes: chaos.NodeKind{Memory: chaos.SyncedAlways}, Tempo: steady, Length: 4 * time.Second,
 		Script: chaos.Series(chaos.ShortPause, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
 			f := chaos.Fault{
@@ -211,6 +220,23 @@ var scenarios = []chaos.Scenario{
 		}),
 	},
 }
+
+// resizable are nodes of which one more is there than a set ever has.
+var resizable = chaos.NodeKind{Memory: chaos.SyncedAlways, Spare: true}
+
+// whileResized names all nodes in some order: which of them are the set is not known yet.
+var whileResized = chaos.Series(func(chaos.Tempo) time.Duration { return time.Second / 2 }, func(r *rand.Rand, t chaos.Tempo) chaos.Fault {
+	f := chaos.Fault{Nodes: r.Perm(chaos.NodeCount + 1), Client: chaos.Everybody, Lasts: chaos.Between(r, 20*time.Millisecond, t.TTL*3/2)}
+	switch r.IntN(4) {
+	case 0:
+		f.Kind, f.Nodes, f.Client = chaos.OneOf(r, chaos.Kill, chaos.Stop), nil, r.IntN(chaos.ClientCount)
+	case 1:
+		f.Kind, f.Client = chaos.OneOf(r, chaos.Cut, chaos.Vanish, chaos.Deafen, chaos.Unheard, chaos.Mute), r.IntN(chaos.ClientCount)
+	default:
+		f.Kind = chaos.OneOf(r, chaos.Crash, chaos.Freeze, chaos.Cut, chaos.Vanish, chaos.Mute, chaos.Snap)
+	}
+	return f
+})
 
 // jump is how far the clock of a node jumps.
 const jump = 10 * time.Second

@@ -5,31 +5,30 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Right is a permission that a server must give the user as which a process
+// Right is a permission that a server must grant to the user as which a process
 // connects.
 type Right struct {
-	Rule     string // as ACL SETUSER takes it
-	For      string // what it is needed for
+	Rule     string // in the form of ACL SETUSER
+	For      string // what needs it
 	Optional bool   // locks work without it; For says what is lost
 }
 
 // Rights returns all rights that a user needs for locks, leases, elections and
-// records whose Config.Prefix is prefix, and no others. "" means their default,
-// "lock:". A user with all of them sees everything that [Cluster.Check] asks for,
-// but what a restart would drop from an append-only file: see [OperatorRights].
-// Every user may send HELLO and AUTH. A URL that names a database needs +select as
-// well.
+// records whose Config.Prefix is prefix, and no others. "" means the default,
+// "lock:". With all of them [Cluster.Check] can examine everything, except what
+// a restart would drop from an append-only file: see [OperatorRights]. Every
+// user may send HELLO and AUTH. A URL that names a database also needs +select.
 func Rights(prefix string) []Right {
 	if prefix == "" {
 		prefix = "lock:"
 	}
 	p := acl.EscapeGlob(prefix)
 	return []Right{
-		{Rule: "~" + p + "*", For: "the locks, and what belongs to one that has a hash tag"},
-		{Rule: "~{" + p + "*", For: "what belongs to a lock: fence counter, queue, record"},
+		{Rule: "~" + p + "*", For: "the locks, and the companions of a lock with a hash tag"},
+		{Rule: "~{" + p + "*", For: "the companions of a lock: fence counter, queue, record"},
 		{Rule: "~" + marks.Key, For: "reading and writing the mark, which shows whether the node has kept its data"},
 		{Rule: "&redlock:wake:*", For: "waking the next process that waits"},
-		{Rule: "&redlock:election:" + p + "*", For: "hearing of a new leader"},
+		{Rule: "&redlock:election:" + p + "*", For: "receiving news of a new leader"},
 		{Rule: "+ping", For: "finding a node that was down"},
 		{Rule: "+evalsha", For: "every step"},
 		{Rule: "+eval", For: "a script that the server has lost"},
@@ -53,9 +52,11 @@ func Rights(prefix string) []Right {
 		{Rule: "+exec", Optional: true, For: "as +multi"},
 		{Rule: "+msetnx", Optional: true, For: "as +multi"},
 		{Rule: "+incrby", Optional: true, For: "as +multi"},
-		{Rule: "+info", Optional: true, For: "seeing restarts. Without it that a node restarted from an old snapshot is not seen, " +
-			"a replica and a server that is listed twice are not refused, and Check can not judge it"},
+		{Rule: "+info", Optional: true, For: "noticing restarts. Without it a restart from an old snapshot goes unnoticed, " +
+			"a replica or a server that is listed twice is not refused, and Check cannot judge the node"},
 		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for a quarantine after a restart"},
+		{Rule: "+acl|dryrun", Optional: true, For: "seeing that a restart drops no locks from the append-only file; it shows what any user may run. " +
+			"Without it, and before Redis 7.0, a node that has appendfsync always does not vote for a quarantine after a restart"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed, " +
 			"and a release that comes late then lets others wait"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
@@ -70,14 +71,12 @@ func Rights(prefix string) []Right {
 // prefix that contains a space.
 func ACL(prefix string, required bool) string { return acl.Join(Rights(prefix), required) }
 
-// OperatorRights returns the rights that an operator's user needs in addition to
-// [Rights], to list locks and to judge nodes.
+// OperatorRights returns the rights that an operator's user needs in addition
+// to [Rights], to list locks and to check nodes.
 func OperatorRights() []Right {
 	return []Right{
 		{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"},
-		{Rule: "+acl|dryrun", Optional: true, For: "redlock doctor: seeing whether a restart drops locks from the append-only file. " +
-			"It shows what any user may run. Without it, and before Redis 7.0, Check can not judge that"},
-		{Rule: "+client|list", Optional: true, For: "redlock resize: seeing which programs have the old list of nodes. It shows all clients of the server"},
+		{Rule: "+client|list", Optional: true, For: "redlock resize: finding programs with the old list of nodes. It shows all clients of the server"},
 		{Rule: "+client|pause", Optional: true, For: "redlock drill. It lets this user stop the server for everybody for a while"},
 	}
 }

@@ -20,8 +20,8 @@ cd "$(dirname "$0")"
 
 # What cluster.Rights and cluster.OperatorRights list; deploy/tests compares
 # them.
-locks='~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:* +ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl +zadd +zcard +zrange +zrem +hset +hmget +cluster|slots +multi +exec +msetnx +incrby +info +config|get +script|exists +script|load'
-looking='+scan +acl|dryrun +client|list +client|pause'
+locks='~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:* +ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl +zadd +zcard +zrange +zrem +hset +hmget +cluster|slots +multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load'
+looking='+scan +client|list +client|pause'
 
 usage() {
 	echo "usage: sh deploy/secrets.sh new|rotate|retire|list" >&2

@@ -9,15 +9,14 @@ import (
 	"github.com/venta-hq/redlock/internal/test/ports"
 )
 
-// Nodes is a set of Redis nodes that run in this process, started by [Start]
-// or [StartAt]. Its methods can be called by several goroutines at once. They
-// panic if a node's index is not in the range 0 to Len()-1.
+// Nodes is a set of Redis nodes that run in this process, started by [Start] or
+// [StartAt]. All methods may be called concurrently. They panic if the index of
+// a node is not in the range from 0 to Len()-1.
 type Nodes struct {
 	nodes []*node
 }
 
-// Start starts n nodes on free ports of 127.0.0.1. The caller must call Close
-// when it is done with them.
+// Start starts n nodes on free ports of 127.0.0.1. The caller must Close them.
 func Start(n int) (*Nodes, error) {
 	if n < 1 {
 		return nil, fmt.Errorf("embedded: n is %d: ask for at least one node, or for 3 or 5 to survive the loss of 1 or 2", n)
@@ -36,7 +35,7 @@ func Start(n int) (*Nodes, error) {
 
 // StartAt starts one node on each of the addresses, in their order. An address
 // is a loopback IP address and a port, such as "127.0.0.1:7101". The caller
-// must call Close when it is done with the nodes.
+// must Close the nodes.
 func StartAt(addrs ...string) (*Nodes, error) {
 	if err := checkAddrs(addrs); err != nil {
 		return nil, err
@@ -115,7 +114,7 @@ func serve(listeners []net.Listener) (*Nodes, error) {
 }
 
 // URLs returns the nodes' addresses in the order of their indexes, each as
-// "redis://127.0.0.1:PORT". They stay the same over restarts.
+// "redis://127.0.0.1:PORT". Restarts do not change them.
 func (s *Nodes) URLs() []string {
 	urls := make([]string, len(s.nodes))
 	for i, n := range s.nodes {
@@ -128,15 +127,15 @@ func (s *Nodes) URLs() []string {
 func (s *Nodes) Len() int { return len(s.nodes) }
 
 // Stop kills node i: its connections break, new ones are refused, and commands
-// that a paused node had taken are lost. Its data is kept for
-// [Nodes.Restart]. To stop a stopped node does nothing.
+// that a paused node had accepted are lost. Its data is kept for
+// [Nodes.Restart]. Stopping a stopped node does nothing.
 func (s *Nodes) Stop(i int) { s.node(i).stop() }
 
 // Restart starts node i again on its address, and stops it first if it is
-// running or paused. It comes back with a new run_id, an uptime of zero and no
-// cached scripts; if lose is true also without its data. Keys whose time came
-// while the node was stopped are gone in either case. Restart fails if the
-// address is taken or the nodes are closed; the node is stopped then.
+// running or paused. The node has a new run_id, an uptime of zero and no cached
+// scripts; if lose is true, it has also lost its data. Keys that expired while
+// the node was stopped are gone in either case. Restart fails if the address is
+// in use or the nodes are closed; the node is then stopped.
 func (s *Nodes) Restart(i int, lose bool) error {
 	if err := s.node(i).restart(lose); err != nil {
 		return fmt.Errorf("embedded: restart of node %d: %w", i, err)
@@ -144,25 +143,25 @@ func (s *Nodes) Restart(i int, lose bool) error {
 	return nil
 }
 
-// Pause freezes node i: it accepts connections and takes commands, but
-// executes and answers nothing until [Nodes.Resume]. When Pause returns no
-// command is being executed. To pause a paused or stopped node does nothing.
+// Pause freezes node i: it accepts connections and commands, but executes and
+// answers nothing until [Nodes.Resume]. When Pause returns, no command is being
+// executed. Pausing a paused or stopped node does nothing.
 func (s *Nodes) Pause(i int) { s.node(i).pause() }
 
-// Resume lets node i go on after [Nodes.Pause]. It first executes what it took
-// during the pause, in the order of arrival. Resume does not wait for that. To
-// resume a node that is not paused does nothing.
+// Resume lets node i continue after [Nodes.Pause]. The node first executes the
+// commands that it accepted during the pause, in the order of arrival. Resume
+// does not wait for that. Resuming a node that is not paused does nothing.
 func (s *Nodes) Resume(i int) { s.node(i).resume() }
 
 // Commands returns how often node i executed each command since it last
-// started. The names are those of INFO commandstats: in lower case, and with
-// the subcommand where there is one, as in "evalsha" or "config|get". A script
+// started. The names are those of INFO commandstats, in lower case and with the
+// subcommand if there is one, such as "evalsha" or "config|get". A script
 // counts as the command that ran it; the commands within are not counted. A
 // stopped node has an empty map. The caller owns the map.
 func (s *Nodes) Commands(i int) map[string]int64 { return s.node(i).commands() }
 
-// Close stops all nodes and waits for their goroutines. Their data is gone. It
-// can be called more than once.
+// Close stops all nodes, waits for their goroutines, and drops their data. It
+// may be called again.
 func (s *Nodes) Close() {
 	for _, n := range s.nodes {
 		n.close()

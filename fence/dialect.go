@@ -29,9 +29,9 @@ func (d Dialect) String() string {
 	return fmt.Sprintf("Dialect(%d)", int(d))
 }
 
-// Schema is the statement that creates the table redlock_fence, for a
-// migration. It changes nothing if the table exists. It panics if d is none of
-// the constants. See [SQL.Schema] for another name.
+// Schema returns the statement that creates the table redlock_fence, for a
+// migration. The statement changes nothing if the table exists. Schema panics
+// if d is none of the constants. See [SQL.Schema] for another name.
 func Schema(d Dialect) string {
 	text, err := SQL{Dialect: d}.Schema()
 	if err != nil {
@@ -40,8 +40,9 @@ func Schema(d Dialect) string {
 	return text
 }
 
-// Schema is the statement that creates the table, for a migration. It changes
-// nothing if the table exists. The error says what is wrong with a field.
+// Schema returns the statement that creates the table, for a migration. The
+// statement changes nothing if the table exists. The error says what is wrong
+// with a field.
 //
 // # Deleting rows
 //

@@ -46,9 +46,9 @@ type Store interface {
 
 // Check calls CheckToken with the token of the lock on key that ctx is under.
 // Like the key of a lock, key is without Config.Prefix. Check may be called
-// after ctx ended with its lock: it then returns a *StaleError, or nil if no
-// newer holder was seen. The error matches [ErrNoToken] if ctx is under no lock
-// on key.
+// after ctx has ended with its lock: it then returns a [*StaleError], or nil if
+// no newer holder was seen. The error matches [ErrNoToken] if ctx is under no
+// lock on key.
 func Check(ctx context.Context, s Store, key string) error {
 	token, err := tokenOf(ctx, key)
 	if err != nil {
@@ -71,7 +71,7 @@ func valid(key string, token int64) error {
 	case key == "":
 		return errors.New("redlock: fence: key is empty; give the key of the lock")
 	case token <= 0 || token >= MaxToken:
-		return fmt.Errorf("redlock: fence: token %d of %q is none; a token is above 0 and below 2^53", token, key)
+		return fmt.Errorf("redlock: fence: token %d of %q is out of range; a token is above 0 and below 2^53", token, key)
 	}
 	return nil
 }

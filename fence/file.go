@@ -29,7 +29,7 @@ import (
 // millions.
 type File struct {
 	// Path is the token file; it is created if it does not exist. All names of
-	// the file that lead through symbolic links share one lock, also before the
+	// the file that lead through symbolic links share one lock, even before the
 	// file exists. Hard links do not: the first new token separates them.
 	Path string
 
@@ -190,7 +190,7 @@ func readTokens(path string) (map[string]int64, error) {
 	text, whole := strings.CutSuffix(string(content), "\n")
 	lines := strings.Split(text, "\n")
 	if !whole || lines[0] != fileVersion {
-		return nil, fmt.Errorf("%s is not a whole token file: it begins with the line %q and ends with a line feed; "+
+		return nil, fmt.Errorf("%s is not a complete token file, which begins with the line %q and ends with a line feed; "+
 			"restore it, or remove it if no late writer can exist", path, fileVersion)
 	}
 	newest := make(map[string]int64, len(lines))

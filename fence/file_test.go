@@ -151,8 +151,8 @@ func TestFile_IsNotRewrittenForATokenThatIsThere(t *testing.T) {
 // anew by itself lets late writers pass.
 func TestFile_AFileThatIsNoneIsAnError(t *testing.T) {
 	for content, want := range map[string]string{
-		"": "not a whole token file", "redlock fence 1": "not a whole token file", "redlock fence 2\nk;1\n": "not a whole token file",
-		"k;1\n": "not a whole token file", "redlock fence 1\nk;1": "not a whole token file", "redlock fence 1\nk;1\nk;2\n": "line 3",
+		"": "not a complete token file", "redlock fence 1": "not a complete token file", "redlock fence 2\nk;1\n": "not a complete token file",
+		"k;1\n": "not a complete token file", "redlock fence 1\nk;1": "not a complete token file", "redlock fence 1\nk;1\nk;2\n": "line 3",
 		"redlock fence 1\nk\n": "line 2", "redlock fence 1\n\n": "line 2", "redlock fence 1\nk;0\n": "line 2", "redlock fence 1\nk;1;r=2\n": "line 2",
 	} {
 		path := filepath.Join(t.TempDir(), "fence")

@@ -41,8 +41,8 @@ type Checks struct {
 //	428   there is no token, or none of a key of Keys
 //	503   the store could not check the token
 //
-// Tokens are checked one after the other; those that passed before one is
-// refused stay kept.
+// Tokens are checked one after another; those that passed before one is
+// refused remain recorded.
 //
 // The check and what next writes are two steps. Where a newer holder's request
 // may come in between, let next check again in the transaction that writes.

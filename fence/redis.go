@@ -57,7 +57,7 @@ var (
 // timeouts of Client alone.
 //
 // The user of Client needs the rights to eval, evalsha, hget, hset, persist and
-// pexpire beside those of the writes, and for HSet that to hlen.
+// pexpire in addition to those of the writes, and to hlen for HSet.
 //
 // A guard must not be lost while a late writer may exist. Set maxmemory-policy
 // to noeviction, or to a volatile- policy if GuardTTL is 0. A failover may lose

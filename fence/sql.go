@@ -11,8 +11,8 @@ import (
 )
 
 // SQL checks tokens in a table of the database that the work writes to. The
-// check belongs into the same transaction as the writes, before them and before
-// everything they depend on is read:
+// check belongs in the same transaction as the writes, before them and before
+// any read on which they depend:
 //
 //	fences := fence.SQL{Dialect: fence.PostgreSQL}
 //
@@ -32,7 +32,7 @@ import (
 // A check locks its key's row until the transaction ends. A newer holder's
 // check waits for that, so it never passes between an older holder's check and
 // commit. Checks of different keys do not wait for each other, except in
-// SQLite, which has one writer at a time. After any error roll back.
+// SQLite, which has one writer at a time. After any error, roll back.
 //
 // A process that stops inside a transaction keeps its row locked, and newer
 // holders waiting, until the server ends its session. Set PostgreSQL's
@@ -106,8 +106,8 @@ func (s SQL) Check(ctx context.Context, tx Tx, key string) error {
 // CheckToken returns a *[StaleError] if the table has a newer token of key.
 // Otherwise it keeps token as the newest, if tx commits, and returns nil; it
 // does so for an equal token, which is the same holder's. It costs one round
-// trip, and one more with drivers that prepare every statement anew, such as
-// lib/pq without binary_parameters=yes.
+// trip, and one more with drivers that prepare every statement, such as lib/pq
+// without binary_parameters=yes.
 //
 // It may be called when ctx has ended with its lock: it does not end with ctx,
 // only after [SQL.Timeout]. A *[sql.Tx] does end with the context it was begun
@@ -123,10 +123,10 @@ func (s SQL) Forget(ctx context.Context, tx Tx, key string) error {
 	return s.On(tx).Forget(ctx, key)
 }
 
-// On is the table as a [Store]. Given a transaction, its checks are part of
-// it. Given a *[sql.DB], each check commits at once: it does not protect writes
-// to that database, which a newer holder may overtake after the check, but
-// serves users of a Store such as a [Handler].
+// On returns the table as a [Store]. Given a transaction, its checks are part
+// of it. Given a *[sql.DB], each check commits at once: it does not protect
+// writes to that database, which a newer holder may overtake after the check,
+// but serves users of a Store such as a [Handler].
 func (s SQL) On(db Tx) SQLStore { return SQLStore{s, runOn(db)} }
 
 // OnRows is [SQL.On] for a driver that has an interface of its own, such as
@@ -178,7 +178,7 @@ func (s SQLStore) CheckToken(ctx context.Context, key string, token int64) error
 	case newest > token:
 		return &StaleError{Key: key, Token: token, Newest: newest}
 	case newest < token: // such as of a proxy that drops what MySQL reports
-		return fmt.Errorf("redlock: fence: %q: check: token %d was not kept, the server reports %d; see that it speaks %v, "+
+		return fmt.Errorf("redlock: fence: %q: check: token %d was not kept, the server reports %d; check that it speaks %v, "+
 			"and that neither a proxy nor a trigger changes the statement", key, token, newest, s.sql.Dialect)
 	}
 	return nil

@@ -1,11 +1,11 @@
-// Package health tells a load balancer or Kubernetes whether a program can lock
-// anything.
+// Package health serves a readiness check that tells a load balancer or
+// Kubernetes whether a program can lock anything.
 //
 //	http.Handle("/readyz", health.Handler(c, 15*time.Second))
 //
-// It is for readiness: a program that cannot lock should get no work that needs a
-// lock. Do not make it a liveness check: restarting a program does not bring
-// nodes back, and costs it the locks that it still holds.
+// A program that cannot lock should receive no work that needs a lock. Do not
+// use the handler as a liveness check: restarting a program does not repair the
+// nodes, and costs it the locks that it still holds.
 package health
 
 import (
@@ -16,17 +16,19 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// Handler answers 200 while something can be locked on c, and 503 once nothing
-// could be for longer than grace; [cluster.Cluster.Health] says what that
-// means. It asks the nodes nothing, so it may be called often.
+// Handler returns a handler that answers 200 while something can be locked on
+// c, and 503 after nothing could be locked for longer than grace;
+// [cluster.Cluster.Health] says what that means. It sends nothing to the nodes,
+// so it may be called often.
 //
-// The grace keeps a program ready over what passes by itself: a node that
-// restarts while another is down, a switch of the network. 15 s is longer than
-// the default TTL of a lock, after which those that were held are lost. Without
-// a grace, or with a negative one, it answers 503 as soon as there is no quorum.
-// After Close it answers 503 at once.
+// The grace keeps a program ready during short outages: a node that restarts
+// while another is down, a network that fails over. 15 s is longer than the
+// default TTL of a lock, after which locks that were held are lost. If grace is
+// zero or negative, the handler answers 503 as soon as there is no quorum.
+// After the Cluster was closed it answers 503 at once.
 //
-// The body says why in a line, with the names of nodes and without credentials.
+// The body is one line that says why. It names nodes, and contains no
+// credentials.
 func Handler(c *cluster.Cluster, grace time.Duration) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

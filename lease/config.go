@@ -6,34 +6,37 @@ import (
 	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
-// Config says how leases are named, how long they live, and how they are waited
-// for. Zero fields mean their defaults. lock.Config has the same fields; the two
+// Config configures the names of keys, their lifetimes, and waiting. Zero
+// fields mean their defaults. lock.Config has the same fields; the two types
 // convert into each other.
 type Config struct {
-	// Prefix comes before every key on the nodes. Default "lock:". Processes that
-	// exclude each other must use the same.
+	// Prefix comes before every key on the nodes. Default "lock:". Processes
+	// exclude each other only if they use the same Prefix.
 	Prefix string
 
-	// TTL is how long a key outlives a process that crashed, and so how long other
-	// processes wait for it. Default 10 s. At most the Cluster's MaxTTL, and more
-	// than three times its NodeTimeout, so that a renewal can fail and be retried.
+	// TTL is how long a key lives without renewal, and so how long other
+	// processes wait after its holder crashed. Default 10 s. At most the
+	// Cluster's MaxTTL, and more than three times its NodeTimeout, so that a
+	// failed renewal can be retried.
 	TTL time.Duration
 
-	// LockDelay is how much longer than its holder may rely on it a key is kept, unless
-	// it is released: an old holder that is stopped for up to that long, and writes
-	// when it goes on, does no harm to a resource that cannot check tokens. Other
-	// processes wait for it, in addition to TTL, after a crash and where the deadline
-	// passes, also after MaxHold. What is left of a key that is gone or another's on
-	// too many nodes is released at once. Default 0; TTL and LockDelay together are at
-	// most the Cluster's MaxTTL.
+	// LockDelay is how long the nodes keep a key after its holder's deadline,
+	// unless it is released. A holder that is stopped past its deadline, for up
+	// to LockDelay, then writes before the next holder can start, so a resource
+	// that cannot check tokens is safe from it. In return, other processes wait
+	// for TTL and LockDelay after a crash, and whenever a deadline passes, also
+	// that of MaxHold. A lease that was lost because its key is gone or taken
+	// on too many nodes is released at once. Default 0; TTL and LockDelay
+	// together are at most the Cluster's MaxTTL.
 	LockDelay time.Duration
 
-	// RenewEvery is how long after its last renewal a lease is renewed. Default a
-	// third of its TTL. At least NodeTimeout, at most half the TTL.
+	// RenewEvery is the time from one renewal of a lease to the next. Default a
+	// third of its TTL. At least the Cluster's NodeTimeout, at most half the
+	// TTL.
 	RenewEvery time.Duration
 
-	// Owner labels leases, so that a person can tell whose they are. Default
-	// "<host name>:<process id>".
+	// Owner is a label that shows people who holds a lease. Default "<host
+	// name>:<process id>".
 	Owner string
 
 	// FenceRetention is how long the fence counter of an unused key is kept. Default
@@ -44,43 +47,44 @@ type Config struct {
 	// at most 16 MiB, and no more than can be sent to a node within NodeTimeout.
 	MaxCheckpoint int
 
-	// CheckpointTTL is how long a checkpoint is kept after it was written, or was
-	// taken over by a later lease. A lease that is held keeps it alive. Default 7
-	// days; at least the Cluster's MaxTTL, so that it outlives the key of a holder
-	// that crashed.
+	// CheckpointTTL is how long a checkpoint is kept after it was written, or
+	// was taken over by a later lease. A lease keeps it alive while it is held.
+	// Default 7 days; at least the Cluster's MaxTTL, so that it outlives the
+	// key of a holder that crashed.
 	CheckpointTTL time.Duration
 
-	// DoneTTL is how long RunOnce remembers that a job is done. Default 24 h, at
-	// least 1 s.
+	// DoneTTL is how long [Leases.RunOnce] remembers that a job is done.
+	// Default 24 h, at least 1 s.
 	DoneTTL time.Duration
 
-	// Retain is for package lock; Leases do not use it. Default 0, at most the
+	// Retain is for package lock; Leases ignore it. Default 0, at most the
 	// Cluster's MaxTTL.
 	Retain time.Duration
 
-	// Backoff returns how long a waiter sleeps before it asks the nodes again, if
-	// nothing wakes it: a release usually does. attempt counts, from 1, the sleeps of
-	// one wait; it starts again at 1 after a quorum of nodes has notified the waiter. A
-	// negative pause ends the wait with the error of the last attempt.
-	// Backoff is called by many goroutines at once and must not block. Default: 100
-	// ms, doubling up to 2 s, each 25 % more or less at random, without end.
+	// Backoff returns how long a waiter sleeps before it asks the nodes again,
+	// unless a release wakes it earlier. attempt counts the sleeps of one wait
+	// from 1; it starts again at 1 after a quorum of nodes has notified the
+	// waiter. A negative result ends the wait with the error of the last
+	// attempt. Backoff is called concurrently and must not block. Default: 100
+	// ms, doubling up to 2 s, each varied at random by up to 25 %, without a
+	// limit on attempts.
 	Backoff func(attempt int) time.Duration
 }
 
-// Option changes one call. lock.Option is the same type: options of both packages
-// fit all calls of both.
+// Option configures one call. lock.Option is the same type: the options of both
+// packages can be used with both.
 type Option = keepalive.Option
 
-// TTL replaces Config.TTL.
+// TTL replaces [Config.TTL] for one call.
 func TTL(d time.Duration) Option { return keepalive.TTL(d) }
 
-// Owner replaces Config.Owner.
+// Owner replaces [Config.Owner] for one call.
 func Owner(label string) Option { return keepalive.Owner(label) }
 
-// MinHold keeps the key for at least d after it was acquired, even if the lease is
-// released earlier. A fast job that is due on many machines whose clocks differ
-// then runs once. Release still returns at once. When the process ends meanwhile,
-// the key is kept until its TTL.
+// MinHold keeps the key for at least d after it was acquired, even if the lease
+// is released earlier. So a fast job that is scheduled on many machines, whose
+// clocks differ, runs once. Release still returns at once. If the process ends
+// earlier, the key expires with its TTL.
 func MinHold(d time.Duration) Option { return keepalive.MinHold(d) }
 
 // MaxHold ends the lease after d even if it is not released, so that a stuck job

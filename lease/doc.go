@@ -15,44 +15,47 @@
 //	at, _, resumed := l.LastCheckpoint() // where the previous holder was
 //	err = reindex(l.Context(), l.Token(), at, resumed)
 //
-// [Lease.Detach] ends a lease and keeps its key for another process, which goes on
-// with [Leases.Attach]: a request takes the lock, and a worker finishes under it.
+// [Lease.Detach] ends a lease and keeps its key for another process, which
+// continues with [Leases.Attach]: a request acquires the lock, and a worker
+// finishes the work under it.
 //
-// [Leases.Campaign] elects a leader, and [Leases.RunOnce] runs a job once over all
-// processes; both are leases too. To lock a key around a function call, use package
-// lock: in one process, its callers wait in order and hand keys over to each other.
+// [Leases.Campaign] elects a leader, and [Leases.RunOnce] runs a job once over
+// all processes; both use leases. To lock a key around a function call, use
+// package lock: its callers within a process wait in FIFO order and hand keys
+// over to each other.
 //
 // # Guarantees
 //
-// Of all processes on the same nodes, one holds a key at a time. A holder learns
-// of its loss before another process can acquire the key, as long as its process
-// runs: the context ends before [Lease.Deadline], or as soon as the answers of the
-// nodes show that too few of them still have the key. After a suspended machine
-// resumes, its leases end within a quarter of a second, and [Lease.Err] reports the
-// loss at once.
+// Of all processes that use the same nodes, one at a time holds a key. A holder
+// learns of its loss before another process can acquire the key, as long as its
+// process runs: the context ends before [Lease.Deadline], or as soon as the
+// answers of the nodes show that too few of them still have the key. After a
+// suspended machine resumes, its leases end within a quarter of a second, and
+// [Lease.Err] reports the loss at once.
 //
 // Tokens are unique per key, and each is larger than those of all earlier holders.
 //
 // Nobody holds a key between Detach and Attach, and a handle attaches once.
 //
-// A lease is kept through restarts of nodes, one after another: a renewal sets the
-// key again on a node that lost it, and writes the last checkpoint there again.
+// A lease survives restarts of nodes, one after another: a renewal sets the key
+// again on a node that lost it, and writes the last checkpoint there again.
 //
-// Nothing outlives its TTL. A process that crashes leaves its keys for at most
-// Config.TTL.
+// Nothing outlives its TTL. The keys of a process that crashes expire within
+// [Config.TTL].
 //
 // # Names of keys
 //
 // RunOnce uses the key "once:" and the job's name, Campaign "election:" and the
-// election's name. What they record stands where the checkpoint of that key would,
-// so use no such key with Acquire, or with package lock.
+// election's name. Their records take the place of a checkpoint, so do not use
+// such a key with Acquire or with package lock.
 //
 // # What is not guaranteed
 //
 // A process that is stopped, or ignores the end of its context, may write after
-// another has acquired the key. Pass [Lease.Token] to the storage, and let it refuse
-// smaller tokens than it has seen.
+// another process has acquired the key. Pass [Lease.Token] to the storage, and
+// let it refuse tokens smaller than the largest it has seen; package fence does
+// that.
 //
-// What a quorum tolerates, and how nodes that lost their data are handled, is
-// described in package cluster.
+// Package cluster describes what a quorum tolerates, and how nodes that lost
+// their data are handled.
 package lease

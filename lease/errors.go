@@ -11,47 +11,48 @@ var (
 	// released. It matches the cause of the lease's context.
 	ErrLost = keepalive.ErrLost
 
-	// ErrReleased is returned for a lease that was released, and is the cause of its
-	// context.
+	// ErrReleased is returned by methods of a lease that was released, and is
+	// the cause of its context.
 	ErrReleased = keepalive.ErrReleased
 
-	// ErrDetached is returned for a lease that was detached, and is the cause of its
-	// context.
+	// ErrDetached is returned by methods of a lease that was detached, and is
+	// the cause of its context.
 	ErrDetached = keepalive.ErrDetached
 
-	// ErrNoQuorum is cluster.ErrNoQuorum: too few nodes answered. It is matched by a
-	// *cluster.QuorumError.
+	// ErrNoQuorum is [cluster.ErrNoQuorum]: too few nodes answered. It is
+	// matched by a *cluster.QuorumError.
 	ErrNoQuorum = keepalive.ErrNoQuorum
 
-	// ErrClosed is cluster.ErrClosed: the Leases, or their Cluster, were closed.
+	// ErrClosed is [cluster.ErrClosed]: the Leases, or their Cluster, were
+	// closed.
 	ErrClosed = keepalive.ErrClosed
 )
 
 type (
-	// NotAcquiredError says why a key was not acquired. It matches [ErrNotAcquired],
-	// Err, and the errors of the nodes. Its fields are
+	// NotAcquiredError reports why a key was not acquired. It matches
+	// [ErrNotAcquired], Err, and the errors of the nodes. Its fields are
 	//
 	//	Key     string        // the caller's key
 	//	Need    int           // votes needed
 	//	Got     int           // votes granted
-	//	FreeIn  time.Duration // when a quorum may be free, if nobody renews or releases; negative: not known
-	//	Split   bool          // several attempts hold parts of the key and none a quorum: retry shortly
-	//	Class   Class         // for code: "held", "split", "late" (the answers came too late), "timeout" (lock.Wait was over),
-	//	                      // or "handle" (it was used, or came too late)
-	//	Reason  string        // for people, as "held by another"
-	//	Holder  string        // the holder's label, as most nodes report it; "" where it is not known
+	//	FreeIn  time.Duration // until a quorum may be free, if nobody renews or releases; negative: unknown
+	//	Split   bool          // several attempts each hold the key on some nodes, none on a quorum: retry shortly
+	//	Class   Class         // for code: "held", "split", "late" (the answers came too late), "timeout" (of lock.Wait),
+	//	                      // or "handle" (used before, or too late)
+	//	Reason  string        // for people, such as "held by another"
+	//	Holder  string        // the holder's label, as most nodes report it; "" if unknown
 	//	Answers []Answer      // of each node: Node, Result, Holder, Left, Err
-	//	Err     error         // what else caused it, as the error of a context; mostly nil
+	//	Err     error         // what else caused it, such as the error of a context; usually nil
 	NotAcquiredError = keepalive.NotAcquiredError
 
-	// LostError says why a lease ended before it was released. It matches [ErrLost]
-	// and the errors of the nodes. Its fields are
+	// LostError reports why a lease ended before it was released. It matches
+	// [ErrLost] and the errors of the nodes. Its fields are
 	//
 	//	Key     string
 	//	Token   int64
 	//	Class   Class    // for code: "expired", "clock" (it jumped), "taken", "forced", "max_hold",
 	//	                 // "overtaken" (by a newer token) or "found_at_release"
-	//	Reason  string   // for people, as "expired"
+	//	Reason  string   // for people, such as "expired"
 	//	Answers []Answer // the last answer of each node: Node, Result, Holder, Left, Err
 	LostError = keepalive.LostError
 )

@@ -8,16 +8,16 @@ import (
 	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
-// Leases acquires leases and keeps them alive. All methods may be called
+// Leases acquires leases and renews them. All methods may be called
 // concurrently. One goroutine renews all leases, so one Leases serves a whole
 // process.
 type Leases struct{ opened }
 
 type opened = face.Of[keepalive.Leases]
 
-// New returns Leases on a set of nodes. The error matches cluster.ErrConfig and
-// names every field that cannot be used. The caller must Close the Leases, before
-// the Cluster.
+// New returns Leases on a set of nodes. The error matches [cluster.ErrConfig]
+// and names every field that cannot be used. The caller must Close the Leases
+// before the Cluster.
 func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 	s, err := keepalive.New(face.In(c), keepalive.Config(cfg))
 	if err != nil {
@@ -29,21 +29,23 @@ func New(c *cluster.Cluster, cfg Config) (*Leases, error) {
 // engine is nil for Leases that could not be made.
 func (s *Leases) engine() *keepalive.Leases { return face.In(s) }
 
-// Acquire waits for key until ctx ends: while it is held elsewhere, and while too
-// few nodes answer. The lease lives until it is released or lost; ctx bounds only
-// the waiting, and its values are those of the lease's context. The option lock.Wait
-// bounds the waiting too, and lock.NoWait makes Acquire a TryAcquire.
+// Acquire waits for key until ctx ends: while it is held elsewhere, and while
+// too few nodes answer. The lease lives until it is released or lost; ctx
+// bounds only the waiting, and its values are those of the lease's context. The
+// option lock.Wait also bounds the waiting, and lock.NoWait makes Acquire a
+// [Leases.TryAcquire].
 //
-// The lease carries the last checkpoint of key: see [Lease.LastCheckpoint]. If too
-// few nodes answer while that is read, the key is released and acquired again.
+// The lease carries the last checkpoint of key: see [Lease.LastCheckpoint]. If
+// too few nodes answer while it is read, the key is released and acquired
+// again.
 //
-// It returns
+// The error is
 //
 //	*NotAcquiredError      the key was held elsewhere until ctx ended
 //	*cluster.QuorumError   too few nodes answered until ctx ended
-//	*LostError             it was lost before Acquire returned
+//	*LostError             the lease was lost before Acquire returned
 //	cluster.ErrConfig      the key or an option cannot be used; returned at once
-//	ErrClosed              returned at once
+//	ErrClosed              the Leases were closed; returned at once
 //
 // The first two have ctx.Err() in their chain if ctx ended.
 func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
@@ -51,18 +53,19 @@ func (s *Leases) Acquire(ctx context.Context, key string, opts ...Option) (*Leas
 	return public(l), err
 }
 
-// TryAcquire does not wait for key. It asks the nodes once, and a few times more
-// where concurrent attempts split the votes and nobody holds the key. The errors
-// are those of Acquire, all returned at once. The option lock.Wait is refused with an
-// error that matches cluster.ErrConfig.
+// TryAcquire does not wait for key. It asks the nodes once, and a few times
+// more if concurrent attempts split the votes and nobody holds the key. The
+// errors are those of [Leases.Acquire], all returned at once. The option
+// lock.Wait is refused with an error that matches [cluster.ErrConfig].
 func (s *Leases) TryAcquire(ctx context.Context, key string, opts ...Option) (*Lease, error) {
 	l, err := s.engine().TryAcquire(ctx, key, opts...)
 	return public(l), err
 }
 
-// Close ends the contexts of all leases and all waits with ErrClosed, waits until
-// the functions that [Lease.Go] runs have returned, and releases the leases. Keys
-// that [MinHold] keeps are left to expire. When Close returns nil, nothing of these
-// Leases runs any more. It may be called again; every call waits. ctx bounds only
-// the waiting: the closing goes on.
+// Close ends the contexts of all leases and all waits with [ErrClosed], waits
+// until the functions that [Lease.Go] runs have returned, and releases the
+// leases. Keys that [MinHold] keeps are left to expire. When Close returns nil,
+// no goroutine of these Leases is left. It may be called again; every call
+// waits. If ctx ends first, Close returns an error with ctx.Err() in its chain,
+// and closing continues in the background.
 func (s *Leases) Close(ctx context.Context) error { return s.engine().Close(ctx) }

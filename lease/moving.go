@@ -2,25 +2,26 @@ package lease
 
 import "context"
 
-// Handle is a key that was detached, as text without spaces, for a job queue or
-// a request. It attaches once, for a process that can reach the nodes: it holds
-// no address and no credential.
+// Handle identifies a key that was detached. It is text without spaces, for a
+// job queue or a request. It attaches once, in a process that can reach the
+// nodes: it contains no address and no credential.
 type Handle string
 
 // Detach ends the lease without releasing its key, so that another process can
-// go on with the work: pass the handle to it, and let it call [Leases.Attach].
-// Until then nobody holds the key, and the nodes keep it for the lease's TTL:
-// acquire with a [TTL] that is longer than the handle may be on its way.
+// continue the work: pass the handle to that process, which calls
+// [Leases.Attach]. Until then nobody holds the key, and the nodes keep it for
+// the lease's TTL: acquire with a [TTL] that is longer than the handle may take
+// to arrive.
 //
-// Context ends with [ErrDetached] first, and the functions that Go runs are
-// waited for, as by Release, so none of them may call Detach. ctx may derive from
-// Context: it still ends at its deadline, and with what Context derives from.
-// MinHold ends as well.
-// A lease of an election or of RunOnce cannot be detached. The error is
+// Detach first ends [Lease.Context] with [ErrDetached] and waits for the
+// functions that [Lease.Go] runs, so none of them may call Detach. ctx may
+// derive from Context: only its own deadline and the parents of Context end it.
+// [MinHold] no longer applies. A lease of an election or of RunOnce cannot be
+// detached. The error is
 //
 //	*LostError             the lease had been lost
 //	*cluster.QuorumError   too few nodes answered; the key is released, or expires within its TTL
-//	ErrReleased, ErrDetached, ErrClosed  it had ended before; nothing has changed
+//	ErrReleased, ErrDetached, ErrClosed  the lease had ended before; nothing has changed
 //	ctx.Err()              in the chain: nothing has changed if ctx had ended before the call; otherwise
 //	                       the key is released
 //	cluster.ErrConfig      the lease is that of an election or of RunOnce
@@ -29,23 +30,23 @@ func (l *Lease) Detach(ctx context.Context) (Handle, error) {
 	return Handle(h), err
 }
 
-// Attach goes on with a key that was detached, on the same nodes and with the
-// same Config.Prefix. Nobody else has held the key in between. The lease is one
-// as from [Leases.TryAcquire], with a token larger than that of the lease that
-// was detached, and with its checkpoint; the options are those of Acquire
-// without lock.Wait.
+// Attach resumes a key that was detached, on the same nodes and with the same
+// [Config.Prefix]. Nobody else has held the key in between. The lease is like
+// one from [Leases.TryAcquire], with a larger token than the lease that was
+// detached, and with its checkpoint. The options are those of [Leases.Acquire]
+// except lock.Wait.
 //
 // A handle attaches once, within the TTL of the lease that was detached. An
-// attempt that fails before a quorum has granted the key leaves it locked and
-// the handle as it was, so it can be repeated. Once the key is granted, the
-// handle is used up, also where Attach fails because ctx ends or too few nodes
-// answer while the checkpoint is read, the Leases are closed, or the process
-// dies. The key is then released, or expires. The error is
+// attempt that fails before a quorum has granted the key changes nothing, and
+// can be repeated. Once the key is granted, the handle is used up, even if
+// Attach fails because ctx ends, too few nodes answer while the checkpoint is
+// read, the Leases are closed, or the process crashes. The key is then
+// released, or expires. The error is
 //
 //	*NotAcquiredError      with Class "handle": it was attached before, came too late, or the key was released by
-//	                       force; with another Class: several attach it at the same moment
+//	                       force; with another Class: several processes attach it at the same time
 //	*cluster.QuorumError   too few nodes answered; repeat it, unless the handle is used up
-//	*LostError             it was lost before Attach returned
+//	*LostError             the lease was lost before Attach returned
 //	cluster.ErrConfig      the handle is malformed or of another Prefix, or an option cannot be used
 //	ErrClosed              the Leases were closed
 //	ctx.Err()              in the chain: ctx ended first

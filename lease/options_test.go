@@ -56,7 +56,7 @@ func TestOptions_AreOneType(t *testing.T) {
 	} {
 		var held *lease.NotAcquiredError
 		err := acquire(lock.Wait(50 * time.Millisecond))
-		if !errors.As(err, &held) || !strings.HasPrefix(held.Reason, "not given within 50ms, held ") || held.Class != "timeout" ||
+		if !errors.As(err, &held) || !strings.HasPrefix(held.Reason, "not acquired within 50ms, held ") || held.Class != "timeout" ||
 			held.Holder != "nightly" || errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s with a Wait that is over: %v", name, err)
 		}

@@ -1,5 +1,5 @@
-// Package lock runs functions under distributed locks: of all processes on the
-// same nodes, one at a time runs the function of a key.
+// Package lock runs functions under distributed locks: of all processes that
+// use the same nodes, one at a time runs the function for a key.
 //
 //	err := locker.WithLock(ctx, "order:42", func(ctx context.Context) error {
 //		token, _ := lock.Token(ctx) // pass it to the storage you write
@@ -7,23 +7,24 @@
 //		return nil
 //	})
 //
-// [Open] makes a [Locker] from URLs, and [New] makes one on a cluster.Cluster.
+// [Open] makes a [Locker] from URLs, and [New] makes one on a
+// [cluster.Cluster].
 //
 // # Guarantees
 //
-// A lock is a lease, and the guarantees of package lease hold: the context of the
-// function ends before another process can acquire the key, and fencing tokens
-// grow. The lock is released when the function returns, fails or panics. A context
-// that has ended never acquires a lock.
+// A lock is a lease, and the guarantees of package [lease] hold: the context of
+// the function ends before another process can acquire the key, and fencing
+// tokens grow. The lock is released when the function returns, fails or panics.
+// A context that has ended never acquires a lock.
 //
 // Within a process, callers wait for a key in FIFO order. At most one of them
 // contends for it, so a thousand local waiters load the nodes no more than one.
 //
-// Across processes, a release notifies the process that has waited longest. A timer
-// backs up the notification, so a crashed holder's key is acquired when it expires.
-// A process that has not used three notifications, because it is stopped, loses its
-// place in the queue at the fourth. When it asks the nodes again, it queues at the
-// end.
+// Across processes, a release notifies the process that has waited longest. A
+// timer backs up the notification, so a crashed holder's key is acquired when
+// it expires. A process that leaves three notifications unused, as one that is
+// stopped does, loses its place in the queue at the fourth. It queues at the
+// end when it asks again.
 //
 // # Several keys
 //
@@ -35,12 +36,12 @@
 //		…
 //	})
 //
-// Such calls never deadlock, with each other or with calls that lock one key: all
-// acquire keys in the order of their names on the nodes, and hold no key that sorts
-// behind the one they wait for. Keys that are held are not released to let others
-// pass, so the order in which processes are served is fair for each key. A call whose
-// caller holds another lock, by whatever call, is outside of this order, and nothing
-// detects that two of them wait for each other.
+// Such calls never deadlock, neither with each other nor with calls that lock
+// one key. Each acquires its keys in the order of their names on the nodes, and
+// holds no key that sorts after the one it waits for. It does not release keys
+// to let others pass, so waiting is fair for each key. A caller that already
+// holds another lock is outside this order: nothing detects that two such
+// callers wait for each other.
 //
 // # Readers
 //
@@ -57,27 +58,31 @@
 //
 // # Hand-overs
 //
-// A lock that is released while other callers of the process wait is handed over
-// within the process, with the next fencing token, and the nodes are not asked. This
-// happens at most 63 times in a row at first, then twice as often as the last time,
-// up to 65,535 times. Once another process is known to wait, hand-overs go on for at
-// most 10 ms. A lock with less than half of its TTL left is not handed over.
+// A lock that is released while other callers of the process wait is handed
+// over within the process, with the next fencing token and without a round
+// trip. This happens at most 63 times in a row at first, then up to twice as
+// often as the last time, and at most 65,535 times. Once another process is
+// known to wait, hand-overs go on for at most 10 ms. A lock with less than half
+// of its TTL left is not handed over.
 //
 // # Retention
 //
-// With Config.Retain a process keeps a key that it has released and that nobody
-// waits for, and its next caller acquires it as by a hand-over, later. Another
-// process that asks for the key ends the retention. Nothing is retained after a
-// lock with MinHold, or while fewer than a quorum of nodes send this process
-// messages, because it would not learn that another process asks.
+// With [Config.Retain] a process keeps a key after its release if nobody waits
+// for it. The next caller in the process acquires it without a round trip, as
+// by a hand-over. Another process that asks for the key ends the retention.
+// Nothing is retained after a lock with MinHold, or while fewer than a quorum
+// of nodes send this process messages, because it might not learn that another
+// process asks.
 //
-// Do not retain keys that many processes lock in turn, or that callers of redsync or
-// package mutex lock as well, because they poll; nor keys for which others must not
-// wait a TTL when a process crashes between two uses.
+// Do not retain keys that many processes lock in turn. Do not retain keys that
+// are also locked through redsync or package mutex, which poll. Do not retain
+// keys for which others must not wait a TTL when a process crashes between two
+// uses.
 //
 // # What is not guaranteed
 //
-// A function that goes on after its context has ended, or a process that is stopped
-// and resumes late, may write beside the next holder. Let the storage refuse tokens
-// smaller than the largest it has seen.
+// A function that continues after its context has ended, or a process that is
+// stopped and resumes late, may write at the same time as the next holder. Let
+// the storage refuse tokens smaller than the largest it has seen; package fence
+// does that.
 package lock

@@ -17,8 +17,8 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// Locker runs functions, or gives out leases, under locks. All methods may be called concurrently. One Locker serves a
-// whole process.
+// Locker runs functions under locks, or issues leases. All methods may be
+// called concurrently. One Locker serves a whole process.
 type Locker struct {
 	c      *nodeset.Set
 	tel    *telemetry.Telemetry // nil: nothing is reported
@@ -36,7 +36,9 @@ type Locker struct {
 	owned   *cluster.Cluster // what Open opened; nil: the Cluster is the caller's to close
 }
 
-// New makes a Locker on a set of nodes. The error matches cluster.ErrConfig and names every bad field.
+// New makes a Locker on a set of nodes. The error matches [cluster.ErrConfig]
+// and names every bad field. The caller must Close the Locker before the
+// Cluster.
 func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 	set := face.In(c)
 	leases, err := keepalive.New(set, keepalive.Config(cfg))
@@ -51,20 +53,26 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 	return k, nil
 }
 
-// WithLock runs fn while holding key, on the caller's goroutine. It waits for the key until ctx ends or as long as the
-// Wait option says; who waits in one process is served in order. fn's context ends when the lock is lost, before
-// anybody else can have it (context.Cause says why), or with ctx. The lock is released when fn returns or panics.
+// WithLock acquires the lock on key, runs fn on the caller's goroutine, and
+// releases the lock when fn returns or panics. It waits for the lock until ctx
+// ends, or as long as the option [Wait] says. Callers within a process acquire
+// a key in FIFO order.
 //
-// It returns fn's own error unchanged, joined with the *LostError if the lock was lost while fn ran. When fn did not run
-// it returns
+// fn's context ends with ctx, and when the lock is lost, before another process
+// can acquire the key. [context.Cause] reports why.
 //
-//	*NotAcquiredError      somebody else held the key until ctx or Wait ended; ctx.Err() is in the chain if ctx ended
-//	*cluster.QuorumError   too few nodes answered, and did so until ctx or Wait ended; with NoWait at once
+// WithLock returns fn's error unchanged, joined with a [*LostError] if the lock
+// was lost while fn ran. If fn did not run, the error is
+//
+//	*NotAcquiredError      another holder had the key until ctx or Wait ended; ctx.Err() is in the chain if ctx ended
+//	*cluster.QuorumError   too few nodes answered until ctx or Wait ended; with NoWait, returned at once
 //	ErrReentrant           ctx comes from a WithLock or lease on the same key
-//	*LostError             it was lost before fn began
-//	ErrClosed, cluster.ErrConfig
+//	*LostError             the lock was lost before fn began
+//	ErrClosed              the Locker or its Cluster was closed
+//	cluster.ErrConfig      the key or an option cannot be used
 //
-// A release that does not reach a quorum is logged and counted: fn has succeeded, and the key expires.
+// A release that does not reach a quorum is no error: it is logged and counted,
+// and the key expires within its TTL.
 func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.Context) error, opts ...Option) error {
 	if k == nil {
 		return errNil
@@ -82,8 +90,8 @@ func (k *Locker) WithLock(ctx context.Context, key string, fn func(ctx context.C
 	return k.run(span, key, l.Context(), fn, func() error { return k.release(ctx, l) })
 }
 
-// run runs fn with the context of what is locked, under the name of key, and
-// releases that.
+// run runs fn under a lock whose context is ctx, and then calls release. key
+// names the lock in errors.
 func (k *Locker) run(span *telemetry.Span, key string, ctx context.Context, fn func(context.Context) error, release func() error) error {
 	if !k.begin() {
 		release()
@@ -111,7 +119,7 @@ func (k *Locker) run(span *telemetry.Span, key string, ctx context.Context, fn f
 	return err
 }
 
-// Do is WithLock for a function with a result.
+// Do is [Locker.WithLock] for a function that returns a result.
 func Do[T any](ctx context.Context, k *Locker, key string, fn func(ctx context.Context) (T, error), opts ...Option) (T, error) {
 	var result T
 	err := k.WithLock(ctx, key, func(ctx context.Context) (err error) {
@@ -121,20 +129,23 @@ func Do[T any](ctx context.Context, k *Locker, key string, fn func(ctx context.C
 	return result, err
 }
 
-// Lock waits for key until ctx ends and returns a lease, which is kept alive until it is released. ctx bounds only the
-// waiting. The lease can checkpoint and be detached, as those of package lease; its [lease.Lease.LastCheckpoint] reports nothing before
-// its first Checkpoint. The errors are those of WithLock.
+// Lock waits for key until ctx ends and returns a lease, which is renewed until
+// it is released or lost. ctx bounds only the waiting. The lease can checkpoint
+// and be detached like those of package lease, but its
+// [lease.Lease.LastCheckpoint] reports nothing before its first Checkpoint. The
+// errors are those of [Locker.WithLock].
 func (k *Locker) Lock(ctx context.Context, key string, opts ...Option) (*lease.Lease, error) {
 	l, err := k.acquire(ctx, context.WithoutCancel(ctx), key, opts)
 	return (*lease.Lease)(l), err
 }
 
-// TryLock is Lock with NoWait.
+// TryLock is [Locker.Lock] with the option [NoWait].
 func (k *Locker) TryLock(ctx context.Context, key string, opts ...Option) (*lease.Lease, error) {
 	return k.Lock(ctx, key, append(slices.Clone(opts), NoWait())...)
 }
 
-// errNil is the error of a program that ignored the one of New.
+// errNil is the error of a nil Locker, of a program that ignored the error of
+// New.
 var errNil = errs.Errorf("%w: Locker: is nil; see the error of lock.New", cluster.ErrConfig)
 
 // acquire acquires the lease, whose context derives from parent.
@@ -170,12 +181,14 @@ func (k *Locker) reentry(ctx context.Context, key string) error {
 	return nil
 }
 
-// release gives the lock back after its work, and returns the loss if it was lost.
+// release releases the lock after its work, and returns a [*LostError] if it
+// had been lost.
 func (k *Locker) release(ctx context.Context, l *keepalive.Lease) error {
 	return k.released(l.Key(), l.Release(context.WithoutCancel(ctx)))
 }
 
-// released takes in what came of a release, and returns the loss if there was one.
+// released counts and logs the result of a release. It returns a [*LostError]
+// if the lock had been lost.
 func (k *Locker) released(key string, err error) error {
 	if err == nil || errors.Is(err, ErrReleased) || errors.Is(err, lease.ErrDetached) {
 		return nil
@@ -207,9 +220,11 @@ func (k *Locker) end() {
 	}
 }
 
-// Close ends all waits and the contexts of all holders, with ErrClosed, waits until the functions that run under locks
-// have returned, and releases what is still held. It may be called again; every call waits. ctx bounds only the waiting:
-// the closing goes on.
+// Close ends all waits and the contexts of all holders, with [ErrClosed], waits
+// until the functions that run under locks have returned, and releases what is
+// still held. It may be called again; every call waits. If ctx ends first,
+// Close returns an error with ctx.Err() in its chain, and closing continues in
+// the background.
 func (k *Locker) Close(ctx context.Context) error {
 	if k == nil {
 		return nil
@@ -244,16 +259,16 @@ func (k *Locker) finish() {
 
 // Stats counts what a Locker has done since it was made.
 type Stats struct {
-	Acquired        int64 // locks given, hand-overs among them
+	Acquired        int64 // locks acquired, including hand-overs
 	Waits           int64 // calls that waited for another call of this process
-	HandOvers       int64 // locks given on within this process without asking the nodes, also to a caller that had just given up; readers that joined others
+	HandOvers       int64 // locks handed over within this process without a round trip, also to a caller that had just given up; readers that joined others
 	Losses          int64 // locks lost while held
 	ReleaseFailures int64 // releases that did not reach a quorum
 }
 
 type counters struct{ acquired, releaseFailures atomic.Int64 }
 
-// Stats may be called at any time; the numbers are not taken at one instant.
+// Stats returns the counts so far. They are not read at one instant.
 func (k *Locker) Stats() Stats {
 	if k == nil {
 		return Stats{}

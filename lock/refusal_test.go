@@ -79,7 +79,7 @@ func TestLocker_NamesTheHolderInThisProcess(t *testing.T) {
 	if !errors.Is(ended, cancelled) || !errors.Is(ended, context.Canceled) {
 		t.Errorf("the cause is not in the chain of: %v", ended)
 	}
-	if !strings.Contains(waited.Error(), "not given within 10ms, held in this process") {
+	if !strings.Contains(waited.Error(), "not acquired within 10ms, held in this process") {
 		t.Error(waited)
 	}
 }

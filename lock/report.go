@@ -7,7 +7,7 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// refusalClass is quorumlock.RefusalClass with what this package adds.
+// refusalClass is [quorumlock.RefusalClass] and the class of [ErrReentrant].
 func refusalClass(err error) string {
 	if errors.Is(err, ErrReentrant) {
 		return "reentrant"
@@ -15,7 +15,7 @@ func refusalClass(err error) string {
 	return quorumlock.RefusalClass(err)
 }
 
-// watch has what is counted here read when the metrics are collected.
+// watch reports the counts of this package whenever metrics are collected.
 func (k *Locker) watch() {
 	k.unwatch = k.tel.Watch("", "", func(see telemetry.See) {
 		s := k.leases.Stats()

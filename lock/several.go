@@ -8,21 +8,22 @@ import (
 	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
-// MaxKeys is how many different keys one call can lock.
+// MaxKeys is the largest number of different keys that one call can lock.
 const MaxKeys = keepalive.MaxKeys
 
-// WithLocks is [Locker.WithLock] for several keys: fn runs while all of them are
-// held. They are released when it returns. [TokenOf] returns the token of each.
+// WithLocks is [Locker.WithLock] for several keys: fn runs while all of them
+// are held, and they are released when it returns or panics. [TokenOf] returns
+// the token of each.
 //
-// All keys are asked for in one round trip. If some are held by others, WithLocks
-// keeps those before the first of them, in the order of the names, and waits for
-// it. So calls never deadlock, whatever keys they name in whatever order, and
-// whichever calls lock one key. Only a call whose caller holds another lock can: see
+// All keys are requested in one round trip. If some are held by others,
+// WithLocks keeps the keys that sort before the first of these, and waits for
+// that one. So calls never deadlock, whatever keys they name and in whatever
+// order. Only a caller that already holds another lock can: see
 // [Locker.LockAll].
 //
-// Each key is a lock of its own to other processes, to Inspect and in metrics. The
-// loss of one ends fn's context. The order of keys does not matter, and one that is
-// named twice is locked once.
+// Each key is a lock of its own for other processes, for [Locker.Inspect] and
+// in metrics. The loss of one ends fn's context. The order of keys does not
+// matter, and a key that is named twice is locked once.
 func (k *Locker) WithLocks(ctx context.Context, keys []string, fn func(ctx context.Context) error, opts ...Option) error {
 	if k == nil {
 		return errNil
@@ -40,19 +41,20 @@ func (k *Locker) WithLocks(ctx context.Context, keys []string, fn func(ctx conte
 	return k.run(span, strings.Join(all.Keys(), ", "), all.Context(), fn, func() error { return k.releaseAll(ctx, all) })
 }
 
-// LockAll waits for all keys until ctx ends and returns them locked, or none. They
-// are renewed until they are released. ctx bounds only the waiting. The errors are
-// those of [Locker.WithLock], about the key that was refused, and a cluster.ErrConfig
-// for no key, an empty one, or more than [MaxKeys].
+// LockAll waits for all keys until ctx ends and returns them locked, or none.
+// They are renewed until they are released. ctx bounds only the waiting. The
+// errors are those of [Locker.WithLock], for the key that was refused. No key,
+// an empty key, and more than [MaxKeys] keys are errors that match
+// [cluster.ErrConfig].
 //
-// Wait and NoWait bound the wait for all keys together. Calls with NoWait that come
-// at the same moment for the same keys may all be refused. MinHold and MaxHold begin
-// when all keys are held; TTL and Owner are those of each key.
+// [Wait] and [NoWait] bound the wait for all keys together. Concurrent calls
+// with NoWait for the same keys may all be refused. [MinHold] and [MaxHold]
+// begin when all keys are held; [TTL] and [Owner] apply to each key.
 //
-// A caller that holds another lock must name only keys of the same nodes that sort
-// behind those that it holds, prefix included: two calls that hold what the other
-// waits for never go on. Lock all keys in one call instead, or bound the wait.
-// Config.Backoff counts the sleeps for each key anew.
+// A caller that holds another lock must name only keys on the same nodes that
+// sort after those it holds, prefix included. Otherwise two calls can deadlock,
+// each waiting for what the other holds. Lock all keys in one call instead, or
+// bound the wait. [Config.Backoff] counts the sleeps for each key separately.
 func (k *Locker) LockAll(ctx context.Context, keys []string, opts ...Option) (*Locks, error) {
 	all, err := k.acquireAll(ctx, context.WithoutCancel(ctx), keys, opts)
 	return (*Locks)(all), err
@@ -96,8 +98,8 @@ func (k *Locker) releaseAll(ctx context.Context, all *keepalive.Locks) (lost err
 	return lost
 }
 
-// Locks are several keys that are held together, and renewed until they are
-// released or one of them is lost. All methods may be called concurrently.
+// Locks holds several keys together, and renews them until they are released or
+// one of them is lost. All methods may be called concurrently.
 type Locks keepalive.Locks
 
 func (l *Locks) engine() *keepalive.Locks { return (*keepalive.Locks)(l) }
@@ -108,23 +110,23 @@ func (l *Locks) Keys() []string { return l.engine().Keys() }
 // Token returns the fencing token of key, and 0 if it is not one of the keys.
 func (l *Locks) Token(key string) int64 { return l.engine().Token(key) }
 
-// Context returns a context that ends when one of the keys is lost, or they are
-// released. context.Cause reports why. [TokenOf] reads the token of each key from
-// it.
+// Context returns a context that ends when one of the keys is lost, or when
+// they are released. [context.Cause] reports why. [TokenOf] reads the token of
+// each key from it.
 func (l *Locks) Context() context.Context { return l.engine().Context() }
 
-// Err returns nil while all keys are held, then why one of them no longer is. It
-// compares the clock with the deadlines.
+// Err returns nil while all keys are held, and afterwards why one of them no
+// longer is. It compares the clock with the deadlines.
 func (l *Locks) Err() error { return l.engine().Err() }
 
 // Deadline returns the time until which no other process can acquire any of the
 // keys. Renewals move it.
 func (l *Locks) Deadline() time.Time { return l.engine().Deadline() }
 
-// Go runs fn on a new goroutine, as lease.Lease.Go does: Release and Close wait for
-// it before they release any key.
+// Go runs fn on a new goroutine, as [lease.Lease.Go] does: Release and Close
+// wait for it before they release any key.
 func (l *Locks) Go(fn func(ctx context.Context)) error { return l.engine().Go(fn) }
 
-// Release releases all keys at the same time, as lease.Lease.Release does each. Its
-// error joins those of the keys.
+// Release releases all keys at the same time, each as [lease.Lease.Release]
+// does. Its error joins those of the keys.
 func (l *Locks) Release(ctx context.Context) error { return l.engine().Release(ctx) }

@@ -3,15 +3,16 @@ package mutex
 import "github.com/venta-hq/redlock/internal/quorumlock"
 
 var (
-	// ErrNotAcquired is matched by a [*NotAcquiredError]. Lock and TryLock return
-	// it if somebody else holds the key.
+	// ErrNotAcquired is matched by a [*NotAcquiredError]. [Mutex.Lock] and
+	// [Mutex.TryLock] return it if another holder has the key.
 	ErrNotAcquired = quorumlock.ErrNotAcquired
 
-	// ErrLost is matched by a [*LostError]. Extend and Unlock return it if the
-	// Mutex was lost before it was released.
+	// ErrLost is matched by a [*LostError]. [Mutex.Extend] and [Mutex.Unlock]
+	// return it if the Mutex was lost before it was released.
 	ErrLost = quorumlock.ErrLost
 
-	// ErrReleased is returned by Extend and Unlock if the Mutex is not held.
+	// ErrReleased is returned by [Mutex.Extend] and [Mutex.Unlock] if the Mutex
+	// is not held.
 	ErrReleased = quorumlock.ErrReleased
 )
 
@@ -22,16 +23,16 @@ type (
 	//	Key     string
 	//	Need    int           // votes needed
 	//	Got     int           // votes granted
-	//	FreeIn  time.Duration // when a quorum could be free, if nobody extends or releases; negative: not known
-	//	Split   bool          // several attempts have some nodes each and none a quorum: try again shortly
+	//	FreeIn  time.Duration // until a quorum may be free, if nobody extends or releases; negative: unknown
+	//	Split   bool          // several attempts each hold the key on some nodes, none on a quorum: retry shortly
 	//	Class   Class         // the reason in a word: "held", "split", "late"
 	//	Reason  string        // "held by another", "the answers came too late", …
-	//	Holder  string        // the label of the holder, as most nodes say; "" where it is not known
+	//	Holder  string        // the label of the holder, as most nodes report it; "" if unknown
 	//	Answers []Answer      // of each node
-	//	Err     error         // why a wait ended, as the error of a context; mostly nil
+	//	Err     error         // why a wait ended, such as the error of a context; usually nil
 	NotAcquiredError = quorumlock.NotAcquiredError
 
-	// LostError says why a Mutex was lost before it was released. It matches
+	// LostError reports why a Mutex was lost before it was released. It matches
 	// [ErrLost] and the error of each node. Its fields are
 	//
 	//	Key     string
@@ -45,8 +46,8 @@ type (
 	//
 	//	Node   string
 	//	Result Result        // prints as "pending", "granted", "refused", "failed", "unasked" or "healed"
-	//	Holder string        // the label of the holder there; "" where there is none or it is not known
-	//	Left   time.Duration // how long the holder's key lives at most; negative: not known
+	//	Holder string        // the label of the holder there; "" if there is none or it is unknown
+	//	Left   time.Duration // how long the holder's key lives at most; negative: unknown
 	//	Err    error         // why it did not answer
 	Answer = quorumlock.Answer
 )

@@ -31,9 +31,9 @@ type Mutex struct {
 	hold *quorumlock.Hold // nil while not held
 }
 
-// New makes a Mutex for key. It asks no node. The error matches
-// [cluster.ErrConfig], and names every field of cfg that is bad, or says what is
-// wrong with key.
+// New returns a Mutex for key. It does not ask the nodes. The error matches
+// [cluster.ErrConfig], and names every field of cfg that cannot be used, or
+// says what is wrong with key.
 func New(c *cluster.Cluster, key string, cfg Config) (*Mutex, error) {
 	set := face.In(c)
 	red, err := quorumlock.NewRedlock(set, quorumlock.Config(cfg))
@@ -46,19 +46,20 @@ func New(c *cluster.Cluster, key string, cfg Config) (*Mutex, error) {
 	return &Mutex{set: set, red: red, key: key, turn: make(chan struct{}, 1)}, nil
 }
 
-// errNil is the error of a program that ignored the one of New.
+// errNil is the error of a nil Mutex, of a program that ignored the error of
+// New.
 var errNil = configerr.Field("Mutex", "is nil; see the error of mutex.New")
 
-// TryLock makes one attempt. It returns
+// TryLock makes one attempt to acquire the key. The error is
 //
-//	*NotAcquiredError      the key is held, possibly by this Mutex, or several attempts split the votes
+//	*NotAcquiredError      the key is held, possibly by this Mutex, or concurrent attempts split the votes
 //	*cluster.QuorumError   too few nodes answered to decide, or too few of them vote
-//	cluster.ErrConfig      the key cannot be locked: something else is there, or a right is missing
-//	cluster.ErrClosed
+//	cluster.ErrConfig      the key cannot be locked: it holds other data, or a right is missing
+//	cluster.ErrClosed      the Cluster was closed
 //	ctx.Err()              in the chain, when ctx ended first
 //
-// What the nodes granted to an attempt that fails is released, also after TryLock
-// has returned.
+// What the nodes granted to an attempt that fails is released, if need be after
+// TryLock has returned.
 func (m *Mutex) TryLock(ctx context.Context) error {
 	if err := m.enter(ctx, "lock"); err != nil {
 		return err
@@ -67,12 +68,12 @@ func (m *Mutex) TryLock(ctx context.Context) error {
 	return m.try(ctx)
 }
 
-// Lock tries until it succeeds or ctx ends, even while too few nodes answer to
-// decide. The error is that of the last attempt, with ctx.Err() in its chain; only
-// one that matches [cluster.ErrConfig] or [cluster.ErrClosed] is returned at once.
-// Lock asks the nodes when the key should have expired, and before that at random
-// intervals that grow up to half a second. Between attempts the Mutex can be used
-// by other goroutines.
+// Lock retries until it succeeds or ctx ends, even while too few nodes answer.
+// The error is that of the last attempt, with ctx.Err() in its chain; errors
+// that match [cluster.ErrConfig] or [cluster.ErrClosed] are returned at once.
+// Lock asks the nodes when the key should have expired, and before that at
+// random intervals that grow up to half a second. Other goroutines can use the
+// Mutex between attempts.
 func (m *Mutex) Lock(ctx context.Context) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
@@ -124,7 +125,7 @@ func (m *Mutex) exit() { <-m.turn }
 func (m *Mutex) try(ctx context.Context) error {
 	if h := m.current(); h != nil {
 		if left := nodeset.Left(h.Deadline(), time.Now()); left > 0 {
-			return &NotAcquiredError{Key: m.key, Need: m.set.Quorum(), FreeIn: left, Class: quorumlock.ClassHeld, Reason: "held by this very Mutex"}
+			return &NotAcquiredError{Key: m.key, Need: m.set.Quorum(), FreeIn: left, Class: quorumlock.ClassHeld, Reason: "held by this Mutex"}
 		}
 		h.Abort(h.Lost(quorumlock.Expired))
 		m.become(nil)
@@ -153,10 +154,10 @@ func (m *Mutex) become(h *quorumlock.Hold) {
 	m.hold = h
 }
 
-// Extend asks the nodes to keep the key for another Config.TTL from now. It
-// returns nil if Until has moved, a [*LostError] if the Mutex is no longer held, a
-// [*cluster.QuorumError] if too few nodes answered (Until stays), and
-// [ErrReleased] if it was not held.
+// Extend asks the nodes to keep the key for [Config.TTL] from now on. It
+// returns nil if it moved [Mutex.Until], a [*LostError] if the Mutex is no
+// longer held, a [*cluster.QuorumError] if too few nodes answered (Until is
+// unchanged), and [ErrReleased] if it was not held.
 func (m *Mutex) Extend(ctx context.Context) error {
 	if err := m.enter(ctx, "extend"); err != nil {
 		return err
@@ -178,10 +179,10 @@ func (m *Mutex) Extend(ctx context.Context) error {
 // The Mutex is not held afterwards, whatever Unlock returns:
 //
 //	nil                    it was held and is released
-//	*LostError             it had expired, or the key is gone or another's on too many nodes
-//	*cluster.QuorumError   too few nodes answered; the others release it when they answer again, and it expires
+//	*LostError             it had expired, or the key is gone or taken on too many nodes
+//	*cluster.QuorumError   too few nodes answered; the others are sent the release when they recover, and the key expires
 //	ErrReleased            it was not held
-//	ctx.Err()              in the chain; the release goes on
+//	ctx.Err()              in the chain; the release continues in the background
 func (m *Mutex) Unlock(ctx context.Context) error {
 	if m == nil {
 		return errNil
@@ -204,8 +205,9 @@ func (m *Mutex) Token() int64 {
 	return 0
 }
 
-// Value returns the value of the key on the nodes, which identifies the acquisition,
-// or "" while the Mutex is not held. A program that knows it can release the key.
+// Value returns the value of the key on the nodes, which identifies the
+// acquisition, or "" while the Mutex is not held. A program that knows the
+// value can release the key.
 func (m *Mutex) Value() string {
 	if h := m.current(); h != nil {
 		return h.Value()

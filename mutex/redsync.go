@@ -24,12 +24,12 @@ import (
 // Acquisitions through Redsync raise the fence counters, so tokens of later
 // holders are larger, and releases notify the waiters of this module. The
 // mutexes themselves have no token, and nothing renews them. A node that may
-// have lost the locks it granted does not vote for them, not even where
-// redsync.WithSetNXOnExtend has Extend set a key that is gone. An expiry is at
-// least 10 ms and at most Config.MaxTTL of c.
+// have lost the locks it granted does not vote for them, even if
+// redsync.WithSetNXOnExtend lets Extend set a key that is gone. An expiry must
+// be between 10 ms and [cluster.Config.MaxTTL].
 //
-// Values must differ from attempt to attempt, as those of redsync do: a release
-// that a node did not answer is sent again later.
+// Values must be unique for each attempt, as those of redsync are, because a
+// release that a node did not answer is sent again later.
 func Redsync(c *cluster.Cluster) *redsync.Redsync {
 	set := face.In(c)
 	if set == nil {
@@ -42,7 +42,7 @@ func Redsync(c *cluster.Cluster) *redsync.Redsync {
 	return redsync.New(pools...)
 }
 
-// noPool is the only node of a nil Cluster, and cannot be used.
+// noPool stands for the nodes of a nil Cluster. It returns an error.
 type noPool struct{}
 
 func (noPool) Get(context.Context) (redsyncredis.Conn, error) {
@@ -88,7 +88,7 @@ func (cn redsyncConn) PTTL(name string) (time.Duration, error) {
 	return time.Duration(ms) * time.Millisecond, err
 }
 
-// SetNX is how redsync acquires.
+// SetNX acquires the key: redsync calls it for that.
 func (cn redsyncConn) SetNX(name, value string, expiry time.Duration) (bool, error) {
 	if err := cn.node.CheckTTL("redsync.WithExpiry", expiry); err != nil {
 		return false, err
@@ -163,8 +163,8 @@ func foreign(s *redsyncredis.Script) *nodeset.Script {
 	return known.(*nodeset.Script)
 }
 
-// ScriptLoad has nothing to do: a node that lacks a script is sent it.
+// ScriptLoad does nothing: a script is sent to a node that lacks it.
 func (cn redsyncConn) ScriptLoad(*redsyncredis.Script) error { return nil }
 
-// Close has nothing to do: the connections are the Cluster's.
+// Close does nothing: the Cluster owns the connections.
 func (cn redsyncConn) Close() error { return nil }

@@ -182,7 +182,7 @@ func TestRedsync_Lock_HoldsUntilUnlock(t *testing.T) {
 	})
 }
 
-// Whoever knows its value can end a lock, in another process too; one whose time is over can not be extended once another
+// Whoever knows its value can end a lock, in another process too; one whose time is over cannot be extended once another
 // holds the key, with SETNX or without.
 func TestRedsync_Unlock_NeedsTheValue(t *testing.T) {
 	onNodes(t, 3, func(t *testing.T, r *rig) {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// answer is what one node said of a session.
+// answer is what one node reported about a session.
 type answer struct {
 	node   int
 	memory string  // of the node
@@ -18,8 +18,8 @@ type answer struct {
 // began.
 func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 
-// checkEpoch is the error of what cannot be the version at which a user was
-// logged out everywhere. "" is none, and no error.
+// checkEpoch returns an error if epoch cannot be the version at which a user
+// was logged out everywhere. "" means none, and is no error.
 func checkEpoch(epoch version, now time.Time) error {
 	if epoch == "" {
 		return nil
@@ -27,7 +27,7 @@ func checkEpoch(epoch version, now time.Time) error {
 	return checkVersion(epoch, latest(now))
 }
 
-// verdict is what the answers of nodes about one session add up to.
+// verdict is the combined result of the answers about one session.
 type verdict struct {
 	votes      int     // answers that count
 	tombstones int     // nodes with a tombstone
@@ -37,10 +37,11 @@ type verdict struct {
 	floors     []version // the different floors of the records written whole
 }
 
-// judge adds up answers. A node that lost its data cannot deny a session: it
+// judge combines answers. A node that lost its data cannot deny a session: it
 // votes only if the session was issued after its memory began, or if it is
-// authoritative, so that no session that a quorum still has can be older than
-// its memory. apart is how far the clocks of processes may be from each other.
+// authoritative, which means that no session that a quorum still has can be
+// older than its memory. apart is the largest difference between the clocks of
+// processes.
 func judge(answers []answer, authoritative func(a *answer) bool, apart time.Duration) verdict {
 	var v verdict
 	for i := range answers {
@@ -82,7 +83,7 @@ func (a *answer) counts(live *record, authoritative func(a *answer) bool, apart 
 	return authoritative(a) || live != nil && micros(live.born) > micros(a.memory)+apart.Microseconds()
 }
 
-// ended reports whether somebody has ended the session.
+// ended reports whether the session has been ended.
 func (v *verdict) ended() bool { return v.tombstones > 0 || v.live != nil && v.epoch > v.live.issue }
 
 // mixed reports whether some of the nodes have dropped fields that others have

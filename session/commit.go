@@ -28,7 +28,7 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 			return "", s.confirm(ctx, op, hashed, s.deadlineOf(nil))
 		case c.late != "":
 			return "", configerr.Field("Put", "until %v is later than the session ends, %v; it lives for Config.Lifetime, %v, from when it was first put: "+
-				"make that longer, or go on under a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
+				"make that longer, or use a new id", moment(idle), moment(c.late), s.cfg.Lifetime)
 		case c.ok >= s.c.Quorum():
 			return ver, nil
 		case c.newest != "" && token > 0:
@@ -54,7 +54,7 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 // the session again.
 const maxTries = 4
 
-var errOvertaken = errors.New("redlock: written to by somebody else meanwhile")
+var errOvertaken = errors.New("redlock: written by another process in the meantime")
 
 func (s *Store) commitQuestion(hashed string, ver version, changes map[string]string, idle string) question {
 	args := []any{idle}

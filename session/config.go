@@ -12,48 +12,46 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Config names sessions, bounds how long they last, and says how they are
-// written. Zero fields mean their defaults. All processes on the same nodes
-// should have the same Prefix, Idle and Lifetime.
+// Config configures the keys, lifetimes and encoding of sessions. Zero fields
+// mean their defaults. All processes that use the same nodes should have the
+// same Prefix, Idle and Lifetime.
 type Config struct {
-	// Prefix begins every key on the nodes. Default "session:".
+	// Prefix comes before every key on the nodes. Default "session:".
 	Prefix string
 
-	// Idle is how long a session lasts that nobody loads. Default 2 h; from
-	// 1 s to Lifetime. A load extends it only when an eighth of it has
-	// gone, so a session in use may end up to that much earlier.
+	// Idle is how long a session lasts without being loaded. Default 2 h; from
+	// 1 s to Lifetime. A load extends it only after an eighth of Idle has
+	// passed, so a session may end up to that much earlier.
 	Idle time.Duration
 
-	// Lifetime is how long a session lasts at most, from when it was
-	// created or renewed. Default 14 days; at most 400 days.
+	// Lifetime is the longest that a session lasts after it was created or
+	// renewed. Default 14 days; at most 400 days.
 	Lifetime time.Duration
 
-	// MaxSize is the largest session, in bytes of its fields' names and
-	// encoded values. Default 64 KiB; at most 16 MiB, and what a node can
-	// be sent within NodeTimeout. The names of deleted fields may take as
-	// much besides: nodes keep them until all nodes have answered a read
-	// that found many, so they pile up only while a node does not answer.
+	// MaxSize is the size of the largest session, in bytes of its fields' names
+	// and encoded values. Default 64 KiB; at most 16 MiB, and no more than can
+	// be sent to a node within NodeTimeout. The names of deleted fields may
+	// take as much again: nodes keep them until all nodes have answered a read
+	// that found many, so they accumulate only while a node does not answer.
 	MaxSize int
 
-	// Codec encodes the values of fields. Default JSON with two
-	// differences. A number that is decoded into an interface is a
-	// json.Number, because a float64 would lose digits of large integers. A
-	// string that is not UTF-8 does not encode, because JSON would change
-	// it; keep such bytes as a []byte.
+	// Codec encodes the values of fields. Default JSON with two differences. A
+	// number that is decoded into an interface is a json.Number, because a
+	// float64 would lose digits of large integers. A string that is not UTF-8
+	// is an error, because JSON would change it; use a []byte for such data.
 	Codec Codec
 
-	// Locker takes the locks of Update. Without it there is no Update. It
-	// should be on the same nodes.
+	// Locker acquires the locks of [Store.Update], which needs it. It should
+	// use the same nodes.
 	Locker *lock.Locker
 
 	// Salt is mixed into the short hashes by which errors name sessions, so
-	// that readers of logs can not tell which session is meant. Processes
-	// with the same salt name sessions alike. Default: random for each
-	// Store.
+	// that readers of logs cannot tell which session is meant. Processes with
+	// the same Salt use the same names. Default: random for each Store.
 	Salt string
 }
 
-// A Codec turns values of fields into bytes and back. Its methods are called
+// A Codec encodes and decodes the values of fields. Its methods are called
 // concurrently.
 type Codec interface {
 	Marshal(v any) ([]byte, error)
@@ -85,7 +83,8 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// validate reports every fault of a configuration whose defaults are filled in.
+// validate reports every bad field of a configuration whose defaults are filled
+// in.
 func (cfg Config) validate(c *nodeset.Set) error {
 	var errs []error
 	bad := func(field, format string, args ...any) { errs = append(errs, configerr.Field(field, format, args...)) }
@@ -103,7 +102,7 @@ func (cfg Config) validate(c *nodeset.Set) error {
 	}
 	for _, n := range c.Nodes() {
 		if n.Sharded() {
-			bad("cluster.Config", "node %s is a Redis Cluster, which can not look at a session and its user in one step; "+
+			bad("cluster.Config", "node %s is a Redis Cluster, which cannot read a session and the data of its user in one script; "+
 				"list independent servers instead", n.Name())
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// confirm ends a session for everybody that one node knows to have ended, and
+// confirm ends a session that one node reports as ended on a quorum, and
 // returns the *GoneError.
 func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
 	if err := s.tombstone(ctx, op, hashed, deadline); err != nil {
@@ -41,8 +41,8 @@ func (s *Store) tombstoneQuestion(hashed, deadline string) question {
 	return question{script: tombstoneScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
 }
 
-// dispose puts tombstones on what a failed attempt may have left, and has no
-// owner, without waiting. A node of whose memory nothing is known has written
+// dispose puts tombstones on a session without an owner that a failed attempt
+// may have left. It does not wait. A node whose memory is unknown has written
 // nothing. A session that was to be kept alone concedes to its rivals.
 func (s *Store) dispose(hashed, deadline string, alone bool) {
 	q := s.tombstoneQuestion(hashed, deadline)
@@ -57,11 +57,10 @@ func (s *Store) dispose(hashed, deadline string, alone bool) {
 	}
 }
 
-// Destroy ends the session of this id, or handle, for good. After it has
-// returned nil, the session is never read again, and no write to it brings it
-// back. A session that does not exist is no error. The error is a
-// *cluster.QuorumError or has ctx.Err() in its chain; in both cases the session
-// may still exist.
+// Destroy ends the session with this id or handle. After it has returned nil,
+// the session is never read again, and no write brings it back. A session that
+// does not exist is no error. The error is a [*cluster.QuorumError] or has
+// ctx.Err() in its chain; in both cases the session may still exist.
 func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	if s == nil {
 		return errNil

@@ -9,25 +9,25 @@ import (
 )
 
 var (
-	// ErrSessionGone is matched by a *GoneError: there is no such session.
-	// Every operation on a session returns it.
+	// ErrSessionGone is matched by a [*GoneError]: there is no such session.
+	// Every operation on a session may return it.
 	ErrSessionGone = errors.New("redlock: no such session")
 
-	// ErrDecode is matched by the error of Get for a field whose value does
-	// not decode into the requested type.
+	// ErrDecode is matched by the error of [Get] for a field whose value cannot
+	// be decoded into the requested type.
 	ErrDecode = errors.New("redlock: the field does not decode")
 
-	// ErrNoQuorum is matched by a *cluster.QuorumError: too few nodes
-	// answered. It is no reason to log anybody out.
+	// ErrNoQuorum is matched by a [*cluster.QuorumError]: too few nodes
+	// answered. It is not a reason to log a user out.
 	ErrNoQuorum = cluster.ErrNoQuorum
 )
 
-// GoneError reports that a session does not exist, or not any more. It does not
-// tell an id that never was one from a session that was destroyed, logged out
-// or has expired: in the end the nodes do not know either.
+// GoneError reports that a session does not exist, or no longer exists. It does
+// not distinguish an id that was never used from a session that was destroyed,
+// logged out or has expired, because the nodes lose that knowledge with time.
 type GoneError struct {
 	Op      string
-	Session string // a short salted hash of the id, or "" for what is no id
+	Session string // a short salted hash of the id; "" if the id is malformed
 
 	to    string // the session that has replaced it lately
 	never bool   // no node that answered has a trace of it
@@ -35,12 +35,12 @@ type GoneError struct {
 
 func (e *GoneError) Error() string {
 	if e.Session == "" {
-		return fmt.Sprintf("redlock: %s session: this is no session's id", e.Op)
+		return fmt.Sprintf("redlock: %s session: the id is malformed", e.Op)
 	}
 	return fmt.Sprintf("redlock: %s session %q: it is gone", e.Op, e.Session)
 }
 
-// Is makes errors.Is(err, ErrSessionGone) true.
+// Is reports whether target is [ErrSessionGone].
 func (e *GoneError) Is(target error) bool { return target == ErrSessionGone }
 
 func (s *Store) gone(op, hashed string) *GoneError {

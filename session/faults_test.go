@@ -205,7 +205,7 @@ func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 }
 
 // A node whose memory began after a session was issued, and that does not have
-// it, can not deny it. A node with an older memory can: it only missed the
+// it, cannot deny it. A node with an older memory can: it only missed the
 // session.
 func TestMemory_NodeYoungerThanTheSessionDoesNotDenyIt(t *testing.T) {
 	t.Parallel()
@@ -285,7 +285,7 @@ func TestMemory_WriteForALostOneDoesNothing(t *testing.T) {
 	load(t, s, ss.ID())
 }
 
-// A record of one node that can not be brought to a quorum is not returned: the
+// A record of one node that cannot be brought to a quorum is not returned: the
 // next read might not find it.
 func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 	t.Parallel()

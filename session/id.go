@@ -20,8 +20,8 @@ func newID() string {
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// hash is the only form of an id that leaves the process: what knows it can not
-// show the id.
+// hash is the only form of an id that is sent to the nodes: the id cannot be
+// derived from it.
 func hash(id string) string {
 	sum := sha256.Sum256([]byte(id))
 	return base64.RawURLEncoding.EncodeToString(sum[:])

@@ -10,8 +10,9 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// List returns the sessions of a user, the oldest first, without their ids. The
-// errors are those of Load, except *GoneError.
+// List returns the sessions of a user without their ids, the oldest first. The
+// error is a [*cluster.QuorumError], has ctx.Err() in its chain, or matches
+// [cluster.ErrConfig].
 func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	if s == nil {
 		return nil, errNil
@@ -46,8 +47,8 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	return all, nil
 }
 
-// listed is how many sessions a node is asked for at a time: it does nothing
-// else meanwhile, and has to answer within NodeTimeout.
+// listed is how many sessions a node is asked for at a time. It does nothing
+// else in the meantime, and must answer within NodeTimeout.
 func (s *Store) listed() int { return max(1, min(maxListed, maxListedBytes/s.cfg.MaxSize)) }
 
 const (
@@ -60,10 +61,10 @@ type listing struct {
 	s     *Store
 	now   time.Time
 	from  string              // the absolute deadline to begin with
-	most  int                 // how many sessions each node tells
+	most  int                 // how many sessions each node returns
 	nodes []answer            // what each node said, without a record
 	found map[string][]answer // by session
-	next  string              // the absolute deadline up to which all nodes have told what they have; "" if they have told all
+	next  string              // the absolute deadline up to which all nodes have returned their sessions; "": all of them
 }
 
 func (l *listing) ask(ctx context.Context, user string) error {

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Load returns the session of this id, as of a write that no later Load will
-// miss, and extends its idle deadline. The error is
+// Load returns the session with this id, and extends its idle deadline. No
+// later Load returns an older state. The error is
 //
-//	*GoneError             matches ErrSessionGone: it has never been, was destroyed or logged out, or is over
-//	*cluster.QuorumError   too few nodes answered to tell: deny the request, and keep the cookie
+//	*GoneError             matches ErrSessionGone: the session never existed, was destroyed or logged out, or has expired
+//	*cluster.QuorumError   too few nodes answered: deny the request, and keep the cookie
 //	ctx.Err()              in the chain
 func (s *Store) Load(ctx context.Context, id string) (*Session, error) {
 	if s == nil {

@@ -7,19 +7,19 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// LogoutAll ends every session of a user in one step, however many, including
-// those that a node does not have at present. After it has returned nil, none
-// that was created before is ever read again.
+// LogoutAll ends every session of a user in one round trip, whatever their
+// number, including those that a node has lost. After it has returned nil, no
+// session that was created before is ever read again.
 //
-// keep, if it is not nil, is a session of the user that continues, under a new
-// id as after Renew. If several of the user's sessions are to be kept at the
-// same time, as by the button "log out everywhere else" in two windows, one of
-// them continues, and the others fail with ErrSessionGone. This holds while a
-// quorum answers and the processes run: one that ends or pauses halfway may
-// leave it open.
+// If keep is not nil, it is a session of the user that continues under a new
+// id, as after [Session.Renew]. If concurrent calls keep different sessions, as
+// the button "log out everywhere else" in two windows does, one session
+// continues and the other calls fail with [ErrSessionGone]. This holds while a
+// quorum answers and the processes run; if one ends or pauses halfway, more
+// than one session or none may continue.
 //
-// The errors are those of Commit; after one that is no *GoneError the sessions
-// may continue or not.
+// The errors are those of [Session.Commit]. After an error other than a
+// [*GoneError], the sessions may or may not have ended.
 func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error {
 	if s == nil {
 		return errNil

@@ -43,7 +43,7 @@ func TestStore_LogoutAll_KeepsOne(t *testing.T) {
 		has(t, load(t, s, a.ID()), "at", "a")
 		gone(t, s, idA)
 		gone(t, s, b.ID())
-		// One that was logged out can not be kept.
+		// One that was logged out cannot be kept.
 		if err := s.LogoutAll(t.Context(), "ann", b); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("it was kept: %v", err)
 		}

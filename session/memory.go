@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// memories is what this process knows of the memory of each node.
+// memories is what this process knows about the memory of each node.
 type memories []atomic.Pointer[string]
 
 func (m memories) of(n int) string {
@@ -55,7 +55,7 @@ func (s *Store) newMemory(q question) string {
 const atBootstrap = "0000000000000000"
 
 // authoritative returns a function that reports whether the memory of a node
-// decides about sessions of which nothing is known.
+// decides about sessions that no node knows.
 //
 // If fewer than a quorum of N nodes lost a session, N/2+1 (one fewer if N is
 // even) have kept their data since before it was issued. A node lost nothing of
@@ -90,13 +90,13 @@ func mayBeOlder(memory, than string, apart time.Duration) bool {
 	return gap <= apart.Microseconds()
 }
 
-// apart is how far the clocks of processes may be from each other where a
-// decision depends on it.
+// apart is the largest difference between clocks of processes under which
+// decisions that depend on them are right.
 func (s *Store) apart() time.Duration { return s.c.Config().MaxTTL }
 
-// probe finds out, before this process asks anything else, which memories the
-// nodes have, and whether a quorum has none. It does not wait for nodes on
-// which that does not depend.
+// probe learns, before this process sends anything else, which memories the
+// nodes have, and whether a quorum has none. It does not wait for nodes that
+// cannot change the result.
 func (s *Store) probe(ctx context.Context) error {
 	if s.probed.Load() {
 		return nil

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	errForeign = errors.New("a record that is not one of ours")
+	errForeign = errors.New("a record that this library has not written")
 	errAhead   = fmt.Errorf("%w: a version is more than %v ahead of this machine's clock; if clocks are wrong, set them", errForeign, nodeset.MaxFenceLead)
 )
 

@@ -8,7 +8,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// Values that one node reports and that can not be are not written to the
+// Values that one node reports and that cannot be are not written to the
 // others.
 func TestRecord_ImpossibleValuesOfANodeAreNotSpread(t *testing.T) {
 	t.Parallel()

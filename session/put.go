@@ -20,9 +20,9 @@ type replacement struct {
 	issue  version // of old
 }
 
-// maxRestarts is how often a session that a quorum of nodes has taken is put
-// again because of the other nodes: a node that is wrong may always report a
-// newer one.
+// maxRestarts bounds how often a session that a quorum of nodes has accepted is
+// put again because of the other nodes: a faulty node may report a newer
+// version every time.
 const maxRestarts = 8
 
 // put makes the session of rec, and returns it as it was made.
@@ -69,8 +69,8 @@ func (p *insertion) send(ctx context.Context) (count, []cluster.NodeError, error
 	return w.wait(ctx)
 }
 
-// gone is the error of a session that cannot be put because it, or its
-// predecessor, has ended.
+// gone is the error of a session that cannot be put because it or its
+// predecessor has ended.
 func (p *insertion) gone() error { return p.s.gone(p.op, cmp.Or(p.from.old, p.hashed)) }
 
 // dropped reports whether the predecessor has to be read again, because nodes

@@ -11,8 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// outOfBandSize is the size of arguments from which a command does not go
-// through the nodes' streams. Nothing here depends on the order of commands.
+// outOfBandSize is the size of arguments from which a command is sent outside
+// the nodes' streams. Nothing here depends on the order of commands.
 const outOfBandSize = 16 << 10
 
 // question is a command for all nodes.
@@ -112,8 +112,8 @@ func (p *quorumCall) ask(n *nodeset.Node) {
 	p.s.send(n, p.q, p.common, run, memory, p)
 }
 
-// send asks one node, and drops the answer if r is nil. A write does nothing in
-// another memory than this one.
+// send asks one node, and drops the answer if r is nil. A write has no effect
+// if the node's memory is not this one.
 func (s *Store) send(n *nodeset.Node, q question, common []any, run, memory string, r nodeset.Receiver) {
 	args := make([]any, 0, 2+len(common)+len(q.args))
 	args = append(append(args, run), common...)
@@ -186,7 +186,7 @@ func (p *quorumCall) read(n *nodeset.Node, words any, err error) (reply, error) 
 	run := p.asked[n.Index()].run
 	p.mu.Unlock()
 	if run != n.MemoryID() {
-		return reply{}, fmt.Errorf("it was restarted while it was asked")
+		return reply{}, fmt.Errorf("it restarted during the request")
 	}
 	if memory != "" {
 		p.s.memories.learn(n.Index(), memory)

@@ -11,7 +11,7 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// RenewOption tweaks one renewal.
+// RenewOption configures one renewal.
 type RenewOption interface{ applyRenew(*renewal) }
 
 type renewOption func(*renewal)
@@ -25,25 +25,24 @@ type renewal struct {
 	alone bool // end all other sessions of the user
 }
 
-// As makes the session this user's, at log-in, and starts Config.Lifetime
-// again.
+// As assigns the session to user, at log-in, and restarts [Config.Lifetime].
 func As(user string) RenewOption {
 	return renewOption(func(r *renewal) { r.user, r.login = user, true })
 }
 
-// Grace lets Load find the renewed session by its old id for a while, at most a
-// minute: for requests that left with the old id just before. Do not use it at
-// log-in, where others may know the old id.
+// Grace lets Load find the renewed session by its old id for d, at most a
+// minute, so that requests succeed that were sent with the old id. Do not use
+// it at log-in, because others may know the old id.
 func Grace(d time.Duration) RenewOption { return renewOption(func(r *renewal) { r.grace = d }) }
 
 const maxGrace = time.Minute
 
-// Renew gives the session a new id, and destroys it under the old one, in one
-// step. Call it whenever a user logs in or gains rights, so that an id known
-// before is worth nothing. It also writes fields that were set and not
-// committed. Of two concurrent renewals at most one succeeds. The errors are
-// those of Commit; after one that is no *GoneError the session may be gone
-// under the old id, and unreachable under a new one.
+// Renew moves the session to a new id in one step; the old id becomes invalid.
+// Call it whenever a user logs in or gains rights, so that an id that was known
+// before is useless. It also writes the fields that were set and not committed.
+// Of two concurrent renewals at most one succeeds. The errors are those of
+// [Session.Commit]. After an error other than a [*GoneError], the old id may be
+// invalid and the new one unknown, so that the user must log in again.
 func (ss *Session) Renew(ctx context.Context, opts ...RenewOption) error {
 	r := renewal{user: ss.User()}
 	for _, o := range opts {

@@ -6,16 +6,16 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// Rights are all the rights that a user needs for a Store with this Prefix (""
-// means "session:", its default), and no others. Update needs cluster.Rights
-// too. HELLO and AUTH are allowed to everybody.
+// Rights returns all rights that a user needs for a Store whose [Config.Prefix]
+// is prefix, and no others. "" means the default, "session:". Update also needs
+// [cluster.Rights]. Every user may send HELLO and AUTH.
 func Rights(prefix string) []cluster.Right {
 	if prefix == "" {
 		prefix = "session:"
 	}
 	p := acl.EscapeGlob(prefix)
 	return []cluster.Right{
-		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and what is known of users"},
+		{Rule: "~" + p + "*", For: "sessions, the memory of a node, and data about users"},
 		{Rule: "~" + marks.Key, For: "every Cluster: see its package"},
 		{Rule: "+ping", For: "finding a node that was down"},
 		{Rule: "+evalsha", For: "every step"},
@@ -33,19 +33,20 @@ func Rights(prefix string) []cluster.Right {
 		{Rule: "+zrem", For: "ending a session of a user"},
 		{Rule: "+zrangebyscore", For: "listing the sessions of a user"},
 		{Rule: "+zremrangebyscore", For: "creating a session of a user"},
-		{Rule: "+info", Optional: true, For: "seeing restarts. Without it a node that comes back with old data may bring back what was ended meanwhile"},
+		{Rule: "+info", Optional: true, For: "noticing restarts. Without it a node that recovers with old data may restore sessions that have ended in the meantime"},
 		{Rule: "+config|get", Optional: true, For: "Cluster.Check"},
+		{Rule: "+acl|dryrun", Optional: true, For: "as in cluster.Rights, on nodes that keep locks too"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
 	}
 }
 
-// ACL is the rules of Rights in one line, for
+// ACL returns the rules of [Rights] in one line, for
 //
 //	ACL SETUSER session reset on >password …
 //
-// With required only, the optional rights are left out. A prefix with a space
-// in it can not be said in ACL rules.
+// If required is true, the optional rights are left out. ACL rules cannot
+// express a prefix that contains a space.
 func ACL(prefix string, required bool) string {
 	return acl.Join(Rights(prefix), required)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// Session is one session as it was loaded, and what was set since. All methods
-// may be called concurrently; a method that asks no node never waits for one
-// that does.
+// Session is one session as it was loaded, with the changes made since. All
+// methods may be called concurrently; a method that asks no node never waits
+// for one that does.
 type Session struct {
 	store *Store
 	token int64 // the fencing token under which Update writes; 0: everybody's
@@ -66,33 +66,33 @@ func (ss *Session) sizeLocked(name string) int {
 	return 0
 }
 
-// ID is what the client stores, usually in a cookie: everybody who has it has
-// the session. It is "" where it is not known, in a Session that comes from
-// List or was loaded by the id of its predecessor.
+// ID returns the id that the client stores, usually in a cookie. Anyone who
+// knows it can use the session. It is "" if it is unknown: in a Session from
+// [Store.List], or one that was loaded by its old id ([Grace]).
 func (ss *Session) ID() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return ss.id
 }
 
-// Handle names the session for Store.Destroy and Store.Put. It is of no use to
-// a client.
+// Handle returns a name of the session for [Store.Destroy] and [Store.Put]. A
+// client cannot use it as an id.
 func (ss *Session) Handle() string {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
 	return handleMark + ss.hash
 }
 
-// User is the user of the session, "" if it has none.
+// User returns the user of the session, or "" if it has none.
 func (ss *Session) User() string { return ss.record().user }
 
-// Born is when the session was created, or renewed last.
+// Born returns when the session was created or last renewed.
 func (ss *Session) Born() time.Time { return moment(ss.record().born) }
 
-// Deadline is when the session ends even if it is used.
+// Deadline returns when the session ends even if it is used.
 func (ss *Session) Deadline() time.Time { return moment(ss.record().deadline) }
 
-// IdleDeadline is when the session ends if it is not loaded before.
+// IdleDeadline returns when the session ends unless it is loaded before.
 func (ss *Session) IdleDeadline() time.Time { return moment(ss.record().idle) }
 
 func (ss *Session) record() *record {
@@ -102,7 +102,7 @@ func (ss *Session) record() *record {
 }
 
 // Get returns the value of a field; ok is false if there is none. The error
-// matches ErrDecode.
+// matches [ErrDecode].
 func Get[T any](ss *Session, name string) (v T, ok bool, err error) {
 	data, ok := ss.raw(name)
 	if !ok {
@@ -126,9 +126,9 @@ func (ss *Session) raw(name string) (string, bool) {
 	return value[1:], true
 }
 
-// Set sets a field, for Commit to write. It encodes v at once. The error
-// matches cluster.ErrConfig if v does not encode or makes the session larger
-// than Config.MaxSize.
+// Set sets a field, which the next Commit writes. It encodes v at once. The
+// error matches [cluster.ErrConfig] if v cannot be encoded or makes the session
+// larger than [Config.MaxSize].
 func (ss *Session) Set(name string, v any) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (ss *Session) set(name string, data []byte) error {
 	defer ss.mu.Unlock()
 	size := ss.size - ss.sizeLocked(name) + len(name) + len(data)
 	if limit := ss.store.cfg.MaxSize; size > limit {
-		return configerr.Field("field", "%q of %d bytes makes the session one of %d; at most Config.MaxSize, %d; keep more elsewhere and its place here",
+		return configerr.Field("field", "%q of %d bytes makes the session %d bytes large; at most Config.MaxSize, %d; store the data elsewhere and a reference here",
 			name, len(data), size, limit)
 	}
 	ss.changeLocked(name, string(kindValue)+string(data))
@@ -161,7 +161,7 @@ func (ss *Session) changeLocked(name, value string) {
 	ss.size += ss.sizeLocked(name)
 }
 
-// Delete removes a field, for Commit to write.
+// Delete removes a field, which the next Commit writes.
 func (ss *Session) Delete(name string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -169,17 +169,17 @@ func (ss *Session) Delete(name string) {
 }
 
 // Commit writes the fields that were set or deleted since the last Commit, and
-// no others. Of two sessions' commits to different fields none is lost; of
-// those to one field the one that began last counts. Use Store.Update for more.
-// After it has returned nil, every Load finds what it wrote, or something
-// newer. The error is
+// no others. Concurrent commits to different fields are all kept; of commits to
+// the same field the one that began last wins. Use [Store.Update] for
+// read-modify-write. After Commit has returned nil, every Load finds what it
+// wrote, or something newer. The error is
 //
-//	*GoneError             matches ErrSessionGone: the session is gone, and stays so
-//	*cluster.QuorumError   too few nodes answered; the fields may be written, or some day be found to be
-//	ctx.Err()              in the chain; the same is open
-//	cluster.ErrConfig      the names of deleted fields take more than Config.MaxSize; see there
+//	*GoneError             matches ErrSessionGone: the session has ended
+//	*cluster.QuorumError   too few nodes answered; the fields may be written, now or later
+//	ctx.Err()              in the chain; the fields may be written, now or later
+//	cluster.ErrConfig      the names of deleted fields take more than Config.MaxSize
 //
-// and the fields are still there for another Commit.
+// After an error the changes remain for another Commit.
 func (ss *Session) Commit(ctx context.Context) error {
 	ss.mu.Lock()
 	hashed, changes, seen := ss.hash, maps.Clone(ss.changes), ss.rec.newest()
@@ -198,8 +198,8 @@ func (ss *Session) Commit(ctx context.Context) error {
 	return nil
 }
 
-// dropTombstones asks how many deleted fields the nodes still have, once they
-// may be many, has them dropped, and removes those that are.
+// dropTombstones makes the nodes drop tombstones once there may be many, and
+// removes those that were dropped from the session.
 func (ss *Session) dropTombstones(ctx context.Context) error {
 	limit := ss.store.cfg.MaxSize
 	ss.mu.Lock()
@@ -237,8 +237,8 @@ func (ss *Session) dropTombstones(ctx context.Context) error {
 	return nil
 }
 
-// committed takes over what was written. What was set meanwhile remains to be
-// written.
+// committed records what was written. Fields that were set in the meantime
+// remain to be written.
 func (ss *Session) committed(ver version, changes map[string]string) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -256,7 +256,7 @@ func (ss *Session) committed(ver version, changes map[string]string) {
 	ss.rec = &rec
 }
 
-// Destroy is Store.Destroy of this session.
+// Destroy is [Store.Destroy] for this session.
 func (ss *Session) Destroy(ctx context.Context) error {
 	ss.mu.Lock()
 	hashed := ss.hash

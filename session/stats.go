@@ -8,25 +8,26 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// Stats counts what a Store did since New. List and FetchAll are not counted.
+// Stats counts what a Store has done since [New]. List and FetchAll are not
+// counted.
 type Stats struct {
-	Created   int64 // sessions made
+	Created   int64 // sessions created
 	Loaded    int64 // sessions read, also for Update
 	Committed int64 // writes to sessions
-	Renewed   int64 // sessions that were given a new id
-	Destroyed int64 // calls of Destroy that succeeded, also where there was nothing to destroy
+	Renewed   int64 // sessions that got a new id
+	Destroyed int64 // calls of Destroy that succeeded, even if there was nothing to destroy
 	Logouts   int64 // users logged out
-	Gone      int64 // of all calls: sessions that have never been, or are over
-	Restored  int64 // sessions brought back to a quorum of nodes before they were given out
-	Failures  int64 // of all calls: failed otherwise, other than by a bad argument
+	Gone      int64 // calls that failed because the session never existed or has ended
+	Restored  int64 // sessions written again to a quorum of nodes before they were returned
+	Failures  int64 // calls that failed otherwise, except for a bad argument
 }
 
-// counters are Stats in the making.
+// counters are the current Stats.
 type counters struct {
 	created, loaded, committed, renewed, destroyed, logouts, gone, restored, failures atomic.Int64
 }
 
-// Stats may be called at any time; the numbers are not taken at one instant.
+// Stats returns the counts so far. They are not read at one instant.
 func (s *Store) Stats() Stats {
 	if s == nil {
 		return Stats{}
@@ -39,8 +40,8 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// tally counts a call that ended with err as one of what, or as a failure, and
-// returns err.
+// tally counts a call that ended with err in what or as a failure, and returns
+// err.
 func (s *Store) tally(what *atomic.Int64, err error) error {
 	switch {
 	case err == nil:

@@ -12,7 +12,7 @@ import (
 )
 
 // Store keeps sessions on a set of nodes. All methods may be called
-// concurrently. The caller must Close it, before the Cluster or after it.
+// concurrently. The caller must Close it, before or after the Cluster.
 type Store struct {
 	c             *nodeset.Set
 	cfg           Config
@@ -27,8 +27,8 @@ type Store struct {
 	unwatch       func()
 }
 
-// New makes a Store on a set of nodes. The error matches cluster.ErrConfig and
-// names every bad field.
+// New returns a Store on a set of nodes. The error matches [cluster.ErrConfig]
+// and names every bad field.
 func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	set := face.In(c)
 	if set == nil {
@@ -46,18 +46,19 @@ func New(c *cluster.Cluster, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// Close ends what the Store reports to the Cluster's metrics, and may be called
-// twice. The sessions stay, and what is still asked of the Store is answered.
+// Close ends the Store's reports to the Cluster's metrics. It may be called
+// again. The sessions stay, and the Store can still be used.
 func (s *Store) Close() {
 	if s != nil {
 		s.unwatch()
 	}
 }
 
-// errNil is the error of a program that ignored the one of New.
+// errNil is the error of a nil Store, of a program that ignored the error of
+// New.
 var errNil = configerr.Field("Store", "is nil; see the error of session.New")
 
-// Option tweaks a session that is created.
+// Option configures a session that is created.
 type Option interface{ apply(*request) }
 
 type option func(*request)
@@ -66,14 +67,14 @@ func (o option) apply(r *request) { o(r) }
 
 type request struct{ lifetime time.Duration }
 
-// Lifetime overrules Config.Lifetime for one session; it can only be shorter.
+// Lifetime replaces [Config.Lifetime] for one session; it can only be shorter.
 func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifetime = d }) }
 
-// Create makes a session of this user, or of nobody if user is "", with data as
-// its fields. When it has returned nil, every Load finds the session until it
-// ends. One that failed leaves nothing that has an owner. The error is a
-// *cluster.QuorumError, has ctx.Err() in its chain, or matches
-// cluster.ErrConfig.
+// Create creates a session for user, or for nobody if user is "", with data as
+// its fields. After it has returned a nil error, every Load finds the session
+// until it ends. If it fails, no usable session is left. The error is a
+// [*cluster.QuorumError], has ctx.Err() in its chain, or matches
+// [cluster.ErrConfig].
 func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {
 	if s == nil {
 		return nil, errNil

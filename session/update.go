@@ -11,20 +11,21 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Update reads the session of this id, lets fn change it, and commits what fn
-// has set. Updates of a session exclude each other: none of their writes is
-// lost. Update takes the lock of the session from Config.Locker, and its writes
-// are ordered by the fencing token, so late writes of a process that was
-// stopped do not count. fn runs again if the same fields were committed without
-// Update meanwhile; it must not commit itself. Its ctx ends when the lock is
-// lost. The error is fn's own, one of Session.Commit, or one of
-// lock.Locker.WithLock.
+// Update loads the session with this id, calls fn to change it, and commits the
+// fields that fn has set. Updates of a session exclude each other, so none of
+// their writes is lost. Update acquires a lock for the session from
+// [Config.Locker], and its writes are ordered by the fencing token, so late
+// writes of a process that was stopped do not count.
+//
+// fn runs again if the same fields were committed without Update in the
+// meantime. It must not commit itself. Its ctx ends when the lock is lost. The
+// error is fn's own, one of [Session.Commit], or one of [lock.Locker.WithLock].
 func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Context, ss *Session) error) error {
 	if s == nil {
 		return errNil
 	}
 	if s.cfg.Locker == nil {
-		return configerr.Field("Config.Locker", "it is missing; Update needs the locks of one")
+		return configerr.Field("Config.Locker", "is missing; Update needs its locks")
 	}
 	if !valid(id) {
 		return &GoneError{Op: "update"}
@@ -53,7 +54,8 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 	return err
 }
 
-// lockError names the session of a lock as all errors of this package do.
+// lockError replaces the key of a lock by the name of the session, as in all
+// errors of this package.
 type lockError struct {
 	err         error
 	name, label string
@@ -63,8 +65,8 @@ func (e *lockError) Error() string { return strings.ReplaceAll(e.err.Error(), e.
 
 func (e *lockError) Unwrap() error { return e.err }
 
-// lockName is the key of a session's lock. All processes have to take the same,
-// so there is no salt in it.
+// lockName is the key of a session's lock. All processes must use the same key,
+// so it contains no salt.
 func lockName(hashed string) string {
 	sum := sha256.Sum256([]byte("redlock session lock " + hashed))
 	return "session:" + hex.EncodeToString(sum[:16])

@@ -8,23 +8,24 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// valueField is the one field of a session that Put keeps.
+// valueField is the one field of a session that Put writes.
 const valueField = "value"
 
-// Put keeps one value under an id that another session library made, until this
-// moment at the latest. It creates the session, as one of user, or overwrites
-// the value. The id is 256 random bits in base64url, and never used again; a
-// Handle only overwrites. A session that was destroyed or has ended is not
-// created again. The errors are those of Session.Commit; one that matches
-// cluster.ErrConfig means an id of another form, or an until later than the
-// session can end, which is Config.Lifetime after it was first put.
+// Put stores one value under an id that another session library made, until the
+// time until at the latest. It creates the session, as a session of user, or
+// overwrites its value. The id must be 256 random bits in base64url that are
+// never used again; a [Session.Handle] only overwrites. A session that was
+// destroyed or has ended is not created again. The errors are those of
+// [Session.Commit]. An error that matches [cluster.ErrConfig] means that the id
+// has another form, or that until is later than [Config.Lifetime] after the
+// first Put.
 func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, until time.Time) error {
 	if s == nil {
 		return errNil
 	}
 	hashed, ok := target(idOrHandle)
 	if !ok {
-		return configerr.Field("Put", "an id of %d bytes that is none; it has to be %d random bytes in base64url without padding, %d bytes",
+		return configerr.Field("Put", "an id of %d bytes is malformed; it must be %d random bytes in base64url without padding, which are %d bytes",
 			len(idOrHandle), idBytes, idWidth)
 	}
 	now := time.Now()
@@ -54,8 +55,9 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 	return s.tally(&s.counts.created, err)
 }
 
-// Fetch returns the value that Put keeps under an id. A missing value is no
-// error, nor is a made-up id.
+// Fetch returns the value that [Store.Put] stored under id. ok is false if
+// there is none, also for a malformed id; that is no error. The errors are
+// those of [Store.Load], except [*GoneError].
 func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, err error) {
 	if s == nil {
 		return nil, false, errNil
@@ -75,8 +77,8 @@ func (s *Store) Fetch(ctx context.Context, id string) (value []byte, ok bool, er
 	return value, ok, nil
 }
 
-// FetchAll returns the values that Put keeps for a user, by the handles of
-// their sessions.
+// FetchAll returns the values that [Store.Put] stored for a user, by the
+// handles of their sessions. The errors are those of [Store.List].
 func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, error) {
 	all, err := s.List(ctx, user)
 	if err != nil {
@@ -91,7 +93,7 @@ func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, e
 	return values, nil
 }
 
-// value is the value that Put keeps in r, unless it has expired at now.
+// value is the value that Put stored in r, unless it has expired at now.
 func (r *record) value(now time.Time) ([]byte, bool) {
 	f := r.fields[valueField]
 	if len(f) < versionWidth+1+timeWidth || f[versionWidth] != kindValue {

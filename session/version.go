@@ -9,9 +9,9 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// A version orders the writes to one field over all processes: µs of a clock,
-// followed by what tells writes of the same µs apart. Its width is fixed, so
-// that versions compare as strings, here and on the nodes.
+// A version orders the writes to one field over all processes. It consists of a
+// clock's µs and a suffix that distinguishes writes of the same µs. Its width
+// is fixed, so that versions compare as strings, here and on the nodes.
 type version = string
 
 const (
@@ -39,12 +39,13 @@ func padded(n uint64, base int) string {
 func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
 
 // latest is the time of the latest version that is accepted at now. A process
-// that sees a version writes above it, and a floor is put on all nodes, so a
-// node whose versions are further ahead would lift those of the others, until
-// nothing can be written any more.
+// that sees a version writes above it, and a floor is put on all nodes. So a
+// node whose versions are further ahead would raise those of the others until
+// nothing could be written.
 func latest(now time.Time) string { return stamp(now.Add(nodeset.MaxFenceLead).UnixMicro()) }
 
-// checkVersion is the error of what is no version, or one beyond the latest.
+// checkVersion returns an error unless v is a version, and not beyond the
+// latest.
 func checkVersion(s, latest string) error {
 	switch {
 	case !isTime(s, versionWidth):

@@ -162,4 +162,4 @@ func (c *count) takeMore(r reply) error {
 }
 
 // errForgot is why a node did not do what it was asked.
-var errForgot = errors.New("it has forgotten what it knew, and remembers anew")
+var errForgot = errors.New("it has lost its data and started again")

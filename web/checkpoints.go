@@ -106,7 +106,7 @@ func (r checkpointRow) Link() string { return lockLink(r.Key) }
 // Age is how long ago the checkpoint was seen to change.
 func (r checkpointRow) Age() string {
 	if r.Changed == nil {
-		return "before the first look"
+		return "before the first check"
 	}
 	return ago(*r.Changed, r.now) + " ago"
 }

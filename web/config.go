@@ -15,35 +15,36 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Config says which nodes the pages show, and who may release locks by force.
-// Zero fields mean their defaults.
+// Config configures the nodes that the pages show, and who may release locks by
+// force. Zero fields mean their defaults.
 type Config struct {
-	// Cluster names the nodes. The handler opens connections of its own to
-	// them, so no page delays a lock. Partial is set, and the providers of
-	// OpenTelemetry are dropped: the handler reports no metrics of itself.
+	// Cluster lists the nodes. The handler opens its own connections, so pages
+	// do not delay locks. It sets Partial, and ignores MeterProvider and
+	// TracerProvider: it reports no metrics.
 	Cluster cluster.Config
 
-	// Prefix comes before every key on the nodes, as lock.Config.Prefix.
+	// Prefix comes before every key on the nodes, like lock.Config.Prefix.
 	// Default "lock:".
 	Prefix string
 
 	// Every is how often the nodes are asked while a page is open. A set with
-	// many locks is listed less often: see package web, "Load". Default 2 s, at
-	// least 500 ms.
+	// many locks is listed less often: see "Load" in the package comment.
+	// Default 2 s, at least 500 ms.
 	Every time.Duration
 
-	// Authorize reports whether a request may release locks by force, and the
-	// name of the person behind it, which the holder and the audit line show:
-	// at most 128 bytes of UTF-8 without control characters. It is called for
-	// each page of a lock as well, to decide whether the page has a form.
-	// Default nil: the pages are read-only.
+	// Authorize reports whether a request may release locks by force, and who
+	// sent it. The holder and the audit line show who: at most 128 bytes of
+	// UTF-8 without control characters. Authorize is also called for each page
+	// of a lock, to decide whether the page has a form, and must be safe for
+	// concurrent use. Default nil: the pages are read-only.
 	Authorize func(r *http.Request) (who string, ok bool)
 
-	// Runbook returns the URL that explains a finding, or "". Default: the
-	// section of this project's docs/oncall.md.
+	// Runbook returns the URL of the page that explains a finding, or "" for
+	// none. Default: the section of this project's docs/oncall.md.
 	Runbook func(f cluster.Finding) string
 
-	// Logger gets one line for each release by force. Default Cluster.Logger.
+	// Logger receives one line for each release by force. Default
+	// Cluster.Logger.
 	Logger *slog.Logger
 }
 
@@ -84,8 +85,8 @@ func (cfg Config) withDefaults() (Config, error) {
 }
 
 // Open connects to the nodes and returns the handler. It succeeds however few
-// nodes answer. The error matches cluster.ErrConfig if cfg cannot be used. The
-// caller must Close the handler.
+// nodes answer. The error matches [cluster.ErrConfig] if cfg cannot be used.
+// The caller must Close the handler.
 func Open(ctx context.Context, cfg Config) (*Handler, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -104,7 +105,7 @@ func Open(ctx context.Context, cfg Config) (*Handler, error) {
 	return h, nil
 }
 
-// source is what the pages ask of the nodes.
+// source provides what the pages show.
 type source interface {
 	Quorum() int
 	Status() []cluster.Status
@@ -140,7 +141,8 @@ func newNodes(c *cluster.Cluster, prefix string) (*nodes, error) {
 	return &nodes{c, locker, leases}, nil
 }
 
-// CheckFences is what else doctor finds. It walks all keys of the nodes.
+// CheckFences returns further findings of redlock doctor. It walks all keys of
+// the nodes.
 func (n *nodes) CheckFences(ctx context.Context) []cluster.Finding {
 	return face.In(n.leases).Redlock().CheckFences(ctx)
 }

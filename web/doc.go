@@ -1,5 +1,5 @@
-// Package web shows the locks in a browser, for the person on call: holders,
-// waiters, the state of the nodes, leaders, and finished jobs.
+// Package web serves pages about locks for people on call: holders, waiters,
+// the state of the nodes, leaders, and finished jobs.
 //
 //	h, err := web.Open(ctx, web.Config{Cluster: cluster.Config{URLs: urls}})
 //	if err != nil {
@@ -8,10 +8,10 @@
 //	defer h.Close(ctx)
 //	mux.Handle("/redlock/", http.StripPrefix("/redlock", h))
 //
-// The command redlock web serves the same pages. Every reader of them sees the
-// keys, labels, hosts and process ids of all locks under the prefix: mount the
-// handler behind what protects your other internal pages. Contents of sessions,
-// caches and checkpoints are never shown.
+// The command redlock web serves the same pages. Their readers see the keys,
+// labels, hosts and process ids of all locks under the prefix, so mount the
+// handler behind what protects your other internal pages. The contents of
+// sessions, caches and checkpoints are never shown.
 //
 // # Pages
 //
@@ -26,27 +26,26 @@
 //
 // # Outages
 //
-// A page takes no longer than two NodeTimeouts, and a release no longer than
-// eight, however few nodes answer. A page shows what the nodes have said so far
-// and as of when, names those that do not answer, and says that it is partial if
-// something may be missing.
+// However few nodes answer, a page takes at most two NodeTimeouts, and a
+// release at most eight. A page shows what the nodes last reported, and when;
+// it names nodes that do not answer, and says that it is partial if something
+// may be missing.
 //
 // # Release by force
 //
-// The pages are read-only unless Config.Authorize is set. A release needs a POST
-// of the same origin, the key typed once more, the holder that was seen, and a
-// reason. It leaves a line in the log and on the page of the lock.
+// The pages are read-only unless [Config.Authorize] is set. A release needs a
+// POST from the same origin, the key typed again, the holder that was shown,
+// and a reason. It is recorded in the log and on the page of the lock.
 //
 // # Load
 //
-// One survey asks the nodes for all open pages, over connections of the
-// handler's own, and only while a page is open. A round takes Config.Every; the
-// locks are listed by SCAN, at a rate of at most 500 locks a second, so 10,000
-// locks are listed every 20 s. SCAN walks all keys of the nodes, so the more
-// there are, the less often it is used: listings take a node less than a tenth
-// of the time.
+// While any page is open, one survey asks the nodes on behalf of all open
+// pages, over the handler's own connections. A round takes [Config.Every]. The
+// locks are listed by SCAN, at most 500 a second, so 10,000 locks are listed
+// every 20 s. SCAN walks all keys of a node, so it is used less often on nodes
+// with many keys: listings take less than a tenth of a node's time.
 //
-// In one round at most 20 locks whose pages are open are inspected one by one.
-// A page beyond that shows the last inspection of its lock, or, if there is
-// none, what the last listing said.
+// In each round at most 20 locks whose pages are open are inspected
+// individually. Further pages show the last inspection of their lock or, if
+// there is none, the last listing.
 package web

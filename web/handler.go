@@ -55,8 +55,9 @@ func newHandler(cfg Config, src source, nodeTimeout time.Duration) *Handler {
 }
 
 // Close ends the streams of open pages and closes the connections to the nodes.
-// It may be called again; every call waits, and returns the result of the first.
-// ctx bounds only the waiting.
+// It may be called again; every call waits, and returns the result of the
+// first. If ctx ends first, Close returns an error with ctx.Err() in its chain,
+// and closing continues in the background.
 func (h *Handler) Close(ctx context.Context) error {
 	if h == nil {
 		return nil
@@ -106,7 +107,7 @@ func parse(name string) *template.Template {
 	}).ParseFS(files, "templates/layout.html", "templates/"+name+".html"))
 }
 
-// ServeHTTP answers a request. The path is what follows the prefix.
+// ServeHTTP answers a request, whose path is relative to the prefix.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	path := strings.TrimPrefix(r.URL.Path, "/")

@@ -66,7 +66,7 @@ func TestHandler_EveryRoute(t *testing.T) {
 		{"prefix, too long", "GET", "/?prefix=" + strings.Repeat("x", quorumlock.MaxKeyLen+1), "", 400, []string{"at most 65536"}},
 		{"nothing matches", "GET", "/?prefix=zzz", "", 200, []string{"No lock matches the filter"}},
 		{"write to locks", "POST", "/", "", 405, []string{"can only be read"}},
-		{"lock", "GET", "/lock?key=order:42", "", 200, []string{"Held by", "nightly report", "WAITER01", "1 min 00 s", "redlock inspect order:42", "has it", "3.0 KiB", "before the first look", "!Take the lock away"}},
+		{"lock", "GET", "/lock?key=order:42", "", 200, []string{"Held by", "nightly report", "WAITER01", "1 min 00 s", "redlock inspect order:42", "has it", "3.0 KiB", "before the first check", "!Take the lock away"}},
 		{"lock that is free", "GET", "/lock?key=nothing", "", 200, []string{"Free", "No process waits"}},
 		{"lock without a key", "GET", "/lock", "", 400, []string{"key: is missing in the address"}},
 		{"lock, key too long", "GET", "/lock?key=" + strings.Repeat("k", quorumlock.MaxKeyLen+1), "", 400, []string{"at most 65536"}},
@@ -356,11 +356,11 @@ func TestLocks_States(t *testing.T) {
 	forever.Views[0].Holder, forever.Views[1].Votes = lock.Holder{}, false
 	f.locks = []lock.Inspection{forever, partial, taken, unknown}
 	h := serve(t, f)
-	contains(t, get(h, "/").Body.String(), "changing hands", "not known", "taken away", "never",
+	contains(t, get(h, "/").Body.String(), "changing hands", "unknown", "taken away", "never",
 		"1 node with it; 1 node with it that cannot vote yet: b; 1 node without it: a")
 	contains(t, get(h, "/lock?key=t").Body.String(), "Taken away from its holder")
 	contains(t, get(h, "/lock?key=p").Body.String(), "Changing hands")
-	contains(t, get(h, "/lock?key=u").Body.String(), "Not known: too few nodes answered")
+	contains(t, get(h, "/lock?key=u").Body.String(), "Unknown: too few nodes answered")
 }
 
 func TestNodes_Runbook(t *testing.T) {

@@ -158,7 +158,7 @@ func (f *frame) missing(notice string) {
 func cover[T any](f *frame, p part[T], what string) {
 	switch {
 	case p.at.IsZero():
-		f.missing("The first look at the " + what + " is under way.")
+		f.missing("The first check of the " + what + " is in progress.")
 	case p.err != nil:
 		f.missing("Partial: some " + what + " may be missing. " + advice(p.err) + ".")
 	}

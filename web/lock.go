@@ -124,7 +124,7 @@ func (d *lockDoc) Standing() string {
 	case lock.Partial.String():
 		return "Changing hands: fewer nodes than a quorum have it"
 	}
-	return "Not known: too few nodes answered"
+	return "Unknown: too few nodes answered"
 }
 
 // IsHeld reports whether the lock has a holder, or may have one.

@@ -66,7 +66,7 @@ func (h *Handler) nodesPage(v visit) (document, error) {
 		d.List = append(d.List, nodeRowOf(r, d.now))
 	}
 	if !d.Checked {
-		d.missing("The first check of the nodes is under way.")
+		d.missing("The first check of the nodes is in progress.")
 	}
 	d.asOf(p.checks.at)
 	d.asOf(p.fences.at)
@@ -185,7 +185,7 @@ func (f findingRow) Where() string {
 	case 1:
 		return "node " + present.Line(f.Nodes[0])
 	}
-	return present.Plural(len(f.Nodes), "node", "nodes")
+	return "each of " + present.Plural(len(f.Nodes), "node", "nodes")
 }
 
 // Members is the nodes of the set and its quorum.

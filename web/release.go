@@ -145,7 +145,7 @@ func (h *Handler) execute(r *http.Request, o order) (res result, err error) {
 		return res, faultOf(err)
 	}
 	if i.Holder.Writer == lock.NoWriter {
-		return res, &fault{http.StatusConflict, "The lock is free by now; nothing was changed."}
+		return res, &fault{http.StatusConflict, "The lock is already free; nothing was changed."}
 	}
 	if seenOf(i) != o.seen {
 		return res, &fault{http.StatusConflict, "The lock has changed hands since you saw it; nothing was changed. Look at it again."}

@@ -133,7 +133,7 @@ func TestRelease_IsRefused(t *testing.T) {
 		{"no key", "", []string{"key", "order:42"}, nil, 400, "key: is missing in the address"},
 		{"nothing seen", "order:42", []string{"seen", ""}, nil, 400, "seen: is missing"},
 		{"another holder seen", "order:42", []string{"seen", "0123456789abcdef"}, nil, 409, "changed hands"},
-		{"a lock that is free", "free", []string{"confirm", "free"}, nil, 409, "The lock is free"},
+		{"a lock that is free", "free", []string{"confirm", "free"}, nil, 409, "The lock is already free"},
 		{"odd delay", "order:42", []string{"delay", "soon"}, nil, 400, "neither ttl nor none"},
 		{"from another site", "order:42", nil, []string{"Sec-Fetch-Site", "cross-site"}, 403, "another site"},
 		{"from another origin", "order:42", nil, []string{"Origin", "https://elsewhere.example"}, 403, "another site"},

@@ -44,7 +44,7 @@ func (r lockRow) Badge() string {
 	case lock.Partial.String():
 		return "changing hands"
 	case lock.Unknown.String():
-		return "not known"
+		return "unknown"
 	}
 	return ""
 }

@@ -26,7 +26,7 @@ const (
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request, p *page) {
 	if !h.survey.demand.join(maxStreams) {
 		w.Header().Set("Retry-After", "30")
-		h.fail(w, r, &fault{http.StatusServiceUnavailable, "Too many pages are open; reload this one to see news."})
+		h.fail(w, r, &fault{http.StatusServiceUnavailable, "Too many pages are open; reload this one to update it."})
 		return
 	}
 	defer h.survey.demand.leave()

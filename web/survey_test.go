@@ -165,7 +165,7 @@ func TestSurvey_CheckpointsAreSeenToChange(t *testing.T) {
 		if all := p.checkpoints.value.all; all[0].changed.IsZero() || !all[1].changed.IsZero() {
 			t.Errorf("changed: %v, %v", all[0].changed, all[1].changed)
 		}
-		contains(t, get(h, "/lock?key=job").Body.String(), "20 bytes", "s ago", "!before the first look")
+		contains(t, get(h, "/lock?key=job").Body.String(), "20 bytes", "s ago", "!before the first check")
 	})
 }
 

@@ -21,17 +21,20 @@ import (
 type benchCmd struct {
 	lockFlags
 	Duration time.Duration `default:"4s" placeholder:"D" help:"How long to measure each library, from 400ms to 10m. Default ${default}."`
-	Workers  int           `short:"c" default:"16" placeholder:"N" help:"How many work at once when throughput is measured. Default ${default}."`
-	Vs       string        `enum:"redsync,none" default:"none" placeholder:"LIBRARY" help:"Measure this library in turn with redlock: redsync."`
+	Workers  int           `short:"c" default:"16" placeholder:"N" help:"How many workers measure the throughput. Default ${default}."`
+	Vs       string        `enum:"redsync,none" default:"none" placeholder:"LIBRARY" help:"Also measure this library, in turns with redlock: redsync."`
 }
 
 func (benchCmd) Help() string {
-	return `Acquires and releases locks of its own on these very nodes, by turns one at a time, which shows the latency, and many at ` +
-		`once on different keys, which shows the throughput. What it leaves on the nodes is gone after two minutes. It is load: ` +
-		`mind what else the nodes serve.
+	return `Acquires and releases locks of its own on these nodes: in turns one at a time, which shows the latency, and many at ` +
+		`once on different keys, which shows the throughput. What it leaves on the nodes expires within two minutes. It loads the nodes: ` +
+		`consider what else they serve.
 
-With --vs redsync the same is done with redsync as it comes, with go-redis clients of its own, in turns of a few hundred ` +
-		`milliseconds in the same run. What redsync's locks do not have (fencing tokens, waking who waits) is not measured.
+SERVERS is the CPU time of all nodes together for one lock and its release, as INFO counts it, and CLIENT that of this ` +
+		`program. What else the nodes serve meanwhile is included. "-" where it is not known.
+
+With --vs redsync it also measures redsync in its default configuration, with go-redis clients of its own, in turns of a few hundred ` +
+		`milliseconds in the same run. Features that redsync lacks (fencing tokens, notified waiters) are not measured.
 
   redlock bench
   redlock bench --vs redsync --duration 10s -c 64
@@ -66,7 +69,7 @@ func (r *benchCmd) Run() error {
 			defer shut()
 			all = append(all, theirs)
 		}
-		if err := r.measure(ctx, all); err != nil {
+		if err := r.measure(ctx, all, newCPUMeter(ctx, v.c)); err != nil {
 			return err
 		}
 		embeddedNodes := slices.ContainsFunc(v.c.Survey(ctx), func(n cluster.Report) bool { return n.Server == embeddedServer })
@@ -75,7 +78,7 @@ func (r *benchCmd) Run() error {
 		}
 		r.print(stdout, all, len(v.c.Status()))
 		if embeddedNodes {
-			fmt.Fprintln(stdout, "\nThese are embedded nodes, as redlock dev starts them: their numbers say nothing about real servers.")
+			fmt.Fprintln(stdout, "\nThese are embedded nodes, as redlock dev starts them: the results say nothing about real servers.")
 		}
 		return nil
 	})
@@ -100,6 +103,7 @@ type tally struct {
 	failures int
 	failure  error
 	spent    time.Duration
+	cpu      cpuTime
 }
 
 func (r *benchCmd) redlock(v *view) (*contestant, func(), error) {
@@ -132,7 +136,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 		o, err := redis.ParseURL(url)
 		if err != nil { // its text may repeat the URL, and with it a password
 			shut()
-			return nil, nil, misused("--vs redsync: node %d is no single server; it is measured on redis://, rediss:// and unix:// only", i+1)
+			return nil, nil, misused("--vs redsync: node %d is not a single server; redsync is measured on redis://, rediss:// and unix:// only", i+1)
 		}
 		o.PoolSize = max(10, r.Workers)
 		c := redis.NewClient(o)
@@ -157,7 +161,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 
 // measure gives each library its turns. It fails early only if the first
 // library cannot lock at all.
-func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
+func (r *benchCmd) measure(ctx context.Context, all []*contestant, cpu *cpuMeter) error {
 	stem := "redlock bench:" + rand.Text() + ":"
 	each := r.Duration / (2 * benchTurns)
 	for _, c := range all { // connections and scripts are set up before anything is measured
@@ -171,10 +175,16 @@ func (r *benchCmd) measure(ctx context.Context, all []*contestant) error {
 	}
 	for range benchTurns {
 		for _, c := range all {
-			c.run(ctx, &c.alone, stem+c.name, 1, each)
-			c.run(ctx, &c.many, stem+c.name, r.Workers, each)
-			if ctx.Err() != nil {
-				return ctx.Err()
+			for _, turn := range []struct {
+				t       *tally
+				workers int
+			}{{&c.alone, 1}, {&c.many, r.Workers}} {
+				before := cpu.read()
+				c.run(ctx, turn.t, stem+c.name, turn.workers, each)
+				turn.t.cpu.add(before, cpu.read())
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
 			}
 		}
 	}

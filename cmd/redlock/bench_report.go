@@ -24,11 +24,11 @@ func (r *benchCmd) print(w io.Writer, all []*contestant, nodes int) {
 			p.t.sort()
 			a, rel := p.t.acquire, p.t.release
 			lines = append(lines, []string{c.name, p.name, brief(quantile(a, 0.5)), brief(quantile(a, 0.99)), brief(quantile(a, 1)), brief(quantile(rel, 0.5)),
-				thousands(int(p.t.rate())), thousands(p.t.failures)})
+				thousands(int(p.t.rate())), perLock(p.t.cpu.servers, p.t), perLock(p.t.cpu.client, p.t), thousands(p.t.failures)})
 		}
 		names, alone, many = append(names, c.name), append(alone, c.alone.acquire), append(many, c.many.acquire)
 	}
-	table(w, []string{"", "", ">ACQUIRE p50", ">p99", ">MAX", ">RELEASE p50", ">LOCKS/s", ">FAILED"}, lines)
+	table(w, []string{"", "", ">ACQUIRE p50", ">p99", ">MAX", ">RELEASE p50", ">LOCKS/s", ">SERVERS", ">CLIENT", ">FAILED"}, lines)
 	draw(w, "Time to acquire, one at a time", names, alone)
 	draw(w, "Time to acquire, many", names, many)
 	for _, c := range all {
@@ -76,6 +76,22 @@ func bars(samples []time.Duration, lo, hi time.Duration, columns int) string {
 	return b.String()
 }
 
+// perLock is a CPU time for each lock, for a person.
+func perLock(d time.Duration, t *tally) string {
+	if d < 0 || len(t.release) == 0 {
+		return "-"
+	}
+	return brief(d / time.Duration(len(t.release)))
+}
+
+// micros is perLock in microseconds; negative: not known.
+func micros(d time.Duration, t *tally) float64 {
+	if d < 0 || len(t.release) == 0 {
+		return -1
+	}
+	return math.Round(float64(d.Microseconds()) / float64(len(t.release)))
+}
+
 type benchDoc struct {
 	Library  string  `json:"library"`
 	Workers  int     `json:"workers"`
@@ -84,6 +100,8 @@ type benchDoc struct {
 	MaxMs    float64 `json:"acquire_max_ms"`
 	Release  float64 `json:"release_p50_ms"`
 	Rate     float64 `json:"locks_per_s"`
+	Servers  float64 `json:"servers_cpu_us"` // for each lock and its release; negative: not known
+	Client   float64 `json:"client_cpu_us"`
 	Failures int     `json:"failures"`
 	Embedded bool    `json:"embedded"` // on embedded nodes, which say nothing about real servers
 }
@@ -94,7 +112,7 @@ func (r *benchCmd) describe(all []*contestant, embeddedNodes bool) any {
 		for workers, t := range map[int]*tally{1: &c.alone, r.Workers: &c.many} {
 			t.sort()
 			docs = append(docs, benchDoc{c.name, workers, ms(quantile(t.acquire, 0.5)), ms(quantile(t.acquire, 0.99)), ms(quantile(t.acquire, 1)),
-				ms(quantile(t.release, 0.5)), math.Round(t.rate()), t.failures, embeddedNodes})
+				ms(quantile(t.release, 0.5)), math.Round(t.rate()), micros(t.cpu.servers, t), micros(t.cpu.client, t), t.failures, embeddedNodes})
 		}
 	}
 	slices.SortStableFunc(docs, func(a, b benchDoc) int { return a.Workers - b.Workers })

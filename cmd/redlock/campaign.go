@@ -15,7 +15,7 @@ import (
 )
 
 type campaignCmd struct {
-	Name    string   `arg:"" name:"NAME" help:"The election, as \"scheduler\"."`
+	Name    string   `arg:"" name:"NAME" help:"The election, such as \"scheduler\"."`
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
 	runFlags
@@ -28,8 +28,8 @@ func (campaignCmd) Help() string {
 Waits until this process leads the election NAME, and runs CMD while it leads. The next candidate leads as soon as CMD has ended. ` +
 		`CMD sees REDLOCK_KEY, which is NAME, and REDLOCK_TOKEN, which only grows from one leader to the next.` + `
 
-If the lead is lost, CMD's process group gets SIGTERM before anybody else can lead, and SIGKILL after --grace. ` +
-		`A candidate waits on while too few nodes answer. ` +
+If the lead is lost, CMD's process group gets SIGTERM before another process can lead, and SIGKILL after --grace. ` +
+		`A candidate keeps waiting while too few nodes answer. ` +
 		`Signals, input, output and exit codes are those of redlock run; run it again to be a candidate again.`
 }
 
@@ -37,7 +37,7 @@ func (r *campaignCmd) Run() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if r.Name == "" {
-		bad("NAME is empty; name an election, as scheduler")
+		bad("NAME is empty; name an election, such as scheduler")
 	}
 	r.runFlags.check(&r.Command, "redlock campaign NAME -- CMD…", bad)
 	if len(errs) > 0 {

@@ -37,7 +37,7 @@ func TestCompletion_IsUnderstoodByItsShell(t *testing.T) {
 			out, err := exec.Command(shell, args...).CombinedOutput()
 			want := "inspect|--output|json table|fish|json" + map[string]string{
 				"bash": "|command at 5", // what run runs completes its own arguments
-				"fish": "|inspect: Say how one lock stands, node by node",
+				"fish": "|inspect: Show one lock, node by node",
 			}[shell]
 			if got := strings.Join(strings.Split(strings.TrimSpace(string(out)), "\n"), "|"); err != nil || got != want {
 				t.Errorf("%v; it completes\n%s\nwant\n%s\nthe script:\n%s", err, got, want, script.stdout)

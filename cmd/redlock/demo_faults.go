@@ -33,15 +33,15 @@ func (m *demo) injectFaults(ctx context.Context) {
 		return
 	}
 	before = m.progress("with node 2 stopped", before)
-	m.say(fault, "fault", "node 4 is frozen: it takes commands and answers none. 3 of 5 are left, just enough")
+	m.say(fault, "fault", "node 4 is frozen: it accepts commands and answers none. 3 of 5 are left, just enough")
 	m.nodes.Pause(3)
 	if !at(0.34) {
 		return
 	}
 	m.progress("with node 2 stopped and node 4 frozen", before)
-	m.say(fixed, "fixed", "node 4 thaws, and executes what it was sent meanwhile")
+	m.say(fixed, "fixed", "node 4 thaws, and executes what it was sent in the meantime")
 	m.nodes.Resume(3)
-	m.say(fixed, "fixed", "node 2 is started again, empty: it has forgotten every lock it granted")
+	m.say(fixed, "fixed", "node 2 is started again, empty: it has lost every lock that it granted")
 	before = m.store.count()
 	if err := m.nodes.Restart(1, true); err != nil {
 		m.unexpected = append(m.unexpected, err.Error())
@@ -109,7 +109,7 @@ func (m *demo) oversleep(ctx context.Context, token int64) bool {
 	begun := time.Now()
 	select {
 	case next := <-m.gauge.after(token):
-		m.say(plain, "worker "+next.who, "gets the lock %v after E did, token %d: orders go on",
+		m.say(plain, "worker "+next.who, "gets the lock %v after E did, token %d: work continues",
 			next.at.Sub(begun).Round(time.Millisecond), next.token)
 	case <-ctx.Done():
 		return false
@@ -165,12 +165,12 @@ func (m *demo) sayChange(was, is cluster.Status) {
 	name := m.names[is.Node]
 	switch {
 	case was.Up && !is.Up:
-		m.say(quiet, "", "worker A notices: %s is down; it is not waited for until a probe reaches it", name)
+		m.say(quiet, "", "worker A notices: %s is down; nobody waits for it until a probe reaches it", name)
 	case !was.Up && is.Up && !is.Votes:
-		m.say(quiet, "", "worker A notices: %s is back, and has restarted; its vote does not count for %v more,", name, is.VotesIn.Round(100*time.Millisecond))
+		m.say(quiet, "", "worker A notices: %s is up, and has restarted; its vote does not count for another %v,", name, is.VotesIn.Round(100*time.Millisecond))
 		m.say(quiet, "", "until every lock that it may have lost has expired")
 	case !was.Up && is.Up:
-		m.say(quiet, "", "worker A notices: %s is back", name)
+		m.say(quiet, "", "worker A notices: %s is up", name)
 	case !was.Votes && is.Votes:
 		m.say(fixed, "fixed", "%s votes again", name)
 	}

@@ -63,9 +63,9 @@ func (m *demo) lateWrite() []string {
 // only where the faults left a quorum.
 func (m *demo) progressPromise() string {
 	if m.nodes == nil || m.stalled || m.noQuorum.Load() {
-		return "orders go on"
+		return "work continues"
 	}
-	return fmt.Sprintf("orders go on while %d of %d nodes answer", m.quorum, m.nodes.Len())
+	return fmt.Sprintf("work continues while %d of %d nodes answer", m.quorum, m.nodes.Len())
 }
 
 func (m *demo) noProgress(orders int) []string {

@@ -139,7 +139,7 @@ func TestDemo_Result_ShowsEveryBrokenPromise(t *testing.T) {
 		{"an order left out", "every order done once, none left out: 1 before order 3", func(m *demo) {
 			m.store.written = append(m.store.written, write{3, 101, "B"})
 		}},
-		{"no orders", "orders go on", func(m *demo) { m.store.written = nil }},
+		{"no orders", "work continues", func(m *demo) { m.store.written = nil }},
 		{"a strange error", "no error that should not be", func(m *demo) {
 			m.unexpected = append(m.unexpected, "worker A: strange")
 		}},

@@ -18,8 +18,8 @@ type devCmd struct {
 }
 
 func (devCmd) Help() string {
-	return `The nodes run in this process, on 127.0.0.1, and keep everything in memory: when it ends, all is gone. ` +
-		`They are made for trying things out, not for load. The command prints the line that makes other shells use them.` + `
+	return `The nodes run in this process, on 127.0.0.1, and keep everything in memory: their data is lost when it ends. ` +
+		`They are for trying things out, not for load. The command prints the line that makes other shells use them.` + `
 
 Exit codes: 0 ended by a signal, 1 a port is taken, 2 bad flags.`
 }
@@ -55,7 +55,7 @@ func (d *devCmd) explain(err error) error {
 	}
 	_, port, _ := net.SplitHostPort(op.Addr.String())
 	return failed(exitFailure, fmt.Errorf(
-		"port %s can not be used: %w; stop what listens there, or choose other ports with --port, as in: %s dev --port %d",
+		"port %s cannot be used: %w; stop what listens there, or choose other ports with --port, as in: %s dev --port %d",
 		port, op.Err, invocation(), d.other()))
 }
 

@@ -41,14 +41,14 @@ func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 		says  string
 		hides string
 	}{
-		{"no right to list", as(url.UserPassword("app", "pw")), []string{"ls"}, exitUsage, `can not be listed.*ACL SETUSER name \+scan`, "no quorum"},
+		{"no right to list", as(url.UserPassword("app", "pw")), []string{"ls"}, exitUsage, `cannot be listed.*ACL SETUSER name \+scan`, "no quorum"},
 		{"no right to list", as(url.UserPassword("app", "pw")), []string{"top"}, exitUsage, `ACL SETUSER name \+scan`, "no quorum"},
 		{"no right to list, but to lock", as(url.UserPassword("app", "pw")), []string{"run", "k", "--", "true"}, 0, ``, "NOPERM"},
-		{"wrong password", as(url.UserPassword("", "wrong")), []string{"nodes"}, exitNoQuorum, `can not be used: refuses the user or the password`, "does not answer"},
-		{"wrong password", as(url.UserPassword("", "wrong")), []string{"ls"}, exitNoQuorum, `can not be used: refuses the user or the password`, "does not answer"},
+		{"wrong password", as(url.UserPassword("", "wrong")), []string{"nodes"}, exitNoQuorum, `cannot be used: refuses the user or the password`, "does not answer"},
+		{"wrong password", as(url.UserPassword("", "wrong")), []string{"ls"}, exitNoQuorum, `cannot be used: refuses the user or the password`, "does not answer"},
 		{"wrong password", as(url.UserPassword("", "wrong")), []string{"run", "k", "--", "true"}, exitUsage, `refuses the user or the password`, "Config."},
-		{"no password", as(nil), []string{"run", "k", "--", "true"}, exitUsage, `wants a password, and none is given`, "can not be marked"},
-		{"no password", as(nil), []string{"nodes"}, exitNoQuorum, `refuses .*\n(.*\n)+.*wants a password, and none is given`, "does not answer"},
+		{"no password", as(nil), []string{"run", "k", "--", "true"}, exitUsage, `requires a password, but none is given`, "cannot be marked"},
+		{"no password", as(nil), []string{"nodes"}, exitNoQuorum, `refuses .*\n(.*\n)+.*requires a password, but none is given`, "does not answer"},
 	} {
 		t.Run(tt.name+" "+tt.args[0], func(t *testing.T) {
 			t.Parallel()
@@ -77,7 +77,7 @@ func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
 		}
 		p := launch(t, s.URLs(), "run", "jobs", "--", "true")
 		p.exit(exitUsage)
-		p.prints(`KEY: "jobs" can not be locked: [23] nodes hold something else under this name.*--prefix`)
+		p.prints(`KEY: "jobs" cannot be locked: [23] nodes hold something other than a lock under this name.*--prefix`)
 		if said := p.stderr.String(); strings.Contains(said, "no quorum") { // which a slow machine may lose for a moment
 			harness.Missed(t, p.began, "it prints \"no quorum\":\n%s", said)
 		}
@@ -99,10 +99,10 @@ func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 		{nil, all, "No danger and no warning."},
 		{[]cluster.Finding{{Severity: cluster.Note}}, all, "No danger and no warning."},
 		{[]cluster.Finding{warning, warning}, all, "2 warnings, no danger."},
-		{[]cluster.Finding{danger, warning}, all, "1 danger: it can lose locks, or will not go away by itself."},
-		{[]cluster.Finding{danger, danger}, all, "2 dangers: each can lose locks, or will not go away by itself."},
+		{[]cluster.Finding{danger, warning}, all, "1 danger: it can lose locks, or does not go away by itself."},
+		{[]cluster.Finding{danger, danger}, all, "2 dangers: each can lose locks, or does not go away by itself."},
 		{[]cluster.Finding{danger}, strength{nodes: 3, quorum: 2, up: 1, voting: 1, in: -1},
-			"1 danger: it can lose locks, or will not go away by itself. 1 of 3 nodes are up; a quorum is 2, so no lock can be acquired."},
+			"1 danger: it can lose locks, or does not go away by itself. 1 of 3 nodes are up; a quorum is 2, so no lock can be acquired."},
 	} {
 		var out strings.Builder
 		printFindings(&out, tt.found, tt.s)
@@ -117,7 +117,7 @@ func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 	open(t, append(s.URLs(), locked.URLs()...)) // they are a set
 	refusing := strings.Replace(locked.URLs()[0], ":right@", ":wrong@", 1)
 	p := operate(t, append(s.URLs(), refusing), 1, "doctor")
-	p.prints(`(?m)^1 danger: it can lose locks, or will not go away by itself\.`)
+	p.prints(`(?m)^1 danger: it can lose locks, or does not go away by itself\.`)
 }
 
 func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
@@ -130,7 +130,7 @@ func TestDiagnosis_AnotherLibrarysHolderIsNotSaidToBeNotified(t *testing.T) {
 	}
 	p := launch(t, s.URLs(), "release", "--force", "order:42")
 	p.exit(exitFailure)
-	p.prints(`Take it away from redsync\? Its holder is not notified`)
+	p.prints(`Take it away from redsync\? Its holder uses another library and is not notified`)
 }
 
 func TestDiagnosis_ErrorsNameFlags(t *testing.T) {

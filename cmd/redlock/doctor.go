@@ -15,16 +15,16 @@ import (
 
 type doctorCmd struct {
 	viewFlags
-	Prefix string `default:"lock:" help:"What comes before all keys on the nodes: their fence counters are looked at. Default \"${default}\"."`
+	Prefix string `default:"lock:" help:"The prefix of all keys on the nodes, whose fence counters are checked. Default \"${default}\"."`
 }
 
 func (doctorCmd) Help() string {
 	return `Asks every node what could make locks on it unsafe: its role, eviction policy, persistence, clock, version, restarts, fence counters, and whether it is one server. ` +
-		`It changes nothing, but for the mark that every node has. What it finds is
+		`It changes nothing except the mark that every node has. Each finding is a
 
-  danger   it can lose a lock, or will not go away by itself, such as a refused password
-  warning  it costs availability, or comes near to costing a lock
-  note     worth knowing
+  danger   it can lose a lock, or does not go away by itself, such as a refused password
+  warning  it costs availability, or may soon cost a lock
+  note     good to know
 
 each with what to do about it.
 
@@ -132,15 +132,17 @@ func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 func verdictOf(dangers, warnings int) (string, style) {
 	switch {
 	case dangers == 1:
-		return "1 danger: it can lose locks, or will not go away by itself.", broken
+		return "1 danger: it can lose locks, or does not go away by itself.", broken
 	case dangers > 1:
-		return fmt.Sprintf("%d dangers: each can lose locks, or will not go away by itself.", dangers), broken
+		return fmt.Sprintf("%d dangers: each can lose locks, or does not go away by itself.", dangers), broken
 	case warnings > 0:
 		return plural(warnings, "warning", "warnings") + ", no danger.", fault
 	}
 	return "No danger and no warning.", fixed
 }
 
+// nodesText is the subject of a finding, of which each text says what one node
+// does.
 func nodesText(nodes []string) string {
 	switch {
 	case nodes[0] == "":
@@ -148,5 +150,5 @@ func nodesText(nodes []string) string {
 	case len(nodes) == 1:
 		return "node " + nodes[0]
 	}
-	return "nodes " + strings.Join(nodes, ", ")
+	return "each of the nodes " + strings.Join(nodes, ", ")
 }

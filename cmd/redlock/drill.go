@@ -21,25 +21,25 @@ import (
 type drillCmd struct {
 	Names []string      `arg:"" optional:"" name:"NODE" help:"The nodes to stop, by their names in redlock nodes. Default: the last one."`
 	For   time.Duration `default:"10s" placeholder:"D" help:"How long they stop, from 1s to 60s. Default ${default}."`
-	Yes   bool          `short:"y" help:"Yes, stop nodes of these programs."`
+	Yes   bool          `short:"y" help:"Confirm that nodes which programs use may be stopped."`
 
 	lockFlags
 }
 
 func (drillCmd) Help() string {
-	return `Practises an outage: nodes stop answering everybody for a while (CLIENT PAUSE), and go on by themselves. Nothing ends the ` +
+	return `Practises an outage: nodes stop answering all clients for a while (CLIENT PAUSE), and resume by themselves. Nothing ends the ` +
 		`pause early. The nodes keep their data and their connections, so it is a node that hangs, not one that crashes.
 
 Meanwhile this command acquires and releases a lock of its own again and again, as the fleet does, and prints how that went ` +
 		`before, during and after the pause, and how many of the locks that were held before are held by the same holders after it.
 
-It refuses if the nodes that go on are no quorum that votes. The user of the nodes needs the rights +client|pause and +scan ` +
-		`beside those of locks (cluster.OperatorRights).
+It refuses if the other nodes are not a quorum that votes. The user of the nodes needs the rights +client|pause and +scan ` +
+		`in addition to those of locks (cluster.OperatorRights).
 
   redlock drill --yes
   redlock drill --yes --for 30s 10.0.0.2:6379 10.0.0.3:6379
 
-Exit codes: 0 no lock of its own was refused, 1 some were, or a node could not be stopped or does not vote again, 2 bad flags, nodes or rights, 69 the nodes that go on would be no quorum.`
+Exit codes: 0 no lock of its own was refused, 1 some were, or a node could not be stopped or does not vote again, 2 bad flags, nodes or rights, 69 the other nodes would not be a quorum.`
 }
 
 // drillAround is how long the drill looks before and after the pause.
@@ -50,7 +50,7 @@ func (r *drillCmd) Run() error {
 	case r.For < time.Second || r.For > time.Minute:
 		return misused("--for %v: from 1s to 60s", r.For)
 	case r.Output == "json":
-		return misused("--output json: drill prints for a person")
+		return misused("--output json: not supported by drill")
 	case !r.Yes:
 		return misused("--yes: is missing; a drill stops nodes that programs use. It is safe while a quorum of the others is up, and makes their waits longer")
 	}
@@ -233,7 +233,7 @@ func (d *drill) notice(targets []*nodeset.Node) {
 		if down := !n.Up(); down != d.down[n.Name()] {
 			d.down[n.Name()] = down
 			if down {
-				d.say(fault, n.Name(), "found down; it is not asked meanwhile")
+				d.say(fault, n.Name(), "found down; it is not asked in the meantime")
 			} else {
 				d.say(fixed, n.Name(), "found up")
 			}

@@ -19,16 +19,16 @@ type fenceCmd struct {
 }
 
 type fenceCheckCmd struct {
-	File  string `arg:"" name:"FILE" help:"The token file. It is made if it does not exist, with FILE.lock beside it."`
+	File  string `arg:"" name:"FILE" help:"The token file. It is created if it does not exist, with FILE.lock beside it."`
 	Key   string `arg:"" name:"KEY" help:"The key of the lock; $REDLOCK_KEY under redlock run."`
 	Token string `arg:"" name:"TOKEN" help:"The fencing token; $REDLOCK_TOKEN under redlock run."`
 
-	Wait time.Duration `default:"10s" placeholder:"D" help:"How long to wait while other checks have the file. Default ${default}."`
+	Wait time.Duration `default:"10s" placeholder:"D" help:"How long to wait while other checks lock the file. Default ${default}."`
 }
 
 func (fenceCheckCmd) Help() string {
-	return `Succeeds if TOKEN is the newest that was checked of KEY in FILE, or newer, and keeps it then. For a script that was held up until ` +
-		`its lock had passed on, it fails, and changes nothing:
+	return `Keeps TOKEN and succeeds unless a newer token of KEY was checked in FILE. In a script that was delayed until ` +
+		`its lock had passed to another process, it fails and changes nothing:
 
   redlock run report -- ./report.sh
 
@@ -40,7 +40,7 @@ with these lines in report.sh, before it replaces what others read:
 FILE is in the directory that the jobs share, and every job checks the same. It is replaced by a rename, so a crash leaves it as it was. ` +
 		`Between the check and the next line a script can still be stopped: keep that step short.
 
-Exit codes: 0 the newest, 77 stale: a newer token was checked before, 75 other checks have the file for longer than --wait, ` +
+Exit codes: 0 the newest, 77 stale: a newer token was checked before, 75 other checks locked the file for longer than --wait, ` +
 		`1 the file cannot be read or written, 2 bad arguments.`
 }
 
@@ -67,17 +67,17 @@ func (r *fenceCheckCmd) Run() error {
 func (r *fenceCheckCmd) parse() (int64, error) {
 	var faults []string
 	if r.File == "" {
-		faults = append(faults, "FILE is empty; give the path of the token file, as /srv/report/fence")
+		faults = append(faults, "FILE is empty; give the path of the token file, such as /srv/report/fence")
 	}
 	if r.Key == "" {
-		faults = append(faults, "KEY is empty; give the key of the lock, as $REDLOCK_KEY under redlock run")
+		faults = append(faults, "KEY is empty; give the key of the lock: $REDLOCK_KEY under redlock run")
 	}
 	token, err := strconv.ParseInt(r.Token, 10, 64)
 	if err != nil || token <= 0 || token >= fence.MaxToken {
-		faults = append(faults, fmt.Sprintf("TOKEN %q: give a whole number from 1 to %d, as $REDLOCK_TOKEN under redlock run", r.Token, int64(fence.MaxToken)-1))
+		faults = append(faults, fmt.Sprintf("TOKEN %q: give a whole number from 1 to %d: $REDLOCK_TOKEN under redlock run", r.Token, int64(fence.MaxToken)-1))
 	}
 	if r.Wait <= 0 {
-		faults = append(faults, fmt.Sprintf("--wait %v: give a positive duration, as 10s", r.Wait))
+		faults = append(faults, fmt.Sprintf("--wait %v: give a positive duration, such as 10s", r.Wait))
 	}
 	if len(faults) > 0 {
 		return 0, misused("%s", strings.Join(faults, "\n"))

@@ -38,7 +38,7 @@ or give them with --nodes-file or --nodes. To try it without any, start some in 
 func (f nodesFlag) config() (cluster.Config, error) {
 	urls, err := f.urls()
 	if least := cluster.Quorum(len(urls)); err == nil && f.Quorum != 0 && (f.Quorum < least || f.Quorum > len(urls)) {
-		err = misused("--quorum %d: of %s it is from %d, a majority, to %d", f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
+		err = misused("--quorum %d: with %s it must be from %d, a majority, to %d", f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
 	}
 	return cluster.Config{URLs: urls, Quorum: f.Quorum, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}, err
 }
@@ -81,20 +81,20 @@ type viewFlags struct {
 // lockFlags are those of every command that looks at locks.
 type lockFlags struct {
 	viewFlags
-	Prefix string `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
+	Prefix string `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
 }
 
-const operatorRights = `The nodes' user needs the right +scan beside those of locks.`
+const operatorRights = `The nodes' user needs the right +scan in addition to those of locks.`
 
 // runFlags are those of every command that runs another program under a lease.
 type runFlags struct {
 	nodesFlag
-	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long for the lock, and for a quorum of the nodes, as 30s or 5m. Without it, for as long as it takes."`
+	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long for the lock, and for a quorum of the nodes, such as 30s or 5m. Without it, as long as it takes."`
 	TTL       time.Duration  `name:"ttl" default:"10s" placeholder:"D" help:"How long the lock outlives a crash of this machine; it is renewed while CMD runs. Default ${default}, at most 60s."`
 	Grace     time.Duration  `default:"5s" placeholder:"D" help:"When the lock is lost: how long after SIGTERM to send SIGKILL. Default ${default}."`
-	Prefix    string         `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
+	Prefix    string         `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
 	PassNodes bool           `name:"pass-nodes" help:"Leave REDLOCK_NODES, which may hold passwords, in the environment of CMD: for one that uses redlock itself."`
-	Verbose   bool           `short:"v" xor:"talk" help:"Say when the lock is waited for, taken and released."`
+	Verbose   bool           `short:"v" xor:"talk" help:"Report when the command waits for the lock, acquires it and releases it."`
 	Quiet     bool           `short:"q" xor:"talk" help:"Do not warn of nodes that are down."`
 }
 
@@ -111,7 +111,7 @@ func (f *runFlags) check(command *[]string, usage string, bad func(format string
 		bad("--wait %v: negative; without it, it waits for as long as it takes", *f.Wait)
 	}
 	if f.TTL > maxTTL {
-		bad("--ttl %v: longer than %v, after which the nodes take every lock for gone; the lock is renewed while CMD runs, "+
+		bad("--ttl %v: longer than %v, after which the nodes consider every lock gone; the lock is renewed while CMD runs, "+
 			"so a short TTL does not limit it", f.TTL, maxTTL)
 	}
 	if f.TTL <= 3*nodeTimeout {

@@ -12,8 +12,8 @@ import (
 // foundWarning is what a person must know before nodes vote that may have lost
 // locks.
 const foundWarning = `A node that restarted may have lost locks, so its vote does not count until every lock that it may have granted has
-expired. If no lock was held when the nodes restarted, or every process that held one has been stopped since, there is nothing
-to wait for, and they can vote at once. If a process still works under a lock that the nodes have lost, a second one gets it.`
+expired. If no lock was held when the nodes restarted, or every process that held one has stopped since, there is nothing to
+wait for, and they can vote at once. If a process still works under a lost lock, another process can acquire that lock.`
 
 // found has all nodes vote that wait for their quarantine, after a person has
 // confirmed that nothing is held.
@@ -29,16 +29,16 @@ func (r *nodesCmd) found(ctx context.Context, v *view) error {
 		return nil
 	}
 	if len(waiting) > 0 {
-		fmt.Fprintf(stdout, "These nodes vote by themselves: %s.\n\n%s\n\n", strings.Join(waiting, ", "), foundWarning)
+		fmt.Fprintf(stdout, "These nodes will vote without your help: %s.\n\n%s\n\n", strings.Join(waiting, ", "), foundWarning)
 		if !r.Yes {
-			if err := confirm(ctx, "Is no lock held, and is every process stopped that held one? Type yes: "); err != nil {
+			if err := confirm(ctx, "Is no lock held, and has every process stopped that held one? Type yes: "); err != nil {
 				return err
 			}
 		}
 	}
 	changed, err := face.In[*cluster.Cluster](v.c).Vouch()
 	if err != nil {
-		return failed(exitFailure, fmt.Errorf("--found: all nodes have to be up and of one set: %w", err))
+		return failed(exitFailure, fmt.Errorf("--found: all nodes must be up and belong to one set: %w", err))
 	}
 	fmt.Fprintf(stdout, "%s now.\n", plural(len(changed), "more node votes", "more nodes vote"))
 	return nil

@@ -23,7 +23,7 @@ func TestFound_NodesVoteAtOnceAfterAnOutageOfEverything(t *testing.T) {
 	p := launch(t, s.URLs(), "nodes", "--found")
 	fmt.Fprintln(p.stdin, "no")
 	p.exit(exitFailure)
-	p.prints(`vote by themselves: .* in 1m\d+s`, `a second one gets it`, `not confirmed`)
+	p.prints(`will vote without your help: .* in 1m\d+s`, `another process can acquire that lock`, `not confirmed`)
 	operate(t, s.URLs(), exitNoQuorum, "run", "--no-wait", "job", "--", "true")
 	p = operate(t, s.URLs(), 0, "nodes", "--found", "--yes")
 	p.prints(`3 more nodes vote now`)
@@ -35,7 +35,7 @@ func TestFound_NodesVoteAtOnceAfterAnOutageOfEverything(t *testing.T) {
 		t.Fatal(err)
 	}
 	p = operate(t, s.URLs(), exitFailure, "nodes", "--found", "--yes")
-	p.prints(`all nodes have to be up`, names(s.URLs())[2])
+	p.prints(`all nodes must be up`, names(s.URLs())[2])
 	for _, args := range [][]string{{"--found", "-o", "json"}, {"--found", "--repair-fences", "lock:"}} {
 		launch(t, s.URLs(), append([]string{"nodes"}, args...)...).exit(exitUsage)
 	}

@@ -13,19 +13,19 @@ import (
 )
 
 type inspectCmd struct {
-	Key string `arg:"" name:"KEY" help:"The key, as \"order:42\"."`
+	Key string `arg:"" name:"KEY" help:"The key, such as \"order:42\"."`
 
 	lockFlags
 }
 
 func (inspectCmd) Help() string {
-	return `Says who has the lock, since when and for how long, who waits, and what each node says of it.
+	return `Shows who holds the lock, since when and for how long, who waits, and what each node reports.
 
   redlock inspect order:42
   redlock inspect election:scheduler       the lock under the election "scheduler"
   redlock inspect once:report              the lock under the job "report" of run --once, and whether it is done
 
-Exit codes: 0 somebody has it, 3 nobody has, 2 bad flags or nodes, 69 too few nodes answered to tell.`
+Exit codes: 0 the lock is held, 3 it is free, 2 bad flags or nodes, 69 too few nodes answered.`
 }
 
 func (r *inspectCmd) Run() error {
@@ -50,7 +50,7 @@ func (r *inspectCmd) Run() error {
 		} else {
 			printLock(stdout, i, time.Now())
 			if done != nil {
-				fmt.Fprintf(stdout, "\nThe job was done %s by %s, in %s; redlock once forget has it run again.\n", ago(*done), shown(done.Owner),
+				fmt.Fprintf(stdout, "\nThe job was done %s by %s, in %s; redlock once forget lets it run again.\n", ago(*done), shown(done.Owner),
 					span(done.Ended.Sub(done.Began)))
 			}
 		}
@@ -100,7 +100,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		if v.Err != nil {
 			what := "does not answer: "
 			if unusable(v.Err) {
-				what = "can not be used: "
+				what = "cannot be used: "
 			}
 			rows = append(rows, []string{v.Node, what + errorLine(v.Err)})
 			continue
@@ -140,7 +140,7 @@ func stateText(i lock.Inspection) string {
 		return "is free."
 	case lock.Held:
 		if i.Holder.Writer == lock.WriterForced {
-			return "was taken away from its holder, and is kept until that one's TTL is over."
+			return "was taken away from its holder, and is kept until the TTL of that holder is over."
 		}
 		if i.Holder.Writer == lock.WriterDetached {
 			return "was detached by its holder, and is kept for the process that attaches it."
@@ -152,7 +152,7 @@ func stateText(i lock.Inspection) string {
 	case lock.Partial:
 		return "is being acquired or released, or is left over: fewer nodes than a quorum have it."
 	}
-	return "can not be judged: too few nodes answered."
+	return "cannot be judged: too few nodes answered."
 }
 
 func processText(h lock.Holder) string {
@@ -165,7 +165,7 @@ func processText(h lock.Holder) string {
 func freeText(i lock.Inspection) string {
 	switch {
 	case i.State == lock.Unknown:
-		return "not known: too few nodes answered"
+		return "unknown: too few nodes answered"
 	case i.State == lock.Partial:
 		return "now, on a quorum of nodes"
 	case i.Left < 0:

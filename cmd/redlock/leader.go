@@ -9,16 +9,16 @@ import (
 )
 
 type leaderCmd struct {
-	Name string `arg:"" name:"NAME" help:"The election, as \"scheduler\"."`
+	Name string `arg:"" name:"NAME" help:"The election, such as \"scheduler\"."`
 
 	nodesFlag
-	Watch  bool   `short:"w" help:"Go on, with a line for every change, until interrupted."`
-	Prefix string `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
+	Watch  bool   `short:"w" help:"Keep running, with a line for every change, until interrupted."`
+	Prefix string `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
 	Quiet  bool   `short:"q" help:"Do not warn of nodes that are down."`
 }
 
 func (leaderCmd) Help() string {
-	return `Prints one line: the leader, its token, and since when it leads by its own clock. If nobody leads it prints so. ` +
+	return `Prints one line: the leader, its token, and since when it has led, by its own clock. If nobody leads, it says so. ` +
 		`With --watch it prints such a line now and for every change.` + `
 
 Exit codes: 0 somebody leads; 3 nobody leads; 2 misused; 69 too few nodes answered; 1 any other failure.`
@@ -26,7 +26,7 @@ Exit codes: 0 somebody leads; 3 nobody leads; 2 misused; 69 too few nodes answer
 
 func (r *leaderCmd) Run() error {
 	if r.Name == "" {
-		return misused("NAME is empty; name an election, as scheduler")
+		return misused("NAME is empty; name an election, such as scheduler")
 	}
 	cfg, err := r.config()
 	if err != nil {

@@ -15,30 +15,30 @@ import (
 )
 
 type lsCmd struct {
-	Begin string `arg:"" optional:"" name:"PREFIX" help:"List only keys that begin so."`
+	Begin string `arg:"" optional:"" name:"PREFIX" help:"List only keys with this prefix."`
 
 	lockFlags
 }
 
 func (lsCmd) Help() string {
-	return `Prints a line for every lock that some node says is held:
+	return `Prints a line for every lock that at least one node reports as held:
 
-  HOLDER   the label given as Owner, and where its process runs. "redsync" and "another library" are what else may have
-           written the key; whoever can write to the nodes can forge any of it. A lock that is shared shows the processes
-           that read it.
-  TOKEN    a bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the nodes know only
-           where the block ends. "-" where the nodes do not agree on one, or there is none.
-  AGE      since the holder's process acquired it, by that process's clock; it may have been handed on within the process.
-           "-" where it is not known, as for redsync.
-  LEFT     when it comes free if it is not renewed; "-" if a quorum of nodes can be had already, "?" if too
-           few nodes answered to tell.
-  NODES    one sign for each: + has it, ~ has it but does not vote yet, x names another, - has nothing, ? did not answer.
-           Fewer than a quorum of + means: it is being acquired or released, or is left over and expires.
-  WAITING  processes that queue for it.
+  HOLDER   the label given as Owner, and the host and id of the process; "redsync" or "another library" if those
+           wrote the key. Anyone who can write to the nodes can forge it. A lock that is shared shows the processes that
+           read it.
+  TOKEN    an upper bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the
+           nodes know only the end of the block. "-" if the nodes do not agree on one, or there is none.
+  AGE      since the holder's process acquired it, by that process's clock; it may have been handed over within the
+           process since. "-" if unknown, as for redsync.
+  LEFT     time until it is free if it is not renewed; "-" if a quorum of nodes is already free, "?" if too few
+           nodes answered.
+  NODES    one sign for each: + has it, ~ has it but does not vote yet, x names another holder, - has nothing, ? did
+           not answer. Fewer than a quorum of + means that it is being acquired or released, or is about to expire.
+  WAITING  processes in its queue.
 
-Without a quorum it shows what the nodes say that can be reached, and says that this is PARTIAL.
+Without a quorum it lists what the reachable nodes report, marked as PARTIAL.
 
-The names are found by SCAN, never by KEYS. ` + operatorRights + `
+It uses SCAN, never KEYS. ` + operatorRights + `
 
   redlock ls
   redlock ls order: --output json | jq -r '.locks[] | select(.waiting > 0) | .key'
@@ -84,7 +84,7 @@ func listingError(err error) error {
 	}
 	for _, n := range short.Nodes {
 		if present.Denied(n.Err) {
-			return misused("locks can not be listed: node %s does not allow SCAN to this user (%w); "+
+			return misused("locks cannot be listed: node %s does not allow SCAN to this user (%w); "+
 				"allow it with ACL SETUSER name +scan, or name one lock: redlock inspect KEY", n.Node, n.Err)
 		}
 	}

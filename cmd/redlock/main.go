@@ -17,7 +17,7 @@ type commands struct {
 	Dev      devCmd      `cmd:"" help:"Start nodes on loopback ports to try things on, until interrupted."`
 	Run      runCmd      `cmd:"" help:"Run a command while holding a lock."`
 	Campaign campaignCmd `cmd:"" help:"Run a command while leading an election."`
-	Leader   leaderCmd   `cmd:"" help:"Say who leads an election."`
+	Leader   leaderCmd   `cmd:"" help:"Show who leads an election."`
 	Fence    fenceCmd    `cmd:"" help:"Check fencing tokens in a file, for shell scripts."`
 
 	operatorCommands
@@ -28,8 +28,8 @@ type commands struct {
 // operatorCommands are for the person who looks after the locks.
 type operatorCommands struct {
 	Ls         lsCmd         `cmd:"" help:"List the locks that are held."`
-	Inspect    inspectCmd    `cmd:"" help:"Say how one lock stands, node by node."`
-	Nodes      nodesCmd      `cmd:"" help:"Say how each node does."`
+	Inspect    inspectCmd    `cmd:"" help:"Show one lock, node by node."`
+	Nodes      nodesCmd      `cmd:"" help:"Show the state of each node."`
 	Doctor     doctorCmd     `cmd:"" help:"Look for what makes locks on these nodes unsafe, and say how to fix it."`
 	Drill      drillCmd      `cmd:"" help:"Practise an outage: stop a minority of the nodes for a while."`
 	Resize     resizeCmd     `cmd:"" help:"Add, remove or replace a node while programs use the set."`
@@ -37,7 +37,7 @@ type operatorCommands struct {
 	Release    releaseCmd    `cmd:"" help:"Take a lock away from its holder."`
 	Top        topCmd        `cmd:"" help:"Watch the nodes and the locks."`
 	Web        webCmd        `cmd:"" help:"Serve pages about the nodes and the locks for a browser."`
-	Bench      benchCmd      `cmd:"" help:"Measure how fast these nodes give locks."`
+	Bench      benchCmd      `cmd:"" help:"Measure how fast these nodes grant locks."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 }
 

@@ -21,7 +21,7 @@ func newNodeTrouble(s cluster.Status) nodeTrouble {
 
 func (t nodeTrouble) String() string {
 	if t.answers {
-		return fmt.Sprintf("node %s can not be used: %s", t.Node, t.Error)
+		return fmt.Sprintf("node %s cannot be used: %s", t.Node, t.Error)
 	}
 	return fmt.Sprintf("node %s does not answer: %s", t.Node, t.Error)
 }

@@ -11,8 +11,8 @@ import (
 
 type nodesCmd struct {
 	viewFlags
-	RepairFences *string `placeholder:"PREFIX" help:"Find fence counters beyond the clock, of all keys that begin with PREFIX on the nodes, as \"lock:\", and set them to the clock. Says what that means, and asks."`
-	Found        bool    `help:"Have nodes vote at once that restarted, because no lock is held: after an outage of all nodes and all programs. Says what that means, and asks."`
+	RepairFences *string `placeholder:"PREFIX" help:"Find fence counters beyond the clock, of all keys that begin with PREFIX on the nodes, such as \"lock:\", and set them to the clock. Explains this, and asks."`
+	Found        bool    `help:"Let restarted nodes vote at once, because no lock is held: after an outage of all nodes and all programs. Explains this, and asks."`
 	Yes          bool    `short:"y" help:"With --repair-fences or --found: do not ask."`
 }
 
@@ -20,19 +20,19 @@ func (nodesCmd) Help() string {
 	return `Prints a line for every node:
 
   LATENCY      a round trip, the fastest of three.
-  APPEND-ONLY  when the node syncs its append-only file: always, everysec, no; none if it keeps none. Only "always" lets a
-               node vote at once after a restart.
-  EVICTION     what it does when its memory is full. Anything but noeviction can lose locks.
+  APPEND-ONLY  when the node syncs its append-only file: always, everysec or no; none if it has no such file. Only
+               "always" lets a node vote at once after a restart.
+  EVICTION     maxmemory-policy. Anything but noeviction can lose locks.
   CLOCK        its clock minus this machine's.
-  VOTES        whether its grants count, or in how long they will, after a restart in which it may have lost some.
+  VOTES        whether it votes or, after a restart in which it may have lost locks, when it will.
 
   redlock nodes
   redlock nodes -o json | jq '.nodes[] | select(.up | not)'
   redlock nodes --repair-fences lock:
   redlock nodes --found
 
-A node whose clock once was far ahead, or on which somebody wrote, can have fence counters beyond the clock. Its grants of those ` +
-		`keys do not count, and where most nodes are so, the keys cannot be locked. redlock doctor finds them.
+If the clock of a node was far ahead, or someone wrote to the node, it can have fence counters beyond the clock. Its grants of those ` +
+		`keys do not count. If most nodes have such a counter, the key cannot be locked. redlock doctor finds them.
 
 Exit codes: 0 locks can be acquired, the counters are set, or all nodes vote, 1 not confirmed, not set, or not all vote, 2 bad flags or nodes, 69 fewer nodes than a quorum are up and vote.`
 }
@@ -40,17 +40,17 @@ Exit codes: 0 locks can be acquired, the counters are set, or all nodes vote, 1 
 func (r *nodesCmd) Run() error {
 	switch {
 	case r.RepairFences == nil && !r.Found && r.Yes:
-		return misused("--yes: nothing is asked without --repair-fences or --found")
+		return misused("--yes: only with --repair-fences or --found")
 	case r.RepairFences != nil && r.Found:
 		return misused("--repair-fences, --found: give one of them")
 	case r.Found && r.Output == "json":
-		return misused("--output json: --found prints for a person")
+		return misused("--output json: not with --found")
 	case r.Found:
 		return r.open("", false, r.found)
 	case r.RepairFences != nil && *r.RepairFences == "":
-		return misused("--repair-fences: is empty; give what the keys begin with on the nodes, as lock:")
+		return misused("--repair-fences: is empty; give the prefix of the keys on the nodes, such as lock:")
 	case r.RepairFences != nil && r.Output == "json":
-		return misused("--output json: --repair-fences prints for a person")
+		return misused("--output json: not with --repair-fences")
 	case r.RepairFences != nil:
 		return r.look("", r.repairFences)
 	}

@@ -12,13 +12,13 @@ import (
 // onceCmd lists and forgets the finished jobs of run --once.
 type onceCmd struct {
 	Ls     onceLsCmd     `cmd:"" help:"List the jobs that are done."`
-	Forget onceForgetCmd `cmd:"" help:"Forget that a job is done, so that it is run again."`
+	Forget onceForgetCmd `cmd:"" help:"Forget that a job is done, so that it runs again."`
 }
 
 // onceFlags are those of commands that look at finished jobs.
 type onceFlags struct {
 	lockFlags
-	DoneTTL time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"As it is given to redlock run. Default ${default}."`
+	DoneTTL time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"The --done-ttl of redlock run. Default ${default}."`
 }
 
 // jobs opens the nodes and runs fn on the records of jobs.
@@ -42,14 +42,14 @@ func (f onceFlags) on(v *view, fn func(jobs *lease.Leases) error) error {
 }
 
 type onceLsCmd struct {
-	Begin string `arg:"" optional:"" name:"PREFIX" help:"List only jobs whose names begin so."`
+	Begin string `arg:"" optional:"" name:"PREFIX" help:"List only jobs with this prefix."`
 
 	onceFlags
 }
 
 func (onceLsCmd) Help() string {
-	return `Prints a line for every job of redlock run --once that has succeeded within --done-ttl: its name, how long ago, ` +
-		`who ran it, and for how long. ` + operatorRights + `
+	return `Prints a line for every job of redlock run --once that has succeeded within --done-ttl: its name, when it ended, ` +
+		`who ran it, and how long it took. ` + operatorRights + `
 
   redlock once ls report-
 
@@ -107,7 +107,7 @@ func (onceForgetCmd) Help() string {
 
   redlock once forget report-2026-11-23
 
-Exit codes: 0 forgotten, 3 it is not known to be done, 75 it runs at present, 2 bad flags or nodes, 69 too few nodes answered.`
+Exit codes: 0 forgotten, 3 no run is on record, 75 it is running, 2 bad flags or nodes, 69 too few nodes answered.`
 }
 
 func (r *onceForgetCmd) Run() error {
@@ -115,11 +115,11 @@ func (r *onceForgetCmd) Run() error {
 		ok, err := jobs.Forget(ctx, r.Job)
 		switch {
 		case errors.Is(err, lease.ErrNotAcquired):
-			return failed(exitConflict, fmt.Errorf("%q is being done by %q; nothing was changed", r.Job, holder(err)))
+			return failed(exitConflict, fmt.Errorf("%q is being run by %q; nothing was changed", r.Job, holder(err)))
 		case err != nil:
 			return err
 		case !ok:
-			return failed(exitNobody, fmt.Errorf("%q is not known to be done; nothing was changed", r.Job))
+			return failed(exitNobody, fmt.Errorf("no run of %q is on record; nothing was changed", r.Job))
 		}
 		if r.Output == "json" {
 			return printJSON(struct {

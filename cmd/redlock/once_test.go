@@ -29,14 +29,17 @@ func TestOnce_AFinishedJobIsSeenAndForgotten(t *testing.T) {
 		if docs := decode[[]jobDoc](t, p); len(docs) != 1 || docs[0].Job != "report" || docs[0].Owner != "nightly" || docs[0].Token == 0 {
 			t.Errorf("%+v", docs)
 		}
-		p = launch(t, s.URLs(), "inspect", "once:report")
+		harness.Eventually(t, "a slow node to have the release, which was sent when the program ended", func() bool {
+			p = launch(t, s.URLs(), "inspect", "once:report")
+			return p.ended() == exitNobody
+		})
 		p.exit(exitNobody)
 		p.prints(`The job was done \S+ ago by nightly`)
 		p = launch(t, s.URLs(), "once", "forget", "report")
 		p.exit(0)
 		p = launch(t, s.URLs(), "once", "forget", "report")
 		p.exit(exitNobody)
-		p.prints(`not known to be done`)
+		p.prints(`no run of "\w+" is on record`)
 		once("report", "ran\n")
 		once("repair{7}", "")
 	})

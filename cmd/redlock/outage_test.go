@@ -105,7 +105,7 @@ func TestOutage_WhatIsReachableIsShownAsPartial(t *testing.T) {
 	}
 	p = launch(t, s.URLs(), "inspect", "order:42")
 	p.exit(exitNoQuorum)
-	p.prints(`free +not known: too few nodes answered`)
+	p.prints(`free +unknown: too few nodes answered`)
 	s.Stop(2)
 	p = launch(t, s.URLs(), "ls")
 	p.exit(exitNoQuorum)

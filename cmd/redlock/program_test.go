@@ -36,7 +36,17 @@ func launch(t *testing.T, urls []string, args ...string) *program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &program{t: t, began: time.Now(), cmd: exec.Command(exe, args...), stdout: newOutput(), stderr: newOutput()}
+	return launchAs(t, []string{exe}, urls, args...)
+}
+
+// launchAs is launch with the words that start redlock.
+func launchAs(t *testing.T, words, urls []string, args ...string) *program {
+	t.Helper()
+	p := &program{
+		t: t, began: time.Now(), cmd: exec.Command(words[0], append(slices.Clone(words[1:]), args...)...),
+		stdout: newOutput(), stderr: newOutput(),
+	}
+	var err error
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "REDLOCK_NODES=") || strings.HasPrefix(s, "NO_COLOR=")
 	})

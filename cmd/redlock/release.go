@@ -14,38 +14,38 @@ import (
 )
 
 type releaseCmd struct {
-	Key string `arg:"" name:"KEY" help:"The key, as \"order:42\"."`
+	Key string `arg:"" name:"KEY" help:"The key, such as \"order:42\"."`
 
 	lockFlags
-	Force bool   `required:"" help:"Yes, a lock that somebody else holds."`
+	Force bool   `required:"" help:"Confirm that the lock is taken from its holder."`
 	Yes   bool   `short:"y" help:"Do not ask."`
-	Now   bool   `help:"Let others have the lock at once, although its holder may still work. Only for a holder that is known to be dead."`
-	As    string `placeholder:"LABEL" help:"Who takes it, for the holder to see. Default: the user's name."`
+	Now   bool   `help:"Let others acquire the lock at once, although its holder may still work. Only for a holder that is known to be dead."`
+	As    string `placeholder:"LABEL" help:"The label of who takes the lock, which its holder sees. Default: the user's name."`
 }
 
 func (releaseCmd) Help() string {
-	return `Says who holds the lock, asks, and takes it away from exactly that holder: if it has changed hands meanwhile, nothing ` +
+	return `Shows who holds the lock, asks for confirmation, and takes the lock from exactly that holder: if it has changed hands in the meantime, nothing ` +
 		`happens.
 
-The lock is then kept from everybody until that holder's TTL is over, ten seconds by default, so that there are never two. ` +
+Nobody can acquire the lock until that holder's TTL is over, ten seconds by default, so there are never two holders. ` +
 		`A live holder is notified at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
-		`that the lock was released by force, and by whom. With --now others can have the lock at once; a holder that lives ` +
-		`learns of its loss only at its next renewal, and works beside the next one until then. A holder that uses another library ` +
+		`that the lock was released by force, and by whom. With --now others can acquire the lock at once; a holder that is alive ` +
+		`learns of its loss only at its next renewal, and works at the same time as the next one until then. A holder that uses another library ` +
 		`is not notified at all.
 
-No token is ever used again: the fence counters stay, and the next holder's token is larger, so that storage which checks ` +
-		`tokens refuses what the old holder writes late.
+No token is used twice: the fence counters stay, and the next holder's token is larger, so storage that checks ` +
+		`tokens refuses late writes of the old holder.
 
   redlock release --force order:42
   redlock release --force --yes --as ann order:42
 
-Exit codes: 0 taken, 1 it has changed hands, or not confirmed, 3 nobody has it, 2 bad flags or nodes, 69 too few nodes ` +
+Exit codes: 0 taken, 1 it has changed hands, or not confirmed, 3 it is free, 2 bad flags or nodes, 69 too few nodes ` +
 		`answered, so that the holder may keep it.`
 }
 
 func (r *releaseCmd) Run() error {
 	if r.Output == "json" && !r.Yes {
-		return misused("--output json: asks nothing; give --yes with it")
+		return misused("--output json: cannot ask for confirmation; add --yes")
 	}
 	if u, err := user.Current(); r.As == "" && err == nil {
 		r.As = u.Username
@@ -75,12 +75,12 @@ func (r *releaseCmd) Run() error {
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	effect := "Its holder is notified, and others can acquire it when its TTL is over."
 	if foreign(seen.Holder) {
-		effect = "Its holder is not notified, for it is another library: it goes on until it looks at the key. " +
+		effect = "Its holder uses another library and is not notified: it continues until it looks at the key. " +
 			"Others can acquire it when its TTL is over."
 	}
 	switch {
 	case r.Now:
-		effect = "Others can acquire it AT ONCE, also if its holder still works."
+		effect = "Others can acquire it AT ONCE, even if its holder still works."
 	case seen.Left < 0:
 		effect = "Others can acquire it in " + span(maxTTL) + "."
 	}

@@ -13,9 +13,9 @@ import (
 const repairWarning = `A fence counter this far ahead of the clock makes its node refuse the key. It is set to a number a little above this
 machine's clock and above the key's usable counters. First see that the clocks of this machine and of the nodes are right.
 
-If most nodes have such a counter of a key, tokens were granted from it. Its next tokens are smaller than those, and whatever
-has seen them refuses the smaller ones until it is reset: the storage behind the lock, and, on the nodes, the key's
-checkpoint, leader or once record until it expires, or until both of its keys are deleted by hand on every node:`
+If most nodes have such a counter for a key, its tokens came from it, and its next tokens will be smaller. Whatever has seen
+the old tokens refuses the new ones until it is reset. That is the storage behind the lock and, on the nodes, the key's
+checkpoint, leader or once record, until it expires or both of its keys are deleted by hand on every node:`
 
 // recordKeys are the Redis keys of the record of a lock key, its prefix
 // included: what was recorded, and the promise to the newest token.
@@ -37,7 +37,7 @@ func (r *nodesCmd) repairFences(ctx context.Context, v *view) error {
 		return err
 	}
 	if len(bad) == 0 {
-		fmt.Fprintf(stdout, "No fence counter of a key that begins with %s lies beyond the clock.\n", shown(prefix))
+		fmt.Fprintf(stdout, "No fence counter of a key that begins with %s is beyond the clock.\n", shown(prefix))
 		return nil
 	}
 	var rows, records [][]string

@@ -33,7 +33,7 @@ func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
 	p = launch(t, s.URLs(), "nodes", "--repair-fences", "lock:")
 	fmt.Fprintln(p.stdin, "no")
 	p.exit(exitFailure)
-	p.prints(`lock:deploy +`+names(s.URLs())[2]+` +\d{16}`, `Its next tokens are smaller`, `not confirmed`)
+	p.prints(`lock:deploy +`+names(s.URLs())[2]+` +\d{16}`, `its next tokens will be smaller`, `not confirmed`)
 	if got := counter(); got != before {
 		t.Errorf("the counter was set to %s without a yes", got)
 	}

@@ -12,30 +12,30 @@ import (
 )
 
 type resizeCmd struct {
-	URL string `arg:"" optional:"" name:"URL" help:"With --replace: the URL of the node that comes in its place."`
+	URL string `arg:"" optional:"" name:"URL" help:"With --replace: the URL of the new node."`
 
 	nodesFlag
 	Add     []string      `xor:"change" sep:"none" placeholder:"URL" help:"Add this node."`
 	Remove  []string      `xor:"change" sep:"none" placeholder:"NODE" help:"Remove this node, by its name in redlock nodes."`
 	Replace string        `xor:"change" placeholder:"NODE" help:"Remove this node, and then add URL."`
-	Cancel  bool          `xor:"change" help:"Take back a step that was proposed and does not count yet. Needs --alone."`
-	Alone   bool          `help:"With --cancel: yes, no other redlock resize runs on these nodes, anywhere."`
-	Gone    bool          `help:"The node that is removed never answers again: it is destroyed, or its data is."`
+	Cancel  bool          `xor:"change" help:"Take back a step that was proposed and is not in effect yet. Needs --alone."`
+	Alone   bool          `help:"With --cancel: confirm that no other redlock resize runs on these nodes, on any machine."`
+	Gone    bool          `help:"The removed node will never answer again: it, or its data, is destroyed."`
 	Force   bool          `help:"Do not wait for programs with the old list: those that run lose their locks and lock nothing until they are restarted with the new one."`
 	MaxTTL  time.Duration `name:"max-ttl" default:"60s" placeholder:"D" help:"cluster.Config.MaxTTL of the programs, if one sets it. Default ${default}."`
 }
 
 func (resizeCmd) Help() string {
-	return `Changes which nodes are the set, by one node, while programs use it: there are never two holders of a key, and never less than a ` +
-		`quorum. It says before each step what it waits for, and why. It can be ended at any point; called again, by anybody, it goes ` +
-		`on. Without a change it goes on with what was begun.
+	return `Adds or removes one node while programs use the set. A key never has two holders, and a quorum stays available. ` +
+		`Before each step the command says what it waits for, and why. It can be interrupted at any point; run again, by anyone, it ` +
+		`continues. Without a change it continues the one that was begun.
 
   1. The next list is proposed to all nodes. Nothing changes for programs.
-  2. Both lists count. A node that was added votes when its memory is old enough, MaxTTL and a quarter of it by default.
-  3. You give all programs the new list, and restart them at their usual pace. The command shows which have the old one.
-  4. The new list alone counts. Programs with the old one are refused, with an error that names both.
+  2. Both lists are in effect. A node that was added votes after a quarantine, 76 s by default.
+  3. You give all programs the new list, and restart them at their usual pace. The command shows which still use the old one.
+  4. Only the new list is in effect. Programs with the old one are refused, with an error that names both.
 
---nodes names the nodes before the change; while both lists count, either list will do, with a node that is removed.
+--nodes lists the nodes before the change. While both lists are in effect, either list can be given, with the removed node.
 
   redlock resize --add redis://10.0.0.4:6379
   redlock resize --remove 10.0.0.2:6379
@@ -43,9 +43,9 @@ func (resizeCmd) Help() string {
   redlock resize --replace 10.0.0.2:6379 redis://10.0.0.6:6379
   redlock resize
 
-The nodes' user needs +client|list beside the rights of locks (cluster.OperatorRights). docs/membership.md explains what is refused.
+The nodes' user needs +client|list in addition to the rights of locks (cluster.OperatorRights). docs/membership.md explains what is refused.
 
-Exit codes: 0 the set is of the size asked for, 1 not: see why, 2 bad flags or nodes.`
+Exit codes: 0 the set has the size asked for, 1 it does not, 2 bad flags or nodes.`
 }
 
 // check refuses flags that do not go together.
@@ -56,13 +56,13 @@ func (r *resizeCmd) check() error {
 	case (r.Replace != "") != (r.URL != ""):
 		return misused("--replace NODE URL: give both, the node to remove and the URL of the one to add")
 	case len(r.Add) > 1 || len(r.Remove) > 1:
-		return misused("--add, --remove: one node at a time; quorums of sizes two apart need not share a node. Add or remove the next one when this one is done")
+		return misused("--add, --remove: change one node at a time, because quorums of sizes that differ by two need not share a node")
 	case r.Cancel != r.Alone:
-		return misused("--cancel, --alone: give both. While another redlock resize runs, a proposal must not be taken back: it may have both lists count in the same moment")
+		return misused("--cancel, --alone: give both. A proposal must not be taken back while another redlock resize runs, which may put both lists into effect at that moment")
 	case r.Cancel && r.Force:
-		return misused("--cancel, --force: give one of them. Taking back waits for no program")
+		return misused("--cancel, --force: give one of them; --cancel waits for no program")
 	case r.Gone && len(r.Remove) == 0 && r.Replace == "":
-		return misused("--gone: says of the node of --remove or --replace that it never answers again; give one of these")
+		return misused("--gone: needs --remove or --replace")
 	case r.MaxTTL < time.Second:
 		return misused("--max-ttl %v: at least 1s", r.MaxTTL)
 	}

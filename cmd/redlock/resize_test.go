@@ -131,22 +131,22 @@ func TestResize_AddsAndRemovesWhileAProgramLocks(t *testing.T) {
 	p := resize(t, u[:3], "--add", u[3])
 	w.asked(p, u...)
 	p.exit(0)
-	p.steps("Proposing 4 nodes with a quorum of 3", "Both lists count from now on", "Waiting until all nodes of the new list vote", "Give all programs the new list",
-		"No program with the old list is connected", "The new list alone counts from now on", "The set is of 4 nodes")
+	p.steps("Proposing 4 nodes with a quorum of 3", "Both lists are now in effect", "Waiting until all nodes of the new list vote", "Give all programs the new list",
+		"No program with the old list is connected", "Only the new list is now in effect", "The set has 4 nodes")
 	w.works()
 
 	p = resize(t, u, "--remove", names(u)[0])
 	w.asked(p, u[1:]...)
 	p.exit(0)
-	p.steps("until every lock has expired that was acquired before the set was last resized", "Proposing 3 nodes with a quorum of 2", "Both lists count",
-		"Give all programs the new list", "The new list alone counts", "The set is of 3 nodes")
+	p.steps("until every lock from before the last change has expired", "Proposing 3 nodes with a quorum of 2", "Both lists are now in effect",
+		"Give all programs the new list", "Only the new list is now in effect", "The set has 3 nodes")
 	s.Stop(0)
 	w.works()
 
 	for _, args := range [][]string{{"--add", u[3]}, {}} { // it is done
 		p = resize(t, u[1:], args...)
 		p.exit(0)
-		p.steps("The set is of 3 nodes")
+		p.steps("The set has 3 nodes")
 	}
 }
 
@@ -156,11 +156,11 @@ func TestResize_ReplacesWhileAProgramLocks(t *testing.T) {
 	w := startFleet(t, u[:3])
 	p := resize(t, u[:3], "--replace", names(u)[1], u[3])
 	w.asked(p, u[0], u[2])
-	p.stdout.line(t, "The set is of 2 nodes")
+	p.stdout.line(t, "The set has 2 nodes")
 	w.asked(p, u[0], u[2], u[3])
 	p.exit(0)
-	p.steps("Proposing 2 nodes", "Both lists count", "Give all programs the new list, 2 nodes", "The set is of 2 nodes",
-		"until every lock has expired", "Proposing 3 nodes", "Give all programs the new list, 3 nodes", "The set is of 3 nodes")
+	p.steps("Proposing 2 nodes", "Both lists are now in effect", "Give all programs the new list, 2 nodes", "The set has 2 nodes",
+		"until every lock from before the last change has expired", "Proposing 3 nodes", "Give all programs the new list, 3 nodes", "The set has 3 nodes")
 	w.works()
 }
 
@@ -173,11 +173,11 @@ func TestResize_RemovesANodeThatIsGoneByForce(t *testing.T) {
 	before := markTexts(t, s, 0, 1)
 	p := resize(t, u, "--remove", names(u)[2])
 	p.exit(exitFailure)
-	p.prints(`cannot go on without `+names(u)[2], `--gone`)
+	p.prints(`cannot continue without `+names(u)[2], `--gone`)
 	unchanged(t, before, markTexts(t, s, 0, 1))
 	p = resize(t, u, "--remove", names(u)[2], "--gone", "--force")
 	p.exit(0)
-	p.steps("Both lists count", "Not looking for programs with the old list", "The set is of 2 nodes")
+	p.steps("Both lists are now in effect", "Not looking for programs with the old list", "The set has 2 nodes")
 	w.roll(u[:2])
 	w.works()
 }
@@ -190,11 +190,11 @@ func TestResize_WaitsForANodeThatIsSlowToAnswer(t *testing.T) {
 	p := resize(t, u, "--remove", names(u)[0], "--max-ttl", "60s")
 	p.stdout.line(t, "Give all programs the new list")
 	s.Pause(1)
-	p.stdout.line(t, "Waiting for an answer of "+names(u)[1]+", for 1m16s at most")
+	p.stdout.line(t, "Waiting for an answer from "+names(u)[1]+", for 1m16s at most")
 	s.Resume(1)
 	w.asked(p, u[1:]...)
 	p.exit(0)
-	p.steps("The set is of 2 nodes")
+	p.steps("The set has 2 nodes")
 }
 
 func TestResize_RefusesProgramsWhoseLocksOutlastItsWaits(t *testing.T) {
@@ -223,7 +223,7 @@ func TestResize_WithoutTheRightToSeeProgramsChangesNothing(t *testing.T) {
 		limited = append(limited, strings.Replace(u, "//", "//app:pw@", 1))
 	}
 	before := markTexts(t, s, 0, 1)
-	refused(t, limited[:1], exitFailure, `does not say which programs have which list: NOPERM.*\+client\|list`, "--add", limited[1])
+	refused(t, limited[:1], exitFailure, `does not report which programs have which list: NOPERM.*\+client\|list`, "--add", limited[1])
 	unchanged(t, before, markTexts(t, s, 0, 1))
 }
 
@@ -261,7 +261,7 @@ func TestResize_TakesBackWhatWasProposed(t *testing.T) {
 	t.Parallel()
 	s, u := resizeSet(t, 3, 1)
 	before := markTexts(t, s, 0, 1, 2)
-	killed(t, u[:3], u[3], "", "Both lists count")
+	killed(t, u[:3], u[3], "", "Both lists are now in effect")
 	proposed := markTexts(t, s, 0, 1, 2)
 	refused(t, u[:3], exitUsage, `--cancel, --alone: give both`, "--cancel")
 	refused(t, u[:3], exitFailure, `another resize has been proposed, to 4 nodes .*--cancel --alone`, "--remove", names(u)[0])
@@ -282,12 +282,12 @@ func TestResize_TakesBackWhatWasProposed(t *testing.T) {
 
 	killed(t, u[:3], "", names(u)[0], "No program with the old list")
 	joint := markTexts(t, s, 0, 1, 2)
-	refused(t, u[:3], exitFailure, `counts already; finish it by redlock resize`, "--cancel", "--alone")
-	refused(t, u[:3], exitFailure, `another resize is under way, from 3 nodes .* to 2 nodes .*finish it first`, "--add", u[3])
+	refused(t, u[:3], exitFailure, `is already in effect; finish it with redlock resize`, "--cancel", "--alone")
+	refused(t, u[:3], exitFailure, `another resize is in progress, from 3 nodes .* to 2 nodes .*finish it first`, "--add", u[3])
 	unchanged(t, joint, markTexts(t, s, 0, 1, 2))
 	p = resize(t, u[:3])
 	p.exit(0)
-	p.steps("The set is of 2 nodes")
+	p.steps("The set has 2 nodes")
 }
 
 func refused(t *testing.T, urls []string, code int, says string, args ...string) {
@@ -309,8 +309,8 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 		{exitUsage, `--remove: elsewhere:1 is not one of the nodes .*redlock nodes lists`, []string{"--remove", "elsewhere:1"}},
 		{exitUsage, `--remove: elsewhere:1 is not one of the nodes`, []string{"--replace", "elsewhere:1", u[2]}},
 		{exitUsage, `--add and --remove can't be used together`, []string{"--add", u[2], "--remove", names(u)[0]}},
-		{exitUsage, `--add, --remove: one node at a time.* when this one is done`, []string{"--add", u[2], "--add", u[3]}},
-		{exitUsage, `--add, --remove: one node at a time`, []string{"--remove", names(u)[0], "--remove", names(u)[1]}},
+		{exitUsage, `--add, --remove: change one node at a time.* need not share a node`, []string{"--add", u[2], "--add", u[3]}},
+		{exitUsage, `--add, --remove: change one node at a time`, []string{"--remove", names(u)[0], "--remove", names(u)[1]}},
 		{exitUsage, `--add: `, []string{"--add", "nothing"}},
 		{exitUsage, `--replace NODE URL: give both`, []string{"--replace", names(u)[0]}},
 		{exitUsage, `--gone: .*--remove`, []string{"--gone"}},
@@ -321,12 +321,12 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 	} {
 		refused(t, u[:2], tt.code, tt.says, tt.args...)
 	}
-	refused(t, u[2:3], exitFailure, `no set yet; start a program`, "--add", u[3])
+	refused(t, u[2:3], exitFailure, `do not form a set yet; start a program`, "--add", u[3])
 	unchanged(t, before, markTexts(t, s, 0, 1, 2, 3))
 	s.Stop(1)
 	before = markTexts(t, s, 0, 2, 3)
-	refused(t, u[:2], exitFailure, `cannot go on without `+names(u)[1]+`: all nodes have to hold the last size`, "--add", u[2])
-	refused(t, u[:2], exitFailure, `of the nodes of the old list 1 answer, and a quorum of it is 2; start the node`, "--remove", names(u)[1], "--gone")
+	refused(t, u[:2], exitFailure, `cannot continue without `+names(u)[1]+`: all nodes must have the last size`, "--add", u[2])
+	refused(t, u[:2], exitFailure, `of the nodes of the old list 1 answer, and its quorum is 2; start the node`, "--remove", names(u)[1], "--gone")
 	unchanged(t, before, markTexts(t, s, 0, 2, 3))
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 type runCmd struct {
-	Key     string   `arg:"" name:"KEY" help:"What to lock, as \"deploy\" or \"order:42\". Name more keys before \"--\" to lock all of them."`
+	Key     string   `arg:"" name:"KEY" help:"What to lock, such as \"deploy\" or \"order:42\". Name more keys before \"--\" to lock all of them."`
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
 	keys []string // Key, and those that Command began with
@@ -24,10 +24,10 @@ type runCmd struct {
 	runFlags
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
 	Shared           bool          `help:"Hold KEY together with others that run with --shared, and with nobody else."`
-	Once             bool          `help:"Run CMD to success only once for each KEY, over all machines: when it has succeeded, do nothing and return 0. If it failed, the next call runs it again."`
-	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long it is remembered that KEY is done. Default ${default}."`
-	Owner            string        `placeholder:"LABEL" help:"What others are told who has the lock. Default HOST:PID."`
-	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when somebody else has the key. Default ${default}."`
+	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
+	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
+	Owner            string        `placeholder:"LABEL" help:"The label by which others see who holds the lock. Default HOST:PID."`
+	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when another process holds the key. Default ${default}."`
 }
 
 func (runCmd) Help() string {
@@ -35,28 +35,28 @@ func (runCmd) Help() string {
 
 CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and REDLOCK_TOKEN in its environment, ` +
 		`but not REDLOCK_NODES, which may hold passwords (see --pass-nodes). ` +
-		`The token only grows from one holder of a key to the next: hand it to the storage that CMD writes to, and let that refuse smaller ones. ` +
-		`The lock is released when CMD ends, however it ends; what CMD leaves running in the background is not waited for.` + `
+		`The token only grows from one holder of a key to the next: pass it to the storage that CMD writes to, which must refuse smaller ones. ` +
+		`The lock is released when CMD ends, however it ends; processes that CMD leaves in the background are not waited for.` + `
 
 With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs while all of them are held, and its tokens are in ` +
 		`REDLOCK_TOKEN_1, REDLOCK_TOKEN_2 and so on, in the order in which the keys were given, and as JSON, by key, in REDLOCK_TOKENS. ` +
 		`Flags of redlock go before the keys. Words before the first "--" are keys, unless one of them begins with "-": a command that has a "--" among its own arguments needs one before it, too. ` +
-		`A key after the first that is the name of a program is refused, for it may begin a command. ` +
-		`With --no-wait, runs that come at the same moment for the same keys may all be refused.` + `
+		`A key after the first that is the name of a program is refused, because it may begin a command. ` +
+		`With --no-wait, concurrent runs for the same keys may all be refused.` + `
 
 With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
 		`Who waits without --shared comes before those that ask with --shared later. Their token is at least that of every command that ran without --shared before, and below that of every later one.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
-		`while the key is still waited for, they end the waiting.` + `
+		`before the key is acquired, they end the wait.` + `
 
-If the lock is lost, CMD's process group gets SIGTERM before anybody else can have the key, and SIGKILL after --grace. ` +
+If the lock is lost, CMD's process group gets SIGTERM before another process can acquire the key, and SIGKILL after --grace. ` +
 		`On Linux CMD is killed if redlock itself is killed. Where there are no process groups (Windows) CMD is killed at once when the lock is lost.` + `
 
 Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
-		`2 the flags, KEY, nodes or credentials can not be used; 69 too few nodes answered or vote, with --wait until that was over; ` +
-		`75 somebody else has the key (see --conflict-exit-code); 76 the lock was lost while CMD ran; ` +
-		`126 CMD can not be executed; 127 CMD was not found.`
+		`2 the flags, KEY, nodes or credentials cannot be used; 69 too few nodes answered or voted, with --wait until it was over; ` +
+		`75 another process holds the key (see --conflict-exit-code); 76 the lock was lost while CMD ran; ` +
+		`126 CMD cannot be executed; 127 CMD was not found.`
 }
 
 // check reports everything that is wrong with the flags.
@@ -65,7 +65,7 @@ func (r *runCmd) check() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	r.splitKeys()
 	if slices.Contains(r.keys, "") {
-		bad("KEY is empty; name what is to be locked, as order:42")
+		bad("KEY is empty; name what to lock, such as order:42")
 	}
 	if n := len(r.keys); n > lock.MaxKeys {
 		bad("KEY: %d of them; at most %d", n, lock.MaxKeys)
@@ -77,7 +77,7 @@ func (r *runCmd) check() error {
 		}
 	}
 	if r.Once && len(r.keys) > 1 {
-		bad("--once: remembers that one KEY is done, and there are %d", len(r.keys))
+		bad("--once: takes one KEY, and there are %d", len(r.keys))
 	}
 	if r.Shared && len(r.keys) > 1 {
 		bad("--shared: one KEY can be shared at a time, and there are %d; run one redlock inside the other, in one order everywhere", len(r.keys))
@@ -90,7 +90,7 @@ func (r *runCmd) check() error {
 		bad("--conflict-exit-code %d: from 0 to 255", r.ConflictExitCode)
 	}
 	if r.Once && !r.waits() {
-		bad("--once waits for a run that is under way, to see whether it succeeds; give --wait 10s to bound that, not --no-wait")
+		bad("--once waits for a run in progress, to see whether it succeeds; give --wait 10s to bound that, not --no-wait")
 	}
 	if r.DoneTTL < time.Second {
 		bad("--done-ttl %v: too short; at least 1s", r.DoneTTL)

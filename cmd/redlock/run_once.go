@@ -150,7 +150,7 @@ func (o *onceRun) result(err error) error {
 		case who == "" && o.r.Wait != nil && !errors.Is(err, lock.ErrNotAcquired):
 			err = errs.Errorf("waited %v without success to learn whether %q is done: %w", *o.r.Wait, o.r.Key, err)
 		case who != "":
-			err = fmt.Errorf("%q is being done by %q; waited %v without success", o.r.Key, who, *o.r.Wait)
+			err = fmt.Errorf("%q is being run by %q; waited %v without success", o.r.Key, who, *o.r.Wait)
 		}
 		return failed(o.r.ConflictExitCode, err)
 	}

@@ -14,19 +14,19 @@ import (
 )
 
 type topCmd struct {
-	Begin string `arg:"" optional:"" name:"PREFIX" help:"Show only keys that begin so."`
+	Begin string `arg:"" optional:"" name:"PREFIX" help:"Show only keys with this prefix."`
 
 	nodesFlag
-	Prefix string        `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
-	Every  time.Duration `default:"1s" placeholder:"D" help:"How often to look, at least 100ms. Default ${default}."`
+	Prefix string        `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
+	Every  time.Duration `default:"1s" placeholder:"D" help:"How often to refresh, at least 100ms. Default ${default}."`
 }
 
 func (topCmd) Help() string {
-	return `Shows the nodes as redlock nodes does, and the locks as redlock ls does: those first that the most wait for, then the ` +
+	return `Shows the nodes as redlock nodes does, and the locks as redlock ls does: those with the most waiters first, then the ` +
 		`oldest. Ctrl-C or q ends it. On a narrow terminal the last line names the columns that are left out. Where the output is ` +
-		`not a terminal, it prints one picture and ends.
+		`not a terminal, it prints the state once and exits.
 
-Each look scans all nodes. ` + operatorRights + `
+Each refresh scans all nodes. ` + operatorRights + `
 
   redlock top
   redlock top order: --every 5s

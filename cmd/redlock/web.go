@@ -17,16 +17,16 @@ import (
 
 type webCmd struct {
 	nodesFlag
-	Prefix       string        `default:"lock:" help:"What comes before all keys on the nodes. Default \"${default}\"."`
+	Prefix       string        `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
 	Listen       string        `default:"127.0.0.1:8089" placeholder:"HOST:PORT" help:"Where to serve the pages; port 0 takes a free one. Default ${default}."`
 	Every        time.Duration `default:"2s" placeholder:"D" help:"How often to ask the nodes while a page is open, at least 500ms. Default ${default}."`
 	AllowRelease bool          `name:"allow-release" help:"Let people take locks away from their holders: on a loopback address, or with --basic-auth-file."`
-	BasicAuth    string        `name:"basic-auth-file" placeholder:"FILE" help:"Ask for a name and a password that stand in FILE, as htpasswd -B writes it."`
+	BasicAuth    string        `name:"basic-auth-file" placeholder:"FILE" help:"Ask for a name and a password of FILE, which htpasswd -B writes."`
 }
 
 func (webCmd) Help() string {
 	return `Serves pages for a browser: all locks, one lock node by node, the nodes with what doctor finds, elections, and jobs that are ` +
-		`done. While a page is open it shows news by itself. However many pages are open, the nodes are asked once. ` + operatorRights + `
+		`done. An open page updates itself. However many pages are open, the nodes are asked once. ` + operatorRights + `
 
 The pages are read-only. With --allow-release a lock can be taken away from its holder, as by redlock release --force: ` +
 		`the key has to be typed, and a reason given, which is printed. That needs an address that only this machine can reach, or ` +
@@ -96,7 +96,7 @@ func (r *webCmd) serve(ctx context.Context, listener net.Listener, h *web.Handle
 func (r *webCmd) guard() (func(http.Handler) http.Handler, error) {
 	host, _, err := net.SplitHostPort(r.Listen)
 	if err != nil {
-		return nil, misused("--listen %s: %w; give a host and a port, as 127.0.0.1:8089", r.Listen, err)
+		return nil, misused("--listen %s: %w; give a host and a port, such as 127.0.0.1:8089", r.Listen, err)
 	}
 	local := isLoopback(host)
 	switch {

@@ -42,7 +42,7 @@ func readUsers(path string) (*webUsers, error) {
 			return nil, misused("--basic-auth-file: %s, line %d: not a name and a bcrypt hash; add people with htpasswd -B", path, n)
 		}
 		if u.hashes[name] != nil {
-			return nil, misused("--basic-auth-file: %s, line %d: %q is named twice; delete the line that is old", path, n, name)
+			return nil, misused("--basic-auth-file: %s, line %d: %q is named twice; delete the old line", path, n, name)
 		}
 		if u.nobody == nil {
 			u.nobody = []byte(hash)

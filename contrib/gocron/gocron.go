@@ -1,11 +1,13 @@
 // Package gocron lets the schedulers of github.com/go-co-op/gocron/v2, one in each process, run every job in one
 // process only.
 //
-// NewLocker takes a lock for each run of a job. Schedulers whose clocks differ reach a run at different moments, so the
-// lock is kept for a while after a fast run; see NewLocker. NewElector runs all jobs in the one process that leads.
+// [NewLocker] acquires a lock for each run of a job. Schedulers whose clocks
+// differ start a run at different moments, so the lock is kept for a while
+// after a fast run. [NewElector] runs all jobs in the one process that leads.
 //
-// A job's context is gocron's own and does not end when the lock is lost, so a job of hours should take its own lock with
-// package lock or lease, whose context does.
+// A job's context comes from gocron and does not end when the lock is lost. So
+// a job that takes hours should acquire its own lock with package lock or
+// lease, whose context does.
 package gocron
 
 import (
@@ -24,22 +26,28 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// ErrNotLeader is what IsLeader returns where another process leads.
+// ErrNotLeader is returned by [Elector.IsLeader] if another process leads.
 var ErrNotLeader = errors.New("redlock: another process leads")
 
-// NewLocker returns a locker for gocron.WithDistributedLocker. The lock's key is "gocron:" and the job's name: give every
-// job one of its own with gocron.WithName. gocron names a job without one after its function, and closures from one place
-// in the code have one name: of several such jobs only one would run. So a name that is that of a closure, a method value, or
-// a function with its package's path or of package main is refused, with an error that matches cluster.ErrConfig. That of a
-// plain function of another package whose path has no slash, as report.Send, can not be told from a name, and is taken for
-// one: jobs without a name that run that function share its lock, whatever their arguments.
+// NewLocker returns a locker for gocron.WithDistributedLocker. The lock's key
+// is "gocron:" and the job's name: give every job a unique name with
+// gocron.WithName. gocron names other jobs after their functions, and closures
+// from one place in the code have the same name: of several such jobs only one
+// would run. So the name of a closure, of a method value, or of a function of
+// package main or of a package whose path contains a slash is refused, with an
+// error that matches [cluster.ErrConfig]. The name of any other function, such
+// as report.Send, looks like a name that was given, and is accepted: jobs
+// without a name that run the same function share its lock, whatever their
+// arguments.
 //
-// Who does not get the lock at once does not run the job. splay is for how long the lock is kept from when it was taken, even
-// if the run is over: more than the clocks of the processes are apart, less than the time between two runs. What is left
-// of the time between two runs is how late a run may begin: one that begins later, on a machine that was stalled, keeps the
-// lock beyond the next tick, which then nobody runs; the one after it is run again. Half of the time between two runs
-// is a good splay. A tick can not be told from the one before it, so it does not wait for the lock: a scheduler whose clock
-// is behind would run the job once more.
+// A scheduler that does not get the lock at once does not run the job. splay is
+// how long the lock is kept after it was acquired, even if the run is over. It
+// must be larger than the difference between the clocks of the processes, and
+// smaller than the time between two runs; half of that time is a good choice.
+// The rest of that time is how late a run may begin: a later one, on a machine
+// that was stalled, keeps the lock beyond the next tick, so that this tick is
+// skipped. A scheduler does not wait for the lock, because it cannot
+// distinguish two ticks: one whose clock is behind would run the job again.
 func NewLocker(leases *lease.Leases, splay time.Duration) gocron.Locker { return locker{leases, splay} }
 
 type locker struct {
@@ -50,11 +58,11 @@ type locker struct {
 func (k locker) Lock(ctx context.Context, job string) (gocron.Lock, error) {
 	switch {
 	case job == "":
-		return nil, fmt.Errorf("%w: a job without a name can not be locked; give it one with gocron.WithName", cluster.ErrConfig)
+		return nil, fmt.Errorf("%w: a job without a name cannot be locked; give it one with gocron.WithName", cluster.ErrConfig)
 	case ofFunction.MatchString(job):
 		return nil, fmt.Errorf("%w: the job's name, %q, is that of a function, which jobs may share; give it one with gocron.WithName", cluster.ErrConfig, job)
 	case k.splay < 0:
-		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 gives the lock back when the run is over", cluster.ErrConfig, k.splay)
+		return nil, fmt.Errorf("%w: splay of NewLocker: %v is negative; 0 releases the lock when the run is over", cluster.ErrConfig, k.splay)
 	}
 	l, err := k.leases.TryAcquire(ctx, "gocron:"+job, lease.MinHold(k.splay))
 	if err != nil {
@@ -69,10 +77,12 @@ var ofFunction = regexp.MustCompile(`\.func\d+(\.\w+|-range\d+)*$|-fm$|^(main|[^
 
 type held struct{ l *lease.Lease }
 
-// Unlock releases also under the context of a scheduler that has been shut down.
+// Unlock also releases the lock if ctx has ended, as that of a scheduler that
+// was shut down.
 func (h held) Unlock(ctx context.Context) error { return h.l.Release(context.WithoutCancel(ctx)) }
 
-// Elector campaigns for as long as it is not closed. It is for gocron.WithDistributedElector.
+// Elector campaigns until it is closed. It is for
+// gocron.WithDistributedElector.
 type Elector struct {
 	leases *lease.Leases
 	key    string // of the election
@@ -84,8 +94,9 @@ type Elector struct {
 	reason error        // of the last campaign that failed
 }
 
-// NewElector begins to campaign in the election of this name, as candidate. Processes whose schedulers run the same jobs
-// use the same name. Close it before the Leases.
+// NewElector starts to campaign in the election called name, as candidate.
+// Processes whose schedulers run the same jobs must use the same name. The
+// caller must Close the Elector before the Leases.
 func NewElector(leases *lease.Leases, name, candidate string) *Elector {
 	ctx, cancel := context.WithCancel(context.Background())
 	e := &Elector{leases: leases, key: "election:" + name, cancel: cancel, done: make(chan struct{})}
@@ -93,7 +104,8 @@ func NewElector(leases *lease.Leases, name, candidate string) *Elector {
 	return e
 }
 
-// IsLeader implements gocron.Elector. It looks at the lease's clock, and asks nobody.
+// IsLeader implements gocron.Elector. It returns nil while this process leads.
+// It compares the clock with the lease's deadline, and does not ask the nodes.
 func (e *Elector) IsLeader(context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -28,6 +28,7 @@ const (
 // scenarios provoke what is measured. Each has nodes and metrics of its own.
 var scenarios = map[string]func(t *testing.T, s *scrapes){
 	"locks": locks, "losses": losses, "expiry": expiry, "nodes": failures, "caches": caches, "away": cacheAway, "sessions": sessions, "resize": resize,
+	"jobs": jobs,
 }
 
 func locks(t *testing.T, s *scrapes) {
@@ -156,6 +157,85 @@ func losses(t *testing.T, s *scrapes) {
 	wantLost(l.Checkpoint(ctx, []byte("at 7")))
 	r.has("redlock_lock_losses_total{redlock_reason=overtaken}", 1, true)
 	r.scrape()
+}
+
+func jobs(t *testing.T, s *scrapes) {
+	r := newRig(t, s, 3)
+	r.key = func(name string) string {
+		kind, _, _ := strings.Cut(name, ":")
+		return map[string]string{"report": "report", "invoice": "invoice", "nightly": "nightly"}[kind]
+	}
+	c := r.open(true, patient)
+	ctx := t.Context()
+	leases, err := lease.New(c, lease.Config{TTL: 20 * time.Second})
+	r.must(err)
+	defer leases.Close(context.Background())
+	other, err := lease.New(r.open(false, patient), lease.Config{TTL: 20 * time.Second})
+	r.must(err)
+	defer other.Close(context.Background())
+
+	// The lock that is held the longest, of two Leases.
+	const longest = "redlock_lock_held_longest_seconds"
+	r.has(longest, 0, true)
+	old, err := leases.Acquire(ctx, "old")
+	r.must(err)
+	k := r.locker(c, 20*time.Second)
+	began := time.Now()
+	r.must(k.WithLock(ctx, "young", func(context.Context) error {
+		harness.Past(began.Add(time.Millisecond))
+		before := time.Since(began).Seconds()
+		if v, _ := r.value(longest); v <= before {
+			t.Errorf("the oldest lock is %v s old, the youngest alone %v", v, before)
+		}
+		return nil
+	}))
+	r.must(old.Release(ctx))
+	r.has(longest, 0, true)
+
+	// A job that failed, one that succeeded here, and one that succeeded elsewhere.
+	const success = "redlock_job_success_timestamp_seconds"
+	_, err = leases.RunOnce(ctx, "report:1", func(context.Context) error { return errBroken })
+	if !errors.Is(err, errBroken) {
+		t.Fatal(err)
+	}
+	if v, found := r.value(success); found {
+		t.Errorf("a job that failed succeeded at %v", v)
+	}
+	before := float64(time.Now().Unix())
+	_, err = leases.RunOnce(ctx, "report:1", func(context.Context) error { return nil })
+	r.must(err)
+	r.has(success+"{redlock_job=report}", before)
+	ran := false
+	work := func(context.Context) error { ran = true; return nil }
+	_, err = other.RunOnce(ctx, "invoice:1", work)
+	r.must(err)
+	ran = false
+	if _, err = leases.RunOnce(ctx, "invoice:1", work); err != nil || ran {
+		t.Fatalf("a job that was done elsewhere ran again: %t, %v", ran, err)
+	}
+	r.has(success+"{redlock_job=invoice}", before)
+
+	// An election that this process leads once the other has resigned.
+	const leading = "redlock_election_leading{redlock_election=nightly}"
+	leader, err := other.Campaign(ctx, "nightly", "b")
+	r.must(err)
+	won := make(chan error, 1)
+	var mine *lease.Lease
+	go func() {
+		var err error
+		mine, err = leases.Campaign(ctx, "nightly", "a")
+		won <- err
+	}()
+	r.has(leading, 0, true)
+	r.must(leader.Release(ctx))
+	r.must(harness.Receive(t, "the election", won))
+	r.has(leading, 1, true)
+	r.scrape()
+	r.must(mine.Release(ctx))
+	harness.Eventually(t, "the election to be without candidates of this process", func() bool {
+		_, found := r.value(leading)
+		return !found
+	})
 }
 
 func expiry(t *testing.T, s *scrapes) {

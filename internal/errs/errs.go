@@ -1,5 +1,6 @@
-// Package errs makes the errors of this module: their messages begin with the module's prefix, once, and those of contexts
-// say why the context ended.
+// Package errs makes the errors of this module: their messages begin with the
+// module's prefix, exactly once, and errors of contexts say why the context
+// ended.
 package errs
 
 import (
@@ -20,8 +21,8 @@ type message struct {
 func (m *message) Error() string { return m.text }
 func (m *message) Unwrap() error { return m.err }
 
-// Errorf is fmt.Errorf, but the texts of the errors among args stand without the prefix, other than one with which format
-// begins.
+// Errorf is fmt.Errorf, but removes the prefix from the texts of the errors
+// among args, except from one with which format begins.
 func Errorf(format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
 	bare, prefixed := make([]any, len(args)), false

@@ -6,7 +6,7 @@
 //	type Cluster struct{ opened }
 //
 // and [In] gives other packages of this module what it stands for. Neither the
-// field nor the method is seen by anybody else.
+// field nor the method is visible outside the module.
 package face
 
 // Of is what a public type holds of an internal package.

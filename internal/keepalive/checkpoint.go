@@ -19,7 +19,8 @@ func (s *Leases) recordOf(key string) record.Key {
 // none is what was found where there was no checkpoint.
 var none record.Record
 
-// resume brings the last checkpoint along, and overtakes whoever wrote it. Without it the lease is not given out.
+// resume reads the last checkpoint, and overtakes its writer. If it fails, the
+// lease is not issued.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 	if err := l.resume(ctx); err != nil {
 		l.abandon(ctx)
@@ -36,7 +37,8 @@ func (l *Lease) resume(ctx context.Context) error {
 	if err != nil {
 		return l.orLost(err)
 	}
-	// Also that there is none is kept: a node that was unreachable may know what has been cleared since.
+	// The absence of a checkpoint is recorded too: a node that was unreachable
+	// may still have one that was cleared since.
 	kept := s.keepRecord(l.t, last)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,7 +121,7 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 		return configerr.Field("Checkpoint", "the lease on %q is shared, and readers write nothing; checkpoint before Downgrade", l.Key())
 	}
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
-		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; keep more elsewhere and its place here", len(data), limit)
+		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; store the data elsewhere and a reference here", len(data), limit)
 	}
 	return l.record(ctx, record.Record{Data: bytes.Clone(data)})
 }
@@ -134,7 +136,7 @@ func (l *Lease) ClearCheckpoint(ctx context.Context) error {
 
 func (l *Lease) record(ctx context.Context, r record.Record) error {
 	if l.recordTaken {
-		return configerr.Field("Checkpoint", "the lease on %q keeps none: its record is that of the election or job", l.Key())
+		return configerr.Field("Checkpoint", "the lease on %q has no checkpoint, because it is that of an election or a job", l.Key())
 	}
 	if err := l.Err(); err != nil && !l.t.s.keepsFor(l.t, l) {
 		return err

@@ -104,7 +104,8 @@ func (cfg Config) pace(field string, ttl, nodeTimeout time.Duration) (time.Durat
 	return every, nil
 }
 
-// Request is what one call asks for. Zero fields mean what Config says. Options fill it in; package lock builds on it.
+// Request is the configuration of one call. Zero fields mean the values of
+// Config. Options fill it in; package lock builds on it.
 type Request struct {
 	TTL     time.Duration
 	Owner   string
@@ -148,8 +149,8 @@ func (req Request) check() error {
 // Waits reports whether the key is waited for.
 func (req Request) Waits() bool { return !req.Bounded || req.Wait > 0 }
 
-// Within calls wait with a context that ends with ctx, and after Request.Wait if
-// that bounds the waiting. If that was why wait failed, the error says so.
+// Within calls wait with a context that ends with ctx, and after Request.Wait
+// if that is set. If wait failed because of that limit, the error says so.
 func (req Request) Within(ctx context.Context, wait func(ctx context.Context) error) error {
 	within, end := req.within(ctx)
 	return end(wait(within))

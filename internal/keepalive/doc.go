@@ -4,13 +4,17 @@
 //
 // # Renewal
 //
-// The deadline of a lease is the moment up to which nobody else can hold its key. Each renewal that a quorum of nodes
-// confirms moves it to the time the renewal left plus the TTL, less the margin (nodeset.Margin). A node that had lost the
-// key is given it again, and counts from the next renewal on.
+// The deadline of a lease is the time until which no other process can hold its
+// key. Each renewal that a quorum of nodes confirms moves it to the time the
+// renewal left plus the TTL, less the margin (nodeset.Margin). A renewal sets
+// the key again on a node that has lost it; the node counts from the next
+// renewal on.
 //
-// The lease's context ends before its deadline, or as soon as the nodes' answers make a quorum impossible, so a holder
-// learns of its loss before anybody else can hold the key, as long as its process runs. A machine that was suspended is
-// noticed by its clocks having drifted apart, within a quarter of a second after it runs again, and by Err at once.
+// The lease's context ends before its deadline, or as soon as the nodes'
+// answers make a quorum impossible, so a holder learns of its loss before
+// another process can hold the key, as long as its own process runs. A machine
+// that was suspended is noticed by its clocks having drifted apart, within a
+// quarter of a second after it runs again, and by Err at once.
 //
 // # Records
 //

@@ -57,10 +57,11 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 	}
 	req := Options(opts)
 	if req.MinHold > 0 {
-		return nil, configerr.Field("MinHold", "%v for a campaign; a resignation ends the leadership at once, so it must be 0", req.MinHold)
+		return nil, configerr.Field("MinHold", "%v for a campaign; it must be 0, because a resignation ends the leadership at once", req.MinHold)
 	}
 	req.Owner = candidate
 	req.Parent = context.WithoutCancel(ctx)
+	won, lost := s.tel.Campaigns(s.c.Names(), name)
 	err = req.Within(ctx, func(ctx context.Context) error {
 		return s.persist(ctx, electionKey(name), req, func() (err error) {
 			l, err = s.lead(ctx, name, candidate, req)
@@ -68,7 +69,12 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 		})
 	})
 	if err != nil {
+		lost()
 		return nil, err
+	}
+	if s.tel != nil {
+		won()
+		context.AfterFunc(l.Context(), lost)
 	}
 	return l, nil
 }

@@ -27,9 +27,11 @@ func (r *renewer) lose(t *renewal, why quorumlock.Reason) {
 	r.endLocked(t, why)
 }
 
-// endLocked ends the renewal of a key that nobody released, and its lease. What follows waits until every lease has
-// ended whose time has come, for many may be lost together and their holders have to know before anybody else can have
-// the keys: what is still ours is given back, the next caller is notified, and the loss is logged.
+// endLocked ends the renewal of a key that nobody released, and its lease. The
+// rest waits until every lease that is due has ended, because many may be lost
+// together, and their holders must know before another process can acquire the
+// keys. Then the remaining nodes are released, the next caller is notified, and
+// the loss is logged.
 func (r *renewer) endLocked(t *renewal, why quorumlock.Reason) {
 	r.dropLocked(t)
 	if t.state == gone {
@@ -62,8 +64,9 @@ func (r *renewer) endLocked(t *renewal, why quorumlock.Reason) {
 	})
 }
 
-// giveUp ends a hold that was lost. What it still has is released, unless others are
-// to wait for the lock delay: l expired. Without l the key had been released.
+// giveUp ends a hold that was lost. Its remaining nodes are released, unless
+// others must wait for the lock delay because l expired. Without l the key had
+// been released.
 func (t *renewal) giveUp(l *Lease, lost *LostError) {
 	expired := lost.Class == quorumlock.ClassExpired || lost.Class == quorumlock.ClassClock
 	if l != nil && expired && t.s.cfg.LockDelay > 0 {

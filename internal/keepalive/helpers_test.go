@@ -51,13 +51,14 @@ func lease(t testing.TB, c *nodeset.Set, cfg Config) *Leases {
 
 // gate is the network of one process. When it is cut, nothing arrives any more, and no error does.
 type gate struct {
-	closed atomic.Bool
-	broken atomic.Bool  // connections break, and none can be made
-	oldest atomic.Int64 // connections that were dialed before lead nowhere
-	dialed atomic.Int64
-	delay  atomic.Int64           // of each write, ns
-	loses  atomic.Pointer[string] // writes that contain it do not arrive
-	writes atomic.Int64
+	closed  atomic.Bool
+	broken  atomic.Bool  // connections break, and none can be made
+	oldest  atomic.Int64 // connections that were dialed before lead nowhere
+	dialed  atomic.Int64
+	refused atomic.Int64           // connections that could not be made
+	delay   atomic.Int64           // of each write, ns
+	loses   atomic.Pointer[string] // writes that contain it do not arrive
+	writes  atomic.Int64
 }
 
 func (g *gate) cut() { g.closed.Store(true) }
@@ -76,6 +77,7 @@ func (g *gate) through(conn net.Conn, err error) (net.Conn, error) {
 	}
 	if g.broken.Load() {
 		conn.Close()
+		g.refused.Add(1)
 		return nil, syscall.ECONNREFUSED
 	}
 	return &gated{Conn: conn, g: g, number: g.dialed.Add(1)}, nil

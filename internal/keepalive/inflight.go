@@ -5,7 +5,8 @@ import "sync"
 // inflight counts what Close waits for beside the leases it releases itself: attempts and waits, which may come by a hold,
 // and releases, whose work may still run. The renewer keeps their keys alive until then.
 //
-// Who may not begin any more looks whether Close was called after begin: either Close waits for it, or it finds out.
+// A caller checks after begin whether Close was called: either Close waits for
+// the caller, or the caller notices Close.
 type inflight struct {
 	mu   sync.Mutex
 	n    int

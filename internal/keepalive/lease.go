@@ -11,7 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/record"
 )
 
-// Lease is a key that is held and kept alive until it is released or lost. All methods may be called concurrently.
+// Lease holds a key, and renews it until it is released or lost. All methods
+// may be called concurrently.
 type Lease struct {
 	t      *renewal
 	token  atomic.Int64
@@ -85,9 +86,9 @@ func Under(ctx context.Context, key string) (l *Lease, ok bool) {
 	return l, ok
 }
 
-// Holds reports whether ctx comes from a lease on key that has not ended, of these
-// or other Leases on the same Cluster. To wait for the key under such a context is
-// to wait for oneself.
+// Holds reports whether ctx comes from a lease on key that has not ended, of
+// these or other Leases on the same Cluster. Waiting for the key under such a
+// context would deadlock.
 func (s *Leases) Holds(ctx context.Context, key string) bool {
 	for l, ok := FromContext(ctx); ok; l, ok = FromContext(l.parent) {
 		if l.t.s.c == s.c && l.t.hold.LockKey() == s.red.LockKey(key) && l.Err() == nil {
@@ -172,7 +173,8 @@ func (l *Lease) endLocked(cause error) {
 	}
 }
 
-// giveBack gives the key back, after the lease was marked as released and its work has returned.
+// giveBack releases the key, after the lease was marked as released and its
+// work has returned.
 func (l *Lease) giveBack(ctx context.Context) error {
 	err := l.startRelease()
 	switch {
@@ -191,8 +193,8 @@ func (l *Lease) giveBack(ctx context.Context) error {
 	return err
 }
 
-// abandon releases a lease that its caller is not given, whatever its MinHold. ctx
-// does not bound it.
+// abandon releases a lease that is not returned to its caller, regardless of
+// its MinHold. ctx does not bound it.
 func (l *Lease) abandon(ctx context.Context) {
 	l.waiveMinHold()
 	l.Release(context.WithoutCancel(ctx))
@@ -215,8 +217,8 @@ func (l *Lease) waiveMinHold() {
 	}
 }
 
-// errSettled says that the lease ended without a release that could be waited for:
-// it was handed over, its key is retained or draining, or others read it.
+// errSettled means that the lease ended without a release to wait for: it was
+// handed over, its key is retained or draining, or others read it.
 var errSettled = errors.New("settled")
 
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.

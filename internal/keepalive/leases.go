@@ -32,7 +32,8 @@ type (
 	LostError = quorumlock.LostError
 )
 
-// Leases acquires leases and keeps them alive: one goroutine renews them all. All methods may be called concurrently.
+// Leases acquires leases and renews them, all on one goroutine. All methods may
+// be called concurrently.
 type Leases struct {
 	c        *nodeset.Set
 	tel      *telemetry.Telemetry // nil: nothing is reported
@@ -203,9 +204,10 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 	return l, nil
 }
 
-// Cancel ends the contexts of all leases with this cause, without releasing them:
-// they are still renewed, so that their work can end in peace. Keys that are only
-// retained are released. New leases are refused, and all waits end with ErrClosed.
+// Cancel ends the contexts of all leases with this cause, without releasing
+// them: they are still renewed, so that their work can finish. Keys that are
+// only retained are released. New leases are refused, and all waits end with
+// ErrClosed.
 func (s *Leases) Cancel(cause error) {
 	s.shut.Do(func() { close(s.closing) })
 	s.renewer.cancel(cause)

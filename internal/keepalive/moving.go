@@ -16,7 +16,7 @@ import (
 // Detach is lease.Lease.Detach.
 func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 	if l.recordTaken {
-		return "", configerr.Field("Detach", "the lease on %q is that of an election or a job, which ends with it; detach a lease of Acquire", l.Key())
+		return "", configerr.Field("Detach", "the lease on %q is that of an election or a job; only a lease of Acquire or Lock can be detached", l.Key())
 	}
 	if l.Shared() {
 		return "", l.sharedHandle()
@@ -124,8 +124,8 @@ func (s *Leases) Attach(ctx context.Context, handle string, opts ...Option) (*Le
 	return s.resume(ctx, l)
 }
 
-// tooLate adds to the error of a handle that was not attached that its time was
-// over, where it was.
+// tooLate adds to the error of a handle that was not attached that it has
+// expired, if it has.
 func tooLate(err error, h quorumlock.Handle, now time.Time) error {
 	var over *NotAcquiredError
 	if !errors.As(err, &over) || over.Class != quorumlock.ClassHandle || !nodeset.Passed(h.Until, now) {

@@ -20,7 +20,7 @@ type Outcome struct {
 	Ended time.Time `json:"ended"`
 }
 
-var errNoJob = configerr.Field("job", "is empty; name it, as \"report:2026-11-23\"")
+var errNoJob = configerr.Field("job", "is empty; name it, such as \"report:2026-11-23\"")
 
 func onceKey(job string) string { return "once:" + job }
 
@@ -89,8 +89,9 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 		err = l.orLost(record.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL))
 	}
 	if err != nil {
-		return true, errs.Errorf("redlock: job %q succeeded, but that it did could not be kept: %w", job, err)
+		return true, errs.Errorf("redlock: job %q succeeded, but this could not be recorded: %w", job, err)
 	}
+	s.tel.JobSucceeded(s.c.Names(), job, o.Ended)
 	return true, nil
 }
 
@@ -110,6 +111,7 @@ func (s *Leases) Outcome(ctx context.Context, job string) (o Outcome, ok bool, e
 		return Outcome{}, false, errs.Errorf("redlock: the outcome of job %q: %w", job, err)
 	}
 	o.Job, o.Token = job, r.Origin
+	s.tel.JobSucceeded(s.c.Names(), job, o.Ended)
 	return o, true, nil
 }
 

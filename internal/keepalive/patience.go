@@ -11,15 +11,15 @@ import (
 	"github.com/venta-hq/redlock/internal/quorumlock"
 )
 
-// transient reports whether a wait goes on after an attempt that failed with
-// err: somebody else holds the key, or too few nodes answered. It does not where
+// transient reports whether a wait continues after an attempt that failed with
+// err: another holder has the key, or too few nodes answered. It does not if
 // only another configuration can help.
 func transient(err error) bool {
 	return (errors.Is(err, ErrNotAcquired) || errors.Is(err, ErrNoQuorum)) && !errors.Is(err, nodeset.ErrConfig)
 }
 
-// LastRefusal is why the last attempt of a wait for key failed that is under way
-// in this process; nil if there is none, or it has not failed yet.
+// LastRefusal is why the last attempt of a current wait for key in this process
+// failed; nil if there is no wait, or no failure yet.
 func (s *Leases) LastRefusal(key string) error {
 	return s.queues.LastRefusal(s.red.LockKey(key))
 }
@@ -83,8 +83,8 @@ func (s *Leases) persist(ctx context.Context, key string, req Request, try func(
 	}
 }
 
-// pause lets d pass. The error says that the wait for key is over; last is why its
-// last attempt failed.
+// pause waits for d. An error means that the wait for key is over; last is why
+// its last attempt failed.
 func (s *Leases) pause(ctx context.Context, d time.Duration, key string, last error) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -134,7 +134,7 @@ func TestWait_EndsAtOnceOverWhatOnlyTheConfigurationCanChange(t *testing.T) {
 		must(t, c.RPush(t.Context(), "lock:job", "a list").Err())
 	}
 	_, err := lease(t, open(t, nodes, 0), Config{}).Acquire(t.Context(), "job")
-	if err == nil || !strings.Contains(err.Error(), "can not be locked") {
+	if err == nil || !strings.Contains(err.Error(), "cannot be locked") {
 		t.Errorf("it ended by %v", err)
 	}
 }

@@ -50,9 +50,9 @@ func (s *Leases) refreshRecord(t *renewal, st *recordRefresh) {
 	}
 }
 
-// Receive implements nodeset.Receiver: a node that did not take the record gets it
-// after the next round. A refusal means that a newer holder has taken over, which
-// the renewals find out.
+// Receive implements nodeset.Receiver: a node that did not accept the record
+// gets it after the next round. A refusal means that a newer holder has taken
+// over, which the renewals detect.
 func (st *recordRefresh) Receive(n *nodeset.Node, _ any, err error) {
 	st.mu.Lock()
 	defer st.mu.Unlock()

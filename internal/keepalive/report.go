@@ -50,11 +50,8 @@ type datedParent struct {
 
 // reportEnd says how long a lease was held. It is called once for each, without a mutex.
 func (s *Leases) reportEnd(l *Lease, how string) {
-	l.mu.Lock()
-	p, ok := l.parent.(datedParent)
-	l.mu.Unlock()
-	if ok {
-		s.tel.Held(l.t.key(), p.since, how)
+	if since := l.since(); !since.IsZero() {
+		s.tel.Held(l.t.key(), since, how)
 	}
 }
 
@@ -76,14 +73,48 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 	}
 }
 
-// watch has the number of leases read when the metrics are collected.
+// watch has the number of leases, and the age of the oldest, read when the metrics
+// are collected.
 func (s *Leases) watch() {
-	s.unwatch = s.tel.Watch("", "", func(see telemetry.See) {
+	held := s.tel.Watch("", "", func(see telemetry.See) {
 		s.renewer.mu.Lock()
 		held := len(s.renewer.queue)
 		s.renewer.mu.Unlock()
 		see(telemetry.LockHeld, float64(held))
 	})
+	longest := s.tel.Watch(telemetry.NodesAttr, s.c.Names(), func(see telemetry.See) {
+		see(telemetry.LockHeldLongest, s.renewer.longest(time.Now()).Seconds())
+	})
+	s.unwatch = func() { held(); longest() }
+}
+
+// longest is for how long the oldest lease has been held. It looks at some at a
+// time: renewals are not held up. One that is moved within the queue meanwhile may
+// be missed until the next look.
+func (r *renewer) longest(now time.Time) (longest time.Duration) {
+	const some = 512
+	for from, more := 0, true; more; from += some {
+		r.mu.Lock()
+		more = from+some < len(r.queue)
+		for _, t := range r.queue[min(from, len(r.queue)):min(from+some, len(r.queue))] {
+			if t.lease == nil {
+				continue
+			}
+			if since := t.lease.since(); !since.IsZero() {
+				longest = max(longest, now.Sub(since))
+			}
+		}
+		r.mu.Unlock()
+	}
+	return longest
+}
+
+// since is when the lease began; the zero time where that is not reported.
+func (l *Lease) since() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, _ := l.parent.(datedParent)
+	return p.since
 }
 
 // Stats counts what Leases have done since they were made.

@@ -16,11 +16,11 @@ import (
 func TestTelemetry_ReportsUnderNoMutexOfTheEngine(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		var s atomic.Pointer[Leases]
-		var calls int
+		var calls atomic.Int64
 		cfg := nodeset.Config{MeterProvider: metricnoop.NewMeterProvider(), KeyAttribute: func(string) string {
 			if s := s.Load(); s != nil {
 				s.renewer.mu.Lock()
-				calls++
+				calls.Add(1)
 				s.renewer.mu.Unlock()
 				s.queues.Snapshot("lock:job")
 			}
@@ -30,10 +30,10 @@ func TestTelemetry_ReportsUnderNoMutexOfTheEngine(t *testing.T) {
 		s.Store(leases)
 		did := func(what string, do func()) {
 			t.Helper()
-			before := calls
+			before := calls.Load()
 			do()
 			synctest.Wait()
-			if calls == before {
+			if calls.Load() == before {
 				t.Errorf("%s is not reported", what)
 			}
 		}

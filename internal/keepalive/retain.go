@@ -8,9 +8,9 @@ import (
 	"github.com/venta-hq/redlock/internal/waitqueue"
 )
 
-// Retention: with Config.Retain, a key that is released while nobody waits for it
-// stays this process's for a while, and the next caller acquires it without asking
-// the nodes: a hand-over to a caller that is not there yet.
+// Retention: with Config.Retain, this process keeps a key for a while if nobody
+// waits for it at its release, and the next caller acquires it without a round
+// trip: a hand-over to a later caller.
 //
 // Another process that asks for the key ends it. Its refused attempt is announced
 // to this process, and a gap in the messages counts as an announcement; without

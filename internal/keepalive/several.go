@@ -22,9 +22,10 @@ import (
 //     for at once, but those behind the first that is refused are released again.
 //   - When a key is lost, those behind it are released, and so is the wait.
 //
-// Keys that are held in this order are never released to let others pass, so they
-// are acquired one after the other, each through the fair queue of its own. In the
-// queue of this process, too, only the key that is waited for has a place.
+// Keys that are held in this order are never released to let others pass, so
+// they are acquired one after another, each through its own fair queue. In the
+// queues of this process, too, the call has a place only for the key that it
+// waits for.
 
 // MaxKeys is how many keys LockAll accepts.
 const MaxKeys = 64
@@ -47,7 +48,7 @@ func (s *Leases) LockAll(ctx context.Context, keys []string, req Request) (_ *Lo
 		req.Parent = context.WithoutCancel(ctx)
 	}
 	if ctx.Err() != nil {
-		return nil, s.refusal(keys[0], quorumlock.ClassLate, "the context had ended before", "", errs.Ended(ctx))
+		return nil, s.refusal(keys[0], quorumlock.ClassLate, "the context had already ended", "", errs.Ended(ctx))
 	}
 	ctx, end := req.within(ctx)
 	all := &Locks{}
@@ -83,10 +84,10 @@ func prefix(n int, good func(i int) bool) int {
 
 func (s *Leases) checkAll(keys []string, req Request) error {
 	if len(keys) == 0 {
-		return configerr.Field("keys", "there is none; name at least one")
+		return configerr.Field("keys", "is empty; name at least one")
 	}
 	if len(keys) > MaxKeys {
-		return configerr.Field("keys", "%d different ones; at most %d; lock what many keys have in common under a key of its own", len(keys), MaxKeys)
+		return configerr.Field("keys", "%d different keys; at most %d; lock one key that stands for many", len(keys), MaxKeys)
 	}
 	if req.Shared {
 		return configerr.Field("Shared", "does not fit several keys; lock each by itself, in one order everywhere")
@@ -100,8 +101,8 @@ func (s *Leases) checkAll(keys []string, req Request) error {
 	return nil
 }
 
-// advance locks at least one more key. Keys that were lost meanwhile, and those
-// behind them, are not held when it returns.
+// advance locks at least one more key. Keys that were lost in the meantime, and
+// those after them, are not held when it returns.
 func (s *Leases) advance(ctx context.Context, all *Locks, keys []string, req Request) error {
 	err := s.lockMore(ctx, all, keys[len(all.leases):], req)
 	if valid := prefix(len(all.leases), func(i int) bool { return all.leases[i].Err() == nil }); valid < len(all.leases) {

@@ -262,7 +262,7 @@ func TestLockAll_AnErrorLeavesNothingHeld(t *testing.T) {
 	}{
 		"NoWait": {Request{Bounded: true}, nil, func(err error) bool { return !errors.Is(err, context.DeadlineExceeded) }},
 		"Wait": {Request{Bounded: true, Wait: time.Second}, nil, func(err error) bool {
-			return strings.Contains(err.Error(), "not given within 1s") && !errors.Is(err, context.DeadlineExceeded)
+			return strings.Contains(err.Error(), "not acquired within 1s") && !errors.Is(err, context.DeadlineExceeded)
 		}},
 		"cancel": {Request{}, func(cancel func(), _ *Leases) { cancel() }, func(err error) bool { return errors.Is(err, context.Canceled) }},
 		"Close":  {Request{}, func(_ func(), s *Leases) { go s.Close(context.Background()) }, func(err error) bool { return errors.Is(err, ErrClosed) }},
@@ -424,8 +424,8 @@ func TestLockAll_NamesABadRequestBeforeItAsks(t *testing.T) {
 		req  Request
 		want string
 	}{
-		"no key":      {nil, Request{}, "keys: there is none"},
-		"many":        {many, Request{}, "keys: 65 different ones; at most 64"},
+		"no key":      {nil, Request{}, "keys: is empty"},
+		"many":        {many, Request{}, "keys: 65 different keys; at most 64"},
 		"an empty":    {[]string{"a", ""}, Request{}, "key: is empty"},
 		"a bad Wait":  {[]string{"a"}, Request{Bounded: true, Wait: -1}, "Wait: "},
 		"a bad range": {[]string{"a"}, Request{MinHold: 2, MaxHold: 1}, "MinHold: "},

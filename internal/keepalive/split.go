@@ -9,12 +9,12 @@ import (
 )
 
 // maxSplits is how many attempts a call makes that does not wait for the key.
-// With ten callers at once two or three suffice mostly.
+// With ten concurrent callers, two or three usually suffice.
 const maxSplits = 8
 
-// unsplit asks the nodes until somebody holds the key: this process, or another.
-// An attempt that failed because several had parts of the key and none a quorum
-// says of no holder, so another follows after a random pause that grows.
+// unsplit asks the nodes until this or another process holds the key. An
+// attempt that failed because several attempts each held the key on some nodes
+// shows no holder, so another one follows after a growing random pause.
 func (s *Leases) unsplit(ctx context.Context, p plan) (*Lease, error) {
 	for splits := 1; ; splits++ {
 		began := time.Now()

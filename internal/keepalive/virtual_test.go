@@ -67,7 +67,10 @@ func (m memory) openWith(t *testing.T, cfg nodeset.Config, gates ...*gate) *node
 			},
 		})
 	}
-	cfg.Clients, cfg.Logger = clients, quiet
+	cfg.Clients = clients
+	if cfg.Logger == nil {
+		cfg.Logger = quiet
+	}
 	c, err := nodeset.Open(t.Context(), cfg)
 	must(t, err)
 	t.Cleanup(func() {

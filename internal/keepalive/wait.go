@@ -121,9 +121,9 @@ func (w *waiting) attempt(ctx context.Context) (*Lease, error) {
 	return nil, nil
 }
 
-// note keeps why the last attempt failed. The first time in a row that it is for
-// want of a quorum is logged: the wait may take long, and nobody else says what it
-// waits for.
+// note records why the last attempt failed. The first of several failures
+// without a quorum is logged: the wait may be long, and nothing else shows its
+// reason.
 func (w *waiting) note(err error) {
 	var held *NotAcquiredError
 	if errors.As(err, &held) {
@@ -171,8 +171,9 @@ func (w *waiting) pause(ctx context.Context) error {
 	return err
 }
 
-// sleep waits for d, or less if there is news, and reports whether there was so
-// much that it is time for an attempt at once. The error says that the wait is over.
+// sleep waits for d, or less if a notification arrives, and reports whether
+// enough arrived for an immediate attempt. An error means that the wait is
+// over.
 func (w *waiting) sleep(ctx context.Context, d time.Duration) (agreed bool, err error) {
 	end := time.Now().Add(d)
 	timer := time.NewTimer(d)

@@ -49,8 +49,9 @@ func (l *Lease) worked() {
 	}
 }
 
-// rest ends the lease's context if there is work, and returns what is closed when that has returned; nil if there is none.
-// No work is added any more: the lease is marked as released.
+// rest ends the lease's context if there is work, and returns a channel that is
+// closed when the work has returned; nil without work. No work can be added any
+// more, because the lease is marked as released.
 func (l *Lease) rest(cause error) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,30 +11,30 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// What a set is, its nodes say: each carries the set's record in its mark, and
-// a vote counts only under the record that a quorum of them carries. A set
-// without one is bootstrapped by the process that meets it. That a node has no
-// mark does not show that nothing was ever granted on it: one that has lost
-// everything has none either. So new nodes vote at once only if all were
-// without a mark when they were met, by a process that knew none of them, and
-// no process that did came within a grace period: every process keeps a
-// connection to each node, and notices at once when a node has lost everything.
+// The nodes define their set: each carries the set's record in its mark, and a
+// vote counts only under the record that a quorum of them carries. A set
+// without a record is bootstrapped by the process that opens it. A node without
+// a mark may have granted locks before: a node that has lost everything has no
+// mark either. So new nodes vote at once only if a process that knew none of
+// them found them all without a mark, and if no process that knew one connects
+// within a grace period. Every process keeps a connection to each node, and
+// notices at once when a node has lost everything.
 
 // bootstrapPlan is how nodes, of which no record is in force, become a set.
 type bootstrapPlan struct {
 	next []mark // of each node; the zero mark is for nodes that stay as they are
 
-	// A set that is whole is bootstrapped when the grace is over, or at once if
-	// its nodes are made; one that lacks a node when the quarantine is over;
-	// another at once, and its nodes vote when their quarantine is over.
+	// A complete set of new nodes is bootstrapped after the grace, or at once
+	// if its nodes are made; a set with a missing node after the quarantine;
+	// any other set at once, and its nodes vote after their quarantine.
 	whole  bool // all nodes were met, and nothing was ever granted on them, so they vote at once
 	made   bool // and who made them says that nobody knew them
 	absent bool // a node was not met
 }
 
-// order is the nodes that get another mark. The order is the same for
-// everybody: of several processes that bootstrap one set in different ways the
-// one that writes the first mark goes on, and the others fail there.
+// order is the nodes that get another mark. The order is the same in every
+// process: if several processes bootstrap one set in different ways, the one
+// that writes the first mark continues, and the others fail.
 func (f bootstrapPlan) order() (nodes []int) {
 	for i, m := range f.next {
 		if m != (mark{}) {
@@ -45,12 +45,12 @@ func (f bootstrapPlan) order() (nodes []int) {
 	return nodes
 }
 
-// planBootstrap is how the nodes with these marks become a set: first each gets
-// the record as a proposal, then all that were met as final. So of lists that
-// overlap one alone is bootstrapped, and a bootstrap that was broken off is
-// gone on with. marks are zero of nodes that were not met. It returns a
-// *strangersError where nodes carry records of sets that these nodes can not
-// be.
+// planBootstrap plans how the nodes with these marks become a set: first each
+// gets the record as a proposal, and then all that were met get it as final. So
+// only one of several overlapping lists is bootstrapped, and an interrupted
+// bootstrap is continued. marks are zero for nodes that were not met. It
+// returns a *strangersError if nodes carry records of sets that these nodes
+// cannot form.
 func planBootstrap(all []mark, names []string, quorum int) (bootstrapPlan, error) {
 	f := bootstrapPlan{next: make([]mark, len(all)), whole: true, made: true}
 	r, ok := recordAmong(all)
@@ -192,7 +192,7 @@ func (c *Set) bootstrap() {
 		case err != nil && left > 0: // somebody may be giving nodes their places, which this process calls by other names
 			wait = min(wait, left)
 		case err != nil && !said:
-			c.Say(slog.LevelError, "the nodes do not make a set", "error", err, "listed", listing(c.nodeNames(), c.Quorum()))
+			c.Say(slog.LevelError, "the nodes do not form a set", "error", err, "listed", listing(c.nodeNames(), c.Quorum()))
 			c.settle(err)
 			said = true
 		case err != nil:
@@ -252,7 +252,7 @@ func asListed(all []mark, quorum int) []mark {
 }
 
 // bootstrapDue is how long after this process has begun to look it may
-// bootstrap the set, or say that it can not.
+// bootstrap the set, or say that it cannot.
 func (c *Set) bootstrapDue(f bootstrapPlan, err error) time.Duration {
 	switch {
 	case isListed(err):

@@ -341,15 +341,16 @@ func TestWitness_AMemoryEndsWithARestartUnlessEveryWriteWasSynced(t *testing.T) 
 		{"it was one before", w, m, server{run: "run", repl: "repl", promoted: true}, true},
 		{"it does not tell its run", w, m, server{}, true},
 		{"it restarted", w, m, server{run: "new"}, false},
-		{"it restarted, and syncs from now on", w, m, server{run: "new", syncs: true}, false},
+		{"it restarted, and syncs from now on", w, m, server{run: "new", syncs: true, whole: true}, false},
 		{"it restarted, and synced before", w, synced, server{run: "new"}, false},
-		{"it restarted, and always syncs", w, synced, server{run: "new", syncs: true}, true},
-		{"it restarted, and always syncs, while it is removed", w, leaving, server{run: "new", syncs: true}, true},
-		{"it restarted as a replica", w, synced, server{run: "new", syncs: true, promoted: true}, false},
-		{"it restarted before it voted", w, young, server{run: "new", syncs: true}, false},
-		{"another run was seen since", witness{name: "a", record: r, id: "a", memory: "m", run: "later"}, synced, server{run: "new", syncs: true}, false},
-		{"another memory was seen since", witness{name: "a", record: r, id: "a", memory: "later", past: map[string]bool{"m": true}}, synced, server{run: "new", syncs: true}, false},
-		{"it has the mark of another node", witness{name: "b", record: r, id: "b"}, synced, server{run: "new", syncs: true}, false},
+		{"it restarted, and always syncs", w, synced, server{run: "new", syncs: true, whole: true}, true},
+		{"it restarted, and always syncs, while it is removed", w, leaving, server{run: "new", syncs: true, whole: true}, true},
+		{"it restarted, always syncs, and does not say that it read all", w, synced, server{run: "new", syncs: true}, false},
+		{"it restarted as a replica", w, synced, server{run: "new", syncs: true, whole: true, promoted: true}, false},
+		{"it restarted before it voted", w, young, server{run: "new", syncs: true, whole: true}, false},
+		{"another run was seen since", witness{name: "a", record: r, id: "a", memory: "m", run: "later"}, synced, server{run: "new", syncs: true, whole: true}, false},
+		{"another memory was seen since", witness{name: "a", record: r, id: "a", memory: "later", past: map[string]bool{"m": true}}, synced, server{run: "new", syncs: true, whole: true}, false},
+		{"it has the mark of another node", witness{name: "b", record: r, id: "b"}, synced, server{run: "new", syncs: true, whole: true}, false},
 	} {
 		tt.s.now = now
 		got := tt.w.connected(tt.mark.String(), tt.s, trust{quarantine: time.Minute}, func() string { return "fresh" })
@@ -383,16 +384,18 @@ func TestWitness_DataLastsAsLongAsFilesDo(t *testing.T) {
 		before, files bool // the server kept an append-only file
 		run           string
 		since         stamp
+		drops         bool
 	}{
-		{"restarted with its file", true, true, "another", stamp{1, 1}},
-		{"restarted from a snapshot", false, false, "another", restarted},
-		{"restarted from a snapshot, and keeps a file now", false, true, "another", restarted},
-		{"restarted without the file", true, false, "another", restarted},
-		{"keeps it now", false, true, "run", began},
-		{"keeps it", true, true, "run", stamp{1, 1}},
+		{"restarted with its file", true, true, "another", stamp{1, 1}, false},
+		{"restarted with its file, and dropped parts of it", true, true, "another", restarted, true},
+		{"restarted from a snapshot", false, false, "another", restarted, false},
+		{"restarted from a snapshot, and keeps a file now", false, true, "another", restarted, false},
+		{"restarted without the file", true, false, "another", restarted, false},
+		{"keeps it now", false, true, "run", began, false},
+		{"keeps it", true, true, "run", stamp{1, 1}, false},
 	} {
 		m := mark{memory: "m", state: stateSeen, run: "run", begun: began, data: "d", since: stamp{1, 1}, files: tt.before}
-		got := (&witness{name: "a"}).connected(m.String(), server{run: tt.run, files: tt.files, now: restarted}, trust{quarantine: time.Hour}, rand.Text)
+		got := (&witness{name: "a"}).connected(m.String(), server{run: tt.run, files: tt.files, drops: tt.drops, now: restarted}, trust{quarantine: time.Hour}, rand.Text)
 		if got.since != tt.since || (got.data == "d") != (tt.since == m.since) || got.files != tt.files {
 			t.Errorf("%s: %v", tt.name, got)
 		}
@@ -447,7 +450,7 @@ func TestWitness_ACopyOfAnotherNodeKeepsItsOwnPlace(t *testing.T) {
 	}
 	alias := witness{name: "alias"}
 	if m := alias.connected(copied.String(), server{run: "c's"}, trust{}, func() string { return "fresh" }); m.id != "" {
-		t.Errorf("who can not tell writes %v", m)
+		t.Errorf("who cannot tell writes %v", m)
 	}
 }
 
@@ -479,7 +482,7 @@ func TestOpen_RefusesANodeThatCannotBeMarked(t *testing.T) {
 		}, "this user needs ~redlock:mark +get +set +eval"},
 		"it is another's key": {func(t *testing.T, admin *redis.Client) error {
 			return errors.Join(admin.Del(t.Context(), marks.Key).Err(), admin.RPush(t.Context(), marks.Key, "x").Err())
-		}, "can not be marked: redlock:mark: WRONGTYPE"},
+		}, "cannot be marked: redlock:mark: WRONGTYPE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -26,16 +26,16 @@ const (
 // errReply is what a connection fails with whose node sends what no node sends.
 var errReply = errors.New("unreadable reply")
 
-// errAged is what a connection fails with that is used for longer than it may.
+// errAged is the error of a connection that is used for longer than allowed.
 // go-redis closes old connections by the clock of the machine, which may have
 // been set back.
 var errAged = errors.New("the connection is too old: this machine's clock was set back, or this process was stopped")
 
 // bounded returns conn, which was just made, with replies that are bounded, and
 // with an end of its use: over an old connection a server may be asked that is
-// no longer the node's. Subscriptions have none, for nothing is asked over them.
-// It is a syscall.Conn if conn is one: go-redis looks at the socket before it
-// uses a connection again.
+// no longer the node's. Subscriptions have no such limit, because nothing is
+// asked over them. It is a syscall.Conn if conn is one: go-redis looks at the
+// socket before it uses a connection again.
 func bounded(conn net.Conn, lifetime time.Duration) net.Conn {
 	c := &boundedConn{Conn: conn, made: time.Now(), lifetime: lifetime}
 	if raw, ok := conn.(syscall.Conn); ok {
@@ -71,9 +71,10 @@ func (c *boundedConn) Write(b []byte) (int, error) {
 // of a subscription.
 var subscribing = []byte("\r\n$9\r\nsubscribe\r\n")
 
-// Read returns what arrived unless it begins a reply that is out of bounds, and
-// nothing after one: go-redis looks for messages before it reads a reply, and
-// goes on when that fails. Read is called by one goroutine at a time.
+// Read returns what arrived, unless it begins a reply that is out of bounds.
+// After such a reply it returns nothing, because go-redis looks for messages
+// before it reads a reply, and ignores a failure of that. Read is called by one
+// goroutine at a time.
 func (c *boundedConn) Read(b []byte) (int, error) {
 	if c.bound.err != nil {
 		return 0, c.bound.err

@@ -32,8 +32,9 @@ func (d *downtime) set(err error) {
 	d.mu.Unlock()
 }
 
-// newPace spaces probes from 10 ms to 0.5 s, with jitter of half of that, so that processes do not probe in step. A node that is
-// back is found before the grace of a new set is over.
+// newPace spaces probes from 10 ms to 0.5 s, with jitter of half of that, so
+// that processes do not probe in step. So a node that recovers is noticed
+// before the grace of a new set is over.
 func newPace() *backoff.ExponentialBackOff {
 	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
 		backoff.WithMaxInterval(500*time.Millisecond), backoff.WithMaxElapsedTime(0))
@@ -65,7 +66,8 @@ func (n *Node) trip(err error) {
 	n.c.logQuorumChange()
 }
 
-// recover probes until the node answers, then sends what it is owed and lets it be asked again.
+// recover probes until the node answers, then sends its pending commands and
+// marks it up.
 func (n *Node) recover(d *downtime) {
 	n.mu.Lock()
 	if n.pace == nil || time.Since(n.lastUp) > steady {
@@ -111,8 +113,9 @@ func (n *Node) probe(caller context.Context) error {
 	return credentials(err)
 }
 
-// meetServers connects to every server behind a node that is a Redis Cluster, before anything is asked of it: one that
-// was first met later on would be taken for one that stands in for another.
+// meetServers connects to every server behind a node that is a Redis Cluster,
+// before anything is asked of it: a server that was first met later would be
+// mistaken for a replacement.
 func (n *Node) meetServers(ctx context.Context) error {
 	client, ok := n.client.(*redis.ClusterClient)
 	if !ok {
@@ -145,7 +148,8 @@ func (n *Node) meetServers(ctx context.Context) error {
 	return err
 }
 
-// up sends what the node is owed, and then lets it be asked again. It reports false when the node went away meanwhile.
+// up sends the node's pending commands, and then marks it up. It reports false
+// if the node failed again in the meantime.
 func (n *Node) up(d *downtime) bool {
 	loaded := map[*Script]bool{}
 	for {
@@ -168,8 +172,10 @@ func (n *Node) up(d *downtime) bool {
 	return true
 }
 
-// takePending takes out what is pending for the node. If that is nothing, the node is up from then on: a pending command is either among those
-// taken, or sent by owe itself. What is owed to a node that failed again stays.
+// takePending removes and returns the node's pending commands. If there are
+// none, the node is up from then on: a pending command is either among those
+// returned, or sent by owe itself. Commands for a node that failed again stay
+// pending.
 func (n *Node) takePending(d *downtime) (owed []pending, up bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -283,6 +283,13 @@ func TestBreaker_ClosesOnlyWhenEveryPendingCommandIsOnItsWay(t *testing.T) {
 	s := harness.Embedded(t, 1)
 	n := open(t, s, func(cfg *Config) { cfg.NodeTimeout = 10 * time.Second }).Nodes()[0]
 	client := harness.Client(t, s, 0)
+	// A connection that is being made may write the mark, which is an EVAL as well.
+	for _, script := range []*Script{pingScript, NewScript("ping behind", "return redis.call('PING')").Yielding()} {
+		if got := run(t, n, script, nil); got.err != nil {
+			t.Fatal(got.err)
+		}
+	}
+	harness.Eventually(t, "the mailbox to be open", n.Listening)
 	for round := range 2 {
 		d := &downtime{err: errors.New("x"), since: time.Now()}
 		n.down.Store(d)

@@ -12,15 +12,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// clockTolerance is the offset between a node's clock and ours from which Check
-// speaks of it.
+// clockTolerance is the offset between a node's clock and ours above which
+// Check reports it.
 const clockTolerance = 500 * time.Millisecond
 
-// Check asks every node what could make locks on it unsafe: how it is reached,
-// its role, eviction policy, persistence, clock, version, restarts, and what a
-// restart would drop. It returns what it found, the set's findings first, then
-// each node's in order; an empty list is good news. It changes nothing, and
-// takes at most a few NodeTimeouts.
+// Check looks for anything that makes locks on the nodes unsafe: how a node is
+// reached, its role, eviction policy, persistence, clock, version, restarts,
+// and what a restart would drop. It returns the findings about the set, then
+// those about each node in order; it returns none if all is well. It changes
+// nothing, and takes at most a few NodeTimeouts.
 func (c *Set) Check(ctx context.Context) []Finding {
 	perNode := make([][]Finding, len(c.nodes))
 	var wg sync.WaitGroup
@@ -38,7 +38,7 @@ func (c *Set) Check(ctx context.Context) []Finding {
 func (c *Set) checkSet() []Finding {
 	switch n := len(c.nodes); {
 	case n == 1:
-		return []Finding{{Severity: Warning, Text: "there is one node only", Fix: "locks stop when it stops; use 3, 5 or 7", Runbook: RunbookSize}}
+		return []Finding{{Severity: Warning, Text: "there is only one node", Fix: "locks stop when it stops; use 3, 5 or 7", Runbook: RunbookSize}}
 	case n%2 == 0:
 		return []Finding{{Severity: Warning, Text: fmt.Sprintf("%d nodes tolerate no more failures than %d", n, n-1), Fix: "use an odd number", Runbook: RunbookSize}}
 	}
@@ -68,10 +68,10 @@ func (c *Set) checkResize() []Finding {
 	case stageNone:
 		return nil
 	case stageProposed:
-		f.Text = fmt.Sprintf("a resize was proposed, from %s to %s, and does not count yet", from, to)
+		f.Text = fmt.Sprintf("a resize from %s to %s was proposed, and is not in effect yet", from, to)
 		f.Fix += "; or, if no redlock resize runs on these nodes anywhere, take it back: redlock resize --cancel --alone"
 	case stageJoint:
-		f.Text = fmt.Sprintf("the set is being resized, from %s to %s: both lists count", from, to)
+		f.Text = fmt.Sprintf("the set is being resized from %s to %s: both lists are in effect", from, to)
 	}
 	return []Finding{f}
 }
@@ -118,8 +118,8 @@ func (n *Node) check(ctx context.Context) []Finding {
 	return found.all
 }
 
-// question gives a question of Check time of its own, so that a slow answer to
-// one does not read as a refusal of the next.
+// question gives each question of Check its own timeout, so that a slow answer
+// to one does not look like a refusal of the next.
 func (n *Node) question(ctx context.Context, ask func(context.Context)) {
 	ctx, cancel := context.WithTimeout(ctx, 2*n.c.cfg.NodeTimeout)
 	defer cancel()
@@ -133,10 +133,10 @@ func (n *Node) checkServer(found *nodeFindings) {
 			"list each server once; if they are different servers, see which of them copies a run_id")
 	}
 	if n.alternates(time.Now()) {
-		found.add(RunbookServers, Danger, "several servers answer under its name, in turns, so it does not vote", "list each server by a name of its own")
+		found.add(RunbookServers, Danger, "several servers answer alternately under its name, so it does not vote", "list each server by a name of its own")
 	}
 	if n.isCluster {
-		found.add(RunbookMemory, Warning, "is a Redis Cluster, whose fail-overs may lose its newest grants without a restart", "prefer single servers")
+		found.add(RunbookMemory, Warning, "is a Redis Cluster, whose failovers may lose its newest grants without a restart", "prefer single servers")
 	}
 }
 
@@ -145,7 +145,7 @@ func (n *Node) checkServer(found *nodeFindings) {
 const looks = 4
 
 // lookSeveralTimes makes connections to the node at the same time; [Node.learn]
-// notices when servers answer in turns.
+// notices if servers answer alternately.
 func (n *Node) lookSeveralTimes(ctx context.Context) {
 	client, single := n.client.(*redis.Client)
 	if !single || n.canFailOver {
@@ -161,24 +161,25 @@ func (n *Node) lookSeveralTimes(ctx context.Context) {
 	}
 }
 
-// checkVote looks whether a restart of the node is seen, and was.
+// checkVote checks whether restarts of the node are noticed, and whether one
+// was.
 func (n *Node) checkVote(found *nodeFindings, f facts) {
 	if f.runID == "" {
-		found.add(RunbookRights, Warning, "does not tell its uptime (INFO or TIME refused), so a restart that forgets locks is not seen", "allow both to this user: +info +time")
+		found.add(RunbookRights, Warning, "does not report its uptime (INFO or TIME refused), so a restart that loses locks goes unnoticed", "allow both to this user: +info +time")
 	} else if in := n.quarantined(time.Now()); n.member.Load() && !n.alternates(time.Now()) && in > 0 {
-		found.add(RunbookRestart, Note, fmt.Sprintf("restarted lately and may have lost locks; its vote counts again in %v", in.Round(time.Second)),
+		found.add(RunbookRestart, Note, fmt.Sprintf("restarted recently and may have lost locks; its vote counts again in %v", in.Round(time.Second)),
 			"wait before the next node is restarted; or use appendonly yes with appendfsync always")
 	}
 }
 
-// checkMemory looks whether the server keeps what it is given.
+// checkMemory checks whether the server keeps its data.
 func (f facts) checkMemory(found *nodeFindings) {
 	if f.evicts != "" && f.evicts != "noeviction" {
 		found.add(RunbookMemory, Danger, "evicts keys when its memory is full (maxmemory-policy "+f.evicts+")", "CONFIG SET maxmemory-policy noeviction")
 	}
 	switch {
 	case f.fsyncHidden:
-		found.add(RunbookRights, Note, "does not tell appendfsync (CONFIG GET refused), so it is taken for one that may lose locks when it crashes, and does not vote for a quarantine after a restart",
+		found.add(RunbookRights, Note, "does not report appendfsync (CONFIG GET refused), so it counts as a node that may lose locks when it crashes, and does not vote for a quarantine after a restart",
 			"allow it to this user: +config|get")
 	case f.fsyncPauses && f.fsync == "always":
 		found.add(RunbookMemory, Note, "does not sync while it rewrites its append-only file (no-appendfsync-on-rewrite yes), so it may lose locks when it crashes",
@@ -188,11 +189,11 @@ func (f facts) checkMemory(found *nodeFindings) {
 	}
 }
 
-// checkClock looks at the server's clock, read when ours showed middle, and at
-// what was made by it.
+// checkClock checks the server's clock, read when ours showed middle, and fence
+// counters that started from it.
 func (n *Node) checkClock(found *nodeFindings, f facts, middle time.Time) {
 	if f.still {
-		found.add(RunbookClock, Danger, "its clock stands still, so no key on it ever expires", "restart the server, and see why its host has no clock that moves")
+		found.add(RunbookClock, Danger, "its clock stands still, so no key on it ever expires", "restart the server, and find out why the clock of its host stands still")
 	}
 	n.checkJump(found, f)
 	if text, fix, beyond := n.checkFence(time.Now()); beyond {

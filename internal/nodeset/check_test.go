@@ -21,7 +21,7 @@ func findings(all []Finding) string {
 func TestCheck_WarnsOfTheSizeOfTheSet(t *testing.T) {
 	t.Parallel()
 	for n, want := range map[int]string{
-		1: "warning: set: there is one node only; locks stop when it stops; use 3, 5 or 7",
+		1: "warning: set: there is only one node; locks stop when it stops; use 3, 5 or 7",
 		2: "warning: set: 2 nodes tolerate no more failures than 1; use an odd number",
 		3: "",
 		4: "warning: set: 4 nodes tolerate no more failures than 3; use an odd number",
@@ -79,7 +79,7 @@ func TestCheck_FindsWhatEndangersLocks(t *testing.T) {
 	if err := restricted.Do(t.Context(), "acl", "setuser", "default", "-info").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if got := findings(c.Check(t.Context())); !strings.Contains(got, "warning: node "+c.Nodes()[1].Name()+": does not tell its uptime") {
+	if got := findings(c.Check(t.Context())); !strings.Contains(got, "warning: node "+c.Nodes()[1].Name()+": does not report its uptime") {
 		t.Errorf("of a restricted node Check says\n%s", got)
 	}
 }
@@ -93,7 +93,7 @@ func TestCheck_NamesTheNodeThatDoesNotVote(t *testing.T) {
 		}
 		harness.Eventually(t, "an answer after the restart", func() bool { return run(t, c.Nodes()[1], pingScript, nil).err == nil })
 		got := findings(c.Check(t.Context()))
-		if want := "note: node " + c.Nodes()[1].Name() + ": restarted lately and may have lost locks; its vote counts again in 1m"; strings.Count(got, "restarted lately") != 1 || !strings.Contains(got, want) {
+		if want := "note: node " + c.Nodes()[1].Name() + ": restarted recently and may have lost locks; its vote counts again in 1m"; strings.Count(got, "restarted recently") != 1 || !strings.Contains(got, want) {
 			t.Errorf("Check says\n%s", got)
 		}
 	})
@@ -142,7 +142,7 @@ func TestCheck_NotesThatConfigGetIsRefused(t *testing.T) {
 	}
 	c := open(t, s)
 	got := c.Check(t.Context())
-	if want := "note: node " + c.Nodes()[1].Name() + ": does not tell appendfsync (CONFIG GET refused)"; strings.Count(findings(got), want) != 1 {
+	if want := "note: node " + c.Nodes()[1].Name() + ": does not report appendfsync (CONFIG GET refused)"; strings.Count(findings(got), want) != 1 {
 		t.Errorf("Check says\n%s\nwant it to say %s", findings(got), want)
 	}
 }

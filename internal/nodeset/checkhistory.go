@@ -14,7 +14,8 @@ import (
 const recent = 24 * time.Hour
 
 // checkRestarts finds nodes of which one restarted before the vote of another
-// counted again. Only restarts count by which a node may have lost its data.
+// counted again. It considers only restarts after which a node may have lost
+// its data.
 func (c *Set) checkRestarts(now time.Time) []Finding {
 	type restart struct {
 		node string
@@ -54,8 +55,8 @@ func (c *Set) checkRestarts(now time.Time) []Finding {
 	}}
 }
 
-// checkJump finds a clock that was set lately: the difference to this machine's
-// clock is another than it was when this process last connected, or when the
+// checkJump finds a clock that was set recently: its difference from this
+// machine's clock has changed since this process last connected, or since the
 // node was marked.
 func (n *Node) checkJump(found *nodeFindings, f facts) {
 	if f.now.IsZero() {

@@ -1,6 +1,7 @@
 package nodeset
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,7 +52,7 @@ func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 		want := ""
 		if denied != "" {
 			want = "danger: node " + c.nodes[0].name + ": reads its append-only file as the user default, which may not run " + denied + " on every key: a restart drops them from each " +
-				"transaction in the file, so locks, fence counters and records are lost or never expire; its mark is kept, so it votes at once, and two holders are possible; " + allowDefault
+				"transaction in the file, so locks, fence counters and records are lost or never expire; it does not vote for a quarantine after a restart; " + allowDefault
 		}
 		got := ""
 		for _, f := range c.Check(t.Context()) {
@@ -73,8 +74,8 @@ func args(command string) (all []any) {
 	return all
 }
 
-// A user that may not ask gets a note where it matters, and the server one
-// refusal to count.
+// A user that may not ask gets a note where it matters, and the server counts one
+// refusal for each question.
 func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 	t.Parallel()
 	for _, persist := range []bool{true, false} {
@@ -84,7 +85,7 @@ func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 			t.Skipf("%s %s keeps transactions (%v)", f.name, f.version, err)
 		}
 		got := findings(c.Check(t.Context()))
-		want := "note: node " + c.nodes[0].name + ": does not tell what its user default may run (ACL DRYRUN: NOPERM"
+		want := "note: node " + c.nodes[0].name + ": does not report what its user default may run (ACL DRYRUN: NOPERM"
 		if strings.Contains(got, want) != persist || strings.Contains(got, "dryrun") != persist {
 			t.Errorf("with an append-only file: %t: Check says\n%s", persist, got)
 		}
@@ -92,7 +93,7 @@ func TestCheck_NotesThatACLDryrunIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, "rejected_calls=1,") || !persist && line != "" {
+		if _, line, _ := strings.Cut(stats, "cmdstat_acl|dryrun:"); persist && !strings.Contains(line, fmt.Sprintf("rejected_calls=%d,", len(replayed))) || !persist && line != "" {
 			t.Errorf("with an append-only file: %t: the server has counted %q", persist, line)
 		}
 	}
@@ -111,8 +112,8 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 		"all rights":         {redis7 + aof, "", "", 10},
 		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10},
 		"no other expiry":    {redis7 + aof, "pexpire", "", 10},
-		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 1},
-		"no answer":          {redis7 + aof, "hang up", "note: did not say in time", -1},
+		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10},
+		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1},
 		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0},
 		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10},
 		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0},
@@ -148,6 +149,48 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 		}
 		if !strings.HasPrefix(said, severity) || !strings.Contains(said, text) || tt.want == "" && said != "" || tt.asked >= 0 && asked.Load() != tt.asked {
 			t.Errorf("%s: Check asks %d times, and says %q", name, asked.Load(), said)
+		}
+	}
+}
+
+// A server that has restarted since its mark was written is asked whether it
+// executed all of its append-only file.
+func TestReplay_AServerThatRestartedIsAsked(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		run, version, server string // of the server; the mark is of the run "a"
+		answer               string // to a question about PEXPIREAT; "": OK
+		whole, drops, fails  bool
+		asked                int64
+	}{
+		"all rights":            {"b", "7.2.0", "", "", true, false, false, 10},
+		"no expiry":             {"b", "7.2.0", "", "User default has no permissions", false, true, false, 10},
+		"a refused question":    {"b", "7.2.0", "", "-NOPERM", false, false, false, 10},
+		"no such command":       {"b", "6.2.0", "", "-ERR unknown subcommand", false, false, false, 10},
+		"busy":                  {"b", "7.2.0", "", "-BUSY", false, false, true, 10},
+		"it runs on":            {"a", "7.2.0", "", "", false, false, false, 0},
+		"it keeps transactions": {"b", "9.1.2", "valkey", "", true, false, false, 0},
+	} {
+		i := impersonate(t, "run_id:a\n")
+		var asked atomic.Int64
+		if err := i.Register("ACL", func(c *fake.Peer, _ string, args []string) {
+			asked.Add(1)
+			switch text, failed := strings.CutPrefix(tt.answer, "-"); {
+			case failed:
+				c.WriteError(text)
+			case tt.answer != "" && args[2] == "pexpireat":
+				c.WriteBulk(text)
+			default:
+				c.WriteOK()
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		n := i.beside(t).nodes[0]
+		f := facts{runID: tt.run, aof: true, version: tt.version, name: tt.server}
+		err := n.askReplay(t.Context(), n.client, mark{memory: "m", run: "a", data: "d"}.String(), &f)
+		if (err != nil) != tt.fails || f.whole != tt.whole || f.drops != tt.drops || asked.Load() != tt.asked {
+			t.Errorf("%s: asked %d times: %v, whole %t, drops %t", name, asked.Load(), err, f.whole, f.drops)
 		}
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// What a connection is called on a server (CLIENT LIST): which list its process
-// has, and for how long its locks last. A resize waits until nobody has the old
-// list, and until every lock has expired.
+// The name of a connection on a server (CLIENT LIST) says which list its
+// process has, and how long its locks last. A resize waits until no process has
+// the old list, and until every lock has expired.
 
 const clientPrefix = "redlock:"
 
 // resizeName is what a resize calls its connections.
 const resizeName = clientPrefix + "resize"
 
-// clientName is what this process calls its connections: how many nodes it
+// clientName is the name of this process's connections: the number of nodes it
 // lists, their quorum, MaxTTL, a fingerprint of their names, and where it runs.
 func (c *Set) clientName() string {
 	sum := sha256.Sum256([]byte(strings.Join(slices.Sorted(slices.Values(c.nodeNames())), ",")))
@@ -37,9 +37,9 @@ func (c *Set) clientName() string {
 	return fmt.Sprintf("%s%d/%d:%v:%s:%s:%d", clientPrefix, len(c.nodes), c.Quorum(), c.cfg.MaxTTL, hex.EncodeToString(sum[:4]), strings.Map(printable, host), os.Getpid())
 }
 
-// nameSelf tells the server of a connection what it is called. HELLO is allowed
-// to every user, which CLIENT SETNAME is not. It fails where the server is too
-// old for it, or does not let us in; both show elsewhere.
+// nameSelf sets the name of a connection. It uses HELLO, which every user may
+// send, unlike CLIENT SETNAME. It fails if the server is too old for it, or
+// refuses the user; both are reported elsewhere.
 func (n *Node) nameSelf(ctx context.Context, p redis.Pipeliner) {
 	if n.protocol != 0 && n.clientName != "" {
 		p.Do(ctx, "hello", n.protocol, "setname", n.clientName)

@@ -94,7 +94,7 @@ func TestClients_ThatCannotBeUsedAreRefused(t *testing.T) {
 	}
 	for _, want := range []string{
 		`Config.Clients["none"]: nil client`, `Config.Clients["nil"]: nil client`,
-		`Config.Clients["nil cluster"]: nil client`, `Config.Clients["ring"]: *redis.Ring can not be used`,
+		`Config.Clients["nil cluster"]: nil client`, `Config.Clients["ring"]: *redis.Ring cannot be used`,
 	} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)

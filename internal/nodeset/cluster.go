@@ -66,8 +66,9 @@ type Set struct {
 // under a context without a deadline.
 const openTries = 8
 
-// Open connects to the nodes. It succeeds as soon as each was tried and a quorum
-// is well; the others are down, logged, and probed until they recover.
+// Open connects to the nodes. It succeeds as soon as it has tried each node and
+// a quorum can be used. The others are down: they are logged, and probed until
+// they recover.
 //
 // It fails at once with an error that matches [ErrConfig] if cfg is bad, or if so
 // many nodes cannot be used that no quorum is left: a replica, a server listed
@@ -208,7 +209,7 @@ func (c *Set) probeAll(ctx context.Context, nodes []*Node) []error {
 	return errs
 }
 
-// Unusable reports whether err says of a node that it can not be used until the server, its URL, or the list of nodes is
+// Unusable reports whether err says of a node that it cannot be used until the server, its URL, or the list of nodes is
 // fixed.
 func Unusable(err error) bool {
 	var same *sameServerError
@@ -238,7 +239,8 @@ func Unusable(err error) bool {
 	return false
 }
 
-// Process is this Cluster's random id. It stands at the start of every value and names the channel of its mailbox.
+// Process is this Cluster's random id. Every value begins with it, and the
+// channel of its mailbox is named after it.
 func (c *Set) Process() string { return c.process }
 
 // Nodes are the nodes, in a stable order. The slice must not be changed.
@@ -247,8 +249,8 @@ func (c *Set) Nodes() []*Node { return c.nodes }
 // Quorum is how many nodes must agree: Config.Quorum.
 func (c *Set) Quorum() int { return c.cfg.Quorum }
 
-// Queues are what this process waits for on these nodes, which know the process
-// only: everything that waits on this set shares them.
+// Queues are the local waiters for keys on these nodes. The nodes know only the
+// process, so everything that waits on this set shares them.
 func (c *Set) Queues() *waitqueue.Queues { return c.queues }
 
 // Config is the configuration with its defaults filled in.
@@ -266,10 +268,12 @@ func (c *Set) Err() error {
 	return nil
 }
 
-// Close stops new operations, waits until every command that was sent has its answer, and then closes all connections.
-// Locks that are still held stay on the nodes until their TTL; close what holds them first. So do those whose release is
-// owed to a node that is down or refuses it. It may be called again;
-// every call waits. ctx bounds only the waiting: the closing goes on.
+// Close stops new operations, waits until every command that was sent has its
+// answer, and then closes all connections. Locks that are still held stay on
+// the nodes until their TTL; close what holds them first. So do locks whose
+// release is pending for a node that is down or refuses it. It may be called
+// again; every call waits. If ctx ends first, closing continues in the
+// background.
 func (c *Set) Close(ctx context.Context) error {
 	if c == nil {
 		return nil
@@ -326,7 +330,8 @@ func (c *Set) begin() bool {
 	return true
 }
 
-// end counts an answer. Whatever the answer made necessary has been sent by then, so zero means that nothing follows.
+// end counts an answer. Any command that the answer made necessary has been
+// sent by then, so zero means that nothing follows.
 func (c *Set) end() {
 	if c.unanswered.Add(-1) == 0 && c.closing.Load() {
 		select {
@@ -376,7 +381,8 @@ func (c *Set) claim(runID string, n *Node) *Node {
 	return n
 }
 
-// disclaim says that n has another server now. What this one still answers on n's connections proves no vote.
+// disclaim records that n has another server now. Answers of the old one on n's
+// connections no longer prove a vote.
 func (c *Set) disclaim(runID string, n *Node) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,21 +41,22 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// quarantine is for how long a memory must have lasted before its node votes:
-// until every grant that was forgotten has expired, of those too that were asked
-// for over connections to a server that is no longer behind the node's name.
+// quarantine is how long a memory must have lasted before its node votes: until
+// every lost grant has expired, including grants over connections to a server
+// that the node's name no longer leads to.
 func (cfg Config) quarantine() time.Duration {
 	return cfg.MaxTTL + cfg.lifetime() + 2*cfg.NodeTimeout + Margin(cfg.MaxTTL)
 }
 
-// lifetime is how long a connection is used: the name that it was made with may
-// lead to another server by then.
+// lifetime is how long a connection is used: after that, the name that it was
+// made with may lead to another server.
 func (cfg Config) lifetime() time.Duration { return cfg.MaxTTL / 4 }
 
 // nodes is how many nodes are listed.
 func (cfg Config) nodes() int { return len(cfg.URLs) + len(cfg.Clients) }
 
-// validate reports everything that is wrong with a configuration whose defaults are filled in.
+// validate reports every bad field of a configuration whose defaults are filled
+// in.
 func (cfg Config) validate() error {
 	var errs []error
 	bad := func(field, format string, args ...any) { errs = append(errs, configerr.Field(field, format, args...)) }

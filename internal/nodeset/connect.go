@@ -26,8 +26,8 @@ type target struct {
 	name      string
 	open      func(tuning) redis.UniversalClient
 	isCluster bool // a Redis Cluster: several servers behind one node
-	// canFailOver: a server of the node may come to stand in for another (Sentinel, Redis Cluster), which told it what
-	// it knows with delay.
+	// canFailOver: a server of the node may replace another one (Sentinel,
+	// Redis Cluster) that replicated to it asynchronously.
 	canFailOver bool
 	protocol    int // of RESP, that its connections speak; 0: it is not said on them which process they are of
 }
@@ -174,11 +174,12 @@ func parseURL(raw string) (target, error) {
 	return t, nil
 }
 
-// misread refuses a URL of whose credentials a part was taken for something else, because a character in them was not
-// percent-encoded: that part would stand in errors, and in the name of the node.
+// misread refuses a URL if part of its credentials was parsed as something
+// else, because a character in them was not percent-encoded: that part would
+// appear in errors, and in the name of the node.
 func misread(raw string, u *url.URL) error {
 	if _, err := url.ParseQuery(u.RawQuery); err != nil { // what cannot be read would be left out
-		return errors.New("has options that can not be read; " + urlForms)
+		return errors.New("has options that cannot be read; " + urlForms)
 	}
 	ats := 0
 	if u.User != nil {
@@ -195,11 +196,11 @@ func misread(raw string, u *url.URL) error {
 	return nil
 }
 
-// redact drops an error text that may repeat credentials: go-redis quotes what it can not use of path and query.
+// redact drops an error text that may repeat credentials: go-redis quotes what it cannot use of path and query.
 func redact(text string, u *url.URL) string {
 	for name := range u.Query() {
 		if strings.Contains(name, "pass") {
-			return "an option in its query can not be used"
+			return "an option in its query cannot be used"
 		}
 	}
 	if password, set := u.User.Password(); set {
@@ -238,7 +239,8 @@ var defaultDialer = sync.OnceValue(func() uintptr {
 // failoverAddr stands for an address in the options of a client that go-redis backs by Sentinel.
 const failoverAddr = "FailoverClient"
 
-// explain says of an error of a node that was never met what it may mean, where the error itself does not.
+// explain adds to an error of a node that was never met what it may mean, if
+// the error does not say so itself.
 func (n *Node) explain(err error) error {
 	secure := false
 	switch c := n.client.(type) {
@@ -257,17 +259,18 @@ func (n *Node) explain(err error) error {
 	return err
 }
 
-// credentials says of the answer of a server that refuses to let us in what it means, and what to do.
+// credentials explains the answer of a server that refuses the connection, and
+// says what to do.
 func credentials(err error) error {
 	var advised *advice
 	switch {
 	case errors.As(err, &advised):
 	case saidBy(err, "NOAUTH"):
-		return advise("wants a password, and none is given (%w); give one, as redis://user:password@host:port", err)
+		return advise("requires a password, but none is given (%w); add one: redis://user:password@host:port", err)
 	case saidBy(err, "WRONGPASS"), saidBy(err, "ERR invalid password"):
-		return advise("refuses the user or the password (%w); see which ones it wants", err)
+		return advise("refuses the user or the password (%w); check both", err)
 	case saidBy(err, "ERR AUTH"):
-		return advise("has no password, and one is given (%w); leave it out, or set requirepass there", err)
+		return advise("has no password, but one is given (%w); leave it out, or set requirepass there", err)
 	}
 	return err
 }
@@ -303,7 +306,7 @@ func copyClient(name string, client redis.UniversalClient) (target, error) {
 	case nil:
 		return t, errors.New("nil client")
 	default:
-		return t, fmt.Errorf("%T can not be used; give a *redis.Client or a *redis.ClusterClient", client)
+		return t, fmt.Errorf("%T cannot be used; give a *redis.Client or a *redis.ClusterClient", client)
 	}
 	if name == "" {
 		return t, errors.New("empty node name")

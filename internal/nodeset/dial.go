@@ -14,12 +14,12 @@ type dialer = func(ctx context.Context, network, addr string) (net.Conn, error)
 // fails with it.
 //
 // go-redis prints a line for each failed dial, by default to standard error and
-// past Config.Logger. Its logger is one for the whole process: to replace it would
-// silence a program that uses go-redis itself. A connection that fails is set up
-// without a word, its error is the one that callers get, and what a person must
-// know of it this package logs. The remaining lines of go-redis are rare, but for
-// those about Sentinels, which it dials by itself; redis.SetLogger, called by the
-// program, ends them too.
+// past Config.Logger. That logger belongs to the whole process: replacing it
+// would silence a program that uses go-redis itself. So a connection that fails
+// is set up silently, callers get its error, and this package logs what an
+// operator must know. The remaining lines of go-redis are rare, except those
+// about Sentinels, which it dials itself; a program can stop them with
+// redis.SetLogger.
 //
 // It also keeps go-redis's pool from refusing to dial for a second at a time, as
 // it does after many failures: probes are paced by this package. Where Sentinels

@@ -15,7 +15,8 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Up reports whether the node is asked at present: it is not, from when it failed to answer until a probe reached it.
+// Up reports whether commands are sent to the node. They are not from the time
+// it failed to answer until a probe reaches it.
 func (n *Node) Up() bool { return n.down.Load() == nil }
 
 // Command sends a plain command that reads on the node's stream, as Run sends a Yielding script.
@@ -94,8 +95,8 @@ func tookTooLong(ctx context.Context, err error) error {
 // late. Only a context that never ends at its deadline is waited for that long.
 const endsSoon = 2 * time.Second
 
-// hurried reports whether it is the caller who did not want to wait any longer. The socket may know of the deadline
-// before ctx does.
+// hurried reports whether the caller's context ended the wait. The socket may
+// know of the deadline before ctx does.
 func hurried(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
@@ -118,9 +119,10 @@ const maxLate = 3
 // doubt handles err, which says that a command that reads was lost.
 func (n *Node) doubt(err error) { n.suspect(err, false) }
 
-// suspect handles err, which says that a command was lost. The node is down, unless err may only mean that an answer was
-// large: then the node is asked first whether it is there. If the command may have written, what it was to change may
-// still be as it was, so the node counts as one that was unreachable until now.
+// suspect handles err, which means that a command was lost. The node is down,
+// unless err may only mean that an answer was large: then the node is sent a
+// PING first. If the command may have written, its effect is unknown, so the
+// node counts as unreachable until now.
 func (n *Node) suspect(err error, wrote bool) {
 	if !tooLate(err) || n.lateAgain(wrote) {
 		n.trip(err)

@@ -5,20 +5,27 @@
 //
 // # Streams
 //
-// The commands of locks to a node go through one stream, served by one goroutine: what gathers while one pipeline is
-// under way is the next. Commands are executed in the order in which they were sent, and nothing is retried, because a
-// repeated SET NX would lose to itself. Nothing that was sent is abandoned either: every answer is taken in, also when
-// nobody waits for it any more, and Close waits for them. What waits behind a pipeline that failed is not sent.
+// The commands of locks to a node go through one stream, served by one
+// goroutine: commands that arrive while one pipeline is in progress form the
+// next one. Commands are executed in the order in which they were sent, and
+// nothing is retried, because a repeated SET NX would lose to itself. Nothing
+// that was sent is abandoned either: every answer is processed, even if nobody
+// waits for it any more, and Close waits for all answers. Commands that wait
+// behind a pipeline that failed are not sent.
 //
-// Commands of Yielding scripts, which packages cache and session use, go through a stream of their own, on another
-// connection, in batches that are small in commands and in bytes of arguments and answers: however much data is moved,
-// renewals of locks wait for none of it, and a node is busy with one such batch at most when a renewal comes. Large
-// values go beside both streams.
+// Commands of Yielding scripts, which packages cache and session use, go
+// through a stream of their own, on another connection, in batches that are
+// small in commands and in bytes of arguments and answers: however much data is
+// moved, renewals of locks wait for none of it, and a node is busy with one
+// such batch at most when a renewal comes. Large values use connections outside
+// both streams.
 //
 // # Health
 //
-// A node that does not answer a command of a lock within NodeTimeout is down. A late answer to a command of a Yielding
-// script, or to one beside the streams, may only be large: the node is down if it does not answer a PING either, or if
-// such answers are late several times in a row. A node that is down is not asked, so with a minority down an operation
-// costs what it costs on a healthy set; a probe finds it again, and it is first sent the releases it missed.
+// A node that does not answer a command of a lock within NodeTimeout is down. A
+// late answer to a command of a Yielding script, or to one outside the streams,
+// may only be large: the node is down if it does not answer a PING either, or
+// if such answers are late several times in a row. A node that is down is not
+// asked, so with a minority down an operation costs what it costs on a healthy
+// set; a probe finds it again, and it is first sent the releases it missed.
 package nodeset

@@ -17,14 +17,15 @@ var (
 	// operation of the packages above.
 	ErrNoQuorum = errors.New("redlock: no quorum of nodes")
 
-	// ErrClosed is returned by everything that is asked of a Set after
-	// Close, or of a Locker, Leases, ... after theirs.
+	// ErrClosed is returned by every operation on a Set after Close, and on a
+	// Locker, Leases and so on after their own Close.
 	ErrClosed = errors.New("redlock: closed")
 
-	// ErrNodeDown is matched by the error of a node that was not asked, because it did not answer lately.
+	// ErrNodeDown is matched by the error of a node that was not asked, because
+	// it is down.
 	ErrNodeDown = errors.New("node is down")
 
-	// ErrConfig is matched by every error about a configuration or an option that can not be used.
+	// ErrConfig is matched by every error about a configuration or an option that cannot be used.
 	ErrConfig = configerr.Err
 
 	errNil = configerr.Field("Cluster", "is nil; see the error of cluster.Open")
@@ -39,20 +40,22 @@ type NodeError struct {
 func (e *NodeError) Error() string { return "node " + e.Node + ": " + errs.Text(e.Err) }
 func (e *NodeError) Unwrap() error { return e.Err }
 
-// QuorumError says that too few nodes answered. It matches ErrNoQuorum, the error of each node, and Err.
+// QuorumError reports that too few nodes answered. It matches ErrNoQuorum, the
+// error of each node, and Err.
 type QuorumError struct {
-	Op    string // what was tried, as "acquire"
+	Op    string // the operation, such as "acquire"
 	Key   string // the caller's key, or "" where there is none
 	Need  int    // answers needed
 	Got   int    // answers that came and count
 	Nodes []NodeError
 
-	// Err is why a wait for a quorum ended, such as the error of a context. It is
-	// nil where nothing was waited for.
+	// Err is why a wait for a quorum ended, such as the error of a context. It
+	// is nil without a wait.
 	Err error
 
-	// NotVoting is how many more nodes answered, but do not vote yet because they restarted lately. VotesIn is how long until
-	// a quorum votes, if all of them stay up; 0 where that is not known.
+	// NotVoting is the number of nodes that answered but do not vote yet,
+	// because they may have lost their data. VotesIn is how long until a quorum
+	// votes, if all of them stay up; 0 if unknown.
 	NotVoting int
 	VotesIn   time.Duration
 }
@@ -112,9 +115,9 @@ func (e *downError) Error() string        { return "down: " + e.cause.Error() }
 func (e *downError) Is(target error) bool { return target == ErrNodeDown }
 func (e *downError) Unwrap() error        { return e.cause }
 
-// setupError is the answer to commands for which no connection could be made
-// ready: the server refused the credentials, or something else that is asked
-// first. None of them was sent.
+// setupError is the error of commands for which no connection could be set up:
+// the server refused the credentials, or another command of the set-up. None of
+// them was sent.
 type setupError struct{ cause error }
 
 func (e *setupError) Error() string        { return "no connection could be set up: " + e.cause.Error() }
@@ -151,8 +154,8 @@ func saidBy(err error, word string) bool {
 	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), word)
 }
 
-// unable reports whether err is the answer of a server that can execute nothing
-// at present, or nothing of this user, and has not executed the command.
+// unable reports whether err is the answer of a server that currently executes
+// no commands, or none of this user, and has not executed this one.
 func unable(err error) bool {
 	var setup *setupError
 	if err == nil {

@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// What a person must know is logged here, and nowhere else: a line each, few of a kind. The lines are written by a
-// goroutine that runs while there are some, because who has to tell of an event may serve a node's stream or keep locks
-// alive, and a handler may wait for a disk or a terminal.
+// Events that an operator must know are logged here and nowhere else, one line
+// each and few of a kind. A separate goroutine writes the lines, because the
+// code that reports an event may serve a node's stream or renew locks, and a
+// handler may wait for a disk or a terminal.
 
 const (
 	sayAtMost = 5                // lines of a kind
@@ -53,8 +54,9 @@ func (s *saying) allow(now time.Time) (dropped int, ok bool) {
 	return dropped, true
 }
 
-// Say logs an event that a person must know, with pairs of names and values, unless there were many of its kind. It is
-// for the packages on top. It does not wait for the line to be written; Close does.
+// Say logs an event that an operator must know, with pairs of names and values,
+// unless there were many of its kind. It is for the packages above. It does not
+// wait for the line to be written; Close does.
 func (c *Set) Say(level slog.Level, message string, args ...any) {
 	c.sayOf(nil, level, message, args...)
 }
@@ -111,8 +113,10 @@ func (c *Set) write() {
 	}
 }
 
-// logQuorumChange says so when there is no quorum any more, or again, and notes it for Health. It is called when a node went down or restarted,
-// or is back. That a quarantine is over nobody tells, so where one is in the way it looks again then.
+// logQuorumChange logs when the quorum is lost or restored, and records it for
+// Health. It is called when a node went down, restarted, or recovered. Nothing
+// reports the end of a quarantine, so if one delays the quorum, it checks again
+// then.
 func (c *Set) logQuorumChange() {
 	if c.dead.Load() {
 		return
@@ -170,7 +174,7 @@ func (n *Node) sayClock() {
 	off := n.skewed
 	n.mu.Unlock()
 	if off && !was {
-		n.c.sayOf(n, slog.LevelWarn, "the node's clock and this machine's are apart; keep them in step with NTP",
+		n.c.sayOf(n, slog.LevelWarn, "the clocks of the node and of this machine differ; keep them in step with NTP",
 			"offset", offset.Round(time.Millisecond))
 	}
 }

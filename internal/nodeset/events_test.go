@@ -172,7 +172,7 @@ func TestLog_AClockThatIsOffIsLoggedUntilItIsRight(t *testing.T) {
 	}
 	shut(t, c)
 	all := log.String()
-	if strings.Count(all, "are apart") != 2 || !strings.Contains(all, "offset=-3s") || !strings.Contains(all, "offset=1m0s") {
+	if strings.Count(all, "clocks of the node and of this machine differ") != 2 || !strings.Contains(all, "offset=-3s") || !strings.Contains(all, "offset=1m0s") {
 		t.Errorf("the log is\n%s", all)
 	}
 }

@@ -14,12 +14,12 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// errUnmarked stands beside the reason: of an error with one reason go-redis
-// shows that alone.
-var errUnmarked = errors.New("can not be marked")
+// errUnmarked accompanies the reason: if an error wraps only one reason,
+// go-redis shows that alone.
+var errUnmarked = errors.New("cannot be marked")
 
 // errChanged is why a mark is not written.
-var errChanged = errors.New("somebody else has changed " + marks.Key)
+var errChanged = errors.New("another process has changed " + marks.Key)
 
 // evidence is a mark that was read on a node, and from when on it proves votes.
 type evidence struct {
@@ -43,10 +43,15 @@ const markTries = 5
 func (c *Set) quarantine() time.Duration { return c.cfg.quarantine() }
 
 // mark reads the node's mark over a connection to this server, and changes it
-// as the rules of [witness] have it. A server that takes no mark is not asked
-// for locks: nothing would show later on what it has forgotten.
+// by the rules of [witness]. A server that accepts no mark is not used for
+// locks, because nothing would show later that it has lost data.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	text, err := via.Get(ctx, marks.Key).Result()
+	if err == nil {
+		if err := n.askReplay(ctx, via, text, &f); err != nil {
+			return err
+		}
+	}
 	for range markTries { // until it is what it ought to be, by all that was learned meanwhile
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return n.unmarked(err)
@@ -70,7 +75,7 @@ func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	return n.unmarked(fmt.Errorf("%s changes all the time", marks.Key))
 }
 
-// unmarked is why a node can not be marked.
+// unmarked is why a node cannot be marked.
 func (n *Node) unmarked(err error) error {
 	switch {
 	case n.canFailOver && saidBy(err, "ERR unknown command"): // of a Sentinel that does not tell what it is
@@ -179,9 +184,9 @@ func (n *Node) bornLocked(m mark, now time.Time) time.Time {
 	return now.Add(-memory.age(stampAt(now, n.offset)))
 }
 
-// proved takes in the mark that was read behind a batch of commands, and
-// reports whether it proves that they were executed by the server that is the
-// node's, which remembers every grant that matters.
+// proved processes the mark that was read after a batch of commands, and
+// reports whether it proves that the node's current server executed them, and
+// that this server has every grant that matters.
 func (n *Node) proved(text string) bool {
 	e := n.evidence.Load()
 	if e == nil {
@@ -204,7 +209,7 @@ func (n *Node) proved(text string) bool {
 
 // reconsider reads the node's mark, and writes the one that it ought to have,
 // because what was read behind a batch is another or none, or because the node
-// lacks its place in the set. It goes on until the node has its place or is
+// lacks its place in the set. It retries until the node has its place or is
 // down.
 func (n *Node) reconsider() {
 	if !n.reconsidering.CompareAndSwap(false, true) {

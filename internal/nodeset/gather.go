@@ -1,9 +1,9 @@
 package nodeset
 
-// Gather calls send, which must not wait for a reply. What is sent meanwhile goes in
-// one batch to each node to which nothing waits to be sent, when send has returned.
-// A command of others waits for one call of Gather at the most, however many follow
-// one another.
+// Gather calls send, which must not wait for a reply. The commands that send
+// adds go to each idle node in one batch after send has returned. Other
+// commands wait for at most one call of Gather, however many calls follow each
+// other.
 func (c *Set) Gather(send func()) {
 	held := make([]*stream, 0, len(c.nodes))
 	for _, n := range c.nodes {

@@ -14,9 +14,9 @@ type Health struct {
 	Spare int       // voting nodes beyond a quorum; negative if they are fewer
 }
 
-// health is since when nothing can be locked. One answer that comes late changes
-// nothing here: a quorum is gone when too few nodes are up and vote, and an
-// attempt counts only if it found no quorum.
+// health records since when nothing can be locked. A single late answer changes
+// nothing: a quorum is gone when too few nodes are up and vote, and an attempt
+// counts only if it found no quorum.
 type health struct {
 	mu      sync.Mutex
 	gone    time.Time // since when too few nodes vote; zero while enough do
@@ -59,9 +59,9 @@ func (c *Set) noteQuorum(spare int) (gone time.Time) {
 }
 
 // Health returns what is known without asking the nodes. Nothing can be locked
-// if too few of them are up and vote, or if every attempt to acquire a key has
-// found no quorum, as where all nodes are out of memory. Attempts count for
-// MaxTTL after the last one.
+// if too few of them are up and vote, or if every recent attempt to acquire a
+// key has found no quorum, as when all nodes are out of memory. An attempt is
+// recent for MaxTTL.
 func (c *Set) Health() Health {
 	if err := c.Err(); err != nil {
 		return Health{Err: err}

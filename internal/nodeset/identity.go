@@ -34,9 +34,11 @@ type facts struct {
 	fsyncPauses bool   // it does not sync it while it rewrites it
 	fsyncHidden bool   // does not say whether it does
 	version     string // "" where the server does not say
-	name        string // of the program, as "valkey"; "" where it does not say, as Redis
+	name        string // of the program, such as "valkey"; "": unknown, or Redis
 	evicts      string // the eviction policy, "" where the server does not say
 	multi       bool   // it executes a transaction of this user
+	whole       bool   // it has restarted, and executed all of its append-only file
+	drops       bool   // it has restarted, and not executed all of it
 }
 
 // offset is the server's clock minus ours; 0 where it does not tell.
@@ -49,14 +51,15 @@ func (f facts) offset() time.Duration {
 
 // server is what these facts say as far as marks are concerned.
 func (f facts) server() server {
-	s := server{run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof, syncs: f.fsyncAlways, uptime: f.uptime, now: stampAt(time.Now(), f.offset())}
+	s := server{run: f.runID, repl: f.repl, promoted: f.promoted, files: f.aof, syncs: f.fsyncAlways, whole: f.whole, drops: f.drops, uptime: f.uptime, now: stampAt(time.Now(), f.offset())}
 	if f.now.IsZero() {
 		s.now.node = 0
 	}
 	return s
 }
 
-// errReplica is why a replica is never connected to: it refuses writes, and what it holds may roll back.
+// errReplica is why a replica is never used: it refuses writes, and its data
+// may roll back.
 var errReplica = errors.New("is a replica (role:slave); list the independent masters")
 
 // errSentinel is why a Sentinel that is listed as a node is not used.
@@ -69,7 +72,8 @@ func (e *oldVersionError) Error() string {
 	return "runs Redis " + e.version + "; upgrade it to Redis 6.2 or later, or to Valkey"
 }
 
-// errLoading is why a server is not connected to yet: it does nothing, and says of itself what is not so.
+// errLoading is why a server is not used yet: it executes nothing, and reports
+// wrong facts about itself.
 var errLoading = errors.New("is loading its data")
 
 // asker is the part of a connection or client that askFacts needs.
@@ -149,8 +153,8 @@ func parseInfo(text string) facts {
 	return f
 }
 
-// infoLines take in the lines of INFO, by key. Servers that are compatible with a
-// version of Redis tell their own beside it.
+// infoLines parse the lines of INFO, by key. Servers that are compatible with a
+// version of Redis report their own version as well.
 var infoLines = map[string]func(f *facts, value string){
 	"run_id": func(f *facts, value string) { f.runID = value },
 	"uptime_in_seconds": func(f *facts, value string) {
@@ -190,7 +194,8 @@ func (n *Node) observe(ctx context.Context, cn *redis.Conn) error {
 	if err := f.unfit(); err != nil {
 		return err
 	}
-	// A server that tells nothing of itself may want a password, and closes the connection of who asks for much without.
+	// A server that reports nothing about itself may require a password, and
+	// close the connection after several commands without one.
 	unknown := f.runID != "" && !n.knows(f.runID)
 	err = n.learn(f)
 	if err == nil && unknown {
@@ -232,11 +237,12 @@ func (n *Node) knows(runID string) bool {
 	return n.runIDs[runID]
 }
 
-// runLocked names the server behind the node; the servers, of a Redis Cluster. It is "" as long as none was met that
-// tells.
+// runLocked is the run of the node's server, or the runs of the servers of a
+// Redis Cluster. It is "" until a server reports one.
 func (n *Node) runLocked() string { return strings.Join(slices.Sorted(maps.Keys(n.runIDs)), ",") }
 
-// learn takes in what the server behind the node says of itself. One that is already another node of the set is refused.
+// learn processes what the node's server reports about itself. It refuses a
+// server that is already another node of the set.
 func (n *Node) learn(f facts) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -260,8 +266,9 @@ func (n *Node) learn(f facts) error {
 	return nil
 }
 
-// replaceServers takes in which masters a Redis Cluster has now, if they tell. Those that were masters before are the node's no
-// more: another process, which met the node later, does not know them.
+// replaceServers records the current masters of a Redis Cluster, if they report
+// them. Former masters no longer belong to the node, because a process that met
+// the node later does not know them.
 func (n *Node) replaceServers(runs map[string]bool) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -285,12 +292,13 @@ func (n *Node) replaceServers(runs map[string]bool) error {
 // keptRuns is how many runs are remembered that a node had before.
 const keptRuns = 16
 
-// replacedLocked takes in that another run answers, before the node's runs are changed. One that answers again was not
-// restarted meanwhile: two servers are behind the name. Behind a Sentinel a master may come back after a fail-over.
+// replacedLocked records that another run answers, before the node's runs are
+// changed. If an earlier run answers again, it was not restarted: two servers
+// share the name. Behind a Sentinel, a master may return after a failover.
 func (n *Node) replacedLocked(runID string) {
 	if slices.Contains(n.earlier, runID) && !n.canFailOver {
 		n.shared.Store(n.c.since(time.Now()))
-		n.c.sayOf(n, slog.LevelError, "several servers answer under the name of this node, in turns")
+		n.c.sayOf(n, slog.LevelError, "several servers answer alternately under the name of this node")
 	}
 	for run := range n.runIDs {
 		n.c.disclaim(run, n)
@@ -301,8 +309,8 @@ func (n *Node) replacedLocked(runID string) {
 }
 
 // sameServerError refuses a server that is in the set under another name, or
-// that says so. Nobody can tell which of two servers with one run_id has it from
-// the other, so neither is blamed: the one that answered first is used.
+// that reports so. It is unknown which of two servers with one run_id copied
+// it, so neither is blamed: the one that answered first is used.
 type sameServerError struct{ other string }
 
 func (e *sameServerError) Error() string {
@@ -322,8 +330,9 @@ func (n *Node) twins() (names []string) {
 	return names
 }
 
-// votesFrom is the c.since time from which on a grant of this node counts, as far as is known: its memory has lasted for long
-// enough, no other record has come into force lately, and no servers have answered in turns. math.MaxInt64: not before
+// votesFrom is the c.since time from which a grant of this node counts, as far
+// as is known: its memory is old enough, no other record has recently come into
+// force, and no servers have answered alternately. math.MaxInt64: not before
 // something changes.
 func (n *Node) votesFrom() int64 {
 	e := n.evidence.Load()
@@ -333,7 +342,8 @@ func (n *Node) votesFrom() int64 {
 	return max(e.ripe, n.c.changed.Load(), n.turnsUntil())
 }
 
-// turnsUntil is the c.since time until which a node counts as several servers that answer in turns.
+// turnsUntil is the c.since time until which a node counts as several servers
+// that answer alternately.
 func (n *Node) turnsUntil() int64 {
 	at := n.shared.Load()
 	if at == 0 {
@@ -342,7 +352,7 @@ func (n *Node) turnsUntil() int64 {
 	return at + int64(2*n.c.quarantine())
 }
 
-// alternates reports whether servers have answered in turns lately.
+// alternates reports whether servers have recently answered alternately.
 func (n *Node) alternates(now time.Time) bool { return n.c.since(now) < n.turnsUntil() }
 
 // votes reports whether, as far as is known, a grant of this node counts at now.
@@ -360,6 +370,7 @@ func (n *Node) quarantined(now time.Time) time.Duration {
 	}
 }
 
-// FenceFloor is the number below which a fence counter of this node may be one that the node forgot to raise: when its memory
-// began, plus MaxTTL, in µs of the node's clock. 0 where the node does not tell its time.
+// FenceFloor is the number below which a fence counter of this node may have
+// lost raises: the start of its memory plus MaxTTL, in µs of the node's clock.
+// 0 if the node does not report its time.
 func (n *Node) FenceFloor() int64 { return n.fenceFloor.Load() }

@@ -2,16 +2,19 @@ package nodeset
 
 import "time"
 
-// Incarnation is what this process knows of the server behind a node, for those who must not take what a server has
-// kept from before it restarted, or from before it was out of reach, for what it knows now.
+// Incarnation identifies a period in which a node's server kept its data and
+// was reachable for this process. Callers that must not use older data compare
+// it.
 type Incarnation struct {
-	// RunID names the run of the server; it changes with a restart and with a fail-over that was seen. "" where the server
-	// does not tell, and for a Redis Cluster, which has several.
+	// RunID is the run_id of the server; it changes with a restart, and with a
+	// failover that was noticed. "" if the server does not report it, and for a
+	// Redis Cluster, which has several.
 	RunID string
 	// Offset is the server's clock minus ours, when it was last connected to.
 	Offset time.Duration
-	// Back is when the node was last found again after it had been down, or when a command beside its streams was last
-	// not answered in time, so that nobody knows whether it was done; zero if neither ever was.
+	// Back is when the node last recovered after it had been down, or when a
+	// command outside its streams was last not answered in time, so that its
+	// effect is unknown; zero if neither has happened.
 	Back time.Time
 }
 

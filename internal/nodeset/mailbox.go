@@ -33,9 +33,10 @@ type mailbox struct {
 	waiting   map[*Node]bool // of which opened still waits
 }
 
-// Listen adds l to those who get messages. The returned channel is closed when the subscription stands on every node that is
-// not down and could be reached within twice NodeTimeout, or the cluster closed; Node.Listening says of each node whether it
-// does.
+// Listen adds l to the listeners. The returned channel is closed when the
+// subscription is active on every node that is not down and could be reached
+// within twice NodeTimeout, or when the cluster is closed; [Node.Listening]
+// reports whether it is active on a node.
 func (c *Set) Listen(l Listener) (opened <-chan struct{}) {
 	m := &c.mail
 	m.mu.Lock()
@@ -120,8 +121,8 @@ func (s *slot) Gap(n *Node) {
 	}
 }
 
-// arrive notes the first subscription on n. late means that the mailbox did not
-// wait for it: listeners have taken the node for one that sends nothing.
+// arrive records the first subscription on n. late means that the mailbox did
+// not wait for it: listeners have assumed that the node sends nothing.
 func (m *mailbox) arrive(n *Node) (late bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

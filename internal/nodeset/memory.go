@@ -1,9 +1,11 @@
 package nodeset
 
-// MemoryID names what the node's memory of records lasts with. It is "" where the node does not tell, "aof" while it
-// keeps an append-only file, and else the run_id of its server: one that comes back as another run has forgotten
-// everything, or what came after its last snapshot. So has one that stands in for another (Sentinel), whatever files it
-// keeps. A reply never arrives before the run that gave it is known here.
+// MemoryID identifies how long the node keeps its records. It is a word of its mark
+// while the node has an append-only file, otherwise the run_id of its server, and ""
+// if the node does not report it. A server that restarts as another run has
+// lost everything, or what came after its last snapshot. So has a server that
+// replaced another one (Sentinel), whatever files it has. A reply never arrives
+// before its run is known here.
 func (n *Node) MemoryID() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -265,7 +265,7 @@ func (m *model) quarantine() int {
 
 // says is what s says of itself.
 func (m *model) says(s *modelServer) server {
-	f := server{run: s.run(), repl: fmt.Sprint(s.repl), promoted: s.promoted, syncs: s.syncs, now: m.stamp(s)}
+	f := server{run: s.run(), repl: fmt.Sprint(s.repl), promoted: s.promoted, syncs: s.syncs, whole: true, now: m.stamp(s)}
 	if m.out.promotion {
 		f.promoted = false
 	}

@@ -70,8 +70,9 @@ func (n *Node) Name() string { return n.name }
 // Sharded reports whether the node is a Redis Cluster: several servers that share the keys among them.
 func (n *Node) Sharded() bool { return n.isCluster }
 
-// Votes reports whether a grant of this node counts now. A node that may have lost grants does not vote for a
-// quarantine (see [Config.MaxTTL]); it is asked all the same.
+// Votes reports whether a grant of this node counts now. A node that may have
+// lost grants does not vote for a quarantine (see [Config.MaxTTL]), but is
+// still asked.
 func (n *Node) Votes() bool { return n.votes(time.Now()) }
 
 // Counts reports whether the answer that a Receiver is being given counts as the node's vote: the server that gave it proved,
@@ -90,10 +91,12 @@ type Receiver interface {
 	Receive(n *Node, reply any, err error)
 }
 
-// Run sends s behind everything that was sent to this node before; nodes execute in that order (of Yielding scripts apart
-// from others). keys must not be changed afterwards. A nil r drops the answer.
-// A node that lacks the script is sent its source behind what was sent meanwhile, so who needs one command to be
-// executed after another's must wait for that other's answer.
+// Run sends s behind everything that was sent to this node before; nodes
+// execute in that order (of Yielding scripts apart from others). keys must not
+// be changed afterwards. A nil r drops the answer. A node that lacks the script
+// is sent its source after the commands that were sent in the meantime, so a
+// caller that depends on the order of two commands must wait for the answer to
+// the first.
 func (n *Node) Run(s *Script, keys []string, args []any, r Receiver) {
 	n.Send(s.Command(keys, args...), r)
 }

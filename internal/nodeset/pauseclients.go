@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// PauseClients has the server answer nobody for d, after which it goes on by
-// itself: nothing ends the pause early, not even this process. It needs the
+// PauseClients makes the server answer no client for d. It then resumes by
+// itself; nothing ends the pause early, not even this process. It needs the
 // right +client|pause.
 func (n *Node) PauseClients(ctx context.Context, d time.Duration) error {
 	if n.isCluster || n.canFailOver {

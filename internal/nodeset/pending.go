@@ -19,14 +19,14 @@ type pending struct {
 // that refuses it; above it the oldest go, and their keys live to their TTL.
 const maxPending = 1 << 16
 
-// SendLater sends cmd now or, when the node cannot be reached, as soon as it can,
-// unless that is after until (zero: however late). A node that answers, but with
-// an error or with anything else than a number, is sent cmd again until that
-// time too (zero: for Config.MaxTTL): a server that takes no writes at present
-// refuses them on a connection that works. Only a key of the wrong type is
-// final. The script must reply with a number, and may be executed more than
-// once. Used for releases, so that a key does not live to its TTL on a node that
-// was away.
+// SendLater sends cmd now or, when the node cannot be reached, as soon as it
+// can, unless that is after until (zero: however late). A node that answers,
+// but with an error or with anything else than a number, is sent cmd again
+// until that time too (zero: for Config.MaxTTL): a server that takes no writes
+// at present refuses them on a connection that works. Only a key of the wrong
+// type is final. The script must reply with a number, and may be executed more
+// than once. Used for releases, so that a key does not live to its TTL on a
+// node that was unreachable.
 func (n *Node) SendLater(cmd Command, until time.Time) {
 	n.keepPending(pending{cmd: cmd, until: until})
 }
@@ -61,8 +61,8 @@ func (n *Node) settle(cl call, o pending) {
 
 func (o *pending) over(now time.Time) bool { return !o.until.IsZero() && !now.Before(o.until) }
 
-// Receive keeps the pending command when the node went away again, even if it is back by
-// now, and when it refused.
+// Receive keeps the command pending if the node failed again, even if it has
+// recovered since, and if it refused.
 func (o pending) Receive(n *Node, reply any, err error) {
 	_, number := reply.(int64)
 	switch {
@@ -93,7 +93,8 @@ type refusals struct {
 	refused, settled int // answers so far
 }
 
-// take takes out so many pending commands, and drops those whose time is over.
+// take removes and returns up to n pending commands, and drops those whose time
+// is over.
 func (r *refusals) take(some int, now time.Time) []pending {
 	r.pending = slices.DeleteFunc(r.pending, func(o pending) bool { return o.over(now) })
 	due := r.pending[:min(some, len(r.pending))]
@@ -120,8 +121,8 @@ func (n *Node) remind(o pending) {
 // reminders is how many refused pending commands are sent at a time to a node that refuses.
 const reminders = 32
 
-// remindAll sends what the node refused, a few at a time and ever more rarely
-// until it takes some, and then ever more at a time.
+// remindAll sends the commands that the node refused: a few at a time and ever
+// more rarely until it accepts some, and then ever more at a time.
 func (n *Node) remindAll() {
 	pace, some := newPace(), reminders
 	var before refusals

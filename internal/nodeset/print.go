@@ -14,7 +14,7 @@ import (
 func (cfg Config) String() string {
 	var names []string
 	for _, raw := range cfg.URLs {
-		name := "a URL that can not be read"
+		name := "a URL that cannot be read"
 		if t, err := parseURL(raw); err == nil {
 			name = t.name
 		}

@@ -42,7 +42,7 @@ func TestPrint_ShowsNoCredentials(t *testing.T) {
 			t.Errorf("%s does not name its nodes:\n%s", what, out)
 		}
 	}
-	if got := cfg.String(); !strings.Contains(got, "a URL that can not be read ready] Quorum:0 MaxTTL:1m0s") || cfg.GoString() != got || cfg.LogValue().String() != got {
+	if got := cfg.String(); !strings.Contains(got, "a URL that cannot be read ready] Quorum:0 MaxTTL:1m0s") || cfg.GoString() != got || cfg.LogValue().String() != got {
 		t.Error(got)
 	}
 	var none *Set

@@ -9,8 +9,8 @@ import (
 // two quorums share a node.
 func Quorum(n int) int { return n/2 + 1 }
 
-// Margin is what is taken off a TTL before it is relied upon: 1 % for clocks that run at different rates, and 2 ms for
-// the precision of a node's expiry.
+// Margin is subtracted from a TTL before it is relied upon: 1 % for clocks that
+// run at different rates, and 2 ms for the precision of a node's expiry.
 func Margin(ttl time.Duration) time.Duration { return ttl/100 + 2*time.Millisecond }
 
 // Deadline is the moment up to which a grant of ttl may be relied upon when its request left at start or later.

@@ -9,10 +9,11 @@ import (
 	"strings"
 )
 
-// record is what the marks of a set say of it. A process whose list has another
-// size or quorum is refused by every node that carries it, and a vote counts
-// only under the record that a quorum of the nodes carries: else processes with
-// lists that differ could each have a quorum of their own list.
+// record is the description of a set in the marks of its nodes. A process whose
+// list has another size or quorum is refused by every node that carries it, and
+// a vote counts only under the record that a quorum of the nodes carries:
+// otherwise processes with different lists could each have a quorum of their
+// own list.
 type record struct {
 	set    string // of no other set; it stays the same when the set is resized
 	epoch  int    // how often it was resized
@@ -59,8 +60,8 @@ func listing(names []string, quorum int) string {
 	return fmt.Sprintf("%d nodes with a quorum of %d (%s)", len(names), quorum, strings.Join(names, ", "))
 }
 
-// inForce is the record that a quorum of the nodes with these marks carries,
-// each in a place of its own.
+// inForce is the record that is carried by a quorum of the nodes with these
+// marks, each in a place of its own.
 func inForce(all []mark, quorum int) (r record, ok bool) {
 	for _, m := range all {
 		for _, candidate := range []record{m.record, m.was} {

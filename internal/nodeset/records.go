@@ -8,13 +8,16 @@ import (
 // bornTogether is the difference in uptime up to which nodes count as started together; uptimes are whole seconds.
 const bornTogether = 2 * time.Second
 
-// Remembers reports whether the node has a say about records: whether it must have, or have seen deleted, every record
-// that was written to it, was kept for at most retention, and has not been forgotten by a majority.
+// Remembers reports whether the node is authoritative about records: whether it
+// has every record that was written to it, is kept for at most retention, and
+// was not lost by a majority, unless the record was deleted.
 //
-// A node that keeps an append-only file does, unless a server of it may stand in for another, which told it what it pleased;
-// and so does one that has run for longer than retention. Of the others it is the older ones: if fewer than a majority of N nodes
-// have forgotten a record, then N/2+1 (one fewer if N is even) have run since before it was written, so the oldest that many, at
-// least, have forgotten nothing of the kind.
+// A node with an append-only file is, unless one of its servers may replace
+// another that replicated to it asynchronously. So is a node that has run for
+// longer than retention. Of the others the older ones are: if fewer than a
+// majority of N nodes have lost a record, then N/2+1 (one fewer if N is even)
+// have run since before it was written, so at least that many of the oldest
+// have not lost it.
 func (n *Node) Remembers(retention time.Duration) bool {
 	f, born := n.age()
 	if f.runID == "" { // a node that does not tell its uptime is taken to remember

@@ -26,8 +26,8 @@ type Resize struct {
 	say    func(format string, args ...any)
 	change resizeChange
 
-	// Gone: the node that is removed never answers again. Force: programs with
-	// the old list are not waited for.
+	// Gone: the removed node will never answer again. Force: do not wait for
+	// programs with the old list.
 	Gone, Force bool
 
 	last string // what was said
@@ -116,7 +116,7 @@ func (n *resizeTarget) read(ctx context.Context, within, quarantine time.Duratio
 	n.facts = f
 	m, ok := parseMark(text)
 	if ok && m.final && f.runID != "" && m.run != f.runID {
-		n.err = errors.New("has restarted, and no program that locks has seen that yet; start one, or wait for one")
+		n.err = errors.New("has restarted, and no program that locks has seen that yet; start one that lists it, or wait for one")
 		return found
 	}
 	if !ok || !m.final {
@@ -144,7 +144,7 @@ func (r *Resize) write(ctx context.Context, from []resizeNode, w resizeWrite) er
 	next := w.next.String()
 	switch text, err := n.client.Eval(ctx, swapMark, []string{marks.Key}, from[w.node].text, next).Text(); {
 	case err != nil:
-		n.err = fmt.Errorf("whether its mark was written is not known: %w; run redlock resize again", err)
+		n.err = fmt.Errorf("it is unknown whether its mark was written: %w; run redlock resize again", err)
 		return &NodeError{n.name, n.err}
 	case text != next:
 		return errRaced
@@ -163,9 +163,9 @@ func (r *Resize) tell(format string, args ...any) {
 // pace is how often a resize looks whether what it waits for has come.
 func (r *Resize) pace() time.Duration { return min(time.Second, r.cfg.quarantine()/16) }
 
-// Run does what is left to do. It can be called again, by anybody, after it has
-// ended at any point. Once it has begun, a node that does not answer ends it
-// only after a quarantine.
+// Run does what is left to do. It can be called again, by any process, after it
+// has ended at any point. Once it has begun, a node that does not answer ends
+// it only after a quarantine.
 func (r *Resize) Run(ctx context.Context) error {
 	st := resizeState{gone: r.Gone}
 	var wait settling
@@ -185,7 +185,7 @@ func (r *Resize) Run(ctx context.Context) error {
 		case well.IsZero() || !passes(err) || time.Since(well) > r.cfg.quarantine():
 			return errs.Errorf("redlock: resize: %w", err)
 		default:
-			r.tell("Waiting for an answer of %s, for %v at most.", strings.Join(r.silent(), ", "), r.cfg.quarantine().Round(time.Second))
+			r.tell("Waiting for an answer from %s, for %v at most.", strings.Join(r.silent(), ", "), r.cfg.quarantine().Round(time.Second))
 			r.pause(ctx)
 		}
 	}
@@ -200,7 +200,7 @@ func (r *Resize) advance(ctx context.Context, st *resizeState, wait *settling) (
 		return false, r.explain(err)
 	}
 	if plan.kind == resizeDone {
-		r.tell("The set is of %s.", plan.old)
+		r.tell("The set has %s.", plan.old)
 		return true, nil
 	}
 	programs, err := r.programs(ctx)
@@ -213,7 +213,7 @@ func (r *Resize) advance(ctx context.Context, st *resizeState, wait *settling) (
 	wait.saw(plan, time.Now())
 	switch plan.kind {
 	case resizeSettle:
-		r.tell("Waiting %v: until every lock has expired that was acquired before the set was last resized. Sizes two steps apart do not exclude each other.", r.cfg.quarantine().Round(time.Second))
+		r.tell("Waiting %v, until every lock from before the last change has expired: locks of sizes that differ by two do not exclude each other.", r.cfg.quarantine().Round(time.Second))
 		r.pause(ctx)
 	case resizeRoll:
 		if r.roll(ctx, nodes, plan, programs) {
@@ -257,11 +257,11 @@ func (r *Resize) announce(plan resizePlan, programs connected) {
 	case resizeRestore:
 		r.tell("Bringing %s to the size of the others: %s.", on, plan.old)
 	case resizePropose:
-		r.tell("Proposing %s to %s. Nothing changes for programs yet; it keeps another resize from coming between.%s", plan.to, on, programs.untold())
+		r.tell("Proposing %s to %s. Nothing changes for programs yet; the proposal keeps other resizes out.%s", plan.to, on, programs.untold())
 	case resizeJoin:
-		r.tell("Both lists count from now on, on %s: %s, and %s.", on, plan.old, plan.to)
+		r.tell("Both lists are now in effect, on %s: %s, and %s.", on, plan.old, plan.to)
 	case resizeFinish:
-		r.tell("The new list alone counts from now on, on %s: %s. Programs with the old one are refused.", on, plan.to)
+		r.tell("Only the new list is now in effect, on %s: %s. Programs with the old one are refused.", on, plan.to)
 	}
 }
 
@@ -282,8 +282,8 @@ func (r *Resize) pause(ctx context.Context) {
 	}
 }
 
-// roll reports whether no program has the old list; if not, it lists those that
-// do, and waits a moment.
+// roll reports whether no program has the old list. Otherwise it lists the
+// programs that do, and waits a moment.
 func (r *Resize) roll(ctx context.Context, nodes []resizeNode, plan resizePlan, programs connected) (rolled bool) {
 	voting := 0
 	for i, n := range nodes {
@@ -292,12 +292,12 @@ func (r *Resize) roll(ctx context.Context, nodes []resizeNode, plan resizePlan, 
 		}
 	}
 	if len(plan.to.members()) != voting {
-		r.tell("Waiting until all nodes of the new list vote, in %v at most: a node that was added does not vote before its memory is old enough. Leave programs as they are.", r.cfg.quarantine().Round(time.Second))
+		r.tell("Waiting until all nodes of the new list vote, for %v at most: a node that was added does not vote before a quarantine is over. Do not change the programs yet.", r.cfg.quarantine().Round(time.Second))
 		r.pause(ctx)
 		return false
 	}
 	if r.Force {
-		r.tell("Not looking for programs with the old list: those that run lose their locks, and lock nothing until they are restarted with the new one.")
+		r.tell("Not looking for programs with the old list: they lose their locks, and lock nothing until they are restarted with the new one.")
 		return true
 	}
 	old := programs.with(plan.old)
@@ -305,7 +305,7 @@ func (r *Resize) roll(ctx context.Context, nodes []resizeNode, plan resizePlan, 
 		r.tell("No program with the old list is connected.%s", programs.untold())
 		return true
 	}
-	r.tell("Give all programs the new list, %s, and restart them. Waiting for those that have the old one, %s:\n%s", plan.to, plan.old, strings.Join(old, "\n"))
+	r.tell("Give all programs the new list, %s, and restart them. Waiting for those with the old one, %s:\n%s", plan.to, plan.old, strings.Join(old, "\n"))
 	r.pause(ctx)
 	return false
 }
@@ -320,8 +320,8 @@ func (r *Resize) explain(err error) error {
 	return err
 }
 
-// Cancel takes back a step that has been proposed and counts nowhere yet. No
-// other resize may run meanwhile.
+// Cancel takes back a step that has been proposed and is not in effect yet. No
+// other resize may run at the same time.
 func (r *Resize) Cancel(ctx context.Context) error {
 	nodes := r.read(ctx)
 	writes, err := planCancel(nodes)

@@ -7,7 +7,7 @@ func planCancel(nodes []resizeNode) (writes []resizeWrite, err error) {
 		return nil, err
 	}
 	if top.was != (record{}) {
-		return nil, unsafeResize("the step to %s counts already; finish it by redlock resize, and take it back by another change", top.record)
+		return nil, unsafeResize("the step to %s is already in effect; finish it with redlock resize, and then reverse it with another change", top.record)
 	}
 	at, err := placesOf(nodes, top)
 	if err != nil {

@@ -23,9 +23,9 @@ import (
 //	final     the new size alone counts. Programs with the old list are refused
 //	          from now on.
 //
-// [planResize] decides on the next writes from all marks alone, so whoever
-// calls it goes on with what another has begun. Every write is a
-// compare-and-set on the mark that the decision was made from.
+// [planResize] decides on the next writes from the marks alone, so any caller
+// continues what another has begun. Every write is a compare-and-set on the
+// mark that the decision was made from.
 
 // resizeNode is a node as a resize finds it.
 type resizeNode struct {
@@ -102,7 +102,7 @@ type resizePlan struct {
 }
 
 // fixUnused is what to do with a set that cannot be resized while it is used.
-const fixUnused = "such a set is not resized while it is used: stop every program that uses it, delete redlock:mark on each node, and start them with the new list"
+const fixUnused = "such a set cannot be resized while it is used: stop every program that uses it, delete redlock:mark on each node, and start them with the new list"
 
 // resizeError is why a set is not resized.
 type resizeError struct {
@@ -146,11 +146,11 @@ func newestStep(nodes []resizeNode) (top step, err error) {
 		case s.above(top):
 			top = s
 		case !top.above(s) && s != top:
-			return step{}, unsafeResize("two sizes have come equally far, %s and %s; see which programs use which, and stop one kind", top.record, s.record)
+			return step{}, unsafeResize("two changes have come equally far, to %s and to %s; see which programs use which list, and stop one kind", top.record, s.record)
 		}
 	}
 	if top == (step{}) {
-		return step{}, unsafeResize("the nodes are no set yet; start a program that locks, and try again")
+		return step{}, unsafeResize("the nodes do not form a set yet; start a program that locks, and try again")
 	}
 	return top, nil
 }
@@ -191,12 +191,12 @@ func (r *planner) need(why string, places ...string) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	return &resizeError{fmt.Sprintf("cannot go on without %s: %s", strings.Join(missing, ", "), why), true}
+	return &resizeError{fmt.Sprintf("cannot continue without %s: %s", strings.Join(missing, ", "), why), true}
 }
 
-// brought is the mark of a node that is brought to a step. One that was no node
-// of the set before does not vote until its memory is old enough: nobody can
-// tell whether it was one, and has lost its data.
+// brought is the mark of a node that is brought to a step. A new node of the
+// set does not vote until its memory is old enough, because it may be an
+// earlier node that has lost its data.
 func (r *planner) brought(i int, to step) mark {
 	m := r.nodes[i].mark
 	if !m.final || m.record.set != to.record.set || m.removed() {
@@ -231,7 +231,7 @@ func (r *planner) joint() (resizePlan, error) {
 		return plan, err
 	}
 	common, added, removed := differences(plan.old, plan.to)
-	if err := r.need("all nodes of the new list have to take part; see why it does not answer", plan.to.members()...); err != nil {
+	if err := r.need("all nodes of the new list must answer; see why it does not answer", plan.to.members()...); err != nil {
 		return plan, err
 	}
 	if err := r.needLeaving(removed); err != nil {
@@ -252,7 +252,7 @@ func (r *planner) joint() (resizePlan, error) {
 // final is what is done while one size counts.
 func (r *planner) final() (resizePlan, error) {
 	plan := resizePlan{at: r.top, old: r.top.record, to: r.top.record}
-	if err := r.need("all nodes have to hold the last size before another begins; see why it does not answer", r.others()...); err != nil {
+	if err := r.need("all nodes must have the last size before another change begins; see why it does not answer", r.others()...); err != nil {
 		return plan, err
 	}
 	if r.top.record.has(r.change.remove) {
@@ -288,7 +288,7 @@ func (r *planner) needLeaving(places []string) error {
 	if r.st.gone && slices.Contains(places, r.change.remove) {
 		return nil
 	}
-	return r.need("it is removed; list it and start it, or give --remove and --gone if it never answers again", places...)
+	return r.need("it is being removed; list and start it, or give --remove and --gone if it will never answer again", places...)
 }
 
 // others are the places of the present size that stay.
@@ -296,11 +296,11 @@ func (r *planner) others() []string {
 	return slices.DeleteFunc(r.top.record.members(), func(id string) bool { return id == r.change.remove })
 }
 
-// propose writes the next size beside the present one, and goes on once it
-// stands everywhere.
+// propose writes the next size in addition to the present one, and continues
+// once it is on every node.
 func (r *planner) propose(plan resizePlan) (resizePlan, error) {
 	common, added, removed := differences(plan.old, plan.to)
-	if err := r.need("it is to be added; see why it does not answer", added...); err != nil {
+	if err := r.need("it is being added; see why it does not answer", added...); err != nil {
 		return plan, err
 	}
 	answer := 0
@@ -317,7 +317,7 @@ func (r *planner) propose(plan resizePlan) (resizePlan, error) {
 	}
 	switch {
 	case answer < plan.old.quorum:
-		return plan, unsafeResize("of the nodes of the old list %d answer, and a quorum of it is %d; start the node that is removed", answer, plan.old.quorum)
+		return plan, unsafeResize("of the nodes of the old list %d answer, and its quorum is %d; start the node that is being removed", answer, plan.old.quorum)
 	case len(plan.writes) > 0:
 		plan.kind = resizePropose
 	default:
@@ -326,8 +326,8 @@ func (r *planner) propose(plan resizePlan) (resizePlan, error) {
 	return plan, nil
 }
 
-// next is the size to come: the one that was proposed, or else the one that is
-// asked for; zero for none.
+// next is the size to come: the one that was proposed, or else the requested
+// one; zero for none.
 func (r *planner) next() (record, error) {
 	asked, err := r.wanted()
 	if err != nil {
@@ -340,7 +340,7 @@ func (r *planner) next() (record, error) {
 		case asked == (record{}):
 			asked = to
 		case asked != to:
-			return record{}, unsafeResize("another resize has been proposed, to %s; go on with it by redlock resize without another change, or take it back by redlock resize --cancel --alone", to)
+			return record{}, unsafeResize("another resize has been proposed, to %s; continue it with redlock resize and no change, or take it back with redlock resize --cancel --alone", to)
 		}
 	}
 	return asked, nil
@@ -374,7 +374,7 @@ func (r *planner) asked(old, to record) error {
 	if r.change.none() || r.change.done(old, to) || slices.Contains(added, r.change.add) || slices.Contains(removed, r.change.remove) {
 		return nil
 	}
-	return unsafeResize("another resize is under way, from %s to %s; finish it first, by redlock resize without another change", old, to)
+	return unsafeResize("another resize is in progress, from %s to %s; finish it first with redlock resize and no change", old, to)
 }
 
 // differences are the places that both sizes have, and those that one alone
@@ -395,4 +395,4 @@ func differences(old, to record) (common, added, removed []string) {
 	return common, added, removed
 }
 
-var errRaced = errors.New("the marks of the nodes have changed meanwhile: another redlock resize runs; wait until it has ended, and try again")
+var errRaced = errors.New("the marks of the nodes have changed in the meantime: another redlock resize runs; wait until it has ended, and try again")

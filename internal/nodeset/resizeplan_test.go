@@ -173,20 +173,20 @@ func TestPlanResize_RefusesWhatIsUnsafe(t *testing.T) {
 		gone   bool
 		want   string
 	}{
-		{"a node that stays does not answer", without(sizedSet(0, "a", "b", "c"), 0), resizeChange{add: "x"}, false, "cannot go on without a"},
-		{"the node that is removed does not answer", without(sizedSet(0, "a", "b", "c"), 1), resizeChange{remove: "b"}, false, "cannot go on without b"},
+		{"a node that stays does not answer", without(sizedSet(0, "a", "b", "c"), 0), resizeChange{add: "x"}, false, "cannot continue without a"},
+		{"the node that is removed does not answer", without(sizedSet(0, "a", "b", "c"), 1), resizeChange{remove: "b"}, false, "cannot continue without b"},
 		{"the same, and it is gone", without(sizedSet(0, "a", "b", "c"), 1), resizeChange{remove: "b"}, true, ""},
-		{"it stops while both lists count", without(join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), 1), resizeChange{remove: "b"}, false, "cannot go on without b"},
-		{"the same, and another is gone that was removed before", without(join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), 1), resizeChange{remove: "y"}, true, "cannot go on without b"},
-		{"the node that is added does not answer", without(sizedSet(0, "a", "b", "c"), 3), resizeChange{add: "x"}, false, "cannot go on without x"},
+		{"it stops while both lists count", without(join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), 1), resizeChange{remove: "b"}, false, "cannot continue without b"},
+		{"the same, and another is gone that was removed before", without(join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), 1), resizeChange{remove: "y"}, true, "cannot continue without b"},
+		{"the node that is added does not answer", without(sizedSet(0, "a", "b", "c"), 3), resizeChange{add: "x"}, false, "cannot continue without x"},
 		{"one of two is gone, which may be a quorum with the other", without(propose(sizedSet(0, "a", "b"), resizeChange{remove: "b"}), 1), resizeChange{remove: "b"}, true, "of the nodes of the old list 1 answer"},
 		{"the last node", sizedSet(0, "a"), resizeChange{remove: "a"}, false, "a is the last node"},
 		{"a node of another set", foreign, resizeChange{add: "x"}, false, "belong to two sets"},
 		{"a quorum above the majority", strict, resizeChange{add: "x"}, false, "above the majority"},
 		{"two nodes in one place", twins, resizeChange{add: "x"}, false, "have one place"},
 		{"another proposal", propose(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), resizeChange{add: "x"}, false, "another resize has been proposed"},
-		{"another step", join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), resizeChange{add: "x"}, false, "another resize is under way"},
-		{"no set", sizedSet(0, "a")[1:], resizeChange{add: "y"}, false, "no set yet"},
+		{"another step", join(sizedSet(0, "a", "b", "c"), resizeChange{remove: "b"}), resizeChange{add: "x"}, false, "another resize is in progress"},
+		{"no set", sizedSet(0, "a")[1:], resizeChange{add: "y"}, false, "do not form a set yet"},
 	} {
 		_, err := planResize(tt.nodes, tt.change, resizeState{gone: tt.gone})
 		if got := fmt.Sprint(err); !strings.Contains(got, tt.want) || (err == nil) != (tt.want == "") {

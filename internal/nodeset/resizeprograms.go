@@ -41,7 +41,7 @@ func (n *resizeTarget) clients(ctx context.Context, within time.Duration) (strin
 	defer cancel()
 	text, err := n.client.Do(ctx, "client", "list").Text()
 	if saidBy(err, "NOPERM") {
-		err = fmt.Errorf("does not say which programs have which list: %w; allow it to this user: ACL SETUSER name +client|list", err)
+		err = fmt.Errorf("does not report which programs have which list: %w; allow it to this user: ACL SETUSER name +client|list", err)
 	}
 	return text, err
 }
@@ -89,5 +89,5 @@ func (c connected) untold() string {
 	for _, node := range slices.Sorted(maps.Keys(c.unknown)) {
 		on = append(on, fmt.Sprintf("%d to %s", c.unknown[node], node))
 	}
-	return " Whose connections these are is not known, as they have no name: " + strings.Join(on, ", ") + ". See CLIENT LIST there: programs among them with the old list will be refused."
+	return " It is unknown which programs these connections belong to, because they have no name: " + strings.Join(on, ", ") + ". See CLIENT LIST there: programs among them with the old list will be refused."
 }

@@ -238,6 +238,7 @@ func meet(t *testing.T, n *Node, f facts, text string) string {
 	t.Helper()
 	now := time.Now()
 	f.now, f.asked = now, now
+	f.whole = f.fsyncAlways
 	if err := n.learn(f); err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,11 @@ import (
 // scanCount is how many keys a server looks at in one step of a scan: it serves nobody else meanwhile.
 const scanCount = 1000
 
-// Scan calls found with the names of all keys that begin with prefix, a few at a time and some of them more than once. A key
-// that is there all the time is found; one that comes or goes meanwhile may be. It asks on a connection beside the
-// stream, in steps that each take a server a moment and at most NodeTimeout, and ends between two of them with ctx.
+// Scan calls found with the names of all keys that begin with prefix, a few at
+// a time and some of them more than once. A key that exists during the whole
+// scan is found; a key that is created or deleted in the meantime may be. It
+// asks on a connection beside the stream, in steps that each take a server a
+// moment and at most NodeTimeout, and ends between two of them with ctx.
 func (n *Node) Scan(ctx context.Context, prefix string, found func(keys []string)) error {
 	if d := n.down.Load(); d != nil {
 		return n.refusal(d)

@@ -61,18 +61,17 @@ func loadScripts(ctx context.Context, cn *redis.Conn) error {
 	return err
 }
 
-// Yielding makes the script one that lets others go first: it is sent in small
-// batches, on another connection than the scripts that are not, which keeps
-// those that hold locks from waiting for those that move data. Nothing is
-// promised about the order of yielding and other commands to each other. It
-// returns s, and is called before s is used.
+// Yielding makes the script yield to others: it is sent in small batches, on
+// another connection than other scripts, so that locks do not wait for bulk
+// data. The order between yielding and other commands is undefined. It returns
+// s, and is called before s is used.
 func (s *Script) Yielding() *Script {
 	s.yields = true
 	return s
 }
 
-// ReadOnly says that the script writes nothing, so that nothing is missed where
-// it was not answered in time. It returns s, and is called before s is used.
+// ReadOnly marks the script as one that writes nothing, so that nothing is lost
+// if it was not answered in time. It returns s, and is called before s is used.
 func (s *Script) ReadOnly() *Script {
 	s.reads = true
 	return s

@@ -63,8 +63,8 @@ func TestNode_ConnectionSetUp_RefusalReachesEveryCommandAsUnsent(t *testing.T) {
 		says          string
 	}{
 		{"the password is another", "app", app("resetpass", ">two"), app(">one"), "WRONGPASS"},
-		{"the mark can not be read", "app", app("resetkeys", "~list"), app("~*"), "NOPERM"},
-		{"the mark can not be written", "app", replicas("1"), func(t testing.TB, admin *redis.Client) {
+		{"the mark cannot be read", "app", app("resetkeys", "~list"), app("~*"), "NOPERM"},
+		{"the mark cannot be written", "app", replicas("1"), func(t testing.TB, admin *redis.Client) {
 			if err := admin.ConfigSet(t.Context(), "min-replicas-to-write", "0").Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -123,11 +123,11 @@ func TestNode_ConnectionSetUp_TheLineOfARefusedPasswordSaysWhatToDo(t *testing.T
 	n := c.Nodes()[0]
 	n.trip(&setupError{reply("WRONGPASS invalid")})
 	harness.Eventually(t, "the line", func() bool { return strings.Contains(out.String(), "node cannot be used until") })
-	if said := out.String(); strings.Count(said, "see which ones it wants") != 1 {
+	if said := out.String(); strings.Count(said, "check both") != 1 {
 		t.Errorf("it logs %s", said)
 	}
 	once := credentials(reply("NOAUTH needed"))
-	if twice := credentials(fmt.Errorf("node a: %w", once)); strings.Count(twice.Error(), "wants a password") != 1 || !saidBy(twice, "NOAUTH") {
+	if twice := credentials(fmt.Errorf("node a: %w", once)); strings.Count(twice.Error(), "requires a password") != 1 || !saidBy(twice, "NOAUTH") {
 		t.Errorf("it is explained as %v", twice)
 	}
 }

@@ -34,14 +34,15 @@ const firstCalls = 8
 // maxReplies is how many bytes the answers to one batch of bulk work are to have, by the largest of the batch before.
 const maxReplies = 1 << 20
 
-// stream is the commands of one urgency on their way to one node. One goroutine sends them in batches, in order, over one
-// connection at a time: what gathers while one batch is under way is the next.
+// stream is the queue of commands of one urgency for one node. One goroutine
+// sends them in batches, in order, over one connection at a time: commands that
+// arrive while one batch is in progress form the next one.
 type stream struct {
 	limits limits
 
 	mu       sync.Mutex
 	calls    []call
-	queued   int  // calls that are neither answered nor owed
+	queued   int  // calls that are neither answered nor pending
 	held     bool // by a call of Gather
 	closed   bool
 	notified chan struct{}
@@ -225,7 +226,7 @@ func (s *stream) answered(calls []call) {
 	}
 }
 
-// queued is how many calls are neither answered nor owed.
+// queued is how many calls are neither answered nor pending.
 func (n *Node) queued() (sum int) {
 	for _, s := range n.streams {
 		s.mu.Lock()
@@ -275,7 +276,7 @@ func (b *batch) next() *redis.Cmd {
 	return cmd
 }
 
-// clear forgets the commands, and what they refer to.
+// clear drops the references to the commands and their data.
 func (b *batch) clear() {
 	for _, cmd := range b.made[:len(b.cmds)] {
 		*cmd = redis.Cmd{}
@@ -288,8 +289,8 @@ func (b *batch) clear() {
 // readMark is sent behind every urgent batch: what it reads proves, or not, that answers of the batch count as votes.
 var readMark = call{Command: Command{words: []any{"get", marks.Key}}}
 
-// exchange sends calls as one batch, which is empty before, and delivers their answers. What waited for a node that went
-// down meanwhile is not sent.
+// exchange sends calls as one batch, which is empty before, and delivers their
+// answers. Calls for a node that went down in the meantime are not sent.
 func (n *Node) exchange(s *stream, calls []call, b *batch) {
 	down := n.down.Load()
 	for i := range calls {
@@ -335,8 +336,8 @@ func (n *Node) exec(s *stream, batch []redis.Cmder, wrote bool) {
 	pipe := n.client.Pipeline()
 	pipe.BatchProcess(n.c.ctx, batch...)
 	if _, err := pipe.Exec(n.c.ctx); err != nil {
-		// go-redis gives a Redis error of the connection's set-up to none of the
-		// commands, which look as if they were answered with nothing.
+		// go-redis returns a Redis error of the connection's set-up for none of
+		// the commands, which then seem to have empty answers.
 		unanswered(batch, notSetUp(err))
 	}
 }
@@ -383,7 +384,8 @@ func (n *Node) finish(cl *call, sent []*redis.Cmd) {
 	n.c.end()
 }
 
-// lost reports whether err, of a command that was to be sent, speaks of a node that is to be asked no more for now.
+// lost reports whether err, the error of a command, means that the node must be
+// marked down.
 func lost(err error) bool {
 	return err != nil && (unable(err) || !answered(err) && !Unsent(err) && !errors.Is(err, redis.ErrClosed))
 }

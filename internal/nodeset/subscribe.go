@@ -17,8 +17,9 @@ type Subscriber interface {
 	Message(n *Node, channel, text string)
 	// Gap says that messages of n may have been missed: the subscription was lost, or was made just now.
 	Gap(n *Node)
-	// Heard says that every message which n sent up to this time has been handed out. It comes each time that the node is
-	// asked whether it still sends messages while the subscription stands: for Subscribe, every HeardEvery.
+	// Heard reports that every message which n sent up to this time has been
+	// delivered. It is called each time that the node confirms an active
+	// subscription: for Subscribe, every HeardEvery.
 	Heard(n *Node, upTo time.Time)
 }
 
@@ -65,8 +66,9 @@ func (c *Set) subscribe(ctx context.Context, s Subscriber, h hearing, channels [
 	}
 }
 
-// subscribe serves one node until ctx ends. A subscription that did not stand for long is made again with ever longer
-// pauses: a node that accepts and drops it would be dialled without end.
+// subscribe serves one node until ctx ends. A subscription that did not last
+// long is renewed after ever longer pauses: otherwise a node that accepts and
+// drops it would be dialed without end.
 func (n *Node) subscribe(ctx context.Context, s Subscriber, h hearing, channels []string) {
 	pace := newPace()
 	for ctx.Err() == nil {
@@ -95,8 +97,9 @@ func (h hearing) standing(stands bool) {
 	}
 }
 
-// relay subscribes, and hands messages out until the connection fails, a question is not answered in time, or the node's name
-// leads to another server. It reports since when the subscription stood; zero: it never did.
+// relay subscribes, and hands messages out until the connection fails, a
+// question is not answered in time, or the node's name leads to another server.
+// It returns since when the subscription was active; zero: never.
 func (n *Node) relay(ctx context.Context, s Subscriber, h hearing, channels []string) (since time.Time) {
 	turn := n.turns.Load()
 	sub := n.client.Subscribe(ctx, channels...)
@@ -156,8 +159,8 @@ func (r *relayed) patient(err error) bool {
 	return errors.As(err, &late) && late.Timeout() && !r.since.IsZero() && time.Since(r.asked) < r.patience()
 }
 
-// take hands an event out. It reports false for one that no node sends to who
-// subscribed once.
+// take delivers an event. It reports false for an event that no node sends for
+// a single subscription.
 func (r *relayed) take(event any) bool {
 	switch event := event.(type) {
 	case *redis.Subscription:

@@ -15,11 +15,12 @@ type Report struct {
 	Latency     time.Duration // a round trip, the fastest of three; 0 where it did not answer
 	Persistence string        // "none", or when its append-only file is synced: "always", "everysec", "no"; "" where it does not say
 	Eviction    string        // maxmemory-policy; "" where it does not say
-	Server      string        // what program it is, as "valkey" or "redlock-embedded"; "" where it does not say, as Redis
+	Server      string        // the program, such as "valkey" or "redlock-embedded"; "": unknown, or Redis
 }
 
-// Survey asks every node that is not down how it does, all at once. A node that does not answer is down from then on, and
-// takes at most two NodeTimeouts. Uptime and ClockOffset are as of now.
+// Survey asks every node that is not down for its state, all at the same time.
+// It takes at most two NodeTimeouts; a node that does not answer by then is
+// down. Uptime and ClockOffset are current.
 func (c *Set) Survey(ctx context.Context) []Report {
 	reports := make([]Report, len(c.nodes))
 	var wg sync.WaitGroup

@@ -16,8 +16,8 @@ import (
 	"github.com/venta-hq/redlock/internal/telemetry"
 )
 
-// Telemetry is where the packages on top report to; nil, which can be used, if nothing is reported. Programs have no use
-// for it.
+// Telemetry receives the reports of the packages above. It is nil, which can be
+// used, if nothing is reported.
 func (c *Set) Telemetry() *telemetry.Telemetry { return c.tel }
 
 // watch has the state of the set and its nodes read when the metrics are collected.
@@ -25,12 +25,10 @@ func (c *Set) watch() {
 	if c.cfg.MeterProvider == nil {
 		return
 	}
-	var names []string
 	for _, n := range c.nodes {
-		names = append(names, n.name)
 		c.tel.Watch(telemetry.NodeAttr, n.name, n.see)
 	}
-	c.tel.Watch(telemetry.NodesAttr, strings.Join(names, ","), func(see telemetry.See) {
+	c.tel.Watch(telemetry.NodesAttr, c.Names(), func(see telemetry.See) {
 		see(telemetry.ClusterSpare, float64(c.spare()))
 		stage, _, _ := c.resizeStage()
 		see(telemetry.ClusterResize, float64(stage))
@@ -85,7 +83,8 @@ func (n *Node) reportOne(began time.Time, err error) {
 	}
 }
 
-// reportError says that a command failed. That a node lacks a script or a key is no failure, and neither is Close.
+// reportError counts a failed command. A missing script, a missing key and
+// Close are no failures.
 func (n *Node) reportError(err error) {
 	switch {
 	case n.tel == nil || err == nil || errors.Is(err, redis.Nil) || errors.Is(err, redis.ErrClosed) || saidBy(err, "NOSCRIPT"):
@@ -122,4 +121,14 @@ func errorClass(err error) string {
 		return "reply"
 	}
 	return "_OTHER" // as the semantic conventions have it
+}
+
+// Names are the names of all nodes, with commas, which tell metrics of this set
+// from those of another.
+func (c *Set) Names() string {
+	var names []string
+	for _, n := range c.nodes {
+		names = append(names, n.name)
+	}
+	return strings.Join(names, ",")
 }

@@ -23,9 +23,10 @@ var multi, exec = []any{"multi"}, []any{"exec"}
 // false.
 func (n *Node) Transacts() bool { return n.transacts.Load() }
 
-// TransactionRefused takes in the error of a transaction that was not executed.
-// If the user lacks a right, or the server a command, no more transactions are
-// sent there, which is logged once. Other errors pass: memory may be short.
+// TransactionRefused processes the error of a transaction that was not
+// executed. If the user lacks a right, or the server a command, no more
+// transactions are sent there, which is logged once. Other errors pass: memory
+// may be short.
 func (n *Node) TransactionRefused(err error) {
 	if !saidBy(err, "ERR") && !strings.Contains(err.Error(), "NOPERM") {
 		return

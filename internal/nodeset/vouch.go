@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Vouch has nodes that wait for their quarantine vote at once, because a person says that no lock which they may have lost is held.
-// It returns the names of those that it was needed for. All nodes of the set have to be there.
+// Vouch lets nodes in quarantine vote at once, because a person has confirmed
+// that no lock which they may have lost is held. It returns the names of the
+// nodes for which this was necessary. All nodes of the set must answer.
 func (c *Set) Vouch() (changed []string, err error) {
 	if err := c.Err(); err != nil {
 		return nil, err
@@ -22,7 +23,7 @@ func (c *Set) Vouch() (changed []string, err error) {
 		case !n.member.Load():
 			wrong = append(wrong, &NodeError{n.name, errors.New("has no place in the set yet; try again in a moment")})
 		case n.alternates(time.Now()):
-			wrong = append(wrong, &NodeError{n.name, errors.New("several servers answer under its name, in turns; list each by a name of its own")})
+			wrong = append(wrong, &NodeError{n.name, errors.New("several servers answer alternately under its name; list each by a name of its own")})
 		}
 	}
 	if len(wrong) > 0 {

@@ -14,6 +14,8 @@ type server struct {
 	promoted  bool // it was a replica since it started
 	files     bool // it keeps an append-only file, and none stands in for it
 	syncs     bool // it syncs every write to that
+	whole     bool // it executed all of that when it started; asked of one that has restarted
+	drops     bool // it did not
 	uptime    time.Duration
 	now       stamp
 }
@@ -27,7 +29,7 @@ type witness struct {
 	id     string          // which node of that set it was
 	memory string          // the newest
 	past   map[string]bool // memories that were the newest before
-	run    string          // the newest server, while it was one that tells
+	run    string          // of the newest server that reported one
 }
 
 // saw takes in that m is on the node.
@@ -42,8 +44,8 @@ func (w *witness) saw(m mark) {
 	w.memory, w.run = m.memory, cmp.Or(m.run, w.run)
 }
 
-// knows takes in that this record is in force on nodes with these marks, of
-// which this one is that at i.
+// knows records that this record is in force on nodes with these marks; this
+// node's mark is that at i.
 func (w *witness) knows(r record, all []mark, i int) {
 	if w.record != r {
 		if w.record.set != r.set {
@@ -68,8 +70,8 @@ func (w *witness) heard(m mark) {
 	}
 }
 
-// target is the step that a node ought to have: the newest of the set that this
-// process knows of.
+// target is the step that a node should have: the newest step of the set that
+// this process knows.
 func (w *witness) target() step {
 	if own := (step{record: w.record}); w.newest.record.epoch <= own.record.epoch && w.newest.was == (record{}) {
 		return own
@@ -79,7 +81,7 @@ func (w *witness) target() step {
 
 // place is which node of a set this is: what the process saw last, or else the
 // node of this name. That all other places are taken shows nothing: one of
-// those nodes may be a copy. It is "" where the process can not tell.
+// those nodes may be a copy. It is "" where the process cannot tell.
 func (w *witness) place(r record) string {
 	switch {
 	case r == (record{}):
@@ -146,9 +148,8 @@ func (m mark) ripe(now stamp, t trust) bool {
 	return m.state == stateRipe || t.watched >= t.quarantine || m.begun.age(now) >= t.quarantine
 }
 
-// connected is the mark that a node ought to have, of which text is on it, now
-// that a process with this knowledge has connected to server s. random makes a
-// new word.
+// connected is the mark that a node with mark text should have after a process
+// with this knowledge has connected to server s. random makes a new word.
 func (w *witness) connected(text string, s server, t trust, random func() string) mark {
 	m, ok := parseMark(text)
 	switch {
@@ -171,7 +172,7 @@ func (w *witness) connected(text string, s server, t trust, random func() string
 		return m
 	}
 	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files}
-	if !m.files || !s.files {
+	if !m.files || !s.files || s.drops {
 		next.data, next.since = random(), s.now
 	}
 	if next.id = w.placeIn(m.step()); next.id != "" {
@@ -194,8 +195,8 @@ func (w *witness) marked(text string, s server, random func() string) mark {
 	return m
 }
 
-// keeps reports whether the server has run since it had this mark, and has not
-// taken over another's data meanwhile.
+// keeps reports whether the server has run without interruption since it had
+// this mark, and has not received another server's data since.
 func (m mark) keeps(s server) bool {
 	switch {
 	case s.run == "": // it does not tell
@@ -206,11 +207,11 @@ func (m mark) keeps(s server) bool {
 	return m.repl == s.repl || m.repl == "" || s.repl == "" || !s.promoted
 }
 
-// excuses reports whether a restarted server has forgotten nothing all the
-// same, because it synced every write: its mark has survived the restart, was
-// ripe before it, is of the run that this process saw last, and of this node,
-// not of one that the server has copied.
+// excuses reports whether a restarted server has lost nothing, because it
+// synced every write and executed all of its file: its mark has survived the
+// restart, was ripe before it, is of the run that this process saw last, and of
+// this node, not of one that the server has copied.
 func (w *witness) excuses(m mark, s server, t trust) bool {
-	return s.syncs && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t) &&
+	return s.syncs && s.whole && m.synced && !s.promoted && !w.past[m.memory] && (w.run == "" || w.run == m.run) && m.ripe(s.now, t) &&
 		w.placeIn(m.step()) == m.id
 }

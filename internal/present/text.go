@@ -1,6 +1,6 @@
-// Package present puts what the library knows into words, for a person or a
-// tool: command redlock and package web say the same of a node, an error or a
-// key.
+// Package present formats what the library knows for people and tools, so that
+// command redlock and package web describe a node, an error or a key in the
+// same words.
 package present
 
 import (

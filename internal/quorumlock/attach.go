@@ -144,7 +144,7 @@ type detaching struct {
 }
 
 // errRaised is the answer of a node that did not detach because of its counter.
-var errRaised = errors.New("its fence counter of this key was raised meanwhile")
+var errRaised = errors.New("its fence counter of this key was raised in the meantime")
 
 func (d *detaching) Receive(n *nodeset.Node, reply any, err error) {
 	if words, ok := reply.([]any); err == nil && ok && len(words) == 2 && words[0] == any(int64(2)) {

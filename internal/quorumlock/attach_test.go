@@ -110,7 +110,7 @@ func isOver(t *testing.T, what string, red *Redlock, handle Handle) *NotAcquired
 	t.Helper()
 	_, err := red.Acquire(t.Context(), "k", Request{Handle: &handle})
 	over := as[*NotAcquiredError](t, err)
-	if !errors.Is(err, ErrNotAcquired) || over.Class != ClassHandle || !strings.Contains(err.Error(), "acquire the key anew") {
+	if !errors.Is(err, ErrNotAcquired) || over.Class != ClassHandle || !strings.Contains(err.Error(), "acquire the key again") {
 		t.Errorf("%s: %v", what, err)
 	}
 	return over

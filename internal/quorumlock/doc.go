@@ -9,9 +9,11 @@
 // holds even when keys expire early and two processes believe to hold the key at once, as long as the fence counters that
 // two quorums share survive, or the clocks of nodes and clients agree within MaxTTL.
 //
-// One node cannot lift the counters of the others: a grant whose fence lies more than nodeset.MaxFenceLead and MaxTTL
-// ahead of this process's clock does not count, and the node is reported. Where most nodes have such counters of a key,
-// acquiring it fails with an error that says so until Redlock.RepairFence has set them.
+// One node cannot raise the counters of the others: a grant whose fence lies
+// more than nodeset.MaxFenceLead and MaxTTL ahead of this process's clock does
+// not count, and the node is reported. Where most nodes have such counters of a
+// key, acquiring it fails with an error that says so until Redlock.RepairFence
+// has set them.
 //
 // At most one process holds a key before its deadline, as long as fewer than g + q - n nodes lose it unseen within its TTL:
 // n nodes, of which a quorum, q, decides and g granted it. A node loses a key unseen when it is emptied by hand, evicts it, or
@@ -19,13 +21,15 @@
 // tolerates none; cluster.Config.Quorum is the way out. Tokens may fall, too, if all the nodes that two quorums share have
 // lost the counter, and a clock was ahead.
 //
-// Nothing outlives its TTL on a node, and what an attempt that failed or was cancelled had been granted, or may have
-// been, is given back at once where the node answers and as soon as it does where it does not.
+// Nothing outlives its TTL on a node. An attempt that failed or was cancelled
+// releases everything that it was or may have been granted: at once on nodes
+// that answer, and on the others as soon as they recover.
 //
 // # What is not
 //
-// A process that is stopped between looking at the deadline and writing writes late. Only a storage that refuses old
-// tokens prevents that; nothing in Redis can.
+// A process that is stopped after it has checked the deadline may write too
+// late. Only a storage that refuses old tokens prevents that; nothing in Redis
+// can.
 //
 // # On the nodes
 //

@@ -12,15 +12,18 @@ import (
 )
 
 var (
-	// ErrNotAcquired is matched by a *NotAcquiredError: somebody else has the key. Acquiring calls return it, also
-	// when their patience ran out, unless too few nodes answered: that is a *cluster.QuorumError.
+	// ErrNotAcquired is matched by a *NotAcquiredError: another holder has the
+	// key. Acquiring calls return it, also when their wait was over, unless too
+	// few nodes answered: that is a *cluster.QuorumError.
 	ErrNotAcquired = errors.New("redlock: not acquired")
 
-	// ErrLost is matched by a *LostError: the hold is over although nobody released
-	// it. ExtendNow and Release return it, and it is the cause of a lease's context.
+	// ErrLost is matched by a *LostError: the hold ended although it was not
+	// released. ExtendNow and Release return it, and it is the cause of a
+	// lease's context.
 	ErrLost = errors.New("redlock: lost")
 
-	// ErrReleased is returned for a hold that was released, and is the cause of its lease's context.
+	// ErrReleased is returned by methods of a hold that was released, and is
+	// the cause of its lease's context.
 	ErrReleased = errors.New("redlock: released")
 )
 
@@ -51,7 +54,7 @@ func NotWithin(err error, d time.Duration) error {
 	switch {
 	case errors.As(err, &held):
 		e := *held
-		e.Class, e.Reason, e.Err = ClassTimeout, fmt.Sprintf("not given within %v, %s", d, cmp.Or(held.last, held.Reason)), nil
+		e.Class, e.Reason, e.Err = ClassTimeout, fmt.Sprintf("not acquired within %v, %s", d, cmp.Or(held.last, held.Reason)), nil
 		return &e
 	case errors.As(err, new(*nodeset.QuorumError)):
 		return WaitEnded(err, fmt.Errorf("waited %v", d))
@@ -153,7 +156,8 @@ func (e *NotAcquiredError) Is(target error) bool { return target == ErrNotAcquir
 // Unwrap gives the nodes' errors.
 func (e *NotAcquiredError) Unwrap() []error { return unwrap(e.Answers, e.Err) }
 
-// LostError says why a hold ended before it was released. It matches ErrLost and the nodes' errors.
+// LostError reports why a hold ended before it was released. It matches ErrLost
+// and the nodes' errors.
 type LostError struct {
 	Key     string
 	Token   int64

@@ -12,18 +12,22 @@ import (
 )
 
 // ErrNotHeld is returned by ForceRelease when nobody has the key, or another than was seen.
-var ErrNotHeld = errors.New("redlock: not held any more by whom was seen to hold it")
+var ErrNotHeld = errors.New("redlock: the holder that was seen no longer holds the key")
 
-// ErrMayBeAcquired is returned by ForceReleaseNow when so few nodes had the key that an attempt may be under way, which gets
-// it by the others. What they had is released. Inspect the key again.
-var ErrMayBeAcquired = errors.New("redlock: released where it was, but an attempt to acquire it may still succeed; inspect it again")
+// ErrMayBeAcquired is returned by ForceReleaseNow if so few nodes held the key
+// that an attempt may be acquiring it on the others. The nodes that held it
+// have released it. Inspect the key again.
+var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, but a pending attempt may still acquire it; inspect it again")
 
-// ForceRelease takes a lock away from the holder that was seen to have it, and from nobody else. The key is kept from
-// everybody until that holder's TTL is over, which is in freeIn at most, so that at no time two can have it. A holder that
-// lives finds out at its next renewal, a third of the TTL away: it is lost then, with a reason that says so and
-// names by, a label as Config.Owner ("" means its default). Fence counters stay, and with them the order of tokens. An attempt
-// that is still voting is not granted the key by the other nodes: where fewer than a quorum of the nodes have the key, it is
-// kept from everybody on the rest as well, also if what they have was only left behind by a holder that is gone.
+// ForceRelease takes a lock from the holder that was seen to have it, and from
+// no other. Nobody can acquire the key until that holder's TTL is over, which
+// takes at most freeIn, so it never has two holders. A holder that is alive
+// notices at its next renewal, after a third of the TTL: its lease is lost,
+// with a reason that says so and names by, a label like Config.Owner ("" means
+// its default). Fence counters stay, and with them the order of tokens. An
+// attempt that is still voting does not get the key from the other nodes: if
+// fewer than a quorum of the nodes have the key, it is also blocked on the
+// rest, even if it was only left over from a former holder.
 //
 // A key that readers share is taken from all of them, unless one has come that was not seen. Where 64 or more read it on a
 // node, which names no more, that is not looked at.
@@ -49,14 +53,17 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 	}
 	f, err := r.force(ctx, seen, seize(0))
 	if err == nil && f.open(r.c) >= r.c.Quorum() {
-		// Whoever has so few of the nodes may be about to be granted the key by those that do not have it, or to set it there again.
+		// A holder on so few nodes may be about to acquire the key on the
+		// others, or to set it there again.
 		f, err = r.force(ctx, seen, seize(max(f.left, time.Millisecond)))
 	}
 	return f.left, err
 }
 
-// ForceReleaseNow is ForceRelease without keeping the key: others can acquire it at once, although its holder may go on for
-// as long as its TTL, and learns of it at its next renewal. It is for a holder that is known to be dead.
+// ForceReleaseNow is ForceRelease without blocking the key: others can acquire
+// it at once, although its holder may work for as long as its TTL, and learns
+// of the release at its next renewal. It is for a holder that is known to be
+// dead.
 func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	names, script := sharedNames(r.LockKey(seen.Key)), releaseScript
 	keys := names[:4]
@@ -78,7 +85,7 @@ func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*nodeset
 	case seen.State == Free:
 		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	case seen.value == "":
-		return f, configerr.Field("key", "%q: what is there is no lock, and no library's; it has to be deleted by hand", seen.Key)
+		return f, configerr.Field("key", "%q: the key holds something other than a lock; delete it by hand", seen.Key)
 	}
 	for _, n := range r.c.Nodes() {
 		send(n, f)
@@ -152,7 +159,8 @@ func readForce(reply any, err error) (taken bool, left time.Duration, _ error) {
 	return false, 0, badReply("seize", reply)
 }
 
-// anothers reports whether a reply of the seize or the release script says that another has the key.
+// anothers reports whether a reply of the seize or the release script says that
+// another holder has the key.
 func anothers(reply any) bool {
 	if words, ok := reply.([]any); ok && len(words) == 1 {
 		reply = words[0]

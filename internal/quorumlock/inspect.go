@@ -12,7 +12,7 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// Inspection is how a lock stands, as the nodes said. It may be otherwise by the time it is looked at.
+// Inspection is the state of a lock, as the nodes reported it. It may be stale.
 type Inspection struct {
 	Key    string
 	State  State
@@ -25,8 +25,9 @@ type Inspection struct {
 	// agree on one, too few answered, or the holder has none.
 	Token int64
 
-	// Left is when another could have the key, if its holder neither renews nor releases it; negative: never. It says nothing
-	// where State is Unknown.
+	// Left is how long until another process could acquire the key, if its
+	// holder neither renews nor releases it; negative: never. It is undefined
+	// if State is Unknown.
 	Left time.Duration
 
 	Waiting int      // processes that queue for it
@@ -78,8 +79,10 @@ type View struct {
 // namedWaiters is how many of the waiting processes an Inspection names.
 const namedWaiters = 16
 
-// Inspect asks all nodes how the lock stands, and waits for each to answer or to be found down. With fewer answers than a
-// quorum it returns what they said and a *cluster.QuorumError; ctx.Err() is in the chain if ctx ended first.
+// Inspect asks all nodes for the state of the lock, and waits until each has
+// answered or is down. If fewer nodes than a quorum answer, it returns what
+// they reported and a *cluster.QuorumError; ctx.Err() is in the chain if ctx
+// ended first.
 func (r *Redlock) Inspect(ctx context.Context, key string) (Inspection, error) {
 	if err := r.checkKey(key); err != nil {
 		return Inspection{}, err

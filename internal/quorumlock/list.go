@@ -13,14 +13,16 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// inspectBatch is how many locks a node is asked about at once: what else this process sends waits so long.
+// inspectBatch is how many locks a node is asked about at once: other commands
+// of this process wait for that long.
 const inspectBatch = 256
 
-// List inspects the locks whose keys begin with prefix, in the order of their keys. It finds each that a quorum has
-// throughout, if a quorum of nodes can be asked. With fewer it returns what they said, which may be a part only, and a
-// *cluster.QuorumError. Nodes are scanned
-// (nodeset.Node.Scan), which takes time with the number of all their keys, and needs a right that locks do not, see
-// cluster.OperatorRights. Waiters are counted, not named.
+// List inspects the locks whose keys begin with prefix, in the order of their
+// keys. It finds each that a quorum has throughout, if a quorum of nodes can be
+// asked. With fewer it returns what they reported, which may be incomplete, and
+// a *cluster.QuorumError. It scans the nodes (nodeset.Node.Scan), which takes
+// longer the more keys they have, and needs cluster.OperatorRights. Waiters are
+// counted, not named.
 func (r *Redlock) List(ctx context.Context, prefix string) ([]Inspection, error) {
 	names, short := r.scan(ctx, prefix)
 	if short != nil && !errors.Is(short, nodeset.ErrNoQuorum) {

@@ -194,7 +194,7 @@ func TestRedlock_CheckKey_RefusesCompanionsOfOtherKeys(t *testing.T) {
 			if !ok {
 				continue
 			}
-			if err := red.checkKey(key); !errors.Is(err, nodeset.ErrConfig) || !strings.Contains(err.Error(), "beside the lock") {
+			if err := red.checkKey(key); !errors.Is(err, nodeset.ErrConfig) || !strings.Contains(err.Error(), "a companion of the lock") {
 				t.Errorf("with the prefix %q the key %q is accepted (%v), and belongs to another", prefix, key, err)
 			}
 		}

@@ -17,13 +17,13 @@ import (
 // counter, so that tokens of later holders are larger, and releases notify the
 // waiters of this library. All methods may be called concurrently.
 //
-// No key stays on the node that its client does not know of. A client whose
+// No key stays on the node without the knowledge of its client. A client whose
 // acquisition failed, or whose context has ended, calls Release once, possibly
 // on the context that has ended and before the acquisition is answered. The
-// OneNode does the rest: a grant that arrives after the release is released, and
-// so is a key whose acquisition or release was sent but not answered, as soon as
-// the node answers again. A release may therefore be sent again later, so
-// attempts must not share a value.
+// OneNode does the rest: a grant that arrives after the release is released,
+// and so is a key whose acquisition or release was sent but not answered, as
+// soon as the node answers again. A release may therefore be sent again later,
+// so attempts must not share a value.
 type OneNode struct {
 	set *nodeset.Set
 	n   *nodeset.Node
@@ -84,8 +84,8 @@ func (a *claiming) begin() {
 	a.o.inFlight[a.claim] = a
 }
 
-// Receive releases what the client does not know of: what was granted after it
-// released, or may have been granted without an answer.
+// Receive releases grants that the client does not know: those after its
+// release, and those that may have been made without an answer.
 func (a *claiming) Receive(n *nodeset.Node, reply any, err error) {
 	a.o.mu.Lock()
 	released := a.released
@@ -140,8 +140,8 @@ func readFound(reply any, err error) (Found, error) {
 	return FoundOther, nil
 }
 
-// unclaiming is a release in flight. It receives the answer, and has the release
-// sent again if there is none.
+// unclaiming is a release in flight. It receives the answer, and sends the
+// release again if there is none.
 type unclaiming struct {
 	oneAnswer
 	claim
@@ -177,8 +177,8 @@ func (o *OneNode) Touch(ctx context.Context, s *nodeset.Script, keys []string, a
 	return ours, err
 }
 
-// readTouch reads a reply of the client's script. It knows no other than 0 and 1:
-// to redsync any reply but 0, nil included, is a success.
+// readTouch reads a reply of the client's script. It accepts only 0 and 1,
+// because redsync takes any reply but 0, even nil, for a success.
 func readTouch(reply any, err error) (ours bool, _ error) {
 	switch {
 	case err != nil:

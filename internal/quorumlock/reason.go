@@ -38,8 +38,8 @@ var (
 	GoneOrTaken = Reason{ClassTaken, "gone or taken on too many nodes"}
 
 	heldByAnother = Reason{ClassHeld, "held by another"}
-	handleOver    = Reason{ClassHandle, "its handle was used before, or not within the TTL; acquire the key anew"}
-	split         = Reason{ClassSplit, "several attempts have parts of it"}
+	handleOver    = Reason{ClassHandle, "its handle was used before, or not within the TTL; acquire the key again"}
+	split         = Reason{ClassSplit, "several attempts each hold it on some nodes"}
 
 	// The reasons of attempts that failed although nobody else has the key.
 	tooLate   = Reason{ClassLate, "the answers came too late"}

@@ -72,7 +72,7 @@ func checkOwner(field, owner string) error {
 	case len(owner) > maxOwnerLen:
 		return configerr.Field(field, "%d bytes; at most %d", len(owner), maxOwnerLen)
 	case !utf8.ValidString(owner) || strings.ContainsFunc(owner, func(r rune) bool { return !unicode.IsGraphic(r) }):
-		return configerr.Field(field, "%q holds what can not be seen; use UTF-8 without control characters and without marks that "+
+		return configerr.Field(field, "%q contains invisible characters; use UTF-8 without control characters and without marks that "+
 			"change the direction of text", owner)
 	}
 	return nil
@@ -83,9 +83,9 @@ func checkOwner(field, owner string) error {
 func (r *Redlock) checkKey(key string) error {
 	switch {
 	case key == "":
-		return configerr.Field("key", "is empty; name what is to be locked, as \"order:42\"")
+		return configerr.Field("key", "is empty; name what to lock, such as \"order:42\"")
 	case len(key) > MaxKeyLen:
-		return configerr.Field("key", "%d bytes; at most %d; hash what is longer", len(key), MaxKeyLen)
+		return configerr.Field("key", "%d bytes; at most %d; use a hash instead", len(key), MaxKeyLen)
 	}
 	if !strings.Contains(r.cfg.Prefix, "{") && !strings.Contains(key, "{") {
 		return nil
@@ -93,7 +93,7 @@ func (r *Redlock) checkKey(key string) error {
 	lock := r.LockKey(key)
 	for _, suffix := range companions {
 		if tagged(lock) && strings.HasSuffix(lock, suffix) {
-			return configerr.Field("key", "%q with the prefix %q is what the nodes keep beside the lock %q; "+
+			return configerr.Field("key", "%q with the prefix %q is the name of a companion of the lock %q; "+
 				"choose a key that has no {tag}, or does not end in %s", key, r.cfg.Prefix, strings.TrimSuffix(lock, suffix), suffix)
 		}
 	}

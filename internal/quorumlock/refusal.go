@@ -12,9 +12,9 @@ import (
 
 // How an attempt that cannot win ends, and what its error says.
 
-// refuseLocked ends an attempt that cannot win any more. What it was granted is
-// released at once, and its error is returned when the answers tell a holder
-// from a split vote.
+// refuseLocked ends an attempt that can no longer win. Its grants are released
+// at once, and its error is returned when the answers distinguish a holder from
+// a split vote.
 //
 // Without a quorum of votes its release reserves nothing: that would wake this
 // process, which may be the first in the queue, to fail once more. If the
@@ -34,16 +34,18 @@ func (h *Hold) refuseLocked(votes int) {
 }
 
 // Uncounted reports whether an attempt failed with err because grants of nodes
-// do not count: the nodes restarted lately, or their fence counters lie beyond
-// this machine's clock. A node that wakes this process does not change that.
+// do not count: the nodes restarted recently, or their fence counters are
+// beyond this machine's clock. A notification from a node does not change that.
 func Uncounted(err error) bool {
 	return errors.As(err, new(*nodeset.QuorumError)) && (errors.Is(err, errQuarantine) || errors.Is(err, errFence))
 }
 
-// explainLocked settles an attempt that was refused, unless pending answers can still change whether one holder has a
-// quorum. With an even number of nodes, half of them are enough to refuse an attempt and too few to hold the key: two
-// attempts that have a half each have to learn that nobody holds it, or they would wait for each other. No answer is
-// awaited where a quorum can do without any one holder: that is a split vote whatever the answers are.
+// explainLocked settles an attempt that was refused, unless pending answers can
+// still change whether one holder has a quorum. With an even number of nodes,
+// half of them are enough to refuse an attempt and too few to hold the key: two
+// attempts with one half each must learn that nobody holds it, or they would
+// wait for each other. If no single holder can have a quorum, no answer is
+// awaited: that is a split vote whatever the answers are.
 func (h *Hold) explainLocked() {
 	votes, open := 0, 0
 	for i := range h.members {
@@ -99,10 +101,10 @@ func (h *Hold) refusalLocked(votes int) error {
 		}
 	}
 	if len(h.members)-denied < h.r.c.Quorum() {
-		return configerr.Field("user", "%d nodes deny it a command or the key %q (%v); give it there the rights that cluster.Rights lists", denied, h.key, denial)
+		return configerr.Field("user", "%d nodes deny this user a command or the key %q (%v); grant it the rights that cluster.Rights lists", denied, h.key, denial)
 	}
 	if len(h.members)-taken < h.r.c.Quorum() {
-		return configerr.Field("key", "%q can not be locked: %d nodes hold something else under this name, such as a list; "+
+		return configerr.Field("key", "%q cannot be locked: %d nodes hold something other than a lock under this name, such as a list; "+
 			"delete it there, or choose another key or Config.Prefix", h.key, taken)
 	}
 	if quorum := h.r.c.Quorum(); len(h.members)-len(mute) < quorum {
@@ -115,13 +117,14 @@ func (h *Hold) refusalLocked(votes int) error {
 	return h.notAcquiredLocked(Reason{}, votes)
 }
 
-// wrongTypeError is the answer of a node on which the key, or one that belongs to it, is no string, or no queue of ours.
+// wrongTypeError is the answer of a node on which the key is not a string, or a
+// companion has another type.
 type wrongTypeError struct{ reply error }
 
-func (wrongTypeError) Error() string   { return "holds something else than a lock under this key" }
+func (wrongTypeError) Error() string   { return "holds something other than a lock under this key" }
 func (e wrongTypeError) Unwrap() error { return e.reply }
 
-var errQuarantine = errors.New("restarted lately and may have lost locks; its vote does not count yet")
+var errQuarantine = errors.New("restarted recently and may have lost locks; its vote does not count yet")
 
 func (h *Hold) notAcquiredLocked(why Reason, votes int) *NotAcquiredError {
 	e := &NotAcquiredError{Key: h.key, Need: h.r.c.Quorum(), Got: votes, Answers: h.answersLocked()}
@@ -142,9 +145,10 @@ func (h *Hold) notAcquiredLocked(why Reason, votes int) *NotAcquiredError {
 	return e
 }
 
-// outlookLocked works out when a quorum could be free. Nodes that refused become free when their key expires; the others
-// are taken to be free. If no one holder has a quorum of the nodes, the attempts have split the votes, and the TTLs say
-// nothing: the others are about to give back what they have.
+// outlookLocked works out when a quorum could be free. Nodes that refused
+// become free when their key expires; the others are taken to be free. If no
+// one holder has a quorum of the nodes, the attempts have split the votes, and
+// the TTLs say nothing: the others are about to release their nodes.
 func (h *Hold) outlookLocked() (freeIn time.Duration, split bool) {
 	var lefts []time.Duration
 	quorum := h.r.c.Quorum()

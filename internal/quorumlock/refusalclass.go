@@ -10,14 +10,14 @@ import (
 // RefusalClass names the kind of an error of an acquiring call in a word, for metrics: "" for nil, and
 //
 //	held       somebody else has the key
-//	split      several attempts have parts of it
+//	split      several attempts each hold it on some nodes
 //	late       the answers came when its time was over, or it expired before its token was settled
 //	timeout    the context's deadline passed first
 //	canceled   the context was cancelled
 //	no_quorum  too few nodes answered
 //	lost       it was lost before it was given out
 //	closed     after Close
-//	config     the request can not be used
+//	config     the request cannot be used
 //	_OTHER     anything else
 func RefusalClass(err error) string {
 	var held *NotAcquiredError

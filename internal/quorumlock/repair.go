@@ -25,7 +25,7 @@ type BadFence struct {
 }
 
 // repairSlack is how far above every usable counter a repaired one starts, in
-// tokens: above what attempts under way can raise them to meanwhile.
+// tokens: above what current attempts can raise them to in the meantime.
 const repairSlack = 16 * MaxTokenBlock
 
 // BadFences returns the fence counters that [Redlock.RepairFence] would set,
@@ -44,7 +44,7 @@ func (r *Redlock) BadFences(ctx context.Context, prefix string) ([]BadFence, err
 			return nil, err
 		}
 		for _, i := range some {
-			if err := quorumOf(r.c, "look at the fence counters of", i.Key, i.Views); err != nil {
+			if err := quorumOf(r.c, "read the fence counters of", i.Key, i.Views); err != nil {
 				return nil, err
 			}
 			bad = append(bad, i.badFences(fenceLimit(time.Now(), r.c.Config().MaxTTL))...)
@@ -53,13 +53,13 @@ func (r *Redlock) BadFences(ctx context.Context, prefix string) ([]BadFence, err
 	return bad, nil
 }
 
-// CheckFences looks for what [Redlock.BadFences] finds. It returns one finding
-// for each node that has such a counter, or one that says why none can be
-// looked at.
+// CheckFences checks for bad fence counters, as [Redlock.BadFences] does. It
+// returns one finding for each node that has any, or one that says why they
+// cannot be read.
 func (r *Redlock) CheckFences(ctx context.Context) (found []nodeset.Finding) {
 	bad, err := r.BadFences(ctx, "")
 	if err != nil {
-		return []nodeset.Finding{{Severity: nodeset.Note, Text: "the fence counters cannot be looked at: " + strings.TrimPrefix(err.Error(), "redlock: "),
+		return []nodeset.Finding{{Severity: nodeset.Note, Text: "the fence counters cannot be read: " + strings.TrimPrefix(err.Error(), "redlock: "),
 			Fix: "let this user scan the keys (+scan), with a quorum of the nodes up", Runbook: nodeset.RunbookRights}}
 	}
 	named := map[string]bool{}
@@ -93,11 +93,12 @@ func (i *Inspection) badFences(limit int64) (bad []BadFence) {
 	return bad
 }
 
-// RepairFence sets a counter that [Redlock.BadFences] found to a number a little
-// above the clock and above every usable counter of the key. It leaves one alone
-// that is usable by now. Where a quorum of the key's counters was bad, the next
-// token may be smaller than those that were granted from them, and a storage that
-// has seen one of these refuses it. The error is that of the node.
+// RepairFence sets a counter that [Redlock.BadFences] found to a number a
+// little above the clock and above every usable counter of the key. It does not
+// change a counter that has become usable. If a quorum of the key's counters
+// was bad, the next token may be smaller than those that were granted from
+// them, and storage that has seen one of these refuses it. The error is that of
+// the node.
 func (r *Redlock) RepairFence(ctx context.Context, bad BadFence) error {
 	for _, n := range r.c.Nodes() {
 		if n.Name() != bad.Node {
@@ -114,5 +115,5 @@ func (r *Redlock) RepairFence(ctx context.Context, bad BadFence) error {
 		}
 		return nil
 	}
-	return configerr.Field("bad.Node", "%q is none of the nodes", bad.Node)
+	return configerr.Field("bad.Node", "%q is not one of the nodes", bad.Node)
 }

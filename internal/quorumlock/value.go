@@ -90,8 +90,8 @@ func (w Writer) String() string {
 	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached", "shared"}[w]
 }
 
-// Holder is what a value says of who wrote it. Whoever can write to the nodes can forge it. It does not hold enough to
-// release the key.
+// Holder describes the writer of a value. Anyone who can write to the nodes can
+// forge it. It does not contain enough to release the key.
 type Holder struct {
 	Writer  Writer
 	Process string    // the first letters of the process id
@@ -131,10 +131,12 @@ func (h Holder) String() string {
 	return by
 }
 
-// shownProcess is how much of a process id is shown: enough to tell processes apart, too little to be one.
+// shownProcess is how much of a process id is shown: enough to distinguish
+// processes, too little to use it.
 const shownProcess = 8
 
-// sinceAtLeast is the earliest start that is believed, 2020: older versions put a small number in its place.
+// sinceAtLeast is the earliest start that is accepted, 2020: older versions
+// wrote a small number in its place.
 const sinceAtLeast = 1_577_836_800_000_000
 
 // readValue reads a value. What does not have the form of ours is another library's.

@@ -23,9 +23,9 @@
 // append-only file may have lost its data, so it does not vote on what the
 // newest is while others have run for longer (nodeset.Node.Remembers), and
 // Resume and [Tell] write to it what it missed. If it lost a promise, a writer
-// that was overtaken may believe that its write was kept; it is not seen all
-// the same.
+// that was overtaken may believe that its write was stored; nobody reads that
+// write.
 //
-// [Read] promises nothing: it may return what only a minority has, which the
-// next Resume need not find.
+// [Read] promises nothing: it may return a record that only a minority has, and
+// that the next Resume does not find.
 package record

@@ -105,8 +105,8 @@ func (p *quorumCall) wrap(err error) error {
 	return errs.Errorf("redlock: %s %q: %w", p.op, p.key.Name, err)
 }
 
-// unusable is the error where so many nodes hold something else in the place of
-// the record, or deny it to this user, that no quorum is left: waiting does not
+// unusable is the error if so many nodes hold other data in place of the
+// record, or deny it to this user, that no quorum is left: waiting does not
 // change that. It matches nodeset.ErrConfig.
 func (p *quorumCall) unusable() error {
 	foreign, denied := 0, 0

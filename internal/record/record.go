@@ -43,7 +43,7 @@ func latestToken(now time.Time, maxTTL time.Duration) int64 {
 var (
 	// errForeign is the answer of a node that holds something else in the
 	// place of the record.
-	errForeign = errors.New("a record that is not one of ours")
+	errForeign = errors.New("a record that this library has not written")
 
 	errAhead = errors.New("a record whose token is beyond this machine's clock")
 )

@@ -17,11 +17,10 @@ const outOfBandSize = 16 << 10
 // the record is written after it.
 const promiseSlack = time.Minute
 
-// Write keeps r on a quorum for ttl. The error is ErrOvertaken, or a
-// *nodeset.QuorumError: some nodes may have taken it, so write it again, or
-// something newer. If ctx ended, that has ctx.Err() in its chain.
-// r.Data must not be changed any more: it may be on its way to the slower nodes
-// for a while.
+// Write stores r on a quorum for ttl. The error is ErrOvertaken, or a
+// *nodeset.QuorumError: some nodes may have stored it, so write it again, or
+// something newer. If ctx ended, the error has ctx.Err() in its chain. r.Data
+// must not be modified afterwards: it may still be in flight to slower nodes.
 func Write(ctx context.Context, c *nodeset.Set, key Key, r Record, ttl time.Duration) error {
 	p := newQuorumCall(c, "write the record of", key)
 	p.enough = func() bool { return p.accepted >= p.quorum || p.overtaken() }

@@ -14,11 +14,14 @@ type Kind uint8
 const (
 	Histogram Kind = iota
 	Counter
-	Sum   // goes up and down, and adds up over everything that is observed
-	Gauge // does not add up
+	Sum     // goes up and down, and adds up over everything that is observed
+	Gauge   // does not add up
+	Largest // a gauge of which the largest counts of all that is observed
 )
 
-func (k Kind) String() string { return [...]string{"histogram", "counter", "sum", "gauge"}[k] }
+func (k Kind) String() string {
+	return [...]string{"histogram", "counter", "sum", "gauge", "gauge"}[k]
+}
 
 // The metrics that are recorded as things happen.
 const (
@@ -41,6 +44,9 @@ const (
 	LockReleaseFailures = "redlock.lock.release.failures"
 	LockQueue           = "redlock.lock.queue"
 	LockHeld            = "redlock.lock.held"
+	LockHeldLongest     = "redlock.lock.held.longest"
+	jobSuccess          = "redlock.job.success.timestamp"
+	electionLeading     = "redlock.election.leading"
 	ClusterSpare        = "redlock.cluster.spare"
 	ClusterResize       = "redlock.cluster.resize"
 	NodeUp              = "redlock.node.up"
@@ -80,46 +86,50 @@ const (
 
 // Metrics are all metrics there are.
 var Metrics = []Metric{
-	{lockWait, Histogram, "s", "From asking for a lock to acquiring it, or to giving up."},
-	{lockRefusals, Counter, "{refusal}", "Locks that were asked for and not acquired."},
-	{lockAttempt, Histogram, "s", "One attempt at a key on the nodes."},
-	{lockHold, Histogram, "s", "From acquiring a lock to its end."},
-	{lockLosses, Counter, "{loss}", "Locks that ended without being released."},
-	{lockRenewalLeft, Histogram, "1", "What was left up to the deadline when a renewal was decided, as a share of the TTL."},
+	{lockWait, Histogram, "s", "Time from the request for a lock until it is acquired or given up."},
+	{lockRefusals, Counter, "{refusal}", "Requests for a lock that failed."},
+	{lockAttempt, Histogram, "s", "Duration of one attempt to acquire a key on the nodes."},
+	{lockHold, Histogram, "s", "Time from the acquisition of a lock to its end."},
+	{lockLosses, Counter, "{loss}", "Locks that ended before they were released."},
+	{lockRenewalLeft, Histogram, "1", "Time left until the deadline when a renewal was decided, as a fraction of the TTL."},
 	{lockWaiters, Histogram, "{process}", "Other processes that waited for a key when it was acquired."},
-	{LockHandOvers, Counter, "{handover}", "Locks handed over within a process without asking the nodes."},
+	{LockHandOvers, Counter, "{handover}", "Locks handed over within a process without a round trip."},
 	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
-	{LockQueue, Sum, "{caller}", "Callers that wait in this process for a lock."},
-	{LockHeld, Sum, "{lock}", "Locks that this process keeps alive: held, or retained."},
+	{LockQueue, Sum, "{caller}", "Callers in this process that wait for a lock."},
+	{LockHeld, Sum, "{lock}", "Locks that this process renews: held or retained."},
+	{LockHeldLongest, Largest, "s", "How long this process has held its longest-held lock; 0 if it holds none."},
+
+	{jobSuccess, Largest, "s", "When a job of RunOnce last succeeded in any process, as far as this process knows: seconds since 1970."},
+	{electionLeading, Sum, "{election}", "Elections that this process leads; 0 while it campaigns."},
 
 	{ClusterSpare, Gauge, "{node}", "Nodes that are up and vote, above the quorum; below zero nothing can be locked."},
-	{ClusterResize, Gauge, "{stage}", "How far a change of the set's nodes has come: 0 none is under way, 1 it is proposed, 2 both lists count."},
-	{nodeLatency, Histogram, "s", "From sending a batch of commands to a node to having its answers."},
+	{ClusterResize, Gauge, "{stage}", "Progress of a change of the set's nodes: 0 no change, 1 proposed, 2 both lists are in effect."},
+	{nodeLatency, Histogram, "s", "Time from sending a batch of commands to a node until its answers arrive."},
 	{nodeErrors, Counter, "{command}", "Commands that a node refused or did not answer."},
-	{NodeUp, Gauge, "{node}", "1 while a node is asked, 0 while it is down and probed."},
+	{NodeUp, Gauge, "{node}", "1 while a node is up, 0 while it is down and probed."},
 	{nodeTrips, Counter, "{trip}", "How often a node went down."},
-	{NodeQuarantine, Gauge, "s", "How long until the votes of a node that restarted count again."},
+	{NodeQuarantine, Gauge, "s", "Time until the vote of a restarted node counts again."},
 	{nodeRestarts, Counter, "{restart}", "Restarts in which a node may have lost locks."},
 	{NodeQueue, Sum, "{command}", "Commands that wait for a node's answer."},
 	{NodeOwed, Sum, "{command}", "Releases that are pending until a node is reachable again."},
-	{NodeClockOffset, Gauge, "s", "A node's clock minus this machine's, when it was last connected to."},
+	{NodeClockOffset, Gauge, "s", "A node's clock minus this machine's, at the last connection."},
 
 	{CacheHits, Counter, "{entry}", "Entries served from a node."},
 	{CacheNearHits, Counter, "{entry}", "Entries served from this process's memory."},
-	{CacheNegative, Counter, "{entry}", "Of both: served that there is no such thing."},
+	{CacheNegative, Counter, "{entry}", "Entries of either kind that were served as ErrNotFound."},
 	{CacheStale, Counter, "{entry}", "Entries served after their TTL, because a load failed."},
-	{CacheMisses, Counter, "{entry}", "Entries that were not there."},
-	{CacheLoads, Counter, "{load}", "Loads that were run."},
-	{CacheLoadErrors, Counter, "{load}", "Of them: failed, other than by ErrNotFound."},
-	{CacheLoadTime, Counter, "s", "Time of all loads together."},
-	{CacheRefreshes, Counter, "{load}", "Of the loads: in the background, while an entry was served."},
+	{CacheMisses, Counter, "{entry}", "Lookups that found no entry."},
+	{CacheLoads, Counter, "{load}", "Loads."},
+	{CacheLoadErrors, Counter, "{load}", "Loads that failed, except with ErrNotFound."},
+	{CacheLoadTime, Counter, "s", "Total time of all loads."},
+	{CacheRefreshes, Counter, "{load}", "Loads in the background, while an entry was served."},
 	{CacheWaits, Counter, "{wait}", "Waits for a load of another process or call."},
-	{CacheRefused, Counter, "{entry}", "Fills that were not stored, because their lease was no longer valid."},
+	{CacheRefused, Counter, "{entry}", "Loaded values that were not stored because their lease had ended."},
 	{CacheUnleased, Counter, "{load}", "Loads without a lease, because no node was reached or the wait was too long."},
 	{CacheUndecodable, Counter, "{entry}", "Entries that could not be decoded."},
 	{CacheUnencodable, Counter, "{entry}", "Loaded values that could not be encoded, and so are not cached."},
 	{CacheTooLarge, Counter, "{entry}", "Loaded values above Config.MaxValue."},
-	{CacheStandIns, Counter, "{question}", "Questions to the node that replaces a key's owner while that is down."},
+	{CacheStandIns, Counter, "{question}", "Requests to the node that stands in for a key's owner while that is down."},
 	{CacheOwed, Counter, "{deletion}", "Deletions that were pending because a node was not reached at once."},
 
 	{SessionCreated, Counter, "{session}", "Sessions created."},
@@ -128,9 +138,9 @@ var Metrics = []Metric{
 	{SessionRenewed, Counter, "{session}", "Sessions that got a new id."},
 	{SessionDestroyed, Counter, "{session}", "Sessions destroyed."},
 	{SessionLogouts, Counter, "{logout}", "Users logged out."},
-	{SessionGone, Counter, "{session}", "Sessions asked for that have never been or are over."},
+	{SessionGone, Counter, "{session}", "Requests for sessions that never existed or have ended."},
 	{SessionRestored, Counter, "{session}", "Sessions restored to a quorum of nodes before they were returned."},
-	{SessionFailures, Counter, "{operation}", "Operations that failed, other than because the session was gone."},
+	{SessionFailures, Counter, "{operation}", "Operations that failed, except because the session was gone."},
 }
 
 // watched are the metrics that are read when they are collected.

@@ -20,6 +20,8 @@ const (
 	errorType      = attribute.Key("error.type") // of the semantic conventions
 	keyAttr        = attribute.Key("redlock.key")
 	keysAttr       = attribute.Key("redlock.keys")
+	jobAttr        = attribute.Key("redlock.job")
+	electionAttr   = attribute.Key("redlock.election")
 	endAttr        = attribute.Key("redlock.end")
 	reasonAttr     = attribute.Key("redlock.reason")
 	verdictAttr    = attribute.Key("redlock.verdict")
@@ -32,7 +34,8 @@ const (
 	SessionsPrefix = "redlock.session.prefix"
 )
 
-// Telemetry is where what happens is reported to. All methods may be called concurrently, and of nil.
+// Telemetry receives reports. All methods may be called concurrently, and on
+// nil.
 type Telemetry struct {
 	key     func(string) string
 	tracer  trace.Tracer
@@ -46,6 +49,8 @@ type Telemetry struct {
 	mu      sync.Mutex
 	sources map[*source]struct{}
 	past    map[point]float64 // what counters of sources that ended had come to
+	jobs    map[attribute.Distinct]float64
+	leading map[attribute.Distinct]elections
 	sets    map[attribute.Distinct]attribute.Set
 }
 
@@ -70,7 +75,10 @@ func New(meters metric.MeterProvider, tracers trace.TracerProvider, key func(str
 	if meters == nil && tracers == nil {
 		return nil, nil
 	}
-	t := &Telemetry{key: key, sources: map[*source]struct{}{}, past: map[point]float64{}, sets: map[attribute.Distinct]attribute.Set{}}
+	t := &Telemetry{
+		key: key, sources: map[*source]struct{}{}, past: map[point]float64{}, sets: map[attribute.Distinct]attribute.Set{},
+		jobs: map[attribute.Distinct]float64{}, leading: map[attribute.Distinct]elections{},
+	}
 	if tracers != nil {
 		t.tracer = tracers.Tracer(scope)
 	}
@@ -119,8 +127,9 @@ func (t *Telemetry) Close() {
 	}
 }
 
-// Watch has read called whenever the metrics are collected, until stop is called; counters keep then what they had come
-// to. attr and value are the attribute that tells these series from others; "" if there is none. read must not block.
+// Watch calls read whenever the metrics are collected, until stop is called;
+// counters then keep their last value. attr and value are the attribute that
+// distinguishes these series; "" for none. read must not block.
 func (t *Telemetry) Watch(attr, value string, read func(see See)) (stop func()) {
 	if t == nil || !t.metrics {
 		return func() {}
@@ -167,14 +176,23 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 		sources = append(sources, s)
 	}
 	totals, sets := maps.Clone(t.past), maps.Clone(t.sets)
+	for attrs, at := range t.jobs {
+		totals[point{jobSuccess, attrs}] = at
+	}
+	for attrs, e := range t.leading {
+		totals[point{electionLeading, attrs}] = float64(e.led)
+	}
 	t.mu.Unlock()
 	for _, s := range sources {
 		same := s.attrs.Equivalent()
 		s.read(func(name string, v float64) {
 			p := point{name, same}
-			if kindOf[name] == Gauge {
+			switch kindOf[name] {
+			case Gauge:
 				totals[p] = v
-			} else {
+			case Largest:
+				totals[p] = max(totals[p], v)
+			default:
 				totals[p] += v
 			}
 		})
@@ -234,7 +252,8 @@ func plain(attr attribute.Key, value string) metric.MeasurementOption {
 	return o
 }
 
-// Waited says that somebody asked for a lock. refusal is the class of the error, "" if it was given.
+// Waited reports a request for a lock. refusal is the class of the error, "" if
+// it was acquired.
 func (t *Telemetry) Waited(ctx context.Context, key string, began time.Time, refusal string) {
 	if t == nil || !t.metrics {
 		return
@@ -278,58 +297,5 @@ func (t *Telemetry) Lost(key, reason string) {
 func (t *Telemetry) Renewed(key string, left, ttl time.Duration, verdict string) {
 	if t != nil && t.metrics {
 		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, verdictAttr, verdict))
-	}
-}
-
-// Node reports what happens with one node.
-type Node struct {
-	t    *Telemetry
-	name attribute.KeyValue
-	set  metric.MeasurementOption
-}
-
-// Node is for the node of this name.
-func (t *Telemetry) Node(name string) *Node {
-	if t == nil || !t.metrics {
-		return nil
-	}
-	kv := attribute.String(NodeAttr, name)
-	return &Node{t, kv, metric.WithAttributeSet(attribute.NewSet(kv))}
-}
-
-// Now is as that of a Telemetry.
-func (n *Node) Now() time.Time {
-	if n == nil {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
-// Answered says how long a node took to answer.
-func (n *Node) Answered(began time.Time) {
-	if n != nil {
-		n.t.hist[nodeLatency].Record(context.Background(), since(began), n.set)
-	}
-}
-
-// Failed says that a node refused a command or did not answer it, with an error of this class.
-func (n *Node) Failed(class string) {
-	if n != nil {
-		set := attribute.NewSet(n.name, errorType.String(class))
-		n.t.counts[nodeErrors].Add(context.Background(), 1, metric.WithAttributeSet(set))
-	}
-}
-
-// Tripped says that a node went down.
-func (n *Node) Tripped() {
-	if n != nil {
-		n.t.counts[nodeTrips].Add(context.Background(), 1, n.set)
-	}
-}
-
-// Restarted says that a node restarted and may have lost locks.
-func (n *Node) Restarted() {
-	if n != nil {
-		n.t.counts[nodeRestarts].Add(context.Background(), 1, n.set)
 	}
 }

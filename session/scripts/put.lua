@@ -51,7 +51,7 @@ local function ended(h)
   return loggedOutBy(redis.call('HGET', epoch(user(h)), 'by') or '', out)
 end
 
--- The answer of a node that lacks the predecessor: it can not put anything in its place. In a contest it takes part all the
+-- The answer of a node that lacks the predecessor: it cannot put anything in its place. In a contest it takes part all the
 -- same, as a rival may have it.
 local function absent()
   if ARGV[10] == '' then return {'absent', memory} end

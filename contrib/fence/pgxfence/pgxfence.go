@@ -41,8 +41,8 @@ func CheckToken(ctx context.Context, s fence.SQL, tx Tx, key string, token int64
 	return On(s, tx).CheckToken(context.WithoutCancel(ctx), key, token)
 }
 
-// On is the table as a [fence.Store] whose checks are part of tx. A pool is a
-// Tx too; see [fence.SQL.On] for what its checks do not protect.
+// On returns the table as a [fence.Store] whose checks are part of tx. A pool
+// is a Tx too; see [fence.SQL.On] for what its checks do not protect.
 func On(s fence.SQL, tx Tx) fence.SQLStore {
 	return s.OnRows(func(ctx context.Context, query string, args ...any) fence.Row {
 		return tx.QueryRow(ctx, query, args...)

@@ -1,8 +1,10 @@
-// Command login is a small server with sessions on a set of Redis nodes: what a browser needs so that its session cannot
-// be guessed, stolen by a script, sent along by another site, or fixed before log-in, and ends for good at log-out, here or
-// everywhere. Strangers can not make it keep anything: a session begins at log-in, a request is small and short, and nothing
-// is written to a file. At SIGINT and SIGTERM it answers the requests that it has, and ends. What it lacks to be a real one is
-// users, hashes of passwords, and a limit to how often one may try.
+// Command login is a small server with sessions on a set of Redis nodes. A
+// session cannot be guessed, stolen by a script, sent by another site, or fixed
+// before log-in, and it ends at log-out, here or everywhere. Strangers cannot
+// make the server store anything: a session begins at log-in, requests are
+// small and short, and nothing is written to a file. On SIGINT and SIGTERM it
+// answers pending requests and exits. A real server also needs users, password
+// hashes, and a limit on attempts to log in.
 //
 //	REDLOCK_NODES=redis://10.0.0.1:6379,… go run ./login cert.pem key.pem
 //	go run ./login cert.pem key.pem         # five nodes in this process
@@ -124,8 +126,9 @@ func newSessions(store *session.Store) *scs.SessionManager {
 	return m
 }
 
-// refuse answers what the nodes refuse. A session that has ended must not be served, and a node that does not answer is no
-// reason to log anybody out.
+// refuse answers requests whose session cannot be read or written. A session
+// that has ended must not be served, and a node that does not answer is no
+// reason to log a user out.
 func refuse(w http.ResponseWriter, _ *http.Request, err error) {
 	switch {
 	case errors.Is(err, session.ErrSessionGone):

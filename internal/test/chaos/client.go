@@ -56,7 +56,7 @@ func runClient(config string) (code int) {
 		return 2
 	}
 	logging.Disable() // what go-redis says of its connections would bury what the clients say
-	finish, resign, orphaned := listenTo(os.Stdin)
+	told, orphaned := listenTo(os.Stdin)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() {
@@ -91,10 +91,17 @@ func runClient(config string) (code int) {
 	for n := range workers {
 		traffic.Go(func() { c.work(ctx, n) })
 	}
-	<-finish
+	last := false
+	select {
+	case <-told[toldFinish]:
+		last = true
+	case <-told[toldLeave]:
+	}
 	cancel()
 	traffic.Wait()
-	c.lap(resign)
+	if last {
+		c.lap(told[toldResign])
+	}
 	err = c.close()
 	<-observed
 	close(stop)
@@ -107,10 +114,9 @@ func runClient(config string) (code int) {
 	return 0
 }
 
-// listenTo reads what the test's process says. The first two channels are closed when it says toldFinish and toldResign, the
-// third when it is gone.
-func listenTo(in io.Reader) (finish, resign, orphaned <-chan struct{}) {
-	told := map[string]chan struct{}{toldFinish: make(chan struct{}), toldResign: make(chan struct{})}
+// listenTo reads what the test's process says. The channel of a word is closed when it says that, and orphaned when it is gone.
+func listenTo(in io.Reader) (told map[string]chan struct{}, orphaned <-chan struct{}) {
+	told = map[string]chan struct{}{toldFinish: make(chan struct{}), toldLeave: make(chan struct{}), toldResign: make(chan struct{})}
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -118,7 +124,7 @@ func listenTo(in io.Reader) (finish, resign, orphaned <-chan struct{}) {
 			close(told[lines.Text()])
 		}
 	}()
-	return told[toldFinish], told[toldResign], gone
+	return told, gone
 }
 
 func (c *client) open(ctx context.Context) (err error) {

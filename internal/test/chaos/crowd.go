@@ -20,6 +20,10 @@ import (
 type crowd struct {
 	config func(slot, number int) clientConfig
 
+	// restarting is held while a client is stopped, or ended and another started, so that no fault meets one that is restarted with
+	// another list.
+	restarting sync.Mutex
+
 	mu       sync.Mutex
 	slots    []*process // that run, by slot
 	all      []*process
@@ -207,28 +211,35 @@ func (w *crowd) finish(patience time.Duration) (errs []error) {
 	defer cancel()
 	late := ctx.Done()
 	for slot := range w.slots {
-		w.tell(slot, toldFinish)
+		w.in(slot).tell(toldFinish)
 	}
 	for slot := range w.slots {
 		if slot != lastSlot {
-			errs = append(errs, w.await(slot, late))
+			errs = append(errs, w.await(w.in(slot), late))
 		}
 	}
-	w.tell(lastSlot, toldResign)
-	return append(errs, w.await(lastSlot, late))
+	w.in(lastSlot).tell(toldResign)
+	return append(errs, w.await(w.in(lastSlot), late))
 }
 
 // lastSlot is the slot of the last candidate.
 const lastSlot = 0
 
-// tell says a word to a client. One that has ended does not hear it, which is found when it is awaited.
-func (w *crowd) tell(slot int, word string) {
-	_, _ = io.WriteString(w.in(slot).stdin, word+"\n")
+// leave has a client end in peace, while another may have its slot already.
+func (w *crowd) leave(p *process, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	p.tell(toldLeave)
+	return w.await(p, ctx.Done())
+}
+
+// tell says a word to the client. One that has ended does not hear it, which is found when it is awaited.
+func (p *process) tell(word string) {
+	_, _ = io.WriteString(p.stdin, word+"\n")
 }
 
 // await waits until a client has ended in peace, or it is late.
-func (w *crowd) await(slot int, late <-chan struct{}) error {
-	p := w.in(slot)
+func (w *crowd) await(p *process, late <-chan struct{}) error {
 	select {
 	case <-p.exited:
 	case <-late:

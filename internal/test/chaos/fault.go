@@ -54,6 +54,7 @@ type Fault struct {
 	Shows  time.Duration // of jumped: how much later
 	Part   float64       // of torn: how much of the file is left
 	Amid   *Fault        // happens when half of it is over
+	outage bool          // it leaves no quorum
 }
 
 func (f Fault) String() string {

@@ -96,6 +96,7 @@ type span struct {
 	Nodes []int  `json:"nodes,omitempty"` // those it happened to
 	// Forgets are the nodes that may have lost what they were told.
 	Forgets []int `json:"forgets,omitempty"`
+	Outage  bool  `json:"outage,omitempty"` // too few nodes for a quorum were left
 }
 
 type history struct {
@@ -110,6 +111,7 @@ type history struct {
 	Accesses []access  `json:"accesses"`
 	Stalls   []stall   `json:"stalls"`
 	Faults   []span    `json:"faults"`
+	Resizes  []span    `json:"resizes,omitempty"` // each by one node
 
 	Deposits  []deposit  `json:"deposits"`
 	Watches   []watch    `json:"watches"`

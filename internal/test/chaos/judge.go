@@ -42,6 +42,7 @@ var rules = []struct {
 	{"observers see leaders", progress, observed},
 	{"every key can be had again", progress, recovered},
 	{"a stopped client does not slow others down", progress, unhindered},
+	{"a resize leaves a quorum", progress, unbroken},
 	{"something was done", progress, lively},
 }
 

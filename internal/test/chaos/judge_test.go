@@ -56,8 +56,9 @@ func good() *history {
 			{Client: 3, Candidate: "d", Token: 9, At: 6e9},
 			{Client: 3, Candidate: lastCandidate, Token: 10, At: 13e9},
 		},
-		Stalls: []stall{{Client: 1, From: 200, To: 480}},
-		Faults: []span{{Name: "client 1 stopped", From: 200, To: 480}},
+		Stalls:  []stall{{Client: 1, From: 200, To: 480}},
+		Faults:  []span{{Name: "client 1 stopped", From: 200, To: 480}, {Name: "node 0 crashed", From: 700, To: 1.5e9, Outage: true}},
+		Resizes: []span{{Name: "resized to 2 nodes", From: 5, To: 3e9}},
 	}
 }
 
@@ -126,6 +127,9 @@ func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 		{"a key that cannot be had", "every key can be had again", func(h *history) { at(h, 1, 3).Acquired = 0 }},
 		{"nobody came to the last lap", "every key can be had again", func(h *history) { at(h, 1, 3).Way = "WithLock" }},
 		{"a stopped client whose turn others wait for", "a stopped client does not slow others down", func(h *history) { *h = *stop(100, 24) }},
+		{"a resize without a quorum", "a resize leaves a quorum", func(h *history) { h.Faults[1].Outage = false }},
+		{"a resize that ends without a quorum", "a resize leaves a quorum", func(h *history) { h.Resizes[0].To = 5e9 }},
+		{"a resize that begins without a quorum", "a resize leaves a quorum", func(h *history) { h.Resizes[0].From = -2e9 }},
 		{"no fault", "something was done", func(h *history) { h.Faults = nil }},
 		{"no progress under the fault", "something was done", func(h *history) { h.Faults[0].From = 399 }},
 		{"no writes", "something was done", func(h *history) { h.Accesses = h.Accesses[:1] }},

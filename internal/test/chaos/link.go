@@ -28,8 +28,9 @@ const (
 
 // weather is the state of a link.
 type weather struct {
-	gates [2]gate
-	delay [2]time.Duration // the most by which bytes are late
+	gates    [2]gate
+	delay    [2]time.Duration // the most by which bytes are late
+	distance time.Duration    // by which all bytes are late besides
 }
 
 // link is a TCP proxy between one client and one node.
@@ -206,9 +207,9 @@ func (l *link) delay(d direction) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.now.delay[d] == 0 {
-		return 0
+		return l.now.distance
 	}
-	return rand.N(l.now.delay[d])
+	return l.now.distance + rand.N(l.now.delay[d])
 }
 
 // deliver writes one chunk when it is due and the gate lets it pass.

@@ -21,11 +21,11 @@ func newNetwork(clients int, nodes []string) (network, error) {
 	return w, nil
 }
 
-// urls is where a client finds the nodes.
-func (w network) urls(client int) []string {
+// urls is where a client finds these nodes.
+func (w network) urls(client int, nodes []int) []string {
 	var urls []string
-	for _, l := range w[client] {
-		urls = append(urls, "redis://"+l.addr())
+	for _, n := range nodes {
+		urls = append(urls, "redis://"+w[client][n].addr())
 	}
 	return urls
 }

@@ -11,6 +11,9 @@ import (
 // test's process is gone.
 const toldFinish = "finish"
 
+// toldLeave is what a client reads that is to end at once, as in a restart.
+const toldLeave = "leave"
+
 // toldResign is what the client with the last word reads when all others have ended.
 const toldResign = "resign"
 

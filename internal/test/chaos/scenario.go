@@ -41,6 +41,9 @@ type Scenario struct {
 	Tempo  Tempo
 	Length time.Duration
 	Script Script
+	// Sizes are how many nodes the set has, one number after another: it is resized while the clients work, a node at a time, and
+	// Length bounds for how long. Default nil: NodeCount all the time.
+	Sizes []int
 	// Storage makes what the locks of one run protect. Default nil: one in
 	// memory.
 	Storage func() (Storage, error)
@@ -115,17 +118,21 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 	if sc.Nodes.Spare {
 		servers++
 	}
+	first, linked := NodeCount, NodeCount // nodes: of the set, and that clients can reach
+	if sc.Sizes != nil {
+		first, linked = sc.Sizes[0], servers
+	}
 	set, err := b.Start(servers, sc.Nodes)
 	if err != nil {
 		r.fail("start the nodes", err)
 		return
 	}
 	defer func() { r.fail("end the nodes", set.Close()) }()
-	if err := bootstrap(ctx, set.Addrs()[:NodeCount]); err != nil {
+	if err := bootstrap(ctx, set.Addrs()[:first]); err != nil {
 		r.fail("open the set", err)
 		return
 	}
-	net, err := newNetwork(ClientCount, set.Addrs()[:NodeCount])
+	net, err := newNetwork(ClientCount, set.Addrs()[:linked])
 	if err != nil {
 		r.fail("start the links", err)
 		return
@@ -147,7 +154,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		r.h.Accesses, err = store.close()
 		r.fail("the store", err)
 	}()
-	measured, err := measure(r.h, set.Addrs()[:NodeCount])
+	measured, err := measure(r.h, set.Addrs()[:linked])
 	if err != nil {
 		r.fail("start the prober", err)
 		return
@@ -155,35 +162,44 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 	defer measured()
 	drawn := rand.New(rand.NewPCG(r.h.Seed, hash(sc.Name)))
 	seeds := drawn.Uint64()
+	members := newMembers(first)
 	crowd := newCrowd(ClientCount, func(slot, number int) clientConfig {
-		return clientConfig{Number: number, Last: slot == lastSlot, URLs: net.urls(slot), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.Tempo}
+		return clientConfig{Number: number, Last: slot == lastSlot, URLs: net.urls(slot, members.listed()), Store: store.addr(), Seed: seeds + uint64(number), Tempo: sc.Tempo}
 	})
 	defer func() {
 		crowd.close()
 		said := crowd.collect(r.h)
 		r.broken, r.missed = append(r.broken, said.broken...), append(r.missed, said.missed...)
-		r.logs = crowd.logs()
+		r.logs += crowd.logs()
 	}()
-	if sc.trouble(crowd, newStage(set, sc.Nodes.Memory, net, crowd), drawn, r) {
+	if sc.trouble(ctx, newStage(set, sc.Nodes.Memory, net, crowd), members, drawn, r) {
 		r.leftovers(ctx, set, sc.Tempo, sc.Late)
 	}
 }
 
 // trouble has the clients work while faults happen, and reports whether it came to its end.
-func (sc Scenario) trouble(w *crowd, s *stage, drawn *rand.Rand, r *run) (whole bool) {
-	if err := spawnAll(w); err != nil {
+func (sc Scenario) trouble(ctx context.Context, s *stage, m *members, drawn *rand.Rand, r *run) (whole bool) {
+	if err := spawnAll(s.crowd); err != nil {
 		r.fail("start the clients", err)
 		return false
 	}
 	r.h.Start = now()
-	err := s.play(sc.Script(drawn, sc.Length, sc.Tempo), sc.Length)
+	faults := sc.Script(drawn, sc.Length, sc.Tempo)
+	var err error
+	if sc.Sizes == nil {
+		err = s.play(faults, sc.Length)
+	} else {
+		o := newOperator(s, m, sc, drawn)
+		err = o.work(ctx, faults, sc.Length)
+		r.h.Resizes, r.logs = o.resizes, "== resizes\n"+o.log.String()
+	}
 	r.h.Faults = s.spans
 	r.fail("close the connections for faults", s.close())
 	if err != nil {
 		r.fail("faults", err)
 		return false
 	}
-	if err := errors.Join(w.finish(30 * time.Second)...); err != nil {
+	if err := errors.Join(s.crowd.finish(30 * time.Second)...); err != nil {
 		r.fail("end the clients", err)
 		return false
 	}

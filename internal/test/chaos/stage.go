@@ -52,7 +52,7 @@ func (s *stage) play(faults []Fault, length time.Duration) error {
 
 // happen lets a fault last its time, ends it, and writes that down.
 func (s *stage) happen(f Fault) error {
-	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes}
+	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes, Outage: f.outage}
 	switch {
 	case f.Kind == Crash && s.memory == NoMemory, slices.Contains([]Kind{Emptied, Filled, Choked, Torn, Follows, Moved}, f.Kind):
 		sp.Forgets = f.Nodes
@@ -69,6 +69,10 @@ func (s *stage) happen(f Fault) error {
 func (s *stage) last(f Fault) error {
 	if err := s.begin(f); err != nil {
 		return err
+	}
+	if f.Kind == Kill || f.Kind == Stop {
+		s.crowd.restarting.Lock()
+		defer s.crowd.restarting.Unlock()
 	}
 	switch f.Kind {
 	case Kill:

@@ -155,9 +155,14 @@ func (w *worker) withLock(ctx context.Context) {
 }
 
 // hold is what a holder does in its time: it reads the store, works and, later, writes what it read, one version on. It stops when
-// ctx ends, but half of the times it does not listen to that before it writes.
+// ctx ends, but half of the times it does not listen to that before it writes. A lease may be lost while its last checkpoint is
+// read, before the worker has it; then there is nothing to hold.
 func (w *worker) hold(ctx context.Context, a *attempt, token int64, work func()) {
-	a.Acquired, a.Token = now(), token
+	at := now()
+	if ctx.Err() != nil {
+		return
+	}
+	a.Acquired, a.Token = at, token
 	var ended atomic.Int64
 	watched := context.AfterFunc(ctx, func() { ended.Store(now()) })
 	w.send(report{Kind: reportHeld, Attempt: a})

@@ -44,7 +44,7 @@ func TestPair_FailsOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := p.Servers(); !slices.Equal(got, before[1:]) {
-		t.Errorf("Servers = %v after the fail-over, %v before", got, before)
+		t.Errorf("Servers = %v after the failover, %v before", got, before)
 	}
 	if err := client(t, p.Servers()[0], nil).Set(t.Context(), "other", "value", 0).Err(); err != nil {
 		t.Errorf("the new master: %v", err)

@@ -381,7 +381,7 @@ func (p *process) lap() {
 			}
 			p.c.w.judge.done(t)
 			if err := l.Release(context.Background()); err != nil {
-				p.c.w.violate("client %d can not release %s after the faults: %v", p.c.index, key, err)
+				p.c.w.violate("client %d cannot release %s after the faults: %v", p.c.index, key, err)
 			}
 		}
 	}

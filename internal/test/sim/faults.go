@@ -74,7 +74,7 @@ func (w *world) inflict(rng *rand.Rand, under *sync.WaitGroup) {
 // mayForget reports whether a node is left that has not forgotten within one quarantine if n does. It shows that the set is
 // not new to a process that starts while the others are cut off. Scenes have sets that lose everything.
 func (w *world) mayForget(n *node) bool {
-	if w.sabotage.hiddenRestarts {
+	if w.sabotage.hiddenRestarts || w.sabotage.hiddenDrops {
 		return true
 	}
 	const window = 2*maxTTL + 4*time.Second
@@ -99,7 +99,11 @@ func (w *world) forget(n *node, at time.Time) {
 func crash(w *world, rng *rand.Rand) func() {
 	n := w.nodes[rng.IntN(len(w.nodes))]
 	m := kept
-	if w.plan.forgets && !n.aof {
+	switch {
+	case !w.plan.forgets:
+	case n.drops:
+		m = dropped
+	case !n.aof:
 		m = []memory{kept, rolledBack, lost, lost}[rng.IntN(4)]
 	}
 	if !n.isUp() || m != kept && !w.mayForget(n) {

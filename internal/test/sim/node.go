@@ -18,6 +18,7 @@ type node struct {
 	drift float64       // its clock gains so much per second
 	skew  time.Duration // and was so far off at the start
 	aof   bool          // syncs every write: a restart forgets nothing, and is not quarantined
+	drops bool          // it does forget, all but the mark: transactions in its file are dropped when it starts
 
 	mu       sync.Mutex
 	rng      *rand.Rand
@@ -47,6 +48,10 @@ func newNode(w *world, i int) *node {
 	}
 	n.skew = time.Duration((n.rng.Float64()*2 - 1) * float64(w.plan.skew))
 	n.aof = n.rng.Float64() < 0.2
+	n.drops = n.aof && n.rng.Float64() < 0.4
+	if w.sabotage.hiddenDrops {
+		n.aof, n.drops = true, true
+	}
 	n.use(newStore())
 	n.saved = n.st.clone()
 	n.begin()
@@ -168,6 +173,11 @@ func (n *node) answerLocked(c *conn, args []string) {
 		v = n.infoLocked()
 	case "config":
 		v = []any{"appendfsync", map[bool]string{true: "always", false: "everysec"}[n.aof]}
+	case "acl": // DRYRUN, of what is in its file
+		v = status("OK")
+		if n.drops && !n.w.sabotage.hiddenDrops {
+			v = "User default has no permissions to run this command"
+		}
 	case "subscribe":
 		for _, channel := range args[1:] { // each has an answer of its own
 			if v != nil {
@@ -270,9 +280,12 @@ const (
 	kept memory = iota
 	rolledBack
 	lost
+	dropped // all but the mark
 )
 
-func (m memory) String() string { return [...]string{"kept", "rolled back", "lost"}[m] }
+func (m memory) String() string {
+	return [...]string{"kept", "rolled back", "lost", "lost but for the mark"}[m]
+}
 
 // crash ends the process: connections break, and what was not executed is lost.
 func (n *node) crash() {
@@ -295,10 +308,11 @@ func (n *node) restart(m memory) {
 		n.use(n.st.clone())
 	case rolledBack:
 		n.use(n.saved.clone())
-	case lost:
+	case lost, dropped:
 		n.use(newStore())
 	}
-	if e := before.keys[marks.Key]; e != nil && n.w.sabotage.hiddenRestarts { // the mark would tell of it
+	// Where restarts are hidden, the mark would tell of them.
+	if e := before.keys[marks.Key]; e != nil && (m == dropped || n.w.sabotage.hiddenRestarts) {
 		n.st.keys[marks.Key] = e
 	}
 	n.up = true

@@ -206,6 +206,7 @@ func TestSabotage_IsSeen(t *testing.T) {
 		want string
 	}{
 		{"restarts that nodes do not tell of", Sabotage{hiddenRestarts: true}, "hold it at once"},
+		{"transactions that are dropped unsaid", Sabotage{hiddenDrops: true}, "hold it at once"},
 		{"counters that do not move", Sabotage{stuckCounters: true}, "both have token"},
 		{"clocks faster than the margin", Sabotage{hastyClocks: true}, "hold it at once"},
 		{"keys that do not expire", Sabotage{immortalKeys: true}, "left one TTL after the end"},

@@ -21,6 +21,7 @@ const (
 // Sabotage breaks a world on purpose, to show that the checks see it.
 type Sabotage struct {
 	hiddenRestarts bool // nodes do not tell that they have restarted
+	hiddenDrops    bool // nodes that drop transactions when they start say that they do not
 	stuckCounters  bool // fence counters are read and never written
 	hastyClocks    bool // nodes' clocks run three times too fast
 	immortalKeys   bool // nodes let no key expire

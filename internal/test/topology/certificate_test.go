@@ -8,10 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"maps"
 	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,29 +75,52 @@ func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate 
 // files writes a server's certificate to where redis-server reads it.
 func (a *authority) files(t *testing.T) *redisserver.TLS {
 	t.Helper()
+	dir := t.TempDir()
+	f := &redisserver.TLS{
+		CertFile: filepath.Join(dir, "cert.pem"), KeyFile: filepath.Join(dir, "key.pem"), CAFile: filepath.Join(dir, "ca.pem"),
+	}
+	a.write(t, f)
+	return f
+}
+
+// write writes a server's certificate to these files, and those of the authorities
+// whose clients it lets in: a and others.
+func (a *authority) write(t *testing.T, f *redisserver.TLS, others ...*authority) {
+	t.Helper()
 	cert := a.issue(t, x509.ExtKeyUsageServerAuth)
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := t.TempDir()
-	write := func(name, kind string, der []byte) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+	var trusted []byte
+	for _, a := range append(others, a) {
+		trusted = append(trusted, encoded("CERTIFICATE", a.der)...)
+	}
+	for path, text := range map[string][]byte{
+		f.CertFile: encoded("CERTIFICATE", cert.Certificate[0]), f.KeyFile: encoded("PRIVATE KEY", key), f.CAFile: trusted,
+	} {
+		if err := os.WriteFile(path, text, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		return path
 	}
-	return &redisserver.TLS{
-		CertFile: write("cert.pem", "CERTIFICATE", cert.Certificate[0]), KeyFile: write("key.pem", "PRIVATE KEY", key),
-		CAFile: write("ca.pem", "CERTIFICATE", a.der),
-	}
+}
+
+func encoded(kind string, der []byte) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
 // options are those of a client that trusts a and shows these certificates.
 func (a *authority) options(raw string, certs ...tls.Certificate) *redis.Options {
+	return trusting(raw, []*authority{a}, certs...)
+}
+
+// trusting are the options of a client that trusts these authorities and shows
+// these certificates.
+func trusting(raw string, all []*authority, certs ...tls.Certificate) *redis.Options {
 	roots := x509.NewCertPool()
-	roots.AddCert(a.cert)
+	for _, a := range all {
+		roots.AddCert(a.cert)
+	}
 	return &redis.Options{
 		Addr:      strings.TrimPrefix(raw, "rediss://"),
 		TLSConfig: &tls.Config{RootCAs: roots, Certificates: certs},
@@ -106,6 +131,18 @@ func (a *authority) options(raw string, certs ...tls.Certificate) *redis.Options
 type secured struct {
 	harness.Set
 	authority *authority
+	files     *redisserver.TLS // of all nodes
+}
+
+// clients are a client of each node that trusts these authorities and shows a
+// certificate of the issuer's.
+func (s *secured) clients(t *testing.T, trusted []*authority, issuer *authority) map[string]redis.UniversalClient {
+	t.Helper()
+	all := map[string]redis.UniversalClient{}
+	for i, u := range s.URLs() {
+		all[string(rune('a'+i))] = adminOf(t, trusting(u, trusted, issuer.issue(t, x509.ExtKeyUsageClientAuth)))
+	}
+	return all
 }
 
 // needTLS skips the test where redis-server was built without TLS.
@@ -127,13 +164,15 @@ func startTLS(t *testing.T) (*fleet, *secured) {
 	t.Helper()
 	needTLS(t)
 	a := newAuthority(t, "test CA")
-	s := harness.Real(t, nodeCount, redisserver.Options{Persist: true, TLS: a.files(t), Args: []string{"--tls-auth-clients", "yes"}})
+	files := a.files(t)
+	set := harness.Real(t, nodeCount, redisserver.Options{
+		Persist: true, TLS: files, Args: []string{"--tls-auth-clients", "yes", "--appendfsync", "always"},
+	})
+	s := &secured{set, a, files}
 	f := &fleet{}
-	f.config.Clients = map[string]redis.UniversalClient{}
-	for i, u := range s.URLs() {
-		c := adminOf(t, a.options(u, a.issue(t, x509.ExtKeyUsageClientAuth)))
-		f.config.Clients[string(rune('a'+i))] = c
-		f.admins = append(f.admins, c)
+	f.config.Clients = s.clients(t, []*authority{a}, a)
+	for _, name := range slices.Sorted(maps.Keys(f.config.Clients)) {
+		f.admins = append(f.admins, f.config.Clients[name].(*redis.Client))
 	}
-	return f, &secured{s, a}
+	return f, s
 }

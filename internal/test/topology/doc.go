@@ -9,6 +9,6 @@
 // "redis", they are skipped.
 //
 // On each kind: exclusion with growing tokens, waking another process, leases over many TTLs, checkpoints, elections, redsync,
-// and that cancelled attempts leave nothing behind. Then what can happen to that kind: a fail-over, a master of a
+// and that cancelled attempts leave nothing behind. Then what can happen to that kind: a failover, a master of a
 // Redis Cluster that forgets, a certificate that is missing or not trusted, and each single right taken away.
 package topology

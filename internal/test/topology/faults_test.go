@@ -104,7 +104,7 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	}
 	quarantined := func() bool { s := c.Status()[0]; return s.Up && !s.Votes }
 	harness.Eventually(t, "the node to be back without a vote", quarantined)
-	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, face.In(c).Nodes()[0].Name()+": restarted lately") {
+	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, face.In(c).Nodes()[0].Name()+": restarted recently") {
 		t.Errorf("Check does not speak of the restart, but says\n%s", all)
 	}
 	w.goesOn(t)

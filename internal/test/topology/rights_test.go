@@ -58,6 +58,7 @@ var needs = map[string]string{
 	"+incrby":                  "transact",
 	"+info":                    "check",
 	"+config|get":              "check",
+	"+acl|dryrun":              "check",
 	"+script|exists":           "load scripts ahead",
 	"+script|load":             "load scripts ahead",
 }
