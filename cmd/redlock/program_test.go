@@ -46,6 +46,7 @@ func launchAs(t *testing.T, words, urls []string, args ...string) *program {
 		t: t, began: time.Now(), cmd: exec.Command(words[0], append(slices.Clone(words[1:]), args...)...),
 		stdout: newOutput(), stderr: newOutput(),
 	}
+	p.stdout.of, p.stderr.of = p, p
 	var err error
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "REDLOCK_NODES=") || strings.HasPrefix(s, "NO_COLOR=")
@@ -81,6 +82,13 @@ func (p *program) exit(want int) {
 	if got != want {
 		p.wrong("%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
+	p.read()
+}
+
+// read waits until everything that holds the output open has ended.
+func (p *program) read() {
+	p.t.Helper()
+	began := time.Now()
 	for _, o := range []*output{p.stdout, p.stderr} {
 		select {
 		case <-o.eof:
@@ -175,6 +183,7 @@ type output struct {
 	buf   bytes.Buffer
 	grown chan struct{} // closed when there is more
 	eof   chan struct{} // closed when nobody can write any more
+	of    *program      // nil if it is of none
 }
 
 func newOutput() *output { return &output{grown: make(chan struct{}), eof: make(chan struct{})} }
@@ -223,6 +232,11 @@ func (o *output) line(t *testing.T, text string) string {
 			}
 		}
 		if ended {
+			if p := o.of; p != nil { // what it says of why comes on the other output
+				p.read()
+				p.wrong("it ended without a line with %q; there is:\n%s%s", text, p.stdout, p.stderr)
+				t.FailNow()
+			}
 			t.Fatalf("it ended without a line with %q; there is:\n%s", text, all)
 		}
 		select {
