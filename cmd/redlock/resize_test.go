@@ -290,6 +290,33 @@ func TestResize_TakesBackWhatWasProposed(t *testing.T) {
 	p.steps("The set has 2 nodes")
 }
 
+func TestResize_GoesOnWithANodeThatRestartedAndNoProgramLists(t *testing.T) {
+	t.Parallel()
+	s, u := resizeSet(t, 3, 1)
+	restart := func(i int) {
+		t.Helper()
+		if err := s.Restart(i, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	killed(t, u[:3], u[3], "", "No program with the old list")
+	restart(3) // the programs have the old list
+	p := resize(t, u)
+	p.exit(0)
+	p.steps("Waiting until all nodes of the new list vote", "The set has 4 nodes")
+
+	killed(t, u, "", names(u)[3], "No program with the old list")
+	restart(3) // the programs have the new list
+	p = resize(t, u, "--remove", names(u)[3])
+	p.exit(0)
+	p.steps("The set has 3 nodes")
+
+	restart(3) // it is in no set
+	p = resize(t, u[:3], "--add", u[3])
+	p.exit(0)
+	p.steps("The set has 4 nodes")
+}
+
 func refused(t *testing.T, urls []string, code int, says string, args ...string) {
 	t.Helper()
 	p := resize(t, urls, args...)

@@ -188,7 +188,7 @@ func TestReplay_AServerThatRestartedIsAsked(t *testing.T) {
 		}
 		n := i.beside(t).nodes[0]
 		f := facts{runID: tt.run, aof: true, version: tt.version, name: tt.server}
-		err := n.askReplay(t.Context(), n.client, mark{memory: "m", run: "a", data: "d"}.String(), &f)
+		err := f.askReplay(t.Context(), n.client, mark{memory: "m", run: "a", data: "d"}.String())
 		if (err != nil) != tt.fails || f.whole != tt.whole || f.drops != tt.drops || asked.Load() != tt.asked {
 			t.Errorf("%s: asked %d times: %v, whole %t, drops %t", name, asked.Load(), err, f.whole, f.drops)
 		}

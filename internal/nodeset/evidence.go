@@ -47,8 +47,8 @@ func (c *Set) quarantine() time.Duration { return c.cfg.quarantine() }
 // locks, because nothing would show later that it has lost data.
 func (n *Node) mark(ctx context.Context, via redis.Cmdable, f facts) error {
 	text, err := via.Get(ctx, marks.Key).Result()
-	if err == nil {
-		if err := n.askReplay(ctx, via, text, &f); err != nil {
+	if err == nil && !n.canFailOver {
+		if err := f.askReplay(ctx, via, text); err != nil {
 			return err
 		}
 	}

@@ -63,10 +63,10 @@ func replayDenied(replies []*redis.Cmd) (denied []string, err error) {
 
 // askReplay asks a server whether it executed all of its append-only file, if it
 // has restarted since the mark that is on it was written.
-func (n *Node) askReplay(ctx context.Context, via redis.Cmdable, text string, f *facts) error {
+func (f *facts) askReplay(ctx context.Context, via redis.Cmdable, text string) error {
 	m, ok := parseMark(text)
 	switch {
-	case !ok || m.run == "" || m.run == f.runID || !f.aof || n.canFailOver:
+	case !ok || m.run == "" || m.run == f.runID || !f.aof:
 		return nil
 	case f.keepsTransactions():
 		f.whole = true

@@ -2,7 +2,6 @@ package nodeset
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/url"
@@ -113,17 +112,12 @@ func (n *resizeTarget) read(ctx context.Context, within, quarantine time.Duratio
 		n.err = credentials(err)
 		return found
 	}
-	n.facts = f
-	m, ok := parseMark(text)
-	if ok && m.final && f.runID != "" && m.run != f.runID {
-		n.err = errors.New("has restarted, and no program that locks has seen that yet; start one that lists it, or wait for one")
+	text, m, err := n.marked(ctx, cn, text, &f, quarantine)
+	if err != nil {
+		n.err = credentials(err)
 		return found
 	}
-	if !ok || !m.final {
-		w := &witness{name: found.name}
-		m = w.connected(text, f.server(), trust{quarantine: quarantine}, rand.Text)
-		m.record, m.id = record{}, ""
-	}
+	n.facts = f
 	if n.memory != m.memory {
 		n.memory, n.watched = m.memory, time.Now()
 	}

@@ -11,12 +11,12 @@ import (
 
 // A search for a sequence of events after which two processes hold one key
 // while a set is resized: by two tools at once, which are killed at any point,
-// with programs of every list, while nodes lose all they had. What processes
-// and tools know, write and count is decided by the functions of mark.go,
-// record.go, witness.go and resizeplan.go themselves; nodes and time are the
-// model's.
+// with programs of every list, while nodes restart, and lose what they granted
+// or all they had. What processes and tools know, write and count is decided by
+// the functions of mark.go, record.go, witness.go, resizeplan.go and
+// resizemark.go themselves; nodes and time are the model's.
 //
-// Five rules are left out, one at a time, and the search has to find what goes
+// Six rules are left out, one at a time, and the search has to find what goes
 // wrong then.
 
 var resizeRuns = flag.Int("resize.runs", 1000, "how many random sequences the search of resizes tries with all rules")
@@ -35,10 +35,12 @@ type lessSafe struct {
 	steps  bool // two nodes come or go at once
 	swap   bool // a mark is written, whatever the node has meanwhile
 	young  bool // a node that is added votes at once
+	lost   bool // a tool takes a node that has restarted for one that remembers
 }
 
 type sizeNode struct {
 	mark   mark
+	run    string
 	holder int
 	until  int
 }
@@ -73,6 +75,7 @@ type sizeBias struct {
 	size  int  // how many nodes the set has at first; 0: any
 	epoch int  // how often it was resized before
 	hasty bool // all are
+	stays bool // nodes do not restart
 }
 
 type sizeModel struct {
@@ -94,7 +97,8 @@ func (m *sizeModel) begin(seed uint64) {
 	}
 	var names, memories []string
 	for i := range sizeNodes {
-		n := &sizeNode{mark: mark{memory: m.word(), data: "d", state: stateNew, begun: m.stamp()}}
+		n := &sizeNode{run: m.word()}
+		n.mark = mark{memory: m.word(), data: "d", state: stateNew, run: n.run, begun: m.stamp()}
 		if i < size {
 			n.mark.state, n.mark.id, n.mark.final = stateRipe, modelName(i), true
 			names, memories = append(names, modelName(i)), append(memories, n.mark.memory)
@@ -153,7 +157,7 @@ func (m *sizeModel) connect(p *sizeProcess, i int) bool {
 	n := m.nodes[p.list[i]]
 	k := n.mark
 	if k.memory == "" {
-		k = mark{memory: m.word(), data: "d", state: stateSeen, begun: m.stamp()}
+		k = mark{memory: m.word(), data: "d", state: stateSeen, run: n.run, begun: m.stamp()}
 	}
 	if k.record != (record{}) && !k.fits(len(p.list), p.quorum()) {
 		for j := range p.nodes {
@@ -164,7 +168,7 @@ func (m *sizeModel) connect(p *sizeProcess, i int) bool {
 		}
 	}
 	w := &p.nodes[i]
-	next := w.placed(k, m.stamp(), m.word)
+	next := w.connected(k.String(), m.server(n), trust{quarantine: sizeQuarantine * time.Second}, m.word)
 	if n.mark != next {
 		n.mark = next
 		m.log("p%d writes node %d: %s", p.id, p.list[i], next)
@@ -173,6 +177,8 @@ func (m *sizeModel) connect(p *sizeProcess, i int) bool {
 	m.saw(p, i, next)
 	return true
 }
+
+func (m *sizeModel) server(n *sizeNode) server { return server{run: n.run, now: m.stamp()} }
 
 func (m *sizeModel) saw(p *sizeProcess, i int, k mark) {
 	if _, known := p.watched[k.memory]; !known {
@@ -252,9 +258,9 @@ func (m *sizeModel) step(t *sizeTool) {
 			t.seen = make([]resizeNode, sizeNodes)
 		}
 		n := m.nodes[t.at]
-		r := resizeNode{name: modelName(t.at), met: n.mark.final || n.mark.to != (record{}) || modelName(t.at) == t.change.add || m.among(t.at), mark: n.mark, text: n.mark.memory}
-		if r.met && n.mark.memory == "" {
-			r.mark = mark{memory: m.word(), data: "d", state: stateSeen, begun: m.stamp()}
+		r := resizeNode{name: modelName(t.at), met: n.mark.final || n.mark.to != (record{}) || modelName(t.at) == t.change.add || m.among(t.at)}
+		if r.met {
+			r.mark, r.text = m.read(n, r.name)
 		}
 		t.seen[t.at] = r
 		t.at++
@@ -262,6 +268,26 @@ func (m *sizeModel) step(t *sizeTool) {
 		t.at = 0
 		m.decide(t)
 	}
+}
+
+// read has a tool read a node, which it marks if that has restarted.
+func (m *sizeModel) read(n *sizeNode, name string) (found mark, text string) {
+	if n.mark.memory != "" {
+		text = n.mark.String()
+	}
+	found, write, err := resizeMark(name, text, m.server(n), trust{quarantine: sizeQuarantine * time.Second}, m.word)
+	if err != nil {
+		panic(err) // all call a node the same
+	}
+	if write {
+		if m.out.lost {
+			found = n.mark
+			found.run = n.run
+		}
+		n.mark, text = found, found.String()
+		m.log("a tool finds that %s has restarted: %s", name, found)
+	}
+	return found, text
 }
 
 // among reports whether a node is of any size there is.
@@ -352,7 +378,7 @@ func (m *sizeModel) lose(i int) {
 	if holding[top] == 0 {
 		return
 	}
-	*m.nodes[i] = sizeNode{}
+	*m.nodes[i] = sizeNode{run: m.word()}
 	m.log("node %d loses everything", i)
 	order := m.rng.Perm(len(m.processes))
 	for _, j := range order {
@@ -361,6 +387,13 @@ func (m *sizeModel) lose(i int) {
 			m.connect(p, k)
 		}
 	}
+}
+
+// restart has a node lose what it granted, and keep its mark.
+func (m *sizeModel) restart(i int) {
+	n := m.nodes[i]
+	n.run, n.holder = m.word(), 0
+	m.log("node %d restarts", i)
 }
 
 func (m *sizeModel) act() {
@@ -386,6 +419,8 @@ func (m *sizeModel) act() {
 		m.log("p%d begins, and lists %v", p.id, p.list)
 	case pick < 60:
 		m.lose(m.rng.IntN(sizeNodes))
+	case pick < 62 && !m.bias.stays:
+		m.restart(m.rng.IntN(sizeNodes))
 	default:
 		if p.start < 0 || m.now >= p.start+sizeTTL || m.rng.IntN(8) == 0 {
 			p.start, p.renews = m.now, p.until > m.now
@@ -428,11 +463,12 @@ func TestResizeModel_FindsWhatARuleIsNeededFor(t *testing.T) {
 		bias sizeBias
 		seed int // of a sequence that shows it
 	}{
-		"a step begins at once after the one before": {lessSafe{settle: true}, sizeBias{size: 3, hasty: true}, 18969},
-		"a wait for one step counts for the next":    {lessSafe{bound: true}, sizeBias{size: 3, epoch: 1, hasty: true}, 15195},
-		"two nodes come or go at once":               {lessSafe{steps: true}, sizeBias{}, 194},
-		"a mark is written whatever the node has":    {lessSafe{swap: true}, sizeBias{}, 411},
-		"a node that is added votes at once":         {lessSafe{young: true}, sizeBias{}, 56},
+		"a step begins at once after the one before":  {lessSafe{settle: true}, sizeBias{size: 3, hasty: true, stays: true}, 18969},
+		"a wait for one step counts for the next":     {lessSafe{bound: true}, sizeBias{size: 3, epoch: 1, hasty: true, stays: true}, 15195},
+		"two nodes come or go at once":                {lessSafe{steps: true}, sizeBias{stays: true}, 194},
+		"a mark is written whatever the node has":     {lessSafe{swap: true}, sizeBias{stays: true}, 3999},
+		"a node that is added votes at once":          {lessSafe{young: true}, sizeBias{stays: true}, 56},
+		"a node that restarted is one that remembers": {lessSafe{lost: true}, sizeBias{}, 28},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
@@ -128,9 +127,6 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 			break
 		}
 		o.note(err.Error())
-		if strings.Contains(err.Error(), "start one that lists it") {
-			o.start(ctx, next)
-		}
 		rest(ctx, Settling/4)
 	}
 	roll.Wait()
@@ -158,17 +154,6 @@ func (o *operator) resize(ctx context.Context, before []int, add, remove int, sa
 	}
 	defer tool.Close()
 	return tool.Run(ctx)
-}
-
-// start runs a program with the next list for a moment: an added node that restarts before the clients list it is seen by none of
-// them. It may be refused, as long as that list does not count, and then it is asked for again.
-func (o *operator) start(ctx context.Context, next []int) {
-	cfg := o.config(next)
-	if c, err := cluster.Open(ctx, cluster.Config(cfg)); err == nil {
-		_ = c.Close(ctx)
-	} else {
-		o.note(err.Error())
-	}
 }
 
 // config is that of a process on a link of its own.
