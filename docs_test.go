@@ -63,6 +63,7 @@ var (
 
 	ship, schedule, sendInvoices func(context.Context) error
 	transfer                     func(ctx context.Context, from, to int64) error
+	train                        func(ctx context.Context, slot int) error
 
 	rowsAfter func(ctx context.Context, id []byte) iter.Seq[string]
 	loadName  func(context.Context) (string, error)

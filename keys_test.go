@@ -48,16 +48,17 @@ var ttls = map[string][2]time.Duration{
 	"none": {-1, -1},
 	"the sum of the lock's TTL, 10 s by default, and `LockDelay`":                                       {5 * time.Second, 10 * time.Second},
 	"at least `FenceRetention`, 24 h by default, from the last acquisition, and at most an eighth more": {24 * time.Hour, 27 * time.Hour},
-	"`MaxTTL` from the last refusal":                                                                    {50 * time.Second, time.Minute},
-	"`HandOver`, 20 ms by default; up to 500 ms after unused notifications":                             {time.Millisecond, time.Second},
-	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                                  {time.Second, 7*24*time.Hour + time.Minute},
-	"a minute longer than the record":                                                                   {time.Second, 7*24*time.Hour + time.Minute},
-	"until an hour after its idle deadline; a tombstone until a day after its last deadline":            {time.Hour, (14*24 + 24 + 1) * time.Hour},
-	"a day longer than `Lifetime`":                                                                      {14 * 24 * time.Hour, 15 * 24 * time.Hour},
-	"the sum of the entry's TTL and `StaleFor`":                                                         {4 * time.Minute, 6 * time.Minute},
-	"`LeaseTTL`, 3 s by default":                                                                        {time.Millisecond, 3 * time.Second},
-	"that of the entries with the tag":                                                                  {4 * time.Minute, 6 * time.Minute},
-	"`LoadTimeout` and `LeaseTTL`, and a little more":                                                   {5 * time.Second, 15 * time.Second},
+	"that of the lock key":           {5 * time.Second, 10 * time.Second},
+	"`MaxTTL` from the last refusal": {50 * time.Second, time.Minute},
+	"`HandOver`, 20 ms by default; up to 500 ms after unused notifications":                  {time.Millisecond, time.Second},
+	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                       {time.Second, 7*24*time.Hour + time.Minute},
+	"a minute longer than the record":                                                        {time.Second, 7*24*time.Hour + time.Minute},
+	"until an hour after its idle deadline; a tombstone until a day after its last deadline": {time.Hour, (14*24 + 24 + 1) * time.Hour},
+	"a day longer than `Lifetime`":                                                           {14 * 24 * time.Hour, 15 * 24 * time.Hour},
+	"the sum of the entry's TTL and `StaleFor`":                                              {4 * time.Minute, 6 * time.Minute},
+	"`LeaseTTL`, 3 s by default":                                                             {time.Millisecond, 3 * time.Second},
+	"that of the entries with the tag":                                                       {4 * time.Minute, 6 * time.Minute},
+	"`LoadTimeout` and `LeaseTTL`, and a little more":                                        {5 * time.Second, 15 * time.Second},
 }
 
 // examples turns what tests use into what docs/keys.md has for it.
@@ -173,6 +174,12 @@ func useEverything(t *testing.T, nodes harness.Set, node *redis.Client, look fun
 	look()
 	must(sleeper.Close())
 	must(node.Del(t.Context(), "{lock:order:42}:queue", "{lock:order:42}:next").Err())
+
+	// A slot of a key that several can hold.
+	slot, err := locker.Lock(t.Context(), "order:42", lock.Limit(4))
+	must(err)
+	look()
+	must(slot.Release(t.Context()))
 
 	// A lease with a checkpoint, an election with an observer, and a job.
 	l, err := leases.Acquire(t.Context(), "order:42")

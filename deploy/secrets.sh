@@ -20,7 +20,7 @@ cd "$(dirname "$0")"
 
 # What cluster.Rights and cluster.OperatorRights list; deploy/tests compares
 # them.
-locks='~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:* +ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl +zadd +zcard +zrange +zrem +hset +hmget +cluster|slots +multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load'
+locks='~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:* +ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl +zadd +zcard +zrange +zrem +hset +hmget +hdel +cluster|slots +multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load'
 looking='+scan +client|list +client|pause'
 
 usage() {

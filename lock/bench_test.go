@@ -143,3 +143,55 @@ func heapInUse() int64 {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
+
+// BenchmarkLocker_Limit is one caller of a key with a limit, on five nodes, with
+// all other slots free, and with all of them taken.
+func BenchmarkLocker_Limit(b *testing.B) {
+	for _, limit := range []int{4, 64, 1024} {
+		for _, full := range []bool{false, true} {
+			b.Run(fmt.Sprintf("%d/full=%t", limit, full), func(b *testing.B) {
+				k := benchLocker(b, harness.Real(b, 5, redisserver.Options{}))
+				for range limit - 1 {
+					if !full {
+						break
+					}
+					if _, err := k.Lock(b.Context(), "k", Limit(limit)); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				for b.Loop() {
+					if err := k.WithLock(b.Context(), "k", nothing, Limit(limit)); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkLocker_LimitHot is 64 goroutines that want one of 8 slots for work of 5
+// ms: it reports the part of the time that the slots were in use.
+func BenchmarkLocker_LimitHot(b *testing.B) {
+	k := benchLocker(b, harness.Real(b, 5, redisserver.Options{}))
+	const limit, work = 8, 5 * time.Millisecond
+	var worked, now, most atomic.Int64
+	began := time.Now()
+	b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = k.WithLock(b.Context(), "hot", func(context.Context) error {
+				in := now.Add(1)
+				for old := most.Load(); in > old && !most.CompareAndSwap(old, in); old = most.Load() {
+				}
+				start := time.Now()
+				time.Sleep(work)
+				worked.Add(int64(time.Since(start)))
+				now.Add(-1)
+				return nil
+			}, Limit(limit))
+		}
+	})
+	b.ReportMetric(float64(worked.Load())/float64(time.Since(began))/limit, "of-the-rate")
+	b.ReportMetric(float64(most.Load()), "inside")
+}

@@ -43,6 +43,13 @@
 // holds another lock is outside this order: nothing detects that two such
 // callers wait for each other.
 //
+// # A limit
+//
+// With [Limit], up to N holders hold a key at once, over all processes, each in a
+// numbered slot of its own:
+//
+//	err := locker.WithLock(ctx, "gpu", train, lock.Limit(4))
+//
 // # Hand-overs
 //
 // A lock that is released while other callers of the process wait is handed

@@ -20,7 +20,18 @@ type (
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them, each with Process string and Since time.Time
 	//	Views   []View        // what each node reports
+	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
+	//	Slots   []Slot        // of a key with a limit: those that are taken
 	Inspection = quorumlock.Inspection
+
+	// Slot is a slot of a key with a limit. Its fields are
+	//
+	//	Number int
+	//	Holder Holder        // the holder that the most nodes name
+	//	Votes  int           // how many voting nodes name it
+	//	Token  int64         // the newest fencing token that the holder can have; 0: not known
+	//	Left   time.Duration // until it expires, unless it is renewed
+	Slot = quorumlock.Slot
 
 	// View is what one node reports of a lock. Its fields are
 	//
@@ -35,7 +46,7 @@ type (
 
 	// Holder describes the writer of a lock's value. Its fields are
 	//
-	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign or WriterDetached
+	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign, WriterDetached or WriterLimit
 	//	Process string    // the first letters of its process id
 	//	Host    string    // "": unknown
 	//	PID     int       // 0: unknown
@@ -64,6 +75,7 @@ const (
 	WriterRedsync  = quorumlock.WriterRedsync  // redsync, through this library or on its own
 	WriterForeign  = quorumlock.WriterForeign  // something else
 	WriterDetached = quorumlock.WriterDetached // this library: the lock was detached (lease.Lease.Detach) and not attached yet
+	WriterLimit    = quorumlock.WriterLimit    // this library: several hold the key at once (Limit)
 )
 
 // ErrNotHeld is returned by [Locker.ForceRelease] and [Locker.ForceReleaseNow] if
@@ -102,7 +114,8 @@ func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) 
 // other. Other processes can acquire the key when that holder's TTL has passed,
 // which takes at most freeIn. The holder's context ends at its next renewal,
 // with a [*LostError] of class "forced" that names by, the label of whoever
-// releases. If by is "", it is [Config.Owner].
+// releases. If by is "", it is [Config.Owner]. Of a key with a limit, the slots
+// in seen.Slots are taken from their holders: leave out those that are to stay.
 //
 // The error is [ErrNotHeld], or a [*cluster.QuorumError] if too few nodes
 // answered, so that the holder may keep the key. It matches [cluster.ErrConfig]

@@ -79,7 +79,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		fmt.Fprintf(w, "  %-9s"+format+"\n", append([]any{what}, args...)...)
 	}
 	if h := i.Holder; h.Writer != lock.NoWriter {
-		row("holder", "%s", shown(h.String())+processText(h))
+		row("holder", "%s", shown(holderOf(i))+processText(h))
 		if !h.Since.IsZero() {
 			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
 		}
@@ -91,6 +91,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 	row("nodes", "%d of %d vote for it; %d are needed", i.Votes, len(i.Views), i.Need)
 	row("waiting", "%s", waitersText(i, now))
 	fmt.Fprintln(w)
+	printSlots(w, i, now)
 	var rows [][]string
 	for _, v := range i.Views {
 		if v.Err != nil {
@@ -128,6 +129,20 @@ func printViews(w io.Writer, rows [][]string) {
 	for _, row := range silent {
 		fmt.Fprintln(w, strings.Join(row, "  "))
 	}
+}
+
+// printSlots prints who has which slot of a key with a limit.
+func printSlots(w io.Writer, i lock.Inspection, now time.Time) {
+	if len(i.Slots) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, s := range i.Slots {
+		rows = append(rows, []string{strconv.Itoa(s.Number), short(s.Holder.String(), 60), tokenBound(s.Token), age(s.Holder, now),
+			leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need)})
+	}
+	table(w, []string{">SLOT", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "VOTES"}, rows)
+	fmt.Fprintln(w)
 }
 
 func stateText(i lock.Inspection) string {

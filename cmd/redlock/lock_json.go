@@ -17,7 +17,9 @@ type lockDoc struct {
 	Votes   int        `json:"votes"`
 	Need    int        `json:"need"`
 	Waiting int        `json:"waiting"`
-	Job     *jobDoc    `json:"done,omitempty"` // of run --once
+	Limit   int        `json:"limit,omitempty"` // how many can hold it at once
+	Slots   []slotDoc  `json:"slots,omitempty"` // those that are taken
+	Job     *jobDoc    `json:"done,omitempty"`  // of run --once
 	Nodes   []viewDoc  `json:"nodes"`
 }
 
@@ -28,6 +30,14 @@ type holderDoc struct {
 	PID     int    `json:"pid,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Since   string `json:"since,omitempty"`
+}
+
+type slotDoc struct {
+	Slot   int        `json:"slot"`
+	Holder *holderDoc `json:"holder"`
+	Token  int64      `json:"token_at_most,omitempty"`
+	LeftMs *float64   `json:"left_ms"`
+	Votes  int        `json:"votes"`
 }
 
 type viewDoc struct {
@@ -43,6 +53,10 @@ type viewDoc struct {
 func describeLock(i lock.Inspection) lockDoc {
 	d := lockDoc{Key: i.Key, State: i.State.String(), Holder: describeHolder(i.Holder), Token: i.Token,
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
+	d.Limit = i.Limit
+	for _, s := range i.Slots {
+		d.Slots = append(d.Slots, slotDoc{Slot: s.Number, Holder: describeHolder(s.Holder), Token: s.Token, LeftMs: leftMs(s.Left), Votes: s.Votes})
+	}
 	if i.State == lock.Unknown {
 		d.LeftMs = nil
 	}

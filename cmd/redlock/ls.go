@@ -34,6 +34,8 @@ func (lsCmd) Help() string {
            not answer. Fewer than a quorum of + means that it is being acquired or released, or is about to expire.
   WAITING  processes in its queue.
 
+A key with a limit has a line for itself and one for each slot that is taken, with how many nodes of the quorum name its holder.
+
 Without a quorum it lists what the reachable nodes report, marked as PARTIAL.
 
 It uses SCAN, never KEYS. ` + operatorRights + `
@@ -125,10 +127,22 @@ var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", 
 func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	var rows [][]string
 	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(i.Holder.String(), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
+		rows = append(rows, []string{short(i.Key, 40), short(holderOf(i), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
 			nodeSigns(i), strconv.Itoa(i.Waiting)})
+		for _, s := range i.Slots {
+			rows = append(rows, []string{"  slot " + strconv.Itoa(s.Number), short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder, now),
+				leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need), ""})
+		}
 	}
 	return rows
+}
+
+// holderOf names the holder of a lock, or says how many there are.
+func holderOf(i lock.Inspection) string {
+	if i.Limit == 0 {
+		return i.Holder.String()
+	}
+	return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
 }
 
 // tokenBound formats the end of the block of tokens that a holder owns.

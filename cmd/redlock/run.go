@@ -25,6 +25,7 @@ type runCmd struct {
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
 	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
+	Limit            int           `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
 	Owner            string        `placeholder:"LABEL" help:"The label by which others see who holds the lock. Default HOST:PID."`
 	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when another process holds the key. Default ${default}."`
 }
@@ -36,6 +37,9 @@ CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and 
 		`but not REDLOCK_NODES, which may hold passwords (see --pass-nodes). ` +
 		`The token only grows from one holder of a key to the next: pass it to the storage that CMD writes to, which must refuse smaller ones. ` +
 		`The lock is released when CMD ends, however it ends; processes that CMD leaves in the background are not waited for.` + `
+
+With --limit 4, up to four hold KEY at once, and CMD sees in REDLOCK_SLOT which of the slots, 0 to 3, is its own: ` +
+		`redlock run --limit 4 gpu -- ./train. While a slot is taken, callers that name another number are refused.
 
 With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs while all of them are held, and its tokens are in ` +
 		`REDLOCK_TOKEN_1, REDLOCK_TOKEN_2 and so on, in the order in which the keys were given, and as JSON, by key, in REDLOCK_TOKENS. ` +
@@ -71,6 +75,12 @@ func (r *runCmd) check() error {
 			bad("KEY %q is the name of a program: if it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
 			break
 		}
+	}
+	if r.Limit != 0 && (r.Limit < 1 || r.Limit > lock.MaxLimit) {
+		bad("--limit %d: from 1 to %d", r.Limit, lock.MaxLimit)
+	}
+	if r.Limit != 0 && (r.Once || len(r.keys) > 1) {
+		bad("--limit: is for one KEY, without --once")
 	}
 	if r.Once && len(r.keys) > 1 {
 		bad("--once: takes one KEY, and there are %d", len(r.keys))
@@ -149,6 +159,9 @@ func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error)
 }
 
 func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun time.Time, log *slog.Logger) error {
+	if r.Limit > 0 {
+		return r.lockSlot(ctx, locker, h, begun, log)
+	}
 	l, err := locker.LockAll(ctx, r.keys, lock.NoWait())
 	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
 		log.Info("waiting for "+r.quoted(), "holder", holder(err))
@@ -168,9 +181,32 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 			log.Info("acquired "+r.quoted(), "tokens", h.tokens[:len(r.keys)], "after", after)
 		}
 		return nil
-	case ctx.Err() != nil:
-		return err // a signal arrived: the holder does not matter
-	case errors.Is(err, lock.ErrNotAcquired):
+	}
+	return r.refused(ctx, err)
+}
+
+// lockSlot is lock for a key that several hold at once.
+func (r *runCmd) lockSlot(ctx context.Context, locker *lock.Locker, h *held, begun time.Time, log *slog.Logger) error {
+	l, err := locker.TryLock(ctx, r.Key, lock.Limit(r.Limit))
+	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
+		log.Info("waiting for a slot of "+r.quoted(), "holder", holder(err))
+		opts := []lock.Option{lock.Limit(r.Limit)}
+		if r.Wait != nil {
+			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
+		}
+		l, err = locker.Lock(ctx, r.Key, opts...)
+	}
+	if err != nil {
+		return r.refused(ctx, err)
+	}
+	h.lease, h.tokens = l, append(tokenOf(r.Key, l.Token()), "REDLOCK_SLOT="+strconv.Itoa(l.Slot()))
+	log.Info("acquired "+r.quoted(), "slot", l.Slot(), "token", l.Token(), "after", time.Since(begun).Round(time.Millisecond))
+	return nil
+}
+
+// refused is the error of a lock that was not acquired.
+func (r *runCmd) refused(ctx context.Context, err error) error {
+	if ctx.Err() == nil && errors.Is(err, lock.ErrNotAcquired) { // after a signal the holder does not matter
 		return failed(r.ConflictExitCode, r.conflict(err))
 	}
 	return err
@@ -183,6 +219,8 @@ func (r *runCmd) conflict(err error) error {
 	var e *lock.NotAcquiredError
 	switch {
 	case !errors.As(err, &e) || e.Holder == "":
+		return err
+	case r.Limit > 0:
 		return err
 	case !r.waits():
 		return fmt.Errorf("%q is held by %q; not waiting for it", e.Key, e.Holder)

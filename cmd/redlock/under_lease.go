@@ -109,7 +109,7 @@ func (f *runFlags) underLease(h *held, name, path string, argv []string, signals
 func (f *runFlags) environment(tokens []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(s), "=")
-		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || strings.HasPrefix(name, "REDLOCK_TOKEN_") ||
+		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || name == "REDLOCK_SLOT" || strings.HasPrefix(name, "REDLOCK_TOKEN_") ||
 			name == nodesVariable && !f.PassNodes
 	})
 	return append(env, tokens...)

@@ -117,6 +117,9 @@ func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
 
 // Checkpoint is lease.Lease.Checkpoint.
 func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
+	if err := l.exclusive("Checkpoint"); err != nil {
+		return err
+	}
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
 		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; store the data elsewhere and a reference here", len(data), limit)
 	}

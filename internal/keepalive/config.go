@@ -114,19 +114,22 @@ type Request struct {
 	Wait    time.Duration // how long to wait for the key, if Bounded; 0: not at all
 	Bounded bool
 
+	// Limit is how many may hold the key at once; 0: one, exclusively.
+	Limit int
 	// TokenBlock is how many tokens the lease owns, for hand-overs. 0 means 1. An attempt soon after a refusal asks for
 	// fewer, but for 64 at least.
 	TokenBlock int
 	// Parent is what the lease's context derives from. nil: the context given to acquire, without its cancellation.
 	Parent context.Context
 
+	limited    bool               // Limit was given
 	handle     *quorumlock.Handle // to attach with; nil: the key is acquired
 	waitsLater bool               // the call waits for this key when all have been asked for
 	sent       func()             // called when the nodes were sent an attempt; nil: nothing is
 }
 
 func (req Request) check() error {
-	var errs []error
+	errs := []error{req.checkLimit()}
 	if req.MinHold < 0 {
 		errs = append(errs, configerr.Field("MinHold", "%v is negative", req.MinHold))
 	}

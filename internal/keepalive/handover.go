@@ -15,12 +15,18 @@ func (s *Leases) handOverNext(l *Lease) bool {
 	if q == nil || l.Err() != nil {
 		return false
 	}
-	handed := q.HandOver(time.Now(), MaxLocalShare, func(to waitqueue.Request) any {
+	give := func(to waitqueue.Request) any {
 		if next, ok := s.handOver(l, to.Parent, to.MaxHold); ok {
 			return next
 		}
 		return nil
-	})
+	}
+	handed := false
+	if l.Slot() >= 0 {
+		handed = q.HandOverSlot(l.t.gives(), time.Now(), MaxLocalShare, give)
+	} else {
+		handed = q.HandOver(time.Now(), MaxLocalShare, give)
+	}
 	if handed {
 		s.stats.handOvers.Add(1)
 	}
@@ -44,6 +50,11 @@ func (r *renewer) handOver(l *Lease, parent context.Context, maxHold time.Durati
 		l.end(ErrReleased)
 	}
 	return next, ok
+}
+
+// gives is what a lease of t gives to the caller that it is handed over to.
+func (t *renewal) gives() waitqueue.Want {
+	return waitqueue.Want{By: t.s, TTL: t.ttl, Owner: t.owner, Limit: t.hold.Limit()}
 }
 
 // usable reports whether enough of the TTL is left for another holder.

@@ -135,7 +135,7 @@ func (s *Leases) check(key string, req *Request) (every time.Duration, err error
 	} else if err == nil {
 		err = s.cfg.checkDelay("TTL", req.TTL, maxTTL)
 	}
-	if err := errors.Join(s.red.Check(key, quorumlock.Request{Owner: req.Owner, TokenBlock: req.TokenBlock}), err, req.check()); err != nil {
+	if err := errors.Join(s.red.Check(key, quorumlock.Request{Owner: req.Owner, TokenBlock: req.TokenBlock, Limit: req.Limit}), err, req.check()); err != nil {
 		return 0, err
 	}
 	return every, s.err(key)
@@ -148,6 +148,7 @@ type plan struct {
 	req   Request
 	every time.Duration
 	queue *waitqueue.Queue // nil: the lease is handed over to nobody
+	start int              // of a key with a limit: the slot to ask for, counted from 1; 0: any
 }
 
 func (s *Leases) plan(ctx context.Context, key string, req Request) (plan, error) {
@@ -183,11 +184,12 @@ func (s *Leases) open() bool {
 // attempt asks the nodes once; queues says that a refusal puts this process into
 // their queues, first that it is the first look of a caller.
 func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Lease, error) {
+	began := time.Now()
 	if p.queue != nil { // what others announce while too few nodes send messages is lost, so it is taken as announced
-		p.queue.BeginAttempt(!s.mailbox.onQuorum(), time.Now())
+		p.queue.BeginAttempt(!s.mailbox.onQuorum(), began)
 	}
 	hold, err := s.red.Acquire(ctx, p.key, quorumlock.Request{TTL: p.req.TTL, Owner: p.req.Owner, TokenBlock: p.req.TokenBlock, Queue: queues, First: first,
-		Retains: p.queue != nil && s.cfg.Retain > 0, Handle: p.req.handle, Sent: p.req.sent})
+		Retains: p.queue != nil && s.cfg.Retain > 0 && p.req.Limit == 0, Limit: p.req.Limit, Start: p.start, Handle: p.req.handle, Sent: p.req.sent})
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +199,9 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 		hold.Abort(err)
 		return nil, err
 	}
-	if hold.Waiters() > 0 {
+	if p.req.Limit > 0 {
+		p.queue.Granted(began, time.Now(), hold.Waiters() > 0)
+	} else if hold.Waiters() > 0 {
 		giveUpKept(s.queues.NoteRemoteWait(p.lock, time.Now()))
 	}
 	s.tel.Granted(p.key, hold.Waiters())

@@ -35,6 +35,9 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 	if ctx.Err() != nil {
 		return nil, s.refusal(key, quorumlock.ClassLate, "the context had ended before", "", errs.Ended(ctx))
 	}
+	if p.req.Limit > 0 {
+		return s.lockSlot(ctx, key, p)
+	}
 	ctx, end := p.req.within(ctx)
 	want := s.want(p.req)
 	q, place, kept, ok := s.queues.Enter(p.lock, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold}, p.req.Waits())
@@ -76,7 +79,7 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 // want is what a caller wants of the lease that it is handed over: the value on the
 // nodes carries one TTL and one label.
 func (s *Leases) want(req Request) waitqueue.Want {
-	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0}
+	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0, Limit: req.Limit}
 }
 
 // await waits at a place in the queue. Neither a lease nor an error means that it
@@ -112,7 +115,11 @@ func (s *Leases) giveUp(ctx context.Context, q *waitqueue.Queue, place *waitqueu
 // gaveUp is the error of a caller that leaves the queue. If the caller that asks
 // waits for a quorum, so did this one.
 func (s *Leases) gaveUp(q *waitqueue.Queue, key string, why error) error {
-	if last := s.LastRefusal(key); !errors.Is(last, ErrNotAcquired) && errors.Is(last, ErrNoQuorum) {
+	last := s.LastRefusal(key)
+	if q.Limited() {
+		last = s.LastRefusalOf(key)
+	}
+	if !errors.Is(last, ErrNotAcquired) && errors.Is(last, ErrNoQuorum) {
 		return quorumlock.WaitEnded(last, why)
 	}
 	reason, holder := standing(q)

@@ -28,8 +28,11 @@ func (m mailbox) Message(n *nodeset.Node, text string) (claimed bool) {
 	switch {
 	case !ok:
 		return false
-	case news.Turn:
-		return m.c.Queues().Turn(n.Index(), news.Lock)
+	case news.Turn && news.Slot > 0:
+		return m.c.Queues().TurnSlot(n.Index(), news.Lock, news.Slot)
+	case news.Turn: // the key is free: it is not said for whom
+		whole := m.c.Queues().Turn(n.Index(), news.Lock)
+		return m.c.Queues().TurnSlot(n.Index(), news.Lock, 0) || whole
 	}
 	giveUpKept(m.c.Queues().NoteRemoteWait(news.Lock, time.Now()))
 	return true

@@ -18,6 +18,9 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 	if l.recordTaken {
 		return "", configerr.Field("Detach", "the lease on %q is that of an election or a job; only a lease of Acquire or Lock can be detached", l.Key())
 	}
+	if err := l.exclusive("Detach"); err != nil {
+		return "", err
+	}
 	err = l.Err()
 	if err == nil && ctx.Err() != nil {
 		err = errs.Ended(ctx)

@@ -22,6 +22,9 @@ var (
 
 // reported is Await, with what came of it reported.
 func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease, error) {
+	if err := req.refuseLimit("Acquire, Attach, Campaign or RunOnce"); err != nil {
+		return nil, err
+	}
 	began := s.tel.Now()
 	l, err := s.Await(ctx, key, req)
 	if s.tel != nil {

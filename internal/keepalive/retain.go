@@ -110,11 +110,11 @@ func (r *renewer) giveUpAllRetained() {
 // askRetainer asks for a key that its holder may only retain, on behalf of a caller
 // that does not wait: the attempt is announced to the holder, whose release is
 // awaited for a few times as long as the refused attempt took. refused is returned
-// if it does not come.
-func (s *Leases) askRetainer(ctx context.Context, p plan, took time.Duration, refused error) (*Lease, error) {
+// if it does not come. contend waits for the key without a timer.
+func (s *Leases) askRetainer(ctx context.Context, took time.Duration, refused error, contend func(context.Context) (*Lease, error)) (*Lease, error) {
 	bounded, cancel := context.WithTimeout(ctx, 4*min(took, s.c.Config().NodeTimeout)+2*s.red.Config().HandOver)
 	defer cancel()
-	l, err := s.contend(bounded, p, noBackoff)
+	l, err := contend(bounded)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
 		return nil, refused
 	}

@@ -83,6 +83,9 @@ func prefix(n int, good func(i int) bool) int {
 }
 
 func (s *Leases) checkAll(keys []string, req Request) error {
+	if err := req.refuseLimit("WithLocks or LockAll"); err != nil {
+		return err
+	}
 	if len(keys) == 0 {
 		return configerr.Field("keys", "is empty; name at least one")
 	}

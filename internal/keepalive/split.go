@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/internal/errs"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 )
 
 // maxSplits is how many attempts a call makes that does not wait for the key.
@@ -19,6 +20,7 @@ func (s *Leases) unsplit(ctx context.Context, p plan) (*Lease, error) {
 	for splits := 1; ; splits++ {
 		began := time.Now()
 		l, err := s.attempt(ctx, p, false, splits == 1)
+		p.start = quorumlock.NextSlot(err)
 		var held *NotAcquiredError
 		if err == nil || !errors.As(err, &held) || !held.Split || splits == maxSplits {
 			return l, err

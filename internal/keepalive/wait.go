@@ -42,7 +42,9 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 		began := time.Now()
 		l, err := s.unsplit(ctx, p)
 		if quorumlock.MayBeRetained(err) && !p.req.waitsLater {
-			l, err = s.askRetainer(ctx, p, time.Since(began), err)
+			l, err = s.askRetainer(ctx, time.Since(began), err, func(ctx context.Context) (*Lease, error) {
+				return s.contend(ctx, p, noBackoff)
+			})
 		}
 		if err == nil { // the waiters of this process should not come before those of others because of that
 			s.queues.IfContended(p.lock, func() { l.t.hold.Dequeue(true) })
@@ -97,7 +99,7 @@ func (w *waiting) attempt(ctx context.Context) (*Lease, error) {
 	s.queues.DropNews(w.me, now, s.red.Config().HandOver)
 	first := w.began.IsZero()
 	if !first {
-		p.req.TokenBlock = blockSince(p.req.TokenBlock, now.Sub(w.began))
+		p.req.TokenBlock = blockSince(p.req.TokenBlock, p.req.Limit, now.Sub(w.began))
 	}
 	w.began = now
 	l, err := s.attempt(ctx, p, w.queues, first)
@@ -181,6 +183,9 @@ func (w *waiting) sleep(ctx context.Context, d time.Duration) (agreed bool, err 
 		case <-timer.C:
 			return false, nil
 		case <-w.me.Notified:
+			if w.p.req.Limit > 0 && w.s.queues.HandedOver(w.me) {
+				return false, nil
+			}
 			missing, doubted, retry := w.s.queues.Missing(w.me)
 			switch {
 			case retry:
@@ -235,8 +240,9 @@ func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) tim
 // blockSince is how many tokens an attempt may ask for, since after the one before.
 // A grant that makes no quorum raises the counter of its node all the same. The
 // counter must not outrun the clock, from which it starts where it is new, however
-// often and by however many processes the key is attempted.
-func blockSince(block int, since time.Duration) int {
-	const few, perToken = 64, 8 * time.Microsecond
-	return min(block, max(few, int(since/perToken)))
+// often and by however many processes the key is attempted. A token of a key with a
+// limit takes several numbers of it.
+func blockSince(block, limit int, since time.Duration) int {
+	const few, perNumber = 64, 8 * time.Microsecond
+	return min(block, max(few, int(since/perNumber))/max(quorumlock.Classes(limit), 1))
 }

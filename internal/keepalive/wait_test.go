@@ -354,14 +354,17 @@ func TestTryAcquire_StarvesNoWaitingProcess(t *testing.T) {
 func TestBlockSince_IsNoMoreThanTheClockAllows(t *testing.T) {
 	for _, c := range []struct {
 		span  int
+		limit int
 		since time.Duration
 		want  int
 	}{
-		{0, 0, 0}, {1, time.Hour, 1}, {64, 0, 64}, {65536, 0, 64}, {65536, time.Millisecond, 125},
-		{65536, 50 * time.Millisecond, 6250}, {65536, time.Hour, 65536},
+		{0, 0, 0, 0}, {1, 0, time.Hour, 1}, {64, 0, 0, 64}, {65536, 0, 0, 64}, {65536, 0, time.Millisecond, 125},
+		{65536, 0, 50 * time.Millisecond, 6250}, {65536, 0, time.Hour, 65536},
+		// With a limit a token takes a number for each class.
+		{375, 16, 0, 4}, {375, 2, 0, 32}, {375, 16, 8 * time.Millisecond, 62}, {375, 1024, 8 * time.Millisecond, 62}, {3, 16, time.Hour, 3},
 	} {
-		if got := blockSince(c.span, c.since); got != c.want {
-			t.Errorf("blockSince(%d, %v) = %d, want %d", c.span, c.since, got, c.want)
+		if got := blockSince(c.span, c.limit, c.since); got != c.want {
+			t.Errorf("blockSince(%d, %d, %v) = %d, want %d", c.span, c.limit, c.since, got, c.want)
 		}
 	}
 }

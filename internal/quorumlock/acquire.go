@@ -28,6 +28,12 @@ type Request struct {
 	// Retains: this process may keep the key after its holder has released it. The
 	// value says so: see MayBeRetained.
 	Retains bool
+	// Limit is how many may hold the key at once, up to MaxLimit, if all of them
+	// ask for this Limit; 0: one, exclusively.
+	Limit int
+	// Start is the slot from which on nodes look for a free one, counted from 1;
+	// 0: any. See NextSlot.
+	Start int
 	// Handle is what to attach with; nil acquires the key as usual.
 	Handle *Handle
 	// Sent is called when every node was sent the attempt; nil: nothing is.
@@ -96,6 +102,9 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 	if h.err != nil {
 		return nil, h.err
 	}
+	if h.limit != nil {
+		h.limit.maps = nil
+	}
 	if h.handle != nil {
 		h.handle = nil // used: a release frees the key
 	}
@@ -121,7 +130,7 @@ func (r *Redlock) check(key string, req Request) error {
 	if req.TokenBlock < 1 || req.TokenBlock > MaxTokenBlock {
 		err = errors.Join(err, configerr.Field("Request.TokenBlock", "%d is out of range; from 1 to %d", req.TokenBlock, MaxTokenBlock))
 	}
-	return err
+	return errors.Join(err, checkLimit(req))
 }
 
 func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
@@ -135,6 +144,9 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 		settled: make(chan struct{}), members: make([]nodeState, len(r.c.Nodes())), handle: req.Handle,
 		voting: &votingRound{fences: make([]int64, len(r.c.Nodes()))},
 	}
+	if req.Limit > 0 {
+		h.limit = newLimited(req, len(h.members))
+	}
 	return h, nil
 }
 
@@ -142,7 +154,7 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 // counts time that a node did not.
 func (h *Hold) ask(first bool) {
 	start, native := time.Now(), uint64(0)
-	if first && h.handle == nil {
+	if first && h.handle == nil && h.limit == nil {
 		native = h.r.sightings.of(h.lock, start)
 	}
 	h.mu.Lock()
@@ -152,6 +164,10 @@ func (h *Hold) ask(first bool) {
 	}
 	h.mu.Unlock()
 	var script, transaction nodeset.Command
+	var to nodeset.Receiver = (*acquirer)(h)
+	if h.limit != nil {
+		to = (*slotAcquirer)(h)
+	}
 	if native != 0 {
 		transaction = h.transaction()
 	}
@@ -165,7 +181,7 @@ func (h *Hold) ask(first bool) {
 			if script.IsZero() {
 				script = h.acquireCommand(start)
 			}
-			n.Send(script.WithTwo(n.FenceFloor(), oneIf(h.queue && n.Listening())), (*acquirer)(h))
+			n.Send(script.WithTwo(n.FenceFloor(), oneIf(h.queue && n.Listening())), to)
 		}
 	}
 }
@@ -211,6 +227,7 @@ func (h *Hold) take(n *nodeset.Node, granted bool, g grant, err error) {
 		h.landedLocked(m, Granted, beyond)
 		h.oursUntilLocked(h.ttl)
 		m.vote = n.Counts() && beyond == nil && (h.phase == phaseVoting || h.unclear)
+		h.limit.granted(n.Index(), g)
 		if h.phase == phaseVoting {
 			h.voting.fences[n.Index()] = g.fence
 			h.waiters = max(h.waiters, g.waiters)
@@ -218,6 +235,7 @@ func (h *Hold) take(n *nodeset.Node, granted bool, g grant, err error) {
 	default:
 		h.landedLocked(m, Refused, nil)
 		m.say(lastReply{left: g.left, holder: g.holder})
+		h.limit.refused(n.Index(), g)
 	}
 	elected := h.phase == phaseVoting && h.countLocked()
 	if h.unclear {
@@ -227,11 +245,15 @@ func (h *Hold) take(n *nodeset.Node, granted bool, g grant, err error) {
 	if elected {
 		h.sendBumps()
 	}
+	h.leaveOtherSlots()
 	h.flush()
 }
 
 // countLocked looks whether the votes decide. It reports whether counters have to be bumped.
 func (h *Hold) countLocked() (bump bool) {
+	if h.limit != nil {
+		return h.countSlotsLocked()
+	}
 	var buf [9]int64
 	votes, open, quorum := buf[:0], 0, h.r.c.Quorum()
 	for i := range h.members {
@@ -272,7 +294,7 @@ func (h *Hold) winLocked() {
 		return
 	}
 	h.tokens = h.block - 1
-	h.token -= h.tokens
+	h.token = h.limit.last(h.token) - h.tokens*h.limit.step()
 	h.phase, h.voting = phaseHeld, nil
 	close(h.settled)
 }
@@ -318,6 +340,8 @@ type grant struct {
 	waiters int
 	left    time.Duration // of the holder's TTL; negative: it never expires
 	holder  string
+	slot    int    // of a key with a limit: which it granted
+	slots   string // of a key with a limit: who has which; "" where that is not said
 }
 
 // readGrant reads a reply. Whatever does not look exactly like a grant is none.

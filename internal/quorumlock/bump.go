@@ -21,6 +21,10 @@ func (h *Hold) sendBumps() {
 		}
 		h.mu.Unlock()
 		if below {
+			if h.limit != nil {
+				n.Send(h.limit.raiseCommand(h, reported, token), (*bumper)(h))
+				continue
+			}
 			n.Run(bumpFenceScript, keys[:], []any{h.value, token, &h.r.words.retention, reported, &h.block}, (*bumper)(h))
 		}
 	}

@@ -125,6 +125,7 @@ type NotAcquiredError struct {
 	Err     error // what else belongs to it, such as the error of a context; nil mostly
 
 	last     string // the Reason of the last attempt, if a wait ended
+	next     int    // where to start looking for a slot next, counted from 1; 0: anywhere
 	retained bool   // the holder may only retain the key: see Request.Retains
 }
 

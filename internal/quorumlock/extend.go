@@ -42,11 +42,18 @@ func (h *Hold) ExtendIn(box *Outbox, ttl time.Duration, settle func(Verdict)) {
 // extend reports whether the round has begun.
 func (h *Hold) extend(box *Outbox, e *extension) bool {
 	ask, ok := h.begin(e, false)
-	cmd := extendScript.Command([]string{h.lock}, &h.value, h.r.keptFor(e.ttl))
+	cmd := h.extendCommand(e.ttl)
 	for _, n := range ask {
 		box.add(n, letter{cmd, e})
 	}
 	return ok
+}
+
+func (h *Hold) extendCommand(ttl time.Duration) nodeset.Command {
+	if h.limit != nil {
+		return h.limit.extendCommand(h, ttl)
+	}
+	return extendScript.Command([]string{h.lock}, &h.value, h.r.keptFor(ttl))
 }
 
 // begin makes e the hold's round and returns the nodes to ask: for a detach all,

@@ -39,6 +39,9 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 		return 0, err
 	}
 	mark, keys := r.value(forced, by), []string{r.LockKey(seen.Key)}
+	if seen.Limit > 0 {
+		return r.forceSlots(ctx, seen, func(s Slot) (time.Duration, error) { return r.seizeSlot(ctx, seen, s, mark) })
+	}
 	seize := func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
 		return func(n *nodeset.Node, to nodeset.Receiver) {
 			n.Run(seizeScript, keys, []any{seen.value, mark, millis(r.c.Config().MaxTTL), millis(block)}, to)
@@ -58,6 +61,10 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 // of the release at its next renewal. It is for a holder that is known to be
 // dead.
 func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
+	if seen.Limit > 0 {
+		_, err := r.forceSlots(ctx, seen, func(s Slot) (time.Duration, error) { return 0, r.releaseSlot(ctx, seen, s) })
+		return err
+	}
 	keys := namesOf(r.LockKey(seen.Key))
 	f, err := r.force(ctx, seen, func(n *nodeset.Node, to nodeset.Receiver) {
 		n.Run(releaseScript, keys[:], []any{seen.value, millis(r.cfg.HandOver), oneIf(n.Sharded())}, to)

@@ -42,6 +42,7 @@ type Hold struct {
 	members   []nodeState
 	round     *extension // of Extend; nil while none is under way
 	release   releaseTally
+	limit     *limited         // of a key that several hold at once; nil: it is exclusive
 	handle    *Handle          // whose value it replaces, and returns to the handle if the attempt fails; nil: it acquires
 	after     *nodeset.Command // sent to each node that was released; nil: nothing is
 }
@@ -142,7 +143,7 @@ func (h *Hold) NextToken() (token int64, ok bool) {
 		return h.token, false
 	}
 	h.tokens--
-	h.token++
+	h.token += h.limit.step()
 	return h.token, true
 }
 
@@ -204,7 +205,7 @@ func (h *Hold) flush() {
 		return
 	}
 	if h.uncounted {
-		h.r.leave(h.lock, due, false, &h.r.words.handOver)
+		h.leave(due, false, &h.r.words.handOver)
 	}
 	cmd := h.releaseCommand(&h.value)
 	for _, n := range due {
@@ -233,18 +234,28 @@ func (h *Hold) releaseCommand(value *string) nodeset.Command {
 	if h.outvoted {
 		reserve = new(int64)
 	}
+	if h.limit != nil {
+		return h.limit.releaseCommand(h.lock, value, "", reserve)
+	}
 	return releaseScript.Command(keys[:], value, reserve, "")
 }
 
 // Dequeue takes this process out of the nodes' queues now that it has won, or, if others in it still wait for the key, puts it
 // to their end: its turn is taken. It does not wait for the answers.
+//
+// Of a key with a limit, more than its slot may have come free by then, with this process woken once more, or nobody. So the
+// leave wakes the next waiter for a slot that is free. With each that wins doing so, all of them are woken.
 func (h *Hold) Dequeue(others bool) {
-	h.r.leave(h.lock, h.r.c.Nodes(), others, new(int64))
+	reserve := new(int64)
+	if h.limit != nil {
+		reserve = &h.r.words.handOver
+	}
+	h.leave(h.r.c.Nodes(), others, reserve)
 	h.mu.Lock()
 	over := h.phase != phaseHeld
 	h.mu.Unlock()
 	if over { // before it stepped out, maybe, and the release has given the turn to this process once more
-		h.r.leave(h.lock, h.r.c.Nodes(), others, &h.r.words.handOver)
+		h.leave(h.r.c.Nodes(), others, &h.r.words.handOver)
 	}
 }
 

@@ -34,6 +34,10 @@ type Inspection struct {
 	Waiters []Waiter // the first of them
 
 	Views []View // what each node said
+
+	Limit int    // how many can hold the key at once, by lock.Limit; 0: one
+	Slots []Slot // of a key with a limit: those that are taken
+
 	value string
 }
 
@@ -123,7 +127,7 @@ func (r *Redlock) inspect(ctx context.Context, keys []string, named int) ([]Insp
 	for i := range g.all {
 		g.all[i].judge()
 	}
-	return g.all, nil
+	return g.all, r.inspectSlots(ctx, g.all)
 }
 
 // gathering is what the nodes have said so far.

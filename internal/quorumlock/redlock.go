@@ -155,6 +155,7 @@ func (r *Redlock) leave(lock string, nodes []*nodeset.Node, toEnd bool, reserve 
 func PassOn(c *nodeset.Set, n *nodeset.Node, lock string) {
 	keys := namesOf(lock)
 	sendLeave(n, leaveScript.Command(keys[:], c.Process(), millis(defaultHandOver), "", ""))
+	sendLeave(n, limitLeaveScript.Command(limitNames(lock), c.Process()+limitWaiter, millis(defaultHandOver), "", ""))
 }
 
 func sendLeave(n *nodeset.Node, cmd nodeset.Command) {

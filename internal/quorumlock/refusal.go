@@ -2,6 +2,7 @@ package quorumlock
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -58,6 +59,10 @@ func (h *Hold) explainLocked() {
 	}
 	most, quorum := h.mostLocked(), h.r.c.Quorum()
 	h.unclear = most < quorum && most+open >= quorum && len(h.members)-most < quorum
+	if h.limit != nil {
+		_, votes = h.limit.leader(h)
+		h.unclear = h.limit.unclear(h, open)
+	}
 	h.err = h.refusalLocked(votes)
 	if !h.unclear {
 		close(h.settled)
@@ -69,6 +74,9 @@ func (h *Hold) explainLocked() {
 // the woken process is outvoted in turn and wakes the next; and two that have a half each would reserve them for each
 // other for ever.
 func (h *Hold) outvotedLocked() bool {
+	if h.limit != nil { // votes for several slots do not add up
+		return true
+	}
 	own := 0
 	for i := range h.members {
 		if h.members[i].mayHold() {
@@ -114,6 +122,9 @@ func (h *Hold) refusalLocked(votes int) error {
 		}
 		return e
 	}
+	if err := h.otherLimitLocked(); err != nil {
+		return err
+	}
 	return h.notAcquiredLocked(Reason{}, votes)
 }
 
@@ -131,12 +142,17 @@ func (h *Hold) notAcquiredLocked(why Reason, votes int) *NotAcquiredError {
 	e.Holder = holderOf(e.Answers)
 	e.retained = slices.ContainsFunc(h.members, func(m nodeState) bool { return m.result == Refused && retains(m.last().holder) })
 	e.FreeIn, e.Split = h.outlookLocked()
+	if h.limit != nil {
+		h.limit.outlook(h, e)
+	}
 	switch {
 	case why != Reason{}:
 	case e.Split:
 		why = split
 	case h.handle != nil:
 		why = handleOver
+	case h.limit != nil && h.limit.fullLocked(h):
+		why = Reason{ClassHeld, fmt.Sprintf("all slots of Limit(%d) are taken", h.limit.n)}
 	default:
 		why = heldByAnother
 	}

@@ -329,13 +329,14 @@ func (l *letters) Gap(*nodeset.Node)                         {}
 
 func TestParseMessage_ReadsWakesAndAnnouncements(t *testing.T) {
 	for text, want := range map[string]Message{
-		"wlock:k": {"lock:k", true}, "qlock:k": {"lock:k", false}, "w": {"", true}, "qw": {"w", false},
+		"wlock:k": {"lock:k", true, 0}, "qlock:k": {"lock:k", false, 0}, "w": {"", true, 0}, "qw": {"w", false, 0},
+		"s0:lock:k": {"lock:k", true, 1}, "s1023:s1:k": {"s1:k", true, 1024},
 	} {
 		if m, ok := ParseMessage(text); !ok || m != want {
 			t.Errorf("ParseMessage(%q) = %+v, %t", text, m, ok)
 		}
 	}
-	for _, text := range []string{"", "x", "Wlock:k", " w"} {
+	for _, text := range []string{"", "x", "Wlock:k", " w", "s", "s:k", "s1024:k", "s-1:k", "s1"} {
 		if m, ok := ParseMessage(text); ok {
 			t.Errorf("ParseMessage(%q) = %+v", text, m)
 		}

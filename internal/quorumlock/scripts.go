@@ -64,6 +64,9 @@ var (
 
 // acquireCommand is the acquire or attach script for this attempt, which started at start, but for what differs from node to node.
 func (h *Hold) acquireCommand(start time.Time) nodeset.Command {
+	if h.limit != nil {
+		return h.limit.acquireCommand(h, start)
+	}
 	keys, words := namesOf(h.lock), &h.r.words
 	script, by := acquireScript, &words.process
 	if h.handle != nil {
@@ -98,7 +101,7 @@ func stemOf(lock string) string {
 // companions are the endings of the names of all that the nodes keep beside a
 // lock, by this package and those on top of it. A lock whose key is such a name
 // would be in the way of the other.
-var companions = []string{":fence", ":queue", ":next", ":record", ":promise"}
+var companions = []string{":fence", ":queue", ":next", ":record", ":promise", ":slots", ":until"}
 
 // Companion is the name of something else that belongs to a lock key, in the
 // same hash slot. The suffixes fence, queue and next are taken, and every other
@@ -116,10 +119,14 @@ func tagged(key string) bool {
 type Message struct {
 	Lock string // the lock key, prefix and all
 	Turn bool   // true: the key is free and kept for this process for a moment; false: another process began to wait
+	Slot int    // of a key with a limit: the slot that came free, counted from 1; 0: none is named
 }
 
 // ParseMessage reads a message of the mailbox. ok is false if it is not about a lock.
 func ParseMessage(text string) (m Message, ok bool) {
+	if strings.HasPrefix(text, "s") {
+		return parseSlotMessage(text[1:])
+	}
 	if text == "" || (text[0] != 'w' && text[0] != 'q') {
 		return Message{}, false
 	}

@@ -83,10 +83,11 @@ const (
 	WriterRedsync                // a redsync, on the same nodes by itself or through mutex.Redsync
 	WriterForeign                // something else, a forger among them
 	WriterDetached               // this library: the lock was detached from its holder, and can be attached until its TTL is over
+	WriterLimit                  // this library: several hold the key at once
 )
 
 func (w Writer) String() string {
-	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached"}[w]
+	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached", "limit"}[w]
 }
 
 // Holder describes the writer of a value. Anyone who can write to the nodes can
@@ -113,6 +114,8 @@ func (h Holder) String() string {
 		return "redsync"
 	case h.Writer == WriterForeign:
 		return "another library"
+	case h.Writer == WriterLimit:
+		return h.Name
 	case h.Writer == WriterForced && h.Name == "":
 		return "released by force by " + where
 	case h.Writer == WriterForced:
@@ -139,9 +142,11 @@ const sinceAtLeast = 1_577_836_800_000_000
 // readValue reads a value. What does not have the form of ours is another library's.
 func readValue(value string) Holder {
 	parts := strings.SplitN(value, "/", 3)
-	switch {
+	switch n := limitOf(value); {
 	case value == "":
 		return Holder{}
+	case n > 0:
+		return Holder{Writer: WriterLimit, Name: fmt.Sprintf("holders of Limit(%d)", n)}
 	case isRedsync(value):
 		return Holder{Writer: WriterRedsync}
 	case len(parts) < 3 || len(parts[0]) != processLen:
@@ -175,7 +180,7 @@ func isRedsync(value string) bool {
 // ownerLabel is the part of a value that an error may show.
 func ownerLabel(value string) string {
 	switch h := readValue(value); {
-	case h.Writer == WriterForced || h.Writer == WriterDetached:
+	case h.Writer == WriterForced || h.Writer == WriterDetached || h.Writer == WriterLimit:
 		return h.String()
 	case h.Writer != WriterRedlock:
 		return "another library"

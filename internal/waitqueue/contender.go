@@ -17,6 +17,9 @@ type Contender struct {
 	refusal error    // why the last attempt failed
 	retry   bool     // since the last attempt began: it should ask again, whatever the nodes say
 	sources []source // by node; nil until one of them has news
+	pauses  bool     // of a key with a limit: between two attempts
+	handed  any      // and the lease that was handed over to it meanwhile; nil: none was
+	slot    int      // and the slot that a node has named since the last attempt, counted from 1
 }
 
 // source is what a contender makes of one node's news. One node must not have it

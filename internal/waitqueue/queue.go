@@ -29,6 +29,7 @@ type Queue struct {
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
 	callers    list.List // of *Caller
+	limit      *limited  // of a key with a limit; nil: it is held by one
 }
 
 type state uint8
@@ -46,6 +47,7 @@ type Want struct {
 	TTL   time.Duration
 	Owner string
 	Alone bool // of a caller that no lease can be handed over to
+	Limit int  // how many hold the key at once; 0: one, exclusively
 }
 
 // Request is what a lease that is handed over is made of.
@@ -122,9 +124,11 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 func (q *Queue) BeginAttempt(deaf bool, now time.Time) {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	q.remoteWait = time.Time{}
+	if q.limit == nil {
+		q.remoteWait = time.Time{}
+	}
 	if deaf {
-		q.remoteWait = now
+		q.announcedLocked(now)
 	}
 }
 
@@ -178,7 +182,8 @@ func (q *Queue) HandOver(now time.Time, share time.Duration, give func(Request) 
 func (q *Queue) Keep(kept any, end func() bool) bool {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	if q.state != held || q.kept != nil || q.held.Alone || q.callers.Len()+len(q.contenders) > 0 || !q.remoteWait.IsZero() || !end() {
+	waited := q.callers.Len()+len(q.contenders) > 0 || !q.remoteWait.IsZero() || q.qs.askedLimitedLocked(q.lock)
+	if q.state != held || q.kept != nil || q.held.Alone || waited || !end() {
 		return false
 	}
 	q.kept = kept
@@ -221,6 +226,10 @@ func (q *Queue) takeKeptLocked() (kept any) {
 func (q *Queue) Ended() {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
+	if q.limit != nil {
+		q.endedLocked()
+		return
+	}
 	if q.state == asking {
 		q.ended = true // before Acquired took it in
 		return
@@ -230,6 +239,10 @@ func (q *Queue) Ended() {
 
 // nextLocked lets the next caller ask. Nobody may hold the key or be asking.
 func (q *Queue) nextLocked() {
+	if q.limit != nil {
+		q.nextAskerLocked()
+		return
+	}
 	q.ended, q.held = false, Want{}
 	front := q.callers.Front()
 	if front == nil {
@@ -242,8 +255,18 @@ func (q *Queue) nextLocked() {
 }
 
 func (q *Queue) noteRemoteWaitLocked(now time.Time) {
-	if q.state != idle && q.remoteWait.IsZero() {
+	if q.state != idle || q.limit != nil {
+		q.announcedLocked(now)
+	}
+}
+
+// announcedLocked takes in that another process waits, or may.
+func (q *Queue) announcedLocked(now time.Time) {
+	if q.remoteWait.IsZero() {
 		q.remoteWait = now
+	}
+	if q.limit != nil {
+		q.limit.announced = now
 	}
 }
 

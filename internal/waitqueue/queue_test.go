@@ -206,6 +206,8 @@ func TestQueue_Keep_IsForAKeyThatNobodyWaitsFor(t *testing.T) {
 	}{
 		"nobody waits":                {Want{}, func(*Queues) {}, ends, true},
 		"a contender of this process": {Want{}, func(qs *Queues) { qs.Contend("a") }, ends, false},
+		"a caller with a limit asks":  {Want{}, func(qs *Queues) { enterLimited(t, qs, Want{Limit: 2}) }, ends, false},
+		"one that does not wait":      {Want{}, func(qs *Queues) { qs.EnterLimited("a", Request{}, false) }, ends, false},
 		"a caller waits":              {Want{}, func(qs *Queues) { enter(t, qs, "a", Want{}) }, ends, false},
 		"another process waits":       {Want{}, func(qs *Queues) { qs.NoteRemoteWait("a", now) }, ends, false},
 		"messages may be lost":        {Want{}, func(qs *Queues) { qs.Gap(0, now) }, ends, false},

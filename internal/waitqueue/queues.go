@@ -21,6 +21,7 @@ package waitqueue
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -32,14 +33,15 @@ type Queues struct {
 
 	mu         sync.Mutex
 	keys       map[string]*Queue
-	callers    sync.Pool // of *Caller: on a hot key each call needs one
-	contenders sync.Pool // of *Contender: each lock that is not handed over needs one
+	limits     map[string]*Queue // of callers with a limit
+	callers    sync.Pool         // of *Caller: on a hot key each call needs one
+	contenders sync.Pool         // of *Contender: each lock that is not handed over needs one
 }
 
 // New makes the wait queues for a set of this number of nodes, of which quorum
 // decide.
 func New(nodes, quorum int) *Queues {
-	return &Queues{nodes: nodes, quorum: quorum, keys: map[string]*Queue{}}
+	return &Queues{nodes: nodes, quorum: quorum, keys: map[string]*Queue{}, limits: map[string]*Queue{}}
 }
 
 func (qs *Queues) queueLocked(lock string) *Queue {
@@ -54,6 +56,10 @@ func (qs *Queues) queueLocked(lock string) *Queue {
 
 // dropLocked forgets a queue that nobody has a part in.
 func (qs *Queues) dropLocked(q *Queue) {
+	if q.limit != nil {
+		qs.dropLimitedLocked(q)
+		return
+	}
 	if q.state == idle && len(q.contenders) == 0 && qs.keys[q.lock] == q {
 		delete(qs.keys, q.lock)
 	}
@@ -61,14 +67,19 @@ func (qs *Queues) dropLocked(q *Queue) {
 
 // Contend adds a goroutine that is about to ask the nodes for lock, until Leave.
 func (qs *Queues) Contend(lock string) *Contender {
-	c, _ := qs.contenders.Get().(*Contender)
-	if c == nil {
-		c = &Contender{Notified: make(chan struct{}, 1)}
-	}
+	c := qs.newContender()
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	c.q = qs.queueLocked(lock)
 	c.q.contenders = append(c.q.contenders, c)
+	return c
+}
+
+func (qs *Queues) newContender() *Contender {
+	c, _ := qs.contenders.Get().(*Contender)
+	if c == nil {
+		c = &Contender{Notified: make(chan struct{}, 1)}
+	}
 	return c
 }
 
@@ -118,8 +129,8 @@ func (qs *Queues) UnlessContended(lock string, fn func()) bool {
 }
 
 func (qs *Queues) contendedLocked(lock string) bool {
-	q := qs.keys[lock]
-	return q != nil && len(q.contenders) > 0
+	q, limited := qs.keys[lock], qs.limits[lock]
+	return q != nil && len(q.contenders) > 0 || limited != nil && len(limited.contenders) > 0
 }
 
 // Turn notifies all contenders for lock that a node says it is this process's
@@ -131,20 +142,27 @@ func (qs *Queues) Turn(node int, lock string) bool {
 	if q == nil {
 		return false
 	}
+	qs.turnLocked(q, node)
+	return len(q.contenders) > 0
+}
+
+func (qs *Queues) turnLocked(q *Queue, node int) {
 	for _, c := range q.contenders {
 		if from := qs.sourceLocked(c, node); !from.turn {
 			from.turn = true
 			c.notify()
 		}
 	}
-	return len(q.contenders) > 0
 }
 
 // Retry makes all contenders for lock ask again.
 func (qs *Queues) Retry(lock string) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if q := qs.keys[lock]; q != nil {
+	for _, q := range []*Queue{qs.keys[lock], qs.limits[lock]} {
+		if q == nil {
+			continue
+		}
 		for _, c := range q.contenders {
 			c.retryLocked()
 		}
@@ -156,6 +174,9 @@ func (qs *Queues) Retry(lock string) {
 func (qs *Queues) NoteRemoteWait(lock string, now time.Time) (kept any) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	if q := qs.limits[lock]; q != nil {
+		q.noteRemoteWaitLocked(now)
+	}
 	if q := qs.keys[lock]; q != nil {
 		q.noteRemoteWaitLocked(now)
 		kept = q.takeKeptLocked()
@@ -180,16 +201,17 @@ func (qs *Queues) TakeKept(lock string) (kept any) {
 func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	var concerned []string
-	for lock, q := range qs.keys {
-		q.noteRemoteWaitLocked(now)
-		if len(q.contenders) > 0 || q.kept != nil {
-			concerned = append(concerned, lock)
+	var concerned []*Queue
+	for _, keys := range []map[string]*Queue{qs.keys, qs.limits} {
+		for _, q := range keys {
+			q.noteRemoteWaitLocked(now)
+			if len(q.contenders) > 0 || q.kept != nil {
+				concerned = append(concerned, q)
+			}
 		}
 	}
-	slices.Sort(concerned) // so that a simulation can repeat it
-	for _, lock := range concerned {
-		q := qs.keys[lock]
+	slices.SortFunc(concerned, inOrder) // so that a simulation can repeat it
+	for _, q := range concerned {
 		if one := q.takeKeptLocked(); one != nil {
 			kept = append(kept, one)
 		}
@@ -208,7 +230,11 @@ func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
 func (qs *Queues) LastRefusal(lock string) error {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if q := qs.keys[lock]; q != nil {
+	return refusalOf(qs.keys[lock])
+}
+
+func refusalOf(q *Queue) error {
+	if q != nil {
 		for _, c := range q.contenders {
 			if c.refusal != nil {
 				return c.refusal
@@ -216,6 +242,17 @@ func (qs *Queues) LastRefusal(lock string) error {
 		}
 	}
 	return nil
+}
+
+// inOrder orders queues by the names of their locks.
+func inOrder(a, b *Queue) int {
+	if order := strings.Compare(a.lock, b.lock); order != 0 || a.limit == b.limit {
+		return order
+	}
+	if a.limit == nil {
+		return -1
+	}
+	return 1
 }
 
 // Snapshot is what is known of a key, for tests: it may be stale at once.
@@ -238,5 +275,5 @@ func (qs *Queues) Snapshot(lock string) (s Snapshot) {
 func (qs *Queues) Keys() int {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	return len(qs.keys)
+	return len(qs.keys) + len(qs.limits)
 }

@@ -22,7 +22,7 @@ local function wake(key, queue, following, reserve, many)
     local wakes, received = place % step / step * 4, 0
     if wakes == 0 or redis.call('GET', following) ~= process then wakes = wakes + 1 end
     if wakes <= 3 then
-      received = redis.call('PUBLISH', 'redlock:wake:' .. process, 'w' .. key)
+      received = redis.call('PUBLISH', 'redlock:wake:' .. string.match(process, '^[^/]*'), 'w' .. key) -- see limitwake.lua
       if many == '1' then received = 1 end
     end
     if received == 0 or many == '1' then

@@ -215,6 +215,10 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	called := time.Now()
+	if p.c.w.plan.limit > 0 && rng.Float64() < 0.4 {
+		p.slot(ctx, called, rng)
+		return
+	}
 	switch pick := rng.Float64(); {
 	case pick < 0.1:
 		p.several(ctx, called, rng)
@@ -343,6 +347,7 @@ func (p *process) hold(rng *rand.Rand, held ...*tenancy) {
 
 // lap takes every key once, after the faults.
 func (p *process) lap() {
+	p.lapSlot()
 	for i := range p.c.w.plan.keys {
 		for _, key := range []string{fmt.Sprint("k", i), fmt.Sprint("job:k", i)} {
 			l, called, err := p.obtain(key, 20*time.Second)

@@ -30,6 +30,12 @@ var libraryScripts = map[string][]string{
 	"promise":  {"../../record/scripts/promise.lua"},
 	"leader":   {"../../keepalive/scripts/leader.lua"},
 	"announce": {"../../keepalive/scripts/announce.lua"},
+
+	"slot":         {"../../quorumlock/scripts/draw.lua", "../../quorumlock/scripts/limit.lua", "../../quorumlock/scripts/limitacquire.lua"},
+	"raise slot":   {"../../quorumlock/scripts/limitraise.lua"},
+	"extend slot":  {"../../quorumlock/scripts/limit.lua", "../../quorumlock/scripts/limitextend.lua"},
+	"release slot": {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/limit.lua", "../../quorumlock/scripts/limitwake.lua", "../../quorumlock/scripts/limitrelease.lua"},
+	"leave slot":   {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/limit.lua", "../../quorumlock/scripts/limitwake.lua", "../../quorumlock/scripts/limitleave.lua"},
 }
 
 // TestNode_AnswersAsRedis makes the same random calls of the library's scripts on a node's memory and on a real server.
@@ -95,6 +101,9 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 	value, process := oneOf("p0/1", "p1/2", "p2/3"), oneOf("p0", "p1", "p2")
 	all := []string{lock, part("fence"), part("queue"), part("next")}
 	hour := strconv.Itoa(anHour)
+	if rng.IntN(3) == 0 {
+		return drawSlotCall(rng, floor, append(all, part("slots"), part("until")), value, process+"/s")
+	}
 	switch rng.IntN(13) {
 	case 0, 1, 2:
 		return "acquire", all, []string{
@@ -120,6 +129,26 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 		return "announce", []string{lock}, []string{oneOf(listenerOf("p0"), listenerOf("p1"))}
 	}
 	return "leader", []string{lock, part("record")}, nil
+}
+
+// drawSlotCall draws a call on a key with a limit.
+func drawSlotCall(rng *rand.Rand, floor int64, keys []string, value, waiter string) (name string, _, args []string) {
+	oneOf := func(all ...string) string { return all[rng.IntN(len(all))] }
+	number := func(from int64, n int) string { return strconv.FormatInt(from+int64(rng.IntN(n)), 10) }
+	hour, marker := strconv.Itoa(anHour), oneOf("limit:2", "limit:2", "limit:3")
+	slots := strings.TrimPrefix(marker, "limit:")
+	switch rng.IntN(8) {
+	case 0, 1, 2:
+		return "slot", keys, []string{value, hour, number(1, 64), strconv.FormatInt(floor, 10), waiter, hour, hour, marker, slots,
+			number(0, 2), oneOf("a", "b"), slots, oneOf("0", "1"), oneOf("", "1")}
+	case 3:
+		return "raise slot", keys, []string{value, number(0, 2), number(floor, 100), number(floor, 2000), hour, number(0, 2), number(1, 64), marker}
+	case 4:
+		return "extend slot", keys, []string{value, hour, number(0, 2), marker, slots, "c"}
+	case 5, 6:
+		return "release slot", keys, []string{value, marker, oneOf("", "0", "1"), oneOf("0", hour), oneOf("", "1")}
+	}
+	return "leave slot", keys, []string{waiter, oneOf("0", hour), oneOf("", "1"), oneOf("", "1")}
 }
 
 func listenerOf(process string) string { return "redlock:wake:" + process }

@@ -69,6 +69,7 @@ func (j *judge) acquired(client int, called time.Time, l holding, ctx context.Co
 			j.w.violate("%s: client %d (token %d) and client %d (token %d) hold it at once", t.key, o.client, o.token, client, t.token)
 		}
 	}
+	j.besideLocked(t)
 	j.held[t.key] = append(j.held[t.key], t)
 	t.unwatch = context.AfterFunc(ctx, func() { j.ended(t, l) })
 	return t

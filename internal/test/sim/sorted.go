@@ -11,8 +11,11 @@ import (
 
 // The commands on sorted sets.
 
-// zadd knows the forms in use: ZADD key NX score member, and the same with XX.
+// zadd knows the forms in use: ZADD key score member, and the same with NX or XX.
 func (s *store) zadd(a []string) any {
+	if len(a) == 3 {
+		return s.zaddAny(a)
+	}
 	score, err := strconv.ParseFloat(a[2], 64)
 	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {
 		return failure("ERR syntax error")
@@ -36,6 +39,24 @@ func (s *store) zadd(a []string) any {
 		e.scores = map[string]float64{}
 	}
 	e.scores[a[3]] = score
+	return int64(1)
+}
+
+// zaddAny is ZADD key score member.
+func (s *store) zaddAny(a []string) any {
+	score, err := strconv.ParseFloat(a[1], 64)
+	if err != nil {
+		return failure("ERR value is not a valid float")
+	}
+	e := s.ensure(a[0])
+	if e.scores == nil {
+		e.scores = map[string]float64{}
+	}
+	_, there := e.scores[a[2]]
+	e.scores[a[2]] = score
+	if there {
+		return int64(0)
+	}
 	return int64(1)
 }
 
@@ -74,6 +95,9 @@ func (s *store) zrange(a []string) any {
 	})
 	from, _ := strconv.Atoi(a[1])
 	to, _ := strconv.Atoi(a[2])
+	if from < 0 {
+		from = max(from+len(members), 0)
+	}
 	if to < 0 {
 		to += len(members)
 	}

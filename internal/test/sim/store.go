@@ -72,7 +72,7 @@ func (s *store) ensure(key string) *entry {
 // locks are the lock keys that live.
 func (s *store) locks() (all []string) {
 	for _, k := range slices.Sorted(maps.Keys(s.keys)) {
-		if s.at(k) != nil && strings.HasPrefix(k, "lock:") {
+		if s.at(k) != nil && (strings.HasPrefix(k, "lock:") || strings.HasSuffix(k, ":slots") || strings.HasSuffix(k, ":until")) {
 			all = append(all, k)
 		}
 	}
@@ -87,7 +87,7 @@ func init() {
 		"get": (*store).get, "set": (*store).set, "msetnx": (*store).msetnx, "incrby": (*store).incrby, "del": (*store).del, "exists": (*store).exists,
 		"pttl": (*store).pttl, "pexpire": (*store).pexpire, "time": (*store).time,
 		"zadd": (*store).zadd, "zcard": (*store).zcard, "zrem": (*store).zrem, "zrange": (*store).zrange,
-		"hset": (*store).hset, "hmget": (*store).hmget,
+		"hset": (*store).hset, "hdel": (*store).hdel, "hmget": (*store).hmget,
 		"publish": func(s *store, a []string) any { return int64(s.publish(a[0], a[1])) },
 		"ping":    func(*store, []string) any { return status("PONG") },
 		"client":  func(*store, []string) any { return status("OK") },
@@ -243,6 +243,24 @@ func (s *store) hset(a []string) any {
 			n++
 		}
 		e.fields[a[i]] = a[i+1]
+	}
+	return n
+}
+
+func (s *store) hdel(a []string) any {
+	e := s.at(a[0])
+	if e == nil {
+		return int64(0)
+	}
+	n := int64(0)
+	for _, f := range a[1:] {
+		if _, there := e.fields[f]; there {
+			delete(e.fields, f)
+			n++
+		}
+	}
+	if len(e.fields) == 0 {
+		delete(s.keys, a[0])
 	}
 	return n
 }

@@ -33,6 +33,12 @@ func (n *node) lieLocked(args []string, right any) any {
 			[]any{int64(1), int64(-1), int64(0)}, []any{int64(1), int64(1) << 53, int64(0)}, []any{int64(1), "1", int64(0)},
 			[]any{int64(0), int64(-77), "nobody"}, []any{int64(0), int64(1) << 60, "no/body/at:1"}, []any{int64(0), int64(1), ""})
 	}
+	if args[2] == "6" { // of a key with a limit
+		lies = append(lies, nil, int64(-7), "wrong", []any{}, []any{int64(0)}, []any{int64(3), int64(1), int64(0), int64(0), ""},
+			[]any{int64(1), int64(-1), int64(0), int64(0), ""}, []any{int64(1), int64(1) << 53, int64(0), int64(0), ""},
+			[]any{int64(1), int64(7), int64(0), int64(-1), ""}, []any{int64(1), int64(7), int64(0), int64(1) << 40, ""},
+			[]any{int64(0), int64(-77), "nobody", ""}, []any{int64(0), int64(1) << 60, "no/body/at:1", "zzzz"}, []any{int64(0), int64(1), "", "z"})
+	}
 	return lies[n.rng.IntN(len(lies))]
 }
 
@@ -47,7 +53,7 @@ func (n *node) lieOfTransactionLocked() any {
 
 // babbleLocked wakes everybody who listens, or announces a waiter to them, again and again while the node is wrong.
 func (n *node) babbleLocked() {
-	text := fmt.Sprint([]string{"wlock:k", "qlock:k", "wlock:job:k"}[n.rng.IntN(3)], n.rng.IntN(n.w.plan.keys))
+	text := fmt.Sprint([]string{"wlock:k", "qlock:k", "wlock:job:k", "s1:lock:s", "qlock:s"}[n.rng.IntN(5)], n.rng.IntN(n.w.plan.keys))
 	var channels []string
 	for _, c := range n.conns {
 		for channel := range c.subs {

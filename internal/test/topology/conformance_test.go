@@ -87,6 +87,7 @@ var properties = []struct {
 	{"SeveralKeysAreAcquiredInOrder", severalKeysAreAcquiredInOrder},
 	{"ALossOfOneOfSeveralKeysEndsTheWork", aLossOfOneOfSeveralKeysEndsTheWork},
 	{"SeveralKeysInAnyOrderNeverDeadlock", severalKeysInAnyOrderNeverDeadlock},
+	{"SeveralHoldSlots", severalHoldSlots},
 }
 
 func TestTopology_EveryKindConforms(t *testing.T) {

@@ -51,6 +51,7 @@ var needs = map[string]string{
 	"+zrem":                    "wake",
 	"+hset":                    "checkpoint",
 	"+hmget":                   "checkpoint",
+	"+hdel":                    "slots",
 	"+cluster|slots":           "open",
 	"+multi":                   "transact",
 	"+exec":                    "transact",
@@ -227,6 +228,7 @@ func (g *gym) workout(fails string) (step string, err error) {
 		{"wake", func(ctx context.Context) error { return g.wake(ctx, leases, others) }},
 		{"pass on a turn", func(ctx context.Context) error { return g.passOn(ctx, c) }},
 		{"checkpoint", func(ctx context.Context) error { return g.checkpoint(ctx, leases, others) }},
+		{"slots", func(ctx context.Context) error { return slots(ctx, c) }},
 		{"move", func(ctx context.Context) error {
 			l, err := face.In(leases).Try(ctx, "moves", keepalive.Request{})
 			if err != nil {
@@ -321,6 +323,23 @@ func (g *gym) transact(ctx context.Context, c *cluster.Cluster) error {
 		err = errors.New("transactions are refused")
 	}
 	return err
+}
+
+// slots has two slots of a key with a limit at once.
+func slots(ctx context.Context, c *cluster.Cluster) error {
+	red, err := quorumlock.NewRedlock(face.In(c), quorumlock.Config{})
+	if err != nil {
+		return err
+	}
+	var holds []*quorumlock.Hold
+	for range 2 {
+		h, err := red.Acquire(ctx, "slots", quorumlock.Request{Limit: 2})
+		if err != nil {
+			return err
+		}
+		holds = append(holds, h)
+	}
+	return errors.Join(holds[0].ExtendNow(ctx, holds[0].TTL()), holds[0].Release(ctx), holds[1].Release(ctx))
 }
 
 func (g *gym) loaded(ctx context.Context) error {

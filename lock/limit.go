@@ -1,0 +1,32 @@
+package lock
+
+import (
+	"github.com/venta-hq/redlock/internal/keepalive"
+	"github.com/venta-hq/redlock/internal/quorumlock"
+)
+
+// MaxLimit is the largest [Limit].
+const MaxLimit = quorumlock.MaxLimit
+
+// Limit has up to n holders hold the key at once, over all processes; n is from 1 to
+// 1,024. Each has a slot, numbered from 0, which no other has at the same time:
+// [lease.Lease.Slot] says which. All callers of a key must name the same n. While a
+// slot is taken, a caller that names another gets an error that names both, and
+// callers without Limit wait until no slot is: do not mix them where slots are in
+// use all the time.
+//
+// It is an option of [Locker.WithLock], [Do], [Locker.Lock] and [Locker.TryLock].
+// Waiters of a process are served in the order in which they came, but for the one
+// that waits at the nodes, which others may overtake for 10 ms. MinHold, WithLocks,
+// LockAll, and the calls of a lease.Leases refuse Limit, and such a lease has no
+// checkpoints and cannot be detached. Config.Retain does not apply. A caller that
+// holds a slot and asks for another of the same key gets [ErrReentrant].
+//
+// Tokens are unique for the key. Those of one slot only grow; between slots, a
+// hand-over within a process may give a smaller token than that of a slot acquired
+// meanwhile. So let a storage compare the tokens of one slot, as where each slot is
+// a device or a shard of its own.
+//
+// The costs on a node do not grow with n in a way that shows: see
+// docs/performance.md.
+func Limit(n int) Option { return keepalive.Limit(n) }
