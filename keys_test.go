@@ -48,8 +48,9 @@ var ttls = map[string][2]time.Duration{
 	"none": {-1, -1},
 	"the sum of the lock's TTL, 10 s by default, and `LockDelay`":                                       {5 * time.Second, 10 * time.Second},
 	"at least `FenceRetention`, 24 h by default, from the last acquisition, and at most an eighth more": {24 * time.Hour, 27 * time.Hour},
-	"that of the lock key":           {5 * time.Second, 10 * time.Second},
-	"`MaxTTL` from the last refusal": {50 * time.Second, time.Minute},
+	"that of the lock key":                                                                   {5 * time.Second, 10 * time.Second},
+	"that of the reader that expires last":                                                   {5 * time.Second, 10 * time.Second},
+	"`MaxTTL` from the last refusal":                                                         {50 * time.Second, time.Minute},
 	"`HandOver`, 20 ms by default; up to 500 ms after unused notifications":                  {time.Millisecond, time.Second},
 	"7 d (`CheckpointTTL`), of a job 24 h (`DoneTTL`)":                                       {time.Second, 7*24*time.Hour + time.Minute},
 	"a minute longer than the record":                                                        {time.Second, 7*24*time.Hour + time.Minute},
@@ -64,7 +65,7 @@ var ttls = map[string][2]time.Duration{
 // examples turns what tests use into what docs/keys.md has for it.
 var examples = strings.NewReplacer("election:reports", "order:42", "once:nightly", "order:42")
 
-var process = regexp.MustCompile("wake:[0-9A-Z]{26}$")
+var process = regexp.MustCompile("wake:[0-9A-Z]{26}")
 
 var hashed = regexp.MustCompile("^session:[0-9A-Za-z_-]{43}$")
 
@@ -161,6 +162,10 @@ func useEverything(t *testing.T, nodes harness.Set, node *redis.Client, look fun
 		harness.Eventually(t, "it has left", func() bool { return node.ZCard(t.Context(), "{lock:order:42}:queue").Val() == 0 })
 		return nil
 	}))
+	must(locker.WithLock(t.Context(), "order:42", func(context.Context) error {
+		look()
+		return nil
+	}, lock.Shared()))
 	sleeper := node.Subscribe(t.Context(), "redlock:wake:nobody")
 	_, err = sleeper.Receive(t.Context())
 	must(err)

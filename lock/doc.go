@@ -50,6 +50,19 @@
 //
 //	err := locker.WithLock(ctx, "gpu", train, lock.Limit(4))
 //
+// # Readers
+//
+// With [Shared], a key is held by readers together, or by one holder without it.
+// Callers wait in order of arrival, in each process and across processes.
+//
+//	             a context that holds the key    waits      is handed over    MinHold    MaxHold
+//	without      ErrReentrant                    in order   in the process    yes        ends the lock
+//	Shared       ErrReentrant                    in order   is joined         an error   ends the reader's part
+//	WithLocks    ErrReentrant                    key by key as without        yes        ends all
+//
+// With NoWait none of them waits: a reader joins others of its process if nobody
+// waits for the key.
+//
 // # Hand-overs
 //
 // A lock that is released while other callers of the process wait is handed

@@ -19,6 +19,7 @@ type (
 	//	Left    time.Duration // until the key expires, unless it is renewed; negative: never
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them, each with Process string and Since time.Time
+	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared: a Holder, and Left time.Duration
 	//	Views   []View        // what each node reports
 	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
 	//	Slots   []Slot        // of a key with a limit: those that are taken
@@ -46,7 +47,7 @@ type (
 
 	// Holder describes the writer of a lock's value. Its fields are
 	//
-	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign, WriterDetached or WriterLimit
+	//	Writer  Writer    // NoWriter, WriterRedlock, WriterForced, WriterRedsync, WriterForeign, WriterDetached, WriterLimit or WriterShared
 	//	Process string    // the first letters of its process id
 	//	Host    string    // "": unknown
 	//	PID     int       // 0: unknown
@@ -76,6 +77,7 @@ const (
 	WriterForeign  = quorumlock.WriterForeign  // something else
 	WriterDetached = quorumlock.WriterDetached // this library: the lock was detached (lease.Lease.Detach) and not attached yet
 	WriterLimit    = quorumlock.WriterLimit    // this library: several hold the key at once (Limit)
+	WriterShared   = quorumlock.WriterShared   // this library: readers hold the key (Shared)
 )
 
 // ErrNotHeld is returned by [Locker.ForceRelease] and [Locker.ForceReleaseNow] if

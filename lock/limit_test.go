@@ -204,6 +204,7 @@ func TestLimit_WhatDoesNotGoWithIt(t *testing.T) {
 			"0":       func() error { return k.WithLock(ctx, "k", nothing, Limit(0)) },
 			"1025":    func() error { return k.WithLock(ctx, "k", nothing, Limit(1025)) },
 			"MinHold": func() error { return k.WithLock(ctx, "k", nothing, Limit(2), MinHold(time.Second)) },
+			"Shared":  func() error { return k.WithLock(ctx, "k", nothing, Limit(2), Shared()) },
 			"WithLocks": func() error {
 				return k.WithLocks(ctx, []string{"k"}, nothing, Limit(2))
 			},

@@ -261,7 +261,7 @@ func (k *Locker) finish() {
 type Stats struct {
 	Acquired        int64 // locks acquired, including hand-overs
 	Waits           int64 // calls that waited for another call of this process
-	HandOvers       int64 // locks handed over within this process without a round trip, also to a caller that had just given up
+	HandOvers       int64 // locks handed over within this process without a round trip, also to a caller that had just given up; readers that joined others
 	Losses          int64 // locks lost while held
 	ReleaseFailures int64 // releases that did not reach a quorum
 }

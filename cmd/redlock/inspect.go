@@ -79,7 +79,11 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		fmt.Fprintf(w, "  %-9s"+format+"\n", append([]any{what}, args...)...)
 	}
 	if h := i.Holder; h.Writer != lock.NoWriter {
-		row("holder", "%s", shown(holderOf(i))+processText(h))
+		if h.Writer == lock.WriterShared {
+			row("readers", "%s", readersText(i))
+		} else {
+			row("holder", "%s", shown(holderText(i))+processText(h))
+		}
 		if !h.Since.IsZero() {
 			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
 		}
@@ -156,6 +160,9 @@ func stateText(i lock.Inspection) string {
 		if i.Holder.Writer == lock.WriterDetached {
 			return "was detached by its holder, and is kept for the process that attaches it."
 		}
+		if i.Holder.Writer == lock.WriterShared {
+			return "is shared by readers."
+		}
 		return "is held."
 	case lock.Partial:
 		return "is being acquired or released, or is left over: fewer nodes than a quorum have it."
@@ -184,6 +191,15 @@ func freeText(i lock.Inspection) string {
 		return "in " + span(i.Left) + " if it is not attached"
 	}
 	return "in " + span(i.Left) + " if it is not renewed"
+}
+
+// readersText names the processes that share a lock.
+func readersText(i lock.Inspection) string {
+	var each []string
+	for _, r := range i.Readers {
+		each = append(each, shown(r.String())+processText(r.Holder)+" for "+span(r.Left))
+	}
+	return plural(len(i.Readers), "process", "processes") + ": " + strings.Join(each, "; ")
 }
 
 func waitersText(i lock.Inspection, now time.Time) string {

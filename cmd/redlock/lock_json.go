@@ -8,19 +8,20 @@ import (
 
 // lockDoc is the JSON of one lock.
 type lockDoc struct {
-	Key     string     `json:"key"`
-	State   string     `json:"state"`
-	Holder  *holderDoc `json:"holder"`
-	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64   `json:"age_ms,omitempty"`
-	LeftMs  *float64   `json:"left_ms"` // null: the key has no expiry, or the state is unknown
-	Votes   int        `json:"votes"`
-	Need    int        `json:"need"`
-	Waiting int        `json:"waiting"`
-	Limit   int        `json:"limit,omitempty"` // how many can hold it at once
-	Slots   []slotDoc  `json:"slots,omitempty"` // those that are taken
-	Job     *jobDoc    `json:"done,omitempty"`  // of run --once
-	Nodes   []viewDoc  `json:"nodes"`
+	Key     string      `json:"key"`
+	State   string      `json:"state"`
+	Holder  *holderDoc  `json:"holder"`
+	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
+	Token   int64       `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
+	AgeMs   *float64    `json:"age_ms,omitempty"`
+	LeftMs  *float64    `json:"left_ms"` // null: the key has no expiry, or the state is unknown
+	Votes   int         `json:"votes"`
+	Need    int         `json:"need"`
+	Waiting int         `json:"waiting"`
+	Limit   int         `json:"limit,omitempty"` // how many can hold it at once
+	Slots   []slotDoc   `json:"slots,omitempty"` // those that are taken
+	Job     *jobDoc     `json:"done,omitempty"`  // of run --once
+	Nodes   []viewDoc   `json:"nodes"`
 }
 
 type holderDoc struct {
@@ -38,6 +39,12 @@ type slotDoc struct {
 	Token  int64      `json:"token_at_most,omitempty"`
 	LeftMs *float64   `json:"left_ms"`
 	Votes  int        `json:"votes"`
+}
+
+// readerDoc is a process that shares a lock.
+type readerDoc struct {
+	holderDoc
+	LeftMs *float64 `json:"left_ms"`
 }
 
 type viewDoc struct {
@@ -59,6 +66,9 @@ func describeLock(i lock.Inspection) lockDoc {
 	}
 	if i.State == lock.Unknown {
 		d.LeftMs = nil
+	}
+	for _, r := range i.Readers {
+		d.Readers = append(d.Readers, readerDoc{*describeHolder(r.Holder), leftMs(r.Left)})
 	}
 	if !i.Holder.Since.IsZero() {
 		age := ms(time.Since(i.Holder.Since))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -23,7 +24,8 @@ func (lsCmd) Help() string {
 	return `Prints a line for every lock that at least one node reports as held:
 
   HOLDER   the label given as Owner, and the host and id of the process; "redsync" or "another library" if those
-           wrote the key. Anyone who can write to the nodes can forge it.
+           wrote the key. Anyone who can write to the nodes can forge it. A lock that is shared shows the processes that
+           read it.
   TOKEN    an upper bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the
            nodes know only the end of the block. "-" if the nodes do not agree on one, or there is none.
   AGE      since the holder's process acquired it, by that process's clock; it may have been handed over within the
@@ -127,7 +129,7 @@ var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", 
 func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	var rows [][]string
 	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(holderOf(i), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
+		rows = append(rows, []string{short(i.Key, 40), short(holderText(i), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
 			nodeSigns(i), strconv.Itoa(i.Waiting)})
 		for _, s := range i.Slots {
 			rows = append(rows, []string{"  slot " + strconv.Itoa(s.Number), short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder, now),
@@ -137,12 +139,19 @@ func lockRows(locks []lock.Inspection, now time.Time) [][]string {
 	return rows
 }
 
-// holderOf names the holder of a lock, or says how many there are.
-func holderOf(i lock.Inspection) string {
-	if i.Limit == 0 {
+// holderText is the holder of a lock, its readers, or how many hold it.
+func holderText(i lock.Inspection) string {
+	switch {
+	case i.Limit > 0:
+		return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
+	case i.Holder.Writer != lock.WriterShared:
 		return i.Holder.String()
 	}
-	return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
+	var each []string
+	for _, r := range i.Readers {
+		each = append(each, r.String())
+	}
+	return plural(len(each), "reader", "readers") + ": " + strings.Join(each, ", ")
 }
 
 // tokenBound formats the end of the block of tokens that a holder owns.

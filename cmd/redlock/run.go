@@ -23,6 +23,7 @@ type runCmd struct {
 
 	runFlags
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
+	Shared           bool          `help:"Hold KEY together with others that run with --shared, and with nobody else."`
 	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
 	Limit            int           `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
@@ -46,6 +47,9 @@ With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs
 		`Flags of redlock go before the keys. Words before the first "--" are keys, unless one of them begins with "-": a command that has a "--" among its own arguments needs one before it, too. ` +
 		`A key after the first that is the name of a program is refused, because it may begin a command. ` +
 		`With --no-wait, concurrent runs for the same keys may all be refused.` + `
+
+With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
+		`Who waits without --shared comes before those that ask with --shared later. Their token is at least that of every command that ran without --shared before, and below that of every later one.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
 		`before the key is acquired, they end the wait.` + `
@@ -84,6 +88,12 @@ func (r *runCmd) check() error {
 	}
 	if r.Once && len(r.keys) > 1 {
 		bad("--once: takes one KEY, and there are %d", len(r.keys))
+	}
+	if r.Shared && len(r.keys) > 1 {
+		bad("--shared: one KEY can be shared at a time, and there are %d; run one redlock inside the other, in one order everywhere", len(r.keys))
+	}
+	if r.Shared && r.Once {
+		bad("--shared with --once: a job that runs once is run by one")
 	}
 	r.runFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
 	if r.ConflictExitCode < 0 || r.ConflictExitCode > 255 {
@@ -162,21 +172,21 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 	if r.Limit > 0 {
 		return r.lockSlot(ctx, locker, h, begun, log)
 	}
-	l, err := locker.LockAll(ctx, r.keys, lock.NoWait())
+	l, token, err := r.ask(ctx, locker, lock.NoWait())
 	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
 		log.Info("waiting for "+r.quoted(), "holder", holder(err))
 		var opts []lock.Option
 		if r.Wait != nil {
 			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
 		}
-		l, err = locker.LockAll(ctx, r.keys, opts...)
+		l, token, err = r.ask(ctx, locker, opts...)
 	}
 	switch {
 	case err == nil:
-		h.lease, h.tokens = l, tokensOf(r.keys, l.Token)
+		h.lease, h.tokens = l, tokensOf(r.keys, token)
 		after := time.Since(begun).Round(time.Millisecond)
 		if len(r.keys) == 1 {
-			log.Info("acquired "+r.quoted(), "token", l.Token(r.Key), "after", after)
+			log.Info("acquired "+r.quoted(), "token", token(r.Key), "after", after)
 		} else {
 			log.Info("acquired "+r.quoted(), "tokens", h.tokens[:len(r.keys)], "after", after)
 		}
@@ -210,6 +220,22 @@ func (r *runCmd) refused(ctx context.Context, err error) error {
 		return failed(r.ConflictExitCode, r.conflict(err))
 	}
 	return err
+}
+
+// ask locks the keys, and says how to find the token of each.
+func (r *runCmd) ask(ctx context.Context, locker *lock.Locker, opts ...lock.Option) (l holding, token func(key string) int64, err error) {
+	if r.Shared {
+		one, err := locker.Lock(ctx, r.Key, append(opts, lock.Shared())...)
+		if err != nil {
+			return nil, nil, err
+		}
+		return one, func(string) int64 { return one.Token() }, nil
+	}
+	all, err := locker.LockAll(ctx, r.keys, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return all, all.Token, nil
 }
 
 func (r *runCmd) waits() bool { return !r.NoWait && (r.Wait == nil || *r.Wait > 0) }

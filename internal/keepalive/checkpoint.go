@@ -32,7 +32,7 @@ func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
 // resume makes the key's record this lease's, and finds the last checkpoint.
 func (l *Lease) resume(ctx context.Context) error {
 	s := l.t.s
-	last, found, err := record.ResumeAgain(ctx, s.c, s.recordOf(l.Key()), l.token, int64(l.resumes), s.cfg.CheckpointTTL)
+	last, found, err := record.ResumeAgain(ctx, s.c, s.recordOf(l.Key()), l.Token(), int64(l.resumes), s.cfg.CheckpointTTL)
 	l.resumes++
 	if err != nil {
 		return l.orLost(err)
@@ -120,6 +120,9 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 	if err := l.exclusive("Checkpoint"); err != nil {
 		return err
 	}
+	if l.Shared() {
+		return configerr.Field("Checkpoint", "the lease on %q is shared, and readers write nothing; checkpoint before Downgrade", l.Key())
+	}
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
 		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; store the data elsewhere and a reference here", len(data), limit)
 	}
@@ -128,6 +131,9 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 
 // ClearCheckpoint is lease.Lease.ClearCheckpoint.
 func (l *Lease) ClearCheckpoint(ctx context.Context) error {
+	if l.Shared() {
+		return configerr.Field("ClearCheckpoint", "the lease on %q is shared, and readers write nothing", l.Key())
+	}
 	return l.record(ctx, record.Record{Deleted: true})
 }
 
@@ -142,7 +148,7 @@ func (l *Lease) record(ctx context.Context, r record.Record) error {
 		return err
 	}
 	s := l.t.s
-	r.Token, r.Origin = l.token, l.token
+	r.Token, r.Origin = l.Token(), l.Token()
 	return l.orLost(record.Write(ctx, s.c, s.recordOf(l.Key()), s.keepRecord(l.t, r), s.cfg.CheckpointTTL))
 }
 

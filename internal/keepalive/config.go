@@ -111,6 +111,7 @@ type Request struct {
 	Owner   string
 	MinHold time.Duration // the key is kept at least so long, even if it is released earlier
 	MaxHold time.Duration // the lease ends after so long, even if it is not released; 0: never
+	Shared  bool          // the key is held by readers
 	Wait    time.Duration // how long to wait for the key, if Bounded; 0: not at all
 	Bounded bool
 
@@ -138,6 +139,9 @@ func (req Request) check() error {
 	}
 	if req.Wait < 0 {
 		errs = append(errs, configerr.Field("Wait", "%v is negative; 0 means one attempt, and no Wait option until the context ends", req.Wait))
+	}
+	if req.Shared && req.MinHold > 0 {
+		errs = append(errs, configerr.Field("MinHold", "%v with Shared: the readers of a process share one hold; leave one of the two out", req.MinHold))
 	}
 	if req.MaxHold > 0 && req.MinHold > req.MaxHold {
 		errs = append(errs, configerr.Field("MinHold", "%v is longer than MaxHold, %v", req.MinHold, req.MaxHold))
@@ -177,8 +181,11 @@ type Option interface{ apply(*Request) }
 
 // Options is what the options of one call add up to.
 func Options(opts []Option) Request {
-	if len(opts) == 0 {
+	switch {
+	case len(opts) == 0:
 		return Request{} // without making one on the heap
+	case len(opts) == 1 && opts[0] == Shared():
+		return Request{Shared: true}
 	}
 	var req Request
 	for _, o := range opts {
@@ -191,12 +198,19 @@ type option func(*Request)
 
 func (o option) apply(req *Request) { o(req) }
 
+// shared is the option of readers. It can be compared with others, which readers do
+// often.
+type shared struct{}
+
+func (shared) apply(req *Request) { req.Shared = true }
+
 // The options, which packages lease and lock explain.
 
 func TTL(d time.Duration) Option     { return option(func(r *Request) { r.TTL = d }) }
 func Owner(label string) Option      { return option(func(r *Request) { r.Owner = label }) }
 func MinHold(d time.Duration) Option { return option(func(r *Request) { r.MinHold = d }) }
 func MaxHold(d time.Duration) Option { return option(func(r *Request) { r.MaxHold = d }) }
+func Shared() Option                 { return shared{} }
 func Wait(d time.Duration) Option {
 	return option(func(r *Request) { r.Wait, r.Bounded = d, true })
 }

@@ -89,7 +89,7 @@ func (s *Leases) lead(ctx context.Context, name, candidate string, req Request) 
 	l.t.hold.SendAfterRelease(s.announcement(name))
 	data, err := json.Marshal(statement{candidate, time.Now().UnixMicro(), l.t.hold.Value()})
 	if err == nil {
-		said := s.keepRecord(l.t, record.Record{Token: l.token, Origin: l.token, Data: data})
+		said := s.keepRecord(l.t, record.Record{Token: l.Token(), Origin: l.Token(), Data: data})
 		err = record.Write(ctx, s.c, s.recordOf(l.Key()), said, s.cfg.CheckpointTTL)
 	}
 	if err := l.orLost(err); err != nil {

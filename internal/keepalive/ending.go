@@ -41,6 +41,14 @@ func (r *renewer) endLocked(t *renewal, why quorumlock.Reason) {
 	t.state = gone
 	l, lost := t.lease, t.hold.Lost(why)
 	t.loss = lost
+	if t.readers != nil {
+		r.endReadersLocked(t, lost, func() {
+			if !overdue {
+				r.s.reportLoss(t, why)
+			}
+		})
+		return
+	}
 	if l != nil {
 		l.end(lost) // under mu: who finds the renewal gone finds out why
 	}
@@ -123,6 +131,9 @@ func (r *renewer) cancel(cause error) {
 		if t.lease != nil {
 			t.lease.end(cause)
 		}
+		for _, l := range t.leasesOfReaders() {
+			l.end(cause)
+		}
 	}
 }
 
@@ -161,6 +172,7 @@ func (r *renewer) holders() []*Lease {
 		if t.lease != nil {
 			all = append(all, t.lease)
 		}
+		all = append(all, t.leasesOfReaders()...)
 	}
 	return all
 }

@@ -74,7 +74,7 @@ func (r *renewer) nextLocked(t *renewal, now time.Time, parent context.Context, 
 		maxUntil = now.Add(maxHold)
 	}
 	t.bind(releaseAt, maxUntil)
-	t.lease = &Lease{t: t, token: token, parent: r.s.dated(parent)}
+	t.lease = newLease(t, token, parent)
 	t.state, t.kept = live, false
 	r.scheduleLocked(t, now, t.due)
 	return t.lease, true

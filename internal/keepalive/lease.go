@@ -15,7 +15,8 @@ import (
 // may be called concurrently.
 type Lease struct {
 	t      *renewal
-	token  int64
+	token  atomic.Int64
+	reader *reader // of a hold that readers share; nil: it is exclusive, or was first
 	parent context.Context
 
 	released    atomic.Bool
@@ -39,7 +40,7 @@ type Lease struct {
 func (l *Lease) Key() string { return l.t.key() }
 
 // Token is lease.Lease.Token.
-func (l *Lease) Token() int64 { return l.token }
+func (l *Lease) Token() int64 { return l.token.Load() }
 
 // Context is lease.Lease.Context.
 func (l *Lease) Context() context.Context {
@@ -145,7 +146,12 @@ func (l *Lease) Deadline() time.Time { return l.t.hold.Deadline() }
 func (l *Lease) TTL() time.Duration { return l.t.ttl }
 
 // Owner is the label the lease was acquired with.
-func (l *Lease) Owner() string { return l.t.owner }
+func (l *Lease) Owner() string {
+	if l.Shared() {
+		return l.t.s.renewer.labelOf(l)
+	}
+	return l.t.owner
+}
 
 // end makes the lease end for this reason, if it has not ended yet.
 func (l *Lease) end(cause error) {
@@ -173,7 +179,7 @@ func (l *Lease) giveBack(ctx context.Context) error {
 	err := l.startRelease()
 	switch {
 	case errors.Is(err, errSettled):
-		return nil
+		return l.lost()
 	case err != nil:
 		return err
 	}
@@ -212,7 +218,7 @@ func (l *Lease) waiveMinHold() {
 }
 
 // errSettled means that the lease ended without a release to wait for: it was
-// handed over, or its key is retained or draining.
+// handed over, its key is retained or draining, or others read it.
 var errSettled = errors.New("settled")
 
 // startRelease ends the lease and sends the release. After nil the hold's AwaitRelease is to be called.
@@ -232,6 +238,8 @@ func (l *Lease) startRelease() error {
 	case draining:
 		t.s.reportEnd(l, "kept")
 		return errSettled
+	case reading:
+		return t.s.endReading(l)
 	}
 	err := t.hold.StartRelease()
 	t.s.reportEnd(l, "released")

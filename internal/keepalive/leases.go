@@ -189,7 +189,8 @@ func (s *Leases) attempt(ctx context.Context, p plan, queues, first bool) (*Leas
 		p.queue.BeginAttempt(!s.mailbox.onQuorum(), began)
 	}
 	hold, err := s.red.Acquire(ctx, p.key, quorumlock.Request{TTL: p.req.TTL, Owner: p.req.Owner, TokenBlock: p.req.TokenBlock, Queue: queues, First: first,
-		Retains: p.queue != nil && s.cfg.Retain > 0 && p.req.Limit == 0, Limit: p.req.Limit, Start: p.start, Handle: p.req.handle, Sent: p.req.sent})
+		Retains: p.queue != nil && s.cfg.Retain > 0 && p.req.Limit == 0 && !p.req.Shared, Limit: p.req.Limit, Start: p.start, Shared: p.req.Shared,
+		Handle: p.req.handle, Sent: p.req.sent})
 	if err != nil {
 		return nil, err
 	}

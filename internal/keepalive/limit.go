@@ -26,6 +26,8 @@ func (req Request) checkLimit() error {
 		return configerr.Field("Limit", "%d is out of range; from 1 to %d", req.Limit, quorumlock.MaxLimit)
 	case req.MinHold > 0:
 		return configerr.Field("Limit", "%d and MinHold, %v: a slot is free when it is released; give one of them", req.Limit, req.MinHold)
+	case req.Shared:
+		return configerr.Field("Limit", "%d and Shared: a key is held by readers or by slots; give one of them", req.Limit)
 	}
 	return nil
 }
@@ -60,7 +62,7 @@ func (s *Leases) lockSlot(ctx context.Context, key string, p plan) (*Lease, erro
 	giveUpKept(s.queues.TakeKept(p.lock)) // it is for callers that want the whole key; from now on none is kept
 	if place != nil {
 		s.stats.waits.Add(1)
-		if l, err := s.await(ctx, q, place, key); l != nil || err != nil {
+		if l, _, err := s.await(ctx, q, place, key); l != nil || err != nil {
 			return l, end(err)
 		}
 	}

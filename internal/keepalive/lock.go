@@ -40,14 +40,25 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 	}
 	ctx, end := p.req.within(ctx)
 	want := s.want(p.req)
-	q, place, kept, ok := s.queues.Enter(p.lock, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold}, p.req.Waits())
+	joined, q, place, kept, ok := s.enter(p, waitqueue.Request{Want: want, Parent: p.req.Parent, MaxHold: p.req.MaxHold})
+	switch joined := joined.(type) {
+	case *Lease:
+		return joined, end(nil)
+	case waitqueue.Aside:
+		l, err := s.get(ctx, p)
+		return l, end(err)
+	}
 	if !ok {
 		reason, holder := standing(q)
 		return nil, end(s.refusal(key, quorumlock.ClassHeld, reason, holder, nil))
 	}
 	if place != nil {
 		s.stats.waits.Add(1)
-		if l, err := s.await(ctx, q, place, key); l != nil || err != nil {
+		l, aside, err := s.await(ctx, q, place, key)
+		if aside {
+			l, err = s.get(ctx, p)
+		}
+		if l != nil || err != nil {
 			return l, end(err)
 		}
 	}
@@ -71,7 +82,11 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 		return nil, end(err)
 	}
 	acquired = true
-	q.Acquired(want)
+	if p.req.Shared {
+		q.AcquiredShared(want, l.t)
+	} else {
+		q.Acquired(want)
+	}
 	end(nil)
 	return l, nil
 }
@@ -79,29 +94,30 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 // want is what a caller wants of the lease that it is handed over: the value on the
 // nodes carries one TTL and one label.
 func (s *Leases) want(req Request) waitqueue.Want {
-	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0, Limit: req.Limit}
+	return waitqueue.Want{By: s, TTL: req.TTL, Owner: req.Owner, Alone: req.MinHold > 0, Limit: req.Limit, Shared: req.Shared}
 }
 
 // await waits at a place in the queue. Neither a lease nor an error means that it
-// is the caller's turn to ask.
-func (s *Leases) await(ctx context.Context, q *waitqueue.Queue, place *waitqueue.Caller, key string) (*Lease, error) {
+// is the caller's turn to ask, aside that it asks beside the queue.
+func (s *Leases) await(ctx context.Context, q *waitqueue.Queue, place *waitqueue.Caller, key string) (l *Lease, aside bool, err error) {
 	s.stats.queued.Add(1)
 	defer s.stats.queued.Add(-1)
 	defer s.queues.Free(place)
 	select {
 	case handed := <-place.Turn:
-		l, _ := handed.(*Lease)
+		l, _ = handed.(*Lease)
+		_, aside = handed.(waitqueue.Aside)
 		if l != nil && ctx.Err() != nil {
 			l.Release(ctx) // which does not wait
-			return nil, s.gaveUp(q, key, errs.Ended(ctx))
+			return nil, false, s.gaveUp(q, key, errs.Ended(ctx))
 		}
-		return l, nil
+		return l, aside, nil
 	case <-ctx.Done():
 		s.giveUp(ctx, q, place)
-		return nil, s.gaveUp(q, key, errs.Ended(ctx))
+		return nil, false, s.gaveUp(q, key, errs.Ended(ctx))
 	case <-s.closing:
 		s.giveUp(ctx, q, place)
-		return nil, s.err(key)
+		return nil, false, s.err(key)
 	}
 }
 

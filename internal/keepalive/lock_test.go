@@ -153,7 +153,7 @@ func TestLock_ALeaseForADeadContextIsPassedOn(t *testing.T) {
 		next := locking(t.Context(), s, "job", Request{})
 		harness.Eventually(t, "the next to wait", func() bool { return s.queues.Snapshot("lock:job").Callers == 2 })
 		release(t, l)
-		if l, err := s.await(dead, q, place, "job"); l != nil || !errors.Is(err, context.Canceled) {
+		if l, _, err := s.await(dead, q, place, "job"); l != nil || !errors.Is(err, context.Canceled) {
 			t.Fatalf("under a dead context: %v, %v", l, err)
 		}
 		release(t, given(t, next))

@@ -33,6 +33,8 @@ func (m mailbox) Message(n *nodeset.Node, text string) (claimed bool) {
 	case news.Turn: // the key is free: it is not said for whom
 		whole := m.c.Queues().Turn(n.Index(), news.Lock)
 		return m.c.Queues().TurnSlot(n.Index(), news.Lock, 0) || whole
+	case news.Ask:
+		m.c.Queues().UnlessWritten(news.Lock, func() { quorumlock.LeaveWriting(m.c, n, news.Lock) })
 	}
 	giveUpKept(m.c.Queues().NoteRemoteWait(news.Lock, time.Now()))
 	return true

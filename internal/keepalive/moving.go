@@ -21,6 +21,9 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 	if err := l.exclusive("Detach"); err != nil {
 		return "", err
 	}
+	if l.Shared() {
+		return "", l.sharedHandle()
+	}
 	err = l.Err()
 	if err == nil && ctx.Err() != nil {
 		err = errs.Ended(ctx)
@@ -41,6 +44,11 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 		return err
 	})
 	return handle, err
+}
+
+// sharedHandle is the error of Detach for a reader.
+func (l *Lease) sharedHandle() error {
+	return configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and lock the key in the other process", l.Key())
 }
 
 // outlasting is ctx, which derives from l's context, without the end of that, which
@@ -67,6 +75,11 @@ func (l *Lease) handOut(ctx context.Context) (handle string, err error) {
 	switch t.s.leave(t, l, ErrDetached) {
 	case gone:
 		return "", l.ended()
+	case reading: // by a Downgrade that was under way
+		if err := t.s.endReading(l); err != nil && !errors.Is(err, errSettled) {
+			return "", err
+		}
+		return "", l.sharedHandle()
 	case maxHoldExceeded:
 		t.hold.StartRelease()
 		t.s.reportEnd(l, "released")

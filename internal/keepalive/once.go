@@ -73,7 +73,7 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 	if _, done, err := s.Outcome(ctx, job); err != nil || done { // Resume would have it kept for DoneTTL from now on
 		return false, orInterrupted(err)
 	}
-	_, done, err := record.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
+	_, done, err := record.Resume(ctx, s.c, s.recordOf(l.Key()), l.Token(), s.cfg.DoneTTL)
 	if err != nil || done {
 		return false, orInterrupted(l.orLost(err))
 	}
@@ -85,7 +85,7 @@ func (s *Leases) runOnce(ctx context.Context, job string, fn func(ctx context.Co
 	kept = true
 	data, err := json.Marshal(o)
 	if err == nil {
-		r := record.Record{Token: l.token, Seq: 1, Origin: l.token, Data: data}
+		r := record.Record{Token: l.Token(), Seq: 1, Origin: l.Token(), Data: data}
 		err = l.orLost(record.Write(context.WithoutCancel(ctx), s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL))
 	}
 	if err != nil {
@@ -148,9 +148,9 @@ func (s *Leases) Forget(ctx context.Context, job string) (ok bool, err error) {
 		return false, err
 	}
 	defer l.Release(context.WithoutCancel(ctx)) // if it does not reach a quorum, the key expires
-	_, done, err := record.Resume(ctx, s.c, s.recordOf(l.Key()), l.token, s.cfg.DoneTTL)
+	_, done, err := record.Resume(ctx, s.c, s.recordOf(l.Key()), l.Token(), s.cfg.DoneTTL)
 	if err == nil && done {
-		r := record.Record{Token: l.token, Seq: 1, Origin: l.token, Deleted: true}
+		r := record.Record{Token: l.Token(), Seq: 1, Origin: l.Token(), Deleted: true}
 		err = record.Write(ctx, s.c, s.recordOf(l.Key()), r, s.cfg.DoneTTL)
 	}
 	if err != nil {

@@ -19,6 +19,9 @@ import (
 //	retained         released, and kept for the next caller; renewed until Config.Retain is over, then released
 //	maxHoldExceeded  MaxHold was over; not renewed; released by its holder, or given up at its deadline
 //	gone             released or lost; its lease has ended
+//
+// A renewal that readers share has no holder. To one that was its holder until
+// Downgrade, which may be called beside its release, leave says reading.
 type renewal struct {
 	s     *Leases
 	hold  *quorumlock.Hold
@@ -38,6 +41,7 @@ type renewal struct {
 	due     time.Time             // when to look at it next
 	loss    *quorumlock.LostError // why it was lost; nil if it was not
 	refresh *recordRefresh        // nil: no record is kept beside the key
+	readers *readers              // that share it; nil: it is exclusive
 }
 
 // bounds are points in time that most renewals do not have: zero.
@@ -99,6 +103,7 @@ const (
 	retained
 	maxHoldExceeded
 	gone
+	reading // of leave only
 )
 
 const (
@@ -141,14 +146,20 @@ func (r *renewer) keep(hold *quorumlock.Hold, p plan) (l *Lease, ok bool) {
 	if r.closing {
 		return nil, false
 	}
-	t.lease = &Lease{t: t, token: hold.Token(), parent: r.s.dated(p.req.Parent)}
-	t.bindFrom(now, p.req)
+	l = newLease(t, hold.Token(), p.req.Parent)
+	if p.req.Shared {
+		t.readers = &readers{}
+		t.addReaderLocked(l, p.req.Owner, p.req.MaxHold)
+	} else {
+		t.lease = l
+		t.bindFrom(now, p.req)
+	}
 	if !r.running {
 		r.running = true
 		r.wg.Go(r.run)
 	}
 	r.scheduleLocked(t, now, now.Add(jittered(t.every)))
-	return t.lease, true
+	return l, true
 }
 
 // rebind has the MinHold and MaxHold of leases begin now.
@@ -294,6 +305,9 @@ func (r *renewer) advanceLocked(t *renewal, now time.Time) (renew bool) {
 	case t.state == maxHoldExceeded || t.inRound: // the round that is under way has moved the deadline
 		r.scheduleLocked(t, now, deadline)
 	default:
+		if t.readers != nil {
+			t.readers.began = now
+		}
 		t.inRound = true
 		r.scheduleLocked(t, now, deadline)
 		return true
@@ -319,6 +333,9 @@ func (r *renewer) settled(t *renewal, v quorumlock.Verdict) {
 		r.lose(t, expired)
 		return
 	}
+	if t.hold.Shared() && v == quorumlock.Extended {
+		r.answered(t)
+	}
 	r.mu.Lock()
 	t.inRound = false
 	if t.index < 0 || t.state == maxHoldExceeded {
@@ -328,6 +345,9 @@ func (r *renewer) settled(t *renewal, v quorumlock.Verdict) {
 	next := jittered(t.every)
 	if v == quorumlock.Undecided {
 		next = jittered(min(t.every/8, clockWatch))
+	}
+	if t.readers != nil && t.readers.asked {
+		next = min(next, jittered(clockWatch))
 	}
 	now := time.Now()
 	r.scheduleLocked(t, now, now.Add(next))
@@ -353,12 +373,15 @@ func (r *renewer) releaseDraining(t *renewal) {
 }
 
 // leave takes t out of care because its holder l releases or detaches it, which ends l with that cause. It reports what is
-// left to do: nothing when it was gone or is draining, to detach it if asked to when it was live, and to release it
-// otherwise.
+// left to do: nothing when it was gone or is draining, to detach it if asked to when it was live, to call endReading when a
+// Downgrade that was under way has made l a reader, and to release it otherwise.
 func (r *renewer) leave(t *renewal, l *Lease, cause error) (was state) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if t.state == gone || t.lease != l {
+	switch {
+	case t.state != gone && t.readers != nil:
+		return reading
+	case t.state == gone || t.lease != l:
 		return gone
 	}
 	l.end(cause)

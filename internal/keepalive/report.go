@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/telemetry"
@@ -24,6 +25,9 @@ var (
 func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease, error) {
 	if err := req.refuseLimit("Acquire, Attach, Campaign or RunOnce"); err != nil {
 		return nil, err
+	}
+	if req.Shared {
+		return nil, configerr.Field("Shared", "does not fit leases, jobs and elections; use WithLock, Do, Lock or TryLock of a lock.Locker")
 	}
 	began := s.tel.Now()
 	l, err := s.Await(ctx, key, req)

@@ -31,7 +31,7 @@ func (s *Leases) retain(l *Lease) bool {
 // does not fit it is released, before the nodes are asked.
 func (s *Leases) retake(kept any, want waitqueue.Want, req Request) (*Lease, bool) {
 	t := kept.(*renewal)
-	if t.s == s && !want.Alone && t.ttl == want.TTL && t.owner == want.Owner {
+	if t.s == s && !want.Alone && !want.Shared && t.ttl == want.TTL && t.owner == want.Owner {
 		if l, ok := s.endRetention(t, req.Parent, req.MaxHold); ok {
 			s.stats.handOvers.Add(1)
 			return l, true

@@ -92,6 +92,9 @@ func (s *Leases) checkAll(keys []string, req Request) error {
 	if len(keys) > MaxKeys {
 		return configerr.Field("keys", "%d different keys; at most %d; lock one key that stands for many", len(keys), MaxKeys)
 	}
+	if req.Shared {
+		return configerr.Field("Shared", "does not fit several keys; lock each by itself, in one order everywhere")
+	}
 	for _, key := range keys {
 		each := req
 		if _, err := s.check(key, &each); err != nil {

@@ -56,13 +56,15 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 
 // contend is get for a request that waits.
 func (s *Leases) contend(ctx context.Context, p plan, backoff func(int) time.Duration) (l *Lease, err error) {
-	w := waiting{s: s, p: p, backoff: backoff, me: s.queues.Contend(p.lock), queues: s.open()}
+	w := waiting{s: s, p: p, backoff: backoff, me: s.contender(p), queues: s.open()}
 	defer func() { // also if Config.Backoff panics
 		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused())
 		s.queues.Leave(w.me, queued, func(others bool) {
 			switch {
 			case l != nil:
 				l.t.hold.Dequeue(others)
+			case !others && p.req.Shared:
+				s.red.LeaveShared(p.lock)
 			case !others:
 				s.red.LeaveLock(p.lock)
 			}
@@ -161,7 +163,7 @@ func (w *waiting) pause(ctx context.Context) error {
 	}
 	held := outlook(w.last)
 	w.splits++
-	if !held.Split {
+	if !held.MayBeSplit() {
 		w.splits = 0
 	}
 	agreed, err := w.sleep(ctx, nextLook(held, limit, w.took, w.splits))
@@ -227,15 +229,20 @@ func grace(missing int, took, handOver time.Duration) time.Duration {
 // than limit. Attempts that have split the votes are about to release them, and
 // follow at random, over a time that starts from what the attempt took and grows with
 // each split: the slower the nodes are, the longer attempts get in each other's way.
+// Readers that have the key may be such attempts; a few looks show it.
 func nextLook(held *NotAcquiredError, limit, took time.Duration, splits int) time.Duration {
 	d := limit
-	if held.Split {
+	if held.Split || held.MayBeSplit() && splits <= looksAtReaders {
 		d = time.Millisecond + below((2*time.Millisecond+took)<<min(splits, 5))
 	} else if held.FreeIn >= 0 {
 		d = held.FreeIn + time.Millisecond + below(4*time.Millisecond)
 	}
 	return min(d, limit)
 }
+
+// looksAtReaders is how many looks in a row follow as after a split where readers
+// have the key.
+const looksAtReaders = 4
 
 // blockSince is how many tokens an attempt may ask for, since after the one before.
 // A grant that makes no quorum raises the counter of its node all the same. The

@@ -9,6 +9,10 @@ import (
 // Channel is the name of the pub/sub channel on which nodes send messages to the process with this id.
 func Channel(process string) string { return "redlock:wake:" + process }
 
+// SharedChannel follows the name of a process's channel in that of a second one, for
+// its readers of locks: the nodes' queues have those as a process of their own.
+const SharedChannel = "/shared"
+
 // A Listener gets the messages that nodes send to this process. Its methods are called on a goroutine that serves the
 // node's whole mailbox; they must not block.
 type Listener interface {
@@ -85,7 +89,7 @@ const mailMost = 2000
 // listen serves the mailbox on one node until the cluster closes.
 func (n *Node) listen() {
 	h := hearing{every: mailEvery, most: mailMost, stands: &n.subscribed}
-	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, h, []string{Channel(n.c.process)})
+	n.subscribe(n.c.ctx, &slot{mail: &n.c.mail}, h, []string{Channel(n.c.process), Channel(n.c.process + SharedChannel)})
 }
 
 // slot takes in what one node sends to the mailbox.

@@ -34,6 +34,8 @@ type Request struct {
 	// Start is the slot from which on nodes look for a free one, counted from 1;
 	// 0: any. See NextSlot.
 	Start int
+	// Shared: the key is held beside other readers, and by no writer.
+	Shared bool
 	// Handle is what to attach with; nil acquires the key as usual.
 	Handle *Handle
 	// Sent is called when every node was sent the attempt; nil: nothing is.
@@ -127,6 +129,9 @@ func (r *Redlock) check(key string, req Request) error {
 	if req.Owner != r.cfg.Owner { // which was checked when it was configured
 		err = errors.Join(err, checkOwner("Owner", req.Owner))
 	}
+	if req.Shared && req.Handle != nil {
+		err = errors.Join(err, configerr.Field("Shared", "a key that was detached is attached as it was held; downgrade its lease"))
+	}
 	if req.TokenBlock < 1 || req.TokenBlock > MaxTokenBlock {
 		err = errors.Join(err, configerr.Field("Request.TokenBlock", "%d is out of range; from 1 to %d", req.TokenBlock, MaxTokenBlock))
 	}
@@ -147,6 +152,10 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 	if req.Limit > 0 {
 		h.limit = newLimited(req, len(h.members))
 	}
+	if req.Shared {
+		h.shared.Store(true)
+		h.block = 1
+	}
 	return h, nil
 }
 
@@ -154,7 +163,7 @@ func (r *Redlock) newHold(key string, req Request) (*Hold, error) {
 // counts time that a node did not.
 func (h *Hold) ask(first bool) {
 	start, native := time.Now(), uint64(0)
-	if first && h.handle == nil && h.limit == nil {
+	if first && h.handle == nil && h.limit == nil && !h.Shared() {
 		native = h.r.sightings.of(h.lock, start)
 	}
 	h.mu.Lock()
@@ -181,7 +190,7 @@ func (h *Hold) ask(first bool) {
 			if script.IsZero() {
 				script = h.acquireCommand(start)
 			}
-			n.Send(script.WithTwo(n.FenceFloor(), oneIf(h.queue && n.Listening())), to)
+			n.Send(script.WithTwo(n.FenceFloor(), h.queueWord(n)), to)
 		}
 	}
 }
@@ -202,8 +211,12 @@ func (a *acquirer) Receive(n *nodeset.Node, reply any, err error) {
 	h := (*Hold)(a)
 	granted, g, err := readGrant(reply, err, h.block)
 	switch {
+	case err == nil && h.Shared():
 	case err == nil:
 		h.sight(n, granted, g)
+		if !granted && g.holder == sharedMark && h.queue && n.Listening() {
+			h.announceOn(n)
+		}
 	case errors.Is(err, errFence):
 		n.FenceUnusable(h.key)
 	}

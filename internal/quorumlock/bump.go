@@ -20,11 +20,12 @@ func (h *Hold) sendBumps() {
 			reported = h.voting.fences[i]
 		}
 		h.mu.Unlock()
-		if below {
-			if h.limit != nil {
-				n.Send(h.limit.raiseCommand(h, reported, token), (*bumper)(h))
-				continue
-			}
+		switch {
+		case below && h.limit != nil:
+			n.Send(h.limit.raiseCommand(h, reported, token), (*bumper)(h))
+		case below && h.Shared():
+			h.sendShareBump(n, token, reported)
+		case below:
 			n.Run(bumpFenceScript, keys[:], []any{h.value, token, &h.r.words.retention, reported, &h.block}, (*bumper)(h))
 		}
 	}

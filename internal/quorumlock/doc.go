@@ -39,11 +39,12 @@
 //	                        or limit:N while slots are taken
 //	{lock:order:42}:fence   the fence counter, kept for FenceRetention after its last use, and at most an eighth longer
 //	{lock:order:42}:queue   the processes that wait, by when they came, in µs; a quarter of a µs more (after 2041 a µs) for each wake since the process last looked
+//	{lock:order:42}:readers the values of readers, by the ms at which they expire, while the lock key is "shared"
 //	{lock:order:42}:next    the process that was woken, for Config.HandOver, or longer after wakes that it did not use
 //	{lock:order:42}:slots   of a key with a limit: who has which slot; see scripts/limit.lua
 //	{lock:order:42}:until   when each slot expires
 //
 // in one hash slot. The Lua scripts beside this file are the steps; each has the same effect when delivered twice as when
 // delivered once. agree.go explains how the token is agreed on, acquire.lua how a counter starts, native.go how a free key
-// is acquired without a script, limit.go how several hold a key at once.
+// is acquired without a script, limit.go how several hold a key at once, shared.go how readers share one.
 package quorumlock

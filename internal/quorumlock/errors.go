@@ -127,7 +127,12 @@ type NotAcquiredError struct {
 	last     string // the Reason of the last attempt, if a wait ended
 	next     int    // where to start looking for a slot next, counted from 1; 0: anywhere
 	retained bool   // the holder may only retain the key: see Request.Retains
+	readers  bool   // it is held if the readers that the nodes have are the same
 }
+
+// MayBeSplit reports whether attempts may have split the votes. That readers have
+// the key on a quorum of nodes does not say whether one of them has the quorum.
+func (e *NotAcquiredError) MayBeSplit() bool { return e.Split || e.readers }
 
 // MayBeRetained reports whether an attempt failed with err because a process holds
 // the key that may only retain it, and gives it up when it is asked.

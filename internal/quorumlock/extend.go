@@ -42,27 +42,39 @@ func (h *Hold) ExtendIn(box *Outbox, ttl time.Duration, settle func(Verdict)) {
 // extend reports whether the round has begun.
 func (h *Hold) extend(box *Outbox, e *extension) bool {
 	ask, ok := h.begin(e, false)
+	shared := h.Shared()
 	cmd := h.extendCommand(e.ttl)
 	for _, n := range ask {
+		if shared {
+			cmd = releaseOn(n, cmd)
+		}
 		box.add(n, letter{cmd, e})
 	}
 	return ok
 }
 
+// extendCommand is the command of a renewal.
 func (h *Hold) extendCommand(ttl time.Duration) nodeset.Command {
-	if h.limit != nil {
+	switch {
+	case h.limit != nil:
 		return h.limit.extendCommand(h, ttl)
+	case h.Shared():
+		return h.shareExtendCommand(ttl)
 	}
 	return extendScript.Command([]string{h.lock}, &h.value, h.r.keptFor(ttl))
 }
 
-// begin makes e the hold's round and returns the nodes to ask: for a detach all,
-// otherwise those on which nothing is in flight. The others are stuck or slow, and
-// another request would only queue up behind. ok is false if the hold is held no
-// more: a renewal must not take the place of a detach, either.
-func (h *Hold) begin(e *extension, detaches bool) (ask []*nodeset.Node, ok bool) {
+// begin makes e the hold's round and returns the nodes to ask: all, or those on
+// which nothing is in flight. The others are stuck or slow, and another request
+// would only queue up behind; a round with askLate is asked of them when that has
+// landed. ok is false if the hold is held no more: a renewal must not take the
+// place of a detach, which asks all, either.
+//
+// What was found against a round that is replaced counts against e as well, also if
+// it is answered later: a node that the one healed is owned by the next.
+func (h *Hold) begin(e *extension, all bool) (ask []*nodeset.Node, ok bool) {
 	h.mu.Lock()
-	if h.phase != phaseHeld || h.detaching && !detaches {
+	if h.phase != phaseHeld || h.detaching && !all {
 		h.mu.Unlock()
 		return nil, false
 	}
@@ -72,30 +84,51 @@ func (h *Hold) begin(e *extension, detaches bool) (ask []*nodeset.Node, ok bool)
 		return nil, true
 	}
 	replaced := h.round
-	h.round = e
+	h.round, h.writers = e, false
 	if until := nodeset.Deadline(e.start, e.ttl); until.Before(h.deadline) {
 		h.deadline = until // a shorter TTL may take effect even if the round does not
 	}
 	ask = make([]*nodeset.Node, 0, len(h.members))
 	for i, n := range h.r.c.Nodes() {
-		if m := &h.members[i]; detaches || m.inFlight == 0 {
+		m := &h.members[i]
+		m.against, m.askLate = m.against && replaced != nil, false
+		switch {
+		case all || m.inFlight == 0:
 			ask = append(ask, n)
 			m.inFlight++
-			m.detached = m.detached || detaches
+			m.detached = m.detached || h.detaching
+		case e.askLate != nil:
+			m.askLate = true
+			e.open++
 		}
 	}
-	e.open = len(ask)
-	if e.open == 0 {
-		h.round = nil
-	}
+	e.open += len(ask)
+	verdict, decided := e.judgeLocked(time.Now())
 	h.mu.Unlock()
 	if replaced != nil {
 		replaced.settle(Undecided)
 	}
-	if len(ask) == 0 {
-		e.settle(Undecided)
+	if decided {
+		e.settle(verdict)
 	}
 	return ask, true
+}
+
+// askLateLocked takes out the nodes that the round under way has yet to ask, and on
+// which nothing is in flight any more.
+func (h *Hold) askLateLocked() (ask func(*nodeset.Node), due []*nodeset.Node) {
+	for i := range h.members {
+		m := &h.members[i]
+		if !m.askLate || m.inFlight > 0 {
+			continue
+		}
+		m.askLate = false
+		if h.round != nil && h.round.askLate != nil {
+			m.inFlight++
+			ask, due = h.round.askLate, append(due, h.r.c.Nodes()[i])
+		}
+	}
+	return ask, due
 }
 
 // endRoundLocked ends the round that is under way, if any, because the hold is over. h.mu must be held.
@@ -114,14 +147,24 @@ type extension struct {
 	settle func(Verdict)
 	over   chan struct{} // closed if the hold is over before the round is settled
 
+	askLate func(*nodeset.Node) // asks a node on which something was in flight; nil: it is not asked
+
 	// Guarded by h.mu.
-	owned, against, open int
+	owned, open int
 }
 
 func (e *extension) Receive(n *nodeset.Node, reply any, err error) {
 	h := e.h
-	result, holder, err := readExtension(reply, err)
+	var result Result
+	var holder string
+	var writers bool
+	if h.Shared() {
+		result, holder, writers, err = readShareExtension(reply, err)
+	} else {
+		result, holder, err = readExtension(reply, err)
+	}
 	h.mu.Lock()
+	h.writers = h.writers || writers
 	m := &h.members[n.Index()]
 	if err != nil && nodeset.Unsent(err) && m.result != Failed {
 		h.landedLocked(m, m.result, err) // it was not asked: what was known of it still is
@@ -138,26 +181,32 @@ func (e *extension) Receive(n *nodeset.Node, reply any, err error) {
 	e.open--
 	switch {
 	case err != nil:
-	case result == Granted && n.Counts():
+	case result == Granted && n.Counts() && !m.against:
 		e.owned++
 	case result == Granted: // and does not count, so it speaks neither for nor against
 	default:
-		e.against++
+		m.against = true
 	}
-	verdict, decided := e.judgeLocked(time.Now())
+	round := h.round // which has taken e's place, maybe
+	var verdict Verdict
+	var decided bool
+	if round != nil {
+		verdict, decided = round.judgeLocked(time.Now())
+	}
 	h.mu.Unlock()
 	if decided {
-		e.settle(verdict)
+		round.settle(verdict)
 	}
 	h.flush()
 }
 
 func (e *extension) judgeLocked(now time.Time) (v Verdict, decided bool) {
-	h := e.h
-	if h.round != e {
-		return 0, false
+	h, quorum, against := e.h, e.h.r.c.Quorum(), 0
+	for i := range h.members {
+		if h.members[i].against {
+			against++
+		}
 	}
-	quorum := h.r.c.Quorum()
 	switch {
 	case e.owned >= quorum && nodeset.Passed(h.deadline, now):
 		v = Late
@@ -165,7 +214,7 @@ func (e *extension) judgeLocked(now time.Time) (v Verdict, decided bool) {
 		v = Extended
 		h.ttl = e.ttl
 		h.deadline = nodeset.Deadline(e.start, e.ttl)
-	case len(h.members)-e.against < quorum:
+	case len(h.members)-against < quorum:
 		v, h.lost = Over, true
 	case e.open == 0:
 		v = Undecided

@@ -29,6 +29,9 @@ var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, 
 // fewer than a quorum of the nodes have the key, it is also blocked on the
 // rest, even if it was only left over from a former holder.
 //
+// A key that readers share is taken from all of them, unless one has come that was not seen. Where 64 or more read it on a
+// node, which names no more, that is not looked at.
+//
 // The error is ErrNotHeld, a *cluster.QuorumError if so few nodes took part that the holder may keep it (what they took
 // stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.
 func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) (freeIn time.Duration, err error) {
@@ -38,13 +41,17 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 	if err := checkOwner("by", by); err != nil {
 		return 0, err
 	}
-	mark, keys := r.value(forced, by), []string{r.LockKey(seen.Key)}
+	mark, names := r.value(forced, by), sharedNames(r.LockKey(seen.Key))
 	if seen.Limit > 0 {
 		return r.forceSlots(ctx, seen, func(s Slot) (time.Duration, error) { return r.seizeSlot(ctx, seen, s, mark) })
 	}
+	keys := names[:1]
+	if seen.value == sharedMark {
+		keys = append(keys, names[4])
+	}
 	seize := func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
 		return func(n *nodeset.Node, to nodeset.Receiver) {
-			n.Run(seizeScript, keys, []any{seen.value, mark, millis(r.c.Config().MaxTTL), millis(block)}, to)
+			n.Run(seizeScript, keys, append([]any{seen.value, mark, millis(r.c.Config().MaxTTL), millis(block)}, seen.readersSeen()...), to)
 		}
 	}
 	f, err := r.force(ctx, seen, seize(0))
@@ -65,9 +72,13 @@ func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 		_, err := r.forceSlots(ctx, seen, func(s Slot) (time.Duration, error) { return 0, r.releaseSlot(ctx, seen, s) })
 		return err
 	}
-	keys := namesOf(r.LockKey(seen.Key))
+	names, script := sharedNames(r.LockKey(seen.Key)), releaseScript
+	keys := names[:4]
+	if seen.value == sharedMark {
+		script, keys = shareReleaseScript, names[:]
+	}
 	f, err := r.force(ctx, seen, func(n *nodeset.Node, to nodeset.Receiver) {
-		n.Run(releaseScript, keys[:], []any{seen.value, millis(r.cfg.HandOver), oneIf(n.Sharded())}, to)
+		n.Run(script, keys, append([]any{seen.value, millis(r.cfg.HandOver), oneIf(n.Sharded())}, seen.readersSeen()...), to)
 	})
 	if err == nil && f.open(r.c) >= r.c.Quorum() {
 		return errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrMayBeAcquired)
@@ -94,7 +105,7 @@ func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*nodeset
 	switch {
 	case len(r.c.Nodes())-len(f.failed) < r.c.Quorum():
 		return f, f.tooFew(r.c, seen.Key)
-	case f.taken == 0:
+	case f.taken == 0 || f.others >= r.c.Quorum():
 		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	}
 	return f, nil

@@ -3,6 +3,7 @@ package quorumlock
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/nodeset"
@@ -22,12 +23,15 @@ type Hold struct {
 	block int64
 	ttl   time.Duration
 
+	shared atomic.Bool // it is a reader's
+
 	settled chan struct{} // closed when the phase is held or failed; nil when nobody waits for that any more
 
 	mu        sync.Mutex
 	phase     stage
 	lost      bool         // a round found it over
 	detaching bool         // Detach has begun, and no other round may
+	writers   bool         // a process waits to write, as the round under way or the last one found
 	outvoted  bool         // it was refused, and had less than a quorum
 	uncounted bool         // it was refused, because grants do not count
 	queue     bool         // it is to be queued where it is refused
@@ -71,6 +75,8 @@ type nodeState struct {
 	pendingRelease bool       // is to be released as soon as nothing is in flight
 	detached       bool       // was sent a detach, so it may have the handle's value
 	forgot         bool       // was healed, and Forgot has not said so yet
+	against        bool       // a round that is under way, or that it has replaced, found the key lost
+	askLate        bool       // is to be asked by the round under way as soon as nothing is in flight
 	inFlight       uint8      // acquires and extends whose answer is awaited: a release must not overtake them
 	lastReply      *lastReply // what else it said last; nil if that is nothing
 }
@@ -187,11 +193,12 @@ func (h *Hold) Lost(why Reason) *LostError {
 }
 
 // flush sends the pending releases to nodes on which nothing is in flight any more,
-// and wakes Release when the answers suffice. What landed may have been the last
-// that a release waited for.
+// and what the round under way has yet to ask them, and wakes Release when the
+// answers suffice. What landed may have been the last that a release waited for.
 func (h *Hold) flush() {
 	h.mu.Lock()
 	h.endReleaseLocked()
+	ask, late := h.askLateLocked()
 	var room [7]*nodeset.Node
 	due := room[:0]
 	for i := range h.members {
@@ -201,6 +208,9 @@ func (h *Hold) flush() {
 		}
 	}
 	h.mu.Unlock()
+	for _, n := range late {
+		ask(n)
+	}
 	if len(due) == 0 {
 		return
 	}
@@ -236,6 +246,10 @@ func (h *Hold) releaseCommand(value *string) nodeset.Command {
 	}
 	if h.limit != nil {
 		return h.limit.releaseCommand(h.lock, value, "", reserve)
+	}
+	if h.Shared() {
+		all := sharedNames(h.lock)
+		return shareReleaseScript.Command(all[:], value, reserve, "")
 	}
 	return releaseScript.Command(keys[:], value, reserve, "")
 }

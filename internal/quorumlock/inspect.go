@@ -33,6 +33,10 @@ type Inspection struct {
 	Waiting int      // processes that queue for it
 	Waiters []Waiter // the first of them
 
+	// Readers share the key, if Holder.Writer is WriterShared: those that so many nodes name that they may have a
+	// quorum, in the order in which they began. Left is the longest that a node says.
+	Readers []Reader
+
 	Views []View // what each node said
 
 	Limit int    // how many can hold the key at once, by lock.Limit; 0: one
@@ -70,6 +74,8 @@ type View struct {
 	Waiting int
 
 	waiters []Waiter
+	readers []Reader
+	values  []string // of the readers, also of those that had expired
 	value   string
 	noFence string // what stands there instead of a fence counter
 }
@@ -115,7 +121,7 @@ func (r *Redlock) inspect(ctx context.Context, keys []string, named int) ([]Insp
 	}
 	for _, n := range nodes {
 		for i, key := range keys {
-			companions := namesOf(r.LockKey(key))
+			companions := sharedNames(r.LockKey(key))
 			n.Run(inspectScript, companions[:], []any{named}, viewer{g, i})
 		}
 	}
@@ -192,6 +198,7 @@ func (i *Inspection) judge() {
 	if most > 0 {
 		i.judgeHolder()
 	}
+	i.judgeReaders(silent)
 }
 
 // judgeHolder fills in what is known of the holder, whose value is i.value.

@@ -282,7 +282,7 @@ func FuzzReadView_NeverPanics(f *testing.F) {
 	f.Add(int64(1), "v", int64(5), "7", int64(2), "p", "1e15")
 	f.Add(int64(2), "", int64(-2), "x", int64(-9), "", "")
 	f.Fuzz(func(t *testing.T, kind int64, value string, left int64, fence string, queued int64, process, score string) {
-		v, err := readView([]any{kind, value, left, fence, queued, []any{process, score}}, nil)
+		v, err := readView([]any{kind, value, left, fence, queued, []any{process, score}, []any{process, left}}, nil)
 		if err != nil || v.Fence < 0 || v.Waiting < 0 || v.Left < -time.Millisecond || len(v.waiters) != 1 {
 			t.Errorf("%+v, %v", v, err)
 		}

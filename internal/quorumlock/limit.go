@@ -241,7 +241,7 @@ func (l *limited) releaseCommand(lock string, value *string, slot string, reserv
 // leave takes this process out of these nodes' queues, for what the hold is of.
 func (h *Hold) leave(nodes []*nodeset.Node, toEnd bool, reserve *int64) {
 	if h.limit == nil {
-		h.r.leave(h.lock, nodes, toEnd, reserve)
+		h.r.leave(h.lock, nodes, h.Shared(), toEnd, reserve)
 		return
 	}
 	h.r.leaveLimit(h.lock, nodes, toEnd, reserve)

@@ -139,13 +139,20 @@ func (r *Redlock) LockKey(key string) string { return r.cfg.Prefix + key }
 
 // LeaveLock takes this process out of the nodes' queues for a lock, by its name on
 // the nodes, and passes its turn on. It does not wait for the answers.
-func (r *Redlock) LeaveLock(lock string) { r.leave(lock, r.c.Nodes(), false, &r.words.handOver) }
+func (r *Redlock) LeaveLock(lock string) {
+	r.leave(lock, r.c.Nodes(), false, false, &r.words.handOver)
+}
 
 // leave takes this process out of these nodes' queues for lock, or puts it to the
-// end, and passes its turn on for reserve, or to nobody if that is 0.
-func (r *Redlock) leave(lock string, nodes []*nodeset.Node, toEnd bool, reserve *int64) {
-	keys := namesOf(lock)
-	cmd := leaveScript.Command(keys[:], &r.words.process, reserve, oneIf(toEnd), "")
+// end, and passes its turn on for reserve, or to nobody if that is 0. Its readers
+// have a place of their own.
+func (r *Redlock) leave(lock string, nodes []*nodeset.Node, shared, toEnd bool, reserve *int64) {
+	keys, place := namesOf(lock), &r.words.process
+	if shared {
+		reader := r.words.process + readerPlace
+		place = &reader
+	}
+	cmd := leaveScript.Command(keys[:], place, reserve, oneIf(toEnd), "")
 	for _, n := range nodes {
 		sendLeave(n, cmd)
 	}
@@ -153,6 +160,16 @@ func (r *Redlock) leave(lock string, nodes []*nodeset.Node, toEnd bool, reserve 
 
 // PassOn is LeaveLock on one node, for a process in which nobody waits any more.
 func PassOn(c *nodeset.Set, n *nodeset.Node, lock string) {
+	keys := namesOf(lock)
+	for _, place := range []string{c.Process(), c.Process() + readerPlace} {
+		sendLeave(n, leaveScript.Command(keys[:], place, millis(defaultHandOver), "", ""))
+	}
+	sendLeave(n, limitLeaveScript.Command(limitNames(lock), c.Process()+limitWaiter, millis(defaultHandOver), "", ""))
+}
+
+// LeaveWriting has the process leave the place of a writer on one node, in which none
+// waits any more: its leave was lost.
+func LeaveWriting(c *nodeset.Set, n *nodeset.Node, lock string) {
 	keys := namesOf(lock)
 	sendLeave(n, leaveScript.Command(keys[:], c.Process(), millis(defaultHandOver), "", ""))
 	sendLeave(n, limitLeaveScript.Command(limitNames(lock), c.Process()+limitWaiter, millis(defaultHandOver), "", ""))

@@ -57,7 +57,7 @@ func (h *Hold) explainLocked() {
 			open++
 		}
 	}
-	most, quorum := h.mostLocked(), h.r.c.Quorum()
+	most, quorum := h.mostLocked(true), h.r.c.Quorum()
 	h.unclear = most < quorum && most+open >= quorum && len(h.members)-most < quorum
 	if h.limit != nil {
 		_, votes = h.limit.leader(h)
@@ -145,6 +145,7 @@ func (h *Hold) notAcquiredLocked(why Reason, votes int) *NotAcquiredError {
 	if h.limit != nil {
 		h.limit.outlook(h, e)
 	}
+	e.readers = !e.Split && h.mostLocked(false) < e.Need
 	switch {
 	case why != Reason{}:
 	case e.Split:
@@ -189,16 +190,19 @@ func (h *Hold) outlookLocked() (freeIn time.Duration, split bool) {
 		}
 		return 1
 	})
-	return lefts[needed-1], h.mostLocked() < quorum
+	return lefts[needed-1], h.mostLocked(true) < quorum
 }
 
-// mostLocked is how many nodes refused in favour of the same holder, the one with the most of them.
-func (h *Hold) mostLocked() (most int) {
+// mostLocked is how many nodes refused in favour of the same holder, the one with the most of them. readers says that the
+// readers of all nodes count as one.
+func (h *Hold) mostLocked(readers bool) (most int) {
 	for i := range h.members {
-		same := 0
+		holder, same := h.members[i].last().holder, 0
+		if holder == sharedMark && !readers {
+			continue
+		}
 		for j := range h.members {
-			if h.members[i].result == Refused && h.members[j].result == Refused &&
-				h.members[j].last().holder == h.members[i].last().holder {
+			if h.members[i].result == Refused && h.members[j].result == Refused && h.members[j].last().holder == holder {
 				same++
 			}
 		}

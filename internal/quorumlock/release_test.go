@@ -314,7 +314,7 @@ func TestWake_WaitersOfOtherProcessesAreServedFirst(t *testing.T) {
 		w.ask(false)
 		harness.Eventually(t, "all nodes have refused and queued", w.landed)
 		waiter.LeaveLock("lock:k")
-		waiter.leave("lock:k", waiter.c.Nodes()[:1], false, &waiter.words.handOver)
+		waiter.leave("lock:k", waiter.c.Nodes()[:1], false, false, &waiter.words.handOver)
 		harness.Eventually(t, "nobody is queued", func() bool { return len(r.Having("{lock:k}:queue")) == 0 })
 		_ = h.Release(ctx)
 	})
@@ -329,8 +329,8 @@ func (l *letters) Gap(*nodeset.Node)                         {}
 
 func TestParseMessage_ReadsWakesAndAnnouncements(t *testing.T) {
 	for text, want := range map[string]Message{
-		"wlock:k": {"lock:k", true, 0}, "qlock:k": {"lock:k", false, 0}, "w": {"", true, 0}, "qw": {"w", false, 0},
-		"s0:lock:k": {"lock:k", true, 1}, "s1023:s1:k": {"s1:k", true, 1024},
+		"wlock:k": {Lock: "lock:k", Turn: true}, "qlock:k": {Lock: "lock:k"}, "w": {Turn: true}, "qw": {Lock: "w"}, "plock:k": {Lock: "lock:k", Ask: true},
+		"s0:lock:k": {Lock: "lock:k", Turn: true, Slot: 1}, "s1023:s1:k": {Lock: "s1:k", Turn: true, Slot: 1024},
 	} {
 		if m, ok := ParseMessage(text); !ok || m != want {
 			t.Errorf("ParseMessage(%q) = %+v, %t", text, m, ok)

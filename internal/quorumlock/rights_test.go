@@ -54,8 +54,8 @@ func TestScripts_DoNothingIfACommandIsRefused(t *testing.T) {
 		"leave":                 {wakeSource + leaveSource, []any{"P", reserve, "", ""}, state{queued(100, "P"), queued(101, "L")}, []string{queue}},
 		"leave for the end":     {wakeSource + leaveSource, []any{"P", reserve, "1", ""}, state{queued(100, "P"), queued(101, "L"), set(next, "P")}, []string{queue, next}},
 		"return":                {returnSource, []any{"P/1/me", "P/~1/me", 100}, state{set(lock, "P/1/me")}, nil},
-		"seize":                 {seizeSource, []any{"P/1/me", "F/1/", 100, 0}, state{set(lock, "P/1/me")}, nil},
-		"seize what is gone":    {seizeSource, []any{"P/1/me", "F/1/", 100, 100}, nil, nil},
+		"seize":                 {readersSource + seizeSource, []any{"P/1/me", "F/1/", 100, 0}, state{set(lock, "P/1/me")}, nil},
+		"seize what is gone":    {readersSource + seizeSource, []any{"P/1/me", "F/1/", 100, 100}, nil, nil},
 		"repair":                {repairSource, []any{8, 7, scriptRetention}, state{set(fence, "9")}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

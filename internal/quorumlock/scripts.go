@@ -57,7 +57,7 @@ var (
 	bumpFenceScript = nodeset.NewScript("bump fence", bumpFenceSource)
 	releaseScript   = nodeset.NewScript("release", wakeSource+releaseSource)
 	leaveScript     = nodeset.NewScript("leave", wakeSource+leaveSource)
-	seizeScript     = nodeset.NewScript("seize", seizeSource)
+	seizeScript     = nodeset.NewScript("seize", readersSource+seizeSource)
 	inspectScript   = nodeset.NewScript("inspect", inspectSource)
 	repairScript    = nodeset.NewScript("repair", repairSource)
 )
@@ -66,6 +66,9 @@ var (
 func (h *Hold) acquireCommand(start time.Time) nodeset.Command {
 	if h.limit != nil {
 		return h.limit.acquireCommand(h, start)
+	}
+	if h.Shared() {
+		return h.shareCommand(start)
 	}
 	keys, words := namesOf(h.lock), &h.r.words
 	script, by := acquireScript, &words.process
@@ -101,7 +104,7 @@ func stemOf(lock string) string {
 // companions are the endings of the names of all that the nodes keep beside a
 // lock, by this package and those on top of it. A lock whose key is such a name
 // would be in the way of the other.
-var companions = []string{":fence", ":queue", ":next", ":record", ":promise", ":slots", ":until"}
+var companions = []string{":fence", ":queue", ":next", ":record", ":promise", ":slots", ":until", ":readers"}
 
 // Companion is the name of something else that belongs to a lock key, in the
 // same hash slot. The suffixes fence, queue and next are taken, and every other
@@ -118,8 +121,9 @@ func tagged(key string) bool {
 // Message is what a node told this process about a key.
 type Message struct {
 	Lock string // the lock key, prefix and all
-	Turn bool   // true: the key is free and kept for this process for a moment; false: another process began to wait
+	Turn bool   // the key is free and kept for this process for a moment; otherwise another process began to wait
 	Slot int    // of a key with a limit: the slot that came free, counted from 1; 0: none is named
+	Ask  bool   // a reader of another process was refused because this one waits to write: does it?
 }
 
 // ParseMessage reads a message of the mailbox. ok is false if it is not about a lock.
@@ -127,8 +131,8 @@ func ParseMessage(text string) (m Message, ok bool) {
 	if strings.HasPrefix(text, "s") {
 		return parseSlotMessage(text[1:])
 	}
-	if text == "" || (text[0] != 'w' && text[0] != 'q') {
+	if text == "" || text[0] != 'w' && text[0] != 'q' && text[0] != 'p' {
 		return Message{}, false
 	}
-	return Message{Lock: text[1:], Turn: text[0] == 'w'}, true
+	return Message{Lock: text[1:], Turn: text[0] == 'w', Ask: text[0] == 'p'}, true
 }

@@ -84,10 +84,11 @@ const (
 	WriterForeign                // something else, a forger among them
 	WriterDetached               // this library: the lock was detached from its holder, and can be attached until its TTL is over
 	WriterLimit                  // this library: several hold the key at once
+	WriterShared                 // this library: readers hold it, each with a value of its own
 )
 
 func (w Writer) String() string {
-	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached", "limit"}[w]
+	return [...]string{"nobody", "redlock", "forced", "redsync", "foreign", "detached", "limit", "shared"}[w]
 }
 
 // Holder describes the writer of a value. Anyone who can write to the nodes can
@@ -116,6 +117,8 @@ func (h Holder) String() string {
 		return "another library"
 	case h.Writer == WriterLimit:
 		return h.Name
+	case h.Writer == WriterShared:
+		return "readers"
 	case h.Writer == WriterForced && h.Name == "":
 		return "released by force by " + where
 	case h.Writer == WriterForced:
@@ -147,6 +150,8 @@ func readValue(value string) Holder {
 		return Holder{}
 	case n > 0:
 		return Holder{Writer: WriterLimit, Name: fmt.Sprintf("holders of Limit(%d)", n)}
+	case value == sharedMark:
+		return Holder{Writer: WriterShared}
 	case isRedsync(value):
 		return Holder{Writer: WriterRedsync}
 	case len(parts) < 3 || len(parts[0]) != processLen:
@@ -180,7 +185,7 @@ func isRedsync(value string) bool {
 // ownerLabel is the part of a value that an error may show.
 func ownerLabel(value string) string {
 	switch h := readValue(value); {
-	case h.Writer == WriterForced || h.Writer == WriterDetached || h.Writer == WriterLimit:
+	case h.Writer == WriterForced || h.Writer == WriterDetached || h.Writer == WriterLimit || h.Writer == WriterShared:
 		return h.String()
 	case h.Writer != WriterRedlock:
 		return "another library"

@@ -13,16 +13,17 @@ type inspected struct {
 	fence  string
 	queued int64
 	first  []any // of the queue: a process, its score, the next
+	shared []any // the readers: a value, the ms left, the next
 }
 
 func readInspected(reply any) (in inspected, ok bool) {
 	words, _ := reply.([]any)
-	if len(words) != 6 {
+	if len(words) != 7 {
 		return in, false
 	}
 	for _, ok = range []bool{
 		word(words[0], &in.kind), word(words[1], &in.value), word(words[2], &in.left),
-		word(words[3], &in.fence), word(words[4], &in.queued), word(words[5], &in.first),
+		word(words[3], &in.fence), word(words[4], &in.queued), word(words[5], &in.first), word(words[6], &in.shared),
 	} {
 		if !ok {
 			return in, false
@@ -61,7 +62,11 @@ func readView(reply any, err error) (v View, _ error) {
 		v.noFence = in.fence
 	}
 	v.Waiting = int(min(max(in.queued, 0), 1<<30))
-	v.waiters = readWaiters(in.first)
+	v.waiters, v.readers = readWaiters(in.first), readReaders(in.shared)
+	for i := 0; i < len(in.shared); i += 2 {
+		value, _ := in.shared[i].(string)
+		v.values = append(v.values, value)
+	}
 	return v, nil
 }
 

@@ -21,10 +21,12 @@ type Queue struct {
 	// Guarded by Queues.mu.
 	contenders []*Contender
 	room       [1]*Contender // of contenders, mostly
-	queued     bool          // the process may stand in the queues of the nodes
+	queued     [2]bool       // the process may stand in the queues of the nodes, to write and to read
 	state      state
+	reads      bool      // who asks is a reader
 	ended      bool      // the lease that is being acquired ended before Acquired
 	held       Want      // what the lease that is held gives
+	shared     Shared    // what readers of this process hold; nil: they do not
 	kept       any       // see Keep; nil: a caller holds the key
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
@@ -48,6 +50,8 @@ type Want struct {
 	Owner string
 	Alone bool // of a caller that no lease can be handed over to
 	Limit int  // how many hold the key at once; 0: one, exclusively
+
+	Shared bool // by a reader
 }
 
 // Request is what a lease that is handed over is made of.
@@ -60,7 +64,7 @@ type Request struct {
 // Caller is a place in a Queue.
 type Caller struct {
 	// Turn gets the lease that was handed over, or nil: it is the caller's turn to
-	// ask the nodes.
+	// ask the nodes; or Aside.
 	Turn chan any
 
 	req Request
@@ -74,14 +78,18 @@ type Caller struct {
 func (qs *Queues) Enter(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	return qs.enterLocked(lock, req, waits)
+}
+
+func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	q = qs.queueLocked(lock)
 	switch {
 	case q.state == idle:
-		q.state, q.used = asking, 0
+		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
 		kept, q.kept = q.kept, nil
-		q.state = asking
+		q.state, q.reads = asking, req.Want.Shared
 		return q, nil, kept, true
 	case !waits:
 		return q, nil, nil, false
@@ -113,6 +121,13 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 		}
 	default:
 		q.callers.Remove(c.at)
+		front := q.callers.Front()
+		switch {
+		case q.remoteWait.IsZero():
+			q.admitLocked()
+		case front != nil && front.Value.(*Caller).req.Want.Shared && q.shared != nil:
+			q.shared.Ask() // it waits for the other process only, from now on
+		}
 	}
 	return lease
 }
@@ -243,15 +258,16 @@ func (q *Queue) nextLocked() {
 		q.nextAskerLocked()
 		return
 	}
-	q.ended, q.held = false, Want{}
+	q.ended, q.held, q.shared = false, Want{}, nil
 	front := q.callers.Front()
 	if front == nil {
 		q.state = idle
 		q.qs.dropLocked(q)
 		return
 	}
-	q.state = asking
-	q.callers.Remove(front).(*Caller).Turn <- nil
+	c := q.callers.Remove(front).(*Caller)
+	q.state, q.reads = asking, c.req.Want.Shared
+	c.Turn <- nil
 }
 
 func (q *Queue) noteRemoteWaitLocked(now time.Time) {

@@ -85,25 +85,29 @@ func (qs *Queues) newContender() *Contender {
 
 // Leave ends what Contend began; queued says that the process may stand in the
 // queues of the nodes. It calls leave and reports to it whether other contenders
-// for the key are left. If none is, it calls leave only if the process may be
+// for the key are left that want the same, to write or to read. If none is, it calls leave only if the process may be
 // queued, by any of them since the first. leave must only send: Contend waits for
 // it, so that what a new contender sends comes behind.
 func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := c.q
+	shared, place := c.shared, &q.queued[0]
+	if shared {
+		place = &q.queued[1]
+	}
 	q.contenders = slices.DeleteFunc(q.contenders, func(other *Contender) bool { return other == c })
 	c.reset()
 	qs.contenders.Put(c)
-	q.queued = q.queued || queued
-	if len(q.contenders) > 0 {
+	*place = *place || queued
+	if slices.ContainsFunc(q.contenders, func(other *Contender) bool { return other.shared == shared }) {
 		leave(true)
 		return
 	}
-	if q.queued {
+	if *place {
 		leave(false)
 	}
-	q.queued = false
+	*place = false
 	qs.dropLocked(q)
 }
 

@@ -233,6 +233,9 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 		if rng.Float64() < 0.2 {
 			opts = append(opts, lock.NoWait())
 		}
+		if p.reads(rng) {
+			opts = append(opts, lock.Shared())
+		}
 		_ = p.locker.WithLock(ctx, key, func(ctx context.Context) error {
 			l, _ := lease.FromContext(ctx)
 			// The caller's context ends the work's too, while the lock is still held.
@@ -242,7 +245,11 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 			return nil
 		}, opts...)
 	case pick < 0.7:
-		if l, err := p.locker.Lock(ctx, key); err == nil {
+		var opts []lock.Option
+		if p.reads(rng) {
+			opts = append(opts, lock.Shared())
+		}
+		if l, err := p.locker.Lock(ctx, key, opts...); err == nil {
 			p.keep(l, called, rng, false)
 		}
 	default:
@@ -251,6 +258,11 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 			p.keep(l, called, rng, true)
 		}
 	}
+}
+
+// reads draws whether an acquisition is that of a reader.
+func (p *process) reads(rng *rand.Rand) bool {
+	return p.c.w.plan.shared > 0 && rng.Float64() < p.c.w.plan.shared
 }
 
 // several holds two or three keys for a while, named in any order.
@@ -304,9 +316,16 @@ func (p *process) keep(l *lease.Lease, called time.Time, rng *rand.Rand, checkpo
 		}
 		cancel()
 	}
-	p.c.w.judge.done(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rng.Int64N(int64(time.Second))))
 	defer cancel()
+	if !checkpoints && !t.shared && p.reads(rng) {
+		p.c.w.judge.endsWriting(t)
+		if err := l.Downgrade(ctx); err == nil {
+			p.c.w.judge.downgraded(t, l.Token())
+			p.hold(rng, t)
+		}
+	}
+	p.c.w.judge.done(t)
 	if rng.Float64() < 0.3 {
 		if handle, err := l.Detach(ctx); err == nil {
 			p.c.w.log("client %d detaches %s, token %d", p.c.index, t.key, t.token)
@@ -349,8 +368,13 @@ func (p *process) hold(rng *rand.Rand, held ...*tenancy) {
 func (p *process) lap() {
 	p.lapSlot()
 	for i := range p.c.w.plan.keys {
-		for _, key := range []string{fmt.Sprint("k", i), fmt.Sprint("job:k", i)} {
-			l, called, err := p.obtain(key, 20*time.Second)
+		shared := fmt.Sprint("k", i)
+		for n, key := range []string{shared, fmt.Sprint("job:k", i), shared} {
+			var opts []lock.Option
+			if n == 2 {
+				opts = append(opts, lock.Shared())
+			}
+			l, called, err := p.obtain(key, 20*time.Second, opts...)
 			if err != nil {
 				p.c.w.violate("client %d does not get %s after the faults: %v", p.c.index, key, err)
 				continue
@@ -369,10 +393,10 @@ func (p *process) lap() {
 }
 
 // obtain waits for key for so long, with every node at its disposal. It also says when the call began that got it.
-func (p *process) obtain(key string, patience time.Duration) (l *lease.Lease, called time.Time, err error) {
+func (p *process) obtain(key string, patience time.Duration, opts ...lock.Option) (l *lease.Lease, called time.Time, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	called = time.Now()
-	l, err = p.locker.Lock(ctx, key)
+	l, err = p.locker.Lock(ctx, key, opts...)
 	return l, called, err
 }

@@ -4,7 +4,7 @@
 // # What is simulated
 //
 // A world is one set of one to seven nodes, a few processes with a few workers each, and a few keys they all want, one at
-// a time or several. The nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each
+// a time or several; in half of the worlds, some of them to read. The nodes speak the protocol, run the library's own Lua scripts and expire keys as Redis does, each
 // by a clock of its own: apart from true time, and faster or slower by less than the margin allows. Connections carry
 // packets with delays that differ to the nanosecond. The whole lives in a testing/synctest bubble, so that a minute passes
 // in milliseconds.
@@ -25,10 +25,11 @@
 //
 // At every step, which is an acquisition, a write, a loss or a command on a node:
 //
-//   - tokens of a key are given once, and an acquisition that began after another had finished has the larger one;
-//   - when a key is acquired, no other holder's context stands;
+//   - tokens of a key are given once, but for those of readers, and an acquisition that began after another had finished has the larger one;
+//   - when a key is acquired, no other holder's context stands, unless both read;
 //   - a holder is notified of its loss before its deadline;
-//   - the store, which refuses tokens older than the newest it saw, never takes an older one and never refuses a holder;
+//   - the store, which refuses tokens older than the newest it saw, and a writer's that is not above those of readers, never takes
+//     an older one and never refuses a holder;
 //   - a checkpoint that was kept is the oldest that a later lease finds, in worlds where no node forgets;
 //   - fence counters never go back while a node lives.
 //

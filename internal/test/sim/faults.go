@@ -215,22 +215,25 @@ func kill(w *world, rng *rand.Rand) func() {
 	}
 }
 
-// roll restarts all nodes, each in a moment, one of them without its memory, and has a process begin that has met none of
-// them before.
+// roll restarts all nodes, each in a moment, one of them without its memory, and those that drop transactions as they do,
+// and has a process begin that has met none of them before.
 func roll(w *world, rng *rand.Rand) func() {
 	client := w.clients[rng.IntN(len(w.clients))]
 	forgetful := w.nodes[rng.IntN(len(w.nodes))]
 	forgets := w.plan.forgets && !forgetful.aof && w.mayForget(forgetful)
 	for _, i := range rng.Perm(len(w.nodes)) {
 		n, m := w.nodes[i], kept
-		if n == forgetful && forgets {
-			m = lost
-		}
 		if !n.isUp() {
 			continue
 		}
+		switch {
+		case n == forgetful && forgets:
+			m = lost
+		case n.drops && w.plan.forgets && w.mayForget(n):
+			m = dropped
+		}
 		w.log("node %d restarts, its memory %s", i, m)
-		if m == lost {
+		if m != kept {
 			w.forget(n, time.Now())
 		}
 		n.crash()

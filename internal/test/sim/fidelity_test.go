@@ -18,6 +18,12 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
+const (
+	drawScript    = "../../quorumlock/scripts/draw.lua"
+	wakeScript    = "../../quorumlock/scripts/wake.lua"
+	readersScript = "../../quorumlock/scripts/readers.lua"
+)
+
 // The library's scripts, by what calls them.
 var libraryScripts = map[string][]string{
 	"acquire":  {"../../quorumlock/scripts/draw.lua", "../../quorumlock/scripts/acquire.lua"},
@@ -25,6 +31,11 @@ var libraryScripts = map[string][]string{
 	"raise":    {"../../quorumlock/scripts/bumpfence.lua"},
 	"release":  {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/release.lua"},
 	"leave":    {"../../quorumlock/scripts/wake.lua", "../../quorumlock/scripts/leave.lua"},
+	"share":    {drawScript, wakeScript, readersScript, "../../quorumlock/scripts/share.lua"},
+	"reread":   {wakeScript, readersScript, "../../quorumlock/scripts/shareextend.lua"},
+	"reraise":  {readersScript, "../../quorumlock/scripts/sharebump.lua"},
+	"unshare":  {wakeScript, readersScript, "../../quorumlock/scripts/sharerelease.lua"},
+	"tell":     {readersScript, "../../quorumlock/scripts/announce.lua"},
 	"write":    {"../../record/scripts/write.lua"},
 	"read":     {"../../record/scripts/read.lua"},
 	"promise":  {"../../record/scripts/promise.lua"},
@@ -104,7 +115,21 @@ func drawCall(rng *rand.Rand, floor int64) (name string, keys, args []string) {
 	if rng.IntN(3) == 0 {
 		return drawSlotCall(rng, floor, append(all, part("slots"), part("until")), value, process+"/s")
 	}
-	switch rng.IntN(13) {
+	shared := append(all, part("readers"))
+	switch rng.IntN(20) {
+	case 13, 14, 15:
+		return "share", shared, []string{value, hour, process + "/shared", strconv.FormatInt(floor, 10), process, hour, hour, oneOf("0", "1"), oneOf("", "q", "c", "qc")}
+	case 16:
+		return "reread", []string{lock, part("queue"), part("readers")}, []string{value, hour, oneOf("", "1")}
+	case 17:
+		return "reraise", []string{lock, part("fence"), part("readers")}, []string{value, number(floor, 2000), hour, number(floor, 2000)}
+	case 18:
+		return "unshare", shared, []string{value, oneOf("0", hour), oneOf("", "1")}
+	case 19:
+		if rng.IntN(2) == 0 {
+			return "tell", []string{lock, part("readers")}, []string{process, oneOf("0", hour)}
+		}
+		return "leave", all, []string{process + "/shared", oneOf("0", hour), oneOf("", "1"), oneOf("", "1")}
 	case 0, 1, 2:
 		return "acquire", all, []string{
 			value, hour, number(1, 64), strconv.FormatInt(floor, 10), process, hour, hour, oneOf("0", "1"), oneOf("", "1"),

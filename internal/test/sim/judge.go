@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/lease"
 )
 
@@ -18,6 +19,7 @@ type judge struct {
 	store      map[string]int64      // the newest token that the guarded store saw
 	kept       map[string]int        // the newest checkpoint that was kept for certain
 	last       handed                // what was detached last
+	read       map[string]int64      // the largest token that a reader has shown the store
 	violations []string              // guarded by world.mu
 }
 
@@ -33,14 +35,14 @@ type tenancy struct {
 	key      string
 	token    int64
 	acquired time.Time
-	newest   int64 // the largest token up to this one
-	over     bool  // its holder is done with it
+	shared   bool // it reads
+	over     bool // its holder is done with it
 	ctx      context.Context
 	unwatch  func() bool
 }
 
 func newJudge(w *world) *judge {
-	return &judge{w: w, held: map[string][]*tenancy{}, store: map[string]int64{}, kept: map[string]int{}}
+	return &judge{w: w, held: map[string][]*tenancy{}, store: map[string]int64{}, read: map[string]int64{}, kept: map[string]int{}}
 }
 
 // holding is a lease, or one key of several.
@@ -53,19 +55,20 @@ type holding interface {
 // acquired takes in that client, asking since called, has l.
 func (j *judge) acquired(client int, called time.Time, l holding, ctx context.Context) *tenancy {
 	now := time.Now()
-	t := &tenancy{client: client, key: l.Key(), token: l.Token(), acquired: now, newest: l.Token(), ctx: ctx}
+	t := &tenancy{client: client, key: l.Key(), token: l.Token(), acquired: now, shared: reads(l), ctx: ctx}
 	j.w.log("client %d has %s, token %d", client, t.key, t.token)
 	j.w.tally(func(t *Totals) { t.Acquisitions++ })
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, o := range j.held[t.key] {
 		switch {
-		case o.token == t.token:
+		case o.token == t.token && !o.shared && !t.shared:
 			j.w.violate("%s: clients %d and %d both have token %d", t.key, o.client, client, t.token)
-		case o.acquired.Before(called) && o.token > t.token:
+		case o.shared && t.shared: // one that joins others of its process has their token
+		case o.acquired.Before(called) && (o.token > t.token || o.token == t.token && !t.shared):
 			j.w.violate("%s: client %d asked after client %d had token %d, and got %d", t.key, client, o.client, o.token, t.token)
 		}
-		if !o.over && o.ctx.Err() == nil && ctx.Err() == nil {
+		if !o.over && o.ctx.Err() == nil && ctx.Err() == nil && !(o.shared && t.shared) {
 			j.w.violate("%s: client %d (token %d) and client %d (token %d) hold it at once", t.key, o.client, o.token, client, t.token)
 		}
 	}
@@ -126,7 +129,11 @@ func (j *judge) attached(l *lease.Lease, d handed) {
 func (j *judge) write(t *tenancy) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	newest := j.store[t.key]
+	if t.shared {
+		j.readLocked(t)
+		return
+	}
+	newest := max(j.store[t.key], j.read[t.key]+1)
 	accepted := t.token >= newest || j.w.sabotage.blindStore
 	j.w.tally(func(t *Totals) {
 		t.Writes++
@@ -146,6 +153,39 @@ func (j *judge) write(t *tenancy) {
 	if !accepted {
 		j.w.log("client %d refused by the store of %s, token %d", t.client, t.key, t.token)
 	}
+}
+
+// readLocked is a reader's access to the store, which refuses one that is older than what a writer has left. From then on a
+// writer has to be newer.
+func (j *judge) readLocked(t *tenancy) {
+	accepted := t.token >= j.store[t.key]
+	if accepted {
+		j.read[t.key] = max(j.read[t.key], t.token)
+	}
+	if !accepted && t.ctx.Err() == nil {
+		j.w.violate("%s: the store refused client %d, which reads with token %d, because of %d", t.key, t.client, t.token, j.store[t.key])
+	}
+}
+
+// endsWriting takes in that a holder is a reader from now on.
+func (j *judge) endsWriting(t *tenancy) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t.shared = true
+}
+
+// downgraded takes in the token that it reads with.
+func (j *judge) downgraded(t *tenancy, token int64) {
+	j.w.count("downgrade")
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	t.token = token
+}
+
+// reads reports whether l is a reader's.
+func reads(l holding) bool {
+	one, ok := l.(*lease.Lease)
+	return ok && (*keepalive.Lease)(one).Shared()
 }
 
 // found takes in with which checkpoint a lease begins.

@@ -179,9 +179,14 @@ func (n *node) answerLocked(c *conn, args []string) {
 			v = "User default has no permissions to run this command"
 		}
 	case "subscribe":
-		c.subs[args[1]] = true
+		for _, channel := range args[1:] { // each has an answer of its own
+			if v != nil {
+				n.sayLocked(c, v)
+			}
+			c.subs[channel] = true
+			v = []any{"subscribe", channel, int64(len(c.subs))}
+		}
 		c.subscribed()
-		v = []any{"subscribe", args[1], int64(len(c.subs))}
 	case "unsubscribe":
 		delete(c.subs, args[1])
 		v = []any{"unsubscribe", args[1], int64(len(c.subs))}

@@ -14,10 +14,13 @@ import (
 // zadd knows the forms in use: ZADD key score member, and the same with NX or XX.
 func (s *store) zadd(a []string) any {
 	if len(a) == 3 {
-		return s.zaddAny(a)
+		a = []string{a[0], "", a[1], a[2]}
+	}
+	if len(a) != 4 {
+		return failure("ERR syntax error")
 	}
 	score, err := strconv.ParseFloat(a[2], 64)
-	if err != nil || len(a) != 4 || a[1] != "NX" && a[1] != "XX" {
+	if err != nil || a[1] != "" && a[1] != "NX" && a[1] != "XX" {
 		return failure("ERR syntax error")
 	}
 	if s.unmarked {
@@ -33,30 +36,15 @@ func (s *store) zadd(a []string) any {
 	}
 	e := s.ensure(a[0])
 	if _, there := e.scores[a[3]]; there {
+		if a[1] == "" {
+			e.scores[a[3]] = score
+		}
 		return int64(0)
 	}
 	if e.scores == nil {
 		e.scores = map[string]float64{}
 	}
 	e.scores[a[3]] = score
-	return int64(1)
-}
-
-// zaddAny is ZADD key score member.
-func (s *store) zaddAny(a []string) any {
-	score, err := strconv.ParseFloat(a[1], 64)
-	if err != nil {
-		return failure("ERR value is not a valid float")
-	}
-	e := s.ensure(a[0])
-	if e.scores == nil {
-		e.scores = map[string]float64{}
-	}
-	_, there := e.scores[a[2]]
-	e.scores[a[2]] = score
-	if there {
-		return int64(0)
-	}
 	return int64(1)
 }
 

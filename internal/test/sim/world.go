@@ -42,6 +42,7 @@ type plan struct {
 	ttl     time.Duration
 	retain  time.Duration // 0 in half of the worlds
 	limit   int           // of the keys that several hold at once; 0 in half of the worlds, which have none
+	shared  float64       // how many acquisitions are those of readers; none in half of the worlds
 	forgets bool
 	calm    time.Duration // between two faults, on average
 	scene   *scene        // what is played when the faults are over; nil for nothing
@@ -76,6 +77,9 @@ func drawPlan(rng *rand.Rand) plan {
 	}
 	if rng.IntN(2) == 0 {
 		p.limit = 1 + rng.IntN(3)
+	}
+	if rng.IntN(2) == 0 {
+		p.shared = 0.2 + 0.7*rng.Float64()
 	}
 	return p
 }
@@ -161,8 +165,8 @@ func Run(seed uint64, s Sabotage) Result {
 	if s.hastyClocks {
 		w.plan.skew = 0
 	}
-	w.log("%d nodes, %d clients with %d workers, %d keys, limit %d, ttl %v, retain %v, latency %v, faults for %v",
-		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.limit, w.plan.ttl, w.plan.retain, w.plan.latency, w.plan.length)
+	w.log("%d nodes, %d clients with %d workers, %d keys, limit %d, ttl %v, retain %v, shared %.2f, latency %v, faults for %v",
+		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.limit, w.plan.ttl, w.plan.retain, w.plan.shared, w.plan.latency, w.plan.length)
 	w.calm, w.played = make(chan *process, w.plan.clients), make(chan struct{})
 	for i := range w.plan.nodes + 1 {
 		w.all = append(w.all, newNode(w, i))

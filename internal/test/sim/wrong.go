@@ -28,7 +28,7 @@ func (n *node) lieLocked(args []string, right any) any {
 		return right
 	}
 	lies := []any{failure("ERR wrong"), failure("WRONG"), failure("READONLY wrong")}
-	if args[2] == "4" { // keys: acquire, release or leave
+	if args[2] == "4" || args[2] == "5" { // keys: acquire, release or leave, and those of readers
 		lies = append(lies, nil, int64(-7), "wrong", []any{}, []any{int64(0)}, []any{int64(3), int64(1), int64(0)},
 			[]any{int64(1), int64(-1), int64(0)}, []any{int64(1), int64(1) << 53, int64(0)}, []any{int64(1), "1", int64(0)},
 			[]any{int64(0), int64(-77), "nobody"}, []any{int64(0), int64(1) << 60, "no/body/at:1"}, []any{int64(0), int64(1), ""})

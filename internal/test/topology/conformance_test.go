@@ -88,6 +88,7 @@ var properties = []struct {
 	{"ALossOfOneOfSeveralKeysEndsTheWork", aLossOfOneOfSeveralKeysEndsTheWork},
 	{"SeveralKeysInAnyOrderNeverDeadlock", severalKeysInAnyOrderNeverDeadlock},
 	{"SeveralHoldSlots", severalHoldSlots},
+	{"ReadersShareAKeyAndTakeTurnsWithWriters", readersShareAKeyAndTakeTurnsWithWriters},
 }
 
 func TestTopology_EveryKindConforms(t *testing.T) {
