@@ -26,6 +26,8 @@ elseif string.sub(holder, 1, 6) == 'limit:' then
     if one == '@' .. ARGV[1] then removed = 0 end -- it is not counted
   end
   count = count - removed
+  purge(fields, over) -- or rouse passes over a waiter whose reservation is over
+  if map and #over > 0 then redis.call('HSET', KEYS[5], '', map) end
   if map and count < #map then rouse(now, string.find(map, '0', 1, true) - 1, ARGV[2], ARGV[4]) end
 end
 return 1
