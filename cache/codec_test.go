@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// roundTrip is what becomes of v with the default codec.
+// roundTrip encodes and decodes v with the default codec.
 func roundTrip[V any](t *testing.T, v V) V {
 	t.Helper()
 	codec := defaultCodec[V]()
@@ -35,7 +35,7 @@ type (
 	blob []byte
 )
 
-// upper says itself how it is written.
+// upper has a marshaling method of its own.
 type upper string
 
 func (u upper) MarshalText() ([]byte, error) { return []byte("up " + string(u)), nil }

@@ -17,8 +17,8 @@ import (
 
 type user struct{ Name string }
 
-// begin starts three nodes and opens a Cluster on them. A program has its nodes
-// elsewhere, and gives their URLs.
+// begin starts three nodes and opens a Cluster on them. A real program uses the
+// URLs of its nodes.
 func begin(ctx context.Context) (c *cluster.Cluster, stop func()) {
 	nodes, err := embedded.Start(3)
 	if err != nil {
@@ -87,7 +87,7 @@ func ExampleCache_Delete() {
 	}
 	defer prices.Close(ctx)
 	price, err := prices.Fetch(ctx, "tea", func(ctx context.Context) (int, error) {
-		read := 3 // from the database, and then another changes it there
+		read := 3 // from the database, where it changes right afterwards
 		return read, prices.Delete(ctx, "tea")
 	})
 	fmt.Println(price, err)
