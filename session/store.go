@@ -19,7 +19,7 @@ type Store struct {
 	salt          string
 	memoryKey     string
 	memories      memories
-	probing       chan struct{} // has room for one prober
+	probing       chan struct{} // held by the caller that is probing
 	probed        atomic.Bool
 	bootstrapping atomic.Bool // the probe found a quorum of nodes without a memory, and this process has begun none
 	clock         clock
@@ -54,8 +54,8 @@ func (s *Store) Close() {
 	}
 }
 
-// errNil is the error of a nil Store, of a program that ignored the error of
-// New.
+// errNil is the error of every method of a nil Store, which a program has if it
+// ignored the error of New.
 var errNil = configerr.Field("Store", "is nil; see the error of session.New")
 
 // Option configures a session that is created.
