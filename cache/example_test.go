@@ -75,8 +75,8 @@ func ExampleCache_Fetch() {
 	//  redlock: not found
 }
 
-// A load that takes longer than the change of what it loaded is served to
-// callers that asked before the change, and to nobody else.
+// If a value changes while it is being loaded, the old value is served only to
+// callers that asked before the change.
 func ExampleCache_Delete() {
 	ctx := context.Background()
 	c, stop := begin(ctx)

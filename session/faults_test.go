@@ -284,8 +284,8 @@ func TestMemory_WriteForALostOneDoesNothing(t *testing.T) {
 	load(t, s, ss.ID())
 }
 
-// A record of one node that cannot be brought to a quorum is not returned: the
-// next read might not find it.
+// A record of one node that cannot be written to a quorum is not returned,
+// because the next read might not find it.
 func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 3, redisserver.Options{Persist: true})

@@ -61,7 +61,7 @@ func used(t testing.TB, ss *Session) {
 	has(t, ss, "user", "ann")
 	for i := range oneTimes {
 		if v, ok, err := Get[int](ss, fmt.Sprint("once", i)); ok || err != nil {
-			t.Fatalf("deleted field once%d is back: %v, %v", i, v, err)
+			t.Fatalf("deleted field once%d exists again: %v, %v", i, v, err)
 		}
 	}
 }

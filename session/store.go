@@ -70,9 +70,9 @@ type request struct{ lifetime time.Duration }
 // Lifetime replaces [Config.Lifetime] for one session; it can only be shorter.
 func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifetime = d }) }
 
-// Create creates a session for user, or for nobody if user is "", with data as
-// its fields. After it has returned a nil error, every Load finds the session
-// until it ends. If it fails, no usable session is left. The error is a
+// Create creates a session for user, or without a user if user is "", with data
+// as its fields. After it has returned a nil error, every Load finds the
+// session until it ends. If it fails, no usable session is left. The error is a
 // [*cluster.QuorumError], has ctx.Err() in its chain, or matches
 // [cluster.ErrConfig].
 func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {

@@ -1,7 +1,7 @@
 -- An entry is a line of facts, a line for each tag, and the data:
 --   kind stamp soft hard delta run tags LF   version tag LF …   data
--- kind w: a value, n: known not to exist; v is a value of an older program, which counts as none. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
--- run: the run of the server that stored it, '-' where that is not known.
+-- kind w: a value, n: known not to exist; v: a value of an older program, treated as missing. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
+-- run: the run of the server that stored it, '-' if unknown.
 
 -- Reports whether each of count tags, in the lines from at, still has the version in its line.
 local function stand(lines, at, count, tags)

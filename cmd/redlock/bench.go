@@ -159,7 +159,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 	}}, shut, nil
 }
 
-// measure gives each library its turns. It fails early only if the first
+// measure measures the libraries in turns. It fails early only if the first
 // library cannot lock at all.
 func (r *benchCmd) measure(ctx context.Context, all []*contestant, cpu *cpuMeter) error {
 	stem := "redlock bench:" + rand.Text() + ":"

@@ -159,7 +159,7 @@ const pause = 100 * time.Millisecond
 func (c *child) suspend(why syscall.Signal) (goOn bool) {
 	switch {
 	case c.tty < 0 || why == syscall.SIGSTOP:
-		return false // not job control: whoever stopped it can continue it
+		return false // not job control: the sender of the signal can continue it
 	case why != syscall.SIGTSTP && (owns(c.tty, c.own) || c.lent && owns(c.tty, c.group)):
 		c.wants = true // it used the terminal, and can have the foreground, or had it just before
 		return true

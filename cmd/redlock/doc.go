@@ -9,7 +9,7 @@
 //	redlock leader NAME          the leader of an election
 //	redlock fence check FILE …   a token file that refuses a script which lost its lock
 //
-// For the person who looks after the locks:
+// For operators:
 //
 //	redlock ls [PREFIX]          the locks that are held, their holders, ages and waiters
 //	redlock inspect KEY          everything about one lock, node by node

@@ -92,8 +92,8 @@ func (r *webCmd) serve(ctx context.Context, listener net.Listener, h *web.Handle
 }
 
 // guard returns the middleware of the pages. It asks for a password, or
-// prevents other sites from reaching pages on a loopback address by a name of
-// their own.
+// prevents other sites from reaching pages on a loopback address through their
+// own host names.
 func (r *webCmd) guard() (func(http.Handler) http.Handler, error) {
 	host, _, err := net.SplitHostPort(r.Listen)
 	if err != nil {

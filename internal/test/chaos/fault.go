@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Kind is what a fault does.
+// Kind is the kind of a fault.
 type Kind string
 
 const (

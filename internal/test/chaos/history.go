@@ -124,7 +124,7 @@ type history struct {
 // grace is how long a client may take to notice what it missed while it did not run.
 const grace = int64(25 * time.Millisecond)
 
-// stalledAt returns the stall because of which a client may not know at t what happened just before.
+// stalledAt returns a stall because of which a client may at t not know the latest events.
 func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
 	for _, s := range h.Stalls {
 		if s.Client == client && s.From <= t && t <= s.To+grace {

@@ -11,8 +11,8 @@ import (
 )
 
 // Storage is what the locks protect: a version for each key, which begins at 0.
-// It refuses every access with a token older than one it has seen of the key,
-// and checks nothing else; the rules do.
+// It refuses every access with a token older than one that it has seen for the
+// key. The rules check everything else.
 type Storage interface {
 	// Access reads the version of key under a token, or writes the next one and
 	// returns it. It calls decided once, while it decides about no other access

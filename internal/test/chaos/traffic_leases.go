@@ -81,7 +81,7 @@ func readCheckpoint(data []byte) (v version) {
 	return v
 }
 
-// campaign tries to lead for a while, and asks who leads.
+// campaign tries to lead for a while, and queries the leader.
 func (w *worker) campaign(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.upTo(3*w.cfg.Tempo.TTL))
 	defer cancel()

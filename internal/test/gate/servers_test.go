@@ -44,7 +44,7 @@ func TestServers_TheNewestValkeyIsTested(t *testing.T) {
 	}
 }
 
-// scripts/servers.sh lists the same servers, with their versions, and fails where
+// scripts/servers.sh lists the same servers, with their versions, and fails if
 // there are none.
 func TestServers_TheScriptListsThem(t *testing.T) {
 	if runtime.GOOS == "windows" {

@@ -137,7 +137,7 @@ func tidy(context.Context, *gate) (all []command, err error) {
 	return all, nil
 }
 
-// vet type-checks the tests as well, which go build leaves out.
+// vet type-checks the tests as well, which go build does not compile.
 func vet(context.Context, *gate) (all []command, err error) {
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		all = append(all, command{env: []string{"GOOS=" + goos}, args: []string{"go", "vet", "./..."}})

@@ -75,8 +75,8 @@ func (n *Nodes) Having(key string) (nodes []int) {
 }
 
 // Gone waits until the nodes that have a key are those of except, for each of
-// keys. Then it calls settle, which waits for every answer in flight, and checks
-// that none of them brought a key back.
+// keys. Then it calls settle, which waits for every answer in flight, and
+// checks that no late answer created a key again.
 func (n *Nodes) Gone(settle func(), except []int, keys ...string) {
 	n.t.Helper()
 	for _, key := range keys {

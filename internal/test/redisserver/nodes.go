@@ -144,7 +144,7 @@ func (s *Nodes) Close() {
 	for _, n := range s.nodes {
 		n.close()
 	}
-	_ = os.RemoveAll(s.dir) // what is left is in the system's temporary directory
+	_ = os.RemoveAll(s.dir) // remaining files are in the system's temporary directory
 }
 
 func (s *Nodes) node(i int) *node {

@@ -114,7 +114,7 @@ func (p *Pair) Close() {
 		p.sentinel.close()
 	}
 	p.servers.Close()
-	_ = os.RemoveAll(p.dir) // what is left is in the system's temporary directory
+	_ = os.RemoveAll(p.dir) // remaining files are in the system's temporary directory
 }
 
 // ask makes the server execute one command whose reply is a string.
