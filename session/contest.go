@@ -20,12 +20,13 @@ import (
 // voted and no session has a quorum, the session with the largest hash among
 // those with a vote wins.
 //
-// The vote of a node that does not answer may complete a rival's quorum. So no
-// session replaces a rival that may have won, but a rival may concede. A
-// session concedes if it has no quorum and knows of a larger one with a vote.
-// It then leaves a mark on the nodes, which vote for the largest session when
-// that asks again. The largest session with a vote never concedes while no
-// rival has a quorum, so one session remains unless a process ends halfway.
+// A node that does not answer may have voted for a rival, and so completed its
+// quorum. So no session replaces a rival that may have won, but a rival may
+// concede. A session concedes if it has no quorum and knows of a larger one
+// with a vote. It leaves a mark on the nodes, which then vote for the largest
+// session when it asks again. The largest session with a vote never concedes
+// while no rival has a quorum, so one session remains unless a process ends
+// halfway.
 
 // standing is the state of a session after one round of a contest.
 type standing int

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// orderly finds wrong leaders: unknown ones, leaders that an observer saw after a newer one, and leaders that a query
-// returned which began after a newer one led.
+// orderly finds wrong leaders: unknown ones, leaders that an observer saw after a newer one, and leaders returned by a
+// query that began after a newer one led.
 func orderly(h *history) (broken []string) {
 	reigns := map[int64]attempt{}
 	for _, a := range h.held()[electionKey] {
