@@ -80,8 +80,8 @@ func TestStandIn_ServesWhileTheOwnerIsDown(t *testing.T) {
 			must(t, a.Delete(t.Context(), "k"))
 			gives(t, b.Cache, "k", "")
 			must(t, s.Restart(owner, lose))
-			// With its data, from before the deletion. Whoever owes
-			// it that does not count: the rule is the reader's own.
+			// The node has its data from before the deletion. The reader
+			// ignores it by its own rule, without the pending deletion.
 			neverGives(t, owner, "k", "old", a, b)
 			must(t, a.Delete(t.Context(), "k"))
 			closes(t, a.Close)
