@@ -71,7 +71,7 @@ func (r *releaseCmd) Run() error {
 	})
 }
 
-// confirm asks the person, naming the holder and the effect.
+// confirm asks the user, and names the holder and the effect.
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	effect := "Its holder is notified, and others can acquire it when its TTL is over."
 	if foreign(seen.Holder) {
@@ -87,7 +87,7 @@ func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect))
 }
 
-// confirm asks a question that only yes answers.
+// confirm asks a question, and returns an error unless the answer is yes.
 func confirm(ctx context.Context, question string) error {
 	fmt.Fprint(stdout, question)
 	answer := make(chan string, 1)
@@ -107,8 +107,8 @@ func confirm(ctx context.Context, question string) error {
 	}
 }
 
-// foreign reports whether a lock is held by another library, which is not
-// notified.
+// foreign reports whether a lock is held by another library, whose holder is
+// not notified.
 func foreign(h lock.Holder) bool {
 	return h.Writer == lock.WriterRedsync || h.Writer == lock.WriterForeign
 }

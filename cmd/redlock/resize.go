@@ -48,7 +48,7 @@ The nodes' user needs +client|list in addition to the rights of locks (cluster.O
 Exit codes: 0 the set has the size asked for, 1 it does not, 2 bad flags or nodes.`
 }
 
-// check refuses flags that do not go together.
+// check refuses flags that cannot be combined.
 func (r *resizeCmd) check() error {
 	switch {
 	case r.Quorum != 0:
@@ -100,7 +100,7 @@ func (r *resizeCmd) Run() error {
 	return nil
 }
 
-// change makes one change of one node.
+// change adds or removes one node.
 func (r *resizeCmd) change(ctx context.Context, cfg nodeset.Config, add, remove string) error {
 	n := newPrinter()
 	say := func(format string, args ...any) {
