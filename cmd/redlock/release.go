@@ -30,7 +30,7 @@ func (releaseCmd) Help() string {
 Nobody can acquire the lock until that holder's TTL is over, ten seconds by default, so there are never two holders. ` +
 		`A live holder is notified at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
 		`that the lock was released by force, and by whom. With --now others can acquire the lock at once; a holder that is alive ` +
-		`learns of its loss only at its next renewal, and works at the same time as the next one until then. A holder that uses another library ` +
+		`learns of its loss only at its next renewal, and works at the same time as the next one until then, and may keep the lock if few nodes answer its renewals. A holder that uses another library ` +
 		`is not notified at all.
 
 No token is used twice: the fence counters stay, and the next holder's token is larger, so storage that checks ` +
@@ -39,7 +39,7 @@ No token is used twice: the fence counters stay, and the next holder's token is 
   redlock release --force order:42
   redlock release --force --yes --as ann order:42
 
-Exit codes: 0 taken, 1 it has changed hands, or not confirmed, 3 it is free, 2 bad flags or nodes, 69 too few nodes ` +
+Exit codes: 0 taken, 1 it has changed hands, may still be acquired, or not confirmed, 3 it is free, 2 bad flags or nodes, 69 too few nodes ` +
 		`answered, so that the holder may keep it.`
 }
 
