@@ -60,9 +60,14 @@ const atBootstrap = "0000000000000000"
 // If fewer than a quorum of N nodes lost a session, N/2+1 (one fewer if N is
 // even) have kept their data since before it was issued. A node lost nothing of
 // it if no more than the others can be older. Nodes that never answered this
-// process may be older. A memory older than every session lost none.
+// process may be older. A memory older than every session lost none. A node that
+// a resize has added was told nothing of what was written before, and its memory
+// may have begun together with others, so it must be old by its mark as well.
 func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	return func(a *answer) bool {
+		if n := s.c.Nodes()[a.node]; n.Added() && !n.Remembers(s.cfg.Lifetime+s.apart()) {
+			return false
+		}
 		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
 			return true
 		}

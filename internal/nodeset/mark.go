@@ -72,6 +72,9 @@ type mark struct {
 	// and to one that was proposed to come after record; it does not count yet.
 	// Both are zero else.
 	was, to record
+
+	added  stamp // when a resize took the node into its set; zero: it was bootstrapped with it
+	shrunk stamp // when a resize last finished the removal of a node of the set
 }
 
 // unused reports whether nothing was ever granted in this memory, as far as its
@@ -93,6 +96,12 @@ func (m mark) String() string {
 	}
 	if m.to != (record{}) {
 		text += fmt.Sprintf(" to=%d:%s", m.to.quorum, m.to.names)
+	}
+	if m.added != (stamp{}) {
+		text += fmt.Sprintf(" ad=%d adn=%d", m.added.client, m.added.node)
+	}
+	if m.shrunk != (stamp{}) {
+		text += fmt.Sprintf(" sh=%d shn=%d", m.shrunk.client, m.shrunk.node)
 	}
 	return text
 }
@@ -161,6 +170,10 @@ var markWords = map[string]func(m *mark, value string){
 	"was":   func(m *mark, value string) { m.was = sized(value) },
 	"to":    func(m *mark, value string) { m.to = sized(value) },
 	"final": func(m *mark, value string) { m.final = value == "1" },
+	"ad":    func(m *mark, value string) { m.added.client = number(value) },
+	"adn":   func(m *mark, value string) { m.added.node = number(value) },
+	"sh":    func(m *mark, value string) { m.shrunk.client = number(value) },
+	"shn":   func(m *mark, value string) { m.shrunk.node = number(value) },
 }
 
 // number is 0 for what is none.

@@ -171,7 +171,8 @@ func (w *witness) connected(text string, s server, t trust, random func() string
 		m.run, m.repl = s.run, s.repl
 		return m
 	}
-	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files}
+	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files,
+		added: m.added, shrunk: m.shrunk}
 	if !m.files || !s.files || s.drops {
 		next.data, next.since = random(), s.now
 	}
