@@ -108,16 +108,18 @@ func (p *keeper) end() {
 // kept is what was acknowledged.
 type kept struct {
 	session   string
-	destroyed string
+	destroyed string // a session from before, which was ended
 	token     int64
 }
 
 // write has something of each kind acknowledged, which only the nodes of on
 // have afterwards, as if the others had been unreachable.
-func (s *resizedSet) write(on []int) (k kept) {
+func (s *resizedSet) write(on []int, doomed string) (k kept) {
 	s.t.Helper()
 	p := s.program()
 	ctx, began := s.t.Context(), time.Now()
+	harness.Must(s.t, began, p.sessions.Destroy(ctx, doomed))
+	k.destroyed = doomed
 	l, err := p.leases.Acquire(ctx, "job")
 	harness.Must(s.t, began, err)
 	harness.Must(s.t, began, l.Checkpoint(ctx, []byte("half")))
@@ -185,6 +187,12 @@ func (p *keeper) read(k kept) map[string]finding {
 		err = nil
 	}
 	all["session"] = findingOf(!gone, err)
+	_, err = p.sessions.Load(ctx, k.destroyed)
+	gone = errors.Is(err, session.ErrSessionGone)
+	if gone {
+		err = nil
+	}
+	all["end of a session"] = findingOf(gone, err)
 	l, err := p.leases.Acquire(ctx, "job")
 	if err != nil {
 		all["checkpoint"], all["token"] = unknown, unknown
@@ -224,9 +232,13 @@ func TestResize_WhatWasAcknowledgedIsNotReportedMissing(t *testing.T) {
 			for i := range tt.size {
 				s.list = append(s.list, i)
 			}
-			s.program().end() // it makes them a set
+			first := s.program() // it makes them a set
+			began := time.Now()
+			doomed, err := first.sessions.Create(t.Context(), "user", nil)
+			harness.Must(t, began, err)
+			first.end()
 			s.change(tt.before)
-			k := s.write(tt.on)
+			k := s.write(tt.on, doomed.ID())
 			s.change(tt.after)
 			p := s.program()
 			defer p.end()

@@ -153,7 +153,7 @@ func (n *Node) sawLocked(text string, m mark) (other bool) {
 	} else {
 		n.watched = now
 	}
-	if born := n.bornLocked(m, now); n.born.IsZero() || !same || before.mark.added != m.added || born.Before(n.born) {
+	if born := n.bornLocked(m, now); n.born.IsZero() || !same || before.mark.joined() != m.joined() || born.Before(n.born) {
 		n.born = born
 	}
 	if m.begun.node != 0 {
@@ -185,8 +185,8 @@ func (n *Node) bornLocked(m mark, now time.Time) time.Time {
 	}
 	clocks := stampAt(now, n.offset)
 	age := memory.age(clocks)
-	if m.added != (stamp{}) {
-		age = min(age, m.added.age(clocks))
+	if joined := m.joined(); joined != (stamp{}) {
+		age = min(age, joined.age(clocks))
 	}
 	return now.Add(-age)
 }

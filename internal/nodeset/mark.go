@@ -74,7 +74,8 @@ type mark struct {
 	was, to record
 
 	added  stamp // when a resize took the node into its set; zero: it was bootstrapped with it
-	shrunk stamp // when a resize last finished the removal of a node of the set
+	listed stamp // when the list without it ceased to count
+	shrunk stamp // when a list ceased to count that had more nodes than the next
 }
 
 // unused reports whether nothing was ever granted in this memory, as far as its
@@ -99,6 +100,9 @@ func (m mark) String() string {
 	}
 	if m.added != (stamp{}) {
 		text += fmt.Sprintf(" ad=%d adn=%d", m.added.client, m.added.node)
+	}
+	if m.listed != (stamp{}) {
+		text += fmt.Sprintf(" li=%d lin=%d", m.listed.client, m.listed.node)
 	}
 	if m.shrunk != (stamp{}) {
 		text += fmt.Sprintf(" sh=%d shn=%d", m.shrunk.client, m.shrunk.node)
@@ -172,6 +176,8 @@ var markWords = map[string]func(m *mark, value string){
 	"final": func(m *mark, value string) { m.final = value == "1" },
 	"ad":    func(m *mark, value string) { m.added.client = number(value) },
 	"adn":   func(m *mark, value string) { m.added.node = number(value) },
+	"li":    func(m *mark, value string) { m.listed.client = number(value) },
+	"lin":   func(m *mark, value string) { m.listed.node = number(value) },
 	"sh":    func(m *mark, value string) { m.shrunk.client = number(value) },
 	"shn":   func(m *mark, value string) { m.shrunk.node = number(value) },
 }

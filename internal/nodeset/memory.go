@@ -21,16 +21,16 @@ func (n *Node) MemoryID() string {
 		if e == nil {
 			return ""
 		}
-		return e.mark.data + joined(e.mark)
+		return e.mark.data + times(e.mark)
 	case e == nil:
 		return f.runID
 	default:
-		return f.runID + joined(e.mark)
+		return f.runID + times(e.mark)
 	}
 }
 
-// joined tells apart the times that a node was added; "" if it never was.
-func joined(m mark) string {
+// times tells apart the times that a node was added; "" if it never was.
+func times(m mark) string {
 	if m.added == (stamp{}) {
 		return ""
 	}

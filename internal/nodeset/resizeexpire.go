@@ -28,7 +28,7 @@ func (r *planner) expired(plan resizePlan) bool {
 		if n.mark.shrunk != (stamp{}) && r.recent(n.mark.shrunk, n.now) {
 			return false
 		}
-		if n.mark.added == (stamp{}) || !r.recent(n.mark.added, n.now) {
+		if j := n.mark.joined(); j == (stamp{}) || !r.recent(j, n.now) {
 			lasting, leaving = lasting+1, leaving || id == removed[0]
 		}
 	}

@@ -202,13 +202,12 @@ func (r *planner) need(why string, places ...string) error {
 func (r *planner) brought(i int, to step) mark {
 	m := r.nodes[i].mark
 	if !m.final || m.record.set != to.record.set || m.removed() {
-		m.state, m.added = m.state.added(), r.nodes[i].now
+		m.state, m.added, m.listed = m.state.added(), r.nodes[i].now, stamp{}
 	}
 	if !m.final || m.record.set != to.record.set {
 		m.id, m.final = r.nodes[i].name, true
 	}
-	m.record, m.was, m.to = to.record, to.was, record{}
-	return m
+	return m.raised(to, r.nodes[i].now)
 }
 
 // behind are the writes that bring nodes to a step: those of these places that
@@ -248,11 +247,6 @@ func (r *planner) joint() (resizePlan, error) {
 		return plan, nil
 	}
 	plan.kind, plan.writes = resizeFinish, r.behind(step{record: plan.to}, slices.Concat(common, added, removed)...)
-	if len(removed) > 0 {
-		for i, w := range plan.writes {
-			plan.writes[i].next.shrunk = r.nodes[w.node].now
-		}
-	}
 	return plan, nil
 }
 
