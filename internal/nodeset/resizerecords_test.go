@@ -201,3 +201,121 @@ func TestResizeRecords_NoneThatWasAcknowledgedIsDenied(t *testing.T) {
 }
 
 func first(trace []string, _ int) []string { return trace }
+
+// However old its data is, and however soon it was added.
+func TestNode_Remembers_WhatWasWrittenSinceItWasAdded(t *testing.T) {
+	t.Parallel()
+	const retention = time.Hour
+	ago := func(d time.Duration) stamp { return stampAt(time.Now().Add(-d), 0) }
+	for name, tt := range map[string]struct {
+		change func(m *mark)
+		age    time.Duration // of the data of all nodes
+		want   bool
+	}{
+		"a node of the first list":                 {func(*mark) {}, 3 * retention, true},
+		"it was added long ago":                    {func(m *mark) { m.added, m.listed = ago(3*retention), ago(2*retention) }, 3 * retention, true},
+		"it was added lately":                      {func(m *mark) { m.added = ago(time.Minute) }, 3 * retention, false},
+		"the list without it counted until lately": {func(m *mark) { m.added, m.listed = ago(2*retention), ago(time.Minute) }, 3 * retention, false},
+		"it was added right after the others":      {func(m *mark) { m.added = ago(time.Minute - time.Second) }, time.Minute, false},
+	} {
+		for _, files := range []bool{false, true} {
+			c := bareCluster(time.Now(), 3)
+			for i, n := range c.nodes {
+				f := facts{runID: string(rune('A' + i)), aof: files}
+				m := mark{memory: "m", state: stateRipe, run: f.runID, begun: ago(tt.age), data: "d", since: ago(tt.age), files: files, id: n.name, record: recordOf(c), final: true}
+				if i == 2 {
+					tt.change(&m)
+				}
+				meet(t, n, f, m.String())
+			}
+			if got := c.nodes[2].Remembers(retention); got != tt.want {
+				t.Errorf("%s, append-only file %t: it remembers: %t", name, files, got)
+			}
+			if got := c.nodes[0].Remembers(retention); !got {
+				t.Errorf("%s, append-only file %t: one of the first does not remember", name, files)
+			}
+		}
+	}
+}
+
+func TestNode_Remembers_LessOnceItIsAddedAgain(t *testing.T) {
+	t.Parallel()
+	c := bareCluster(time.Now(), 3)
+	for i, n := range c.nodes {
+		aged(t, n, facts{runID: string(rune('A' + i))}, 3*time.Hour)
+	}
+	n := c.nodes[2]
+	before, m := n.MemoryID(), n.evidence.Load().mark
+	m.added = stampAt(time.Now(), 0)
+	n.saw(m.String())
+	if n.Remembers(time.Hour) || n.MemoryID() == before {
+		t.Errorf("it remembers: %t; its memory is %q, and was %q", n.Remembers(time.Hour), n.MemoryID(), before)
+	}
+}
+
+func TestMark_RaisedSaysWhenAListCeasedToCount(t *testing.T) {
+	t.Parallel()
+	three := record{set: "s", epoch: 1, quorum: 2, names: "a,b,c"}
+	four := record{set: "s", epoch: 2, quorum: 3, names: "a,b,c,d"}
+	fewer := record{set: "s", epoch: 3, quorum: 2, names: "b,c,d"}
+	early, now := stamp{1, 1}, stamp{2, 2}
+	on := func(id string, s step, added stamp) mark {
+		return mark{memory: "m", data: "d", id: id, final: true, record: s.record, was: s.was, added: added}
+	}
+	for name, tt := range map[string]struct {
+		m              mark
+		to             step
+		listed, shrunk stamp
+	}{
+		"a node is added":                     {on("d", step{four, three}, early), step{record: four}, now, stamp{}},
+		"beside a node that is added":         {on("a", step{four, three}, stamp{}), step{record: four}, stamp{}, stamp{}},
+		"beside a node, and was added before": {on("c", step{four, three}, early), step{record: four}, stamp{}, stamp{}},
+		"both lists begin to count":           {on("d", step{record: four}, early), step{fewer, four}, stamp{}, stamp{}},
+		"a node is removed":                   {on("b", step{fewer, four}, stamp{}), step{record: fewer}, stamp{}, now},
+		"it was away while one was removed":   {on("b", step{record: four}, stamp{}), step{record: fewer}, stamp{}, now},
+	} {
+		got := tt.m.raised(tt.to, now)
+		if got.step() != tt.to || got.added != tt.m.added || got.listed != tt.listed || got.shrunk != tt.shrunk {
+			t.Errorf("%s: %s", name, got)
+		}
+		if read, ok := parseMark(got.String()); !ok || read != got {
+			t.Errorf("%s: %s is read as %s", name, got, read)
+		}
+	}
+}
+
+func TestPlanResize_SaysWhenANodeWasAdded(t *testing.T) {
+	t.Parallel()
+	nodes := sizedSet(0, "a", "b", "c")
+	for i := range nodes {
+		nodes[i].now = stamp{5, 5}
+	}
+	nodes[3].mark.listed = stamp{1, 1} // it was added once before
+	for range 2 {
+		plan, err := planResize(nodes, resizeChange{add: "x"}, waited(nodes))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nodes = applied(nodes, plan.writes)
+	}
+	for i, n := range nodes {
+		if added := n.mark.added == (stamp{5, 5}); added != (i == 3) || n.mark.listed != (stamp{}) {
+			t.Errorf("%s is %s", n.name, n.mark)
+		}
+	}
+}
+
+// A program may meet a node that is being added before the resize has marked it.
+func TestWitness_ANodeThatItPlacesInAResizedSetIsAdded(t *testing.T) {
+	t.Parallel()
+	three := record{set: "s", epoch: 2, quorum: 2, names: "a,b,c"}
+	now := stamp{client: 9, node: 9}
+	for epoch, want := range map[int]stamp{0: {}, 2: now} {
+		three.epoch = epoch
+		w := &witness{name: "c", record: three}
+		old := mark{memory: "m", state: stateNew, run: "r", data: "d", begun: stamp{1, 1}, since: stamp{1, 1}}
+		if got := w.connected(old.String(), server{run: "r", now: now}, trust{}, func() string { return "new" }); !got.final || got.added != want {
+			t.Errorf("after %d resizes it is marked %s", epoch, got)
+		}
+	}
+}
