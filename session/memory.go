@@ -62,8 +62,15 @@ const atBootstrap = "0000000000000000"
 // everything about the session unless more nodes than the remaining ones may
 // have an older memory. Nodes that never answered this process may have one. A
 // memory that is older than every session has lost none.
+//
+// A node that a resize has added was told nothing of what was written before,
+// and its memory may have begun together with others. So its mark must show that
+// it is old as well.
 func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	return func(a *answer) bool {
+		if n := s.c.Nodes()[a.node]; n.Added() && !n.Remembers(s.cfg.Lifetime+s.apart()) {
+			return false
+		}
 		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
 			return true
 		}

@@ -32,7 +32,8 @@ type resizeNode struct {
 	name string // as records have it, of the URL
 	met  bool
 	text string
-	mark mark // made, where the node has none yet
+	mark mark  // made, where the node has none yet
+	now  stamp // when it was read
 }
 
 // place is which node of the set it is, or would be.
@@ -80,6 +81,7 @@ const (
 	resizeDone    resizeKind = iota // there is nothing left to do
 	resizeRestore                   // bring all nodes to the newest step
 	resizeSettle                    // wait until no grant under an earlier size is left
+	resizeExpire                    // wait until no record under an earlier size is left
 	resizePropose                   // write the next size beside the present one
 	resizeJoin                      // have both sizes count
 	resizeRoll                      // wait until no program has the old list
@@ -200,13 +202,12 @@ func (r *planner) need(why string, places ...string) error {
 func (r *planner) brought(i int, to step) mark {
 	m := r.nodes[i].mark
 	if !m.final || m.record.set != to.record.set || m.removed() {
-		m.state = m.state.added()
+		m.state, m.added, m.listed = m.state.added(), r.nodes[i].now, stamp{}
 	}
 	if !m.final || m.record.set != to.record.set {
 		m.id, m.final = r.nodes[i].name, true
 	}
-	m.record, m.was, m.to = to.record, to.was, record{}
-	return m
+	return m.raised(to, r.nodes[i].now)
 }
 
 // behind are the writes that bring nodes to a step: those of these places that
@@ -277,6 +278,10 @@ func (r *planner) final() (resizePlan, error) {
 	}
 	if plan.to = next; next.epoch > 1 && r.st.settled != r.top {
 		plan.kind = resizeSettle
+		return plan, nil
+	}
+	if !r.expired(plan) {
+		plan.kind = resizeExpire
 		return plan, nil
 	}
 	return r.propose(plan)
