@@ -216,8 +216,8 @@ func (r *Resize) advance(ctx context.Context, st *resizeState, wait *settling) (
 		r.tell("Waiting %v, until every lock from before the last change has expired: locks of sizes that differ by two do not exclude each other.", r.cfg.quarantine().Round(time.Second))
 		r.pause(ctx)
 	case resizeExpire:
-		r.tell("Waiting until what programs recorded before the last change has expired, %v after that at the latest: of records that few nodes have, the last copy may be on the node to be removed. "+
-			"Give --records D if they keep none for longer than D, or --records 0s if they keep none.", r.Records)
+		r.tell("Waiting until what programs recorded before the last change has expired, until %s at the latest: of records that few nodes have, the last copy may be on the node to be removed. "+
+			"You can stop this command, and run it again then. Give --records D if programs keep no record for longer than D, or --records 0s if they keep none.", time.Now().Add(plan.left+time.Minute).Format("2006-01-02 15:04"))
 		r.pause(ctx)
 	case resizeRoll:
 		if r.roll(ctx, nodes, plan, programs) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // How a set gets or loses one node while programs use it. Each node's mark says
@@ -101,6 +102,7 @@ type resizePlan struct {
 	old    record // the size that counts; when done, the one there is
 	to     record // the next
 	writes []resizeWrite
+	left   time.Duration // until records have expired
 }
 
 // fixUnused is what to do with a set that cannot be resized while it is used.
@@ -280,7 +282,7 @@ func (r *planner) final() (resizePlan, error) {
 		plan.kind = resizeSettle
 		return plan, nil
 	}
-	if !r.expired(plan) {
+	if plan.left = r.expires(plan); plan.left > 0 {
 		plan.kind = resizeExpire
 		return plan, nil
 	}

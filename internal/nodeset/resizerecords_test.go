@@ -83,7 +83,7 @@ func (m *recordModel) change() {
 		p.at[m.name(j)] = len(p.nodes)
 		p.nodes = append(p.nodes, resizeNode{name: m.name(j), met: true, mark: m.marks[j], now: m.stamp()})
 	}
-	if !p.expired(plan) && !m.hasty {
+	if p.expires(plan) > 0 && !m.hasty {
 		m.epoch--
 		return
 	}
