@@ -53,7 +53,7 @@ func TestScripts_Slot_AFullServerKeepsWhatIsHeldAndGrantsNothing(t *testing.T) {
 		if err != nil || words[0] != int64(1) {
 			t.Errorf("delivered again: %v, %v", words, err)
 		}
-		if reply := b.slots(full+wakeSource+limitSource+limitWakeSource+limitReleaseSource, "P/2/", "limit:2", "", scriptReserve, ""); reply != int64(1) {
+		if reply := b.slots(full+slotReleaseSource, "P/2/", "limit:2", "", scriptReserve, scriptMaxTTL, "", ""); reply != int64(1) {
 			t.Errorf("released: %v", reply)
 		}
 		if got := harness.Receive(t, "a wake", heard); got != "W s1:lock:k" {

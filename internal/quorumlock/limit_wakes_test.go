@@ -73,7 +73,7 @@ func (w *wakeWorld) leaves(process string) {
 		delete(one, process)
 	}
 	w.wakes(func() {
-		w.slots(wakeSource+limitSource+limitWakeSource+limitLeaveSource, process+limitWaiter, reserve, "", "")
+		w.slots(slotLeaveSource, process+limitWaiter, reserve, "", "")
 	})
 }
 

@@ -12,15 +12,20 @@ local function clock()
 end
 
 -- The map of the slots that are taken, without those that are over, of which it finds up to 32 in one call; what is to
--- be forgotten of these; and how many slots are taken or reserved.
+-- be forgotten of these; how many slots are taken or reserved; and in how many ms the first of them is over, -1 if there
+-- is none.
 local function survey(now)
   local map = redis.call('HMGET', KEYS[5], '')[1]
   local fields, over, count = {}, {}, redis.call('ZCARD', KEYS[6])
   local first = redis.call('ZRANGE', KEYS[6], '0', '0', 'WITHSCORES')
-  if not map or not first[2] or tonumber(first[2]) >= now then return map, fields, over, count end
-  local all = redis.call('ZRANGE', KEYS[6], '0', '31', 'WITHSCORES')
+  if not map or not first[2] then return map, fields, over, count, -1 end
+  if tonumber(first[2]) >= now then return map, fields, over, count, first[2] - now end
+  local all, left = redis.call('ZRANGE', KEYS[6], '0', '31', 'WITHSCORES'), count > 32 and 0 or -1
   for i = 1, #all, 2 do
-    if tonumber(all[i + 1]) >= now then break end
+    if tonumber(all[i + 1]) >= now then
+      left = all[i + 1] - now
+      break
+    end
     table.insert(over, all[i])
     table.insert(fields, all[i])
   end
@@ -29,7 +34,7 @@ local function survey(now)
     if value then table.insert(fields, value) end
     if slot then map = string.sub(map, 1, slot) .. '0' .. string.sub(map, slot + 2) end
   end
-  return map, fields, over, count - #over
+  return map, fields, over, count - #over, left
 end
 
 -- Forgets what survey found to be over.
