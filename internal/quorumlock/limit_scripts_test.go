@@ -509,3 +509,25 @@ func TestScripts_ReleaseSlot_PassesOverManyPlaces(t *testing.T) {
 		}
 	})
 }
+
+// A waiter that was woken finds its slot set by a renewal. It is woken for the next.
+func TestScripts_Slot_ALookUsesUpAReservation(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q")
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+		b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 2, queue: true})
+		b.releaseSlot("P/1/", 2, "")
+		if got := harness.Receive(t, "the wake", heard); got != "Q s0:lock:k" {
+			t.Errorf("heard %q", got)
+		}
+		if got := b.slots(limitSource+limitExtendSource, "H/1/", scriptTTL, 0, "limit:2", 2, "a").([]any); got[0] != int64(2) {
+			t.Fatalf("healed: %v", got)
+		}
+		b.refuseSlot(slotAsk{value: "Q/2/", process: "Q", limit: 2, queue: true})
+		b.releaseSlot("P/2/", 2, "")
+		if got := harness.Receive(t, "the wake", heard); got != "Q s1:lock:k" {
+			t.Errorf("heard %q", got)
+		}
+	})
+}

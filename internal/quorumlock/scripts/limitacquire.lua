@@ -49,6 +49,10 @@ if left then
     enqueue(ARGV[5], ARGV[7])
   end
   if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
+  if reserved then -- a renewal has set the slot, and the next that comes free is to wake it again
+    table.insert(over, '@' .. ARGV[5])
+    table.insert(fields, '@' .. ARGV[5])
+  end
   if #over > 0 and map then
     purge(fields, over)
     redis.call('HSET', KEYS[5], '', map)
