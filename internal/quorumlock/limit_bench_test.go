@@ -32,7 +32,7 @@ func BenchmarkLimit_OnANode(b *testing.B) {
 				ask := func(i int) {
 					value := "01234567890123456789012345/" + strconv.Itoa(i) + "/host:12345/"
 					if err := acquire.Run(ctx, c, keys, value, 60_000, 64, time.Now().UnixMicro(), "01234567890123456789012345/s",
-						scriptRetention, scriptMaxTTL, l.marker(), limit, i%limit, "a", l.step(), 0, "").Err(); err != nil {
+						scriptRetention, scriptMaxTTL, l.marker(), limit, i%limit, "aa", l.step(), 0, "").Err(); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -55,7 +55,7 @@ func (b *bench) slotReply(a slotAsk) ([]any, error) {
 	l := &limited{n: a.limit}
 	reply, err := b.Clients[0].Eval(context.Background(), a.prelude+slotAcquireSource, limitNames("lock:k"),
 		a.value, a.ttl, max(a.block, 1)*l.step(), time.Now().UnixMicro(), a.process+limitWaiter, scriptRetention, scriptMaxTTL,
-		l.marker(), a.limit, a.start, "a", l.step(), 0, oneIf(a.queue)).Result()
+		l.marker(), a.limit, a.start, "aa", l.step(), 0, oneIf(a.queue)).Result()
 	words, _ := reply.([]any)
 	return words, err
 }
@@ -118,7 +118,7 @@ func TestScripts_Slot_GrantsTheFirstFreeFromTheStart(t *testing.T) {
 			t.Errorf("delivered again: slots %d and %d, told %d and %d", again, twice, told, same)
 		}
 		holder, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 3, start: 1})
-		if holder != "P/2/" || slots != "aaa" {
+		if holder != "P/2/" || slots != "aaaaaa" {
 			t.Errorf("refused with the holder %q, %q", holder, slots)
 		}
 		if got := b.taken(); len(got) != 3 {
@@ -347,7 +347,7 @@ func TestScripts_Slot_ARefusalForgetsWhatIsOver(t *testing.T) {
 			must(t, b.Clients[0].ZAdd(t.Context(), until, over).Err())
 		}
 		for range 2 {
-			if _, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 1}); slots != "a" {
+			if _, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 1}); slots != "aa" {
 				t.Errorf("slots %q", slots)
 			}
 		}
@@ -392,7 +392,7 @@ func TestScripts_ReleaseSlot_OfWhatWasSeized(t *testing.T) {
 			b.grantSlot(slotAsk{value: value, process: "P", limit: 3, start: i})
 		}
 		for i, value := range []string{"P/1/", "P/2/"} {
-			if got := b.slots(limitSource+limitSeizeSource, value, "limit:3", i, "forced", 0, "!", 3).([]any); got[0] != int64(1) {
+			if got := b.slots(limitSource+limitSeizeSource, value, "limit:3", i, "forced", 0, forcedTag, 3).([]any); got[0] != int64(1) {
 				t.Fatalf("seized: %v", got)
 			}
 		}
@@ -521,7 +521,7 @@ func TestScripts_Slot_ALookUsesUpAReservation(t *testing.T) {
 		if got := harness.Receive(t, "the wake", heard); got != "Q s0:lock:k" {
 			t.Errorf("heard %q", got)
 		}
-		if got := b.slots(limitSource+limitExtendSource, "H/1/", scriptTTL, 0, "limit:2", 2, "a").([]any); got[0] != int64(2) {
+		if got := b.slots(limitSource+limitExtendSource, "H/1/", scriptTTL, 0, "limit:2", 2, "aa").([]any); got[0] != int64(2) {
 			t.Fatalf("healed: %v", got)
 		}
 		b.refuseSlot(slotAsk{value: "Q/2/", process: "Q", limit: 2, queue: true})

@@ -3,6 +3,7 @@ package quorumlock
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func TestLimit_ASplitVoteIsNotTakenForAHolder(t *testing.T) {
 			ask := func(node int, process, tag string, slot int) {
 				l := &limited{n: tt.limit}
 				must(t, r.Clients[node].Eval(ctx, slotAcquireSource, limitNames("lock:"+key), fmt.Sprintf("%s/%d/", process, slot),
-					scriptTTL, l.step(), time.Now().UnixMicro(), process+limitWaiter, scriptRetention, scriptMaxTTL, l.marker(), l.n, slot, tag, l.step(), 0, "").Err())
+					scriptTTL, l.step(), time.Now().UnixMicro(), process+limitWaiter, scriptRetention, scriptMaxTTL, l.marker(), l.n, slot, tag+tag, l.step(), 0, "").Err())
 			}
 			for slot := 1; slot < tt.limit; slot++ {
 				for node := range r.Len() {
@@ -77,7 +78,7 @@ func TestLimit_AnAttemptThatGetsLeftoversWaitsForTheHolders(t *testing.T) {
 						ttl = short
 					}
 					must(t, r.Clients[g[0]].Eval(ctx, slotAcquireSource, limitNames("lock:k"), fmt.Sprintf("H%d/1/", g[1]), ttl, l.step(),
-						time.Now().UnixMicro(), "H/s", scriptRetention, 2*others, l.marker(), l.n, g[1], string("abc"[g[1]]), l.step(), 0, "").Err())
+						time.Now().UnixMicro(), "H/s", scriptRetention, 2*others, l.marker(), l.n, g[1], []string{"AA", "AB", "BA"}[g[1]], l.step(), 0, "").Err())
 				}
 				_, err := red.Acquire(ctx, "k", Request{Limit: tt.limit, Queue: true})
 				held := as[*NotAcquiredError](t, err)
@@ -97,5 +98,18 @@ func TestLimit_AnAttemptThatGetsLeftoversWaitsForTheHolders(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestLimited_Tally_TellsHoldersByTheirWholeTag(t *testing.T) {
+	l := &limited{n: 3, said: []slotsSaid{{slots: "AAXY00"}, {slots: "AAXZ00"}, {slots: "AAZYBB"}}}
+	h := &Hold{limit: l, members: []nodeState{{result: Refused}, {result: Refused}, {result: Refused}}}
+	if got := l.tally(h); !slices.Equal(got.most, []int{3, 1, 1}) || !slices.Equal(got.taken, []int{3, 3, 1}) {
+		t.Errorf("tally %+v", got)
+	}
+	for range 1000 {
+		if tag := newTag(); len(tag) != tagWidth || strings.Contains(tag, "0") || tag == forcedTag {
+			t.Fatalf("tag %q", tag)
+		}
 	}
 }

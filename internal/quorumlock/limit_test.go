@@ -191,7 +191,7 @@ func (r *rig) take(node int, value string, limit, start int) (slot string) {
 	h := &Hold{lock: "lock:k", limit: &limited{n: limit}}
 	reply, err := r.Clients[node].Eval(context.Background(), slotAcquireSource, limitNames(h.lock),
 		value, lasting.Milliseconds(), h.limit.step(), time.Now().UnixMicro(), "stranger/s", scriptRetention, scriptMaxTTL,
-		h.limit.marker(), limit, start, value[:1], h.limit.step(), 0, "").Result()
+		h.limit.marker(), limit, start, value[:1]+"x", h.limit.step(), 0, "").Result()
 	must(r.t, err)
 	words, _ := reply.([]any)
 	if len(words) != 6 {
@@ -297,21 +297,21 @@ func TestLimit_RequestsThatCannotBe(t *testing.T) {
 
 func TestReadSlotGrant_TakesNothingElseForAGrant(t *testing.T) {
 	one := int64(1)
-	good := []any{one, int64(40), int64(0), int64(3), "0000", int64(7)}
-	if granted, g, err := readSlotGrant(good, nil, 4, 4); !granted || err != nil || g.slot != 3 || g.fence != 40 || g.slots != "0000" || g.left != 7*time.Millisecond {
+	good := []any{one, int64(40), int64(0), int64(3), "00000000", int64(7)}
+	if granted, g, err := readSlotGrant(good, nil, 4, 4); !granted || err != nil || g.slot != 3 || g.fence != 40 || g.slots != "00000000" || g.left != 7*time.Millisecond {
 		t.Errorf("a grant is read as %t, %+v, %v", granted, g, err)
 	}
 	left := int64(-1)
 	for _, bad := range []any{nil, int64(1), []any{}, []any{one, int64(40), int64(0)}, []any{one, int64(40), int64(0), int64(4), "", left},
 		[]any{one, int64(40), int64(0), int64(-1), "", left}, []any{one, int64(40), int64(0), "3", "", left}, []any{one, int64(40), int64(0), int64(3)},
-		[]any{one, int64(3), int64(0), int64(3), "", left}, []any{one, int64(40), int64(0), int64(3), "000", left},
+		[]any{one, int64(3), int64(0), int64(3), "", left}, []any{one, int64(40), int64(0), int64(3), "0000000", left}, []any{one, int64(40), int64(0), int64(3), "0000", left},
 		[]any{one, int64(40), int64(0), int64(3), int64(0), left}, []any{one, int64(40), int64(0), int64(3), ""}, []any{one, int64(40), int64(0), int64(3), "", "-1"},
 		[]any{int64(0), int64(1), "x", int64(0)}, []any{int64(0), int64(1), "x", "", ""}, []any{int64(2), int64(1), "x", ""}} {
 		if granted, _, err := readSlotGrant(bad, nil, 4, 4); granted || err == nil {
 			t.Errorf("%v is read as granted: %t, %v", bad, granted, err)
 		}
 	}
-	if granted, g, err := readSlotGrant([]any{int64(0), int64(7), "x", "A0bb"}, nil, 4, 4); granted || err != nil || g.holder != "x" || g.left != 7*time.Millisecond {
+	if granted, g, err := readSlotGrant([]any{int64(0), int64(7), "x", "Aa00BbBb"}, nil, 4, 4); granted || err != nil || g.holder != "x" || g.left != 7*time.Millisecond {
 		t.Errorf("a refusal is read as %t, %+v, %v", granted, g, err)
 	}
 }

@@ -177,7 +177,7 @@ func (r *Redlock) seizeSlot(ctx context.Context, seen Inspection, s Slot, mark s
 	l, keys := &limited{n: seen.Limit}, limitNames(r.LockKey(seen.Key))
 	seize := func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
 		return func(n *nodeset.Node, to nodeset.Receiver) {
-			n.Run(limitSeizeScript, keys, []any{s.value, l.marker(), s.Number, mark, millis(block), "!", l.n}, to)
+			n.Run(limitSeizeScript, keys, []any{s.value, l.marker(), s.Number, mark, millis(block), forcedTag, l.n}, to)
 		}
 	}
 	f, err := r.force(ctx, seen, seize(0))

@@ -95,7 +95,7 @@ func (l *limited) tally(h *Hold) (t tally) {
 	}
 	for s := range l.n {
 		for at, i := range said {
-			if l.said[i].slots[s] == '0' {
+			if l.said[i].tag(s) == freeTag {
 				continue
 			}
 			same := 1
@@ -119,7 +119,7 @@ func (l *limited) tally(h *Hold) (t tally) {
 // their tags tell it, and, of the slot from which on they looked for a free one,
 // the values.
 func (l *limited) sameHolder(h *Hold, slot, i, j int) bool {
-	if l.said[i].slots[slot] != l.said[j].slots[slot] {
+	if l.said[i].tag(slot) != l.said[j].tag(slot) {
 		return false
 	}
 	one, other := h.members[i].last().holder, h.members[j].last().holder

@@ -9,7 +9,7 @@
 -- All that is read comes before anything is written, and the key itself last: see acquire.lua.
 local now, number, process = clock(), tonumber(ARGV[9]), string.match(ARGV[5], '^[^/]*')
 local holder = redis.call('GET', KEYS[1])
-local map, fields, over, count, soonest, mine, reserved = string.rep('0', number), {}, {}, 0, -1, nil, false
+local map, fields, over, count, soonest, mine, reserved = string.rep('00', number), {}, {}, 0, -1, nil, false
 local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
 local waiters = redis.call('ZCARD', KEYS[3]) - (first[1] == ARGV[5] and 1 or 0)
 local turn = not holder and redis.call('GET', KEYS[4])
@@ -17,7 +17,7 @@ if holder == ARGV[8] then
   map, fields, over, count, soonest = survey(now)
   local found = redis.call('HMGET', KEYS[5], ARGV[1], '@' .. ARGV[5])
   mine, reserved = found[1], found[2]
-  if mine and map and string.sub(map, mine + 1, mine + 1) ~= '0' then -- delivered again
+  if mine and map and taken(map, mine) then -- delivered again
     local entry = redis.call('HMGET', KEYS[5], mine)[1]
     return {1, tonumber(string.match(entry, '^%d+')), waiters, tonumber(mine), map, soonest}
   end
@@ -61,7 +61,7 @@ if left then
 end
 
 local from = tonumber(ARGV[10])
-local slot = (string.find(map, '0', from + 1, true) or string.find(map, '0', 1, true)) - 1
+local slot = free(map, from) or free(map, 0)
 local fence, unusable = draw(KEYS[2], ARGV[3], ARGV[4], ARGV[7], ARGV[13])
 if unusable then return unusable end
 local told = string.format('%.0f', fence)

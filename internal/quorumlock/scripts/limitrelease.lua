@@ -14,7 +14,7 @@ end
 if not slot then return 0 end
 local now = clock()
 local map, fields, over, count = survey(now)
-local left = put(map, slot, '0')
+local left = put(map, slot, '00')
 if not string.find(left, '[^0]') then
   if redis.call('EXISTS', KEYS[3]) == 1 then wake(KEYS[1], KEYS[3], KEYS[4], ARGV[4], ARGV[7]) end
   redis.call('DEL', KEYS[5], KEYS[6], KEYS[1])
@@ -27,7 +27,7 @@ redis.call('HSET', KEYS[5], '', left)
 if redis.call('EXISTS', KEYS[3]) == 1 then rouse(now, slot, ARGV[4], ARGV[7]) end
 live(now, ARGV[2])
 if ARGV[6] ~= '' then
-  announce(#left, slot, string.match(ARGV[6], '^[^/]*'))
+  announce(#left / 2, slot, string.match(ARGV[6], '^[^/]*'))
   enqueue(ARGV[6], ARGV[5])
 end
 return 1
