@@ -113,3 +113,30 @@ func TestLimited_Tally_TellsHoldersByTheirWholeTag(t *testing.T) {
 		}
 	}
 }
+
+func TestLimited_FreeIn_IsWhenEnoughNodesMayHaveASlot(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		const a, b, c, unknown = 3 * time.Second, 5 * time.Second, 9 * time.Second, -time.Millisecond
+		for _, tt := range []struct {
+			taken int
+			lefts [3]time.Duration
+			want  time.Duration
+		}{
+			{3, [3]time.Duration{c, a, b}, b},
+			{2, [3]time.Duration{c, a, b}, a},
+			{3, [3]time.Duration{unknown, a, b}, b},
+			{3, [3]time.Duration{unknown, unknown, a}, unknown},
+			{3, [3]time.Duration{0, 0, a}, 0},
+		} {
+			h := &Hold{r: red, members: make([]nodeState, 3)}
+			l := &limited{n: 2, said: make([]slotsSaid, 3)}
+			for i, left := range tt.lefts {
+				h.members[i].result, l.said[i].left = []Result{Granted, Refused, Refused}[i], left
+			}
+			if got := l.freeIn(h, tt.taken); got != tt.want {
+				t.Errorf("taken on %d nodes, which say %v: free in %v, want %v", tt.taken, tt.lefts, got, tt.want)
+			}
+		}
+	})
+}
