@@ -48,6 +48,11 @@ func TestRun_LimitHasSeveralCommandsRunEachInASlot(t *testing.T) {
 	for _, p := range all {
 		p.exit(0)
 	}
+}
+
+func TestRun_LimitThatCannotBe(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
 	for _, tt := range []struct{ flags, says string }{
 		{"--limit 1025 k", "--limit 1025: from 1 to 1024"},
 		{"--limit 0 k", "--limit 0: from 1 to 1024"},
