@@ -83,6 +83,7 @@ func TestLimit_AsManyHoldAKeyOverAllProcesses(t *testing.T) {
 func TestLimit_ASlotThatIsReleasedIsHandedOverBesideACallerThatAsks(t *testing.T) {
 	harness.Beside(t, 3, func(t *testing.T, s harness.Set) {
 		k := patient(t, s)
+		mailbox(t, k) // or another process is taken to wait, and after a moment nothing is handed over
 		var held []*lease.Lease
 		for range 2 {
 			l, err := k.Lock(t.Context(), "k", Limit(2))
@@ -100,10 +101,11 @@ func TestLimit_ASlotThatIsReleasedIsHandedOverBesideACallerThatAsks(t *testing.T
 				came <- got{l, err}
 			}()
 		}
-		harness.Eventually(t, "one asks and one waits behind it", func() bool {
-			return k.leases.LastRefusalOf("k") != nil && k.leases.Stats().Queued == 1
-		})
 		for i, one := range held {
+			harness.Eventually(t, "one pauses, and others wait behind it", func() bool {
+				seen := k.c.Queues().SnapshotLimited("lock:k")
+				return seen.Pauses && seen.Callers == len(held)-1-i
+			})
 			must(t, one.Release(t.Context()))
 			next := <-came
 			must(t, next.err)

@@ -12,7 +12,7 @@ import (
 type nodesFlag struct {
 	Nodes     string `help:"The nodes' URLs, separated by commas or spaces. Other users see them in the list of processes: put passwords into a file. Default: $REDLOCK_NODES." placeholder:"URL,URL,…"`
 	NodesFile string `name:"nodes-file" help:"A file with the nodes' URLs, separated by commas, spaces or lines. Default: $REDLOCK_NODES_FILE." placeholder:"FILE"`
-	Quorum    int    `env:"REDLOCK_QUORUM" placeholder:"N" help:"How many nodes must agree: cluster.Config.Quorum of every process on these nodes. Default: $REDLOCK_QUORUM, or a majority."`
+	Quorum    *int   `env:"REDLOCK_QUORUM" placeholder:"N" help:"How many nodes must agree: cluster.Config.Quorum of every process on these nodes. Default: $REDLOCK_QUORUM, or a majority."`
 }
 
 // nodesVariable holds the nodes' URLs, which can contain passwords.
@@ -37,10 +37,14 @@ or give them with --nodes-file or --nodes. To try it without any, start some in 
 // config returns the configuration of the set of nodes.
 func (f nodesFlag) config() (cluster.Config, error) {
 	urls, err := f.urls()
-	if least := cluster.Quorum(len(urls)); err == nil && f.Quorum != 0 && (f.Quorum < least || f.Quorum > len(urls)) {
-		err = misused("--quorum %d: with %s it must be from %d, a majority, to %d", f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
+	cfg := cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}
+	if err == nil && f.Quorum != nil {
+		if least := cluster.Quorum(len(urls)); *f.Quorum < least || *f.Quorum > len(urls) {
+			err = misused("--quorum %d: with %s it must be from %d, a majority, to %d", *f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))
+		}
+		cfg.Quorum = *f.Quorum
 	}
-	return cluster.Config{URLs: urls, Quorum: f.Quorum, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}, err
+	return cfg, err
 }
 
 // text returns the URLs as they were given: a flag takes precedence over a

@@ -40,7 +40,7 @@ func TestNodesFlag_TheQuorumIsThatOfTheSet(t *testing.T) {
 	p := launch(t, s.URLs(), "nodes")
 	p.exit(exitNoQuorum)
 	p.prints(`unusable`, `cannot be used: belongs to a set of 3 nodes with a quorum of 3 .*, and this process lists 3 nodes with a quorum of 2`)
-	for _, q := range []string{"1", "4"} {
+	for _, q := range []string{"0", "1", "4"} {
 		p := launch(t, s.URLs(), "run", "--quorum", q, "key", "--", "true")
 		p.exit(exitUsage)
 		p.prints(`--quorum ` + q + `: with 3 nodes it must be from 2, a majority, to 3`)

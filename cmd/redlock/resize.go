@@ -54,8 +54,8 @@ Exit codes: 0 the set has the size asked for, 1 it does not, 2 bad flags or node
 // check refuses flags that cannot be combined.
 func (r *resizeCmd) check() error {
 	switch {
-	case r.Quorum != 0:
-		return misused("--quorum %d: leave it out, and REDLOCK_QUORUM; a set with a quorum above the majority is not resized while it is used", r.Quorum)
+	case r.Quorum != nil:
+		return misused("--quorum %d: leave it out, and REDLOCK_QUORUM; a set with a quorum above the majority is not resized while it is used", *r.Quorum)
 	case (r.Replace != "") != (r.URL != ""):
 		return misused("--replace NODE URL: give both, the node to remove and the URL of the one to add")
 	case len(r.Add) > 1 || len(r.Remove) > 1:

@@ -346,6 +346,7 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 		{exitUsage, `--max-ttl 10ms: at least 1s`, []string{"--max-ttl", "10ms"}},
 		{exitUsage, `--records -1s: at least 0s`, []string{"--records=-1s"}},
 		{exitUsage, `--quorum 2: leave it out`, []string{"--quorum", "2", "--add", u[2]}},
+		{exitUsage, `--quorum 0: leave it out`, []string{"--quorum", "0", "--add", u[2]}},
 	} {
 		refused(t, u[:2], tt.code, tt.says, tt.args...)
 	}

@@ -26,7 +26,7 @@ type runCmd struct {
 	Shared           bool          `help:"Hold KEY together with others that run with --shared, and with nobody else."`
 	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
-	Limit            int           `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
+	Limit            *int          `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
 	Owner            string        `placeholder:"LABEL" help:"The label by which others see who holds the lock. Default HOST:PID."`
 	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when another process holds the key. Default ${default}."`
 }
@@ -80,11 +80,11 @@ func (r *runCmd) check() error {
 			break
 		}
 	}
-	if r.Limit != 0 && (r.Limit < 1 || r.Limit > lock.MaxLimit) {
-		bad("--limit %d: from 1 to %d", r.Limit, lock.MaxLimit)
+	if r.Limit != nil && (*r.Limit < 1 || *r.Limit > lock.MaxLimit) {
+		bad("--limit %d: from 1 to %d", *r.Limit, lock.MaxLimit)
 	}
-	if r.Limit != 0 && (r.Once || len(r.keys) > 1) {
-		bad("--limit: is for one KEY, without --once")
+	if r.Limit != nil && (r.Once || r.Shared || len(r.keys) > 1) {
+		bad("--limit: is for one KEY, without --once and --shared")
 	}
 	if r.Once && len(r.keys) > 1 {
 		bad("--once: takes one KEY, and there are %d", len(r.keys))
@@ -169,7 +169,7 @@ func (r *runCmd) acquire(ctx context.Context, cfg cluster.Config) (*held, error)
 }
 
 func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun time.Time, log *slog.Logger) error {
-	if r.Limit > 0 {
+	if r.Limit != nil {
 		return r.lockSlot(ctx, locker, h, begun, log)
 	}
 	l, token, err := r.ask(ctx, locker, lock.NoWait())
@@ -197,10 +197,10 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 
 // lockSlot is lock for a key that several hold at once.
 func (r *runCmd) lockSlot(ctx context.Context, locker *lock.Locker, h *held, begun time.Time, log *slog.Logger) error {
-	l, err := locker.TryLock(ctx, r.Key, lock.Limit(r.Limit))
+	l, err := locker.TryLock(ctx, r.Key, lock.Limit(*r.Limit))
 	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
 		log.Info("waiting for a slot of "+r.quoted(), "holder", holder(err))
-		opts := []lock.Option{lock.Limit(r.Limit)}
+		opts := []lock.Option{lock.Limit(*r.Limit)}
 		if r.Wait != nil {
 			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
 		}
@@ -246,7 +246,7 @@ func (r *runCmd) conflict(err error) error {
 	switch {
 	case !errors.As(err, &e) || e.Holder == "":
 		return err
-	case r.Limit > 0:
+	case r.Limit != nil:
 		return err
 	case !r.waits():
 		return fmt.Errorf("%q is held by %q; not waiting for it", e.Key, e.Holder)

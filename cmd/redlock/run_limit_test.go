@@ -48,11 +48,23 @@ func TestRun_LimitHasSeveralCommandsRunEachInASlot(t *testing.T) {
 	for _, p := range all {
 		p.exit(0)
 	}
-	for _, args := range [][]string{{"--limit", "1025", "k"}, {"--limit", "-1", "k"}, {"--limit", "2", "--once", "k"}, {"--limit", "2", "a", "b"}} {
-		p := launch(t, s.URLs(), append(append([]string{"run"}, args...), "--", "true")...)
+}
+
+func TestRun_LimitThatCannotBe(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	for _, tt := range []struct{ flags, says string }{
+		{"--limit 1025 k", "--limit 1025: from 1 to 1024"},
+		{"--limit 0 k", "--limit 0: from 1 to 1024"},
+		{"--limit=-1 k", "--limit -1: from 1 to 1024"},
+		{"--limit 2 --once k", "--limit: is for one KEY"},
+		{"--limit 2 --shared k", "--limit: is for one KEY"},
+		{"--limit 2 a b", "--limit: is for one KEY"},
+	} {
+		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
 		p.exit(exitUsage)
-		if out := p.stderr.String(); !strings.Contains(out, "--limit") {
-			t.Errorf("%q: %q", args, out)
+		if out := p.stderr.String(); !strings.Contains(out, tt.says) {
+			t.Errorf("%s: %q", tt.flags, out)
 		}
 	}
 }

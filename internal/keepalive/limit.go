@@ -136,7 +136,7 @@ func (s *Leases) contendSlot(ctx context.Context, p plan, backoff func(int) time
 		}
 		if l, err = w.attempt(ctx); l == nil && err == nil {
 			if w.queues && p.req.Waits() { // or it waits for messages, which nothing interrupts
-				s.queues.Pauses(w.me, time.Now())
+				s.queues.Pauses(w.me, time.Now(), outlook(w.last).Split)
 			}
 			err = w.pause(ctx)
 		}

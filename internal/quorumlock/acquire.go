@@ -105,7 +105,7 @@ func (r *Redlock) attempt(ctx context.Context, key string, req Request) (*Hold, 
 		return nil, h.err
 	}
 	if h.limit != nil {
-		h.limit.maps = nil
+		h.limit.said = nil
 	}
 	if h.handle != nil {
 		h.handle = nil // used: a release frees the key

@@ -207,6 +207,7 @@ func (h *Hold) flush() {
 			due = append(due, h.r.c.Nodes()[i])
 		}
 	}
+	requeue := h.limit != nil && h.limit.requeue
 	h.mu.Unlock()
 	for _, n := range late {
 		ask(n)
@@ -219,7 +220,11 @@ func (h *Hold) flush() {
 	}
 	cmd := h.releaseCommand(&h.value)
 	for _, n := range due {
-		n.Send(h.releaseOn(n, cmd), (*releaser)(h))
+		release := h.releaseOn(n, cmd)
+		if requeue && n.Listening() {
+			release = h.requeuing(n, cmd)
+		}
+		n.Send(release, (*releaser)(h))
 	}
 }
 
@@ -245,7 +250,7 @@ func (h *Hold) releaseCommand(value *string) nodeset.Command {
 		reserve = new(int64)
 	}
 	if h.limit != nil {
-		return h.limit.releaseCommand(h.lock, value, "", reserve)
+		return h.limit.releaseCommand(h.r, h.lock, value, "", reserve)
 	}
 	if h.Shared() {
 		all := sharedNames(h.lock)

@@ -19,7 +19,7 @@ import (
 // node sees two. An attempt draws a slot, which is the same for all nodes, and
 // each node grants the first that is free from there on. Only votes for one slot
 // count together. What was granted of others is given back. A refusal says which
-// slots are taken there, and by which holders, as a letter for each; so an
+// slots are taken there, and by which holders, as two letters for each; so an
 // attempt tells slots that somebody has a quorum of from those for which the
 // votes are split, and the next starts from one of these.
 //
@@ -66,10 +66,17 @@ const (
 	// mapLimit is from how many slots on a grant of the slot asked for leaves out
 	// which are taken.
 	mapLimit = 64
+	// tagWidth is how many bytes stand for a holder.
+	tagWidth = 2
+	// freeTag stands for a slot that is free, and forcedTag for one that was seized.
+	freeTag, forcedTag = "00", "!!"
 )
 
 //go:embed scripts/limit.lua
 var limitSource string
+
+//go:embed scripts/limitqueue.lua
+var limitQueueSource string
 
 //go:embed scripts/limitwake.lua
 var limitWakeSource string
@@ -97,10 +104,10 @@ var limitSeizeSource string
 
 // The steps of the protocol on one node for a key with a limit.
 var (
-	limitAcquireScript = nodeset.NewScript("acquire", drawSource+limitSource+limitAcquireSource)
+	limitAcquireScript = nodeset.NewScript("acquire", drawSource+limitSource+limitQueueSource+limitAcquireSource)
 	limitRaiseScript   = nodeset.NewScript("bump fence", limitRaiseSource)
 	limitExtendScript  = nodeset.NewScript("extend", limitSource+limitExtendSource)
-	limitReleaseScript = nodeset.NewScript("release", wakeSource+limitSource+limitWakeSource+limitReleaseSource)
+	limitReleaseScript = nodeset.NewScript("release", wakeSource+limitSource+limitWakeSource+limitQueueSource+limitReleaseSource)
 	limitLeaveScript   = nodeset.NewScript("leave", wakeSource+limitSource+limitWakeSource+limitLeaveSource)
 	limitViewScript    = nodeset.NewScript("inspect", limitSource+limitViewSource)
 	limitSeizeScript   = nodeset.NewScript("seize", limitSource+limitSeizeSource)
@@ -147,23 +154,41 @@ type limited struct {
 	tag   string
 
 	// Guarded by the hold's mu.
-	slot  int      // on which it settled; -1: it has not yet
-	slots []int16  // by node: which it granted; -1: none
-	maps  []string // by node: who has which slot; nil once it is a hold
+	slot  int     // on which it settled; -1: it has not yet
+	slots []int16 // by node: which it granted; -1: none
+	// By node, what it said of its slots; nil once it is a hold.
+	said []slotsSaid
+
+	requeue bool // it was refused, and waits: it is queued where it gives back what it was granted
 }
 
-// newTag draws a byte that stands for a holder: a letter, or one that is not ASCII.
+// newTag draws bytes that stand for a holder: letters, or what is not ASCII. Two
+// holders have the same tag once in 32,400 times.
 func newTag() string {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-	tag := rand.Intn(len(letters) + 128)
-	if tag < len(letters) {
-		return letters[tag : tag+1]
+	var tag [tagWidth]byte
+	for i := range tag {
+		one := rand.Intn(len(letters) + 128)
+		if one < len(letters) {
+			tag[i] = letters[one]
+		} else {
+			tag[i] = byte(128 + one - len(letters))
+		}
 	}
-	return string([]byte{byte(128 + tag - len(letters))})
+	return string(tag[:])
 }
 
+// slotsSaid is what a node said of the slots of a key.
+type slotsSaid struct {
+	slots string        // who has which; "": it did not say
+	left  time.Duration // until one may come free, or one more; negative: not known
+}
+
+// tag is that of the holder of a slot.
+func (s *slotsSaid) tag(slot int) string { return s.slots[slot*tagWidth : (slot+1)*tagWidth] }
+
 func newLimited(req Request, nodes int) *limited {
-	l := &limited{n: req.Limit, start: req.Start - 1, slot: -1, slots: make([]int16, nodes), maps: make([]string, nodes)}
+	l := &limited{n: req.Limit, start: req.Start - 1, slot: -1, slots: make([]int16, nodes), said: make([]slotsSaid, nodes)}
 	if l.start < 0 || l.start >= l.n {
 		l.start = rand.Intn(l.n)
 	}
@@ -234,8 +259,17 @@ func (l *limited) extendCommand(h *Hold, ttl time.Duration) nodeset.Command {
 }
 
 // releaseCommand releases a value's slot, whichever it is if slot is "".
-func (l *limited) releaseCommand(lock string, value *string, slot string, reserve *int64) nodeset.Command {
-	return limitReleaseScript.Command(limitNames(lock), value, l.marker(), slot, reserve, "")
+func (l *limited) releaseCommand(r *Redlock, lock string, value *string, slot string, reserve *int64) nodeset.Command {
+	return limitReleaseScript.Command(limitNames(lock), value, l.marker(), slot, reserve, &r.words.maxTTL, "", "")
+}
+
+// requeuing is a release that queues this process on n for the slots that others
+// have there: a node that granted another slot than its holders have did not queue
+// it, and of a wait for one of these it is to be notified by every node. If the
+// answer comes so late that the wait is over, the first wake finds nobody and is
+// passed on.
+func (h *Hold) requeuing(n *nodeset.Node, release nodeset.Command) nodeset.Command {
+	return release.WithTwo(h.r.words.process+limitWaiter, oneIf(n.Sharded()))
 }
 
 // leave takes this process out of these nodes' queues, for what the hold is of.
@@ -283,7 +317,7 @@ func (h *Hold) leaveOtherSlots() {
 	h.mu.Unlock()
 	for _, o := range due {
 		value := h.value
-		o.n.Send(releaseOn(o.n, l.releaseCommand(h.lock, &value, o.slot, &h.r.words.handOver)), nil)
+		o.n.Send(releaseOn(o.n, l.releaseCommand(h.r, h.lock, &value, o.slot, &h.r.words.handOver)), nil)
 	}
 }
 
@@ -317,13 +351,17 @@ func readSlotGrant(reply any, err error, drawn int64, slots int) (granted bool, 
 	rest := words[3:]
 	if granted {
 		slot, ok := rest[0].(int64)
-		if !ok || slot < 0 || slot >= int64(slots) || len(rest) != 2 {
+		if !ok || slot < 0 || slot >= int64(slots) || len(rest) != 3 {
 			return false, grant{}, badReply("acquire", reply)
 		}
-		g.slot, rest = int(slot), rest[1:]
+		left, ok := rest[2].(int64)
+		if !ok {
+			return false, grant{}, badReply("acquire", reply)
+		}
+		g.slot, g.left, rest = int(slot), timeLeft(left), rest[1:2]
 	}
 	text, ok := rest[0].(string)
-	if !ok || len(rest) != 1 || text != "" && len(text) != slots {
+	if !ok || len(rest) != 1 || text != "" && len(text) != slots*tagWidth {
 		return false, grant{}, badReply("acquire", reply)
 	}
 	g.slots = text

@@ -22,8 +22,8 @@ func BenchmarkLimit_OnANode(b *testing.B) {
 	c := redis.NewClient(&redis.Options{Addr: strings.TrimPrefix(s.URLs()[0], "redis://")})
 	defer c.Close()
 	ctx := context.Background()
-	acquire := redis.NewScript(drawSource + limitSource + limitAcquireSource)
-	release := redis.NewScript(wakeSource + limitSource + limitWakeSource + limitReleaseSource)
+	acquire := redis.NewScript(slotAcquireSource)
+	release := redis.NewScript(slotReleaseSource)
 	for _, limit := range []int{4, 64, 1024} {
 		for _, taken := range []int{0, limit - 1} {
 			b.Run(fmt.Sprintf("%d/taken=%d", limit, taken), func(b *testing.B) {
@@ -32,7 +32,7 @@ func BenchmarkLimit_OnANode(b *testing.B) {
 				ask := func(i int) {
 					value := "01234567890123456789012345/" + strconv.Itoa(i) + "/host:12345/"
 					if err := acquire.Run(ctx, c, keys, value, 60_000, 64, time.Now().UnixMicro(), "01234567890123456789012345/s",
-						scriptRetention, scriptMaxTTL, l.marker(), limit, i%limit, "a", l.step(), 0, "").Err(); err != nil {
+						scriptRetention, scriptMaxTTL, l.marker(), limit, i%limit, "aa", l.step(), 0, "").Err(); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -42,7 +42,7 @@ func BenchmarkLimit_OnANode(b *testing.B) {
 				c.ConfigResetStat(ctx)
 				for b.Loop() {
 					ask(limit)
-					if err := release.Run(ctx, c, keys, "01234567890123456789012345/"+strconv.Itoa(limit)+"/host:12345/", l.marker(), "", 20, "").Err(); err != nil {
+					if err := release.Run(ctx, c, keys, "01234567890123456789012345/"+strconv.Itoa(limit)+"/host:12345/", l.marker(), "", 20, scriptMaxTTL, "", "").Err(); err != nil {
 						b.Fatal(err)
 					}
 				}

@@ -44,7 +44,7 @@ func TestScripts_Slot_AFullServerKeepsWhatIsHeldAndGrantsNothing(t *testing.T) {
 		if full == "" {
 			must(t, b.Clients[0].ConfigSet(t.Context(), "maxmemory", "1").Err())
 		}
-		reply := b.slots(full+limitSource+limitExtendSource, "P/1/", 60_000, slot, "limit:2", 2, "a").([]any)
+		reply := b.slots(full+limitSource+limitExtendSource, "P/1/", 60_000, slot, "limit:2", 2, "aa").([]any)
 		if reply[0] != int64(1) || b.pttl("lock:k") <= scriptTTL*time.Millisecond {
 			t.Errorf("renewed: %v", reply)
 		}
@@ -53,7 +53,7 @@ func TestScripts_Slot_AFullServerKeepsWhatIsHeldAndGrantsNothing(t *testing.T) {
 		if err != nil || words[0] != int64(1) {
 			t.Errorf("delivered again: %v, %v", words, err)
 		}
-		if reply := b.slots(full+wakeSource+limitSource+limitWakeSource+limitReleaseSource, "P/2/", "limit:2", "", scriptReserve, ""); reply != int64(1) {
+		if reply := b.slots(full+slotReleaseSource, "P/2/", "limit:2", "", scriptReserve, scriptMaxTTL, "", ""); reply != int64(1) {
 			t.Errorf("released: %v", reply)
 		}
 		if got := harness.Receive(t, "a wake", heard); got != "W s1:lock:k" {
@@ -93,7 +93,7 @@ func TestScripts_Slot_ARefusedCommandEndsNoOtherSlot(t *testing.T) {
 		if words, err := b.slotReply(slotAsk{prelude: denied, value: "Q/1/", process: "Q", limit: 3, ttl: short}); err == nil {
 			t.Errorf("granted without the right: %v", words)
 		}
-		reply, err := b.Clients[0].Eval(t.Context(), denied+limitSource+limitExtendSource, limitNames("lock:k"), "Q/2/", short, 2, "limit:3", 3, "a").Result()
+		reply, err := b.Clients[0].Eval(t.Context(), denied+limitSource+limitExtendSource, limitNames("lock:k"), "Q/2/", short, 2, "limit:3", 3, "aa").Result()
 		if err == nil {
 			t.Errorf("healed without the right: %v", reply)
 		}

@@ -14,6 +14,13 @@ import (
 
 // The scripts of a key with a limit, on one node.
 
+// The scripts as they are sent.
+var (
+	slotAcquireSource = drawSource + limitSource + limitQueueSource + limitAcquireSource
+	slotReleaseSource = wakeSource + limitSource + limitWakeSource + limitQueueSource + limitReleaseSource
+	slotLeaveSource   = wakeSource + limitSource + limitWakeSource + limitLeaveSource
+)
+
 // slotAsk is one request for a slot.
 type slotAsk struct {
 	value   string
@@ -46,9 +53,9 @@ func (b *bench) slotReply(a slotAsk) ([]any, error) {
 		a.ttl = scriptTTL
 	}
 	l := &limited{n: a.limit}
-	reply, err := b.Clients[0].Eval(context.Background(), a.prelude+drawSource+limitSource+limitAcquireSource, limitNames("lock:k"),
+	reply, err := b.Clients[0].Eval(context.Background(), a.prelude+slotAcquireSource, limitNames("lock:k"),
 		a.value, a.ttl, max(a.block, 1)*l.step(), time.Now().UnixMicro(), a.process+limitWaiter, scriptRetention, scriptMaxTTL,
-		l.marker(), a.limit, a.start, "a", l.step(), 0, oneIf(a.queue)).Result()
+		l.marker(), a.limit, a.start, "aa", l.step(), 0, oneIf(a.queue)).Result()
 	words, _ := reply.([]any)
 	return words, err
 }
@@ -57,7 +64,7 @@ func (b *bench) slotReply(a slotAsk) ([]any, error) {
 func (b *bench) grantSlot(a slotAsk) (slot, told int64) {
 	b.t.Helper()
 	words := b.askSlot(a)
-	if len(words) != 5 || words[0] != int64(1) {
+	if len(words) != 6 || words[0] != int64(1) {
 		b.t.Fatalf("%+v: %v", a, words)
 	}
 	return words[3].(int64), words[1].(int64)
@@ -74,7 +81,7 @@ func (b *bench) refuseSlot(a slotAsk) (holder, slots string) {
 
 func (b *bench) releaseSlot(value string, limit int, slot string) any {
 	b.t.Helper()
-	return b.slots(wakeSource+limitSource+limitWakeSource+limitReleaseSource, value, (&limited{n: limit}).marker(), slot, scriptReserve, "")
+	return b.slots(slotReleaseSource, value, (&limited{n: limit}).marker(), slot, scriptReserve, scriptMaxTTL, "", "")
 }
 
 func (b *bench) raiseSlot(value string, limit int, slot, told, to, drawn int64) any {
@@ -84,7 +91,7 @@ func (b *bench) raiseSlot(value string, limit int, slot, told, to, drawn int64) 
 
 func (b *bench) leaveSlots(process string, toEnd bool) {
 	b.t.Helper()
-	b.slots(wakeSource+limitSource+limitWakeSource+limitLeaveSource, process+limitWaiter, scriptReserve, oneIf(toEnd), "")
+	b.slots(slotLeaveSource, process+limitWaiter, scriptReserve, oneIf(toEnd), "")
 }
 
 // taken is which slots are taken.
@@ -111,7 +118,7 @@ func TestScripts_Slot_GrantsTheFirstFreeFromTheStart(t *testing.T) {
 			t.Errorf("delivered again: slots %d and %d, told %d and %d", again, twice, told, same)
 		}
 		holder, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 3, start: 1})
-		if holder != "P/2/" || slots != "aaa" {
+		if holder != "P/2/" || slots != "aaaaaa" {
 			t.Errorf("refused with the holder %q, %q", holder, slots)
 		}
 		if got := b.taken(); len(got) != 3 {
@@ -340,12 +347,187 @@ func TestScripts_Slot_ARefusalForgetsWhatIsOver(t *testing.T) {
 			must(t, b.Clients[0].ZAdd(t.Context(), until, over).Err())
 		}
 		for range 2 {
-			if _, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 1}); slots != "a" {
+			if _, slots := b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 1}); slots != "aa" {
 				t.Errorf("slots %q", slots)
 			}
 		}
 		if got := b.Clients[0].ZCard(t.Context(), until).Val(); got != 1 {
 			t.Errorf("%d are kept that are over", got-1)
+		}
+	})
+}
+
+// A reservation that is over does not keep its waiter from being woken when
+// another leaves.
+func TestScripts_LeaveSlots_WakesAWaiterWhoseReservationIsOver(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("P", "Q", "R")
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+		b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 2, queue: true})
+		<-heard
+		b.releaseSlot("P/1/", 2, "")
+		if got := <-heard; got != "Q s0:lock:k" {
+			t.Fatalf("heard %q", got)
+		}
+		now := b.Clients[0].Time(t.Context()).Val().UnixMilli()
+		b.Clients[0].ZAdd(t.Context(), Companion("lock:k", "until"), redis.Z{Score: float64(now - 1), Member: "@Q/s"})
+		b.leaveSlots("R", false)
+		select {
+		case got := <-heard:
+			if got != "Q s0:lock:k" {
+				t.Errorf("heard %q", got)
+			}
+		case <-time.After(3 * time.Second):
+			t.Error("a slot is free, nothing is reserved any more, and nobody is woken")
+		}
+	})
+}
+
+// What stands in the place of a slot that was seized has no field of its own, as
+// several slots have the same.
+func TestScripts_ReleaseSlot_OfWhatWasSeized(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		for i, value := range []string{"P/1/", "P/2/", "P/3/"} {
+			b.grantSlot(slotAsk{value: value, process: "P", limit: 3, start: i})
+		}
+		for i, value := range []string{"P/1/", "P/2/"} {
+			if got := b.slots(limitSource+limitSeizeSource, value, "limit:3", i, "forced", 0, forcedTag, 3).([]any); got[0] != int64(1) {
+				t.Fatalf("seized: %v", got)
+			}
+		}
+		if got := b.releaseSlot("forced", 3, "2"); got != int64(0) {
+			t.Errorf("the slot of another is released: %v", got)
+		}
+		if got := b.releaseSlot("P/1/", 3, "0"); got != int64(0) {
+			t.Errorf("released for the value from which it was seized: %v", got)
+		}
+		if got := b.releaseSlot("forced", 3, "1"); got != int64(1) || !slices.Equal(b.taken(), []string{"0", "2"}) {
+			t.Errorf("released: %v, and %v are taken", got, b.taken())
+		}
+		if got := b.releaseSlot("P/3/", 3, "2"); got != int64(1) || !slices.Equal(b.taken(), []string{"0"}) {
+			t.Errorf("released: %v, and %v are taken", got, b.taken())
+		}
+		if again, _ := b.grantSlot(slotAsk{value: "P/3/", process: "P", limit: 3, start: 1}); again != 1 {
+			t.Errorf("the value that was released has slot %d", again)
+		}
+	})
+}
+
+// An attempt that gives back a slot beside others waits for these.
+func TestScripts_ReleaseSlot_QueuesTheWaiterForTheSlotsOfOthers(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("P", "Q", "R")
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 3})
+		b.grantSlot(slotAsk{value: "R/1/", process: "R", limit: 3, start: 1})
+		b.grantSlot(slotAsk{value: "R/2/", process: "R", limit: 3, start: 2})
+		release := func(value, waiter string) {
+			t.Helper()
+			if got := b.slots(slotReleaseSource, value, "limit:3", "", 0, scriptMaxTTL, waiter, ""); got != int64(1) {
+				t.Errorf("released: %v", got)
+			}
+		}
+		release("R/2/", "R/s")
+		if got := harness.Receive(t, "the announcement", heard); got != "P qlock:k" {
+			t.Errorf("heard %q", got)
+		}
+		if ttl := b.pttl(b.keys[2]); !slices.Equal(b.queue(), []string{"R/s"}) || ttl <= 0 || ttl > scriptMaxTTL*time.Millisecond {
+			t.Errorf("queued: %v, for %v", b.queue(), ttl)
+		}
+		b.grantSlot(slotAsk{value: "Q/1/", process: "Q", limit: 3, start: 2})
+		release("Q/1/", "Q/s")
+		harness.Receive(t, "the announcement", heard)
+		harness.Receive(t, "the announcement", heard)
+		b.releaseSlot("P/1/", 3, "")
+		if got := harness.Receive(t, "the wake", heard); got != "R s0:lock:k" {
+			t.Errorf("heard %q", got)
+		}
+		release("R/1/", "X/s")
+		if got := b.queue(); len(got) != 2 {
+			t.Errorf("where no slot is left: queued %v", got)
+		}
+	})
+}
+
+// A grant says when one more slot may be free, as a refusal says when one may.
+func TestScripts_Slot_SaysWhenTheNextIsOver(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		ask := func(value string, ttl int) time.Duration {
+			words := b.askSlot(slotAsk{value: value, process: "P", limit: 3, ttl: ttl})
+			if words[0] == int64(1) {
+				return time.Duration(words[5].(int64)) * time.Millisecond
+			}
+			return time.Duration(words[1].(int64)) * time.Millisecond
+		}
+		if left := ask("P/1/", scriptTTL); left != -time.Millisecond {
+			t.Errorf("the first is told %v", left)
+		}
+		if left := ask("P/2/", scriptTTL/2); left <= scriptTTL/2*time.Millisecond || left > scriptTTL*time.Millisecond {
+			t.Errorf("the second is told %v", left)
+		}
+		for _, value := range []string{"P/3/", "P/3/", "P/4/"} { // once more, and refused
+			if left := ask(value, scriptTTL); left <= 0 || left > scriptTTL/2*time.Millisecond {
+				t.Errorf("%s is told %v", value, left)
+			}
+		}
+		until := Companion("lock:k", "until")
+		b.must(b.Clients[0].ZAdd(t.Context(), until, redis.Z{Score: 1, Member: "1"}).Result())
+		if left := ask("P/5/", scriptTTL); left <= scriptTTL/2*time.Millisecond {
+			t.Errorf("with a slot that is over: %v", left)
+		}
+	})
+}
+
+// Many waiters for the whole key may stand before the first that waits for a slot,
+// and as many whose slot is reserved as there are slots.
+func TestScripts_ReleaseSlot_PassesOverManyPlaces(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q")
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		for _, n := range []int{3, 4, 5, 20, 84, 340, 1300} {
+			b.must(b.Clients[0].Del(t.Context(), b.keys[2]).Result())
+			var ahead []redis.Z
+			for i := range n {
+				place := "W" + strconv.Itoa(i)
+				if i%3 == 0 {
+					place += limitWaiter // that no longer listens
+				}
+				ahead = append(ahead, redis.Z{Score: float64(i + 1), Member: place})
+			}
+			b.must(b.Clients[0].ZAdd(t.Context(), b.keys[2], ahead...).Result())
+			b.must(b.Clients[0].HDel(t.Context(), Companion("lock:k", "slots"), "@Q"+limitWaiter).Result())
+			b.must(b.Clients[0].ZRem(t.Context(), Companion("lock:k", "until"), "@Q"+limitWaiter).Result())
+			b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+			b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 2, queue: true})
+			b.releaseSlot("P/2/", 2, "")
+			if got := harness.Receive(t, "the wake", heard); got != "Q s1:lock:k" {
+				t.Errorf("behind %d: heard %q", n, got)
+			}
+			if got, want := len(b.queue()), n-(n+2)/3+1; got != want {
+				t.Errorf("%d of %d places are left, want %d", got, n, want)
+			}
+		}
+	})
+}
+
+// A waiter that was woken finds its slot set by a renewal. It is woken for the next.
+func TestScripts_Slot_ALookUsesUpAReservation(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		heard := b.hear("Q")
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+		b.refuseSlot(slotAsk{value: "Q/1/", process: "Q", limit: 2, queue: true})
+		b.releaseSlot("P/1/", 2, "")
+		if got := harness.Receive(t, "the wake", heard); got != "Q s0:lock:k" {
+			t.Errorf("heard %q", got)
+		}
+		if got := b.slots(limitSource+limitExtendSource, "H/1/", scriptTTL, 0, "limit:2", 2, "aa").([]any); got[0] != int64(2) {
+			t.Fatalf("healed: %v", got)
+		}
+		b.refuseSlot(slotAsk{value: "Q/2/", process: "Q", limit: 2, queue: true})
+		b.releaseSlot("P/2/", 2, "")
+		if got := harness.Receive(t, "the wake", heard); got != "Q s1:lock:k" {
+			t.Errorf("heard %q", got)
 		}
 	})
 }

@@ -189,12 +189,12 @@ func TestLimit_RenewalHealsANodeThatLostTheSlotAndTakesNoOthers(t *testing.T) {
 func (r *rig) take(node int, value string, limit, start int) (slot string) {
 	r.t.Helper()
 	h := &Hold{lock: "lock:k", limit: &limited{n: limit}}
-	reply, err := r.Clients[node].Eval(context.Background(), drawSource+limitSource+limitAcquireSource, limitNames(h.lock),
+	reply, err := r.Clients[node].Eval(context.Background(), slotAcquireSource, limitNames(h.lock),
 		value, lasting.Milliseconds(), h.limit.step(), time.Now().UnixMicro(), "stranger/s", scriptRetention, scriptMaxTTL,
-		h.limit.marker(), limit, start, value[:1], h.limit.step(), 0, "").Result()
+		h.limit.marker(), limit, start, value[:1]+"x", h.limit.step(), 0, "").Result()
 	must(r.t, err)
 	words, _ := reply.([]any)
-	if len(words) != 5 {
+	if len(words) != 6 {
 		r.t.Fatalf("the node answers %v", reply)
 	}
 	return r.Clients[node].HGet(context.Background(), Companion("lock:k", "slots"), value).Val()
@@ -297,19 +297,21 @@ func TestLimit_RequestsThatCannotBe(t *testing.T) {
 
 func TestReadSlotGrant_TakesNothingElseForAGrant(t *testing.T) {
 	one := int64(1)
-	good := []any{one, int64(40), int64(0), int64(3), "0000"}
-	if granted, g, err := readSlotGrant(good, nil, 4, 4); !granted || err != nil || g.slot != 3 || g.fence != 40 || g.slots != "0000" {
+	good := []any{one, int64(40), int64(0), int64(3), "00000000", int64(7)}
+	if granted, g, err := readSlotGrant(good, nil, 4, 4); !granted || err != nil || g.slot != 3 || g.fence != 40 || g.slots != "00000000" || g.left != 7*time.Millisecond {
 		t.Errorf("a grant is read as %t, %+v, %v", granted, g, err)
 	}
-	for _, bad := range []any{nil, int64(1), []any{}, []any{one, int64(40), int64(0)}, []any{one, int64(40), int64(0), int64(4), ""},
-		[]any{one, int64(40), int64(0), int64(-1), ""}, []any{one, int64(40), int64(0), "3", ""}, []any{one, int64(40), int64(0), int64(3)},
-		[]any{one, int64(3), int64(0), int64(3), ""}, []any{one, int64(40), int64(0), int64(3), "000"}, []any{one, int64(40), int64(0), int64(3), int64(0)},
+	left := int64(-1)
+	for _, bad := range []any{nil, int64(1), []any{}, []any{one, int64(40), int64(0)}, []any{one, int64(40), int64(0), int64(4), "", left},
+		[]any{one, int64(40), int64(0), int64(-1), "", left}, []any{one, int64(40), int64(0), "3", "", left}, []any{one, int64(40), int64(0), int64(3)},
+		[]any{one, int64(3), int64(0), int64(3), "", left}, []any{one, int64(40), int64(0), int64(3), "0000000", left}, []any{one, int64(40), int64(0), int64(3), "0000", left},
+		[]any{one, int64(40), int64(0), int64(3), int64(0), left}, []any{one, int64(40), int64(0), int64(3), ""}, []any{one, int64(40), int64(0), int64(3), "", "-1"},
 		[]any{int64(0), int64(1), "x", int64(0)}, []any{int64(0), int64(1), "x", "", ""}, []any{int64(2), int64(1), "x", ""}} {
 		if granted, _, err := readSlotGrant(bad, nil, 4, 4); granted || err == nil {
 			t.Errorf("%v is read as granted: %t, %v", bad, granted, err)
 		}
 	}
-	if granted, g, err := readSlotGrant([]any{int64(0), int64(7), "x", "A0bb"}, nil, 4, 4); granted || err != nil || g.holder != "x" || g.left != 7*time.Millisecond {
+	if granted, g, err := readSlotGrant([]any{int64(0), int64(7), "x", "Aa00BbBb"}, nil, 4, 4); granted || err != nil || g.holder != "x" || g.left != 7*time.Millisecond {
 		t.Errorf("a refusal is read as %t, %+v, %v", granted, g, err)
 	}
 }
@@ -366,4 +368,74 @@ func TestLimit_InspectShowsEverySlotAndForceReleaseTakesThoseThatWereSeen(t *tes
 			must(t, h.Release(ctx))
 		}
 	})
+}
+
+func TestLimit_ASlotThatWasTakenByForceCanBeReleasedAtOnce(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, ctx := r.redlock(nil, Config{Owner: "me"}), t.Context()
+		one, two := acquireEverywhere(t, red, "k", Request{Limit: 2}), acquireEverywhere(t, red, "k", Request{Limit: 2})
+		seen, err := red.Inspect(ctx, "k")
+		must(t, err)
+		_, err = red.ForceRelease(ctx, seen, "ann")
+		must(t, err)
+		seen, err = red.Inspect(ctx, "k")
+		must(t, err)
+		if err := red.ForceReleaseNow(ctx, seen); err != nil {
+			t.Errorf("%d slots: %v", len(seen.Slots), err)
+		}
+		for range 2 {
+			must(t, acquireEverywhere(t, red, "k", Request{Limit: 2}).Release(ctx))
+		}
+		for _, h := range []*Hold{one, two} {
+			if err := h.Release(ctx); !errors.Is(err, ErrLost) {
+				t.Errorf("its holder releases it with %v", err)
+			}
+		}
+	})
+}
+
+// The first slot is on one node only, as that of an attempt that splits the votes.
+func TestLimit_ForceReleaseGoesOnAfterASlotOfWhichTheReleaseFailed(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, ctx := r.redlock(nil, Config{Owner: "me"}), t.Context()
+		h := acquireEverywhere(t, red, "k", Request{Limit: 2, Start: 2})
+		r.take(0, "0123456789abcdef0123/x/h:1", 2, 0)
+		seen, err := red.Inspect(ctx, "k")
+		must(t, err)
+		if len(seen.Slots) != 2 || seen.Slots[1].Number != h.Slot() {
+			t.Fatalf("seen: %+v", seen.Slots)
+		}
+		if err := red.ForceReleaseNow(ctx, seen); !errors.Is(err, ErrMayBeAcquired) || errors.Is(err, ErrNotHeld) {
+			t.Errorf("released with %v", err)
+		}
+		if err := h.ExtendNow(ctx, lasting); !errors.Is(err, ErrLost) {
+			t.Errorf("slot %d, the second, was not released: %v", h.Slot(), err)
+		}
+	})
+}
+
+// Each failure is reported, and one that several slots have is reported once.
+func TestLimit_ForceSlotsJoinsErrors(t *testing.T) {
+	r := &Redlock{}
+	same, other := errors.New("same"), errors.New("other")
+	results := []error{same, nil, ErrNotHeld, same, other}
+	seen := Inspection{Key: "k", Slots: make([]Slot, len(results))}
+	for i := range seen.Slots {
+		seen.Slots[i].Number = i
+	}
+	freeIn, err := r.forceSlots(t.Context(), seen, func(s Slot) (time.Duration, error) {
+		return time.Duration(s.Number), results[s.Number]
+	})
+	if !errors.Is(err, same) || !errors.Is(err, other) || errors.Is(err, ErrNotHeld) || strings.Count(err.Error(), "same") != 1 || freeIn != 4 {
+		t.Errorf("free in %v: %v", freeIn, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	if _, err = r.forceSlots(ctx, seen, func(Slot) (time.Duration, error) {
+		calls++
+		cancel()
+		return 0, ctx.Err()
+	}); calls != 1 || !errors.Is(err, context.Canceled) {
+		t.Errorf("%d slots are asked for after the end: %v", calls, err)
+	}
 }

@@ -147,18 +147,26 @@ func slotOf(views []slotView, limit, need int) Slot {
 	return s
 }
 
-// forceSlots is force for each slot that was seen. It fails with ErrNotHeld if none
-// of them was taken.
+// forceSlots is force for each slot that was seen, also after one that failed,
+// until ctx ends. An error that several slots have is returned once. It fails with
+// ErrNotHeld if none of them was taken.
 func (r *Redlock) forceSlots(ctx context.Context, seen Inspection, one func(Slot) (time.Duration, error)) (freeIn time.Duration, err error) {
-	taken := false
+	taken, failures, texts := false, []error(nil), map[string]bool{}
 	for _, s := range seen.Slots {
 		left, err := one(s)
-		if err != nil && !errors.Is(err, ErrNotHeld) {
-			return freeIn, err
-		}
 		taken, freeIn = taken || err == nil, max(freeIn, left)
+		if err != nil && !errors.Is(err, ErrNotHeld) && !texts[err.Error()] {
+			texts[err.Error()] = true
+			failures = append(failures, err)
+		}
+		if ctx.Err() != nil {
+			break
+		}
 	}
-	if !taken {
+	switch {
+	case len(failures) > 0:
+		return freeIn, errors.Join(failures...)
+	case !taken:
 		return 0, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	}
 	return freeIn, nil
@@ -169,7 +177,7 @@ func (r *Redlock) seizeSlot(ctx context.Context, seen Inspection, s Slot, mark s
 	l, keys := &limited{n: seen.Limit}, limitNames(r.LockKey(seen.Key))
 	seize := func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
 		return func(n *nodeset.Node, to nodeset.Receiver) {
-			n.Run(limitSeizeScript, keys, []any{s.value, l.marker(), s.Number, mark, millis(block), "!", l.n}, to)
+			n.Run(limitSeizeScript, keys, []any{s.value, l.marker(), s.Number, mark, millis(block), forcedTag, l.n}, to)
 		}
 	}
 	return r.seize(ctx, seen, seize)
@@ -179,7 +187,7 @@ func (r *Redlock) seizeSlot(ctx context.Context, seen Inspection, s Slot, mark s
 func (r *Redlock) releaseSlot(ctx context.Context, seen Inspection, s Slot) error {
 	l, lock := &limited{n: seen.Limit}, r.LockKey(seen.Key)
 	f, err := r.force(ctx, seen, nil, func(n *nodeset.Node, to nodeset.Receiver) {
-		n.Run(limitReleaseScript, limitNames(lock), []any{s.value, l.marker(), strconv.Itoa(s.Number), millis(r.cfg.HandOver), oneIf(n.Sharded())}, to)
+		n.Run(limitReleaseScript, limitNames(lock), []any{s.value, l.marker(), strconv.Itoa(s.Number), millis(r.cfg.HandOver), 0, "", oneIf(n.Sharded())}, to)
 	})
 	if err == nil && f.open(r.c) >= r.c.Quorum() {
 		return errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrMayBeAcquired)

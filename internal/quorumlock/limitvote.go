@@ -3,6 +3,7 @@ package quorumlock
 import (
 	"errors"
 	"math/rand"
+	"slices"
 	"time"
 )
 
@@ -19,8 +20,8 @@ func (l *limited) granted(node int, g grant) {
 
 // refused takes in what a node says of its slots.
 func (l *limited) refused(node int, g grant) {
-	if l != nil && l.maps != nil {
-		l.maps[node] = g.slots
+	if l != nil && l.said != nil {
+		l.said[node] = slotsSaid{g.slots, g.left}
 	}
 }
 
@@ -84,7 +85,7 @@ func (l *limited) tally(h *Hold) (t tally) {
 	blocked, start := 0, 0
 	for i := range h.members {
 		switch r := h.members[i].result; {
-		case (r == Granted || r == Refused) && len(l.maps) > i && l.maps[i] != "":
+		case (r == Granted || r == Refused) && len(l.said) > i && l.said[i].slots != "":
 			said = append(said, i)
 		case r == Refused:
 			blocked++
@@ -94,7 +95,7 @@ func (l *limited) tally(h *Hold) (t tally) {
 	}
 	for s := range l.n {
 		for at, i := range said {
-			if l.maps[i][s] == '0' {
+			if l.said[i].tag(s) == freeTag {
 				continue
 			}
 			same := 1
@@ -107,8 +108,10 @@ func (l *limited) tally(h *Hold) (t tally) {
 			t.most[s] = max(t.most[s], same)
 		}
 		t.most[s] += blocked
+		t.taken[s] += blocked
 	}
 	t.most[l.start] -= start
+	t.taken[l.start] -= start
 	return t
 }
 
@@ -116,7 +119,7 @@ func (l *limited) tally(h *Hold) (t tally) {
 // their tags tell it, and, of the slot from which on they looked for a free one,
 // the values.
 func (l *limited) sameHolder(h *Hold, slot, i, j int) bool {
-	if l.maps[i][slot] != l.maps[j][slot] {
+	if l.said[i].tag(slot) != l.said[j].tag(slot) {
 		return false
 	}
 	one, other := h.members[i].last().holder, h.members[j].last().holder
@@ -160,16 +163,32 @@ func (l *limited) outlook(h *Hold, e *NotAcquiredError) {
 			e.next = s + 1
 		}
 	}
-	if !e.Split && e.FreeIn == 0 { // enough nodes have a free slot, but none is free on enough of them
-		e.FreeIn = -time.Millisecond
+	e.FreeIn = l.freeIn(h, slices.Min(t.taken))
+}
+
+// freeIn is when a slot could be free on a quorum, if the one that is taken on the
+// fewest nodes is taken on so many: when one has come free on enough of the nodes,
+// also of those that granted another.
+func (l *limited) freeIn(h *Hold, taken int) time.Duration {
+	needed := taken - (len(h.members) - h.r.c.Quorum())
+	var lefts []time.Duration
+	for i := range h.members {
+		if r := h.members[i].result; r == Granted || r == Refused {
+			lefts = append(lefts, l.said[i].left)
+		}
 	}
+	if needed <= 0 || needed > len(lefts) {
+		return 0
+	}
+	slices.SortFunc(lefts, unknownLast)
+	return lefts[needed-1]
 }
 
 // fullLocked reports whether the attempt was refused because slots are taken, and
 // not the whole key.
 func (l *limited) fullLocked(h *Hold) bool {
 	for i := range h.members {
-		if h.members[i].result == Refused && l.maps[i] == "" {
+		if h.members[i].result == Refused && l.said[i].slots == "" {
 			return false
 		}
 	}

@@ -1,6 +1,7 @@
 package quorumlock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -26,6 +27,9 @@ func (h *Hold) refuseLocked(votes int) {
 	h.abandonLocked(h.refusalLocked(votes))
 	if errors.As(h.err, new(*NotAcquiredError)) {
 		h.outvoted = h.outvotedLocked()
+		if h.limit != nil {
+			h.limit.requeue = h.queue
+		}
 		h.explainLocked()
 		return
 	}
@@ -145,7 +149,7 @@ func (h *Hold) notAcquiredLocked(why Reason, votes int) *NotAcquiredError {
 	if h.limit != nil {
 		h.limit.outlook(h, e)
 	}
-	e.readers = !e.Split && h.mostLocked(false) < e.Need
+	e.readers = !e.Split && h.mostLocked(true) >= e.Need && h.mostLocked(false) < e.Need
 	switch {
 	case why != Reason{}:
 	case e.Split:
@@ -177,20 +181,16 @@ func (h *Hold) outlookLocked() (freeIn time.Duration, split bool) {
 	if needed <= 0 {
 		return 0, true
 	}
-	slices.SortFunc(lefts, func(a, b time.Duration) int {
-		switch { // what is not known sorts last
-		case a < 0 && b < 0 || a == b:
-			return 0
-		case a < 0:
-			return 1
-		case b < 0:
-			return -1
-		case a < b:
-			return -1
-		}
-		return 1
-	})
+	slices.SortFunc(lefts, unknownLast)
 	return lefts[needed-1], h.mostLocked(true) < quorum
+}
+
+// unknownLast compares times that are left, of which negative ones are not known.
+func unknownLast(a, b time.Duration) int {
+	if (a < 0) != (b < 0) {
+		return cmp.Compare(b, a)
+	}
+	return cmp.Compare(max(a, 0), max(b, 0))
 }
 
 // mostLocked is how many nodes refused in favour of the same holder, the one with the most of them. readers says that the

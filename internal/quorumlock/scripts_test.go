@@ -166,14 +166,20 @@ func (b *bench) now() time.Time {
 // hear subscribes as these processes do, and gives out "<process> <message>" as they come.
 func (b *bench) hear(processes ...string) <-chan string {
 	b.t.Helper()
+	return b.hearOn(0, processes...)
+}
+
+// hearOn is hear on one node.
+func (r *rig) hearOn(node int, processes ...string) <-chan string {
+	r.t.Helper()
 	var channels []string
 	for _, p := range processes {
 		channels = append(channels, nodeset.Channel(p))
 	}
-	sub := b.Clients[0].Subscribe(context.Background(), channels...)
+	sub := r.Clients[node].Subscribe(context.Background(), channels...)
 	for range channels {
 		if _, err := sub.Receive(context.Background()); err != nil {
-			b.t.Fatal(err)
+			r.t.Fatal(err)
 		}
 	}
 	heard := make(chan string, 100)
@@ -183,7 +189,7 @@ func (b *bench) hear(processes ...string) <-chan string {
 			heard <- strings.TrimPrefix(m.Channel, nodeset.Channel("")) + " " + m.Payload
 		}
 	}()
-	b.t.Cleanup(func() { _ = sub.Close() })
+	r.t.Cleanup(func() { _ = sub.Close() })
 	return heard
 }
 

@@ -21,6 +21,7 @@ type limited struct {
 	// Guarded by Queues.mu.
 	asker *Caller   // asks the nodes, or waits there; nil: nobody does
 	since time.Time // when the asker was refused first; zero: it was not
+	taken bool      // the asker was refused last because all slots are taken, not for a split vote
 	loose int       // callers that ask and do not wait
 	held  int       // leases
 	last  time.Time // when the nodes granted a lease
@@ -64,7 +65,7 @@ func (qs *Queues) EnterLimited(lock string, req Request, waits bool) (q *Queue, 
 	q = qs.limitedLocked(lock)
 	l := q.limit
 	switch {
-	case !waits && !l.since.IsZero() && l.asker.req.Want.Limit == req.Want.Limit:
+	case !waits && l.taken && l.asker.req.Want.Limit == req.Want.Limit:
 		return q, nil, false
 	case !waits:
 		l.loose++
@@ -76,7 +77,7 @@ func (qs *Queues) EnterLimited(lock string, req Request, waits bool) (q *Queue, 
 	}
 	c.req = req
 	if l.asker == nil {
-		l.asker, l.since = c, time.Time{}
+		l.asker = c
 		return q, nil, true
 	}
 	c.at = q.callers.PushBack(c)
@@ -105,7 +106,7 @@ func (q *Queue) Asked(waits, granted bool) {
 func (q *Queue) nextAskerLocked() {
 	l := q.limit
 	if c := l.asker; c != nil {
-		l.asker, l.since = nil, time.Time{}
+		l.asker, l.since, l.taken = nil, time.Time{}, false
 		if c.at == nil { // its Turn is nobody's
 			q.qs.freeLocked(c)
 		}
@@ -227,12 +228,15 @@ func (qs *Queues) Attempts(c *Contender) (handed any, slot int) {
 	return handed, slot
 }
 
-// Pauses says that the nodes have refused the asker.
-func (qs *Queues) Pauses(c *Contender, now time.Time) {
+// Pauses says that the nodes have refused the asker; split says that attempts have
+// split the votes, so a slot may be free.
+func (qs *Queues) Pauses(c *Contender, now time.Time, split bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	c.pauses = true
-	if l := c.q.limit; l.since.IsZero() {
+	l := c.q.limit
+	l.taken = !split
+	if l.since.IsZero() {
 		l.since = now
 	}
 }

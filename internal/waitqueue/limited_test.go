@@ -59,7 +59,13 @@ func TestLimited_CallersThatDoNotWaitAskUntilTheNodesHaveRefused(t *testing.T) {
 	}
 	q.Asked(false, true)
 	qs.Attempts(c)
-	qs.Pauses(c, now)
+	qs.Pauses(c, now, true)
+	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 2}}, false); !ok {
+		t.Fatal("a caller that does not wait is refused although votes were only split")
+	}
+	q.Asked(false, false)
+	qs.Attempts(c)
+	qs.Pauses(c, now, false)
 	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 2}}, false); ok {
 		t.Error("a caller that does not wait asks although the nodes have just refused")
 	}
@@ -92,7 +98,7 @@ func TestLimited_HandOver_ServesTheFirstThatWantsTheSame(t *testing.T) {
 	}
 	qs, q, c := begin(other)
 	_, behind = enterLimited(t, qs, same)
-	qs.Pauses(c, now)
+	qs.Pauses(c, now, false)
 	if q.HandOverSlot(same, now.Add(limitShare), limitShare, give("one")) {
 		t.Error("the caller that waits at the nodes for another lease is overtaken for ever")
 	}
@@ -107,7 +113,7 @@ func TestLimited_HandOver_ServesTheFirstThatWantsTheSame(t *testing.T) {
 	if q.HandOverSlot(same, now, limitShare, give("two")) {
 		t.Error("handed over to a caller that is asking")
 	}
-	qs.Pauses(c, now)
+	qs.Pauses(c, now, false)
 	_, behind = enterLimited(t, qs, same)
 	if !q.HandOverSlot(same, now.Add(limitShare/2), limitShare, give("three")) || turn(t, behind) != "three" {
 		t.Error("the caller that waits at the nodes leaves its place for each release")
@@ -119,7 +125,7 @@ func TestLimited_HandOver_ServesTheFirstThatWantsTheSame(t *testing.T) {
 	if got, _ := qs.Attempts(c); got != "four" {
 		t.Errorf("it is handed %v", got)
 	}
-	qs.Pauses(c, now)
+	qs.Pauses(c, now, false)
 	qs.NoteRemoteWait("a", now)
 	if !q.HandOverSlot(same, now.Add(limitShare-1), limitShare, give("five")) {
 		t.Error("not handed over before the share of others begins")
@@ -161,7 +167,7 @@ func TestLimited_AWaitThatIsAnnouncedDuringAnAttemptIsKept(t *testing.T) {
 func TestLimited_NoWait_IsNotRefusedForTheWaitOfAnotherLimit(t *testing.T) {
 	qs := New(3, 2)
 	enterLimited(t, qs, Want{Limit: 2})
-	qs.Pauses(qs.ContendLimited("a"), now)
+	qs.Pauses(qs.ContendLimited("a"), now, false)
 	if _, _, ok := qs.EnterLimited("a", Request{Want: Want{Limit: 3}}, false); !ok {
 		t.Error("a caller of another limit is told that all slots are taken")
 	}
@@ -252,7 +258,7 @@ func TestLimited_AnyOrderOfEventsServesEveryCaller(t *testing.T) {
 				if held < 3 {
 					finish(true)
 				} else {
-					qs.Pauses(asker, now)
+					qs.Pauses(asker, now, random.Intn(2) == 0)
 				}
 			case event == 3 && asker != nil && qs.HandedOver(asker):
 				finish(false)

@@ -263,16 +263,29 @@ func inOrder(a, b *Queue) int {
 type Snapshot struct {
 	Callers, Contenders int
 	RemoteWait          time.Time // since when another process is known to wait; zero: none is
+	Pauses              bool      // of a key with a limit: the asker waits because all slots are taken, and a lease can be handed over to it
 }
 
-// Snapshot returns what is known of a key.
-func (qs *Queues) Snapshot(lock string) (s Snapshot) {
+// Snapshot returns what is known of a key, of callers that want it whole.
+func (qs *Queues) Snapshot(lock string) Snapshot {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if q := qs.keys[lock]; q != nil {
-		s = Snapshot{q.callers.Len(), len(q.contenders), q.remoteWait}
+	return qs.keys[lock].snapshotLocked()
+}
+
+// SnapshotLimited is Snapshot for callers with a limit.
+func (qs *Queues) SnapshotLimited(lock string) Snapshot {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	return qs.limits[lock].snapshotLocked()
+}
+
+func (q *Queue) snapshotLocked() Snapshot {
+	if q == nil {
+		return Snapshot{}
 	}
-	return s
+	pauses := q.limit != nil && q.limit.taken && slices.ContainsFunc(q.contenders, func(c *Contender) bool { return c.pauses && c.handed == nil })
+	return Snapshot{q.callers.Len(), len(q.contenders), q.remoteWait, pauses}
 }
 
 // Keys is how many keys have a queue, for tests.

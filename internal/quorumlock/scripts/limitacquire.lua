@@ -3,22 +3,23 @@
 -- ARGV  1 value, 2 ttl ms, 3 numbers to draw, 4 floor µs (the client's clock), 5 the waiter: process/s, 6 retention of the
 --       fence ms, 7 max ttl ms, 8 marker, 9 number of slots, 10 start, 11 the holder's tag, 12 number of classes,
 --       13 boot µs (0: not known), 14 '1' to be queued on refusal
--- Reply {1, number told, others that wait, slot, map before (left out if there are many slots, and start was free)} granted;
+-- Reply {1, number told, others that wait, slot, map before (left out if there are many slots, and start was free), ms until
+--       one more slot may be free (-1: all are)} granted;
 --       {0, ms until it may be free (-1: not known), a holder's value or the marker, map} refused.
 -- All that is read comes before anything is written, and the key itself last: see acquire.lua.
 local now, number, process = clock(), tonumber(ARGV[9]), string.match(ARGV[5], '^[^/]*')
 local holder = redis.call('GET', KEYS[1])
-local map, fields, over, count, mine, reserved = string.rep('0', number), {}, {}, 0, nil, false
+local map, fields, over, count, soonest, mine, reserved = string.rep('00', number), {}, {}, 0, -1, nil, false
 local first = redis.call('ZRANGE', KEYS[3], '0', '0', 'WITHSCORES')
 local waiters = redis.call('ZCARD', KEYS[3]) - (first[1] == ARGV[5] and 1 or 0)
 local turn = not holder and redis.call('GET', KEYS[4])
 if holder == ARGV[8] then
-  map, fields, over, count = survey(now)
+  map, fields, over, count, soonest = survey(now)
   local found = redis.call('HMGET', KEYS[5], ARGV[1], '@' .. ARGV[5])
   mine, reserved = found[1], found[2]
-  if mine and map and string.sub(map, mine + 1, mine + 1) ~= '0' then -- delivered again
+  if mine and map and taken(map, mine) then -- delivered again
     local entry = redis.call('HMGET', KEYS[5], mine)[1]
-    return {1, tonumber(string.match(entry, '^%d+')), waiters, tonumber(mine), map}
+    return {1, tonumber(string.match(entry, '^%d+')), waiters, tonumber(mine), map, soonest}
   end
   for _, one in ipairs(over) do
     if one == '@' .. ARGV[5] then reserved = false end
@@ -34,41 +35,23 @@ if holder and (holder ~= ARGV[8] or not map) then -- without a map the slots wer
 elseif turn and turn ~= ARGV[5] then
   left = redis.call('PTTL', KEYS[4])
 elseif number - count + (reserved and 1 or 0) <= 0 then
-  local soonest = redis.call('ZRANGE', KEYS[6], '0', '0', 'WITHSCORES')
-  left = math.max(tonumber(soonest[2]) - now, 0)
+  left = soonest
   local entry = redis.call('HMGET', KEYS[5], ARGV[10])[1]
   who = string.match(entry or '', '^%d+ (.*)$') or ''
 end
 if left then
   if ARGV[14] == '1' then
-    local holders, told = {}, {}
-    if holder == ARGV[8] and map then -- of many slots some, from a start that is another each time
-      local some = {}
-      for i = 0, math.min(number, 64) - 1 do some[i + 1] = (ARGV[10] + i) % number end
-      for _, entry in ipairs(redis.call('HMGET', KEYS[5], unpack(some))) do
-        local value = string.match(entry or '', '^%d+ (.*)$')
-        if value then table.insert(holders, value) end
-      end
-      told[process] = true -- it knows its own callers
-    elseif holder then
-      holders = {holder} -- of this process, too: its callers may come one after the other for ever
+    if holder == ARGV[8] and map then
+      announce(number, ARGV[10], process) -- which knows its own callers
+    elseif holder then -- of this process, too: its callers may come one after the other for ever
+      tell(holder, {})
     end
-    for _, value in ipairs(holders) do
-      local other = string.match(value, '^([^/]+)/')
-      if other and not told[other] then
-        told[other] = true
-        redis.call('PUBLISH', 'redlock:wake:' .. other, 'q' .. KEYS[1])
-      end
-    end
-    local there = redis.call('PEXPIRE', KEYS[3], ARGV[7])
-    if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
-    local time = redis.call('TIME')
-    local last = time[1] * 1000000 + time[2]
-    last = last - last % (last < 2251799813685248 and 1 or 4)
-    redis.call('ZADD', KEYS[3], 'NX', string.format('%.0f', last), ARGV[5])
-    if there == 0 then redis.call('PEXPIRE', KEYS[3], ARGV[7]) end
-  elseif unmarked then
-    redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5])
+    enqueue(ARGV[5], ARGV[7])
+  end
+  if unmarked then redis.call('ZADD', KEYS[3], 'XX', unmarked, ARGV[5]) end
+  if reserved then -- a renewal has set the slot, and the next that comes free is to wake it again
+    table.insert(over, '@' .. ARGV[5])
+    table.insert(fields, '@' .. ARGV[5])
   end
   if #over > 0 and map then
     purge(fields, over)
@@ -78,7 +61,7 @@ if left then
 end
 
 local from = tonumber(ARGV[10])
-local slot = (string.find(map, '0', from + 1, true) or string.find(map, '0', 1, true)) - 1
+local slot = free(map, from) or free(map, 0)
 local fence, unusable = draw(KEYS[2], ARGV[3], ARGV[4], ARGV[7], ARGV[13])
 if unusable then return unusable end
 local told = string.format('%.0f', fence)
@@ -96,4 +79,4 @@ redis.call('HSET', KEYS[5], '', put(map, slot, ARGV[11]), slot, told .. ' ' .. A
   'c' .. slot % ARGV[12], told)
 redis.call('ZADD', KEYS[6], string.format('%.0f', now + ARGV[2]), slot)
 live(now, ARGV[8])
-return {1, fence, waiters, slot, slot == from and number > 64 and '' or map}
+return {1, fence, waiters, slot, slot == from and number > 64 and '' or map, soonest}

@@ -11,30 +11,30 @@ if mine == ARGV[3] then
   live(now, ARGV[4])
   return {1}
 end
-local map, fields, over = string.rep('0', tonumber(ARGV[5])), {}, {}
+local map, fields, over = string.rep('00', tonumber(ARGV[5])), {}, {}
 if holder then
   map, fields, over = survey(now)
   if not map then return {0, holder} end
 end
 local slot = tonumber(ARGV[3])
-local free = string.sub(map, slot + 1, slot + 1) == '0'
-local entry = not free and redis.call('HMGET', KEYS[5], ARGV[3])[1]
+local heals = not taken(map, slot)
+local entry = not heals and redis.call('HMGET', KEYS[5], ARGV[3])[1]
 local lasting = math.max(ARGV[2], redis.call('PTTL', KEYS[5])) -- other slots live longer
 redis.call('PEXPIRE', KEYS[5], string.format('%.0f', lasting))
 if not holder then redis.call('DEL', KEYS[5], KEYS[6]) end
 if mine then
-  map = put(map, mine, '0')
+  map = put(map, mine, '00')
   table.insert(over, mine)
   table.insert(fields, mine)
   table.insert(fields, ARGV[1])
 end
 purge(fields, over)
-if free then
+if heals then
   redis.call('HSET', KEYS[5], '', put(map, slot, ARGV[6]), ARGV[3], '0 ' .. ARGV[1], ARGV[1], ARGV[3])
   redis.call('ZADD', KEYS[6], till, ARGV[3])
 else
   redis.call('HSET', KEYS[5], '', map)
 end
 live(now, ARGV[4])
-if free then return {2} end
+if heals then return {2} end
 return {0, string.match(entry or '', '^%d+ (.*)$') or holder}

@@ -28,6 +28,6 @@ elseif string.sub(holder, 1, 6) == 'limit:' then
   count = count - removed
   purge(fields, over) -- or rouse passes over a waiter whose reservation is over
   if map and #over > 0 then redis.call('HSET', KEYS[5], '', map) end
-  if map and count < #map then rouse(now, string.find(map, '0', 1, true) - 1, ARGV[2], ARGV[4]) end
+  if map and count < #map / 2 then rouse(now, free(map, 0), ARGV[2], ARGV[4]) end
 end
 return 1

@@ -6,14 +6,14 @@
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[2] then return {2} end
 if not holder and ARGV[5] == '0' then return {0} end
-local now, map, fields, over = clock(), string.rep('0', tonumber(ARGV[7])), {}, {}
+local now, map, fields, over = clock(), string.rep('00', tonumber(ARGV[7])), {}, {}
 if holder then map, fields, over = survey(now) end
 if not map then return {2} end
 local found = redis.call('HMGET', KEYS[5], ARGV[3], ARGV[1])
 local value, mine = string.match(found[1] or '', '^%d+ (.*)$'), found[2]
-local taken = holder and string.sub(map, ARGV[3] + 1, ARGV[3] + 1) ~= '0'
+local has = holder and taken(map, ARGV[3])
 local left, lasting = tonumber(ARGV[5]), redis.call('PTTL', KEYS[5]) -- other slots live longer
-if taken then
+if has then
   if value ~= ARGV[1] and value ~= ARGV[4] then return {2} end
   local ends = redis.call('ZRANGE', KEYS[6], '0', '-1', 'WITHSCORES')
   for i = 1, #ends, 2 do
