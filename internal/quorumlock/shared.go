@@ -162,6 +162,21 @@ func (h *Hold) ShareNow(ctx context.Context) error {
 	})
 }
 
+// readShare is readGrant for a reader: a grant has one more word.
+func readShare(reply any, err error) (granted bool, g grant, _ error) {
+	words, _ := reply.([]any)
+	queued := any(int64(0))
+	if len(words) == 4 {
+		reply, queued = words[:3], words[3]
+	}
+	granted, g, err = readGrant(reply, err, 1)
+	g.queued = granted && queued == any(int64(1))
+	if err == nil && (granted != (len(words) == 4) || !g.queued && queued != any(int64(0))) {
+		return false, grant{}, badReply("acquire", reply)
+	}
+	return granted, g, err
+}
+
 // readShareExtension reads a reply of the script that renews a reader.
 func readShareExtension(reply any, err error) (r Result, holder string, writers bool, _ error) {
 	words, _ := reply.([]any)
