@@ -29,8 +29,9 @@ var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, 
 // fewer than a quorum of the nodes have the key, it is also blocked on the
 // rest, even if it was only left over from a former holder.
 //
-// A key that readers share is taken from all of them, unless one has come that was not seen. Where 64 or more read it on a
-// node, which names no more, that is not looked at.
+// A key that readers share is taken from all of them, unless one has come that was
+// not seen. Where 64 or more read it on a node, which names no more, that is not
+// looked at.
 //
 // The error is ErrNotHeld, a *cluster.QuorumError if so few nodes took part that the holder may keep it (what they took
 // stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.

@@ -241,8 +241,12 @@ const namedReaders = 64
 
 // readersSeen are the words with which a script that takes the key from the holder
 // that was seen takes it from readers: the values of those that were, or none if
-// there may be more than a node names. Then it is taken from all.
+// there may be more than a node names. Then it is taken from all. An empty word
+// stands for no reader: where none was named, those that read now have come since.
 func (i *Inspection) readersSeen() (words []any) {
+	if i.value != sharedMark {
+		return nil
+	}
 	seen := map[string]bool{}
 	for _, v := range i.Views {
 		if len(v.values) >= namedReaders {
@@ -254,6 +258,9 @@ func (i *Inspection) readersSeen() (words []any) {
 				words = append(words, value)
 			}
 		}
+	}
+	if words == nil {
+		return []any{""}
 	}
 	return words
 }
