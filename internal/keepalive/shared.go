@@ -52,7 +52,7 @@ func newLease(t *renewal, token int64, parent context.Context) *Lease {
 func (l *Lease) Shared() bool { return l.t.hold.Shared() }
 
 // enter is the place of a caller of Lock in the queue. A reader gets the lease with
-// which it joins others instead, or waitqueue.Aside.
+// which it joins others instead, or waitqueue.Unqueued.
 func (s *Leases) enter(p plan, req waitqueue.Request) (joined any, q *waitqueue.Queue, place *waitqueue.Caller, kept any, ok bool) {
 	if !p.req.Shared {
 		q, place, kept, ok = s.queues.Enter(p.lock, req, p.req.Waits())
