@@ -221,6 +221,7 @@ func (i *Inspection) judgeReaders(silent int) {
 	}
 	names, left := map[Holder]int{}, map[Holder]time.Duration{}
 	for _, v := range i.Views {
+		i.MoreReaders = i.MoreReaders || len(v.values) >= namedReaders
 		for _, r := range v.readers {
 			names[r.Holder]++
 			left[r.Holder] = max(left[r.Holder], r.Left)
@@ -247,11 +248,11 @@ func (i *Inspection) readersSeen() (words []any) {
 	if i.value != sharedMark {
 		return nil
 	}
+	if i.MoreReaders {
+		return nil
+	}
 	seen := map[string]bool{}
 	for _, v := range i.Views {
-		if len(v.values) >= namedReaders {
-			return nil
-		}
 		for _, value := range v.values {
 			if !seen[value] {
 				seen[value] = true
