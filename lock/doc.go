@@ -61,7 +61,8 @@
 //	WithLocks    ErrReentrant                    key by key as without        yes        ends all
 //
 // With NoWait none of them waits: a reader joins others of its process if nobody
-// waits for the key.
+// waits for the key. Package lease is not part of the order within a process: while
+// readers with NoWait overlap, a lease.Leases.Acquire in the same process waits.
 //
 // # Hand-overs
 //

@@ -177,7 +177,11 @@ func (w *waiting) pause(ctx context.Context) error {
 	if !held.MayBeSplit() {
 		w.splits = 0
 	}
-	agreed, err := w.sleep(ctx, nextLook(held, limit, w.took, w.splits))
+	d := nextLook(held, limit, w.took, w.splits)
+	if !w.p.req.Shared && w.p.req.Limit == 0 {
+		w.s.red.Pauses(w.p.lock, d)
+	}
+	agreed, err := w.sleep(ctx, d)
 	if agreed {
 		w.refusals = 0
 	}

@@ -35,7 +35,7 @@ const sharedMark = "shared"
 
 // livesFor is how long a process that waits for readers to leave is taken to live
 // on a Redis Cluster, where nothing shows whether it does: twice the longest pause
-// between two looks, with the default of Config.Backoff.
+// between two looks, with the default of Config.Backoff. See also Redlock.Pauses.
 const livesFor = 5 * time.Second
 
 //go:embed scripts/readers.lua
@@ -103,11 +103,30 @@ func (h *Hold) queueWord(n *nodeset.Node) string {
 // announceOn has the processes that read the key learn that this one waits for them
 // to leave.
 func (h *Hold) announceOn(n *nodeset.Node) {
-	keys, lives := sharedNames(h.lock), int64(0)
+	lives := time.Duration(0)
 	if n.Sharded() {
-		lives = millis(livesFor)
+		lives = livesFor
 	}
-	n.Run(announceScript, []string{keys[0], keys[4]}, []any{h.r.words.process, lives}, nil)
+	h.r.announce(n, h.lock, lives)
+}
+
+func (r *Redlock) announce(n *nodeset.Node, lock string, lives time.Duration) {
+	keys := sharedNames(lock)
+	n.Run(announceScript, []string{keys[0], keys[4]}, []any{r.words.process, millis(lives)}, nil)
+}
+
+// Pauses is called by a process that waits to write, and looks at the key again after
+// a pause. On a Redis Cluster, where nothing else shows that it lives, readers do not
+// pass it until then.
+func (r *Redlock) Pauses(lock string, pause time.Duration) {
+	if 2*pause <= livesFor {
+		return // an attempt has said so
+	}
+	for _, n := range r.c.Nodes() {
+		if n.Sharded() && n.Listening() {
+			r.announce(n, lock, 2*pause)
+		}
+	}
 }
 
 // sendShareBump is a bump of a reader.
