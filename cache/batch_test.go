@@ -88,7 +88,7 @@ func TestCache_FetchMany_LoadsMissingKeysTogether(t *testing.T) {
 			t.Errorf("%d keys were loaded, in %d loads", loaded.Load(), loads.Load())
 		}
 		if _, _, err := b.Get(t.Context(), "k9"); !errors.Is(err, cache.ErrNotFound) {
-			t.Errorf("what the load left out: %v", err)
+			t.Errorf("a key that the load left out: %v", err)
 		}
 		boom := errors.New("boom")
 		got, err := a.FetchMany(t.Context(), []string{"k0", "new"}, func(context.Context, []string) (map[string]string, error) { return nil, boom })
@@ -98,8 +98,8 @@ func TestCache_FetchMany_LoadsMissingKeysTogether(t *testing.T) {
 	})
 }
 
-// Two batches that have keys in common, while the first loads: the second loads
-// the rest, and waits for what the first loads.
+// Two batches have keys in common. While the first loads, the second loads its
+// other keys and waits for the common ones.
 func TestCache_FetchMany_OverlappingOnesLoadEachKeyOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -213,7 +213,7 @@ func TestCache_DeleteTag_EndsLoadsUnderWay(t *testing.T) {
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
 		t.Parallel()
 		a, b := newCache(t, s, cache.Config[string]{}), newCache(t, s, cache.Config[string]{})
-		for round := range 2 { // in the second the tag has been used again meanwhile
+		for round := range 2 { // in the second round the tag is used again in the meantime
 			key := fmt.Sprint(round)
 			g := newGate()
 			first := fetching(t.Context(), a, key, g.load, cache.Tags("tag"))

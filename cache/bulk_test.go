@@ -21,8 +21,8 @@ import (
 	"github.com/venta-hq/redlock/session"
 )
 
-// How many keys one command has decides how long a node does nothing else, on
-// any machine.
+// The number of keys in one command decides how long a node serves nothing
+// else, on any machine.
 func TestCache_BatchesAreCutIntoPieces(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
@@ -33,7 +33,7 @@ func TestCache_BatchesAreCutIntoPieces(t *testing.T) {
 		if err := c.DeleteMany(t.Context(), keys...); err != nil {
 			t.Fatal(err)
 		}
-		after := s.Commands(0) // each node is asked for every key: it owns it or stands in
+		after := s.Commands(0) // each node gets every key, as its owner or stand-in
 		if scripts := after["evalsha"] - before["evalsha"]; scripts < 2000/128 {
 			t.Errorf("%d scripts dropped 2000 keys", scripts)
 		}
@@ -46,7 +46,7 @@ func TestCache_BatchesAreCutIntoPieces(t *testing.T) {
 	})
 }
 
-// leaving is a context that ends as soon as somebody waits for its end.
+// leaving is a context that ends as soon as a caller waits for its end.
 type leaving struct {
 	context.Context
 	cancel func()
@@ -68,7 +68,7 @@ func TestCache_DeleteMany_FinishesAfterItsCallerLeft(t *testing.T) {
 		s.Pause(0)
 		s.Pause(1)
 		if err := c.DeleteMany(leaving{ctx, cancel}, keys...); !errors.Is(err, context.Canceled) {
-			t.Error("who left got", err)
+			t.Error("the caller that left got", err)
 		}
 		s.Resume(0)
 		s.Resume(1)
@@ -79,7 +79,7 @@ func TestCache_DeleteMany_FinishesAfterItsCallerLeft(t *testing.T) {
 	})
 }
 
-// bulk is how much TestCache_BulkWorkCostsNoLock moves.
+// bulk holds the amounts of work of TestCache_BulkWorkCostsNoLock.
 type bulk struct{ deleted, fetched, blobs, logouts int }
 
 // bulkOf reads the value of REDLOCK_TEST_BULK.
@@ -90,13 +90,13 @@ func bulkOf(t *testing.T) bulk {
 	case "full":
 		return bulk{deleted: 100_000, fetched: 30_000, blobs: 3, logouts: 10_000}
 	default:
-		t.Fatalf("REDLOCK_TEST_BULK is %q: it must be full, or empty", size)
+		t.Fatalf("REDLOCK_TEST_BULK is %q; must be full or empty", size)
 		panic("unreachable")
 	}
 }
 
-// A lock is held through everything that moves many keys or bytes over the same
-// Cluster. REDLOCK_TEST_BULK=full moves as much as has taken nodes down.
+// A lock stays held while many keys and bytes are moved on the same Cluster.
+// REDLOCK_TEST_BULK=full moves an amount that once took nodes down.
 func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 	size := bulkOf(t)
 	s := harness.Real(t, 3, redisserver.Options{})
@@ -119,7 +119,7 @@ func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 		do   func(context.Context) error
 	}{
 		{fmt.Sprint(size.logouts, " sessions"), func(ctx context.Context) error {
-			return beside(size.logouts, 256, func(i int) error { // in parts: it is the log-outs that come all at once
+			return beside(size.logouts, 256, func(i int) error { // in parts: only the log-outs come all at once
 				made, err := sessions.Create(ctx, fmt.Sprint("user ", i), nil)
 				if err == nil {
 					ids[i] = made.ID()
@@ -141,7 +141,7 @@ func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 		{fmt.Sprint(size.blobs, " values of 40 MiB"), func(ctx context.Context) error {
 			for i := range size.blobs {
 				key := fmt.Sprint("blob ", i)
-				err := blobs.Set(ctx, key, blob) // which may fail on a slow machine; the lock may not
+				err := blobs.Set(ctx, key, blob) // may fail on a slow machine; the lock must not
 				_, ok, missed := blobs.Get(ctx, key)
 				t.Log("a blob:", err, ok, missed)
 			}
@@ -162,7 +162,7 @@ func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 			return beside(size.logouts, 256, func(i int) error {
 				_, err := sessions.Load(ctx, ids[i])
 				if err == nil {
-					t.Errorf("a session of user %d, who was logged out, is there", i)
+					t.Errorf("user %d was logged out, but still has a session", i)
 				} else if !errors.Is(err, session.ErrSessionGone) {
 					return fmt.Errorf("a session of user %d: %w", i, err)
 				}
@@ -183,8 +183,8 @@ func TestCache_BulkWorkCostsNoLock(t *testing.T) {
 	must(t, held.Release(t.Context()))
 }
 
-// beside calls do with the numbers below n, this many at a time, and returns an
-// error of one of them.
+// beside calls do for each number below n, atOnce at a time, and returns one of
+// the errors.
 func beside(n, atOnce int, do func(i int) error) error {
 	var wg sync.WaitGroup
 	errs := make([]error, n)
@@ -200,7 +200,7 @@ func beside(n, atOnce int, do func(i int) error) error {
 	return cmp.Or(errs...)
 }
 
-// watchNodes counts how often a node was seen to be down.
+// watchNodes counts how often a node went down.
 func watchNodes(t *testing.T, cl *cluster.Cluster) func() int {
 	var seen atomic.Int64
 	var wg sync.WaitGroup

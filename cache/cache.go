@@ -22,23 +22,23 @@ type Cache[V any] struct {
 	c             *nodeset.Set
 	nodes         []*node
 	place         placement
-	calls         callGroup[V] // the searches under way in this process
+	calls         callGroup[V] // searches in progress in this process
 	notifications notifications
 	near          *near
 	count         counters
-	tagged        atomic.Bool // entries with tags were seen: reads run a script
+	tagged        atomic.Bool // an entry with tags was seen, so reads run a script
 
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
-	wait    func() // for the subscription
+	wait    func() // for the subscription to end
 	unwatch func()
 	mu      sync.Mutex
 	closed  bool
-	wg      sync.WaitGroup                                            // loads and waits
-	ticker  func(time.Duration) (ticks <-chan time.Time, stop func()) // of renewals
+	wg      sync.WaitGroup                                            // loads and background waits
+	ticker  func(time.Duration) (ticks <-chan time.Time, stop func()) // for renewals
 
-	disclaim   func()   // of its Prefix
-	refreshing sync.Map // keys that are loaded in the background
+	disclaim   func()   // releases the claim of its Prefix
+	refreshing sync.Map // keys that are being loaded in the background
 }
 
 // New returns a Cache on the nodes of c. The error matches [cluster.ErrConfig]
@@ -70,8 +70,8 @@ func New[V any](c *cluster.Cluster, cfg Config[V]) (*Cache[V], error) {
 	return s, nil
 }
 
-// errNil is the error of a nil Cache, of a program that ignored the error of
-// New.
+// errNil is the error of every method of a nil Cache, which a program has if it
+// ignored the error of New.
 var errNil = configerr.Field("Cache", "is nil; see the error of cache.New")
 
 // Close ends the contexts of all loads and waits for them, for each at most
@@ -123,7 +123,7 @@ func (s *Cache[V]) spawn(fn func()) bool {
 	return true
 }
 
-// check returns what is wrong with a call before any node is asked.
+// check validates the arguments of a call before any node is asked.
 func (s *Cache[V]) check(ctx context.Context, key string) error {
 	if s == nil {
 		return errNil
@@ -137,8 +137,8 @@ func (s *Cache[V]) check(ctx context.Context, key string) error {
 	return errs.Ended(ctx)
 }
 
-// route returns the node to ask about a key: its owner, or while that is down
-// its stand-in. It is nil if both are down.
+// route returns the node to ask about a key: its owner, or its stand-in while
+// the owner is down. The node is nil if both are down.
 func (s *Cache[V]) route(key string) (n *node, standsIn bool) {
 	owner, second := s.place.of(key)
 	switch {

@@ -101,7 +101,7 @@ func TestCache_Get_ReturnsValuesOfAnySize(t *testing.T) {
 			t.Errorf("too large a value: %v", err)
 		}
 		if v, ok, err := c.Get(t.Context(), "k"); len(v) != 700<<10 || !ok || err != nil {
-			t.Errorf("then %d bytes, %v, %v; want what was there", len(v), ok, err)
+			t.Errorf("after the error: %d bytes, %v, %v; want the old value", len(v), ok, err)
 		}
 	})
 }
@@ -135,8 +135,8 @@ func TestCache_Get_UndecodableEntryIsAMiss(t *testing.T) {
 	})
 }
 
-// What the nodes' scripts take for an entry, but Go does not, must not be asked
-// for for ever.
+// If a text is an entry for the scripts but not for Go, Fetch must not ask for
+// it forever.
 func TestCache_Fetch_LoadsOverAForeignEntry(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -155,7 +155,7 @@ func TestCache_Fetch_LoadsOverAForeignEntry(t *testing.T) {
 	})
 }
 
-// shy panics when it is encoded, or decoded.
+// shy panics when it is encoded or decoded.
 type shy struct{ Text string }
 
 func (v shy) MarshalText() ([]byte, error) {
@@ -172,7 +172,8 @@ func (v *shy) UnmarshalText(data []byte) error {
 	return nil
 }
 
-// It may run on a goroutine of the Cache, where nobody could catch it.
+// A codec may run on a goroutine of the Cache, where the program cannot recover
+// its panic.
 func TestCodec_PanicEndsNoProgram(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -277,7 +278,7 @@ func TestCache_Get_EntryEndsWithItsTTL(t *testing.T) {
 			seen[ttl.Truncate(time.Second)] = true
 		}
 		if len(seen) < 5 {
-			t.Errorf("what was stored together expires together: %v", seen)
+			t.Errorf("entries stored together expire together: %v", seen)
 		}
 	})
 }

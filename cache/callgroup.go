@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// moment orders the events of a call: a caller joins it at a moment, and its
-// result is as of one.
+// moment orders the events of a call: each caller joins at a moment, and the
+// result reflects the state at a moment.
 type moment int
 
-// never is later than any moment: a result that cannot be out of date.
+// never is later than any moment. It marks a result that cannot be outdated.
 const never moment = math.MaxInt
 
 // result is the outcome of a call. It reflects every deletion before moment, so
-// it is for the callers that joined before. A caller that joined later may have
-// come after a deletion that the result does not reflect, and looks again.
+// it is for the callers that joined before. A caller that joined later searches
+// again, because the result may miss a deletion that returned before it joined.
 type result[V any] struct {
 	value  V
 	err    error
@@ -29,7 +29,8 @@ type call[V any] struct {
 	result result[V] // valid once done is closed
 }
 
-// tick begins a new moment: callers that join from now on join at it, or later.
+// tick begins a new moment. Callers that join from now on join at this moment
+// or later.
 func (c *call[V]) tick() moment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,14 +38,14 @@ func (c *call[V]) tick() moment {
 	return c.now
 }
 
-// callGroup is the calls under way, by key.
+// callGroup holds the calls in progress, by key.
 type callGroup[V any] struct {
 	mu  sync.Mutex
 	all map[string]*call[V]
 }
 
-// join returns the call for key, and the moment of joining it. first: it is
-// new, and the caller has to finish it.
+// join returns the call for key and the moment at which the caller joined. If
+// first is true, the call is new and the caller must finish it.
 func (g *callGroup[V]) join(key string) (c *call[V], joined moment, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,7 +62,7 @@ func (g *callGroup[V]) join(key string) (c *call[V], joined moment, first bool) 
 	return c, c.now, false
 }
 
-// finish ends a call with its result. Nobody joins it any more by then.
+// finish ends a call with its result. No caller can join it afterwards.
 func (g *callGroup[V]) finish(key string, c *call[V], r result[V]) {
 	g.mu.Lock()
 	delete(g.all, key)

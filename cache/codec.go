@@ -24,7 +24,7 @@ func (JSON[V]) Encode(v V) ([]byte, error) { return exactjson.Marshal(v) }
 
 func (JSON[V]) Decode(data []byte, v *V) error { return exactjson.Unmarshal(data, v) }
 
-// verbatim keeps strings and byte slices as they are.
+// verbatim stores strings and byte slices unchanged.
 type verbatim[V any] struct{}
 
 func (verbatim[V]) Encode(v V) ([]byte, error) {
@@ -58,13 +58,13 @@ func (verbatim[V]) Decode(data []byte, v *V) error {
 	return nil
 }
 
-// strictJSON is JSON for types without interfaces, which need not look at
-// numbers.
+// strictJSON is JSON for types without interfaces, whose numbers need no
+// special treatment.
 type strictJSON[V any] struct{ JSON[V] }
 
 func (strictJSON[V]) Decode(data []byte, v *V) error { return json.Unmarshal(data, v) }
 
-// defaultCodec is the one for a type when Config.Codec is nil.
+// defaultCodec returns the codec of a type for which Config.Codec is nil.
 func defaultCodec[V any]() Codec[V] {
 	t := reflect.TypeFor[V]()
 	text := t.Kind() == reflect.String || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8
@@ -78,7 +78,7 @@ func defaultCodec[V any]() Codec[V] {
 	}
 }
 
-// marshals reports whether a type says itself how it is written.
+// marshals reports whether a type has marshaling methods of its own.
 func marshals(t reflect.Type) bool {
 	for _, i := range []reflect.Type{reflect.TypeFor[json.Marshaler](), reflect.TypeFor[encoding.TextMarshaler]()} {
 		if t.Implements(i) || reflect.PointerTo(t).Implements(i) {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// roundTrip is what becomes of v with the default codec.
+// roundTrip encodes and decodes v with the default codec.
 func roundTrip[V any](t *testing.T, v V) V {
 	t.Helper()
 	codec := defaultCodec[V]()
@@ -26,7 +26,7 @@ func roundTrip[V any](t *testing.T, v V) V {
 func same[V any](t *testing.T, v V) {
 	t.Helper()
 	if got := roundTrip(t, v); !reflect.DeepEqual(got, v) {
-		t.Errorf("%#v comes back as %#v", v, got)
+		t.Errorf("%#v is decoded as %#v", v, got)
 	}
 }
 
@@ -35,7 +35,7 @@ type (
 	blob []byte
 )
 
-// upper says itself how it is written.
+// upper has a marshaling method of its own.
 type upper string
 
 func (u upper) MarshalText() ([]byte, error) { return []byte("up " + string(u)), nil }
@@ -62,7 +62,7 @@ func TestCodec_DefaultChangesNoValue(t *testing.T) {
 		same[any](t, map[string]any{"n": n, "list": []any{n, "s", true, nil}})
 	}
 	if got := roundTrip[any](t, int64(1<<53+1)); got != json.Number("9007199254740993") {
-		t.Errorf("an integer comes back as %v (%T)", got, got)
+		t.Errorf("an integer is decoded as %v (%T)", got, got)
 	}
 	if data, err := defaultCodec[[]string]().Encode([]string{"a\xff"}); err == nil {
 		t.Errorf("a string that JSON changes is written as %q", data)

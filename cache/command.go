@@ -7,7 +7,7 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// command is a script with what it is run on.
+// command is a script with its keys and arguments.
 type command struct {
 	script *nodeset.Script
 	keys   []string
@@ -15,7 +15,7 @@ type command struct {
 	size   int
 }
 
-// dropping is the command that deletes entries and ends fill leases.
+// dropping returns the command that deletes entries and ends their fill leases.
 func (s *Cache[V]) dropping(keys ...string) command {
 	var names []string
 	for _, key := range keys {
@@ -24,17 +24,17 @@ func (s *Cache[V]) dropping(keys ...string) command {
 	return command{script: dropScript, keys: names, args: []any{s.drops()}}
 }
 
-// entryWrite is an entry that is to be stored.
+// entryWrite is an entry to be stored.
 type entryWrite struct {
 	key      string
 	req      request
-	negative bool // there is no such thing
+	negative bool // the value is known not to exist
 	data     []byte
-	took     time.Duration // by its load; 0: it was set
-	lease    string        // nonce of the fill lease that must be valid; "": none has to be
+	took     time.Duration // duration of its load; 0: the value was set
+	lease    string        // nonce of the fill lease that must be valid; "": none is needed
 }
 
-// storing is the command that stores e on n, in this run of its server.
+// storing returns the command that stores e on n, in this run of its server.
 func (s *Cache[V]) storing(n *node, run string, e entryWrite) command {
 	kind, hard, soft := kindValue, jitter(e.req.ttl), e.req.soft
 	keep := hard + s.cfg.StaleFor
@@ -54,7 +54,8 @@ func (s *Cache[V]) storing(n *node, run string, e entryWrite) command {
 	return command{storeScript, s.names(e.key), appendTags(args, e.req.tags), len(e.data)}
 }
 
-// jitter spreads a TTL by 10 % to either side, but not below a millisecond.
+// jitter varies a TTL at random by up to 10 %. The result is at least a
+// millisecond.
 func jitter(ttl time.Duration) time.Duration {
 	return max(ttl+time.Duration((2*rand.Float64()-1)*jitterShare*float64(ttl)), time.Millisecond)
 }

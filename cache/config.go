@@ -87,7 +87,7 @@ func (cfg Config[V]) withDefaults() Config[V] {
 	return cfg
 }
 
-// validate reports every bad field of a configuration whose defaults are filled
+// validate reports every bad field of a Config whose defaults have been filled
 // in.
 func (cfg Config[V]) validate() error {
 	var errs []error
@@ -125,10 +125,10 @@ func (cfg Config[V]) validate() error {
 	return errors.Join(errs...)
 }
 
-// longestLease is how long after it was granted a lease may end at the latest.
+// longestLease returns the longest time from the grant of a lease to its end.
 func (cfg Config[V]) longestLease() time.Duration { return cfg.LoadTimeout + grace + cfg.LeaseTTL }
 
-// lifetime is the longest that any entry is kept.
+// lifetime returns the longest time that an entry is kept.
 func (cfg Config[V]) lifetime() time.Duration {
 	return cfg.TTL + time.Duration(float64(cfg.TTL)*jitterShare) + cfg.StaleFor
 }
@@ -163,7 +163,7 @@ func Tags(tags ...string) Option {
 }
 
 func (cfg Config[V]) request(opts []Option) (request, error) {
-	if len(opts) == 0 { // r would be allocated
+	if len(opts) == 0 { // avoids an allocation of r
 		return request{ttl: cfg.TTL, soft: cfg.SoftTTL}, nil
 	}
 	r := request{ttl: cfg.TTL, soft: cfg.SoftTTL}

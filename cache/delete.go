@@ -33,8 +33,8 @@ func (s *Cache[V]) MarkStale(ctx context.Context, key string) error {
 	return s.invalidate(ctx, "mark stale", key, command{script: staleScript, keys: s.names(key), args: []any{s.drops()}})
 }
 
-// invalidate runs cmd on both nodes of key, and returns nil once one of them
-// has confirmed it.
+// invalidate runs cmd on the owner and the stand-in of key, and returns nil
+// once one of them has confirmed it.
 func (s *Cache[V]) invalidate(ctx context.Context, op, key string, cmd command) error {
 	owner, second := s.place.of(key)
 	p := newMultiWrite(op, key)
@@ -45,16 +45,15 @@ func (s *Cache[V]) invalidate(ctx context.Context, op, key string, cmd command) 
 	return s.settle(ctx, p, func() bool { return s.confirmed(p, key) })
 }
 
-// confirmed reports, once p is done, whether a node of key confirmed
-// everything.
+// confirmed reports whether a node of key confirmed all its commands. It is
+// valid once p is done.
 func (s *Cache[V]) confirmed(p *multiWrite, key string) bool {
 	owner, second := s.place.of(key)
 	return p.took(s.nodes[owner]) || second >= 0 && p.took(s.nodes[second])
 }
 
-// pendingUntil is when the last copy on a node has expired that receives a
-// deletion too late: one that is stored when a lease that is valid now is about
-// to end.
+// pendingUntil returns until when a deletion stays pending: the expiry of an
+// entry that is stored at the end of a lease that is valid now.
 func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	if standsIn {
 		return time.Now().Add(s.cfg.longestLease() + standInTTL)
@@ -62,13 +61,14 @@ func (s *Cache[V]) pendingUntil(standsIn bool) time.Time {
 	return time.Now().Add(s.cfg.longestLease() + s.cfg.lifetime())
 }
 
-// settle closes p, and awaits it.
+// settle closes p and awaits it.
 func (s *Cache[V]) settle(ctx context.Context, p *multiWrite, enough func() bool) error {
 	p.close()
 	return s.await(ctx, p, enough)
 }
 
-// await waits for the answers of p, and judges them.
+// await waits for the answers of p until enough returns true, and returns their
+// combined error.
 func (s *Cache[V]) await(ctx context.Context, p *multiWrite, enough func() bool) error {
 	select {
 	case <-p.done:

@@ -58,11 +58,11 @@ func (s *Cache[V]) DeleteMany(ctx context.Context, keys ...string) error {
 	})
 }
 
-// share is the keys that one node owns, and those for which it stands in.
+// share holds the keys that one node owns and those for which it stands in.
 type share struct{ owned, standing []string }
 
-// dropAll has n drop the keys, one piece after the other, a few of which are
-// under way at a time.
+// dropAll makes n drop the keys piece by piece, with a few pieces in flight at
+// a time.
 func (s *Cache[V]) dropAll(p *multiWrite, n *node, keys []string, standsIn bool) {
 	size, atOnce := maxPiece/2, droppedAtOnce // each key has two names
 	if n.Sharded() {                          // its servers each have their own keys

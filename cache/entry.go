@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// entry is what a node keeps of one key. scripts/entry.lua says how it is
-// written.
+// entry is the data that a node keeps for one key. scripts/entry.lua describes
+// its format.
 type entry struct {
 	stamp             int64         // µs of the node's clock when it was stored
 	soft, hard, delta time.Duration // soft 0: none; delta is how long the load took
@@ -18,14 +18,14 @@ type entry struct {
 	data              string
 }
 
-// The kinds of entries, which change with the format of values: one of another
-// kind is none.
+// The kinds of entries. They change with the format of values; an entry of any
+// other kind is treated as missing.
 const (
 	kindValue = "w"
 	kindNone  = "n"
 )
 
-// parseEntry reads an entry. ok is false for whatever a store script has not
+// parseEntry reads an entry. ok is false for text that no store script has
 // written.
 func parseEntry(text string) (e entry, ok bool) {
 	r := reader{text, true}
@@ -41,10 +41,10 @@ func parseEntry(text string) (e entry, ok bool) {
 	return entry{stamp, soft, hard, delta, run, kind == kindNone, tags > 0, r.left}, true
 }
 
-// reader is what of an entry is not read yet.
+// reader is the part of an entry that has not been read yet.
 type reader struct {
 	left string
-	ok   bool // what was read was as it should be
+	ok   bool // everything read so far was well formed
 }
 
 // word reads up to a space.
@@ -61,7 +61,7 @@ func (r *reader) word() string {
 	return ""
 }
 
-// number reads one, and end, which has to come behind it.
+// number reads a number and the byte after it, which must be end.
 func (r *reader) number(end byte) (n int64) {
 	for i := range len(r.left) {
 		switch c := r.left[i]; {
@@ -84,17 +84,18 @@ func (r *reader) millis() time.Duration {
 	return time.Duration(n) * time.Millisecond
 }
 
-// age is how old the entry is at now, µs of the node's clock.
+// age returns the age of the entry at now, in µs of the node's clock.
 func (e *entry) age(now int64) time.Duration { return time.Duration(now-e.stamp) * time.Microsecond }
 
 // expired reports whether the entry may be served only because a load failed.
 func (e *entry) expired(now int64) bool { return e.age(now) >= e.hard }
 
-// due reports whether the entry should be loaded again though it can be served.
-// From soft on it is. A while before that, or before hard where there is no
-// soft, one caller or another finds it due, the likelier the nearer and the
-// longer a load takes (XFetch: Vattani, Chierichetti, Lowenstein, "Optimal
-// Probabilistic Cache Stampede Prevention", 2015). chance is drawn from (0, 1].
+// due reports whether the entry should be loaded again although it can be
+// served. It is always due from soft on. Shortly before soft, or before hard if
+// there is no soft, it is due at random: the closer the deadline and the longer
+// a load takes, the higher the probability (XFetch: Vattani, Chierichetti,
+// Lowenstein, "Optimal Probabilistic Cache Stampede Prevention", 2015). chance
+// is drawn from (0, 1].
 func (e *entry) due(now int64, chance float64) bool {
 	end := e.hard
 	if e.soft > 0 {
@@ -104,5 +105,6 @@ func (e *entry) due(now int64, chance float64) bool {
 	return e.age(now)+early >= end
 }
 
-// owned is s without a copy. It was read from a socket for this entry alone.
+// owned returns s as bytes without copying it. The caller must own s; here it
+// was read from a socket for one entry only.
 func owned(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }

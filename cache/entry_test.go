@@ -56,7 +56,7 @@ func TestEntry_AgeDecidesItsUse(t *testing.T) {
 		{at: 0, chance: 1e-9},
 		{at: 10*time.Second - 1000, chance: 1},
 		{at: 10 * time.Second, chance: 1, expired: true, due: true},
-		{at: 4 * time.Second, soft: 5 * time.Second, chance: 1e-9}, // a load that took no time is in no hurry
+		{at: 4 * time.Second, soft: 5 * time.Second, chance: 1e-9}, // a load that took no time is not begun early
 		{at: 5 * time.Second, soft: 5 * time.Second, chance: 1, due: true},
 		{at: 4 * time.Second, soft: 5 * time.Second, delta: time.Second, chance: 0.5},
 		{at: 4 * time.Second, soft: 5 * time.Second, delta: time.Second, chance: 0.3, due: true}, // -ln 0.3 > 1
@@ -95,7 +95,7 @@ func TestPlacement_IsEvenAndMovesLittle(t *testing.T) {
 	for i := range names {
 		for _, n := range []int{owned[i], second[i]} {
 			if n < keys/5*9/10 || n > keys/5*11/10 {
-				t.Errorf("node %d has %d keys, and is second for %d", i, owned[i], second[i])
+				t.Errorf("node %d owns %d keys and is the stand-in for %d", i, owned[i], second[i])
 			}
 		}
 	}

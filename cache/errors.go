@@ -92,5 +92,5 @@ func catchPanic(fn func() error) (err error) {
 	return fn()
 }
 
-// errExit is the error of a load that ended its goroutine.
+// errExit is the error of a load that called runtime.Goexit.
 var errExit = errors.New("redlock: the load called runtime.Goexit")

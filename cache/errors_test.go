@@ -16,7 +16,7 @@ func TestCache_OfNilOnlyRefuses(t *testing.T) {
 	var none *cache.Cache[string]
 	harness.OfNil(t, none, cluster.ErrConfig)
 	if none.Stats() != (cache.Stats{}) {
-		t.Error("it has done something")
+		t.Error("a call of a nil Cache succeeded")
 	}
 }
 
@@ -40,7 +40,7 @@ func TestErrors_BeginWithThePrefixOnce(t *testing.T) {
 	}
 }
 
-// calls are all methods of c that take a context and ask the nodes.
+// calls returns all methods of c that take a context and ask the nodes.
 func calls(c *cache.Cache[string]) map[string]func(ctx context.Context) error {
 	return map[string]func(ctx context.Context) error{
 		"Get":       func(ctx context.Context) error { _, _, err := c.Get(ctx, "key"); return err },

@@ -17,8 +17,8 @@ import (
 
 type user struct{ Name string }
 
-// begin starts three nodes and opens a Cluster on them. A program has its nodes
-// elsewhere, and gives their URLs.
+// begin starts three nodes and opens a Cluster on them. A real program uses the
+// URLs of its nodes.
 func begin(ctx context.Context) (c *cluster.Cluster, stop func()) {
 	nodes, err := embedded.Start(3)
 	if err != nil {
@@ -75,8 +75,8 @@ func ExampleCache_Fetch() {
 	//  redlock: not found
 }
 
-// A load that takes longer than the change of what it loaded is served to
-// callers that asked before the change, and to nobody else.
+// If a value changes while it is being loaded, the old value is served only to
+// callers that asked before the change.
 func ExampleCache_Delete() {
 	ctx := context.Background()
 	c, stop := begin(ctx)
@@ -87,7 +87,7 @@ func ExampleCache_Delete() {
 	}
 	defer prices.Close(ctx)
 	price, err := prices.Fetch(ctx, "tea", func(ctx context.Context) (int, error) {
-		read := 3 // from the database, and then another changes it there
+		read := 3 // from the database, where it changes right afterwards
 		return read, prices.Delete(ctx, "tea")
 	})
 	fmt.Println(price, err)

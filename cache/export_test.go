@@ -2,11 +2,10 @@ package cache
 
 import "time"
 
-// Mute announces the changes of s from now on on a channel that nobody listens
-// to.
+// Mute makes s announce its changes on a channel without subscribers.
 func (s *Cache[V]) Mute() { s.cfg.Prefix = "unheard:" }
 
-// Heard is up to when all messages of node i have arrived.
+// Heard returns the time up to which all messages of node i have arrived.
 func (s *Cache[V]) Heard(i int) time.Time {
 	return s.near.born.Add(time.Duration(s.near.nodes[i].heard.Load()))
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// ownerOf is the node that a key's entry is on.
+// ownerOf returns the node that stores a key's entry.
 func ownerOf(t *testing.T, s harness.Set, key string) int {
 	t.Helper()
 	for i := range s.Len() {
@@ -24,7 +24,7 @@ func ownerOf(t *testing.T, s harness.Set, key string) int {
 	return 0
 }
 
-// process is a Cache with what is below it, as impatient tests have it.
+// process is a Cache on an impatient Cluster of its own.
 type process struct {
 	*cache.Cache[string]
 	c *cluster.Cluster
@@ -38,8 +38,8 @@ func start(t *testing.T, s harness.Set) process {
 
 func (p process) up(i int) bool { return p.c.Status()[i].Up }
 
-// neverGives asks until each process has found node i again, and a while
-// longer, and fails at the sight of old.
+// neverGives reads key until each process has reached node i again, and for a
+// while longer. It fails if it reads old.
 func neverGives(t *testing.T, i int, key, old string, all ...process) {
 	t.Helper()
 	look := func() bool {
@@ -75,13 +75,13 @@ func TestStandIn_ServesWhileTheOwnerIsDown(t *testing.T) {
 			}
 			second := standInOf(t, s, "k", owner)
 			if ttl := harness.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
-				t.Errorf("it stays there for %v", ttl)
+				t.Errorf("its TTL there is %v", ttl)
 			}
 			must(t, a.Delete(t.Context(), "k"))
 			gives(t, b.Cache, "k", "")
 			must(t, s.Restart(owner, lose))
-			// With its data, from before the deletion. Whoever owes
-			// it that does not count: the rule is the reader's own.
+			// The node has its data from before the deletion. The reader
+			// ignores it by its own rule, without the pending deletion.
 			neverGives(t, owner, "k", "old", a, b)
 			must(t, a.Delete(t.Context(), "k"))
 			closes(t, a.Close)
@@ -103,7 +103,7 @@ func TestStandIn_ServesItsOwnStaleValue(t *testing.T) {
 		owner := ownerOf(t, s, "k")
 		s.Stop(owner)
 		if v, err := a.Fetch(t.Context(), "k", fails); v != "" || !errors.Is(err, boom) {
-			t.Errorf("nobody has it: %q, %v", v, err)
+			t.Errorf("no node has it: %q, %v", v, err)
 		}
 		must(t, a.Set(t.Context(), "k", "kept", cache.TTL(time.Millisecond)))
 		harness.Eventually(t, "it has expired", func() bool { _, ok, err := a.Get(t.Context(), "k"); return !ok && err == nil })
@@ -115,7 +115,7 @@ func TestStandIn_ServesItsOwnStaleValue(t *testing.T) {
 		}
 		second := standInOf(t, s, "k", owner)
 		if ttl := harness.Client(t, s, second).PTTL(t.Context(), "cache:v:{k}").Val(); ttl > 10*time.Second {
-			t.Errorf("it stays there for %v", ttl)
+			t.Errorf("its TTL there is %v", ttl)
 		}
 		must(t, a.Delete(t.Context(), "k"))
 		if v, err := a.Fetch(t.Context(), "k", fails); v != "" || !errors.Is(err, boom) {
@@ -124,7 +124,7 @@ func TestStandIn_ServesItsOwnStaleValue(t *testing.T) {
 	})
 }
 
-// standInOf is the other node than gone that a key's entry is on.
+// standInOf returns the node other than gone that stores a key's entry.
 func standInOf(t *testing.T, s harness.Set, key string, gone int) int {
 	t.Helper()
 	for i := range s.Len() {
@@ -132,12 +132,12 @@ func standInOf(t *testing.T, s harness.Set, key string, gone int) int {
 			return i
 		}
 	}
-	t.Fatalf("nobody stands in for %q", key)
+	t.Fatalf("no node stands in for %q", key)
 	return 0
 }
 
-// A process that still sees the owner down must not be served what its stand-in
-// kept.
+// A process that still sees the owner down must not be served the old entry of
+// the stand-in.
 func TestStandIn_LosesItsEntryWithADelete(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -172,11 +172,11 @@ func TestCache_Get_ServesNothingFromBeforeARestart(t *testing.T) {
 		a := start(t, s)
 		must(t, a.Set(t.Context(), "k", "old"))
 		s.Stop(0)
-		closes(t, a.Close) // and nobody is left who owes it anything
+		closes(t, a.Close) // so no process has a pending deletion
 		must(t, s.Restart(0, false))
 		b := start(t, s)
 		if keys := harness.Keys(t, s, 0); len(keys) != 1 {
-			t.Fatalf("the node came back with %q", keys)
+			t.Fatalf("the restarted node has %q", keys)
 		}
 		gives(t, b.Cache, "k", "")
 		if v, err := b.Fetch(t.Context(), "k", fixed("new")); v != "new" || err != nil {
@@ -197,7 +197,7 @@ func TestCache_Get_ServesNothingDeletedDuringAnOutage(t *testing.T) {
 			s.Pause(owner)
 			harness.Eventually(t, "a notices", func() bool { a.Get(t.Context(), "k"); return !a.up(owner) })
 			harness.Eventually(t, "b notices", func() bool { b.Get(t.Context(), "k"); return !b.up(owner) })
-			must(t, a.Delete(t.Context(), "k")) // the owner is not sent it now
+			must(t, a.Delete(t.Context(), "k")) // the owner does not receive it now
 			if dies {
 				closes(t, a.Close)
 				closes(t, a.c.Close)
@@ -208,7 +208,7 @@ func TestCache_Get_ServesNothingDeletedDuringAnOutage(t *testing.T) {
 				neverGives(t, owner, "k", "old", a, b)
 				client := harness.Client(t, s, owner)
 				if n := client.Exists(t.Context(), "cache:v:{k}").Val(); n != 0 {
-					t.Error("it was not paid what it was owed")
+					t.Error("it did not receive its pending deletion")
 				}
 			}
 		}
@@ -255,7 +255,7 @@ func TestCache_Delete_IsPendingAsLongAsALoadMayBeStored(t *testing.T) {
 		})
 		s.Pause(owner)
 		harness.Eventually(t, "it is noticed", func() bool { b.Get(t.Context(), "k"); return !bc.Status()[owner].Up })
-		must(t, b.Delete(t.Context(), "k")) // the stand-in takes it; the owner is not sent it now
+		must(t, b.Delete(t.Context(), "k")) // the stand-in confirms it; the owner does not receive it now
 		s.Resume(owner)
 		harness.Eventually(t, "the owner is back, and paid", func() bool {
 			return bc.Status()[owner].Up && !slices.Contains(harness.Keys(t, s, owner), "cache:l:{k}")
@@ -268,7 +268,7 @@ func TestCache_Delete_IsPendingAsLongAsALoadMayBeStored(t *testing.T) {
 	})
 }
 
-// loadsByItself fails unless c, whose nodes are all down, loads "k".
+// loadsByItself fails unless c loads "k" while all its nodes are down.
 func loadsByItself(t *testing.T, c process) {
 	t.Helper()
 	if _, ok, err := c.Get(t.Context(), "k"); ok || !errors.Is(err, cluster.ErrNodeDown) {

@@ -53,9 +53,9 @@ func (s *Cache[V]) Fetch(ctx context.Context, key string, load Loader[V], opts .
 	return s.miss(ctx, key, load, req, h.entry.stamp)
 }
 
-// miss joins the search that is under way in this process, or begins one, until
-// it gets a result that is no older than this call. seen is the stamp of an
-// entry that was not good enough.
+// miss joins the search for key that is in progress in this process, or begins
+// one. It repeats this until it gets a result that is no older than this call.
+// seen is the stamp of an entry that cannot be used.
 func (s *Cache[V]) miss(ctx context.Context, key string, load Loader[V], req request, seen int64) (v V, err error) {
 	if err := s.reentrant(ctx, key); err != nil {
 		return v, err
@@ -76,8 +76,8 @@ func (s *Cache[V]) miss(ctx context.Context, key string, load Loader[V], req req
 	}
 }
 
-// search finds the result of a call: what a node has, or what load returns
-// under a lease.
+// search finds the result of a call: an entry of a node, or the value that load
+// returns under a lease.
 func (s *Cache[V]) search(ctx context.Context, c *call[V], key string, load Loader[V], req request, seen int64) result[V] {
 	a := attempt[V]{s: s, key: key, load: load, req: req, nonce: s.nonce(), seen: seen, process: s.c.Process()}
 	patience := time.NewTimer(s.cfg.LeaseTTL + s.cfg.LoadTimeout)
@@ -101,7 +101,7 @@ func (s *Cache[V]) search(ctx context.Context, c *call[V], key string, load Load
 			if !s.pause(done, lease.left, patience) {
 				failed = 2
 			}
-		default: // an entry that is none to us
+		default: // an entry that this process cannot use
 			failed++
 		}
 		s.notifications.forget(s.entryName(key), done)
@@ -131,9 +131,9 @@ func (s *Cache[V]) pause(done <-chan struct{}, left time.Duration, patience *tim
 	return true
 }
 
-// refresh loads a key in the background, unless this process or another does
-// already. While another does, and for a while after a load that failed, this
-// process does not try again.
+// refresh loads a key in the background, unless this process or another one
+// already does. While another one does, and for a while after a failed load,
+// this process does not try again.
 func (s *Cache[V]) refresh(ctx context.Context, key string, load Loader[V], req request, h held[V]) {
 	if _, underway := s.refreshing.LoadOrStore(key, true); underway {
 		return

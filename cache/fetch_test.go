@@ -54,8 +54,8 @@ func TestCache_Fetch_ConcurrentMissesLoadOnce(t *testing.T) {
 	})
 }
 
-// The end of another load arrives as a notification, and is not found by asking
-// again: the timer behind it is set to a minute.
+// The end of another load arrives as a notification, not by polling: the timer
+// that backs it up is set to a minute.
 func TestCache_Fetch_WaitersAreNotifiedOfTheFill(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -94,8 +94,7 @@ func TestCache_Delete_EndsALoadUnderWay(t *testing.T) {
 			harness.Receive(t, "the load began", g.began)
 			must(t, end.do())
 			g.give <- "old"
-			// A caller that asked before may get what was loaded
-			// then.
+			// A caller that asked before the change may get the old value.
 			if got := harness.Receive(t, "it is served", first); got.v != "old" || got.err != nil {
 				t.Errorf("%s: fetched %+v", end.name, got)
 			}
@@ -108,8 +107,8 @@ func TestCache_Delete_EndsALoadUnderWay(t *testing.T) {
 	})
 }
 
-// Caches on one Cluster must not take each other's leases, nor bring each
-// other's deleted tags back.
+// Caches on one Cluster must not take over each other's leases, or restore each
+// other's deleted tags.
 func TestCache_OnesOfOneClusterAreToldApart(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -154,14 +153,14 @@ func TestCache_Fetch_AfterADeleteSharesNoOlderLoad(t *testing.T) {
 		g.give <- "old"
 		harness.Receive(t, "the first is served", first)
 		if got := harness.Receive(t, "the late one is served", late); got.v != "new" || got.err != nil {
-			t.Errorf("who asked after the deletion fetched %+v", got)
+			t.Errorf("a caller after the deletion fetched %+v", got)
 		}
 	})
 }
 
-// The central promise, beside a cache as one writes it by hand: values only
-// grow in the source, each change is followed by a deletion, and after that no
-// caller may see less.
+// The central promise, compared with a simple handwritten cache. Values only
+// grow in the source, each change is followed by a deletion, and after the
+// deletion no caller may see a smaller value.
 func TestCache_Delete_AgainstFillsLeavesNothingStale(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -189,7 +188,7 @@ func TestCache_Delete_AgainstFillsLeavesNothingStale(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			wg.Go(func() { // the same by hand
+			wg.Go(func() { // the handwritten cache
 				delay()
 				if client.Get(t.Context(), key).Err() != nil {
 					v, _ := load(t.Context())
@@ -225,14 +224,14 @@ func TestCache_Delete_AgainstFillsLeavesNothingStale(t *testing.T) {
 			t.Errorf("%d of %d rounds left a stale value", n, rounds)
 		}
 		if naive.Load() == 0 {
-			t.Log("a cache by hand had no stale value either, so these rounds show nothing on this machine")
+			t.Log("the handwritten cache had no stale value either, so these rounds prove nothing on this machine")
 		}
-		t.Logf("stale: %d, by hand: %d of %d; refused fills: %d", stale.Load(), naive.Load(), rounds, reader.Stats().Refused)
+		t.Logf("stale: %d, handwritten cache: %d of %d; refused fills: %d", stale.Load(), naive.Load(), rounds, reader.Stats().Refused)
 	})
 }
 
-// The interleaving that the rounds above look for, made to happen: the load has
-// read its source, and continues after the value was deleted.
+// Forces the interleaving that the rounds above search for: the load has read
+// its source, and continues after the value was deleted.
 func TestCache_Delete_DropsAFillThatReadBeforeIt(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -250,7 +249,7 @@ func TestCache_Delete_DropsAFillThatReadBeforeIt(t *testing.T) {
 			if _, err := reader.Fetch(t.Context(), "k", load); err != nil {
 				t.Error(err)
 			}
-			client.Set(t.Context(), "by hand", 0, time.Minute) // a cache by hand does so at this moment
+			client.Set(t.Context(), "by hand", 0, time.Minute) // the handwritten cache writes at this moment
 		})
 		<-read
 		client.Del(t.Context(), "by hand")
@@ -263,7 +262,7 @@ func TestCache_Delete_DropsAFillThatReadBeforeIt(t *testing.T) {
 			t.Errorf("read %d, %v, %v; want none", v, ok, err)
 		}
 		if client.Exists(t.Context(), "by hand").Val() == 0 {
-			t.Error("a cache by hand has none either, so this shows nothing")
+			t.Error("the handwritten cache has no stale value either, so this proves nothing")
 		}
 	})
 }
@@ -318,7 +317,7 @@ func TestCache_Fetch_FailedLoadFailsItsCallersAndIsNotKept(t *testing.T) {
 		if _, err := c.Fetch(t.Context(), "k", func(cx) (string, error) { runtime.Goexit(); return "", nil }); err == nil {
 			t.Error("a load that ended its goroutine succeeded")
 		}
-		if v, err := c.Fetch(t.Context(), "k", fixed("v")); v != "v" || err != nil { // the leases were given back
+		if v, err := c.Fetch(t.Context(), "k", fixed("v")); v != "v" || err != nil { // the leases were released
 			t.Errorf("the next load: %q, %v", v, err)
 		}
 		if st := c.Stats(); st.Loads != 4 || st.LoadErrors != 3 {
@@ -327,7 +326,7 @@ func TestCache_Fetch_FailedLoadFailsItsCallersAndIsNotKept(t *testing.T) {
 	})
 }
 
-// As if its process had paused for longer than its lease.
+// A process that paused for longer than its lease has lost the lease.
 func TestFillLease_LostOneServesButStoresNothing(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -348,8 +347,8 @@ func TestFillLease_LostOneServesButStoresNothing(t *testing.T) {
 	})
 }
 
-// The lease is renewed: the load lasts until a lease that is not would long be
-// over.
+// The lease is renewed: the load lasts until a lease without renewal would be
+// long over.
 func TestFillLease_OutlastsLeaseTTLWhileTheLoadRuns(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 2, func(t *testing.T, s harness.Set) {
@@ -357,7 +356,7 @@ func TestFillLease_OutlastsLeaseTTLWhileTheLoadRuns(t *testing.T) {
 		const lease = time.Second
 		cfg := cache.Config[string]{LeaseTTL: lease, LoadTimeout: time.Minute}
 		a, b := newCache(t, s, cfg), newCache(t, s, cfg)
-		slow := func(cx) { // the nodes' clock says when the lease would have ended
+		slow := func(cx) { // the nodes' clock decides when the lease would have ended
 			client, end := harness.Client(t, s, 0), time.Time{}
 			harness.Eventually(t, "a lease to be over", func() bool {
 				now := client.Time(t.Context()).Val()
@@ -387,8 +386,8 @@ func TestFillLease_OutlastsLeaseTTLWhileTheLoadRuns(t *testing.T) {
 	})
 }
 
-// A load that looks at no context costs its callers LoadTimeout, and nobody
-// anything after that.
+// A load that ignores its context delays its callers by LoadTimeout, and later
+// callers not at all.
 func TestCache_Fetch_HungLoadEndsForItsCallers(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -448,8 +447,7 @@ func TestCache_Fetch_OfTheKeyBeingLoadedFailsAtOnce(t *testing.T) {
 		if !errors.Is(err, cache.ErrReentrant) {
 			t.Errorf("one of many: %v", err)
 		}
-		// Another key, and the same of another cache, are nothing of
-		// the kind.
+		// Another key, and the same key of another Cache, do not deadlock.
 		if v, err := c.Fetch(t.Context(), "k", func(ctx cx) (string, error) {
 			v, err := other.Fetch(ctx, "k", fixed("v"))
 			w, err2 := c.Fetch(ctx, "other", fixed("w"))

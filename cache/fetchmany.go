@@ -56,13 +56,13 @@ func (s *Cache[V]) FetchMany(ctx context.Context, keys []string, load func(ctx c
 	}
 }
 
-// missingKey is a key for which there is nothing to serve.
+// missingKey is a key without an entry to serve.
 type missingKey struct {
 	key  string
-	seen int64 // stamp of an entry that was not good enough
+	seen int64 // stamp of an entry that cannot be used
 }
 
-// batch is one FetchMany.
+// batch is one call of FetchMany.
 type batch[V any] struct {
 	s    *Cache[V]
 	req  request
@@ -85,8 +85,9 @@ func (b *batch[V]) got(key string, v V, err error) {
 	}
 }
 
-// fetch loads together the keys for which it gets leases, and waits for the
-// loads of others only after that, so that no two calls wait for each other.
+// fetch loads all keys for which it gets leases with one call of load. Only
+// then does it wait for the loads of other callers, so that no two calls wait
+// for each other.
 func (b *batch[V]) fetch(ctx context.Context, missing []missingKey) error {
 	b.leases = b.s.newRenewal(ctx)
 	defer b.leases.stop()
@@ -133,7 +134,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]fillLease[V]) {
 		return nil
 	}
 	found, took, err := loaded(within(ctx, b.s, decide), b.s, func(ctx context.Context) (map[string]V, error) {
-		return b.load(ctx, slices.Clone(keys)) // it may change them
+		return b.load(ctx, slices.Clone(keys)) // the load may change the slice
 	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		b.mu.Lock()
@@ -155,7 +156,7 @@ func (b *batch[V]) loadMine(ctx context.Context, mine map[string]fillLease[V]) {
 	})
 }
 
-// pick is the result of one load of several keys for one of them.
+// pick returns the result for one key of a load of several keys.
 func pick[V any](found map[string]V, key string, err error) (V, error) {
 	v, ok := found[key]
 	if err == nil && !ok {
@@ -164,8 +165,8 @@ func pick[V any](found map[string]V, key string, err error) (V, error) {
 	return v, err
 }
 
-// each runs fn for all, many at once, so that their commands share round trips,
-// but not so many that others wait for long.
+// each runs fn for all elements. Many run at once, so that their commands share
+// round trips, but not so many that other callers wait long.
 func each[T any](all []T, fn func(T)) {
 	var next atomic.Int64
 	work := func() {

@@ -27,7 +27,7 @@ import (
 
 const workerVariable = "REDLOCK_CACHE_WORKER"
 
-// TestMain is also the program that the processes of a fleet run.
+// TestMain is also the program of the processes of a fleet.
 func TestMain(m *testing.M) {
 	if text := os.Getenv(workerVariable); text != "" {
 		var job job
@@ -43,24 +43,25 @@ func TestMain(m *testing.M) {
 	harness.Main(m)
 }
 
-// job is what one process of the fleet does: for every line that it reads, all
-// its goroutines fetch the key of that name. The loads are counted on node 0.
+// job describes the work of one process of the fleet: for every line that it
+// reads, all its goroutines fetch the key of that name. The loads are counted
+// on node 0.
 type job struct {
 	URLs       []string
 	Goroutines int
 	Hangs      bool // its load never ends
 
-	// Watched is a key. With it the process reads, in turn, the value that
-	// the key has, and a line when it has been deleted; it says when it has
-	// the value in memory, and when it is gone.
+	// Watched is a key. If it is set, the process alternately reads two lines:
+	// the value of the key, and a line once the key has been deleted. It
+	// reports when it has the value in memory, and when the value is gone.
 	Watched string
 }
 
 func (j job) run() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
-	// A process that pauses for as long as its lease has another load; the
-	// load of one that hangs is waited for.
+	// If a process pauses for as long as its lease, another process loads. A
+	// load that hangs is waited for.
 	cfg, nodeTimeout := cache.Config[string]{LeaseTTL: time.Minute, LoadTimeout: 2 * time.Minute}, 10*time.Second
 	if j.Hangs {
 		cfg.LeaseTTL = time.Second
@@ -85,7 +86,8 @@ func (j job) run() error {
 	nodes := face.In(c).Nodes()
 	for _, n := range nodes {
 		if back := n.Incarnation().Back; !back.IsZero() {
-			// It did not answer at first: what it stores until then is not served.
+			// The node did not answer at first: entries stored until then are
+			// not served.
 			harness.Past(back.Add(nodeTimeout))
 		}
 	}
@@ -117,12 +119,12 @@ func (j job) run() error {
 	return s.Close(ctx)
 }
 
-// doneThroughOutage is what a process says after a fetch that lasted beyond
-// the NodeTimeout of a node, which then counts as one that was out of reach:
-// what it stored before is not served.
-const doneThroughOutage = "done, a node was out of reach"
+// doneThroughOutage is the report of a process after a fetch that outlasted the
+// NodeTimeout of a node. The node then counts as having been unreachable, so
+// entries that it stored before are not served.
+const doneThroughOutage = "done, a node was unreachable"
 
-// outages are when each node was last out of reach.
+// outages returns when each node was last unreachable.
 func outages(nodes []*nodeset.Node) (last []time.Time) {
 	for _, n := range nodes {
 		back := n.Incarnation().Back
@@ -153,7 +155,7 @@ func (j job) fetch(ctx context.Context, s *cache.Cache[string], key string, load
 	}
 }
 
-// watch reads the key all the time, and fails if it gets what was deleted
+// watch reads the key continuously, and fails if it gets a deleted value
 // although all messages have arrived since.
 func (j job) watch(ctx context.Context, s *cache.Cache[string], lines *bufio.Scanner) error {
 	for lines.Scan() {
@@ -216,11 +218,11 @@ func (j job) start(t *testing.T) *worker {
 	return w
 }
 
-// says waits until the process says one of want, and returns which.
+// says waits until the process reports one of want, and returns it.
 func (w *worker) says(t *testing.T, want ...string) string {
 	t.Helper()
 	if !w.out.Scan() || !slices.Contains(want, strings.TrimSpace(w.out.Text())) {
-		t.Fatalf("a process said %q (%v), not %q", w.out.Text(), w.out.Err(), want)
+		t.Fatalf("a process reported %q (%v), not %q", w.out.Text(), w.out.Err(), want)
 	}
 	return strings.TrimSpace(w.out.Text())
 }

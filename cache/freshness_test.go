@@ -26,7 +26,7 @@ func TestCache_Fetch_ServesASoftExpiredEntryWhileOneCallerLoads(t *testing.T) {
 		serves := func(c *cache.Cache[string], load cache.Loader[string], want string) bool {
 			v, err := c.Fetch(t.Context(), "k", load)
 			harness.Must(t, began, err)
-			if v == "other" { // the first lost its right to load, which a slow machine can do
+			if v == "other" { // the first load lost its lease, as may happen on a slow machine
 				harness.Missed(t, began, "loaded twice")
 			}
 			if v != "old" && v != want {
@@ -38,7 +38,7 @@ func TestCache_Fetch_ServesASoftExpiredEntryWhileOneCallerLoads(t *testing.T) {
 			serves(a, g.load, "")
 			return len(g.began) > 0
 		})
-		for range 50 { // the load does not end; nobody waits for it, and nobody else loads
+		for range 50 { // the load does not end; no caller waits for it, and no other caller loads
 			serves(a, count, "")
 			serves(b, count, "")
 		}
@@ -133,7 +133,7 @@ func TestCache_Fetch_ServesStaleOnlyForAFailedLoadWithinStaleFor(t *testing.T) {
 	})
 }
 
-// A deletion that comes while the load fails counts.
+// A deletion during the failing load takes effect.
 func TestCache_Fetch_ServesNothingDeletedForAFailedLoad(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {

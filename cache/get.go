@@ -30,7 +30,7 @@ func (s *Cache[V]) Get(ctx context.Context, key string) (v V, ok bool, err error
 	return h.take(&s.count)
 }
 
-// getNear returns what the local tier has of key.
+// getNear returns the value of key in the local tier.
 func (s *Cache[V]) getNear(key string) (v V, ok bool, err error) {
 	kept, negative, ok := s.near.get(key)
 	switch {
@@ -42,11 +42,11 @@ func (s *Cache[V]) getNear(key string) (v V, ok bool, err error) {
 		return v, false, ErrNotFound
 	}
 	s.count.nearHits.Add(1)
-	v, _ = kept.(V) // no V is kept only where V is an interface and the value is nil
+	v, _ = kept.(V) // kept is no V only if V is an interface and the value is nil
 	return v, true, nil
 }
 
-// keepNear keeps an answer of a key's owner in the local tier.
+// keepNear keeps the answer of a key's owner in the local tier.
 func (s *Cache[V]) keepNear(key string, t ticket, h *held[V]) {
 	owner, _ := s.place.of(key)
 	if s.near == nil || !h.served() || h.node != s.nodes[owner] {
@@ -59,12 +59,12 @@ func (s *Cache[V]) keepNear(key string, t ticket, h *held[V]) {
 	s.near.put(key, owner, t, h.value, &h.entry, left-h.entry.age(h.node.now()))
 }
 
-// held is what was found of a key.
+// held is the result of a read of one key.
 type held[V any] struct {
 	node    *node
 	entry   entry
-	found   bool // there is an entry that may be served, at least if a load fails
-	expired bool // it may not, otherwise
+	found   bool // an entry exists that may be served, at least if a load fails
+	expired bool // it may be served only if a load fails
 	value   V
 }
 
@@ -80,7 +80,7 @@ func (h *held[V]) take(c *counters) (v V, ok bool, err error) {
 	return h.value, true, nil
 }
 
-// read asks for an entry, and asks the stand-in if the owner fails meanwhile.
+// read asks the owner for an entry, and the stand-in if the owner fails.
 func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) {
 	for range 2 {
 		n, _ := s.route(key)
@@ -105,8 +105,8 @@ func (s *Cache[V]) read(ctx context.Context, key string) (h held[V], err error) 
 	return h, unreached(err)
 }
 
-// unreached is the error of a read for which no node is left. err is that of
-// the last one asked, or nil.
+// unreached returns the error of a read for which no node is left to ask. err
+// is the error of the last node asked, or nil.
 func unreached(err error) error {
 	if err == nil || errors.Is(err, cluster.ErrNodeDown) {
 		return cmp.Or(err, cluster.ErrNodeDown)
@@ -114,8 +114,8 @@ func unreached(err error) error {
 	return errs.Errorf("%w: %w", cluster.ErrNodeDown, err)
 }
 
-// readAt reads an entry with one command: a plain GET, or where tags are in use
-// a script that looks at them too. The first entry with tags is read twice.
+// readAt reads an entry with one command: a plain GET, or, if tags are in use,
+// a script that also checks them. The first entry with tags is read twice.
 func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string, found bool, err error) {
 	if !s.tagged.Load() {
 		text, found, err = n.get(ctx, s.entryName(key))
@@ -134,9 +134,9 @@ func (s *Cache[V]) readAt(ctx context.Context, n *node, key string) (text string
 	return "", false, err
 }
 
-// decode reads an entry that a node sent into h, which is empty. An entry that
-// cannot be read, or that the node stored before it was restarted or
-// unreachable, is none.
+// decode decodes an entry from a node into h, which must be empty. It leaves h
+// empty if the entry cannot be decoded, or was stored before the node was
+// restarted or unreachable.
 func (s *Cache[V]) decode(at sight, text string, h *held[V]) {
 	h.node = at.node
 	e, ok := parseEntry(text)

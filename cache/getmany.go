@@ -28,8 +28,8 @@ func (s *Cache[V]) GetMany(ctx context.Context, keys ...string) (map[string]V, e
 	return found, err
 }
 
-// getManyNear puts what the local tier has into values, and returns the keys
-// that it does not have.
+// getManyNear copies the values in the local tier into values, and returns the
+// keys that are not in the local tier.
 func (s *Cache[V]) getManyNear(keys []string, values map[string]V) (left []string) {
 	if s.near == nil {
 		return keys
@@ -44,9 +44,9 @@ func (s *Cache[V]) getManyNear(keys []string, values map[string]V) (left []strin
 	return left
 }
 
-// takeOne counts a value that was found and may be served, and puts it into
-// values, unless it is known not to exist. It reports false where nothing was
-// found.
+// takeOne counts a result that may be served, and puts its value into values
+// unless the value is known not to exist. It reports whether there is such a
+// result.
 func (s *Cache[V]) takeOne(key string, h *held[V], values map[string]V) bool {
 	if !h.served() {
 		return false
@@ -57,9 +57,9 @@ func (s *Cache[V]) takeOne(key string, h *held[V], values map[string]V) bool {
 	return true
 }
 
-// readMany asks for the keys, and once more for those whose node failed
-// meanwhile. Its results are in the order of keys, and without a node where
-// none answered.
+// readMany reads the keys, and reads those whose node failed once more. The
+// results are in the order of keys. The node of a result is nil if no node
+// answered.
 func (s *Cache[V]) readMany(ctx context.Context, keys []string) ([]held[V], error) {
 	todo := make([]int, len(keys))
 	for i, key := range keys {
@@ -81,8 +81,8 @@ func (s *Cache[V]) readMany(ctx context.Context, keys []string) ([]held[V], erro
 	return all, failed
 }
 
-// readRound asks each node for its share of the keys, by their indexes, and
-// puts the results into all. It returns the indexes of keys whose nodes failed.
+// readRound asks each node for its share of the keys, and puts the results into
+// all. todo and left are indexes of keys; left are the keys whose nodes failed.
 func (s *Cache[V]) readRound(ctx context.Context, keys []string, todo []int, all []held[V]) (left []int, failed error) {
 	shares := make([][]int, len(s.nodes))
 	var asked []*node
@@ -130,7 +130,7 @@ func (s *Cache[V]) readShare(ctx context.Context, n *node, keys []string, share 
 		case ctx.Err() != nil:
 			return errs.Ended(ctx)
 		case err != nil:
-			n.piece.Store(1) // there was no answer in time, perhaps
+			n.piece.Store(1) // the piece may have been too large to be answered in time
 			return err
 		}
 		n.learnPiece(piece, len(some), largest)
@@ -172,7 +172,7 @@ func (s *Cache[V]) readPiece(ctx context.Context, n *node, keys []string, share 
 	return largest, nil
 }
 
-// judge is decode for an entry that may be missing.
+// judge calls decode unless the entry is missing.
 func (s *Cache[V]) judge(at sight, text string, there bool, h *held[V]) {
 	*h = held[V]{node: at.node}
 	if there {
@@ -180,8 +180,8 @@ func (s *Cache[V]) judge(at sight, text string, there bool, h *held[V]) {
 	}
 }
 
-// listAt asks n for entries with one MGET, or where tags are in use with one
-// script.
+// listAt asks n for entries with one MGET, or with one script if tags are in
+// use.
 func (s *Cache[V]) listAt(ctx context.Context, n *node, keys []string, share []int, scripted bool) (list []any, err error) {
 	names := make([]string, len(share))
 	for j, i := range share {

@@ -15,7 +15,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 func open(t testing.TB, s harness.Set) *cluster.Cluster { return openWith(t, s, 10*time.Second) }
 
-// impatient opens a Cluster for a test in which a node falls silent.
+// impatient opens a Cluster for a test in which a node stops answering.
 func impatient(t testing.TB, s harness.Set) *cluster.Cluster {
 	return openWith(t, s, time.Second)
 }
@@ -29,7 +29,8 @@ func openWith(t testing.TB, s harness.Set, nodeTimeout time.Duration) *cluster.C
 	return c
 }
 
-// newCache makes a Cache of strings in a process of its own.
+// newCache returns a Cache of strings on a Cluster of its own, as in another
+// process.
 func newCache(t testing.TB, s harness.Set, cfg cache.Config[string]) *cache.Cache[string] {
 	t.Helper()
 	return newOn(t, open(t, s), cfg)
@@ -65,7 +66,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// gives fails unless Get gives want, "" for nothing.
+// gives fails unless Get returns want; "" means no value.
 func gives(t testing.TB, c *cache.Cache[string], key, want string) {
 	t.Helper()
 	v, ok, err := c.Get(t.Context(), key)
@@ -74,13 +75,13 @@ func gives(t testing.TB, c *cache.Cache[string], key, want string) {
 	}
 }
 
-// fixed is a load that gives v.
+// fixed returns a load that returns v.
 func fixed(v string) cache.Loader[string] {
 	return func(context.Context) (string, error) { return v, nil }
 }
 
-// gate is a load that reports when it begins, and returns what the test sends
-// it.
+// gate is a load that reports when it begins, and returns the value that the
+// test sends it.
 type gate struct {
 	began chan context.Context
 	give  chan string
@@ -103,7 +104,7 @@ type fetched struct {
 	err error
 }
 
-// fetching fetches in the background.
+// fetching calls Fetch in the background.
 func fetching(ctx context.Context, c *cache.Cache[string], key string, load cache.Loader[string], opts ...cache.Option) <-chan fetched {
 	out := make(chan fetched, 1)
 	go func() {

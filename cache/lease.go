@@ -17,19 +17,19 @@ type attempt[V any] struct {
 	req     request
 	nonce   string // of the newest request, the only one that may be granted the lease
 	lost    string // nonce of a request that was not answered, and may have been granted the lease
-	seen    int64  // stamp of the newest entry that is not good enough
+	seen    int64  // stamp of the newest entry that cannot be used
 	late    decided
-	process string // to be notified when another's lease ends; "": none
+	process string // name of this process, which is notified when the lease of another caller ends; "": no notification
 }
 
-// lease is a node's answer: what it has, or which caller may load.
+// lease is a node's answer: its entry, or the caller that may load.
 type lease[V any] struct {
 	node  *node
-	run   string // limits of the node when it was asked
+	run   string // the node's limits when it was asked
 	after int64
 	held  held[V]
 	given bool
-	left  time.Duration // of another's lease; 0: ask again at once
+	left  time.Duration // of another caller's lease; 0: ask again at once
 }
 
 // fillLease is the right to load a key.
@@ -38,9 +38,10 @@ type fillLease[V any] struct {
 	l lease[V]
 }
 
-// ask asks the key's node for an entry or the lease. A request that failed may
-// still arrive, even after a deletion that ended the lease of a later one; each
-// has a nonce of its own, so that it does not grant that lease again.
+// ask asks the key's node for an entry or the lease. A failed request may still
+// arrive, even after a deletion that ended the lease of a later request. Each
+// request has its own nonce, so that the late one does not grant that lease
+// again.
 func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	s := a.s
 	n, _ := s.route(a.key)
@@ -74,7 +75,7 @@ func (a *attempt[V]) ask(ctx context.Context) (l lease[V], err error) {
 	return l, nil
 }
 
-// decide returns where the load of key keeps what it decides.
+// decide returns the options that the load of key has set for its value.
 func (a *attempt[V]) decide(key string) *decided {
 	if key != a.key {
 		return nil
@@ -83,7 +84,7 @@ func (a *attempt[V]) decide(key string) *decided {
 }
 
 // run loads under a lease, and stores the result on the node of the lease. tick
-// is that of the call.
+// is the tick method of the call.
 func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) result[V] {
 	s := a.s
 	began := tick()
@@ -103,7 +104,7 @@ func (a *attempt[V]) run(ctx context.Context, l lease[V], tick func() moment) re
 	return judged(v, err, before)
 }
 
-// keep stores what was loaded, if it can be stored and its lease is valid.
+// keep stores the loaded value if it can be encoded and its lease is valid.
 func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, took time.Duration) bool {
 	e := entryWrite{key: a.key, req: a.late.over(a.req), negative: negative, took: took, lease: a.nonce}
 	if !negative {
@@ -121,8 +122,8 @@ func (a *attempt[V]) keep(ctx context.Context, l lease[V], v V, negative bool, t
 	return stored
 }
 
-// notEncoded counts and logs a loaded value that cannot be stored: its callers
-// get it anyway, but every call loads it again.
+// notEncoded counts and logs a loaded value that cannot be stored. Its callers
+// still get the value, but every call loads it again.
 func (s *Cache[V]) notEncoded(key string, err error) {
 	if errors.Is(err, ErrTooLarge) {
 		s.count.tooLarge.Add(1)
@@ -132,9 +133,9 @@ func (s *Cache[V]) notEncoded(key string, err error) {
 	s.c.Say(slog.LevelError, "a loaded value is not cached, because it cannot be encoded", "key", key, "error", err)
 }
 
-// fill stores what was loaded if the lease is still valid. A node that was
-// unreachable meanwhile may have missed a deletion, also while the entry waited
-// to be sent.
+// fill stores the loaded value if the lease is still valid. It refuses a node
+// that was unreachable since the lease was granted, even while the entry waited
+// to be sent: the node may have missed a deletion.
 func (a *attempt[V]) fill(ctx context.Context, l lease[V], e entryWrite) bool {
 	n := l.node
 	if l.outlived() {
@@ -145,12 +146,12 @@ func (a *attempt[V]) fill(ctx context.Context, l lease[V], e entryWrite) bool {
 	reply, err := n.run(ctx, cmd.script, cmd.keys, cmd.args, cmd.size)
 	switch {
 	case err != nil:
-		a.abandon(ctx, n) // nobody has to wait for it, and an entry that arrives later is not stored
+		a.abandon(ctx, n) // other callers need not wait for the lease, and an entry that arrives later is not stored
 		return false
 	case l.outlived():
 		p := newMultiWrite("delete", a.key)
 		p.drop(n, a.s.dropping(a.key), a.s.pendingUntil(a.s.standsIn(n, a.key)))
-		a.s.settle(ctx, p, func() bool { return true }) // what was not confirmed is pending
+		a.s.settle(ctx, p, func() bool { return true }) // unconfirmed commands stay pending
 		return false
 	}
 	return reply == any(int64(1))
@@ -163,8 +164,8 @@ func (l *lease[V]) outlived() bool {
 	return run != l.run || after != l.after
 }
 
-// giveUp ends the lease of a failed load, and returns an old entry if that may
-// be served instead.
+// giveUp ends the lease of a failed load. It returns an old entry if one may be
+// served instead.
 func (a *attempt[V]) giveUp(ctx context.Context, n *node, v V, err error, tick func() moment) result[V] {
 	before := tick()
 	h := a.abandon(ctx, n)
@@ -189,7 +190,7 @@ func (a *attempt[V]) abandon(ctx context.Context, n *node) (h held[V]) {
 	return h
 }
 
-// judged is a result as of a moment. A failed load cannot be out of date.
+// judged returns the result as of a moment. A failed load cannot be outdated.
 func judged[V any](v V, err error, at moment) result[V] {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		at = never

@@ -35,8 +35,8 @@ func attempts(s *Cache[string]) *attempt[string] {
 	return &attempt[string]{s: s, key: "k", req: request{ttl: time.Minute}, nonce: s.nonce()}
 }
 
-// The first question failed, so it is asked again. Then comes a deletion, and
-// then the first question after all, which was only late: the load began before
+// The first request failed, so it is repeated. After a deletion, the first
+// request arrives late. It must not get a lease, because its load began before
 // the deletion.
 func TestFillLease_LateRequestRevivesNoEndedOne(t *testing.T) {
 	t.Parallel()
@@ -47,7 +47,7 @@ func TestFillLease_LateRequestRevivesNoEndedOne(t *testing.T) {
 		first := a.nonce
 		must(t, client.Set(t.Context(), s.leaseName("k"), "in the way", 0).Err())
 		if _, err := a.ask(t.Context()); err == nil {
-			t.Fatal("the first question was answered")
+			t.Fatal("the first request was answered")
 		}
 		must(t, client.Del(t.Context(), s.leaseName("k")).Err())
 		l, err := a.ask(t.Context())
@@ -59,12 +59,13 @@ func TestFillLease_LateRequestRevivesNoEndedOne(t *testing.T) {
 		_, err = late.ask(t.Context())
 		must(t, err)
 		if a.keep(t.Context(), l, "old", false, 0) {
-			t.Error("what was loaded before the deletion is stored")
+			t.Error("a value loaded before the deletion is stored")
 		}
 	})
 }
 
-// Only the answer was lost: a caller that asks again need not wait for itself.
+// Only the answer was lost: a caller that repeats its request does not wait for
+// its own lease.
 func TestFillLease_OfAFailedRequestIsTakenOver(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
@@ -78,7 +79,7 @@ func TestFillLease_OfAFailedRequestIsTakenOver(t *testing.T) {
 			t.Errorf("no lease: %+v, %v", l, err)
 		}
 		if l, err := attempts(s).ask(t.Context()); l.given || err != nil {
-			t.Errorf("another has the lease, too: %+v, %v", l, err)
+			t.Errorf("another caller got the lease as well: %+v, %v", l, err)
 		}
 	})
 }
@@ -100,7 +101,7 @@ func TestFillLease_RenewalLeavesThatOfAnother(t *testing.T) {
 		must(t, client.HSet(t.Context(), s.leaseName("k"), "by", "another").Err())
 		r.renew(t.Context())
 		if ttl := client.PTTL(t.Context(), s.leaseName("k")).Val(); ttl > 30*time.Second {
-			t.Errorf("the lease of another lasts for %v", ttl)
+			t.Errorf("the lease of another caller lasts for %v", ttl)
 		}
 		if ttl := client.PTTL(t.Context(), s.leaseName("j")).Val(); ttl <= 30*time.Second {
 			t.Errorf("its own lease lasts for %v", ttl)
@@ -109,7 +110,7 @@ func TestFillLease_RenewalLeavesThatOfAnother(t *testing.T) {
 }
 
 // The fill waits for a connection, and is sent to a node that was unreachable
-// meanwhile, and missed a deletion.
+// in the meantime and missed a deletion.
 func TestFillLease_FillThroughAnOutageIsUndone(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {

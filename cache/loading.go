@@ -11,22 +11,22 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// loading is a load under way, as its context knows it.
+// loading describes a load in progress, in the load's context.
 type loading struct {
 	cache  any                       // *Cache
-	of     func(key string) *decided // nil: it does not load key
+	of     func(key string) *decided // returns nil if it does not load key
 	parent *loading
 }
 
 type loadingKey struct{}
 
-// within is ctx for a load.
+// within returns the context of a load.
 func within(ctx context.Context, cache any, of func(key string) *decided) context.Context {
 	parent, _ := ctx.Value(loadingKey{}).(*loading)
 	return context.WithValue(ctx, loadingKey{}, &loading{cache, of, parent})
 }
 
-// loadOf is the load of key that ctx is of, or nil.
+// loadOf returns the load of key to which ctx belongs, or nil.
 func (s *Cache[V]) loadOf(ctx context.Context, key string) *decided {
 	for l, _ := ctx.Value(loadingKey{}).(*loading); l != nil; l = l.parent {
 		if l.cache == any(s) {
@@ -38,8 +38,8 @@ func (s *Cache[V]) loadOf(ctx context.Context, key string) *decided {
 	return nil
 }
 
-// reentrant is an error if ctx is of a load of key, which would wait for
-// itself.
+// reentrant returns an error if ctx belongs to a load of key, which would wait
+// for itself.
 func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
 	if s.loadOf(ctx, key) == nil {
 		return nil
@@ -47,7 +47,7 @@ func (s *Cache[V]) reentrant(ctx context.Context, key string) error {
 	return errs.Errorf("redlock: fetch %q: %w", key, ErrReentrant)
 }
 
-// decided is the options that a load has set for its value.
+// decided holds the options that a load has set for its value.
 type decided struct {
 	mu   sync.Mutex
 	opts []Option
@@ -76,8 +76,8 @@ func (s *Cache[V]) Decide(ctx context.Context, key string, opts ...Option) error
 	return nil
 }
 
-// over is req with what the load has decided, and only the tags that the load
-// has set.
+// over returns req with the options that the load has set. Of the tags it has
+// only those that the load has set.
 func (d *decided) over(req request) request {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -97,8 +97,8 @@ func (d *decided) over(req request) request {
 // tenth of LoadTimeout, but no longer than this.
 const grace = 100 * time.Millisecond
 
-// loaded runs load, which may panic or end its goroutine or not return, and
-// measures how long it took.
+// loaded runs load and measures its duration. load may panic, end its
+// goroutine, or never return.
 func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Context) (T, error)) (v T, took time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.LoadTimeout)
 	defer cancel()
@@ -110,7 +110,7 @@ func loaded[V, T any](ctx context.Context, s *Cache[V], load func(context.Contex
 		err error
 	}
 	done := make(chan outcome, 1)
-	go func() { // one more goroutine, so that runtime.Goexit ends that one only
+	go func() { // a separate goroutine, so that runtime.Goexit ends only this one
 		o := outcome{err: errExit}
 		defer func() {
 			if p := recover(); p != nil {

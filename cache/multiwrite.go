@@ -8,63 +8,64 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// multiWrite is commands on their way to several nodes, which have to take
-// effect sooner or later: what a node did not confirm is pending for it as a
-// deletion.
+// multiWrite is a set of commands that were sent to several nodes and must take
+// effect eventually. A command that a node did not confirm stays pending for
+// this node, as a deletion.
 type multiWrite struct {
 	op, key string
 	done    chan struct{} // closed when all have answered
 
 	mu     sync.Mutex
 	open   int
-	left   bool           // nobody waits any more
-	missed map[*node]bool // that did not confirm everything
+	left   bool           // the caller no longer waits
+	missed map[*node]bool // nodes that did not confirm all their commands
 	failed []cluster.NodeError
 }
 
-// newMultiWrite counts itself until it is closed, so that it is not done before
-// its last command is sent.
+// newMultiWrite returns a multiWrite that counts as one open command until
+// close is called, so that it is not done before its last command is sent.
 func newMultiWrite(op, key string) *multiWrite {
 	return &multiWrite{op: op, key: key, done: make(chan struct{}), open: 1, missed: map[*node]bool{}}
 }
 
-// abandon marks that nobody waits any more. A value that is stored later is
-// deleted again, because its caller saw an error, and may have deleted the key
-// since.
+// abandon records that the caller no longer waits. A value that is stored later
+// is deleted again, because the caller got an error and may have deleted the
+// key since.
 func (p *multiWrite) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = true
 }
 
-// took reports, once p is done, whether n confirmed everything that was sent to
-// it.
+// took reports whether n confirmed all commands that were sent to it. It is
+// valid once p is done.
 func (p *multiWrite) took(n *node) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return !p.missed[n]
 }
 
-// nodeWrite is one of its commands.
+// nodeWrite is one command of a multiWrite.
 type nodeWrite struct {
 	p       *multiWrite
 	n       *node
-	pending command // what to send when it was not confirmed
+	pending command // sent later if the command was not confirmed
 	until   time.Time
-	undo    bool   // what is pending undoes it, also if nobody waits any more
-	then    func() // called at last, if it is not nil
+	undo    bool   // pending undoes the command, and is also needed if the caller no longer waits
+	then    func() // called last, unless nil
 }
 
-// drop has n delete. The deletion is pending for it until then.
+// drop makes n delete. An unconfirmed deletion stays pending for n until the
+// given time.
 func (p *multiWrite) drop(n *node, cmd command, until time.Time) { p.dropThen(n, cmd, until, nil) }
 
-// dropThen is drop, and calls then when n has answered.
+// dropThen is like drop, and calls then when n has answered.
 func (p *multiWrite) dropThen(n *node, cmd command, until time.Time, then func()) {
 	p.send(cmd, nodeWrite{p: p, n: n, pending: cmd, until: until, then: then})
 }
 
-// store has n store. An unconfirmed store may still happen, so the deletion is
-// pending for n however late.
+// store makes n store. An unconfirmed store may still happen at any time, so
+// the deletion stays pending for n without a limit.
 func (p *multiWrite) store(n *node, cmd, undo command) {
 	p.send(cmd, nodeWrite{p: p, n: n, pending: undo, undo: true})
 }
@@ -103,7 +104,7 @@ func (r nodeWrite) Receive(_ *nodeset.Node, reply any, err error) {
 	p.close()
 }
 
-// close counts one that has answered.
+// close counts one command as answered.
 func (p *multiWrite) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -8,8 +8,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// A node that answers anything but the scripts' "1" has confirmed nothing: what
-// it was sent is pending for it.
+// A node that answers anything but the scripts' "1" has confirmed nothing: its
+// commands stay pending.
 func TestMultiWrite_OnlyTheScriptsReplyConfirms(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 1)

@@ -12,11 +12,12 @@ func (s *Cache[V]) leaseName(key string) string { return braced(s.cfg.Prefix, "l
 func (s *Cache[V]) names(key string) []string   { return []string{s.entryName(key), s.leaseName(key)} }
 func (s *Cache[V]) tagPrefix() string           { return s.cfg.Prefix + "t:" }
 
-// deletionPrefix comes before a tag in the name of what remembers its deletion.
+// deletionPrefix comes before a tag in the name of the key that records the
+// tag's deletion.
 func (s *Cache[V]) deletionPrefix() string { return s.cfg.Prefix + "d:" }
 
-// deletions names the count of deletions of tags on n, or is "" where there are
-// none: on a Redis Cluster.
+// deletions returns the name of the counter of deleted tags on n. It is "" on a
+// Redis Cluster, which does not support tags.
 func (s *Cache[V]) deletions(n *node) string {
 	if n.Sharded() {
 		return ""
@@ -24,8 +25,9 @@ func (s *Cache[V]) deletions(n *node) string {
 	return s.cfg.Prefix + "d"
 }
 
-// braced has key as a hash tag, so that its entry and its lease share a slot.
-// "{}" would be none; ":" and "}" after the letter tell the two forms apart.
+// braced returns a name with key as its hash tag, so that its entry and its
+// lease share a slot. An empty "{}" would not be a hash tag; ":" and "}" after
+// the letter distinguish the two forms.
 func braced(prefix, letter, key string) string {
 	if key[0] == '}' {
 		return prefix + letter + "}:{:" + key + "}"
@@ -33,7 +35,7 @@ func braced(prefix, letter, key string) string {
 	return prefix + letter + ":{" + key + "}"
 }
 
-// unbraced is the key of a name that braced made.
+// unbraced returns the key of a name that braced made.
 func unbraced(prefix, letter, name string) string {
 	text := strings.TrimSuffix(strings.TrimPrefix(name, prefix+letter), "}")
 	if key, ok := strings.CutPrefix(text, "}:{:"); ok {
@@ -42,7 +44,7 @@ func unbraced(prefix, letter, name string) string {
 	return strings.TrimPrefix(text, ":{")
 }
 
-// drops is the channel that announces stored and deleted keys.
+// drops returns the channel that announces stored and deleted keys.
 func (s *Cache[V]) drops() string { return dropChannel + s.cfg.Prefix }
 
 const (
@@ -61,7 +63,7 @@ func (s *Cache[V]) channels() []string {
 // a Prefix.
 var serial atomic.Uint64
 
-// nonce names one attempt to store, over all processes.
+// nonce returns a name for one attempt to store, unique among all processes.
 func (s *Cache[V]) nonce() string {
 	return s.c.Process() + "-" + strconv.FormatUint(serial.Add(1), 36)
 }

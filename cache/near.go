@@ -27,36 +27,36 @@ type Near struct {
 
 const (
 	// maxSilence is how long a node may be silent before its entries in memory
-	// are not served: a message may be on its way. The node is asked every
-	// nodeset.HeardEvery.
+	// are no longer served, because a message may be delayed. The node is asked
+	// every nodeset.HeardEvery.
 	maxSilence = time.Second
 	stripes    = 256
 )
 
-// near is the local tier of one Cache. A nil one is empty. It is not generic:
-// the store inside would be compiled again for each type of values.
+// near is the local tier of one Cache. A nil near is empty. It is not generic,
+// because the store inside would be compiled again for each type of value.
 type near struct {
 	ttl   time.Duration
-	share uint64 // bytes that an entry counts as at least, so that there are no more than Size
+	share uint64 // the least cost of an entry in bytes, so that there are at most Size entries
 	born  time.Time
 	items *otter.Cache[string, *nearItem]
 	nodes []nearNode
 	tags  atomic.Uint64 // grows when a tag is deleted
 
-	// drops counts what was dropped, by a hash of the key. A caller that
-	// wants to keep an entry reads the count before it asks the node, and
-	// does not keep the entry if it has grown since: the answer may be from
-	// before the drop.
+	// drops counts the dropped entries, by a hash of the key. A caller that
+	// wants to keep an entry reads the count before it asks the node. It does
+	// not keep the entry if the count has grown since, because the answer may
+	// be from before the drop.
 	drops [stripes]struct {
 		mu sync.Mutex
 		n  uint64
 	}
 }
 
-// nearNode is the state of the messages of one node.
+// nearNode is the state of one node's messages.
 type nearNode struct {
 	gaps  atomic.Uint64 // grows when messages may have been missed
-	heard atomic.Int64  // up to when all have been, as time since born; 0: none is sure to come
+	heard atomic.Int64  // the time since born up to which all messages have arrived; 0: messages may be missed
 	node  *node
 }
 
@@ -70,10 +70,10 @@ type nearItem struct {
 	ticket
 }
 
-// ticket is the state before a command was sent.
+// ticket is the state from before a command was sent.
 type ticket struct {
 	drops, gaps, tags uint64
-	back              time.Time // when the node was last found again
+	back              time.Time // when the node last recovered
 }
 
 func newNear(cfg *Near, nodes []*node) (*near, error) {
@@ -92,8 +92,8 @@ func newNear(cfg *Near, nodes []*node) (*near, error) {
 	return m, err
 }
 
-// get returns what memory has of key, if every message of its node that could
-// have dropped it has arrived.
+// get returns the entry of key in memory, if every message of its node that
+// could drop it has arrived.
 func (m *near) get(key string) (v any, negative, ok bool) {
 	if m == nil {
 		return nil, false, false
@@ -110,7 +110,8 @@ func (m *near) get(key string) (v any, negative, ok bool) {
 	return item.value, item.negative, true
 }
 
-// begin has to be called before the node is asked.
+// begin returns the state to pass to put. It must be called before the node is
+// asked.
 func (m *near) begin(key string, node int) (t ticket) {
 	if m == nil {
 		return t
@@ -123,8 +124,8 @@ func (m *near) begin(key string, node int) (t ticket) {
 	return t
 }
 
-// put keeps what a node answered to a question, unless the key was dropped
-// since. left is how long it may be served.
+// put keeps the answer of a node, unless the key was dropped since begin. left
+// is how long the answer may be served.
 func (m *near) put(key string, node int, t ticket, v any, e *entry, left time.Duration) {
 	if m == nil || left <= 0 || m.nodes[node].heard.Load() == 0 {
 		return

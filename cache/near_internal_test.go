@@ -9,8 +9,8 @@ import (
 
 func oneNode() []*node { return []*node{{Node: &nodeset.Node{}}} }
 
-// An answer that was under way when its key, its node's messages or its tags
-// were dropped is from before that.
+// An answer that was in flight when its key, its node's messages or its tags
+// were dropped is from before the drop.
 func TestNear_RefusesAnswersFromBeforeADrop(t *testing.T) {
 	t.Parallel()
 	for name, event := range map[string]func(*near){
@@ -59,7 +59,8 @@ func TestNear_ServesNothingOfANodeNotHeardFrom(t *testing.T) {
 	}
 }
 
-// While messages do not come, a node may delete what it has just returned.
+// While no messages arrive, a node may delete the entry that it has just
+// returned.
 func TestNear_KeepsNothingBetweenAGapAndTheNextMessage(t *testing.T) {
 	t.Parallel()
 	m, err := newNear(&Near{Size: 10, Bytes: 1 << 20, TTL: time.Minute}, oneNode())
@@ -75,7 +76,7 @@ func TestNear_KeepsNothingBetweenAGapAndTheNextMessage(t *testing.T) {
 		}
 		m.put("k", 0, m.begin("k", 0), "v", &entry{}, time.Minute)
 		if _, _, ok := m.get("k"); ok != sign {
-			t.Errorf("heard of since: %v, served: %v", sign, ok)
+			t.Errorf("message since: %v, served: %v", sign, ok)
 		}
 	}
 }
@@ -86,7 +87,7 @@ func BenchmarkNearHit(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer m.close()
-	m.nodes[0].heard.Store(int64(time.Hour)) // heard of for as long as this runs
+	m.nodes[0].heard.Store(int64(time.Hour)) // all messages have arrived for as long as this runs
 	m.put("k", 0, m.begin("k", 0), "value", &entry{}, time.Hour)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -64,7 +64,7 @@ func TestNear_ServesUntilAnyProcessChangesTheKey(t *testing.T) {
 	})
 }
 
-// changes are all ways to change "k", which has the tag "tag".
+// changes returns all ways to change "k", which has the tag "tag".
 func changes(t *testing.T, c *cache.Cache[string]) map[string]func() error {
 	return map[string]func() error{
 		"set":         func() error { return c.Set(t.Context(), "k", "new") },
@@ -74,7 +74,8 @@ func changes(t *testing.T, c *cache.Cache[string]) map[string]func() error {
 	}
 }
 
-// Whenever the message comes: here it never does.
+// A process sees its own changes at once, whenever the message arrives; here it
+// never does.
 func TestNear_ShowsOwnChangesAtOnce(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -92,8 +93,8 @@ func TestNear_ShowsOwnChangesAtOnce(t *testing.T) {
 	})
 }
 
-// overtaken is a codec that has a change happen, once, between an answer that
-// is "old" and what is made of it.
+// overtaken is a codec that makes a change once, between the answer "old" and
+// its use.
 type overtaken struct {
 	cache.JSON[string]
 	change func()
@@ -116,10 +117,9 @@ func TestNear_KeepsNoAnswerOvertakenByAChange(t *testing.T) {
 		cfg := withNear
 		cfg.Codec = codec
 		a, b := newCache(t, s, cfg), newCache(t, s, cache.Config[string]{TTL: time.Hour, Codec: cache.JSON[string]{}})
-		// What a process changes itself is dropped before that returns;
-		// of another's change it learns by a message, and has once a
-		// later one has come. Of a key that is used once only later
-		// messages speak.
+		// A process drops its own change before the call returns. It learns of
+		// another process's change by a message, which has arrived once a later
+		// message has. Only later messages name a key that is used once.
 		own, another := changes(t, a), changes(t, b)
 		laps := 0
 		told := func() {
@@ -136,9 +136,9 @@ func TestNear_KeepsNoAnswerOvertakenByAChange(t *testing.T) {
 				func() { must(t, another[name]()); told() },
 			} {
 				must(t, b.Set(t.Context(), "k", "old", cache.Tags("tag")))
-				told() // of this, too
+				told() // of this change as well
 				codec.change = change
-				gives(t, a, "k", "old") // it was asked before
+				gives(t, a, "k", "old") // the node was asked before the change
 				want := ""
 				if name == "set" {
 					want = "new"
@@ -149,8 +149,8 @@ func TestNear_KeepsNoAnswerOvertakenByAChange(t *testing.T) {
 	})
 }
 
-// Values only grow, and each change is announced. What memory serves never goes
-// back, and ends with the newest.
+// Values only grow, and each change is announced. The value served from memory
+// never goes back, and ends with the newest.
 func TestNear_NeverGoesBackDuringChanges(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -187,8 +187,8 @@ func TestNear_NeverGoesBackDuringChanges(t *testing.T) {
 	})
 }
 
-// A message that was lost with its connection must not leave the old value for
-// as long as memory would keep it.
+// If a message is lost with its connection, the old value must not stay in
+// memory for its full TTL.
 func TestNear_IsDroppedWhenMessagesMayBeMissed(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -214,12 +214,12 @@ func TestNear_IsDroppedWhenMessagesMayBeMissed(t *testing.T) {
 	})
 }
 
-// deafens breaks every connection of a real server on which messages come,
-// until fix is called, so that some are lost.
+// deafens breaks every connection that receives messages from a real server
+// until fix is called, so that some messages are lost.
 func deafens(t *testing.T, server *redis.Client) (fix func()) {
 	kill := func() error { return server.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Err() }
 	if kill() != nil {
-		return func() {} // an embedded one
+		return func() {} // an embedded server
 	}
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -236,8 +236,8 @@ func deafens(t *testing.T, server *redis.Client) (fix func()) {
 	return func() { close(stop); wg.Wait() }
 }
 
-// keepsSetting sets a key until enough is called: to a process what was stored
-// shortly after it found the node again is none.
+// keepsSetting sets a key until enough is called, because a process ignores
+// entries that were stored shortly after it reached the node again.
 func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
@@ -247,9 +247,10 @@ func keepsSetting(c *cache.Cache[string], key, value string) (enough func()) {
 	return func() { stop(); wg.Wait() }
 }
 
-// In processes of their own, which read all the time, and whose connections
-// break in some rounds just then. No clock of the test's says how long a
-// message may take: memory itself knows up to when it has heard all.
+// The readers are separate processes that read continuously. In some rounds
+// their connections break during the deletion. The test does not measure how
+// long a message may take: the local tier knows up to when it has received all
+// messages.
 func TestNear_ServesNothingAnotherProcessDeleted(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -309,8 +310,8 @@ func TestNear_ServesNothingOfASilentNode(t *testing.T) {
 	})
 }
 
-// An outage in which deletions may have been missed, but no message of the
-// node, which sent none.
+// During the outage deletions may have been missed, but no message, because the
+// node sent none.
 func TestNear_ServesNothingFromBeforeAnOutage(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {

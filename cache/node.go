@@ -15,35 +15,35 @@ import (
 )
 
 const (
-	// few callers of one node are each served fastest by a connection of
-	// their own; more are by sharing the stream.
+	// few is the number of callers up to which a connection of their own is
+	// fastest. More callers are served faster by sharing the stream.
 	few = 4
-	// big is the size from which a value stays off the stream, where it
-	// would hold up what is behind it.
+	// big is the size from which a value is sent outside the stream, where it
+	// would delay the commands behind it.
 	big = 16 << 10
-	// wary is how many small values have to be read in a row before reads
-	// trust that values are small.
+	// wary is how many small values must be read in a row before values are
+	// assumed to be small.
 	wary = 64
-	// lanes is how many callers that do not trust it have a connection at
-	// once. It is small because a server takes so long to accept many
-	// connections at once that it looks dead.
+	// lanes is how many callers may use a connection of their own at once while
+	// values are not assumed to be small. It is small because a server that
+	// accepts many connections at once takes so long that it appears to be
+	// down.
 	lanes = 16
 )
 
-// node is a node of the Cluster with what this Cache needs to ask it.
+// node is a node of the Cluster with the state that this Cache keeps for it.
 type node struct {
 	*nodeset.Node
 	slack  time.Duration
 	lanes  chan struct{}
-	asking atomic.Int32 // callers who ask, or wait to
-	piece  atomic.Int32 // how many keys to read at once; 0: nothing is known
+	asking atomic.Int32 // callers that are asking, or wait to ask
+	piece  atomic.Int32 // how many keys to read at once; 0: unknown
 	small  atomic.Int32 // small values read in a row, up to wary
 }
 
 // limits returns which entries of the node may be served: those stored in this
-// run of its server, after the stamp. Entries from before a restart, or from
-// before this process could not reach the node, may have been deleted
-// meanwhile.
+// run of its server, with a later stamp than after. Entries from before a
+// restart, or from before an outage of the node, may have been deleted since.
 func (n *node) limits() (run string, after int64) {
 	l := n.Incarnation()
 	if run = l.RunID; run == "" {
@@ -57,11 +57,11 @@ func (n *node) limits() (run string, after int64) {
 	return run, after
 }
 
-// now is the node's clock, in µs.
+// now returns the time by the node's clock, in µs.
 func (n *node) now() int64 { return time.Now().Add(n.Incarnation().Offset).UnixMicro() }
 
-// sight is what the entries of a node are judged by: its limits and its clock,
-// as they were when the answer came.
+// sight is the state by which a node's entries are judged: its limits and its
+// clock when the answer arrived.
 type sight struct {
 	node       *node
 	run        string
@@ -82,7 +82,7 @@ func (n *node) get(ctx context.Context, name string) (text string, found bool, e
 	return n.text(reply, err)
 }
 
-// text reads a reply that is an entry or nothing.
+// text parses a reply that is an entry or nil.
 func (n *node) text(reply any, err error) (text string, found bool, _ error) {
 	switch {
 	case err == nil && reply == nil, errors.Is(err, redis.Nil):
@@ -106,8 +106,8 @@ func (n *node) learn(size int) {
 	}
 }
 
-// run runs a script and waits for the answer. size is that of its arguments. A
-// nil reply is no error.
+// run runs a script and waits for the answer. size is the size of its
+// arguments. A nil reply is no error.
 func (n *node) run(ctx context.Context, s *nodeset.Script, keys []string, args []any, size int) (any, error) {
 	reply, err := n.fastest(ctx, size < big && n.small.Load() >= wary,
 		func() (any, error) { return n.AskScript(ctx, s, keys, args) },
@@ -118,8 +118,8 @@ func (n *node) run(ctx context.Context, s *nodeset.Script, keys []string, args [
 	return reply, err
 }
 
-// fastest asks on a connection of its own if few callers do, or the answer may
-// be large, and on the stream otherwise.
+// fastest asks on a separate connection if there are few callers or the answer
+// may be large, and on the stream otherwise.
 func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, error), stream func(nodeset.Receiver)) (any, error) {
 	defer n.asking.Add(-1)
 	switch {
@@ -147,7 +147,7 @@ func (n *node) fastest(ctx context.Context, shared bool, alone func() (any, erro
 	}
 }
 
-// answer is a Receiver to wait for.
+// answer is a Receiver whose result a caller can wait for.
 type answer struct {
 	done  chan struct{}
 	reply any
@@ -163,7 +163,7 @@ func (a *answer) Receive(_ *nodeset.Node, reply any, err error) {
 
 func unexpected(reply any) error { return fmt.Errorf("redlock: unexpected reply (%T)", reply) }
 
-// getMany is get for several entries.
+// getMany reads several entries.
 func (n *node) getMany(ctx context.Context, names []string) (any, error) {
 	words := make([]any, 1, 1+len(names))
 	words[0] = "mget"
@@ -176,7 +176,7 @@ func (n *node) getMany(ctx context.Context, names []string) (any, error) {
 		func(r nodeset.Receiver) { n.Command(cmd, r) })
 }
 
-// list reads a reply that is a list.
+// list parses a reply that is a list.
 func (n *node) list(reply any, err error) ([]any, error) {
 	list, ok := reply.([]any)
 	if err == nil && !ok {

@@ -2,21 +2,22 @@ package cache
 
 import "sync"
 
-// notifications wakes callers of this process that wait for the end of
-// another's load, by the name of the entry.
+// notifications wakes callers of this process that wait for the load of another
+// caller, by the name of the entry.
 type notifications struct {
 	mu  sync.Mutex
 	all map[string]*notification
 }
 
-// notification is one that is awaited.
+// notification is one expected notification.
 type notification struct {
 	done    chan struct{}
 	waiters int
 }
 
-// listen returns a channel that is closed at the next notification. It has to
-// be called before the command whose answer may be to wait, and forget after.
+// listen returns a channel that is closed at the next notification. It must be
+// called before the command whose answer may be to wait; forget must be called
+// afterwards.
 func (b *notifications) listen(name string) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()

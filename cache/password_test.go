@@ -12,9 +12,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// A node whose password was changed lets no new connection in. What is sent to
-// it then is not done, and is not taken for done because it is answered with
-// nothing.
+// A node whose password was changed accepts no new connection. A command sent
+// to it has no effect, and an empty answer must not count as a confirmation.
 func TestCache_ChangedPasswordConfirmsNothing(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{Persist: true})
@@ -32,7 +31,7 @@ func TestCache_ChangedPasswordConfirmsNothing(t *testing.T) {
 	harness.Must(t, began, err)
 	harness.CloseAtEnd(t, c)
 	users := newOn(t, c, cache.Config[string]{TTL: time.Hour})
-	large := strings.Repeat("x", 32<<10) // goes beside the stream
+	large := strings.Repeat("x", 32<<10) // is sent outside the stream
 	must(t, errors.Join(users.Set(t.Context(), "k", "old"), users.Set(t.Context(), "large", large)))
 
 	user("resetpass", ">two")
@@ -44,14 +43,14 @@ func TestCache_ChangedPasswordConfirmsNothing(t *testing.T) {
 		"a large Set": func() error { return users.Set(t.Context(), "large", large) },
 	} {
 		if err := change(); !errors.Is(err, cache.ErrUnreached) {
-			t.Errorf("%s of a node that lets nobody in: %v", name, err)
+			t.Errorf("%s on a node that accepts no connection: %v", name, err)
 		}
 		if v, found, err := users.Get(t.Context(), "k"); err == nil {
 			t.Errorf("after %s, Get is %q, %t", name, v, found)
 		}
 	}
 	if err := users.Delete(t.Context(), "k"); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
-		t.Errorf("Delete does not say why it fails: %v", err)
+		t.Errorf("the error of Delete does not say why: %v", err)
 	}
 	user("resetpass", ">one")
 	harness.Eventually(t, "what was to be deleted is, and is never served", func() bool {

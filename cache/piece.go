@@ -2,21 +2,21 @@ package cache
 
 import "cmp"
 
-// A node does nothing else while it does a piece of a batch, so a piece has to
-// be a small part of the time that it has to answer.
+// A node serves nothing else while it processes a piece of a batch, so a piece
+// must take a small part of the time within which a node must answer.
 const (
 	maxPiece      = 256     // keys
-	firstPiece    = 64      // keys to read, when nothing is known of the size of entries
-	pieceBytes    = 1 << 20 // to read, by the largest entry of the piece before
-	droppedAtOnce = 2       // pieces that are dropped on their way to one node
-	askedAtOnce   = 128     // keys of a FetchMany
+	firstPiece    = 64      // keys to read while the size of entries is unknown
+	pieceBytes    = 1 << 20 // to read, judged by the largest entry of the previous piece
+	droppedAtOnce = 2       // pieces of deletions in flight to one node
+	askedAtOnce   = 128     // keys of a FetchMany that are asked for at once
 )
 
-// nextPiece is how many keys to read at once.
+// nextPiece returns how many keys to read at once.
 func (n *node) nextPiece() int { return cmp.Or(int(n.piece.Load()), firstPiece) }
 
-// learnPiece fits the next piece to one that was read: twice as many keys if
-// that was a whole one and entries are not so large.
+// learnPiece adapts the size of the next piece to one that was read. It doubles
+// after a full piece, unless entries are too large for that.
 func (n *node) learnPiece(piece, read, largest int) {
 	if read == piece {
 		piece *= 2

@@ -2,8 +2,8 @@ package cache
 
 import "testing"
 
-// An entry may have Config.MaxValue bytes: how many are read at once grows with
-// what is known of them, and is kept.
+// An entry may have up to Config.MaxValue bytes, so the number of entries that
+// are read at once adapts to their size.
 func TestPiece_ShrinksWithTheSizeOfEntries(t *testing.T) {
 	t.Parallel()
 	var n node

@@ -1,8 +1,8 @@
 package cache
 
 // placement maps a key to its nodes by rendezvous hashing: each node has a
-// score for each key, and the highest owns it. When a node is added or leaves,
-// only the keys that it owns move.
+// score for each key, and the node with the highest score owns it. When a node
+// is added or removed, only the keys that it owns move.
 type placement []uint64 // a number for each node, from its name
 
 func newPlacement(names []string) placement {
@@ -13,9 +13,9 @@ func newPlacement(names []string) placement {
 	return p
 }
 
-// of returns the indexes of the node that owns key and of the one that stands
-// in for it, which is -1 if there is only one node. They are the same in every
-// process that names the nodes alike, in whatever order.
+// of returns the indexes of the owner of key and of its stand-in, which is -1
+// if there is only one node. Every process that uses the same names of nodes
+// gets the same result, whatever their order.
 func (p placement) of(key string) (owner, standIn int) {
 	h := fnv(key)
 	var first, second uint64

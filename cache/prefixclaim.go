@@ -8,8 +8,9 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// claims is what the Caches of this process keep on each Cluster under each
-// Prefix: two types there would read each other's values as their own.
+// claims holds the type of value of the open Caches of this process, by Cluster
+// and Prefix. Two types under one Prefix would read each other's values as
+// their own.
 var claims = struct {
 	mu  sync.Mutex
 	all map[place]*claim
@@ -25,7 +26,8 @@ type claim struct {
 	caches       int
 }
 
-// claim takes the Prefix for the type and the codec of s, until disclaim.
+// claim reserves the Prefix for the type and the codec of s until disclaim is
+// called.
 func (s *Cache[V]) claim() error {
 	at := place{s.c, s.cfg.Prefix}
 	want := claim{value: reflect.TypeFor[V](), codec: reflect.TypeOf(s.cfg.Codec)}

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// renewals is how often a lease is renewed while it lasts, so that one renewal
-// may fail.
+// renewals is how many times a lease is renewed within LeaseTTL, so that one
+// renewal may fail.
 const renewals = 3
 
-// renewal renews fill leases while their loads run, from newRenewal on until it
-// is stopped. A lease that Delete or Set has ended stays ended.
+// renewal renews fill leases while their loads run, from newRenewal until stop.
+// A lease that Delete or Set has ended stays ended.
 type renewal[V any] struct {
 	s    *Cache[V]
-	stop context.CancelFunc // waits for nothing: a renewal that comes after the lease has ended does nothing
+	stop context.CancelFunc // does not wait: a renewal that arrives after the end of the lease has no effect
 
 	mu  sync.Mutex
 	all map[string]fillLease[V] // by key
 }
 
-// newRenewal is called where Close waits for the caller.
+// newRenewal must be called by a goroutine that Close waits for.
 func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
 	r := &renewal[V]{s: s, all: map[string]fillLease[V]{}}
 	ctx, r.stop = context.WithCancel(ctx)
@@ -32,7 +32,7 @@ func (s *Cache[V]) newRenewal(ctx context.Context) *renewal[V] {
 			select {
 			case <-ctx.Done():
 				return
-			case <-s.ctx.Done(): // loads end now
+			case <-s.ctx.Done(): // all loads end now
 				return
 			case <-ticks:
 				r.renew(ctx)
@@ -60,8 +60,8 @@ func (r *renewal[V]) remove(key string) {
 	delete(r.all, key)
 }
 
-// renew renews every lease where it was given, in pieces that leave nodes time
-// for others.
+// renew renews every lease on the node that granted it, in pieces between which
+// the node can serve other callers.
 func (r *renewal[V]) renew(ctx context.Context) {
 	r.mu.Lock()
 	byNode := map[*node][]fillLease[V]{}
@@ -85,7 +85,7 @@ func (r *renewal[V]) renew(ctx context.Context) {
 				if ctx.Err() != nil {
 					return
 				}
-				n.run(ctx, renewScript, keys, args, 0) // one that failed is made up for by the next
+				n.run(ctx, renewScript, keys, args, 0) // if it fails, the next renewal makes up for it
 			}
 		})
 	}

@@ -8,7 +8,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// The ticks come when the test says so, and leases outlast any machine.
+// The test controls the ticks, and leases last longer than the test on any
+// machine.
 func TestFillLease_IsRenewedWhileItsLoadRuns(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, nodes harness.Set) {
@@ -21,7 +22,7 @@ func TestFillLease_IsRenewedWhileItsLoadRuns(t *testing.T) {
 			if !client.PExpire(t.Context(), lease, s.cfg.LeaseTTL/4).Val() {
 				t.Errorf("there is no lease of %q", key)
 			}
-			for range 2 { // the second is taken when the first is done
+			for range 2 { // the second tick is taken once the first renewal is done
 				ticks <- time.Time{}
 			}
 			return client.PTTL(t.Context(), lease).Val() > s.cfg.LeaseTTL/3
@@ -49,7 +50,7 @@ func TestFillLease_IsRenewedWhileItsLoadRuns(t *testing.T) {
 				ticks <- time.Time{}
 			}
 			if client.Exists(ctx, s.leaseName("ended")).Val() != 0 {
-				t.Error("a renewal brought back a lease that was ended")
+				t.Error("a renewal revived a lease that had ended")
 			}
 			return "v", nil
 		}); err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// restricted opens a Cluster of one server as a user with these rules.
+// restricted opens a Cluster of one server as a user with the given rules.
 func restricted(t *testing.T, rules []string) (harness.Set, *cluster.Cluster, error) {
 	t.Helper()
 	s := harness.Real(t, 1, redisserver.Options{Args: append([]string{"--user", "cache", "reset", "on", ">secret"}, rules...)})
@@ -30,8 +30,8 @@ func restricted(t *testing.T, rules []string) (harness.Set, *cluster.Cluster, er
 	return s, c, err
 }
 
-// workout does everything there is, for as long as patience at most, and
-// returns the first thing that went wrong.
+// workout calls everything that needs a right, for at most patience, and
+// returns the first error.
 func workout(t *testing.T, s harness.Set, cl *cluster.Cluster, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -46,7 +46,7 @@ func workout(t *testing.T, s harness.Set, cl *cluster.Cluster, patience time.Dur
 			}
 			return err
 		},
-		func() error { _, err := b.GetMany(ctx, "k"); return err }, // has no near tier to answer it
+		func() error { _, err := b.GetMany(ctx, "k"); return err }, // has no local tier that could answer
 		func() error {
 			g := newGate()
 			first := fetching(ctx, a, "loaded", g.load, cache.Tags("tag"))
@@ -118,7 +118,7 @@ func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 		if rule == "+cluster|slots" {
 			continue
 		}
-		wg.Go(func() { // all at once: most of their time they wait in vain
+		wg.Go(func() { // all at once: they spend most of their time waiting
 			t.Run("without "+rule, func(t *testing.T) {
 				s, c, err := restricted(t, slices.Delete(slices.Clone(rules), i, i+1))
 				if err == nil {

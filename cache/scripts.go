@@ -33,8 +33,8 @@ var abandonSource string
 //go:embed scripts/untag.lua
 var untagSource string
 
-// The steps on one node. Delivered twice, each has the effect of once, except
-// that a value that is stored again is newer. They yield to those of locks on
+// The scripts. Each has the same effect if it is delivered twice, except that a
+// value that is stored again is newer. They yield to the scripts of locks on
 // the same Cluster.
 var (
 	readScript    = nodeset.NewScript("read entries", entrySource+readSource).Yielding().ReadOnly()

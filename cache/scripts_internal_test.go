@@ -32,7 +32,7 @@ func TestScripts_RefusedCommandLosesNothing(t *testing.T) {
 		return admin.Eval(ctx, s.Source, s.Keys, s.Args...).Err()
 	}
 	counted := func(ctx context.Context, admin *redis.Client) error {
-		return admin.Set(ctx, count, "1", 0).Err() // it stays for good
+		return admin.Set(ctx, count, "1", 0).Err() // without a TTL
 	}
 	tagged := func(ctx context.Context, admin *redis.Client) error {
 		return errors.Join(counted(ctx, admin), leased(ctx, admin))
@@ -72,6 +72,6 @@ func TestCache_DeleteTag_WorksOnAFullNode(t *testing.T) {
 		t.Error(err)
 	}
 	if n := admin.Exists(t.Context(), "tag").Val(); n != 0 {
-		t.Error("the tag has its version still")
+		t.Error("the tag still has its version")
 	}
 }

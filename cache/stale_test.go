@@ -36,12 +36,13 @@ func TestCache_MarkStale_ServesTheOldValueWhileOneCallerLoads(t *testing.T) {
 			return len(g.began) > 0
 		})
 		if leases := leasesOf(t, s, "k"); leases != 1 {
-			t.Errorf("%d nodes have given a lease", leases)
+			t.Errorf("%d nodes have granted a lease", leases)
 		}
-		// Marked again, what is being loaded may be old itself.
+		// After it is marked again, the value that is being loaded may be stale
+		// as well.
 		must(t, b.MarkStale(t.Context(), "k"))
 		if leases := leasesOf(t, s, "k"); leases != 0 {
-			t.Errorf("%d nodes have a lease that was given before", leases)
+			t.Errorf("%d nodes have a lease that was granted before", leases)
 		}
 		g.give <- "too old"
 		harness.Eventually(t, "it is refused", func() bool { return a.Stats().Refused == 1 })
@@ -57,7 +58,7 @@ func TestCache_MarkStale_ServesTheOldValueWhileOneCallerLoads(t *testing.T) {
 	})
 }
 
-// leasesOf is how many nodes have a fill lease of key.
+// leasesOf returns how many nodes have a fill lease of key.
 func leasesOf(t *testing.T, s harness.Set, key string) (n int64) {
 	for i := range s.Len() {
 		n += harness.Client(t, s, i).Exists(t.Context(), "cache:l:{"+key+"}").Val()
@@ -86,7 +87,7 @@ func TestCache_Decide_SetsTTLAndTagsFromTheLoad(t *testing.T) {
 		}
 		fetch(decides(nothing, cache.TTL(time.Minute), cache.Tags("late")), cache.Tags("early"))
 		if ttl := client.TTL(t.Context(), "cache:v:{k}").Val(); ttl > 2*time.Minute || ttl <= 0 {
-			t.Errorf("it lives for %v", ttl)
+			t.Errorf("its TTL is %v", ttl)
 		}
 		for _, tag := range []string{"late", "early"} {
 			gives(t, b, "k", "v")
@@ -94,8 +95,7 @@ func TestCache_Decide_SetsTTLAndTagsFromTheLoad(t *testing.T) {
 			gives(t, b, "k", "")
 			fetch(decides(nothing, cache.Tags("late")), cache.Tags("early"))
 		}
-		// The tag is deleted while the load runs, which has not said
-		// yet that its value has it.
+		// The tag is deleted while the load runs, before the load has set it.
 		must(t, b.Delete(t.Context(), "k"))
 		fetch(decides(func(ctx cx) error {
 			return errors.Join(b.DeleteTag(ctx, "late"), b.Set(ctx, "other", "v", cache.Tags("late")))
@@ -147,7 +147,7 @@ func TestNear_IsBoundedInBytes(t *testing.T) {
 	harness.Eventually(t, "memory keeps no more than fit", func() bool { return kept() <= 10 })
 }
 
-// What cannot be encoded is served, counted and said.
+// A value that cannot be encoded is served, counted and logged.
 func TestCache_Fetch_ServesAndReportsAnUnencodableValue(t *testing.T) {
 	t.Parallel()
 	lines := &said{}
@@ -169,9 +169,9 @@ func TestCache_Fetch_ServesAndReportsAnUnencodableValue(t *testing.T) {
 		t.Errorf("stats %+v", st)
 	}
 	closes(t, c.Close)
-	closes(t, cl.Close) // which waits for the log
+	closes(t, cl.Close) // waits for the log
 	if log := lines.String(); !strings.Contains(log, "cannot be encoded") || !strings.Contains(log, "key=k") {
-		t.Errorf("nothing says so in %q", log)
+		t.Errorf("%q does not report it", log)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestNew_RefusesAnotherTypeUnderAPrefix(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// An entry of a program that wrote values in another way is none.
+// An entry of a program with another format of values is a miss.
 func TestCache_Get_EntryOfAnOlderFormatIsAMiss(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 1, func(t *testing.T, s harness.Set) {
@@ -218,7 +218,7 @@ func TestCache_Get_EntryOfAnOlderFormatIsAMiss(t *testing.T) {
 	})
 }
 
-// said is what was logged.
+// said records the log.
 type said struct {
 	mu   sync.Mutex
 	text strings.Builder

@@ -44,7 +44,7 @@ func (c *counters) snapshot() Stats {
 	}
 }
 
-// see reports s.
+// see passes each count of s to a metrics callback.
 func (s Stats) see(see telemetry.See) {
 	see(telemetry.CacheHits, float64(s.Hits))
 	see(telemetry.CacheNearHits, float64(s.NearHits))

@@ -6,7 +6,7 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// subscriber receives the messages to a Cache.
+// subscriber receives the nodes' messages for a Cache.
 type subscriber[V any] struct{ s *Cache[V] }
 
 // Message notifies callers that wait for a load, or drops an entry that was
@@ -28,7 +28,7 @@ func (e subscriber[V]) Message(_ *nodeset.Node, channel, text string) {
 // arrive again: entries that it returns while the subscription is broken may be
 // deleted without a message.
 func (e subscriber[V]) Gap(n *nodeset.Node) {
-	e.s.notifications.notifyAll() // what they wait for may be over
+	e.s.notifications.notifyAll() // the loads that they wait for may have ended
 	if m := e.s.near; m != nil {
 		m.nodes[n.Index()].heard.Store(0)
 		m.nodes[n.Index()].gaps.Add(1)

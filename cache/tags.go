@@ -7,7 +7,7 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// request reads the options of a call.
+// request combines the options of a call.
 func (s *Cache[V]) request(opts []Option) (request, error) {
 	r, err := s.cfg.request(opts)
 	if len(r.tags) > 0 {

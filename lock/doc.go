@@ -43,26 +43,31 @@
 // holds another lock is outside this order: nothing detects that two such
 // callers wait for each other.
 //
-// # A limit
+// # Modes
 //
-// With [Limit], up to N holders hold a key at once, over all processes, each in a
-// numbered slot of its own:
+// Without an option, one holder at a time has a key. With [Shared], readers hold
+// it together, and no writer beside them. With [Limit], up to n holders have it,
+// each in a numbered slot. [SharedKeys] shares some of several keys.
 //
+//	err := locker.WithLock(ctx, "catalog", export, lock.Shared())
 //	err := locker.WithLock(ctx, "gpu", train, lock.Limit(4))
 //
-// # Readers
+// The modes exclude each other: a key that is shared, or has slots, is held for a
+// caller of another mode, and so it is for a program of an earlier version.
 //
-// With [Shared], a key is held by readers together, or by one holder without it.
-// Callers wait in order of arrival, in each process and across processes.
+//	            if ctx holds it   waits             in the process    MinHold    MaxHold ends
+//	no option   ErrReentrant      in order          is handed over    yes        the lock
+//	Shared      ErrReentrant      in order          is joined         an error   one reader
+//	Limit       ErrReentrant      in order          is handed over    an error   one slot
+//	WithLocks   ErrReentrant      key by key        is handed over    yes        all keys
 //
-//	             a context that holds the key    waits      is handed over    MinHold    MaxHold
-//	without      ErrReentrant                    in order   in the process    yes        ends the lock
-//	Shared       ErrReentrant                    in order   is joined         an error   ends the reader's part
-//	WithLocks    ErrReentrant                    key by key as without        yes        ends all
+// "In order" is that of arrival in a process, and by node across processes.
+// [Wait] bounds the wait in all modes. With [NoWait] a reader joins others of its
+// process if nobody waits for the key, and the others take what is free.
+// Config.Retain applies to keys that are neither shared nor have slots.
 //
-// With NoWait none of them waits: a reader joins others of its process if nobody
-// waits for the key. Package lease is not part of the order within a process: while
-// readers with NoWait overlap, a lease.Leases.Acquire in the same process waits.
+// Package lease is not part of the order within a process: while readers with
+// NoWait overlap, a lease.Leases.Acquire in the same process waits.
 //
 // # Hand-overs
 //

@@ -85,9 +85,10 @@ const (
 // the holder that was seen does not hold the key any more.
 var ErrNotHeld = quorumlock.ErrNotHeld
 
-// ErrMayBeAcquired is returned by [Locker.ForceReleaseNow] if so few nodes held
-// the key that an attempt may be acquiring it on the others. The nodes that
-// held it have released it. Inspect the key again.
+// ErrMayBeAcquired is returned by [Locker.ForceRelease] and
+// [Locker.ForceReleaseNow] if so few nodes held the key that an attempt may be
+// acquiring it on the others. The nodes that held it have released it. Inspect
+// the key again.
 var ErrMayBeAcquired = quorumlock.ErrMayBeAcquired
 
 // Inspect asks all nodes who holds the key, since when and for how long, and
@@ -117,15 +118,16 @@ func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) 
 // other. Other processes can acquire the key when that holder's TTL has passed,
 // which takes at most freeIn. The holder's context ends at its next renewal,
 // with a [*LostError] of class "forced" that names by, the label of whoever
-// releases. If by is "", it is [Config.Owner]. A key that readers share is taken
-// from those that seen names; if seen.MoreReaders is set, it is taken from all, also
-// from those that came since. Of a key with a limit, the slots
-// in seen.Slots are taken from their holders: leave out those that are to stay.
+// releases. If by is "", it is [Config.Owner]. Requests of the holder that
+// are under way do not return the key to it. A key that readers share is taken
+// from those that seen names; if seen.MoreReaders is set, it is taken from all,
+// also from those that came since. Of a key with a limit, the slots in
+// seen.Slots are taken from their holders: leave out those that are to stay.
 //
-// The error is [ErrNotHeld], or a [*cluster.QuorumError] if too few nodes
-// answered, so that the holder may keep the key. It matches [cluster.ErrConfig]
-// if an argument cannot be used, and has ctx.Err() in its chain if ctx ended
-// first.
+// The error is [ErrNotHeld], [ErrMayBeAcquired], or a [*cluster.QuorumError] if
+// too few nodes answered, so that the holder may keep the key. It matches
+// [cluster.ErrConfig] if an argument cannot be used, and has ctx.Err() in its
+// chain if ctx ended first.
 func (k *Locker) ForceRelease(ctx context.Context, seen Inspection, by string) (freeIn time.Duration, err error) {
 	if k == nil {
 		return 0, errNil
@@ -135,8 +137,11 @@ func (k *Locker) ForceRelease(ctx context.Context, seen Inspection, by string) (
 
 // ForceReleaseNow is [Locker.ForceRelease] for a holder that is known to be
 // dead: other processes can acquire the key at once. If the holder is alive,
-// two processes may hold the key until its next renewal. The errors are those
-// of ForceRelease, and [ErrMayBeAcquired].
+// two processes may hold the key until a renewal finds too few nodes left to the
+// holder. A renewal also sets the key again on a node that has released it, so a
+// live holder whose renewals are answered by few nodes may keep the key, and not
+// notice that another process held it with a larger token. The errors are those
+// of ForceRelease.
 func (k *Locker) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	if k == nil {
 		return errNil

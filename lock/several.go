@@ -23,7 +23,8 @@ const MaxKeys = keepalive.MaxKeys
 //
 // Each key is a lock of its own for other processes, for [Locker.Inspect] and
 // in metrics. The loss of one ends fn's context. The order of keys does not
-// matter, and a key that is named twice is locked once.
+// matter, and a key that is named twice is locked once. [SharedKeys] names keys
+// that fn only reads.
 func (k *Locker) WithLocks(ctx context.Context, keys []string, fn func(ctx context.Context) error, opts ...Option) error {
 	if k == nil {
 		return errNil
@@ -65,10 +66,11 @@ func (k *Locker) acquireAll(ctx, parent context.Context, keys []string, opts []O
 	if k == nil {
 		return nil, errNil
 	}
+	keys, req := keepalive.Options(opts).Several(keys)
 	if k.tel != nil {
 		began := k.tel.Now()
 		defer func() {
-			for _, key := range keepalive.InOrder(keys) {
+			for _, key := range keys {
 				k.tel.Waited(ctx, key, began, refusalClass(err))
 			}
 		}()
@@ -78,7 +80,6 @@ func (k *Locker) acquireAll(ctx, parent context.Context, keys []string, opts []O
 			return nil, err
 		}
 	}
-	req := keepalive.Options(opts)
 	req.Parent = parent
 	if all, err = k.leases.LockAll(ctx, keys, req); err == nil {
 		k.stats.acquired.Add(int64(len(all.Keys())))

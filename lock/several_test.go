@@ -51,6 +51,57 @@ func TestLocker_WithLocks_HoldsAllAndReleasesThem(t *testing.T) {
 	})
 }
 
+func TestLocker_WithLocks_SharesTheKeysThatItReads(t *testing.T) {
+	t.Parallel()
+	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
+		k, other := process(t, nodes), process(t, nodes)
+		held := func(by *Locker, key string, want bool, opts ...Option) {
+			t.Helper()
+			l, err := by.TryLock(t.Context(), key, opts...)
+			if (err == nil) == want || err != nil && !errors.Is(err, ErrNotAcquired) {
+				t.Errorf("%q: %v", key, err)
+			}
+			if err == nil {
+				must(t, l.Release(t.Context()))
+			}
+		}
+		began := time.Now()
+		harness.Must(t, began, k.WithLocks(t.Context(), []string{"b", "c"}, func(ctx context.Context) error {
+			for _, by := range []*Locker{k, other} {
+				held(by, "a", false, Shared())
+				held(by, "a", true)
+				held(by, "b", true, Shared())
+				held(by, "c", true, Shared()) // to be written, too
+			}
+			if token, ok := TokenOf(ctx, "a"); !ok || token == 0 {
+				t.Errorf("the token of a key that is shared: %d, %t", token, ok)
+			}
+			if err := k.WithLocks(ctx, []string{"d"}, nothing, SharedKeys("a"), NoWait()); !errors.Is(err, ErrReentrant) {
+				t.Errorf("a key that is shared was locked once more: %v", err)
+			}
+			return nil
+		}, SharedKeys("a", "c")))
+		all, err := k.LockAll(t.Context(), nil, SharedKeys("a", "b"))
+		harness.Must(t, began, err)
+		if keys := all.Keys(); !slices.Equal(keys, []string{"a", "b"}) {
+			t.Errorf("it holds %q", keys)
+		}
+		held(other, "b", false, Shared())
+		must(t, all.Release(t.Context()))
+		for _, key := range []string{"a", "b", "c"} {
+			held(other, key, false)
+		}
+		for name, err := range map[string]error{
+			"MinHold":    k.WithLocks(t.Context(), []string{"a"}, nothing, SharedKeys("b"), MinHold(time.Second)),
+			"SharedKeys": k.WithLock(t.Context(), "a", nothing, SharedKeys("b")),
+		} {
+			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), name) {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
+
 func TestLocker_WithLocks_RunsNothingUnlessAllAreHeld(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

@@ -22,5 +22,12 @@ import "github.com/venta-hq/redlock/internal/keepalive"
 // that is [ErrReentrant]. lease.Lease.Downgrade makes a holder a reader; nothing makes
 // a reader a holder. MinHold, WithLocks and LockAll, and the leases, jobs and
 // elections of package lease refuse Shared with an error. Config.Retain does not
-// apply to it.
+// apply to it. For several keys there is [SharedKeys].
 func Shared() Option { return keepalive.Shared() }
+
+// SharedKeys has [Locker.WithLocks] and [Locker.LockAll] lock these keys as well, to
+// read, as with [Shared]. A key that is among the keys to write, too, is not shared.
+// MinHold does not fit it.
+//
+//	err := locker.WithLocks(ctx, []string{"account:7"}, book, lock.SharedKeys("rates"))
+func SharedKeys(keys ...string) Option { return keepalive.SharedKeys(keys) }

@@ -8,14 +8,14 @@ import (
 // answer is what one node reported about a session.
 type answer struct {
 	node   int
-	memory string  // of the node
-	epoch  version // when the user was logged out everywhere, if the node has the session
-	record *record // nil: it has none
+	memory string  // the node's memory: see newMemory
+	epoch  version // version at which the user was logged out everywhere, if the node has the session
+	record *record // nil: the node has none
 }
 
-// whole reports whether the node has all that was written to it about this
-// session, because the record was written there whole since the node's memory
-// began.
+// whole reports whether the node has everything that was written to it about
+// this session, because the whole record was written there since the node's
+// memory began.
 func (a *answer) whole() bool { return a.record != nil && a.record.whole }
 
 // checkEpoch returns an error if epoch cannot be the version at which a user
@@ -29,12 +29,12 @@ func checkEpoch(epoch version, now time.Time) error {
 
 // verdict is the combined result of the answers about one session.
 type verdict struct {
-	votes      int     // answers that count
+	votes      int     // answers of nodes that vote
 	tombstones int     // nodes with a tombstone
 	tombstone  *record // one of the tombstones, one with the successor if there is one
-	live       *record // what nodes without a tombstone have together, or nil
+	live       *record // the merged records of the nodes without a tombstone, or nil
 	epoch      version
-	floors     []version // the different floors of the records written whole
+	floors     []version // the different floors of the whole records
 }
 
 // judge combines answers. A node that lost its data cannot deny a session: it
@@ -62,7 +62,7 @@ func judge(answers []answer, authoritative func(a *answer) bool, apart time.Dura
 		}
 	}
 	whole := v.live
-	for i := range answers { // of those that were lost and found, a field may have been deleted since, and the tombstone dropped
+	for i := range answers { // a field of a record that is not whole may have been deleted, and its tombstone dropped
 		if a := &answers[i]; a.record != nil && !a.record.gone && !a.record.whole {
 			v.live = merge(v.live, a.record.above(whole.floor()))
 		}
@@ -86,9 +86,9 @@ func (a *answer) counts(live *record, authoritative func(a *answer) bool, apart 
 // ended reports whether the session has been ended.
 func (v *verdict) ended() bool { return v.tombstones > 0 || v.live != nil && v.epoch > v.live.issue }
 
-// mixed reports whether some of the nodes have dropped fields that others have
-// not.
+// mixed reports whether some nodes have dropped fields that others have not
+// dropped.
 func (v *verdict) mixed() bool { return len(v.floors) > 1 && !v.ended() }
 
-// lagging reports whether the node that gave a lacks something of live.
+// lagging reports whether the node that sent a lacks a part of live.
 func (a *answer) lagging(live *record) bool { return !a.whole() || !a.record.equal(live) }

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A node that missed the renewal has a tombstone without a successor: the
-// others still know where the session went.
+// A node that missed the renewal has a tombstone without a successor. The other
+// nodes still know the successor.
 func TestJudge_PrefersTheTombstoneWithTheSuccessor(t *testing.T) {
 	t.Parallel()
 	until, to := stamp(time.Now().Add(time.Hour).UnixMicro()), newID()

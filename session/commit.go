@@ -8,11 +8,12 @@ import (
 	"github.com/venta-hq/redlock/internal/configerr"
 )
 
-// commit writes fields to a session, above every version that it finds there,
-// and returns their versions. seen is the largest version that the caller has
-// read. The idle deadline is set to idle if that is later, for Put, and nothing
-// is written if the session ends before. With a token, the fencing token of the
-// session's lock, it gives up with errOvertaken where it finds something newer.
+// commit writes fields to a session with a version above every version there,
+// and returns that version. seen is the largest version that the caller has
+// read. For Put, the idle deadline is set to idle if idle is later, and nothing
+// is written if the session ends before idle. token is the fencing token of the
+// session's lock, or 0. With a token, commit fails with errOvertaken if it
+// finds a newer version.
 func (s *Store) commit(ctx context.Context, hashed string, changes map[string]string, idle string, seen version, token int64) (version, error) {
 	const op = "commit to"
 	for try := 1; ; {
@@ -39,7 +40,7 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 			gone := s.gone(op, hashed)
 			gone.never = true
 			return "", gone
-		case c.absent > 0 && try < maxTries: // some nodes have to be brought up first
+		case c.absent > 0 && try < maxTries: // some nodes lack the session, and get it first
 			try++
 			if _, err := s.read(ctx, op, hashed, 0); err != nil {
 				return "", err
@@ -50,8 +51,8 @@ func (s *Store) commit(ctx context.Context, hashed string, changes map[string]st
 	}
 }
 
-// maxTries bounds how often a commit brings nodes up, and finds them lacking
-// the session again.
+// maxTries bounds the tries of an operation while nodes lack the session or
+// disagree on dropped fields.
 const maxTries = 4
 
 var errOvertaken = errors.New("redlock: written by another process in the meantime")

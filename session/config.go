@@ -83,7 +83,7 @@ func (cfg Config) withDefaults() Config {
 	return cfg
 }
 
-// validate reports every bad field of a configuration whose defaults are filled
+// validate reports every bad field of a Config whose defaults have been filled
 // in.
 func (cfg Config) validate(c *nodeset.Set) error {
 	var errs []error

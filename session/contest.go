@@ -13,18 +13,20 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Several sessions of a user may be the one to be kept alone at the same time.
-// Each node takes the first whose request arrives. It changes its mind for one
-// that has won, or when the one it took has conceded. The session with a quorum
-// wins. If none has one and every node has answered, the largest hash of the
-// sessions that have a node does.
+// Concurrent calls of LogoutAll may each try to keep another session of one
+// user. Each node votes for the session whose request arrives first. It changes
+// its vote only to a session that has won, or if the session that it voted for
+// has conceded. A session with the votes of a quorum wins. If every node has
+// voted and no session has a quorum, the session with the largest hash among
+// those with a vote wins.
 //
-// A node that is missing may have given another session its quorum. So none
-// takes the place of a rival that may have won, but a rival may concede: a
-// session does that has no quorum and knows a larger one that has a node. It
-// leaves a mark on the nodes, which take the largest when that asks again. The
-// largest session that has a node never concedes while no rival has a quorum,
-// so one session is left unless a process ends halfway.
+// A node that does not answer may have voted for a rival, and so completed its
+// quorum. So no session replaces a rival that may have won, but a rival may
+// concede. A session concedes if it has no quorum and knows of a larger one
+// with a vote. It leaves a mark on the nodes, which then vote for the largest
+// session when it asks again. The largest session with a vote never concedes
+// while no rival has a quorum, so one session remains unless a process ends
+// halfway.
 
 // standing is the state of a session after one round of a contest.
 type standing int
@@ -36,7 +38,7 @@ const (
 	lost
 )
 
-// contested counts the answers to a session that is to be kept alone.
+// contested counts the votes for the session with this hash and for its rivals.
 func (s *Store) contested(hashed string, c count) contested {
 	at := contested{nodes: len(s.c.Nodes()), quorum: s.c.Quorum(), answered: c.ok, mine: c.ok, largest: c.ok > 0}
 	for rival, nodes := range c.out {
@@ -47,11 +49,11 @@ func (s *Store) contested(hashed string, c count) contested {
 	return at
 }
 
-// contested is what the nodes have answered.
+// contested is the state of the votes.
 type contested struct {
 	nodes, quorum, answered int
-	mine, most              int  // how many have taken this session, and the rival that most have taken
-	largest                 bool // this session has a node, and is larger than all rivals that have one
+	mine, most              int  // votes for this session, and for the rival with the most votes
+	largest                 bool // this session has a vote, and is larger than all rivals with a vote
 }
 
 func decide(c contested) standing {
@@ -60,7 +62,7 @@ func decide(c contested) standing {
 		return won
 	case c.answered < c.quorum:
 		return unanswered
-	case c.largest && c.most >= c.quorum: // the rival that has a quorum may not know that, and concede
+	case c.largest && c.most >= c.quorum: // the rival with a quorum may not know that it has one, and concede
 		return undecided
 	case !c.largest:
 		return lost
@@ -70,8 +72,8 @@ func decide(c contested) standing {
 	return undecided
 }
 
-// contest decides for a session to be kept alone what to do about rivals: nil
-// to put it again, or the error with which it has ended.
+// contest decides how a contest continues: it returns nil if the session is to
+// be put again, and otherwise the error with which it has ended.
 func (p *insertion) contest(ctx context.Context, c count, failed []cluster.NodeError) error {
 	s := p.s
 	if p.pace == nil {
@@ -85,7 +87,7 @@ func (p *insertion) contest(ctx context.Context, c count, failed []cluster.NodeE
 		return nil
 	case stands == undecided && again(ctx, p.pace):
 		return nil
-	case stands == lost, stands == undecided && ctx.Err() == nil && at.most >= at.quorum: // the rival had the time to concede
+	case stands == lost, stands == undecided && ctx.Err() == nil && at.most >= at.quorum: // the rival had enough time to concede
 		return p.gone()
 	}
 	return &cluster.QuorumError{
@@ -94,7 +96,7 @@ func (p *insertion) contest(ctx context.Context, c count, failed []cluster.NodeE
 }
 
 // pace returns the pauses between rounds while a contest is open. They end once
-// rivals have had the time to ask all nodes and to concede.
+// rivals have had enough time to ask all nodes and to concede.
 func (s *Store) pace() backoff.BackOff {
 	return backoff.NewExponentialBackOff(backoff.WithInitialInterval(10*time.Millisecond),
 		backoff.WithMaxInterval(250*time.Millisecond), backoff.WithMaxElapsedTime(3*s.c.Config().NodeTimeout))

@@ -11,8 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// rival has one node take another session as the one to be kept alone, as if
-// its LogoutAll had just begun. It returns how to go on with it.
+// rival makes one node vote for another session, as if its LogoutAll had just
+// begun. It returns a function that continues that LogoutAll.
 func rival(t testing.TB, s *Store, node int, ss *Session, hashed string) func(lost ...string) error {
 	t.Helper()
 	from := replacement{old: ss.hash, issue: ss.rec.issue, until: stamp(1), logout: s.clock.after(ss.rec.issue)}
@@ -43,11 +43,11 @@ func withoutEach(t testing.TB, s *Store, nodes harness.Set, fn func()) {
 	}
 }
 
-// The button "log out everywhere else" in several windows at once leaves one of
-// them.
+// The button "log out everywhere else", clicked in several windows at once,
+// leaves one session.
 func TestContest_LeavesOneSession(t *testing.T) {
 	t.Parallel()
-	small, large := strings.Repeat("-", idWidth-1), strings.Repeat("z", idWidth-1)+"w" // as strings
+	small, large := strings.Repeat("-", idWidth-1), strings.Repeat("z", idWidth-1)+"w" // smallest and largest as strings
 	begin := func(t *testing.T) (s *Store, nodes harness.Set, a, b, c *Session) {
 		t.Parallel()
 		nodes = harness.Embedded(t, 3)
@@ -203,8 +203,8 @@ func TestContest_LeavesOneSession(t *testing.T) {
 	t.Run("from processes with a node down", func(t *testing.T) { contests(t, 50, 0, 1) })
 }
 
-// contests has two processes each keep a session of the same user alone, on
-// those of three nodes that are up, this many times.
+// contests repeats a contest between two processes, each of which keeps another
+// session of the same user, on three nodes of which only those in up are up.
 func contests(t *testing.T, rounds int, up ...int) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -239,7 +239,7 @@ func contests(t *testing.T, rounds int, up ...int) {
 			}
 		}
 		if left != 1 {
-			t.Fatalf("%d are left: %v", left, errs)
+			t.Fatalf("%d sessions are left: %v", left, errs)
 		}
 	}
 }

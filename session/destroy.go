@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// confirm ends a session that one node reports as ended on a quorum, and
-// returns the *GoneError.
+// confirm puts tombstones on a quorum for a session that one node reports as
+// ended, and returns the *GoneError.
 func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error {
 	if err := s.tombstone(ctx, op, hashed, deadline); err != nil {
 		return err
@@ -16,8 +16,8 @@ func (s *Store) confirm(ctx context.Context, op, hashed, deadline string) error 
 	return s.gone(op, hashed)
 }
 
-// deadlineOf is when a session ends at the latest, even if nothing but a
-// tombstone is known of it.
+// deadlineOf returns the latest time at which a session can end. live is nil if
+// only a tombstone is known.
 func (s *Store) deadlineOf(live *record) string {
 	if live == nil {
 		return stamp(time.Now().Add(s.cfg.Lifetime).UnixMicro())
@@ -41,9 +41,10 @@ func (s *Store) tombstoneQuestion(hashed, deadline string) question {
 	return question{script: tombstoneScript, key: s.cfg.Prefix + hashed, args: []any{hashed, deadline}, now: time.Now(), write: true}
 }
 
-// dispose puts tombstones on a session without an owner that a failed attempt
-// may have left. It does not wait. A node whose memory is unknown has written
-// nothing. A session that was to be kept alone concedes to its rivals.
+// dispose sends tombstones for a session that a failed attempt may have left
+// behind, and does not wait. It skips nodes whose memory is unknown, because
+// they have written nothing. If alone is true, the session was to be the only
+// one of its user, and concedes to its rivals.
 func (s *Store) dispose(hashed, deadline string, alone bool) {
 	q := s.tombstoneQuestion(hashed, deadline)
 	if alone {
@@ -72,12 +73,12 @@ func (s *Store) Destroy(ctx context.Context, idOrHandle string) error {
 	return s.tally(&s.counts.destroyed, s.destroy(ctx, hashed))
 }
 
-// maxSuccessors bounds how many renewals of a session Destroy follows: nodes
-// may make up any number.
+// maxSuccessors bounds how many renewals of a session Destroy follows, because
+// a faulty node may report any number.
 const maxSuccessors = 100
 
-// destroy ends a session and its successors: a caller with the old id means the
-// new session.
+// destroy ends a session and its successors, because a caller with an old id
+// means the current session.
 func (s *Store) destroy(ctx context.Context, hashed string) error {
 	for range maxSuccessors {
 		next, err := s.end(ctx, hashed)
@@ -91,7 +92,8 @@ func (s *Store) destroy(ctx context.Context, hashed string) error {
 
 // end puts tombstones on the nodes that have the session, and returns the
 // session that has replaced it. Nodes without the session get a tombstone only
-// if one has it: otherwise made-up ids could fill the nodes with them.
+// if another node has the session: otherwise invented ids could fill the nodes
+// with tombstones.
 func (s *Store) end(ctx context.Context, hashed string) (next string, err error) {
 	quorum := s.c.Quorum()
 	w := s.newWrite(s.tombstoneQuestion(hashed, ""))
@@ -111,7 +113,7 @@ func (s *Store) end(ctx context.Context, hashed string) (next string, err error)
 	return c.next, nil
 }
 
-// never is how many nodes without the session can deny that it exists.
+// never returns how many nodes without the session can deny that it exists.
 func (s *Store) never(none []answer) int {
 	v := s.judge(none, time.Now())
 	return v.votes

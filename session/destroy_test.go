@@ -25,8 +25,8 @@ func TestStore_Destroy_WinsOverAConcurrentRenew(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// Nodes that make up for each of two sessions that the other has replaced it do
-// not keep Destroy for ever.
+// If nodes report of two sessions that each has replaced the other, Destroy
+// still ends.
 func TestStore_Destroy_StopsInARingOfSuccessors(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

@@ -47,7 +47,9 @@
 // it again, which every Load does that it answers. If no node knows a session,
 // the nodes with the oldest data decide. Nodes with an append-only file can be
 // restarted one after another without losing a session; a node that syncs the
-// file every second may lose its last two seconds, which the others have.
+// file every second may lose its last two seconds, which the others have. A node
+// that redlock resize adds counts as one that has lost its data, and one that it
+// removes has; docs/membership.md says what that means for sessions.
 //
 // After nodes have lost their data, two things depend on the clocks of the
 // processes. LogoutAll needs clocks that differ by less than the time between

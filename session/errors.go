@@ -29,7 +29,7 @@ type GoneError struct {
 	Op      string
 	Session string // a short salted hash of the id; "" if the id is malformed
 
-	to    string // the session that has replaced it lately
+	to    string // the session that has replaced it
 	never bool   // no node that answered has a trace of it
 }
 

@@ -14,7 +14,7 @@ func TestStore_OfNilOnlyRefuses(t *testing.T) {
 	var none *Store
 	harness.OfNil(t, none, cluster.ErrConfig)
 	if none.Stats() != (Stats{}) {
-		t.Error("it has done something")
+		t.Error("a call of a nil Store succeeded")
 	}
 }
 

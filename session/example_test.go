@@ -15,8 +15,7 @@ import (
 	"github.com/venta-hq/redlock/session"
 )
 
-// start opens a Store on five nodes. A program has its nodes elsewhere, and
-// gives their URLs.
+// start opens a Store on five nodes. A real program uses the URLs of its nodes.
 func start(ctx context.Context) (nodes *embedded.Nodes, store *session.Store, stop func()) {
 	nodes, err := embedded.Start(5)
 	if err != nil {
@@ -68,7 +67,7 @@ func Example() {
 	_, err = store.Load(ctx, id)
 	fmt.Println("read later:", errors.Is(err, session.ErrSessionGone))
 
-	nodes.Stop(2) // below a quorum nobody knows
+	nodes.Stop(2) // below a quorum the answer is unknown
 	_, err = store.Load(ctx, id)
 	fmt.Println("too few nodes:", errors.Is(err, session.ErrNoQuorum))
 	// Output:
@@ -79,8 +78,8 @@ func Example() {
 	// too few nodes: true
 }
 
-// At log-in the session gets a new id, so that one which was known before is
-// worth nothing.
+// At log-in the session gets a new id, so that an id that was known before is
+// useless.
 func ExampleSession_Renew() {
 	ctx := context.Background()
 	_, store, stop := start(ctx)

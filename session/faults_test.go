@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// without makes nodes miss what do does.
+// without calls do while the missing nodes are down for s.
 func without(t testing.TB, s *Store, nodes harness.Set, missing []int, do func()) {
 	t.Helper()
 	down(t, s, cutter(t, nodes), missing...)
@@ -24,8 +24,8 @@ func without(t testing.TB, s *Store, nodes harness.Set, missing []int, do func()
 	up(t, s, missing...)
 }
 
-// only makes s ask these nodes alone, and those that are young do not count
-// among them for that.
+// only makes s reach only these nodes. Young nodes among them do not become
+// authoritative by that.
 func only(t testing.TB, s *Store, nodes harness.Set, left ...int) {
 	t.Helper()
 	keep := map[int]bool{}
@@ -59,8 +59,8 @@ func emptied(t testing.TB, s *Store, nodes harness.Set, i int) {
 	})
 }
 
-// remembers reports whether a node has a session that was written whole in its
-// memory of now, or how it ended.
+// remembers reports whether a node has a session that was written whole in the
+// node's current memory, or its tombstone.
 func remembers(t testing.TB, nodes harness.Set, i int, hashed string) bool {
 	r := harness.Client(t, nodes, i).HGetAll(t.Context(), "session:"+hashed).Val()
 	now := nodeMemory(t, nodes, i)
@@ -109,7 +109,7 @@ func TestStore_Load_OneTombstoneEndsTheSession(t *testing.T) {
 }
 
 // Nodes lose their data one after another, each rebuilt by a read before the
-// next. No session is lost, and no end of one.
+// next. No session is lost, and none is revived.
 func TestStore_Load_RebuildsNodesThatLostTheirData(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
@@ -133,8 +133,8 @@ func TestStore_Load_RebuildsNodesThatLostTheirData(t *testing.T) {
 }
 
 // The end of a session is on nodes 0, 1 and 2. Node 2 loses it; nodes 3 and 4,
-// which were unreachable, still have the session. Neither that nor what is
-// missing on node 2 counts.
+// which were unreachable, still have the session. Neither the old session nor
+// the missing tombstone on node 2 counts.
 func TestMemory_NodeThatLostATombstoneDoesNotVote(t *testing.T) {
 	t.Parallel()
 	for _, how := range []string{"restarted empty", "emptied", "with the snapshot from before"} {
@@ -171,14 +171,14 @@ func TestMemory_NodeThatLostATombstoneDoesNotVote(t *testing.T) {
 				return s.c.Status()[2].Up
 			})
 			if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
-				t.Errorf("read %v, %v; want no quorum: those that know have to be asked", got, err)
+				t.Errorf("read %v, %v; want no quorum: the nodes that know must be asked", got, err)
 			}
 			must(t, ss.Set("a", 2))
 			if err := ss.Commit(t.Context()); err == nil {
-				t.Error("it was written to")
+				t.Error("a commit to it succeeded")
 			}
 			if err := s.Put(t.Context(), ss.ID(), "", nil, time.Now().Add(time.Hour)); err == nil {
-				t.Error("it was put again")
+				t.Error("a put of it succeeded")
 			}
 			all(t, s, nodes)
 			gone(t, s, ss.ID())
@@ -186,8 +186,7 @@ func TestMemory_NodeThatLostATombstoneDoesNotVote(t *testing.T) {
 	}
 }
 
-// age makes a node's memory, and what it has of sessions under it, begin
-// earlier.
+// age makes a node's memory begin earlier, also in its records of sessions.
 func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 	t.Helper()
 	cl, ctx := harness.Client(t, nodes, i), t.Context()
@@ -205,21 +204,21 @@ func age(t testing.TB, nodes harness.Set, i int, by time.Duration) {
 }
 
 // A node whose memory began after a session was issued, and that does not have
-// it, cannot deny it. A node with an older memory can: it only missed the
-// session.
+// it, cannot deny it. A node with an older memory can, because it only missed
+// the session.
 func TestMemory_NodeYoungerThanTheSessionDoesNotDenyIt(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
 	settled(t, s)
 	for i := range nodes.Len() {
-		age(t, nodes, i, time.Duration(10-i)*time.Hour) // the elders are 0, 1 and 2
+		age(t, nodes, i, time.Duration(10-i)*time.Hour) // 0, 1 and 2 are authoritative
 	}
 	settled(t, s)
 	var ss *Session
 	without(t, s, nodes, []int{3, 4}, func() { ss = create(t, s, "ann", nil) })
 	only(t, s, nodes, 2, 3, 4)
-	load(t, s, ss.ID()) // 3 and 4 are no elders, and began before it was issued
+	load(t, s, ss.ID()) // 3 and 4 are not authoritative, and began before it was issued
 	if _, err := s.Load(t.Context(), newID()); !errors.Is(err, ErrNoQuorum) {
 		t.Errorf("a session of which nothing is known: %v", err)
 	}
@@ -244,7 +243,7 @@ func TestStore_RollingRestartOfPersistentNodesLosesNothing(t *testing.T) {
 	})
 }
 
-// got takes in one answer.
+// got receives one answer.
 type got chan any
 
 func (g got) Receive(_ *nodeset.Node, reply any, err error) {
@@ -254,8 +253,8 @@ func (g got) Receive(_ *nodeset.Node, reply any, err error) {
 	g <- reply
 }
 
-// A write for a memory that the node has lost since does nothing there: the
-// session may have been ended meanwhile.
+// A write for a memory that the node has lost has no effect there, because the
+// session may have ended in the meantime.
 func TestMemory_WriteForALostOneDoesNothing(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -285,8 +284,8 @@ func TestMemory_WriteForALostOneDoesNothing(t *testing.T) {
 	load(t, s, ss.ID())
 }
 
-// A record of one node that cannot be brought to a quorum is not returned: the
-// next read might not find it.
+// A record of one node that cannot be written to a quorum is not returned,
+// because the next read might not find it.
 func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 3, redisserver.Options{Persist: true})
@@ -295,7 +294,7 @@ func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 	settled(t, s)
 	cl := harness.Client(t, nodes, 0)
 	newer := s.clock.after("") + "=2"
-	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
+	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that reached no other node
 	down(t, s, cutter(t, nodes), 2)
 	full := harness.Client(t, nodes, 1)
 	must(t, full.ConfigSet(t.Context(), "maxmemory", "1").Err())
@@ -308,7 +307,7 @@ func TestStore_Load_FailsIfTheAnswerCannotReachAQuorum(t *testing.T) {
 
 // The end of a session is on nodes 0, 1 and 2. Node 2 loses it in the first
 // minute of the set, and is probed again by a process whose clock is half a
-// minute behind: by the clocks its memory is the oldest, and it still does not
+// minute behind. By the clocks its memory is the oldest, but it still does not
 // vote.
 func TestMemory_ClockSkewMakesNoneOlder(t *testing.T) {
 	t.Parallel()
@@ -321,14 +320,14 @@ func TestMemory_ClockSkewMakesNoneOlder(t *testing.T) {
 	settled(t, s)
 	only(t, s, nodes, 2, 3, 4)
 	if got, err := s.Load(t.Context(), ss.ID()); !errors.Is(err, ErrNoQuorum) {
-		t.Errorf("read %v, %v; want no quorum: those that know have to be asked", got, err)
+		t.Errorf("read %v, %v; want no quorum: the nodes that know must be asked", got, err)
 	}
 	all(t, s, nodes)
 	gone(t, s, ss.ID())
 }
 
 // Processes that start at the same time probe the nodes of a new set one after
-// another. All of the nodes vote all the same.
+// another. All nodes still vote.
 func TestMemory_NodesOfANewSetAreOfOneAge(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
@@ -351,9 +350,9 @@ func TestMemory_NodesOfANewSetAreOfOneAge(t *testing.T) {
 	}
 }
 
-// A session that was read is brought to nodes 2, 3 and 4. Meanwhile it was
-// logged out on 0, 1 and 2, and node 2 has lost that: it does not count for
-// what it had when it was read.
+// A session that was read is restored to nodes 2, 3 and 4. In the meantime it
+// was logged out on 0, 1 and 2, and node 2 has lost the log-out. Node 2 must
+// not count, although it had the session when it was read.
 func TestStore_Load_DoesNotCountANodeThatLostItsDataSince(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
@@ -361,7 +360,7 @@ func TestStore_Load_DoesNotCountANodeThatLostItsDataSince(t *testing.T) {
 	ss := create(t, s, "ann", data{"a": 1})
 	settled(t, s)
 	newer := s.clock.after("") + "=2"
-	must(t, harness.Client(t, nodes, 2).HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that came no further
+	must(t, harness.Client(t, nodes, 2).HSet(t.Context(), "session:"+ss.hash, "fa", newer).Err()) // as a write that reached no other node
 	only(t, s, nodes, 2, 3, 4)
 	now := time.Now()
 	r := &reading{s: s, hashed: ss.hash, now: now}
@@ -381,7 +380,7 @@ func TestStore_Load_DoesNotCountANodeThatLostItsDataSince(t *testing.T) {
 	gone(t, s, ss.ID())
 }
 
-// A process that starts while a node is frozen waits for it in no step, and its
+// A process that starts while a node is frozen never waits for it, and its
 // writes reach the node later.
 func TestStore_DoesNotWaitToProbeAFrozenNode(t *testing.T) {
 	t.Parallel()

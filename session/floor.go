@@ -13,17 +13,17 @@ import (
 // A deleted field leaves a tombstone, so that nodes that still have its value
 // do not bring it back. A tombstone is dropped once nothing can: when every
 // node, not just a quorum, has answered one read with it. From then on no node
-// has an older value. One may still be carried by commands that are on their
-// way, and by what processes have read and not written yet: a read that was
-// stalled before it restored its result, a Session that is renewed an hour
-// after it was loaded, the memory of a node that recovers with a snapshot. A
-// floor keeps these out.
+// has an older value. Commands in flight, or results that a process has read
+// and not written yet, may still contain one: a read that was stalled before it
+// restored its result, a Session that is renewed an hour after it was loaded,
+// the data of a node that recovers with a snapshot. A floor keeps these values
+// out.
 //
-// A floor is a version that is made when such a read has ended, above all
-// versions that it saw, and set together with dropping the tombstones. So a
-// process that has seen a floor before asking the nodes, or in all of their
-// answers, has read what they had when the tombstones were on all of them, and
-// no value that was deleted. On a node with a floor,
+// A floor is a version that is made when such a read has ended. It is above all
+// versions that the read saw, and is set when the tombstones are dropped. So if
+// a process has seen a floor before it asked the nodes, or in all of their
+// answers, the tombstones were on all nodes before they answered, and the
+// answers contain no deleted value. On a node with a floor,
 //
 //   - a commit needs a version above the floor (else it is "newer"): an old one
 //     does not arrive late;
@@ -37,60 +37,62 @@ import (
 //     its fields below the floor of the others do not count, neither in a read nor
 //     when it is written whole.
 //
-// So no node that has dropped a tombstone takes an older value again. Such a
-// value would have come from an answer that a node gave before it answered the
-// read that led to the floor. But a process that names that floor has seen it,
-// or one made later in its knowledge, before asking or in the answer itself:
-// the answer came after that read.
+// So no node that has dropped a tombstone accepts an older value again. Such a
+// value could only come from an answer that a node sent before it answered the
+// read that led to the floor. But a process that names this floor has seen it,
+// or a later one that names it, before it asked or in the answer itself. So the
+// answer was sent after that read.
 //
-// A read whose answers have different floors asks again, knowing them all, and
-// puts its result under a floor of its own.
+// A read whose answers have different floors asks again with the knowledge of
+// all of them, and puts its result under a new floor.
 //
-// A renewal is not refused for a floor that it does not name: it would have
-// ended the session on the nodes without that floor, and the next read would
-// find it ended. Instead such a node takes only what lies above its floor, so
-// nothing that was deleted, and returns its floor. The renewal continues like a
-// read: it puts its own changes alone, naming all floors that were returned,
-// reads what the nodes have in the new session, and brings that to a quorum.
+// A renewal is not refused for a floor that it does not name: by then it would
+// have ended the session on the nodes without that floor, and the next read
+// would find it ended. Instead, such a node accepts only fields above its
+// floor, which are not deleted, and returns its floor. The renewal then
+// continues like a read: it puts only its own changes, naming all returned
+// floors, reads the new session from the nodes, and writes the result to a
+// quorum.
 //
-// While a node does not answer nothing is dropped, so a node that is
-// unreachable may recover at any time. A process that is stalled for an hour
-// longer than Config.Idle, and continues with a put, is not kept out from a
-// node whose record has expired meanwhile.
+// While a node does not answer, no tombstone is dropped, so an unreachable node
+// may recover at any time. One case is not covered: a process that is stalled
+// for an hour longer than Config.Idle and then continues with a put is not
+// refused by a node whose record has expired in the meantime.
 
-// floorField is the name under which a record keeps its floor. No field has it,
-// as checkName sees to.
+// floorField is the name under which a record keeps its floor. checkName
+// refuses it as the name of a field.
 const floorField = "\x00"
 
-// maxFloors is how many floors before its own a record names.
+// maxFloors is how many earlier floors a record names besides its own.
 const maxFloors = 4
 
-// Tombstones are dropped when there are this many of them, or they take a
-// quarter of Config.MaxSize.
+// manyTombstones is the number of tombstones from which they are dropped. They
+// are also dropped when they take a quarter of Config.MaxSize.
 const manyTombstones = 16
 
-// errStale is why what was read has to be read again: fields have been dropped
-// since.
+// errStale means that the session must be read again, because fields have been
+// dropped since.
 var errStale = errors.New("redlock: deleted fields have been dropped since it was read")
 
-// unsettled is the error of an operation for which enough nodes answered, but
-// did not agree in maxTries.
+// unsettled returns the error of an operation for which enough nodes answered,
+// but did not agree in maxTries tries.
 func (s *Store) unsettled(op, hashed string, answered int) error {
 	return &cluster.QuorumError{Op: op + " session", Key: s.label(hashed), Need: s.c.Quorum(), Got: answered, Err: errUnsettled}
 }
 
 var errUnsettled = fmt.Errorf("they have not agreed in %d tries on which deleted fields were dropped; try again", maxTries)
 
-// droppedError is why a session that was to replace another lacks fields: nodes
-// have dropped fields since that one was read.
+// droppedError means that a session cannot replace another yet, because nodes
+// have dropped fields since the other was read.
 type droppedError struct {
 	floors   []version
-	answered int // nodes
+	answered int // number of nodes
 }
 
 func (e *droppedError) Error() string { return errStale.Error() }
 
-// floor is the version up to which fields may have been dropped from r, or "".
+// floor returns the version up to which fields may have been dropped from r, or
+// "".
 func (r *record) floor() version {
 	if r == nil || r.fields[floorField] == "" {
 		return ""
@@ -98,7 +100,7 @@ func (r *record) floor() version {
 	return r.fields[floorField][:versionWidth]
 }
 
-// floors is the floor of r, and those before it.
+// floors returns the floor of r and the earlier ones that it names.
 func (r *record) floors() []version {
 	f := r.fields[floorField]
 	if f == "" {
@@ -111,7 +113,8 @@ func (r *record) floors() []version {
 	return all
 }
 
-// floorOver is the field of a floor after others, of which "" is none.
+// floorOver returns the field of a floor that names the floors in before,
+// except "".
 func floorOver(floor version, before []version) string {
 	before = slices.DeleteFunc(slices.Clone(before), func(f version) bool { return f == "" || f == floor })
 	slices.SortFunc(before, func(a, b version) int { return strings.Compare(b, a) })
@@ -119,7 +122,7 @@ func floorOver(floor version, before []version) string {
 	return floor + string(kindDeleted) + strings.Join(before[:min(len(before), maxFloors)], "")
 }
 
-// raised is r with this floor, for nodes that have one of the floors before it.
+// raised returns r with this floor, for nodes with one of the floors in before.
 func (r *record) raised(floor version, before []version) *record {
 	up := *r
 	up.fields = maps.Clone(r.fields)
@@ -127,7 +130,7 @@ func (r *record) raised(floor version, before []version) *record {
 	return &up
 }
 
-// above is r with only the fields above a floor.
+// above returns r with only the fields above a floor.
 func (r *record) above(floor version) *record {
 	if floor == "" {
 		return r
@@ -142,8 +145,8 @@ func (r *record) above(floor version) *record {
 	return &up
 }
 
-// known is the fields of r, with the floor that its own read has led to. It may
-// name that floor, because it has the tombstones that every node had.
+// known returns the fields of r and the floor that its own read has led to. It
+// may name that floor, because r has the tombstones that were on every node.
 func (r *record) known() map[string]string {
 	if r.dropped == nil || r.dropped.Load() == nil {
 		return r.fields
@@ -153,12 +156,12 @@ func (r *record) known() map[string]string {
 	return up
 }
 
-// knowsAll reports whether all of these floors are known.
+// knowsAll reports whether all of floors are known.
 func knowsAll(known, floors []version) bool {
 	return !slices.ContainsFunc(floors, func(f version) bool { return f != "" && !slices.Contains(known, f) })
 }
 
-// tombstones is the deleted fields of r, and the size of their names.
+// tombstones returns the deleted fields of r and the size of their names.
 func (r *record) tombstones() (names []string, size int) {
 	for name, f := range r.fields {
 		if f[versionWidth] == kindDeleted && name != floorField {
@@ -169,8 +172,8 @@ func (r *record) tombstones() (names []string, size int) {
 	return names, size
 }
 
-// drop has the nodes drop the tombstones of fields, without waiting, if all
-// nodes were seen to have these.
+// drop makes the nodes drop tombstones of fields if the read saw them on all
+// nodes. It does not wait.
 func (r *reading) drop() {
 	r.p.mu.Lock()
 	live, answers := r.settled.live, slices.Concat(r.answers, r.lates)

@@ -11,7 +11,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// missesDrop makes node i as it was before fields were dropped.
+// missesDrop restores node i to its state before fields were dropped.
 func missesDrop(t testing.TB, nodes harness.Set, i int, ss *Session, before map[string]string) {
 	t.Helper()
 	cl := harness.Client(t, nodes, i)
@@ -56,9 +56,9 @@ func TestSession_Renew_SucceedsDuringADrop(t *testing.T) {
 }
 
 // A node that has dropped fields lacks a field below its floor that a quorum of
-// others has: a renewal that this node and one of the others take brings it to
-// both, and what is changed by the renewal counts though its clock is behind
-// the floor.
+// other nodes has. A renewal on this node and one of the others writes the
+// field to both, and the changes of the renewal count although its clock is
+// behind the floor.
 func TestSession_Renew_KeepsFieldsBelowAnUnknownFloor(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -94,7 +94,8 @@ func TestSession_Renew_KeepsFieldsBelowAnUnknownFloor(t *testing.T) {
 }
 
 // A load by the old id during a renewal ends the session on the nodes that the
-// renewal has not reached. The nodes that took it are a quorum, so it counts.
+// renewal has not reached. The nodes that accepted the renewal are a quorum, so
+// it counts.
 func TestSession_Renew_SurvivesALoadOfTheOldID(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -105,7 +106,7 @@ func TestSession_Renew_SurvivesALoadOfTheOldID(t *testing.T) {
 	cl := harness.Client(t, nodes, 0)
 	must(t, cl.Del(t.Context(), "session:"+ss.hash).Err())
 	must(t, cl.HSet(t.Context(), "session:"+ss.hash, "x", "1").Err())
-	must(t, s.LogoutAll(t.Context(), "ann", ss)) // which hears all nodes, whichever answers first
+	must(t, s.LogoutAll(t.Context(), "ann", ss)) // waits for all nodes, whichever answers first
 	gone(t, s, old)
 	for left := range nodes.Len() {
 		only(t, s, nodes, left, (left+1)%3)
@@ -114,8 +115,8 @@ func TestSession_Renew_SurvivesALoadOfTheOldID(t *testing.T) {
 	}
 }
 
-// So many nodes have dropped fields, each without the others, that no record
-// names all their floors. They answer, and the error says so.
+// Each node has dropped fields without the others, so there are more floors
+// than a record can name. The nodes answer, and the error says so.
 func TestSession_Renew_WithoutAgreementCountsTheAnswers(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 19)

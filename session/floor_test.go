@@ -11,7 +11,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// fieldsOn is what a node has of a session, by the names of hash fields.
+// fieldsOn returns the hash fields of a node's record of a session.
 func fieldsOn(t testing.TB, nodes harness.Set, i int, ss *Session) map[string]string {
 	return harness.Client(t, nodes, i).HGetAll(t.Context(), "session:"+ss.hash).Val()
 }
@@ -28,7 +28,7 @@ func tombstonesOn(t testing.TB, nodes harness.Set, i int, ss *Session) (n int) {
 
 const oneTimes = 2 * manyTombstones
 
-// oneTime is a session with fields that are used once.
+// oneTime creates a session with fields that are used once.
 func oneTime(t testing.TB, s *Store, nodes harness.Set) *Session {
 	d := data{"user": "ann"}
 	for i := range oneTimes {
@@ -55,13 +55,13 @@ func use(t testing.TB, ss *Session) {
 	must(t, ss.Commit(t.Context()))
 }
 
-// used fails if one of them is there.
+// used fails if one of them exists.
 func used(t testing.TB, ss *Session) {
 	t.Helper()
 	has(t, ss, "user", "ann")
 	for i := range oneTimes {
 		if v, ok, err := Get[int](ss, fmt.Sprint("once", i)); ok || err != nil {
-			t.Fatalf("deleted field once%d is back: %v, %v", i, v, err)
+			t.Fatalf("deleted field once%d exists again: %v, %v", i, v, err)
 		}
 	}
 }
@@ -103,8 +103,8 @@ func TestFloor_DeletedFieldsDoNotFillASession(t *testing.T) {
 	})
 }
 
-// While a node does not answer its older values may come back, so nothing is
-// dropped; but deleted fields do not grow without bound.
+// While a node does not answer, its older values may return, so no tombstone is
+// dropped. Still, deleted fields do not grow without bound.
 func TestFloor_UnreachableNodeRevivesNoDeletedField(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
@@ -125,11 +125,11 @@ func TestFloor_UnreachableNodeRevivesNoDeletedField(t *testing.T) {
 				err = other.Commit(t.Context())
 			}
 			if err == nil || !strings.Contains(err.Error(), "Config.MaxSize") {
-				t.Errorf("deleting on: %v; want that to end at some size", err)
+				t.Errorf("further deletions: %v; want an error at some size", err)
 			}
 		})
 		if f := fieldsOn(t, nodes, 2, ss); f["fonce0"] == "" || f["fonce0"][versionWidth] != kindValue {
-			t.Fatalf("the node has lost what it was to bring back: %q", f["fonce0"])
+			t.Fatalf("the node has lost the old value: %q", f["fonce0"])
 		}
 		only(t, s, nodes, 1, 2)
 		used(t, load(t, s, ss.ID()))
@@ -143,8 +143,8 @@ func TestFloor_UnreachableNodeRevivesNoDeletedField(t *testing.T) {
 	})
 }
 
-// A record read before fields were dropped is not written after it, as by a
-// process that was stalled.
+// A stalled process cannot write a record after fields were dropped that it had
+// read before.
 func TestFloor_RecordReadBeforeADropIsRefused(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -157,13 +157,13 @@ func TestFloor_RecordReadBeforeADropIsRefused(t *testing.T) {
 	for range 3 {
 		c, failed, err := other.write(t.Context(), other.putQuestion(old.hash, old.rec, replacement{}))
 		if err != nil || c.ok > 0 || c.stale < 2 {
-			t.Fatalf("put what was read before: %+v, %v, %v", c, failed, err)
+			t.Fatalf("a put of the old record: %+v, %v, %v", c, failed, err)
 		}
 	}
 	v := old.rec.fields["once0"]
 	late := other.commitQuestion(old.hash, v[:versionWidth], map[string]string{"once0": v[versionWidth:]}, "")
 	if c, failed, err := other.write(t.Context(), late); err != nil || c.ok > 0 || c.newest == "" {
-		t.Errorf("a commit that comes late: %+v, %v, %v", c, failed, err)
+		t.Errorf("a late commit: %+v, %v, %v", c, failed, err)
 	}
 	used(t, load(t, s, ss.ID()))
 
@@ -175,8 +175,8 @@ func TestFloor_RecordReadBeforeADropIsRefused(t *testing.T) {
 	has(t, again, "more", 1)
 }
 
-// A load that leads to the drop knows of it: its session is renewed without
-// another read.
+// A load that leads to a drop knows the new floor, so its session is renewed
+// without another read.
 func TestSession_Renew_KnowsTheDropOfItsOwnLoad(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -194,8 +194,8 @@ func TestSession_Renew_KnowsTheDropOfItsOwnLoad(t *testing.T) {
 	}
 }
 
-// A node that recovers with a snapshot, in which the fields are not deleted,
-// neither shows them nor has them when the record is whole again.
+// A node recovers with a snapshot in which the fields are not deleted. They are
+// not read from it, and are gone when its record is whole again.
 func TestFloor_SnapshotRevivesNoDeletedField(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -227,8 +227,8 @@ func TestFloor_SnapshotRevivesNoDeletedField(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// A node that the drop does not reach keeps the old tombstones, and takes what
-// others read when they know of both.
+// A node that misses a drop keeps the old tombstones, and accepts a result that
+// names both floors.
 func TestFloor_NodesThatMissADropAreRepaired(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -241,7 +241,7 @@ func TestFloor_NodesThatMissADropAreRepaired(t *testing.T) {
 		before[i] = fieldsOn(t, nodes, i, ss)
 	}
 	dropped(t, s, nodes, ss)
-	for i := range 2 { // the two that have missed it are a quorum, and so are either and the third
+	for i := range 2 { // the two nodes that missed it are a quorum, and each of them with the third
 		cl := harness.Client(t, nodes, i)
 		must(t, cl.Del(t.Context(), "session:"+ss.hash).Err())
 		must(t, cl.HSet(t.Context(), "session:"+ss.hash, before[i]).Err())
@@ -259,8 +259,8 @@ func TestFloor_NodesThatMissADropAreRepaired(t *testing.T) {
 	})
 }
 
-// Two drops of which neither knew the other: what was read before one of them
-// is not put where it was done.
+// Neither of two drops knew of the other. A record read before one of them is
+// refused by the nodes with that drop.
 func TestFloor_OneDoesNotStandForAnother(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -276,7 +276,7 @@ func TestFloor_OneDoesNotStandForAnother(t *testing.T) {
 		w := s.newWrite(s.putQuestion(old.hash, old.rec.raised(b, nil), replacement{}))
 		w.among = map[int]string{i: s.memories.of(i)}
 		if c, failed, err := w.wait(t.Context()); err != nil || (c.ok == 1) != (i > 0) || (c.stale == 1) != (i == 0) {
-			t.Errorf("node %d: %+v, %v, %v; want it taken by those that have the floor it names", i, c, failed, err)
+			t.Errorf("node %d: %+v, %v, %v; want it accepted by the nodes with the floor that it names", i, c, failed, err)
 		}
 	}
 	only(t, s, nodes, 0, 1)

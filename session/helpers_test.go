@@ -29,7 +29,7 @@ func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster 
 		must(t, err)
 		o.Dialer = lines.dial
 		cl := redis.NewClient(o)
-		defer cl.Close() // only its options are taken
+		defer cl.Close() // only its options are used
 		cfg.Clients[fmt.Sprint("node", i)] = cl
 	}
 	c, err := cluster.Open(t.Context(), cfg)
@@ -40,7 +40,7 @@ func open(t testing.TB, nodes harness.Set, cfg cluster.Config) *cluster.Cluster 
 	return c
 }
 
-// store is a process of its own.
+// store returns a Store on a Cluster of its own, as in another process.
 func store(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	t.Helper()
 	s, err := New(open(t, nodes, cluster.Config{}), cfg)
@@ -51,7 +51,7 @@ func store(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	return s
 }
 
-// hasty is a process that soon takes a node for down.
+// hasty returns a Store that soon considers a node down.
 func hasty(t testing.TB, nodes harness.Set) *Store {
 	t.Helper()
 	s, err := New(open(t, nodes, cluster.Config{NodeTimeout: time.Second}), Config{})
@@ -62,7 +62,7 @@ func hasty(t testing.TB, nodes harness.Set) *Store {
 	return s
 }
 
-// locking is a process with locks.
+// locking returns a Store with a Locker.
 func locking(t testing.TB, nodes harness.Set, cfg Config) *Store {
 	t.Helper()
 	c := open(t, nodes, cluster.Config{})
@@ -113,7 +113,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// has fails unless the field has this value.
+// has fails unless the field has the value want.
 func has[T comparable](t testing.TB, ss *Session, name string, want T) {
 	t.Helper()
 	if v, ok, err := Get[T](ss, name); v != want || !ok || err != nil {
@@ -130,8 +130,8 @@ func gone(t testing.TB, s *Store, id string) {
 
 var eventually = harness.Eventually
 
-// lines is all connections of processes to nodes, by address. Nobody has to
-// wait until he notices that one is cut, as with a frozen node.
+// lines holds all connections to nodes, by address. A cut connection is noticed
+// at once, unlike a frozen node.
 var lines = wires{cut: map[string]bool{}, open: map[string][]net.Conn{}}
 
 type wires struct {
@@ -154,7 +154,7 @@ func (w *wires) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return cn, nil
 }
 
-// cutter cuts the lines of all processes to one of the nodes.
+// cutter returns a function that cuts all connections to one node.
 func cutter(t testing.TB, nodes harness.Set) func(i int) {
 	return func(i int) {
 		o, err := redis.ParseURL(nodes.URLs()[i])
@@ -178,8 +178,8 @@ func fix(t testing.TB, nodes harness.Set, i int) {
 	delete(lines.cut, o.Addr)
 }
 
-// down stops nodes, when they have done what they were sent, and waits until s
-// has noticed.
+// down stops nodes after they have executed all commands that were sent to
+// them, and waits until s has noticed.
 func down(t testing.TB, s *Store, stop func(int), nodes ...int) {
 	t.Helper()
 	settled(t, s)

@@ -16,17 +16,16 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// keeper is something that keeps sessions, each with one number that its only
-// writer counts up.
+// keeper keeps sessions. Each has one number, which its only writer increments.
 type keeper interface {
 	create(ctx context.Context, user string) (id string, err error)
 	write(ctx context.Context, id string, n int) error
-	read(ctx context.Context, id string) (n int, ok bool, err error) // an error says nothing of the session
+	read(ctx context.Context, id string) (n int, ok bool, err error) // an error leaves the state of the session open
 	destroy(ctx context.Context, id string) error
 	logout(ctx context.Context, user, id string) error
 }
 
-// renewer is a keeper that can do more.
+// renewer is a keeper that also renews and lists sessions.
 type renewer interface {
 	keeper
 	renew(ctx context.Context, id string) (next string, err error)
@@ -34,17 +33,17 @@ type renewer interface {
 	list(ctx context.Context, user string) (map[string]int, error) // by hash
 }
 
-// timeline is one session as its users see it.
+// timeline is one session as observed by its users.
 type timeline struct {
 	id, user string
 
 	mu     sync.Mutex
-	least  int  // acknowledged, or read by somebody
-	ended  bool // an end was acknowledged, or somebody found it gone
-	ending bool // somebody began to end it
+	least  int  // largest number that was acknowledged or read
+	ended  bool // an end was acknowledged, or a reader found the session gone
+	ending bool // an operation that ends the session has begun
 }
 
-// history is concurrent timelines, and what was wrong with them.
+// history holds concurrent timelines and the faults found in them.
 type history struct {
 	keepers []keeper
 	done    atomic.Int64 // operations that succeeded
@@ -61,14 +60,14 @@ func (h *history) fault(what string) {
 	h.faults[what]++
 }
 
-// remembered is how many timelines are checked: checking more takes longer and
-// longer.
+// remembered is how many timelines are checked, which bounds the time of
+// checking.
 const remembered = 24
 
 const opTimeout = 2 * time.Second
 
-// look reads a session, and compares with what must be known before the read
-// began.
+// look reads a session and compares the result with the state that was
+// established before the read began.
 func (h *history) look(k keeper, l *timeline) {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
@@ -83,7 +82,7 @@ func (h *history) look(k keeper, l *timeline) {
 	h.compare(l, n, ok, least, ended)
 }
 
-// compare judges what was read of a session.
+// compare judges the result of a read.
 func (h *history) compare(l *timeline, n int, ok bool, least int, ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,8 +114,8 @@ func (h *history) write(k keeper, l *timeline, n int) {
 	l.least = max(l.least, n)
 }
 
-// refused judges an error of an operation that only the one ender of sessions
-// does: none is gone before.
+// refused judges the error of an operation that only the ender of the session
+// performs: the session cannot be gone before.
 func (h *history) refused(l *timeline, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,8 +153,8 @@ func (h *history) list(k renewer, user string) {
 	}
 }
 
-// renew has a session go on under another id, and returns it; nil if it is not
-// known whether it does. How is what renews.
+// renew renews a session by calling how, and returns its new timeline, or nil
+// if the outcome is unknown.
 func (h *history) renew(l *timeline, how func(ctx context.Context) (next string, err error)) *timeline {
 	ctx, cancel := context.WithTimeout(context.Background(), opTimeout)
 	defer cancel()
@@ -223,9 +222,8 @@ func (h *history) all() []*timeline {
 	return append([]*timeline(nil), h.timelines...)
 }
 
-// live has one session after another: it is written to by one process and read
-// by the others, renewed on the way, then ended in one of several ways, and
-// read again.
+// live runs one session after another. Each is written by one process, read by
+// the others, renewed, ended in one of several ways, and read again.
 func (h *history) live(ctx context.Context, seat int) {
 	for turn := seat; ctx.Err() == nil; turn++ {
 		k := h.keepers[turn%len(h.keepers)].(renewer)
@@ -275,15 +273,15 @@ func (h *history) finish(k, other renewer, l *timeline, turn int) {
 	}
 }
 
-// busy waits until that many more operations have succeeded.
+// busy waits until n more operations have succeeded.
 func (h *history) busy(t testing.TB, n int64) {
 	t.Helper()
 	until := h.done.Load() + n
 	eventually(t, "work to be done", func() bool { return h.done.Load() >= until })
 }
 
-// audit has every session read by all, a few times, since chance decides which
-// nodes answer first.
+// audit makes every keeper read every session several times, because chance
+// decides which nodes answer first.
 func (h *history) audit() {
 	for range 3 {
 		for _, l := range h.all() {
@@ -297,8 +295,8 @@ func (h *history) audit() {
 const seats, perFault = 4, 16
 
 // suffer runs a history while nodes are stopped, frozen, and restarted empty in
-// turn. back waits until a node is asked again, and rebuilt until one that was
-// emptied has back what the others know.
+// turn. back waits until a node is asked again, and rebuilt until an emptied
+// node has its sessions again.
 func suffer(t *testing.T, nodes harness.Set, h *history, back, rebuilt func(node int)) {
 	t.Helper()
 	h.faults = map[string]int{}
@@ -336,7 +334,7 @@ func suffer(t *testing.T, nodes harness.Set, h *history, back, rebuilt func(node
 	h.audit()
 }
 
-// process is this package as a keeper.
+// process is a Store as a keeper.
 type process struct{ *Store }
 
 func (p process) create(ctx context.Context, user string) (string, error) {
@@ -400,8 +398,8 @@ func (p process) list(ctx context.Context, user string) (map[string]int, error) 
 	return found, err
 }
 
-// naive sets and deletes keys on a quorum, and takes for an answer what most
-// nodes of a quorum have.
+// naive sets and deletes keys on a quorum, and returns the answer of most nodes
+// of a quorum.
 type naive struct{ clients []*redis.Client }
 
 func newNaive(t *testing.T, nodes harness.Set) naive {
@@ -415,7 +413,7 @@ func newNaive(t *testing.T, nodes harness.Set) naive {
 var errMinority = errors.New("a minority")
 
 // ask returns the first quorum of answers, once every node has answered or
-// failed. A key that is not there is "".
+// failed. The answer is "" for a missing key.
 func (k naive) ask(ctx context.Context, do func(ctx context.Context, c *redis.Client) (string, error)) ([]string, error) {
 	var mu sync.Mutex
 	var got []string
@@ -476,13 +474,14 @@ func (k naive) destroy(ctx context.Context, id string) error {
 
 func (k naive) logout(ctx context.Context, _, id string) error { return k.destroy(ctx, id) }
 
-// lasting is nodes that keep in their files whatever they have answered. A node
-// that syncs every second delays even the writing while it does so, and two
-// that lose their last second at once are more than is promised for.
+// lasting are the options of nodes that write every change to their file before
+// they answer. A node that syncs every second delays these writes while it
+// syncs, and the promises do not cover two nodes that lose their last second at
+// once.
 var lasting = redisserver.Options{Persist: true, Args: []string{"--appendfsync", "no"}}
 
-// Nodes are stopped, frozen and emptied, two at a time, and nothing that was
-// acknowledged is lost, revived or goes backwards.
+// Nodes are stopped, frozen and emptied, two at a time. No acknowledged write
+// is lost, no ended session is revived, and no read goes back in time.
 func TestStore_HistoriesUnderFaultsKeepThePromises(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 5, lasting)
@@ -490,7 +489,7 @@ func TestStore_HistoriesUnderFaultsKeepThePromises(t *testing.T) {
 	h := &history{keepers: []keeper{process{a}, process{b}}}
 	back := func(i int) { up(t, a, i); up(t, b, i) }
 	suffer(t, nodes, h, back, func(i int) {
-		for _, l := range h.all() { // only then may the next one forget
+		for _, l := range h.all() { // only then may the next node lose its data
 			eventually(t, "the node to have the session again", func() bool {
 				a.Load(t.Context(), l.id)
 				return remembers(t, nodes, i, hash(l.id))
@@ -503,10 +502,10 @@ func TestStore_HistoriesUnderFaultsKeepThePromises(t *testing.T) {
 	t.Logf("%d sessions, %d operations", h.births.Load(), h.done.Load())
 }
 
-// byHand is three timelines in which each fault hits a store that asks any three
-// nodes and believes the majority: two nodes miss an operation, and two others
-// are unreachable when the session is read. settled waits until all nodes know a
-// timeline.
+// byHand runs three timelines in each of which a store fails that asks any
+// three nodes and believes the majority: two nodes miss an operation, and two
+// others are unreachable when the session is read. settled waits until all
+// nodes have a timeline.
 func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), settled func(l *timeline)) {
 	t.Helper()
 	h.faults = map[string]int{}
@@ -534,7 +533,7 @@ func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), se
 	var created, written, ended *timeline
 	written, ended = h.born(k), h.born(k)
 	if written == nil || ended == nil {
-		t.Fatal("no session was made although all nodes are there")
+		t.Fatal("no session was created although all nodes are up")
 	}
 	settled(written)
 	settled(ended)
@@ -544,7 +543,7 @@ func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), se
 		h.end(k, ended, false)
 	})
 	if created == nil || !ended.ended || written.least != 1 {
-		t.Fatal("an operation failed although three nodes are there")
+		t.Fatal("an operation failed although three nodes are up")
 	}
 	away(func() {
 		for _, l := range []*timeline{created, written, ended} {
@@ -554,8 +553,9 @@ func byHand(t *testing.T, nodes harness.Set, h *history, back func(node int), se
 	})
 }
 
-// The judge finds faults of a naive store in the very timelines in which it
-// finds none of this package: otherwise it would show nothing.
+// The checks find faults of a naive store in the same timelines in which they
+// find none in this package. Otherwise the test of this package would prove
+// nothing.
 func TestStore_HistoriesCatchANaiveStore(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Real(t, 5, lasting)

@@ -38,7 +38,7 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 			return nil, err
 		}
 		all = append(all, some...)
-		if l.next == from { // so many end at the same moment
+		if l.next == from { // the whole part ends at one moment
 			most *= 2
 		}
 		from = l.next
@@ -47,22 +47,22 @@ func (s *Store) List(ctx context.Context, user string) ([]*Session, error) {
 	return all, nil
 }
 
-// listed is how many sessions a node is asked for at a time. It does nothing
-// else in the meantime, and must answer within NodeTimeout.
+// listed returns how many sessions a node is asked for at a time. The node
+// serves nothing else in the meantime, and must answer within NodeTimeout.
 func (s *Store) listed() int { return max(1, min(maxListed, maxListedBytes/s.cfg.MaxSize)) }
 
 const (
 	maxListed      = 100
-	maxListedBytes = 8 << 20 // at most, of sessions that are as large as may be
+	maxListedBytes = 8 << 20 // for sessions of the maximum size
 )
 
-// listing is the answers of the nodes to one part of a List.
+// listing holds the answers of the nodes to one part of a List.
 type listing struct {
 	s     *Store
 	now   time.Time
 	from  string              // the absolute deadline to begin with
 	most  int                 // how many sessions each node returns
-	nodes []answer            // what each node said, without a record
+	nodes []answer            // the answer of each node, without a record
 	found map[string][]answer // by session
 	next  string              // the absolute deadline up to which all nodes have returned their sessions; "": all of them
 }
@@ -85,7 +85,7 @@ func (l *listing) ask(ctx context.Context, user string) error {
 	return nil
 }
 
-// take takes in the answer of one node.
+// take adds the answer of one node.
 func (l *listing) take(r reply) error {
 	if r.status != "ok" || len(r.rest) != 3 {
 		return errForeign
@@ -116,7 +116,7 @@ func (l *listing) mayEndAt(last string, n int) bool {
 	return isTime(last, timeWidth) && last >= l.from && n >= l.most
 }
 
-// takeRecords takes in the hashes and records of one node.
+// takeRecords adds the hashes and records of one node.
 func (l *listing) takeRecords(a answer, all []any, now time.Time) error {
 	for i := 0; i < len(all); i += 2 {
 		hashed, ok := all[i].(string)
@@ -134,15 +134,14 @@ func (l *listing) takeRecords(a answer, all []any, now time.Time) error {
 	return nil
 }
 
-// votes is how many of the nodes would know every session of which nothing else
-// is known.
+// votes returns how many nodes vote on a session that no node knows.
 func (l *listing) votes() int {
 	v := l.s.judge(l.nodes, l.now)
 	return v.votes
 }
 
 // sessions returns the sessions among those found that exist and are not in
-// seen. Those on which a quorum does not agree at once are loaded.
+// seen. It loads those on which a quorum does not agree at once.
 func (l *listing) sessions(ctx context.Context, seen map[string]bool) ([]*Session, error) {
 	var all []*Session
 	var open []string
@@ -172,7 +171,7 @@ func (l *listing) sessions(ctx context.Context, seen map[string]bool) ([]*Sessio
 	return append(all, loaded...), err
 }
 
-// readers is how many sessions are loaded at a time.
+// readers is how many sessions are loaded at once.
 const readers = 64
 
 // readAll loads those of the sessions that exist.

@@ -71,7 +71,7 @@ func TestStore_List_ReadsALongOneInParts(t *testing.T) {
 			t.Errorf("%d sessions, %d different ones; want %d", len(list), len(seen), n)
 		}
 		settled(t, s)
-		return nodes.Commands(0)["evalsha"] - before - 2 // those of settled
+		return nodes.Commands(0)["evalsha"] - before - 2 // without the scripts of settled
 	}
 	if scripts := list(); scripts != 2 {
 		t.Errorf("it took %d scripts on each node", scripts)
@@ -103,7 +103,7 @@ func TestStore_List_ReadsALongOneInParts(t *testing.T) {
 	}
 }
 
-// What a node returns at once is bounded in bytes, whatever Config.MaxSize is.
+// The size of one answer of a node is bounded, whatever Config.MaxSize is.
 func TestStore_List_ReadsLargeSessionsInSmallerParts(t *testing.T) {
 	t.Parallel()
 	for size, want := range map[int]int{1: maxListed, 64 << 10: maxListed, 1 << 20: 8, maxSize: 1} {

@@ -20,7 +20,7 @@ func (s *Store) Load(ctx context.Context, id string) (*Session, error) {
 	return ss, s.tally(&s.counts.loaded, err)
 }
 
-// load is Load; it leaves the idle deadline alone if idle is 0.
+// load is Load, but does not extend the idle deadline if idle is 0.
 func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Session, error) {
 	if !valid(id) {
 		return nil, &GoneError{Op: "load"}
@@ -38,19 +38,18 @@ func (s *Store) load(ctx context.Context, id string, idle time.Duration) (*Sessi
 	return s.newSession(id, hashed, rec), nil
 }
 
-// read returns what a quorum of nodes has of a session, and repairs the nodes
-// that answered. Where the answers disagree, it waits until a quorum has the
-// result.
+// read returns the merged record of a session from a quorum of nodes, and repairs the nodes that answered. If the
+// answers disagree, it waits until a quorum has the result.
 func (s *Store) read(ctx context.Context, op, hashed string, idle time.Duration) (*record, error) {
 	return s.readFrom(ctx, op, hashed, idle, false)
 }
 
-// readFrom is read. It may wait until all nodes have answered or failed.
+// readFrom is like read. If all is true, it waits until all nodes have answered or failed.
 func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Duration, all bool) (*record, error) {
 	if err := s.probe(ctx); err != nil {
 		return nil, s.wrap(op, hashed, err)
 	}
-	var known []version // floors that nodes had before they were asked
+	var known []version // floors that the nodes had before they were asked
 	for try := 1; ; try++ {
 		r, v, err := s.look(ctx, op, hashed, idle, all)
 		if err != nil {
@@ -65,7 +64,7 @@ func (s *Store) readFrom(ctx context.Context, op, hashed string, idle time.Durat
 		}
 		live, err := r.conclude(ctx, op, v)
 		switch {
-		case errors.Is(err, ErrNoQuorum) && !all: // a node that answered takes nothing; the others may agree without it
+		case errors.Is(err, ErrNoQuorum) && !all: // a node that answered refuses writes; the others may agree without it
 			all = true
 			continue
 		case !errors.Is(err, errStale):
@@ -91,8 +90,7 @@ func (s *Store) look(ctx context.Context, op, hashed string, idle time.Duration,
 	return r, v, err
 }
 
-// touch is the arguments that extend an idle deadline once an eighth of the
-// time has gone.
+// touch returns the arguments that extend an idle deadline once an eighth of idle has passed.
 func touch(now time.Time, idle time.Duration) []any {
 	if idle == 0 {
 		return []any{"", ""}

@@ -9,8 +9,8 @@ import (
 )
 
 // A log-out is on nodes 0, 1 and 2, and the session on 2, 3 and 4. Node 2 loses
-// both: that it takes the session back does not mean that nobody has logged it
-// out.
+// both. If it accepts the session again, that does not prove that the session
+// was not logged out.
 func TestStore_Load_DoesNotRestoreThroughANodeThatLostALogout(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)

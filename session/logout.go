@@ -34,7 +34,7 @@ func (s *Store) LogoutAll(ctx context.Context, user string, keep *Session) error
 		if keep.User() != user {
 			return configerr.Field("keep", "it is a session of another user")
 		}
-		err := keep.renew(ctx, renewal{user: user, alone: true}) // which counts its failure
+		err := keep.renew(ctx, renewal{user: user, alone: true}) // counts its own failure
 		if err == nil {
 			s.counts.logouts.Add(1)
 		}

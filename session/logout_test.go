@@ -15,17 +15,17 @@ func TestStore_LogoutAll_EndsEarlierSessionsOnly(t *testing.T) {
 		before, bob := create(t, s, "ann", nil), create(t, s, "bob", nil)
 		without(t, s, nodes, []int{0, 1}, func() { must(t, s.LogoutAll(t.Context(), "ann", nil)) })
 		after := create(t, s, "ann", nil)
-		only(t, s, nodes, 0, 1, 2) // two have not heard of it
+		only(t, s, nodes, 0, 1, 2) // two of them missed the log-out
 		gone(t, s, before.ID())
 		load(t, s, after.ID())
 		load(t, s, bob.ID())
 		all(t, s, nodes)
 		must(t, before.Set("a", 1))
 		if err := before.Commit(t.Context()); !errors.Is(err, ErrSessionGone) {
-			t.Errorf("a commit to one that was logged out: %v", err)
+			t.Errorf("a commit to a session that was logged out: %v", err)
 		}
 		if list, err := s.List(t.Context(), "ann"); err != nil || len(list) != 1 {
-			t.Errorf("%d are left, %v", len(list), err)
+			t.Errorf("%d sessions are left, %v", len(list), err)
 		}
 	})
 }
@@ -38,12 +38,12 @@ func TestStore_LogoutAll_KeepsOne(t *testing.T) {
 		idA := a.ID()
 		must(t, s.LogoutAll(t.Context(), "ann", a))
 		if a.ID() == idA {
-			t.Error("the one that stays has its old id")
+			t.Error("the kept session has its old id")
 		}
 		has(t, load(t, s, a.ID()), "at", "a")
 		gone(t, s, idA)
 		gone(t, s, b.ID())
-		// One that was logged out cannot be kept.
+		// A session that was logged out cannot be kept.
 		if err := s.LogoutAll(t.Context(), "ann", b); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("it was kept: %v", err)
 		}
@@ -51,8 +51,8 @@ func TestStore_LogoutAll_KeepsOne(t *testing.T) {
 	})
 }
 
-// Whatever the clocks of the processes say, the order of log-in and log-out is
-// that in which they happened.
+// Log-in and log-out are ordered as they happened, whatever the clocks of the
+// processes show.
 func TestStore_LogoutAll_IgnoresClockSkew(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

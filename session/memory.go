@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// memories is what this process knows about the memory of each node.
+// memories holds the memory of each node, as far as this process knows it.
 type memories []atomic.Pointer[string]
 
 func (m memories) of(n int) string {
@@ -36,8 +36,8 @@ func (m memories) learn(n int, memory string) {
 	}
 }
 
-// newMemory tells apart the memories that begin at one moment. It is "" where
-// none may begin.
+// newMemory returns the suffix that distinguishes memories which begin at the
+// same moment. It is "" if the question may not begin a memory.
 func (s *Store) newMemory(q question) string {
 	switch {
 	case q.probe:
@@ -49,20 +49,28 @@ func (s *Store) newMemory(q question) string {
 	return padded(rand.Uint64(), 16)
 }
 
-// atBootstrap follows the time in memories that began when a quorum of nodes
-// had none. They are of one age, whichever processes found them first: a quorum
-// has lost what was before.
+// atBootstrap is the suffix of memories that began while a quorum of nodes had
+// none. All such memories count as equally old, whichever process began them,
+// because a quorum has lost everything from before.
 const atBootstrap = "0000000000000000"
 
 // authoritative returns a function that reports whether the memory of a node
 // decides about sessions that no node knows.
 //
 // If fewer than a quorum of N nodes lost a session, N/2+1 (one fewer if N is
-// even) have kept their data since before it was issued. A node lost nothing of
-// it if no more than the others can be older. Nodes that never answered this
-// process may be older. A memory older than every session lost none.
+// even) have kept their data since before it was issued. So a node still has
+// everything about the session unless more nodes than the remaining ones may
+// have an older memory. Nodes that never answered this process may have one. A
+// memory that is older than every session has lost none.
+//
+// A node that a resize has added was told nothing of what was written before,
+// and its memory may have begun together with others. So its mark must show that
+// it is old as well.
 func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	return func(a *answer) bool {
+		if n := s.c.Nodes()[a.node]; n.Added() && !n.Remembers(s.cfg.Lifetime+s.apart()) {
+			return false
+		}
 		if micros(a.memory) <= now.Add(-s.cfg.Lifetime-s.apart()).UnixMicro() {
 			return true
 		}
@@ -76,9 +84,9 @@ func (s *Store) authoritative(now time.Time) func(a *answer) bool {
 	}
 }
 
-// mayBeOlder reports whether a memory may have begun before another one, by
-// clocks that may be that far apart. Memories that began with one quorumCall
-// are of one age.
+// mayBeOlder reports whether memory may have begun before than, if clocks
+// differ by at most apart. Memories that began with one quorumCall are equally
+// old.
 func mayBeOlder(memory, than string, apart time.Duration) bool {
 	gap := micros(memory) - micros(than)
 	if len(memory) >= versionWidth && len(than) >= versionWidth {
@@ -90,12 +98,12 @@ func mayBeOlder(memory, than string, apart time.Duration) bool {
 	return gap <= apart.Microseconds()
 }
 
-// apart is the largest difference between clocks of processes under which
-// decisions that depend on them are right.
+// apart returns the largest clock skew between processes under which decisions
+// that depend on clocks are correct.
 func (s *Store) apart() time.Duration { return s.c.Config().MaxTTL }
 
-// probe learns, before this process sends anything else, which memories the
-// nodes have, and whether a quorum has none. It does not wait for nodes that
+// probe asks the nodes for their memories, before this process sends anything
+// else, and records whether a quorum has none. It does not wait for nodes that
 // cannot change the result.
 func (s *Store) probe(ctx context.Context) error {
 	if s.probed.Load() {

@@ -14,14 +14,13 @@ var (
 	errAhead   = fmt.Errorf("%w: a version is more than %v ahead of this machine's clock; if clocks are wrong, set them", errForeign, nodeset.MaxFenceLead)
 )
 
-// headWidth is the width of what stands before the user in a record's head,
-// which is described with the scripts.
+// headWidth is the width of the part before the user in a record's head.
+// scripts/lib.lua describes the head.
 const headWidth = versionWidth + timeWidth + versionWidth + 2*timeWidth
 
-// parseRecord reads a record of a node with this memory; nil where there is
-// none. A reply that does not look like one that this package has written by
-// now is an error. The fields of a record in before are shared if they are the
-// same.
+// parseRecord parses a record of a node with this memory. It returns nil if the
+// reply has none, and an error if this package cannot have written the record
+// by now. If the fields equal those of before, the two records share them.
 func parseRecord(reply any, memory string, now time.Time, before *record) (*record, error) {
 	words, ok := reply.([]any)
 	if !ok || len(words)%2 != 0 {
@@ -51,7 +50,7 @@ func parseRecord(reply any, memory string, now time.Time, before *record) (*reco
 	return &p.record, nil
 }
 
-// recordParser is a record of which a part has been read.
+// recordParser is a record of which a part has been parsed.
 type recordParser struct {
 	memory, latest string
 	record         record // without its fields
@@ -79,7 +78,7 @@ func (p *recordParser) add(name, value string) error {
 	return nil
 }
 
-// tombstone is the record if it is a tombstone.
+// tombstone returns the record of a tombstone.
 func (p *recordParser) tombstone() (*record, error) {
 	r := &p.record
 	if p.fields > 0 || p.headed || r.to != "" && (!valid(r.to) || !isTime(r.until, timeWidth)) {
@@ -88,7 +87,7 @@ func (p *recordParser) tombstone() (*record, error) {
 	return r, nil
 }
 
-// isField reports whether this is the name of a field, or a floor, in a record.
+// isField reports whether name is the name of a field or a floor in a record.
 func isField(name string) bool { return len(name) > 1 && name[0] == 'f' }
 
 // hasAll reports whether r has the fields in the words of a record.
@@ -101,7 +100,7 @@ func (r *record) hasAll(words []any) bool {
 	return true
 }
 
-// fieldsOf is the n fields in the words of a record.
+// fieldsOf returns the n fields in the words of a record.
 func fieldsOf(words []any, n int) map[string]string {
 	fields := make(map[string]string, n)
 	for i := 0; i < len(words); i += 2 {
@@ -112,7 +111,7 @@ func fieldsOf(words []any, n int) map[string]string {
 	return fields
 }
 
-// parseHead is an error if head does not look like one.
+// parseHead parses head into r. It returns an error if head is not well formed.
 func (r *record) parseHead(head, memory, latest string) error {
 	if len(head) < headWidth {
 		return errForeign
@@ -134,7 +133,7 @@ func (r *record) parseHead(head, memory, latest string) error {
 	return checkVersion(r.issue, latest)
 }
 
-// checkField is the error of a field, or a floor, that does not look like one.
+// checkField returns an error unless a field or a floor is well formed.
 func checkField(name, value, latest string) error {
 	if name == "" || len(value) <= versionWidth || value[versionWidth] != kindValue && value[versionWidth] != kindDeleted {
 		return errForeign

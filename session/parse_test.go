@@ -8,8 +8,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// Values that one node reports and that cannot be are not written to the
-// others.
+// Impossible values of one node are not written to the others.
 func TestRecord_ImpossibleValuesOfANodeAreNotSpread(t *testing.T) {
 	t.Parallel()
 	s := store(t, harness.Embedded(t, 3), Config{})
@@ -20,7 +19,7 @@ func TestRecord_ImpossibleValuesOfANodeAreNotSpread(t *testing.T) {
 	} {
 		var c count
 		if err := c.take(reply{status: made[0].(string), rest: made[1:]}); err == nil {
-			t.Errorf("%.60v was believed: %+v", made, c)
+			t.Errorf("%.60v was accepted: %+v", made, c)
 		}
 	}
 	ann := make([]any, 2*maxListed)
@@ -32,13 +31,13 @@ func TestRecord_ImpossibleValuesOfANodeAreNotSpread(t *testing.T) {
 	} {
 		l := &listing{s: s, from: stamp(6), most: maxListed, found: map[string][]answer{}}
 		if err := l.take(reply{node: s.c.Nodes()[0], status: "ok", rest: made}); err == nil {
-			t.Errorf("a list that ends with %.60v was believed", made[len(made)-1])
+			t.Errorf("a list that ends with %.60v was accepted", made[len(made)-1])
 		}
 	}
 	if v := s.clock.after(huge); len(v) != versionWidth {
 		t.Errorf("a version of %d", len(v))
 	}
 	if _, err := parseRecord([]any{"h", huge + huge[:timeWidth] + huge + huge[:timeWidth] + huge[:timeWidth]}, huge, time.Now(), nil); err == nil {
-		t.Error("a record of the year 2286 was believed")
+		t.Error("a record of the year 2286 was accepted")
 	}
 }

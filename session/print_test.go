@@ -9,7 +9,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// printed is v as programs print and log it.
+// printed returns v as programs print and log it.
 func printed(v any) string {
 	var b strings.Builder
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

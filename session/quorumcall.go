@@ -18,19 +18,19 @@ const outOfBandSize = 16 << 10
 // question is a command for all nodes.
 type question struct {
 	script *nodeset.Script
-	key    string // behind the memory's
-	args   []any  // behind the common ones, and the memory of a write
-	write  bool   // it is for one memory of the node, and does nothing in another
-	probe  bool   // it begins no memory
+	key    string // after the memory's key
+	args   []any  // after the common ones, and after the memory of a write
+	write  bool   // has an effect only if the node still has the expected memory
+	probe  bool   // does not begin a memory
 	size   int
 	now    time.Time
 }
 
-// asked is the state of a node when it was asked: the run that keeps its
-// memory, and the memory for which a write is.
+// asked is the state of a node when it was asked: the run of its server, and
+// the memory that a write expects.
 type asked struct{ run, memory string }
 
-// reply is the answer of one node: the status, its memory, and the rest.
+// reply is the answer of one node: its status, its memory, and the other words.
 type reply struct {
 	node   *nodeset.Node
 	status string
@@ -39,27 +39,27 @@ type reply struct {
 }
 
 // quorumCall sends all nodes a question and waits until enough have answered.
-// Answers that come later belong to the cluster.
+// The cluster waits for later answers.
 type quorumCall struct {
 	s      *Store
 	q      question
-	enough func() bool         // asked after each answer, under mu
-	take   func(r reply) error // takes in an answer, under mu
-	late   func(r reply)       // gets an answer that came when there were enough, without mu
-	common []any               // arguments
+	enough func() bool         // called after each answer, under mu
+	take   func(r reply) error // adds an answer, under mu
+	late   func(r reply)       // receives an answer that arrived after enough others, without mu
+	common []any               // arguments of every script
 	asked  []asked             // by node
-	among  map[int]string      // the nodes to ask, and the memory of each that a write is for; nil: all, as they are
+	among  map[int]string      // the nodes to ask, each with the memory that a write expects; nil: all, with their current memory
 
 	mu     sync.Mutex
 	open   int
 	failed []cluster.NodeError
-	again  []int // how often each node was asked again
+	again  []int // how many times each node was asked again
 	ended  bool
 	done   chan struct{}
 }
 
-// maxAgain bounds how often a node is asked again because its memory was not
-// the expected one.
+// maxAgain bounds how many times a node is asked again because its memory was
+// not the expected one.
 const maxAgain = 3
 
 func (s *Store) newQuorumCall(q question) *quorumCall {
@@ -69,12 +69,13 @@ func (s *Store) newQuorumCall(q question) *quorumCall {
 	}
 }
 
-// common is the arguments of every script after the run of the server.
+// common returns the arguments of every script after the run of the server.
 func (s *Store) common(q question) []any {
 	return []any{s.newMemory(q), stamp(q.now.UnixMicro()), s.cfg.Prefix}
 }
 
-// run asks and waits. The error has ctx.Err() and its cause in its chain.
+// run asks the nodes and waits. The error has ctx.Err() and its cause in its
+// chain.
 func (p *quorumCall) run(ctx context.Context) error {
 	if err := errs.Ended(ctx); err != nil {
 		return err
@@ -113,7 +114,7 @@ func (p *quorumCall) ask(n *nodeset.Node) {
 }
 
 // send asks one node, and drops the answer if r is nil. A write has no effect
-// if the node's memory is not this one.
+// unless the node has this memory.
 func (s *Store) send(n *nodeset.Node, q question, common []any, run, memory string, r nodeset.Receiver) {
 	args := make([]any, 0, 2+len(common)+len(q.args))
 	args = append(append(args, run), common...)
@@ -159,9 +160,9 @@ func (p *quorumCall) Receive(n *nodeset.Node, words any, err error) {
 	}
 }
 
-// mayAskAgain reports whether a node may be asked for the memory that it has
-// instead of the expected one. After enough answers this is only a node of
-// which nothing was known: another has lost its data since.
+// mayAskAgain reports whether a node may be asked again with the memory that it
+// has instead of the expected one. After enough answers this holds only for a
+// node whose memory was unknown: any other node has lost its data since.
 func (p *quorumCall) mayAskAgain(n *nodeset.Node) bool {
 	i := n.Index()
 	return p.among == nil && p.again[i] < maxAgain && (!p.ended || p.asked[i].memory == "")
@@ -194,7 +195,7 @@ func (p *quorumCall) read(n *nodeset.Node, words any, err error) (reply, error) 
 	return reply{n, status, memory, all[2:]}, nil
 }
 
-// word is the ith string after the memory, or "".
+// word returns the ith string after the memory, or "".
 func (r reply) word(i int) string {
 	if i >= len(r.rest) {
 		return ""

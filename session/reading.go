@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// reading is the answers to one read.
+// reading holds the answers to one read.
 type reading struct {
 	s      *Store
 	p      *quorumCall
 	hashed string
 	now    time.Time
 
-	answers []answer // guarded by the quorumCall, as are these
-	settled verdict  // what was found, for answers that come late
-	lates   []answer // those
+	answers []answer // guarded by the quorumCall's mu, like the fields below
+	settled verdict  // the verdict, by which late answers are repaired
+	lates   []answer // the late answers
 	dropped bool
 }
 
@@ -49,8 +49,8 @@ func (s *Store) judge(answers []answer, now time.Time) verdict {
 	return judge(answers, s.authoritative(now), s.apart())
 }
 
-// voters is the nodes that vote on what was found, each with its memory. It is
-// nil, which means all nodes, if a quorum has lost its data.
+// voters returns the nodes that vote on the verdict, each with its memory. It
+// is nil, which means all nodes, if a quorum has lost its data.
 func (r *reading) voters(v *verdict) map[int]string {
 	if v.votes < r.s.c.Quorum() {
 		return nil
@@ -73,8 +73,9 @@ func (r *reading) enough() bool {
 	return v.votes >= quorum
 }
 
-// settle is the verdict of the answers. If all nodes have answered it needs no
-// votes: a quorum has lost its data, and what is left is the best there is.
+// settle returns the verdict of the answers. If all nodes have answered, it
+// needs no quorum of votes: a quorum has lost its data, and the remaining data
+// is the best available.
 func (r *reading) settle(op string) (verdict, error) {
 	r.p.mu.Lock()
 	defer r.p.mu.Unlock()
@@ -93,7 +94,7 @@ func (r *reading) settle(op string) (verdict, error) {
 	return v, nil
 }
 
-// have is how many nodes have what was found.
+// have returns how many nodes have the result of the verdict.
 func (r *reading) have(v *verdict) (n int) {
 	for i := range r.answers {
 		a := &r.answers[i]
@@ -104,7 +105,7 @@ func (r *reading) have(v *verdict) (n int) {
 	return n
 }
 
-// late repairs a node that answered after the others had decided.
+// late repairs a node that answered after the verdict.
 func (r *reading) late(re reply) {
 	a, err := parseAnswer(re, nil)
 	if err != nil {
@@ -118,7 +119,8 @@ func (r *reading) late(re reply) {
 	r.drop()
 }
 
-// repair sends one node what it lacks of what was found, without waiting.
+// repair sends one node the parts of the result that it lacks. It does not
+// wait.
 func (r *reading) repair(a *answer, v *verdict) {
 	s := r.s
 	var q question
@@ -136,8 +138,8 @@ func (r *reading) repair(a *answer, v *verdict) {
 	s.send(n, q, s.common(q), n.MemoryID(), a.memory, nil)
 }
 
-// conclude acts on a verdict. What is not on a quorum is brought there first:
-// nobody may find it otherwise than this read.
+// conclude acts on a verdict. A result that is not on a quorum is written to
+// one first, so that no later read finds an older state.
 func (r *reading) conclude(ctx context.Context, op string, v verdict) (*record, error) {
 	now, settled := stamp(r.now.UnixMicro()), r.have(&v) >= r.s.c.Quorum() && !v.mixed()
 	if settled {
@@ -159,8 +161,8 @@ func (r *reading) conclude(ctx context.Context, op string, v verdict) (*record, 
 	return r.restore(ctx, op, v)
 }
 
-// ended is the error of a session that somebody has ended. If fewer than a
-// quorum have a tombstone, it puts them there first.
+// ended returns the error of a session that has been ended. If fewer than a
+// quorum of nodes have a tombstone, it puts tombstones on a quorum first.
 func (r *reading) ended(ctx context.Context, op string, v verdict, settled bool) error {
 	if !settled {
 		if err := r.s.tombstone(ctx, op, r.hashed, r.s.deadlineOf(v.live)); err != nil {
@@ -174,9 +176,9 @@ func (r *reading) ended(ctx context.Context, op string, v verdict, settled bool)
 	return gone
 }
 
-// restore brings what was found to a quorum of the nodes that voted. Nodes that
-// lost their data come last: a quorum of the others would know if the user had
-// been logged out.
+// restore writes the result to a quorum of the nodes that voted, and only then
+// to nodes that lost their data: a quorum of the others would know if the user
+// had been logged out.
 func (r *reading) restore(ctx context.Context, op string, v verdict) (*record, error) {
 	among := r.voters(&v)
 	live, err := r.s.restore(ctx, op, r.hashed, v.live, among)
@@ -192,9 +194,9 @@ func (r *reading) restore(ctx context.Context, op string, v verdict) (*record, e
 	return live, nil
 }
 
-// restore brings what was read to a quorum of these nodes, or of all if among
-// is nil. A node that has begun a new memory since the read may have lost the
-// end of the session, and does not count.
+// restore writes the record that was read to a quorum of the nodes in among, or
+// of all nodes if among is nil. A node that has begun a new memory since the
+// read does not count, because it may have lost the end of the session.
 func (s *Store) restore(ctx context.Context, op, hashed string, live *record, among map[int]string) (*record, error) {
 	w := s.newWrite(s.putQuestion(hashed, live, replacement{}))
 	w.among = among

@@ -5,12 +5,12 @@ import (
 	"sync/atomic"
 )
 
-// record is what one node, or several nodes together, have of a session. It is
-// not changed once it is made.
+// record is the data of a session on one node, or merged from several. It is
+// immutable.
 type record struct {
-	whole bool   // of one node: it was written whole since the node's memory began
+	whole bool   // of one node: the whole record was written since the node's memory began
 	gone  bool   // a tombstone
-	to    string // of a tombstone: the session that has replaced this one, and up to when to tell it
+	to    string // of a tombstone: the session that has replaced this one, and until when to report it
 	until string
 
 	born     string // a stamp
@@ -20,7 +20,7 @@ type record struct {
 	idle     string
 	fields   map[string]string // name to version, kind and value
 
-	dropped *atomic.Pointer[string] // of what was read: see reading.drop
+	dropped *atomic.Pointer[string] // of a record that was read: see reading.drop
 }
 
 const (
@@ -31,7 +31,7 @@ const (
 // over reports whether a deadline has passed at now.
 func (r *record) over(now string) bool { return r.deadline <= now || r.idle <= now }
 
-// newest is the largest version of a field.
+// newest returns the largest version of a field.
 func (r *record) newest() version {
 	top := version("")
 	for _, f := range r.fields {
@@ -40,8 +40,8 @@ func (r *record) newest() version {
 	return top
 }
 
-// merge combines two live records of one session: the last writer of each
-// field, and the deadlines that were set last.
+// merge combines two live records of one session: the last write of each field,
+// and the deadlines that were set last.
 func merge(a, b *record) *record {
 	if a == nil {
 		return b
@@ -80,8 +80,9 @@ func sameFields(a, b map[string]string) bool {
 	return true
 }
 
-// equal reports whether r has all that b has. The idle deadline is no part of
-// it: the next load that extends it does so on each node by what that node has.
+// equal reports whether r has everything that b has. It ignores the idle
+// deadline, because the next load extends it on each node according to that
+// node's own deadline.
 func (r *record) equal(b *record) bool {
 	return r.issue == b.issue && r.deadline == b.deadline && r.born == b.born && sameFields(r.fields, b.fields)
 }

@@ -89,10 +89,10 @@ func (ss *Session) renew(ctx context.Context, r renewal) error {
 	return nil
 }
 
-// succeed makes the session of rec with the fields of old and the changes, and
-// returns it and the version of the changes. Each node adds the fields that it
-// has itself. If nodes have dropped fields since old was read, old does not
-// count: what the nodes have together is put instead, under a floor of its own.
+// succeed creates the session of rec with the fields of old and the changes,
+// and returns it and the version of the changes. Each node adds the fields that
+// it has itself. If nodes have dropped fields since old was read, old is not
+// used: the merged fields of the nodes are put instead, under a new floor.
 func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from replacement, old *record, changes map[string]string) (made *record, ver version, err error) {
 	const op = "renew"
 	fields, seen := old.known(), old.newest()
@@ -115,7 +115,7 @@ func (s *Store) succeed(ctx context.Context, hashed string, rec *record, from re
 	return nil, "", s.unsettled(op, hashed, dropped.answered)
 }
 
-// overwritten reports whether a session has something newer than a change of
+// overwritten reports whether a session has a newer value than a change with
 // this version.
 func overwritten(rec *record, ver version, changes map[string]string) bool {
 	for name := range changes {

@@ -21,9 +21,9 @@ func TestSession_Renew_MovesToANewID(t *testing.T) {
 		gone(t, s, old)
 		now := load(t, s, ss.ID())
 		has(t, now, "cart", 2)
-		has(t, now, "seen", true) // which ss had not loaded
+		has(t, now, "seen", true) // ss had not loaded this field
 		if now.User() != "ann" {
-			t.Errorf("it is %q's", now.User())
+			t.Errorf("its user is %q", now.User())
 		}
 		if err := other.Renew(t.Context()); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("it was renewed twice: %v", err)
@@ -58,7 +58,7 @@ func TestSession_Renew_GraceLeadsFromTheOldID(t *testing.T) {
 		if err := s.Update(t.Context(), old, nil); !errors.Is(err, ErrSessionGone) {
 			t.Errorf("an update by the old id, under its lock: %v", err)
 		}
-		must(t, s.Destroy(t.Context(), old)) // means the session
+		must(t, s.Destroy(t.Context(), old)) // the old id means the renewed session
 		gone(t, s, ss.ID())
 		gone(t, s, old)
 	})
@@ -97,8 +97,8 @@ func TestSession_Renew_FailsAfterALogoutOnOtherNodes(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// Two of the nodes that took a renewal lack a field that another process has
-// committed.
+// Two of the nodes that accepted a renewal lack a field that another process
+// has committed.
 func TestSession_Renew_KeepsFieldsOfOtherProcesses(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
@@ -113,8 +113,8 @@ func TestSession_Renew_KeepsFieldsOfOtherProcesses(t *testing.T) {
 	all(t, s, nodes)
 }
 
-// Changes that a renewal writes count, even over what a process with a clock
-// ahead has committed.
+// The changes of a renewal win, even over a commit of a process whose clock is
+// ahead.
 func TestSession_Renew_WritesChangesDespiteClockSkew(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

@@ -18,7 +18,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// rules is what the package comment says that a user needs.
+// rules returns the rights in the package comment.
 func rules(t *testing.T) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
@@ -36,8 +36,8 @@ func rules(t *testing.T) []string {
 	return nil
 }
 
-// The rights that the package comment names are enough, and each is needed;
-// those that package cluster can do without are left to its tests.
+// The rights in the package comment are sufficient, and each is necessary. The
+// optional rights of package cluster are left to its tests.
 func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 	t.Parallel()
 	all := strings.Fields(ACL("", false))
@@ -55,13 +55,13 @@ func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 		t.Errorf("with another prefix: %v", err)
 	}
 	if err := workout(t, s, strings.Fields(ACL("a*[b]?:", false)), "axb?:"); err == nil {
-		t.Error("they are for more than the prefix")
+		t.Error("the rights cover more than the prefix")
 	}
 	for i, rule := range all {
 		switch rule {
 		case "+info", "+config|get", "+acl|dryrun", "+script|exists", "+script|load":
 			continue
-		case "+time", "+ping": // of package cluster: seeing restarts, finding a node that was down
+		case "+time", "+ping": // needed by package cluster, to detect restarts and recovered nodes
 			continue
 		}
 		var others []string
@@ -72,7 +72,7 @@ func TestRights_EachIsNeededAndTheyAreEnough(t *testing.T) {
 	}
 }
 
-// workout does everything there is, as a user with these rights.
+// workout calls everything that needs a right, as a user with these rights.
 func workout(t *testing.T, s harness.Set, rules []string, prefix string) error {
 	t.Helper()
 	ctx := t.Context()
@@ -118,7 +118,7 @@ func workout(t *testing.T, s harness.Set, rules []string, prefix string) error {
 	read, err := store.Load(ctx, ss.ID())
 	try(err)
 	key := store.cfg.Prefix + ss.hash
-	for range 100 { // the drop is on its way, unless it is not allowed
+	for range 100 { // the drop is in flight, unless it is not allowed
 		if read == nil || err != nil || read.rec.dropped.Load() == nil || admin.HLen(ctx, key).Val() <= manyTombstones {
 			break
 		}

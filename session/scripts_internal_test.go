@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// scripted calls the scripts by hand, on a node whose memory is known.
+// scripted calls the scripts directly, on a node whose memory is known.
 type scripted struct {
 	now, memory string
 	at          time.Time
@@ -29,10 +29,10 @@ func newScripted() *scripted {
 
 func (s *scripted) in(d time.Duration) string { return stamp(s.at.Add(d).UnixMicro()) }
 
-// version is the nth that is made now.
+// version returns a version of the current time with the suffix n.
 func (s *scripted) version(n string) string { return s.now + "000000000000000" + n }
 
-// call is a script with its arguments from the fifth on.
+// call returns a script with its arguments from the fifth on.
 func (s *scripted) call(source, key string, args ...any) harness.Script {
 	mark := s.memory[timeWidth:]
 	return harness.Script{
@@ -42,14 +42,15 @@ func (s *scripted) call(source, key string, args ...any) harness.Script {
 	}
 }
 
-// put is a session of ann with a deleted field, in the place of another or ”.
+// put returns a script that creates a session of ann with a deleted field,
+// which replaces another session unless replaces is empty.
 func (s *scripted) put(hash, replaces, alone string) harness.Script {
 	hour, day := s.in(time.Hour), s.in(24*time.Hour)
 	return s.call(putSource, hash, s.memory, time.Hour.Milliseconds(), hash, replaces, hour, alone,
 		s.now, s.version("2"), "ann", day, hour, "", s.version("1"), "a", s.version("2")+"=1", "b", s.version("2")+"-")
 }
 
-// after runs scripts one after the other.
+// after returns a function that runs scripts in order.
 func after(scripts ...harness.Script) func(context.Context, *redis.Client) error {
 	return func(ctx context.Context, admin *redis.Client) error {
 		for _, s := range scripts {

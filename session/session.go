@@ -15,25 +15,25 @@ import (
 // for one that does.
 type Session struct {
 	store *Store
-	token int64 // the fencing token under which Update writes; 0: everybody's
+	token int64 // the fencing token under which Update writes; 0: without a token
 
 	mu      sync.Mutex
 	id      string
 	hash    string
 	rec     *record
-	changes map[string]string // fields set since, by name: kind and value
-	size    int               // of the names and values of the fields that there are
-	dead    int               // of the names of the deleted fields that the nodes have, at most
+	changes map[string]string // uncommitted fields, by name: kind and value
+	size    int               // of the names and values of the existing fields
+	dead    int               // upper bound of the size of the names of deleted fields on the nodes
 }
 
-// newSession is a session as it was read, or is to be made.
+// newSession returns a session that was read or is to be created.
 func (s *Store) newSession(id, hashed string, rec *record) *Session {
 	ss := &Session{store: s, id: id, hash: hashed}
 	ss.adopt(rec)
 	return ss
 }
 
-// adopt makes rec the record that the nodes have.
+// adopt makes rec the record that is known to be on the nodes.
 func (ss *Session) adopt(rec *record) {
 	ss.rec, ss.size = rec, 0
 	_, ss.dead = rec.tombstones()
@@ -47,7 +47,8 @@ func (ss *Session) adopt(rec *record) {
 	}
 }
 
-// effectiveLocked is the kind and value of a field, "" if it never was.
+// effectiveLocked returns the kind and value of a field, including uncommitted
+// changes, or "" if it never existed.
 func (ss *Session) effectiveLocked(name string) string {
 	if value, changed := ss.changes[name]; changed {
 		return value
@@ -58,7 +59,7 @@ func (ss *Session) effectiveLocked(name string) string {
 	return ""
 }
 
-// sizeLocked is what a field adds to the size of the session.
+// sizeLocked returns the size of a field in the session.
 func (ss *Session) sizeLocked(name string) int {
 	if value := ss.effectiveLocked(name); value != "" && value[0] == kindValue {
 		return len(name) + len(value) - 1
@@ -115,7 +116,7 @@ func Get[T any](ss *Session, name string) (v T, ok bool, err error) {
 	return v, true, nil
 }
 
-// raw is the encoded value of a field.
+// raw returns the encoded value of a field.
 func (ss *Session) raw(name string) (string, bool) {
 	ss.mu.Lock()
 	defer ss.mu.Unlock()
@@ -199,7 +200,7 @@ func (ss *Session) Commit(ctx context.Context) error {
 }
 
 // dropTombstones makes the nodes drop tombstones once there may be many, and
-// removes those that were dropped from the session.
+// removes the dropped ones from the session.
 func (ss *Session) dropTombstones(ctx context.Context) error {
 	limit := ss.store.cfg.MaxSize
 	ss.mu.Lock()
@@ -209,7 +210,7 @@ func (ss *Session) dropTombstones(ctx context.Context) error {
 		return nil
 	}
 	var there *record
-	for try := 1; try == 1 || dead > limit && try <= maxTries; try++ { // from the second on, once every node has answered
+	for try := 1; try == 1 || dead > limit && try <= maxTries; try++ { // the first try does not wait for every node; later ones do
 		var err error
 		if there, err = ss.store.readFrom(ctx, "commit to", hashed, 0, try > 1); err != nil {
 			return ss.store.tally(&ss.store.counts.committed, err)
@@ -225,7 +226,7 @@ func (ss *Session) dropTombstones(ctx context.Context) error {
 	rec.fields = maps.Clone(rec.fields)
 	names, _ := rec.tombstones()
 	for _, name := range names {
-		if there.fields[name] == "" { // no node has an older value any more
+		if there.fields[name] == "" { // no node has an older value
 			delete(rec.fields, name)
 		}
 	}

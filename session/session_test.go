@@ -12,8 +12,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// A number that is decoded into an interface keeps its digits; into a type of
-// numbers it is one, also of old fields.
+// A number that is decoded into an interface keeps its digits. It can also be
+// decoded into a numeric type.
 func TestGet_NumbersKeepTheirDigits(t *testing.T) {
 	t.Parallel()
 	const large = 1<<53 + 1
@@ -44,8 +44,8 @@ func TestGet_NumbersKeepTheirDigits(t *testing.T) {
 	}
 }
 
-// Setting a field does not look at the others: with eight times as many it
-// takes eight times as long, not 64 times.
+// Setting a field does not examine the others: eight times as many fields take
+// eight times as long, not 64 times.
 func TestSession_Set_IsLinearInTheNumberOfFields(t *testing.T) {
 	s := &Store{cfg: Config{MaxSize: maxSize}.withDefaults()}
 	fill := func(fields int) time.Duration {
@@ -95,6 +95,6 @@ func TestSession_Delete_FreesSize(t *testing.T) {
 	rec := *ss.rec
 	ss.adopt(&rec)
 	if ss.size != 20 {
-		t.Errorf("counted anew it is %d bytes", ss.size)
+		t.Errorf("counted again it is %d bytes", ss.size)
 	}
 }

@@ -40,13 +40,13 @@ func (s *Store) Stats() Stats {
 	}
 }
 
-// tally counts a call that ended with err in what or as a failure, and returns
-// err.
+// tally counts a call in what if it succeeded, and otherwise by its error. It
+// returns err.
 func (s *Store) tally(what *atomic.Int64, err error) error {
 	switch {
 	case err == nil:
 		what.Add(1)
-	case errors.Is(err, errOvertaken), errors.Is(err, cluster.ErrConfig): // is tried again; asked for nothing
+	case errors.Is(err, errOvertaken), errors.Is(err, cluster.ErrConfig): // will be retried; no node was asked
 	case isGone(err):
 		s.counts.gone.Add(1)
 	default:

@@ -16,7 +16,7 @@ func TestStore_Stats_CountsEachCall(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
 	s := locking(t, nodes, Config{})
-	settled(t, s) // nothing is restored because a node was asked for the first time
+	settled(t, s) // so that no node is asked for the first time below
 	ctx := t.Context()
 	before := s.Stats()
 	a, b := create(t, s, "u", nil), create(t, s, "u", nil)
@@ -36,7 +36,7 @@ func TestStore_Stats_CountsEachCall(t *testing.T) {
 	must(s.LogoutAll(ctx, "u", a))
 	must(s.LogoutAll(ctx, "u", nil))
 	if _, err := s.Create(ctx, "u", nil, Lifetime(-1)); err == nil {
-		t.Fatal("made for a time that is over")
+		t.Fatal("created with a deadline that has passed")
 	}
 	dead, cancel := context.WithCancel(ctx)
 	cancel()
@@ -57,7 +57,7 @@ func TestStore_Stats_CountsEachCall(t *testing.T) {
 	}
 }
 
-// What is still asked of a Store that is closed is answered, and not reported.
+// A closed Store still serves calls, but no longer reports them.
 func TestStore_Close_EndsItsMetrics(t *testing.T) {
 	t.Parallel()
 	m := &meters{}
@@ -66,17 +66,17 @@ func TestStore_Close_EndsItsMetrics(t *testing.T) {
 	before := m.sum(t)
 	create(t, s, "ann", nil)
 	if got := m.sum(t); got != before+1 {
-		t.Errorf("it reports %v and has made one session, from %v on", got, before)
+		t.Errorf("it reports %v after one session was created, from %v on", got, before)
 	}
 	s.Close()
 	s.Close()
 	create(t, s, "ann", nil)
 	if got := m.sum(t); got != before+1 {
-		t.Errorf("closed it goes on reporting, up to %v from %v", got, before)
+		t.Errorf("a closed Store still reports: %v, was %v", got, before)
 	}
 }
 
-// meters adds up what is reported of sessions.
+// meters sums the reported counts of sessions.
 type meters struct {
 	noop.MeterProvider
 	collect metric.Callback

@@ -19,7 +19,7 @@ type Store struct {
 	salt          string
 	memoryKey     string
 	memories      memories
-	probing       chan struct{} // has room for one prober
+	probing       chan struct{} // held by the caller that is probing
 	probed        atomic.Bool
 	bootstrapping atomic.Bool // the probe found a quorum of nodes without a memory, and this process has begun none
 	clock         clock
@@ -54,8 +54,8 @@ func (s *Store) Close() {
 	}
 }
 
-// errNil is the error of a nil Store, of a program that ignored the error of
-// New.
+// errNil is the error of every method of a nil Store, which a program has if it
+// ignored the error of New.
 var errNil = configerr.Field("Store", "is nil; see the error of session.New")
 
 // Option configures a session that is created.
@@ -70,9 +70,9 @@ type request struct{ lifetime time.Duration }
 // Lifetime replaces [Config.Lifetime] for one session; it can only be shorter.
 func Lifetime(d time.Duration) Option { return option(func(r *request) { r.lifetime = d }) }
 
-// Create creates a session for user, or for nobody if user is "", with data as
-// its fields. After it has returned a nil error, every Load finds the session
-// until it ends. If it fails, no usable session is left. The error is a
+// Create creates a session for user, or without a user if user is "", with data
+// as its fields. After it has returned a nil error, every Load finds the
+// session until it ends. If it fails, no usable session is left. The error is a
 // [*cluster.QuorumError], has ctx.Err() in its chain, or matches
 // [cluster.ErrConfig].
 func (s *Store) Create(ctx context.Context, user string, data map[string]any, opts ...Option) (*Session, error) {

@@ -18,7 +18,7 @@ func TestStore_Load_FindsASessionInEveryProcessUntilDestroyed(t *testing.T) {
 		a, b := store(t, nodes, Config{}), store(t, nodes, Config{})
 		made := create(t, a, "ann", data{"cart": 3})
 		if len(made.ID()) != idWidth || made.User() != "ann" {
-			t.Errorf("made %q of %q", made.ID(), made.User())
+			t.Errorf("created %q of %q", made.ID(), made.User())
 		}
 		ss := load(t, b, made.ID())
 		has(t, ss, "cart", 3)
@@ -32,7 +32,7 @@ func TestStore_Load_FindsASessionInEveryProcessUntilDestroyed(t *testing.T) {
 		ss.Delete("name")
 		must(t, ss.Commit(t.Context()))
 		if _, ok, err := Get[string](load(t, b, made.ID()), "name"); ok || err != nil {
-			t.Errorf("a deleted field is there: %v, %v", ok, err)
+			t.Errorf("a deleted field exists: %v, %v", ok, err)
 		}
 		must(t, b.Destroy(t.Context(), made.ID()))
 		gone(t, a, made.ID())
@@ -42,16 +42,16 @@ func TestStore_Load_FindsASessionInEveryProcessUntilDestroyed(t *testing.T) {
 			t.Errorf("a commit after the end: %v", err)
 		}
 		gone(t, a, made.ID())
-		must(t, a.Destroy(t.Context(), made.ID())) // again, of no effect
+		must(t, a.Destroy(t.Context(), made.ID())) // again, without effect
 	})
 }
 
-// The steps of a usual session cost each node one script each.
+// Each operation of a usual session costs every node one script.
 func TestStore_EachOperationIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 5)
 	s := store(t, nodes, Config{})
-	create(t, s, "warm", nil) // the first finds out which memory each node has
+	create(t, s, "warm", nil) // the first operation learns the memory of each node
 	settled(t, s)
 	asked := func() (n int64) {
 		for i := range nodes.Len() {
@@ -65,7 +65,7 @@ func TestStore_EachOperationIsOneRoundTrip(t *testing.T) {
 	before := asked()
 	must(t, s.Put(t.Context(), put, "bob", nil, time.Now().Add(time.Hour)))
 	settled(t, s)
-	if n := asked() - before - 10; n != 2*5 { // that there is none, and making it
+	if n := asked() - before - 10; n != 2*5 { // one to find none, one to create it
 		t.Errorf("a first put took %d scripts on 5 nodes", n)
 	}
 	for _, step := range []struct {
@@ -93,8 +93,8 @@ func TestStore_EachOperationIsOneRoundTrip(t *testing.T) {
 	}
 }
 
-// settled waits until every answer that is on its way is there, and to what is
-// sent because of it.
+// settled waits until every answer in flight has arrived, and the answers to
+// the commands that it causes.
 func settled(t testing.TB, s *Store) {
 	t.Helper()
 	for range 2 {
@@ -148,10 +148,10 @@ func TestStore_Load_EnforcesBothDeadlines(t *testing.T) {
 		t.Fatalf("idle %v, deadline %v", idle, deadline)
 	}
 	if short := create(t, s, "ann", nil, Lifetime(time.Minute)); short.IdleDeadline().After(short.Deadline()) {
-		t.Error("it may idle longer than it lives")
+		t.Error("its idle deadline is later than its absolute deadline")
 	}
 	const deadline, idle = headWidth - 2*timeWidth, headWidth - timeWidth
-	shift := func(at int, by time.Duration) { // as if that much more time had gone
+	shift := func(at int, by time.Duration) { // as if so much more time had passed
 		settled(t, s)
 		for i := range nodes.Len() {
 			cl, key := harness.Client(t, nodes, i), "session:"+ss.hash
@@ -160,14 +160,14 @@ func TestStore_Load_EnforcesBothDeadlines(t *testing.T) {
 			must(t, cl.HSet(t.Context(), key, "h", h).Err())
 		}
 	}
-	shift(idle, 50*time.Minute) // a sixth has gone
+	shift(idle, 50*time.Minute) // a sixth has passed
 	ss = load(t, s, ss.ID())
 	if left := time.Until(ss.IdleDeadline()); left < 59*time.Minute {
 		t.Errorf("%v are left after a load", left)
 	}
-	shift(idle, 55*time.Minute) // a twelfth has gone: nothing is written
+	shift(idle, 55*time.Minute) // a twelfth has passed: nothing is written
 	if left := time.Until(load(t, s, ss.ID()).IdleDeadline()); left > 56*time.Minute {
-		t.Errorf("%v are left; a load wrote that did not have to", left)
+		t.Errorf("%v are left; the load wrote a deadline too early", left)
 	}
 	shift(deadline, 30*time.Minute)
 	shift(idle, 20*time.Minute)
@@ -253,7 +253,7 @@ func TestStore_BelowAQuorumFailsAndNamesNoID(t *testing.T) {
 		}
 		for _, secret := range []string{ss.ID(), hash(ss.ID()), ss.hash} {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("%s: the error tells which session it is about", name)
+				t.Errorf("%s: the error reveals the session", name)
 			}
 		}
 	}
@@ -264,8 +264,8 @@ func TestStore_BelowAQuorumFailsAndNamesNoID(t *testing.T) {
 	}
 }
 
-// A node that has something else under a session's key fails like one that does
-// not answer.
+// A node with foreign data under a session's key counts as one that does not
+// answer.
 func TestStore_Load_ForeignDataIsNoAnswer(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

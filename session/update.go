@@ -54,7 +54,7 @@ func (s *Store) Update(ctx context.Context, id string, fn func(ctx context.Conte
 	return err
 }
 
-// lockError replaces the key of a lock by the name of the session, as in all
+// lockError replaces the key of a lock by the label of the session, like all
 // errors of this package.
 type lockError struct {
 	err         error
@@ -65,8 +65,8 @@ func (e *lockError) Error() string { return strings.ReplaceAll(e.err.Error(), e.
 
 func (e *lockError) Unwrap() error { return e.err }
 
-// lockName is the key of a session's lock. All processes must use the same key,
-// so it contains no salt.
+// lockName returns the key of a session's lock. All processes must use the same
+// key, so it contains no salt.
 func lockName(hashed string) string {
 	sum := sha256.Sum256([]byte("redlock session lock " + hashed))
 	return "session:" + hex.EncodeToString(sum[:16])

@@ -69,8 +69,8 @@ func TestStore_Update_ConcurrentOnesLoseNothing(t *testing.T) {
 	})
 }
 
-// A commit without Update in the middle of one is not lost either: the update
-// runs again.
+// A commit without Update during an update is not lost either: the update runs
+// again.
 func TestStore_Update_RunsAgainAfterAPlainCommit(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)
@@ -96,8 +96,8 @@ func TestStore_Update_RunsAgainAfterAPlainCommit(t *testing.T) {
 	has(t, load(t, s, ss.ID()), "n", 11)
 }
 
-// A holder that lost the lock, read the same and continues late does not write
-// before the next holder.
+// A holder that lost the lock, and has read the same version as the next
+// holder, continues late. Its write must not win over the next holder's.
 func TestStore_Update_LateOneIsOrderedByItsToken(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 5, func(t *testing.T, nodes harness.Set) {
@@ -106,7 +106,7 @@ func TestStore_Update_LateOneIsOrderedByItsToken(t *testing.T) {
 		early, late := load(t, s, ss.ID()), load(t, s, ss.ID())
 		late.token, early.token = 7, 8
 		without(t, s, nodes, []int{3, 4}, func() { set(t, early, "n", 8) })
-		down(t, s, cutter(t, nodes), 0, 1) // the late one meets the other's write on one node only
+		down(t, s, cutter(t, nodes), 0, 1) // the late holder finds the other's write on only one node
 		must(t, late.Set("n", 7))
 		if err := late.Commit(t.Context()); !errors.Is(err, errOvertaken) {
 			t.Errorf("it ended with %v", err)
@@ -125,13 +125,13 @@ func TestSession_Commit_LastOneCountsDespiteClockSkew(t *testing.T) {
 		ahead.clock.last.Store(time.Now().Add(time.Hour).UnixMicro())
 		ss := create(t, s, "ann", data{"n": 0})
 		set(t, load(t, ahead, ss.ID()), "n", 1)
-		set(t, ss, "n", 2) // which has not read that
+		set(t, ss, "n", 2) // ss has not read the newer value
 		has(t, load(t, ahead, ss.ID()), "n", 2)
 	})
 }
 
-// Locks are named in errors, but not so that two processes with salts of their
-// own, or anybody who knows the id, find the session by it.
+// Errors name locks, but not in a way by which processes with other salts, or
+// anyone who knows the id, can find the session.
 func TestStore_Update_ErrorsNameTheSessionByItsLabel(t *testing.T) {
 	t.Parallel()
 	s := locking(t, harness.Embedded(t, 3), Config{})
@@ -140,7 +140,7 @@ func TestStore_Update_ErrorsNameTheSessionByItsLabel(t *testing.T) {
 		return s.Update(ctx, ss.ID(), nil)
 	})
 	if !errors.Is(err, lock.ErrReentrant) {
-		t.Fatalf("an update in the middle of one: %v", err)
+		t.Fatalf("an update within an update: %v", err)
 	}
 	if strings.Contains(err.Error(), lockName(ss.hash)) || !strings.Contains(err.Error(), s.label(ss.hash)) {
 		t.Errorf("%v does not name the session by its salted hash", err)

@@ -29,7 +29,7 @@ func (s *Store) Put(ctx context.Context, idOrHandle, user string, value []byte, 
 			len(idOrHandle), idBytes, idWidth)
 	}
 	now := time.Now()
-	if limit := now.Add(s.cfg.Lifetime + s.apart()); until.After(limit) { // by the clock of another process perhaps
+	if limit := now.Add(s.cfg.Lifetime + s.apart()); until.After(limit) { // until may come from the clock of another process
 		return configerr.Field("Put", "until %v is later than Config.Lifetime, %v, from now; make that longer", until, s.cfg.Lifetime)
 	}
 	if err := checkUser(user); err != nil {
@@ -93,7 +93,7 @@ func (s *Store) FetchAll(ctx context.Context, user string) (map[string][]byte, e
 	return values, nil
 }
 
-// value is the value that Put stored in r, unless it has expired at now.
+// value returns the value that Put stored in r, unless it has expired at now.
 func (r *record) value(now time.Time) ([]byte, bool) {
 	f := r.fields[valueField]
 	if len(f) < versionWidth+1+timeWidth || f[versionWidth] != kindValue {

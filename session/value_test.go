@@ -11,8 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// A session library takes the lifetime by the clock of the process that creates
-// a session, and another one, whose clock is behind, commits to it.
+// A session library computes the deadline by the clock of the process that
+// creates a session. Another process, whose clock is behind, commits to it.
 func TestStore_Put_AllowsForClockSkew(t *testing.T) {
 	t.Parallel()
 	s := store(t, harness.Embedded(t, 3), Config{Lifetime: time.Hour})
@@ -25,7 +25,7 @@ func TestStore_Put_AllowsForClockSkew(t *testing.T) {
 	rec, err := s.read(t.Context(), "load", hash(id), 0)
 	must(t, err)
 	if moment(rec.deadline).After(until) || moment(rec.idle).Before(until.Truncate(time.Microsecond)) {
-		t.Errorf("it ends at %v, and was put until %v", moment(rec.deadline), until)
+		t.Errorf("it ends at %v, but was put until %v", moment(rec.deadline), until)
 	}
 }
 
@@ -39,8 +39,8 @@ func TestStore_Put_UntilThePastHasExpired(t *testing.T) {
 	}
 }
 
-// A later deadline is kept up to Config.Lifetime from when the session was
-// first put, and refused beyond: no deadline is reported that does not hold.
+// A later deadline is accepted up to Config.Lifetime after the first Put, and
+// refused beyond, so that no reported deadline is wrong.
 func TestStore_Put_KeepsALaterDeadlineOrRefusesIt(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, nodes harness.Set) {
@@ -52,12 +52,12 @@ func TestStore_Put_KeepsALaterDeadlineOrRefusesIt(t *testing.T) {
 		rec, err := s.read(t.Context(), "load", hash(id), 0)
 		must(t, err)
 		if !moment(rec.idle).Equal(later.Truncate(time.Microsecond)) {
-			t.Errorf("it ends at %v, and was put until %v", moment(rec.idle), later)
+			t.Errorf("it ends at %v, but was put until %v", moment(rec.idle), later)
 		}
 		for _, after := range []time.Duration{time.Second, 30 * time.Second} {
 			err := s.Put(t.Context(), id, "ann", []byte("c"), moment(rec.deadline).Add(after))
 			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Config.Lifetime") {
-				t.Errorf("%v after its end: %v, want that to be refused", after, err)
+				t.Errorf("%v after its end: %v, want it refused", after, err)
 			}
 		}
 		if v, ok, err := s.Fetch(t.Context(), id); string(v) != "b" || !ok || err != nil {

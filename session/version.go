@@ -9,7 +9,7 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// A version orders the writes to one field over all processes. It consists of a
+// version orders the writes to one field among all processes. It consists of a
 // clock's µs and a suffix that distinguishes writes of the same µs. Its width
 // is fixed, so that versions compare as strings, here and on the nodes.
 type version = string
@@ -19,15 +19,15 @@ const (
 	versionWidth = 2 * timeWidth
 )
 
-// lastMicros is the largest time that is accepted, in the year 2255: beyond it
-// versions would not keep their width.
+// lastMicros is the largest time that is accepted, in the year 2255. Later
+// versions would be wider.
 const lastMicros = 9_000_000_000_000_000
 
-// stamp is a moment in the form that scripts compare. Moments before 1970 are
-// the first one.
+// stamp returns a moment in the form that scripts compare. Moments before 1970
+// become the first one.
 func stamp(micros int64) string { return padded(uint64(max(micros, 1)), 10) }
 
-// padded is n in 16 digits.
+// padded returns n in 16 digits.
 func padded(n uint64, base int) string {
 	const zeros = "0000000000000000"
 	var b [timeWidth]byte
@@ -35,16 +35,16 @@ func padded(n uint64, base int) string {
 	return zeros[min(len(digits), timeWidth):] + string(digits)
 }
 
-// isTime reports whether s is a stamp, or a version, by its width.
+// isTime reports whether s is a stamp or version of this width.
 func isTime(s string, width int) bool { return len(s) == width && micros(s) > 0 }
 
-// latest is the time of the latest version that is accepted at now. A process
-// that sees a version writes above it, and a floor is put on all nodes. So a
-// node whose versions are further ahead would raise those of the others until
-// nothing could be written.
+// latest returns the time of the latest version that is accepted at now. A
+// process that sees a version writes above it, and a floor is put on all nodes.
+// So a node whose versions are further ahead would raise those of the other
+// nodes until nothing could be written.
 func latest(now time.Time) string { return stamp(now.Add(nodeset.MaxFenceLead).UnixMicro()) }
 
-// checkVersion returns an error unless v is a version, and not beyond the
+// checkVersion returns an error unless s is a version that is not later than
 // latest.
 func checkVersion(s, latest string) error {
 	switch {
@@ -56,7 +56,8 @@ func checkVersion(s, latest string) error {
 	return nil
 }
 
-// micros reads a stamp, or the beginning of a version. Anything else is 0.
+// micros parses a stamp, or the time of a version. It returns 0 for anything
+// else.
 func micros(s string) int64 {
 	if len(s) < timeWidth {
 		return 0
@@ -70,12 +71,12 @@ func micros(s string) int64 {
 
 func moment(s string) time.Time { return time.UnixMicro(micros(s)) }
 
-// clock makes versions that grow within a process, and above every version that
+// clock makes versions that grow within a process and exceed every version that
 // it has seen.
 type clock struct{ last atomic.Int64 }
 
-// after is a version above seen, which may be "", and above all that this clock
-// has made.
+// after returns a version above seen, which may be "", and above all versions
+// that this clock has made.
 func (c *clock) after(seen version) version {
 	for {
 		last := c.last.Load()
@@ -86,9 +87,9 @@ func (c *clock) after(seen version) version {
 	}
 }
 
-// next is the version above seen for the holder of the lock with this token. Of
-// two holders that have seen the same, the one with the larger token has the
-// larger version, whenever they write.
+// next returns the version above seen for the holder of the lock with this
+// token. Of two holders that have seen the same version, the one with the
+// larger token gets the larger version, whenever they write.
 func next(seen version, token int64) version {
 	return stamp(micros(seen)+1) + padded(uint64(token), 16)
 }

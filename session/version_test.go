@@ -14,13 +14,14 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// ahead is a version that lies so far ahead of this machine's clock.
+// ahead returns a version that is ahead of this machine's clock by the given
+// time.
 func ahead(by time.Duration) version {
 	return stamp(time.Now().Add(by).UnixMicro()) + strings.Repeat("f", versionWidth-timeWidth)
 }
 
-// Versions of a node that are further ahead of the clock than any may be would
-// lift those on all nodes, until nothing can be read or written any more.
+// If versions of a node that are too far ahead of the clock were accepted, they
+// would raise the versions on all nodes until nothing could be read or written.
 func TestVersion_TooFarAheadIsForeign(t *testing.T) {
 	t.Parallel()
 	s := store(t, harness.Embedded(t, 1), Config{})
@@ -76,7 +77,7 @@ func TestVersion_TooFarAheadIsForeign(t *testing.T) {
 }
 
 // A node with impossible versions counts as one that does not answer, whatever
-// is done to the session.
+// the operation.
 func TestVersion_OfANodeTooFarAheadSpoilsNoSession(t *testing.T) {
 	t.Parallel()
 	end := strings.Repeat("8", timeWidth) + strings.Repeat("f", versionWidth-timeWidth)
@@ -90,7 +91,7 @@ func TestVersion_OfANodeTooFarAheadSpoilsNoSession(t *testing.T) {
 		"issue": func(t *testing.T, cl *redis.Client, ss *Session) {
 			h := cl.HGet(t.Context(), "session:"+ss.hash, "h").Val()
 			at := versionWidth + timeWidth
-			if h == "" { // of a renewal that the node did not take
+			if h == "" { // the node did not accept this renewal
 				return
 			}
 			must(t, cl.HSet(t.Context(), "session:"+ss.hash, "h", h[:at]+end+h[at+versionWidth:]).Err())
@@ -121,7 +122,7 @@ func TestVersion_OfANodeTooFarAheadSpoilsNoSession(t *testing.T) {
 				has(t, load(t, s, mine.ID()), "a", 2)
 				all, err := s.List(t.Context(), "ann")
 				if err != nil || len(all) != 1 {
-					t.Errorf("%d sessions are listed, %v", len(all), err)
+					t.Errorf("%d sessions listed, %v", len(all), err)
 				}
 				ss = mine
 			}
@@ -140,8 +141,8 @@ func TestVersion_OfANodeTooFarAheadSpoilsNoSession(t *testing.T) {
 	}
 }
 
-// A node that has nothing of a session, and answers so, does not take it: the
-// others have it on a quorum without that one.
+// A node lacks a session, reports that, and refuses to store it. The other
+// nodes that have it are a quorum.
 func TestStore_Load_DoesNotDependOnANodeThatRefusesWrites(t *testing.T) {
 	t.Parallel()
 	nodes := harness.Embedded(t, 3)

@@ -12,19 +12,19 @@ import (
 // count is the outcome of a write: the number of nodes by their answer.
 type count struct {
 	ok, gone, absent int
-	out              map[string]int    // those where the session ended for a rival, by that
-	stale            int               // those who have dropped fields since
-	floors           []version         // of those of which what was put does not know
-	none             []answer          // those who have nothing of the session
-	newest           version           // what those who refused have that is newer
-	deadline         string            // of a session that was buried
-	late             string            // the deadline of a session that was to go on for longer
+	out              map[string]int    // nodes where the session ended for a rival, by rival
+	stale            int               // nodes that have dropped fields since
+	floors           []version         // the floors of those nodes that the put did not name
+	none             []answer          // the answers of nodes without the session
+	newest           version           // the largest newer version on the nodes that refused
+	deadline         string            // the absolute deadline of a session that got a tombstone
+	late             string            // the deadline of a session that ends before the idle deadline to be set
 	next             string            // the session that has replaced it
-	more             map[string]string // fields that a predecessor had besides
+	more             map[string]string // additional fields of the predecessor
 }
 
-// write is a quorumCall that counts. It ends when a quorum has done what was
-// asked, or cannot any more.
+// write is a quorumCall that counts the answers. It ends when a quorum has
+// written, or no quorum can write any more.
 type write struct {
 	*quorumCall
 	count count
@@ -39,7 +39,7 @@ func (s *Store) newWrite(q question) *write {
 	return w
 }
 
-// wait returns how the nodes answered, or an error if ctx ended before.
+// wait returns the counted answers, or an error if ctx ends first.
 func (w *write) wait(ctx context.Context) (count, []cluster.NodeError, error) {
 	if err := w.s.probe(ctx); err != nil {
 		return count{}, nil, err
@@ -134,7 +134,7 @@ func (c *count) takeNewer(r reply) error {
 	return nil
 }
 
-// takeMore takes in the fields, and the floor, that a node returned besides.
+// takeMore adds the additional fields and the floor that a node returned.
 func (c *count) takeMore(r reply) error {
 	if len(r.rest) < 3 {
 		return nil
@@ -161,5 +161,6 @@ func (c *count) takeMore(r reply) error {
 	return nil
 }
 
-// errForgot is why a node did not do what it was asked.
+// errForgot is the error of a node that did not write because it has lost its
+// data.
 var errForgot = errors.New("it has lost its data and started again")

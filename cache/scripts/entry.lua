@@ -1,9 +1,9 @@
 -- An entry is a line of facts, a line for each tag, and the data:
 --   kind stamp soft hard delta run tags LF   version tag LF …   data
--- kind w: a value, n: known not to exist; v is a value of an older program, which counts as none. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
--- run: the run of the server that stored it, '-' where that is not known.
+-- kind w: a value, n: known not to exist; v: a value of an older program, treated as missing. stamp: µs of the node's clock when it was stored. soft, hard, delta: ms.
+-- run: the run of the server that stored it, '-' if unknown.
 
--- Reports whether every one of count tags, in lines from at, has the version that stands there.
+-- Reports whether each of count tags, in the lines from at, still has the version in its line.
 local function stand(lines, at, count, tags)
   for _ = 1, count do
     local version, tag, following = string.match(lines, '^(%S+) ([^\n]*)\n()', at)
@@ -13,7 +13,7 @@ local function stand(lines, at, count, tags)
   return true
 end
 
--- Reports whether an entry is one, newer than a stamp, of this run of the server, and not deleted by a tag.
+-- Reports whether a text is an entry that is newer than a stamp, of this run of the server, and not deleted by a tag.
 local function valid(e, newer, run, tags)
   if not e then return false end
   local stamp, by, count, at = string.match(e, '^[wn] (%d+) %d+ %d+ %d+ (%S+) (%d+)\n()')
@@ -21,7 +21,7 @@ local function valid(e, newer, run, tags)
   return stand(e, at, tonumber(count), tags)
 end
 
--- Gives a version to each tag in ARGV from first on that has none, and makes all last for ttl. Returns their lines.
+-- Assigns a version to each tag in ARGV from first on that has none, and sets the TTL of all to ttl. Returns their lines.
 local function label(first, tags, version, ttl)
   local lines = {}
   for i = first, #ARGV do
@@ -38,7 +38,7 @@ local function label(first, tags, version, ttl)
   return table.concat(lines), #lines
 end
 
--- Ends a lease, and wakes the processes that wait for what comes of it.
+-- Ends a lease, and notifies the processes that wait for its end.
 local function finish(lease, entry)
   for _, field in ipairs(redis.call('HKEYS', lease)) do
     local process = string.match(field, '^w(.+)')

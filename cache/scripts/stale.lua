@@ -1,4 +1,4 @@
--- Has an entry loaded again, and ends the lease under way, so that what was loaded before does not count as new.
+-- Marks an entry as due for a new load, and ends its lease, so that a value that was loaded before does not replace it as new.
 -- KEYS  entry, lease
 -- ARGV  1 channel of drops
 -- Reply 1.

@@ -1,4 +1,4 @@
--- Stores an entry: a fill if its lease still stands, a value that was set in any case.
+-- Stores an entry: the result of a load only if its lease is still valid, a value that was set in any case.
 -- KEYS  entry, lease
 -- ARGV  1 nonce, 2 '1' for a fill, 3 kind, 4 soft, 5 hard, 6 delta, 7 run of the server, 8 ms that the entry is kept,
 --       9 channel of drops, 10 data, 11 prefix of tags, 12 ms that tags last, 13 prefix of deletions of tags, 14… tags: of a

@@ -1,9 +1,9 @@
--- Takes the version from a tag: what was stored or is being loaded under it is no longer valid.
+-- Deletes the version of a tag: entries that were stored or are being loaded with the tag are no longer valid.
 -- KEYS  1 tag, 2 its deletion, 3 count of deletions
 -- ARGV  1 channel of drops, 2 ms that a load may take, for which the deletion is remembered
 -- Reply 1.
--- What a user may not do is refused before the version is gone. PEXPIRE is the first write, because a server without memory
--- refuses only the first one, and not PEXPIRE.
+-- A missing right is reported before the version is deleted. PEXPIRE is the first write, because a server that is out of
+-- memory refuses only the first write of a script, but never PEXPIRE.
 local now = redis.call('TIME')
 local count = math.max((tonumber(redis.call('GET', KEYS[3])) or 0) + 1, now[1] * 1000000 + now[2])
 count = string.format('%.0f', count)

@@ -42,8 +42,8 @@ With --vs redsync it also measures redsync in its default configuration, with go
 Exit codes: 0, 2 bad flags or nodes, 69 too few nodes answered.`
 }
 
-// benchTurns is how often each library is measured, in turns, so that other
-// load on the machine affects all alike.
+// benchTurns is how many times each library is measured, in turns, so that
+// other load on the machine affects all equally.
 const benchTurns = 4
 
 func (r *benchCmd) Run() error {
@@ -95,7 +95,7 @@ type contestant struct {
 	many  tally
 }
 
-// tally is what was measured of one library at one number of workers.
+// tally holds the measurements of one library at one number of workers.
 type tally struct {
 	mu       sync.Mutex
 	acquire  []time.Duration
@@ -134,7 +134,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 	}
 	for i, url := range urls {
 		o, err := redis.ParseURL(url)
-		if err != nil { // its text may repeat the URL, and with it a password
+		if err != nil { // the text may contain the URL, and so a password
 			shut()
 			return nil, nil, misused("--vs redsync: node %d is not a single server; redsync is measured on redis://, rediss:// and unix:// only", i+1)
 		}
@@ -159,7 +159,7 @@ func (r *benchCmd) redsync() (*contestant, func(), error) {
 	}}, shut, nil
 }
 
-// measure gives each library its turns. It fails early only if the first
+// measure measures the libraries in turns. It fails early only if the first
 // library cannot lock at all.
 func (r *benchCmd) measure(ctx context.Context, all []*contestant, cpu *cpuMeter) error {
 	stem := "redlock bench:" + rand.Text() + ":"
@@ -191,7 +191,7 @@ func (r *benchCmd) measure(ctx context.Context, all []*contestant, cpu *cpuMeter
 	return nil
 }
 
-// run has workers lock and unlock for a time, each a key of its own.
+// run lets workers lock and unlock for a time, each with its own key.
 func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int, d time.Duration) {
 	begun := time.Now()
 	var wg sync.WaitGroup
@@ -213,7 +213,7 @@ func (c *contestant) run(ctx context.Context, t *tally, stem string, workers int
 				}
 				if err != nil {
 					failures, failure = failures+1, err
-					time.Sleep(time.Millisecond) // nothing is measured now, and the nodes are not flooded
+					time.Sleep(time.Millisecond) // a failure is not measured, and must not flood the nodes
 				}
 			}
 			t.mu.Lock()

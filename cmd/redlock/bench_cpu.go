@@ -13,10 +13,10 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// cpuTime is what was used; negative where it is not known.
+// cpuTime is CPU time; negative if unknown.
 type cpuTime struct{ servers, client time.Duration }
 
-// add adds what was used between two readings.
+// add adds the CPU time between two readings.
 func (c *cpuTime) add(before, after cpuTime) {
 	c.servers = spent(c.servers, before.servers, after.servers)
 	c.client = spent(c.client, before.client, after.client)
@@ -29,7 +29,8 @@ func spent(sum, before, after time.Duration) time.Duration {
 	return sum + after - before
 }
 
-// cpuMeter reads what all nodes together, and this program, have used so far.
+// cpuMeter reads the CPU time of all nodes together, and of this program, so
+// far.
 type cpuMeter struct {
 	ctx   context.Context
 	nodes []*nodeset.Node
@@ -44,7 +45,7 @@ func (m *cpuMeter) read() cpuTime {
 	for _, n := range m.nodes {
 		cmd := redis.NewCmd(m.ctx, "info", "cpu")
 		text := ""
-		if n.Sharded() { // one of its servers would answer, and not always the same
+		if n.Sharded() { // INFO would be answered by any of its servers
 			used.servers = -1
 			break
 		}
@@ -61,7 +62,7 @@ func (m *cpuMeter) read() cpuTime {
 	return used
 }
 
-// serverCPU is the CPU time of a server, by its INFO.
+// serverCPU returns the CPU time of a server, from its INFO.
 func serverCPU(info string) (sum time.Duration, ok bool) {
 	found := 0
 	for line := range strings.Lines(info) {

@@ -4,5 +4,5 @@ package main
 
 import "time"
 
-// usedCPU is the CPU time of this program so far; this system is not asked.
+// usedCPU returns -1: on this system the CPU time is unknown.
 func usedCPU() time.Duration { return -1 }

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// usedCPU is the CPU time of this program so far.
+// usedCPU returns the CPU time of this program so far.
 func usedCPU() time.Duration {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {

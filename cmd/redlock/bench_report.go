@@ -76,7 +76,7 @@ func bars(samples []time.Duration, lo, hi time.Duration, columns int) string {
 	return b.String()
 }
 
-// perLock is a CPU time for each lock, for a person.
+// perLock formats the CPU time for each lock.
 func perLock(d time.Duration, t *tally) string {
 	if d < 0 || len(t.release) == 0 {
 		return "-"
@@ -84,7 +84,8 @@ func perLock(d time.Duration, t *tally) string {
 	return brief(d / time.Duration(len(t.release)))
 }
 
-// micros is perLock in microseconds; negative: not known.
+// micros returns the CPU time for each lock in microseconds; negative if
+// unknown.
 func micros(d time.Duration, t *tally) float64 {
 	if d < 0 || len(t.release) == 0 {
 		return -1
@@ -100,10 +101,10 @@ type benchDoc struct {
 	MaxMs    float64 `json:"acquire_max_ms"`
 	Release  float64 `json:"release_p50_ms"`
 	Rate     float64 `json:"locks_per_s"`
-	Servers  float64 `json:"servers_cpu_us"` // for each lock and its release; negative: not known
+	Servers  float64 `json:"servers_cpu_us"` // for each lock and its release; negative if unknown
 	Client   float64 `json:"client_cpu_us"`
 	Failures int     `json:"failures"`
-	Embedded bool    `json:"embedded"` // on embedded nodes, which say nothing about real servers
+	Embedded bool    `json:"embedded"` // measured on embedded nodes, which prove nothing about real servers
 }
 
 func (r *benchCmd) describe(all []*contestant, embeddedNodes bool) any {

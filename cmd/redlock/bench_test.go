@@ -8,8 +8,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// Numbers of nodes that are made for trying things out are not taken for those
-// of servers.
+// The results of embedded nodes, which are for experiments, are marked as such.
 func TestBench_SaysThatNodesAreEmbedded(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
@@ -20,7 +19,7 @@ func TestBench_SaysThatNodesAreEmbedded(t *testing.T) {
 	p.exit(0)
 	for _, d := range decode[[]benchDoc](t, p) {
 		if !d.Embedded || d.Servers >= 0 {
-			t.Errorf("not said to be on embedded nodes, or of a CPU that they share with this program: %+v", d)
+			t.Errorf("not marked as embedded, or with a CPU time that they share with this program: %+v", d)
 		}
 	}
 }
@@ -59,7 +58,7 @@ func TestBench_ServerCPUIsReadFromINFO(t *testing.T) {
 	sum.add(cpuTime{3, 2}, cpuTime{-1, 4})
 	sum.add(cpuTime{5, 4}, cpuTime{6, 5})
 	if (sum != cpuTime{-1, 4}) {
-		t.Errorf("with one reading that is not known: %+v", sum)
+		t.Errorf("with one unknown reading: %+v", sum)
 	}
 }
 

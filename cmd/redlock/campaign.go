@@ -79,7 +79,7 @@ func (r *campaignCmd) campaign(ctx context.Context, cfg cluster.Config) (*held, 
 		case ctx.Err() != nil, errors.Is(err, lease.ErrNoQuorum) && !errors.Is(err, lease.ErrNotAcquired):
 		case holder(err) != "":
 			err = failed(exitConflict, fmt.Errorf("%q is led by %q; waited %v without success", r.Name, holder(err), *r.Wait))
-		case errors.Is(err, context.DeadlineExceeded): // no leader was seen, or it had the key, and had not said yet that it leads
+		case errors.Is(err, context.DeadlineExceeded): // no leader was seen, or it has the key but has not announced itself yet
 			err = failed(exitConflict, errs.Errorf("waited %v without success to lead %q: %w", *r.Wait, r.Name, err))
 		}
 		return nil, err

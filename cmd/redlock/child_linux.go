@@ -2,7 +2,7 @@ package main
 
 import "syscall"
 
-// dieWithParent has the kernel kill the command when redlock dies, also by
+// dieWithParent makes the kernel kill the command when redlock dies, even by
 // SIGKILL.
 func dieWithParent(a *syscall.SysProcAttr) *syscall.SysProcAttr {
 	a.Pdeathsig = syscall.SIGKILL

@@ -11,7 +11,7 @@ import (
 )
 
 // child is the command. Without process groups and signals it can only be
-// killed. A Ctrl-C reaches it by itself, as everything on the same console.
+// killed. It receives Ctrl-C directly, like every program on the same console.
 type child struct {
 	process *os.Process
 	stopped chan syscall.Signal // never sent to

@@ -19,22 +19,22 @@ import (
 // # The terminal
 //
 // Only one process group, the foreground, may read a terminal; others are
-// stopped if they try. What is typed (Ctrl-C, Ctrl-Z) signals the foreground
-// alone. If redlock is in the foreground and not part of a pipeline, the
-// command gets the foreground at once. In a pipeline, whose other members may
-// need the terminal, it gets it when it is stopped for touching the terminal.
-// When Ctrl-Z stops the command, redlock takes the foreground back and stops
-// itself, so that the shell notices. Nothing renews the lock then; continued,
-// redlock first looks whether it has outlived the pause.
+// stopped if they try. Ctrl-C and Ctrl-Z signal only the foreground. If redlock
+// is in the foreground and not part of a pipeline, the command gets the
+// foreground at once. In a pipeline, whose other members may need the terminal,
+// it gets the foreground when it is stopped for using the terminal. When Ctrl-Z
+// stops the command, redlock takes the foreground back and stops itself, so
+// that the shell notices. Nothing renews the lock then. When redlock is
+// continued, it first checks whether the lock has survived the pause.
 type child struct {
 	group   int
-	stopped chan syscall.Signal // job control has stopped the command with this; suspend and resume must follow
+	stopped chan syscall.Signal // the signal with which job control has stopped the command; suspend and resume must follow
 	exited  chan int            // the exit code
 
 	own   int  // redlock's process group
 	tty   int  // -1: no controlling terminal
-	wants bool // the command is to be the foreground whenever redlock could be
-	lent  bool // it was made the foreground
+	wants bool // the command becomes the foreground whenever redlock could be
+	lent  bool // the command was made the foreground
 }
 
 // passed are the signals that are passed on to the command; before it runs they
@@ -43,7 +43,7 @@ var passed = []os.Signal{
 	syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGUSR1, syscall.SIGUSR2,
 }
 
-// companions are passed on too; before the command runs they have their usual
+// companions are also passed on; before the command runs they have their usual
 // effect.
 var companions = []os.Signal{syscall.SIGTSTP, syscall.SIGCONT, syscall.SIGWINCH}
 
@@ -53,8 +53,8 @@ func notifySignals() chan os.Signal {
 	return signals
 }
 
-// listen leaves out signals that were ignored when redlock began, as nohup
-// arranges: they stay ignored, in the command too.
+// listen receives all signals except those that were ignored when redlock
+// began, as under nohup: they stay ignored, also in the command.
 func listen(signals chan<- os.Signal, all []os.Signal) {
 	for _, sig := range all {
 		if !signal.Ignored(sig) {
@@ -76,7 +76,7 @@ func start(path string, argv, env []string, signals chan<- os.Signal) (*child, e
 	}
 	begun := make(chan error)
 	go func() {
-		runtime.LockOSThread() // for good: the kernel kills the command when the thread that started it ends
+		runtime.LockOSThread() // forever: the kernel kills the command when the thread that started it ends
 		err := cmd.Start()
 		begun <- err
 		if err == nil {
@@ -102,7 +102,7 @@ func (c *child) wait(pid int) {
 		_, err := syscall.Wait4(pid, &status, syscall.WUNTRACED, nil)
 		switch {
 		case err == syscall.EINTR:
-		case err != nil: // cannot be: nobody else waits for it
+		case err != nil: // impossible: no other goroutine waits for it
 			c.exited <- exitFailure
 			return
 		case status.Exited():
@@ -134,7 +134,7 @@ func owns(fd, group int) bool {
 // signal passes sig on to all of the command's process group.
 func (c *child) signal(sig os.Signal) {
 	if s, ok := sig.(syscall.Signal); ok {
-		_ = syscall.Kill(-c.group, s) // it may have ended in this moment
+		_ = syscall.Kill(-c.group, s) // it may have just ended
 	}
 }
 
@@ -151,26 +151,25 @@ func (c *child) kill() { c.signal(syscall.SIGKILL) }
 func (c *child) leftovers() bool { return syscall.Kill(-c.group, 0) == nil }
 
 // pause is how long redlock waits for its own stop to take effect. In a process
-// group that no shell watches it has none.
+// group without a shell the stop has no effect.
 const pause = 100 * time.Millisecond
 
-// suspend handles a command that was stopped. It returns true when the command
-// should go on, and false if redlock does not decide that.
+// suspend handles a command that was stopped. It reports whether the command
+// should continue; false means that redlock does not decide that.
 func (c *child) suspend(why syscall.Signal) (goOn bool) {
 	switch {
 	case c.tty < 0 || why == syscall.SIGSTOP:
-		return false // not job control: whoever stopped it can continue it
+		return false // not job control: the sender of the signal can continue it
 	case why != syscall.SIGTSTP && (owns(c.tty, c.own) || c.lent && owns(c.tty, c.group)):
-		c.wants = true // it touched the terminal, and can have it, or just before it had it
+		c.wants = true // it used the terminal, and can have the foreground, or had it just before
 		return true
 	}
 	c.reclaim()
-	c.signal(syscall.SIGSTOP) // also those in the group that do not heed SIGTSTP: nothing renews the lock now
+	c.signal(syscall.SIGSTOP) // also processes in the group that ignore SIGTSTP, because nothing renews the lock now
 	continued := make(chan os.Signal, 1)
 	signal.Notify(continued, syscall.SIGCONT)
-	// Not SIGTSTP, which Go does not give its default effect back once it was
-	// notified of, and not SIGSTOP, from which nobody would wake us where no
-	// shell watches.
+	// Not SIGTSTP, whose default effect Go does not restore after Notify, and
+	// not SIGSTOP, from which nothing would wake us without a shell.
 	_ = syscall.Kill(0, syscall.SIGTTIN)
 	select {
 	case <-continued:
@@ -180,12 +179,12 @@ func (c *child) suspend(why syscall.Signal) (goOn bool) {
 	return true
 }
 
-// resume lets the command go on, in the foreground if that is its place.
+// resume lets the command continue, in the foreground if it belongs there.
 func (c *child) resume() {
 	if c.wants && c.tty >= 0 && owns(c.tty, c.own) {
 		c.lent = unix.IoctlSetPointerInt(c.tty, unix.TIOCSPGRP, c.group) == nil
 	}
-	c.signal(syscall.SIGCONT) // also at the start: it may have been stopped for reading before it was the foreground
+	c.signal(syscall.SIGCONT) // also at the start: the command may have been stopped for reading before it was in the foreground
 }
 
 // reclaim takes the foreground back.

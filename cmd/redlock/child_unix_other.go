@@ -4,5 +4,5 @@ package main
 
 import "syscall"
 
-// dieWithParent does nothing: the system has no such wish.
+// dieWithParent does nothing: this system does not support it.
 func dieWithParent(a *syscall.SysProcAttr) *syscall.SysProcAttr { return a }

@@ -9,13 +9,14 @@ import (
 	"time"
 )
 
-// command is the program that tests have redlock run. It prints its name and
-// "ready", then the number and time of each signal, and ends with 9 at a SIGTERM.
+// command is the program that redlock runs in tests. It prints its name and
+// "ready", then the number and time of each signal, and ends with 9 at a
+// SIGTERM.
 //
 //	heedful             that
 //	stubborn            does not end at a SIGTERM
-//	parent heedful      starts another one first, and prints when that has ended
-//	leaver stubborn     starts another one first, and leaves it behind
+//	parent heedful      starts another command first, and prints when it has ended
+//	leaver stubborn     starts another command first, and leaves it behind
 func command(args []string) int {
 	came := make(chan os.Signal, 16)
 	signal.Notify(came)

@@ -59,7 +59,7 @@ func choices(v *kong.Value) []string {
 	return all
 }
 
-// completionWords are those that can follow a command: its flags, its
+// completionWords returns the words that can follow a command: its flags, its
 // subcommands, and the possible values of its arguments.
 func completionWords(n *kong.Node) string {
 	var all []string
@@ -110,8 +110,8 @@ complete -F _redlock redlock
 `)
 }
 
-// plainHelp is the help of a flag or command for a single-quoted word of any
-// shell.
+// plainHelp returns the help of a flag or command as text for a single-quoted
+// word of any shell.
 func plainHelp(text string) string {
 	text, _, _ = strings.Cut(text, ". ")
 	return strings.NewReplacer("'", "’", "[", "(", "]", ")", ":", ";", `\`, "").Replace(strings.TrimSuffix(text, "."))

@@ -36,7 +36,7 @@ func TestCompletion_IsUnderstoodByItsShell(t *testing.T) {
 			}
 			out, err := exec.Command(shell, args...).CombinedOutput()
 			want := "inspect|--output|json table|fish|json" + map[string]string{
-				"bash": "|command at 5", // what run runs completes its own arguments
+				"bash": "|command at 5", // the command of run completes its own arguments
 				"fish": "|inspect: Show one lock, node by node",
 			}[shell]
 			if got := strings.Join(strings.Split(strings.TrimSpace(string(out)), "\n"), "|"); err != nil || got != want {

@@ -34,10 +34,10 @@ const (
 	demoLoops   = 3 // goroutines of each
 	demoLongest = time.Minute
 	demoLeast   = 5 * time.Second
-	demoExtra   = 4 * time.Second // how much longer it may take on a machine that is busy
+	demoExtra   = 4 * time.Second // how much longer it may take on a busy machine
 )
 
-// demo is one run.
+// demo is one run of the demo.
 type demo struct {
 	*printer
 	cmd    *demoCmd
@@ -53,11 +53,11 @@ type demo struct {
 	workers  []*worker
 	quorum   int
 	names    map[string]string // of the nodes
-	stalled  bool              // for a while no order was done
+	stalled  bool              // for a while no order was finished
 	noQuorum atomic.Bool       // too few nodes answered at times: this machine, or the network, is too slow
 	from     time.Time         // when the work began
 
-	unexpected []string // what went wrong and should not have
+	unexpected []string // unexpected errors
 }
 
 func (d *demoCmd) Run() error {
@@ -89,7 +89,7 @@ func (d *demoCmd) Run() error {
 	return nil
 }
 
-// findNodes starts embedded nodes, or takes those of the flag. With embedded
+// findNodes starts embedded nodes, or uses those of the flag. With embedded
 // nodes MaxTTL is shorter than production needs, so that a restarted node votes
 // again before the demo ends.
 func (m *demo) findNodes() error {
@@ -171,8 +171,8 @@ func (m *demo) work(ctx context.Context) {
 	m.closeWorkers()
 }
 
-// until waits until a part of the duration is over. It reports false if the
-// demo ends before.
+// until waits until a part of the duration has passed. It reports false if the
+// demo ends first.
 func (m *demo) until(ctx context.Context, part float64) bool {
 	timer := time.NewTimer(time.Until(m.from.Add(time.Duration(part * float64(m.cmd.Duration)))))
 	defer timer.Stop()
@@ -184,8 +184,8 @@ func (m *demo) until(ctx context.Context, part float64) bool {
 	}
 }
 
-// progress prints how many orders were done, and records a stall if there were
-// none since before. The length of a stall is not promised.
+// progress prints how many orders are finished, and records a stall if there
+// are no more than before. The length of a stall is not promised.
 func (m *demo) progress(when string, before int) (now int) {
 	now = m.store.count()
 	if when == "" {

@@ -65,10 +65,10 @@ type sleep struct {
 	account error // what WithLock returned
 }
 
-// sleepPastTTL has worker E acquire the lock, sleep past its TTL, and write
-// then, as a process that the system has stopped would. A process cannot stop
-// itself and report on it; MaxHold ends the renewals and the code ignores its
-// context, which has the same effect.
+// sleepPastTTL makes worker E acquire the lock, sleep past its TTL, and then
+// write, like a process that the system has stopped. A process cannot stop
+// itself and report on it, but ending the renewals by MaxHold and ignoring the
+// context has the same effect.
 func (m *demo) sleepPastTTL(ctx context.Context) {
 	w := m.workers[demoWorkers]
 	nap := func(held context.Context) error {
@@ -124,7 +124,7 @@ func (m *demo) oversleep(ctx context.Context, token int64) bool {
 	}
 }
 
-// watchNodes prints what worker A notices of the nodes.
+// watchNodes prints the changes of the nodes that worker A notices.
 func (m *demo) watchNodes(ctx context.Context) {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// gauge records each visit of a holder to what the lock protects, and every
-// overlap of two.
+// gauge records each visit of a holder to the protected resource, and every
+// overlap of two visits.
 type gauge struct {
 	mu       sync.Mutex
 	inside   []*visit
@@ -17,7 +17,7 @@ type gauge struct {
 	newest   int64
 	overlaps []string
 	disorder []string
-	waiting  map[int64]chan visit // by token: for the first visit with a newer one
+	waiting  map[int64]chan visit // by token: receives the first visit with a newer token
 }
 
 type visit struct {
@@ -28,8 +28,8 @@ type visit struct {
 }
 
 // enter records a holder of the lock. At most one visitor may have a context
-// that has not ended. One that enters with an ended context knows of its loss,
-// and is not counted.
+// that has not ended. A visitor whose context has ended on entry knows of its
+// loss, and does not count.
 func (g *gauge) enter(ctx context.Context, who string, token int64) (leave func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -63,7 +63,7 @@ func (g *gauge) leave(me *visit) {
 	g.inside = slices.DeleteFunc(g.inside, func(v *visit) bool { return v == me })
 }
 
-// after returns a channel with the first visit whose token is newer.
+// after returns a channel that receives the first visit with a newer token.
 func (g *gauge) after(token int64) <-chan visit {
 	g.mu.Lock()
 	defer g.mu.Unlock()

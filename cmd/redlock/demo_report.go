@@ -17,7 +17,7 @@ type result struct {
 	kept, broken []string
 }
 
-// result gathers the counts and checks each promise against its record.
+// result collects the counts and checks each promise against its record.
 func (m *demo) result() result {
 	r := result{
 		orders: len(m.store.written), holds: m.gauge.holds, rejected: m.store.rejected, overlaps: len(m.gauge.overlaps),
@@ -59,8 +59,8 @@ func (m *demo) lateWrite() []string {
 	return nil
 }
 
-// progressPromise is the promise of progress that can be checked: a strong one
-// only where the faults left a quorum.
+// progressPromise returns the promise of progress that can be checked: a strong
+// one only if the faults left a quorum.
 func (m *demo) progressPromise() string {
 	if m.nodes == nil || m.stalled || m.noQuorum.Load() {
 		return "work continues"
@@ -121,7 +121,8 @@ func (m *demo) summarize(r result) {
 	fmt.Fprintf(m.w, "\n%s\n", m.paint(strong, "Every promise held."))
 }
 
-// ifOverslept is text if worker E has slept past its TTL, and "" if not.
+// ifOverslept returns text if worker E has slept past its TTL, and ""
+// otherwise.
 func (m *demo) ifOverslept(text string) string {
 	if m.asleep.wrote {
 		return text

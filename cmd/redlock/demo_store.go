@@ -11,12 +11,12 @@ import (
 type store struct {
 	mu       sync.Mutex
 	newest   int64
-	last     int // the last order that is done
+	last     int // the last finished order
 	written  []write
 	rejected int
 }
 
-// write is one that was accepted.
+// write is one accepted write.
 type write struct {
 	order int
 	token int64
@@ -33,7 +33,7 @@ func (s *store) next(token int64) (int, error) {
 	return s.last + 1, nil
 }
 
-// finish records that the order is done.
+// finish records that the order is finished.
 func (s *store) finish(token int64, order int, who string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,7 +54,7 @@ func (s *store) admitLocked(token int64) error {
 	return nil
 }
 
-// count returns the number of orders that are done.
+// count returns the number of finished orders.
 func (s *store) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

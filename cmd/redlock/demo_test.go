@@ -31,8 +31,8 @@ func TestDemo_LeavesGivenNodesAlone(t *testing.T) {
 	}
 }
 
-// done waits for the end. A demo that got no quorum because the machine is busy
-// shows nothing.
+// done waits for the end. A demo without a quorum, because the machine is busy,
+// proves nothing.
 func (p *program) done() {
 	p.t.Helper()
 	if p.ended() == exitFailure && strings.Contains(p.stdout.String(), "is this machine busy?") {
@@ -46,7 +46,7 @@ func checkDemo(t *testing.T, demo *program, events ...string) {
 	out := demo.stdout.String()
 	rows := []string{`orders +\d`, `locks +\d`, `hand-overs +\d`, `waits +\d`, `overlaps +0 `, `wait for the lock .*p50`, `.* p99`, `.* longest`}
 	if strings.Contains(out, "is this machine busy?") {
-		t.Log("the machine is too busy to show everything")
+		t.Log("the machine is too busy to check everything")
 		events = nil
 	} else {
 		events = append(events, "sleeps past its TTL", "REJECTED")
@@ -63,13 +63,13 @@ func checkDemo(t *testing.T, demo *program, events ...string) {
 		}
 	}
 	if !strings.HasSuffix(out, "\nEvery promise held.\n") {
-		t.Error("the last line is another")
+		t.Error("the last line differs")
 	}
 	if strings.Contains(out, "\x1b") {
 		t.Error("colour although the output is not a terminal")
 	}
 	if lines := strings.Count(out, "\n"); lines > 60 {
-		t.Errorf("%d lines are a flood", lines)
+		t.Errorf("%d lines are too many", lines)
 	}
 	if errs := demo.stderr.String(); errs != "" {
 		demo.wrong("on standard error:\n%s", errs)
@@ -108,14 +108,14 @@ func TestDemo_FitsATerminalOf80Columns(t *testing.T) {
 	}
 }
 
-// scene is a demo in which nothing has happened but what a test writes down.
+// scene returns a demo in which only the events happened that a test records.
 func scene() *demo {
 	return &demo{printer: &printer{w: io.Discard}, store: &store{written: []write{{1, 100, "A"}}}, gauge: &gauge{}}
 }
 
 func TestDemo_Result_ShowsEveryBrokenPromise(t *testing.T) {
 	if r := scene().result(); len(r.broken) > 0 {
-		t.Fatalf("broken although nothing was: %q", r.broken)
+		t.Fatalf("broken promises although nothing happened: %q", r.broken)
 	}
 	for _, tt := range []struct {
 		name, want string
@@ -155,7 +155,7 @@ func TestDemo_Result_ShowsEveryBrokenPromise(t *testing.T) {
 			m.w = &out
 			m.summarize(r)
 			if !strings.HasSuffix(out.String(), "\n1 of 6 promises broken.\n") {
-				t.Errorf("the last line says otherwise:\n%s", out.String())
+				t.Errorf("the last line differs:\n%s", out.String())
 			}
 		})
 	}
@@ -168,7 +168,7 @@ func TestGauge_Enter_CountsNoOverlapAfterALoss(t *testing.T) {
 	next := g.after(1)
 	lose()
 	g.enter(t.Context(), "B", 2)()
-	g.enter(lost, "A", 1)() // it is late, and knows of its loss
+	g.enter(lost, "A", 1)() // a late visitor that knows of its loss
 	if len(g.overlaps)+len(g.disorder) > 0 || g.holds != 2 {
 		t.Errorf("overlaps %q, disorder %q, %d holds", g.overlaps, g.disorder, g.holds)
 	}
@@ -183,7 +183,7 @@ func TestStore_Finish_RefusesOldTokens(t *testing.T) {
 	if n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
-	if _, err := s.next(6); err != nil { // another holder only read
+	if _, err := s.next(6); err != nil { // another holder that only read
 		t.Fatal(err)
 	}
 	if err := s.finish(5, n, "A"); err == nil || s.rejected != 1 || s.count() != 0 {

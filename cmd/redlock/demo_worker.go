@@ -19,7 +19,7 @@ type worker struct {
 
 	mu       sync.Mutex
 	took     []time.Duration // to acquire the lock
-	troubles []error         // what should not happen
+	troubles []error         // unexpected errors
 }
 
 func newWorker(ctx context.Context, name string, m *demo) (*worker, error) {
@@ -50,7 +50,7 @@ func (w *worker) note(what func()) {
 // retryAfter spaces attempts that fail.
 const retryAfter = 20 * time.Millisecond
 
-// loop does one order after another.
+// loop works on one order after another.
 func (w *worker) loop(ctx context.Context) {
 	for ctx.Err() == nil {
 		asked := time.Now()
@@ -68,7 +68,7 @@ func (w *worker) loop(ctx context.Context) {
 	}
 }
 
-// order does the next order, under the lock.
+// order works on the next order, under the lock.
 func (w *worker) order(ctx context.Context) error {
 	token, _ := lock.Token(ctx)
 	defer w.m.gauge.enter(ctx, w.name, token)()

@@ -10,8 +10,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// A process that may open few files works all the same: connections are few, and
-// do not grow with what it locks.
+// A process that may open only a few files still works: connections are few,
+// and their number does not depend on the number of locks.
 func TestDescriptors_SixtyFourAreEnough(t *testing.T) {
 	t.Parallel()
 	sh, err := exec.LookPath("sh")

@@ -47,7 +47,8 @@ func (d *devCmd) Run() error {
 	return nil
 }
 
-// explain names the port that is taken, and the flag that chooses others.
+// explain returns an error that names the port that is in use, and the flag
+// that selects others.
 func (d *devCmd) explain(err error) error {
 	var op *net.OpError
 	if !errors.As(err, &op) || op.Addr == nil {
@@ -59,7 +60,7 @@ func (d *devCmd) explain(err error) error {
 		port, op.Err, invocation(), d.other()))
 }
 
-// other is a first port whose range does not touch the one that is taken.
+// other returns a first port whose range does not overlap the one in use.
 func (d *devCmd) other() int {
 	if next := d.Port + 100*((d.Count+99)/100); next+d.Count <= 65536 {
 		return next

@@ -11,8 +11,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// A refusal by the nodes is named as what it is, with the way out, and not
-// taken for nodes that are down.
+// A refusal by the nodes is reported as such, with a way to fix it, and not as
+// nodes that are down.
 func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 3, redisserver.Options{Password: "right"})
@@ -78,15 +78,15 @@ func TestDiagnosis_AKeyThatIsNoLockIsNamed(t *testing.T) {
 		p := launch(t, s.URLs(), "run", "jobs", "--", "true")
 		p.exit(exitUsage)
 		p.prints(`KEY: "jobs" cannot be locked: [23] nodes hold something other than a lock under this name.*--prefix`)
-		if said := p.stderr.String(); strings.Contains(said, "no quorum") { // which a slow machine may lose for a moment
+		if said := p.stderr.String(); strings.Contains(said, "no quorum") { // a slow machine may lose the quorum for a moment
 			harness.Missed(t, p.began, "it prints \"no quorum\":\n%s", said)
 		}
 		p.hides("traceback", "Config.")
 	})
 }
 
-// The last line of doctor sums up the findings, and calls no lock unsafe because
-// one node cannot be used.
+// The last line of doctor summarizes the findings. It does not call locks
+// unsafe because one node cannot be used.
 func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 	t.Parallel()
 	danger, warning := cluster.Finding{Severity: cluster.Danger}, cluster.Finding{Severity: cluster.Warning}
@@ -114,7 +114,7 @@ func TestDiagnosis_DoctorEndsWithWhatIsTrue(t *testing.T) {
 
 	s := harness.Embedded(t, 3)
 	locked := harness.Real(t, 1, redisserver.Options{Password: "right"})
-	open(t, append(s.URLs(), locked.URLs()...)) // they are a set
+	open(t, append(s.URLs(), locked.URLs()...)) // makes them a set
 	refusing := strings.Replace(locked.URLs()[0], ":right@", ":wrong@", 1)
 	p := operate(t, append(s.URLs(), refusing), 1, "doctor")
 	p.prints(`(?m)^1 danger: it can lose locks, or does not go away by itself\.`)
@@ -161,8 +161,8 @@ func TestDiagnosis_ErrorsNameFlags(t *testing.T) {
 	}
 }
 
-// What a lock's nodes know of its token is where the block ends that its
-// process owns.
+// The nodes of a lock know its token only as the end of the token block of its
+// process.
 func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
@@ -183,11 +183,11 @@ func TestDiagnosis_ATokenIsShownAsABound(t *testing.T) {
 	p := launch(t, s.URLs(), "inspect", "-o", "json", "order:42")
 	p.exit(0)
 	if d := decode[lockDoc](t, p); d.Token < l.Token() {
-		t.Errorf("at most %d, and it is %d", d.Token, l.Token())
+		t.Errorf("reported as at most %d, but it is %d", d.Token, l.Token())
 	}
 }
 
-// What a person should know of a set once is no line in the mail of every job.
+// A note about the set is not printed by every job, whose output may be mailed.
 func TestDiagnosis_AnEvenSetIsToldOnlyWhenAsked(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 2)
@@ -201,8 +201,8 @@ func TestDiagnosis_AnEvenSetIsToldOnlyWhenAsked(t *testing.T) {
 	p.prints("even number of nodes")
 }
 
-// A user without the rights is sent to where they are listed, not to a function
-// of the library.
+// The error for a user without the rights names the page that lists them, not a
+// function of the library.
 func TestRun_AUserWithoutRightsIsNamedWhatToDo(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 1, redisserver.Options{})

@@ -9,7 +9,7 @@
 //	redlock leader NAME          the leader of an election
 //	redlock fence check FILE …   a token file that refuses a script which lost its lock
 //
-// For the person who looks after the locks:
+// For operators:
 //
 //	redlock ls [PREFIX]          the locks that are held, their holders, ages and waiters
 //	redlock inspect KEY          everything about one lock, node by node
@@ -18,7 +18,7 @@
 //	redlock once ls|forget       the finished jobs of run --once
 //	redlock release --force KEY  takes a lock away from its holder
 //	redlock top                  nodes and locks, live
-//	redlock bench                the throughput of these nodes, beside redsync if you like
+//	redlock bench                the throughput of these nodes, optionally next to redsync
 //	redlock completion SHELL     a completion script
 //
 // Every command's --help describes its flags, and the exit codes where they

@@ -14,7 +14,7 @@ import (
 
 const cliPage = "../../docs/cli.md"
 
-// leaves are the commands that can be run.
+// leaves returns the commands that can be run.
 func leaves(t *testing.T) []*kong.Node {
 	t.Helper()
 	parser, err := kong.New(&commands{}, kong.Vars{"version": ""})
@@ -24,7 +24,7 @@ func leaves(t *testing.T) []*kong.Node {
 	return parser.Model.Leaves(true)
 }
 
-// exitCodes are the numbers in a text, each once, in order.
+// exitCodes returns the numbers in a text, each once, in order.
 func exitCodes(text string) (codes []int) {
 	for _, number := range regexp.MustCompile(`\b\d+\b`).FindAllString(text, -1) {
 		code, _ := strconv.Atoi(number)
@@ -34,8 +34,8 @@ func exitCodes(text string) (codes []int) {
 	return slices.Compact(codes)
 }
 
-// docs/cli.md has the exit codes of every command, as its help says them, in the
-// order of the commands, and every code that the program has.
+// docs/cli.md lists the exit codes of every command, in the order of the
+// commands and as in its help, and all exit codes of the program.
 func TestDocs_ExitCodesAreThoseOfTheHelp(t *testing.T) {
 	_, table, _ := strings.Cut(harness.ReadFile(t, cliPage), "\n## Exit codes\n")
 	table, _, _ = strings.Cut(table, "\n## ")
@@ -66,7 +66,7 @@ func TestDocs_ExitCodesAreThoseOfTheHelp(t *testing.T) {
 	}
 }
 
-// docs/cli.md names the variables that flags take their defaults from.
+// docs/cli.md names the environment variables of flags.
 func TestDocs_NameTheVariablesOfFlags(t *testing.T) {
 	page, found := harness.ReadFile(t, cliPage), 0
 	for _, n := range leaves(t) {

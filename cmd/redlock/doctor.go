@@ -67,7 +67,7 @@ type diagnosis struct {
 
 type findingDoc struct {
 	Severity string `json:"severity"`
-	Node     string `json:"node,omitempty"` // none: the set as a whole
+	Node     string `json:"node,omitempty"` // "": the whole set
 	Text     string `json:"text"`
 	Fix      string `json:"fix"`
 	Runbook  string `json:"runbook"` // file#anchor, from the root of the repository
@@ -90,7 +90,8 @@ func countSeverity(found []cluster.Finding, s cluster.Severity) (n int) {
 	return n
 }
 
-// printFindings prints a finding that several nodes have in common once.
+// printFindings prints the findings. It prints a finding that several nodes
+// share only once.
 func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 	paint := newPrinter().paint
 	looks := map[cluster.Severity]style{cluster.Danger: broken, cluster.Warning: fault, cluster.Note: quiet}
@@ -127,8 +128,9 @@ func printFindings(w io.Writer, found []cluster.Finding, s strength) {
 	fmt.Fprintf(w, "%s\n", paint(look, verdict))
 }
 
-// verdictOf sums up what was found. It claims no more than a [cluster.Severity]
-// does: one refused password is a danger to no lock on the other nodes.
+// verdictOf summarizes the findings. It claims no more than their
+// [cluster.Severity]: a password that one node refuses does not endanger locks
+// on the other nodes.
 func verdictOf(dangers, warnings int) (string, style) {
 	switch {
 	case dangers == 1:
@@ -141,8 +143,8 @@ func verdictOf(dangers, warnings int) (string, style) {
 	return "No danger and no warning.", fixed
 }
 
-// nodesText is the subject of a finding, of which each text says what one node
-// does.
+// nodesText returns the subject of the text of a finding that several nodes
+// share.
 func nodesText(nodes []string) string {
 	switch {
 	case nodes[0] == "":

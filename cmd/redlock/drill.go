@@ -42,7 +42,7 @@ It refuses if the other nodes are not a quorum that votes. The user of the nodes
 Exit codes: 0 no lock of its own was refused, 1 some were, or a node could not be stopped or does not vote again, 2 bad flags, nodes or rights, 69 the other nodes would not be a quorum.`
 }
 
-// drillAround is how long the drill looks before and after the pause.
+// drillAround is how long the drill measures before and after the pause.
 const drillAround = 2 * time.Second
 
 func (r *drillCmd) Run() error {
@@ -80,7 +80,8 @@ func (r *drillCmd) Run() error {
 	})
 }
 
-// targets are the nodes to stop: so few that the others are a quorum that votes.
+// targets returns the nodes to stop. The other nodes must be a quorum that
+// votes.
 func (r *drillCmd) targets(v *view) ([]*nodeset.Node, error) {
 	status := v.c.Status()
 	names := r.Names
@@ -111,7 +112,7 @@ func (r *drillCmd) targets(v *view) ([]*nodeset.Node, error) {
 	return targets, nil
 }
 
-// practise has the nodes pause, and waits until all of them vote again.
+// practise pauses the nodes, and waits until all of them vote again.
 func (r *drillCmd) practise(ctx context.Context, d *drill, targets []*nodeset.Node) error {
 	d.say(plain, "", "acquiring and releasing %s for %v first", shown(d.key), drillAround)
 	pauseFor(ctx, drillAround)
@@ -160,7 +161,7 @@ func pauseFor(ctx context.Context, d time.Duration) {
 	}
 }
 
-// drill is what the command sees of an outage.
+// drill is the record of an outage.
 type drill struct {
 	*printer
 	v    *view
@@ -176,7 +177,7 @@ type drill struct {
 }
 
 type drillPhase struct {
-	took    []time.Duration // of locks that were acquired
+	took    []time.Duration // times of acquired locks
 	refused int
 	why     error
 }
@@ -196,12 +197,12 @@ func (d *drill) next() {
 // paused reports whether there was a pause.
 func (d *drill) paused() bool { return d.now == len(d.phases)-1 }
 
-// drillWait is how long the drill waits for its lock, which nobody else wants,
-// before it counts as refused.
+// drillWait is how long the drill waits for its lock, for which no other
+// process contends, before the lock counts as refused.
 const drillWait = 2 * time.Second
 
-// work acquires and releases a lock until stop. What takes longer counts to the
-// phase in which it began.
+// work acquires and releases a lock until stop. A lock counts for the phase in
+// which its acquisition began.
 func (d *drill) work(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -227,7 +228,7 @@ func (d *drill) work(ctx context.Context) {
 	}
 }
 
-// notice prints which nodes are found down, or up again.
+// notice prints which nodes have gone down or are up again.
 func (d *drill) notice(targets []*nodeset.Node) {
 	for _, n := range targets {
 		if down := !n.Up(); down != d.down[n.Name()] {
@@ -241,12 +242,12 @@ func (d *drill) notice(targets []*nodeset.Node) {
 	}
 }
 
-// absent are the nodes that do not answer, or do not vote.
+// absent returns the nodes that do not answer or do not vote.
 func absent(nodes []*nodeset.Node) []*nodeset.Node {
 	return slices.DeleteFunc(slices.Clone(nodes), func(n *nodeset.Node) bool { return n.Up() && n.Votes() })
 }
 
-// heldLocks are the locks of others, by key: the value of their holder.
+// heldLocks returns the values of locks of other processes, by key.
 func heldLocks(ctx context.Context, v *view) map[string]string {
 	all, err := v.locker.List(ctx, "")
 	if err != nil {
@@ -261,7 +262,7 @@ func heldLocks(ctx context.Context, v *view) map[string]string {
 	return held
 }
 
-// report prints what the outage came to.
+// report prints the effects of the outage.
 func (d *drill) report(before, after map[string]string) {
 	var rows [][]string
 	for i, name := range []string{"before", "during", "after"} {
@@ -290,7 +291,7 @@ func (d *drill) report(before, after map[string]string) {
 	}
 }
 
-// refused is why locks of the drill were refused; nil if none was.
+// refused returns why locks of the drill were refused, or nil if none was.
 func (d *drill) refused() error {
 	why := cmp.Or(d.phases[0].why, d.phases[1].why, d.phases[2].why)
 	if why == nil {

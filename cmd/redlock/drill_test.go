@@ -12,7 +12,8 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// A drill stops what it says, for as long as it says, and loses no lock.
+// A drill stops the nodes that it names, for as long as it says, and loses no
+// lock.
 func TestDrill_AMinorityStopsAndGoesOnByItself(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -36,7 +37,7 @@ func TestDrill_AMinorityStopsAndGoesOnByItself(t *testing.T) {
 	})
 }
 
-// A drill that takes the quorum away says so, after its report.
+// A drill without a quorum fails, after its report.
 func TestDrill_ALockThatIsRefusedFailsIt(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)

@@ -14,12 +14,12 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// The exit codes. Those of run that the command itself makes are in
-// runCmd.Help.
+// The exit codes. runCmd.Help also describes those of the command that run
+// runs.
 const (
 	exitFailure  = 1
 	exitUsage    = 2  // flags, nodes or credentials that cannot be used
-	exitNobody   = 3  // of leader, inspect and release: nobody leads, nobody holds the key
+	exitNobody   = 3  // of leader, inspect and release: no leader, no holder of the key
 	exitNoQuorum = 69 // EX_UNAVAILABLE: too few nodes answered
 	exitConflict = 75 // EX_TEMPFAIL: the key was not acquired
 	exitLost     = 76 // the lock was lost while the command ran
@@ -70,9 +70,9 @@ func report(err error) int {
 	return exitFailure
 }
 
-// complain prints an error. Its further lines are indented, so that a line that
-// others wrote into it is not taken for one of ours. The library's errors begin
-// with the program's name already.
+// complain prints an error. It indents further lines, so that a line from
+// elsewhere in the text is not mistaken for a line of redlock. Errors of the
+// library already begin with the program's name.
 func complain(err error) {
 	var text []string
 	for line := range strings.Lines(withFlagNames(err.Error())) {
@@ -83,8 +83,8 @@ func complain(err error) {
 
 var urlField = regexp.MustCompile(`Config\.URLs\[(\d+)\]`)
 
-// flagNames replaces the fields that the library names in its errors by the
-// flags that set them.
+// flagNames replaces the names of fields in errors of the library by the flags
+// that set them.
 var flagNames = strings.NewReplacer(
 	"redlock: bad configuration: key: ", "KEY: ",
 	"redlock: bad configuration: by: ", "--as: ",
@@ -111,12 +111,12 @@ func withFlagNames(text string) string {
 	return flagNames.Replace(text)
 }
 
-// untilInterrupted is a context that ends at a SIGINT or SIGTERM.
+// untilInterrupted returns a context that ends at a SIGINT or SIGTERM.
 func untilInterrupted() (ctx context.Context, stop func()) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }
 
-// signalNumber is the number that shells add to 128 for an exit code.
+// signalNumber returns the number that shells add to 128 for an exit code.
 func signalNumber(sig os.Signal) int {
 	if s, ok := sig.(syscall.Signal); ok {
 		return int(s)

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/fence"
 )
 
-// fenceCmd looks after token files.
+// fenceCmd groups the commands for token files.
 type fenceCmd struct {
 	Check fenceCheckCmd `cmd:"" help:"Check a fencing token, and keep it as the newest of its key."`
 }
@@ -63,7 +63,7 @@ func (r *fenceCheckCmd) Run() error {
 	return err
 }
 
-// parse checks the arguments. All that is wrong with them is reported at once.
+// parse checks the arguments, and reports all faults at once.
 func (r *fenceCheckCmd) parse() (int64, error) {
 	var faults []string
 	if r.File == "" {

@@ -25,7 +25,7 @@ func TestFenceCheck_ATokenPassesUntilANewerOneWasChecked(t *testing.T) {
 	check("9007199254740991", 0)
 	check("9", exitStale)
 	if err := (fence.File{Path: file}).CheckToken(t.Context(), "report \xff\n", 9); !errors.Is(err, fence.ErrStale) {
-		t.Errorf("the library finds another key in the file: %v", err)
+		t.Errorf("the library reads another key from the file: %v", err)
 	}
 }
 

@@ -66,19 +66,19 @@ func (f nodesFlag) text() (string, error) {
 	return string(text), nil
 }
 
-// splitURLs takes commas and white space as separators; URLs hold neither
-// unless they are percent-encoded.
+// splitURLs splits text at commas and white space, which URLs contain only
+// percent-encoded.
 func splitURLs(s string) []string {
 	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' || r == '\n' || r == '\r' })
 }
 
-// viewFlags are those of every command that looks at the nodes.
+// viewFlags are the flags of every command that inspects the nodes.
 type viewFlags struct {
 	nodesFlag
 	Output string `short:"o" enum:"table,json" default:"table" placeholder:"FORMAT" help:"table or json. Default ${default}."`
 }
 
-// lockFlags are those of every command that looks at locks.
+// lockFlags are the flags of every command that inspects locks.
 type lockFlags struct {
 	viewFlags
 	Prefix string `default:"lock:" help:"The prefix of all keys on the nodes. Default \"${default}\"."`
@@ -86,7 +86,8 @@ type lockFlags struct {
 
 const operatorRights = `The nodes' user needs the right +scan in addition to those of locks.`
 
-// runFlags are those of every command that runs another program under a lease.
+// runFlags are the flags of every command that runs another program under a
+// lease.
 type runFlags struct {
 	nodesFlag
 	Wait      *time.Duration `xor:"wait" placeholder:"D" help:"Wait at most this long for the lock, and for a quorum of the nodes, such as 30s or 5m. Without it, as long as it takes."`
@@ -98,8 +99,8 @@ type runFlags struct {
 	Quiet     bool           `short:"q" xor:"talk" help:"Do not warn of nodes that are down."`
 }
 
-// check removes "--" from the command, and reports what is wrong with it and
-// with the flags.
+// check removes "--" from the command, and reports faults of the command and
+// the flags.
 func (f *runFlags) check(command *[]string, usage string, bad func(format string, args ...any)) {
 	if len(*command) > 0 && (*command)[0] == "--" {
 		*command = (*command)[1:]

@@ -18,7 +18,7 @@ func TestNodesFlag_CanBeReadFromAFile(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Join(s.URLs(), "\n")+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := launch(t, []string{"redis://127.0.0.1:1"}, "run", "--nodes-file", file, "key", "--", "echo", "ran") // the flag comes first
+	p := launch(t, []string{"redis://127.0.0.1:1"}, "run", "--nodes-file", file, "key", "--", "echo", "ran") // the flag takes precedence
 	p.exit(0)
 	p.prints("ran")
 	p = launch(t, nil, "run", "--nodes-file", file+"-none", "key", "--", "true")
@@ -29,11 +29,11 @@ func TestNodesFlag_CanBeReadFromAFile(t *testing.T) {
 	p.prints("give one of them")
 }
 
-// A set whose quorum is no majority is used with that quorum alone.
+// A set whose quorum is not the majority is used only with that quorum.
 func TestNodesFlag_TheQuorumIsThatOfTheSet(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 3)
-	for range 2 { // it is bootstrapped, and found
+	for range 2 { // first bootstrapped, then found
 		launch(t, s.URLs(), "run", "--quorum", "3", "key", "--", "true").exit(0)
 	}
 	launch(t, s.URLs(), "nodes", "--quorum", "3").exit(0)

@@ -7,9 +7,9 @@ import (
 	"github.com/venta-hq/redlock/internal/present"
 )
 
-// What the pages of package web say in the same way.
+// Shared with the pages of package web.
 var (
-	shown     = present.Line // text that others wrote, on one line
+	shown     = present.Line // untrusted text, on one line
 	cut       = present.Cut
 	errorLine = present.Error
 	unusable  = present.Unusable
@@ -19,7 +19,7 @@ var (
 	ms        = present.Ms
 )
 
-// span formats a duration as a person says it.
+// span formats a duration for people.
 func span(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -36,7 +36,7 @@ func span(d time.Duration) string {
 	return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
 }
 
-// brief formats a short duration with as many digits as a person reads.
+// brief formats a short duration with few digits.
 func brief(d time.Duration) string {
 	switch {
 	case d >= time.Second:

@@ -9,14 +9,13 @@ import (
 	"github.com/venta-hq/redlock/internal/face"
 )
 
-// foundWarning is what a person must know before nodes vote that may have lost
-// locks.
+// foundWarning is printed before nodes vote that may have lost locks.
 const foundWarning = `A node that restarted may have lost locks, so its vote does not count until every lock that it may have granted has
 expired. If no lock was held when the nodes restarted, or every process that held one has stopped since, there is nothing to
 wait for, and they can vote at once. If a process still works under a lost lock, another process can acquire that lock.`
 
-// found has all nodes vote that wait for their quarantine, after a person has
-// confirmed that nothing is held.
+// found makes all nodes in quarantine vote, after the user has confirmed that
+// no lock is held.
 func (r *nodesCmd) found(ctx context.Context, v *view) error {
 	var waiting []string
 	for _, n := range v.c.Status() {

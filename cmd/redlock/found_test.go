@@ -8,7 +8,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// After an outage of everything, a person who knows that nothing is held saves
+// After an outage of all nodes, a user who knows that no lock is held can skip
 // the quarantine.
 func TestFound_NodesVoteAtOnceAfterAnOutageOfEverything(t *testing.T) {
 	t.Parallel()

@@ -9,16 +9,17 @@ import (
 	"sync"
 )
 
-// lineHandler is a slog handler for a person's terminal: one line per event,
-// without time and level. It supports neither groups nor a logger's own
-// attributes; the library uses neither.
+// lineHandler is a slog handler for a terminal: one line per event, without
+// time and level. It supports neither groups nor a logger's own attributes; the
+// library uses neither.
 type lineHandler struct {
 	w    io.Writer
 	mu   sync.Mutex
 	from slog.Level
 }
 
-// newLogger logs warnings, with verbose also information, with quiet nothing.
+// newLogger returns a logger of warnings, with verbose also of information,
+// with quiet of nothing.
 func newLogger(quiet, verbose bool) *slog.Logger {
 	switch {
 	case quiet:

@@ -25,7 +25,7 @@ type commands struct {
 	Version kong.VersionFlag `help:"Print the version and exit."`
 }
 
-// operatorCommands are for the person who looks after the locks.
+// operatorCommands are the commands for operators.
 type operatorCommands struct {
 	Ls         lsCmd         `cmd:"" help:"List the locks that are held."`
 	Inspect    inspectCmd    `cmd:"" help:"Show one lock, node by node."`
@@ -63,9 +63,9 @@ func execute(args []string) int {
 	return report(ctx.Run())
 }
 
-// verbatim decodes a string as it is. Kong itself sends it through JSON, which
-// replaces bytes that are not UTF-8: two keys would be one, and the command of
-// run would get other arguments.
+// verbatim decodes a string unchanged. Kong itself passes it through JSON,
+// which replaces bytes that are not UTF-8: two keys would become one, and the
+// command of run would get other arguments.
 func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
 	token, err := ctx.Scan.PopValue("string")
 	if err == nil {
@@ -74,7 +74,8 @@ func verbatim(ctx *kong.DecodeContext, target reflect.Value) error {
 	return err
 }
 
-// selected is the command whose help the error of a bad command line names.
+// selected returns the command whose help the error of a bad command line
+// names.
 func selected(parser *kong.Kong, args []string) string {
 	if len(args) > 0 && slices.ContainsFunc(parser.Model.Children, func(n *kong.Node) bool { return n.Name == args[0] }) {
 		return args[0] + " "
@@ -82,13 +83,14 @@ func selected(parser *kong.Kong, args []string) string {
 	return ""
 }
 
-// silent drops the lines that go-redis prints by itself: the library reports
-// what a person must know of them.
+// silent drops the lines that go-redis prints by itself, because the library
+// reports the important ones.
 type silent struct{}
 
 func (silent) Printf(context.Context, string, ...any) {}
 
-// invocation is how this program was called, for command lines to copy.
+// invocation returns the words that started this program, for command lines to
+// copy.
 func invocation() string {
 	if strings.Contains(os.Args[0], "go-build") {
 		return "go run ./cmd/redlock"

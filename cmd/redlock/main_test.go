@@ -16,8 +16,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// as says what this binary is when a test starts it: the program itself, or a
-// command that it runs.
+// as is the variable that selects the role of this binary when a test starts
+// it: the program itself, or a command that it runs.
 const as = "REDLOCK_TEST_AS"
 
 func TestMain(m *testing.M) {
@@ -32,9 +32,10 @@ func TestMain(m *testing.M) {
 	os.Exit(harness.Run(m, removePlain))
 }
 
-// plainProgram is the program without the race detector, for the first part of
-// the tests: under it a program takes four times as long to start. The second
-// part starts the test binary, and so looks for races in the program.
+// plainProgram builds the program without the race detector, with which a
+// program takes four times as long to start. The first part of the tests uses
+// it. The second part starts the test binary, and so detects races in the
+// program.
 var plainProgram = sync.OnceValues(func() (exe string, err error) {
 	if plainDir, err = os.MkdirTemp("", "redlock-plain-"); err != nil {
 		return "", err
@@ -55,7 +56,7 @@ func removePlain() {
 	}
 }
 
-// theProgram is what launch starts.
+// theProgram returns the program that launch starts.
 func theProgram() (string, error) {
 	if os.Getenv("REDLOCK_TEST_PART") == "first" {
 		return plainProgram()
@@ -63,9 +64,9 @@ func theProgram() (string, error) {
 	return os.Executable()
 }
 
-// passIgnoredSignals lets the programs that tests start have the usual signals,
-// also where nohup or a shell's & has made this process ignore some: what is
-// ignored stays so in a child, what is caught does not.
+// passIgnoredSignals makes the programs that tests start receive the usual
+// signals, even if nohup or a shell's & has made this process ignore some: a
+// child inherits ignored signals, but not caught ones.
 func passIgnoredSignals() {
 	for _, sig := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
 		if signal.Ignored(sig) {

@@ -7,12 +7,12 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 )
 
-// nodeTrouble is a node that cannot be used, and why.
+// nodeTrouble is a node that cannot be used, with the reason.
 type nodeTrouble struct {
 	Node  string `json:"node"`
 	Error string `json:"error"`
 
-	answers bool // the server is there, but cannot be used
+	answers bool // the server answers, but cannot be used
 }
 
 func newNodeTrouble(s cluster.Status) nodeTrouble {

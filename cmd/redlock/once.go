@@ -9,13 +9,14 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// onceCmd lists and forgets the finished jobs of run --once.
+// onceCmd groups the commands that list and forget the finished jobs of run
+// --once.
 type onceCmd struct {
 	Ls     onceLsCmd     `cmd:"" help:"List the jobs that are done."`
 	Forget onceForgetCmd `cmd:"" help:"Forget that a job is done, so that it runs again."`
 }
 
-// onceFlags are those of commands that look at finished jobs.
+// onceFlags are the flags of commands that use the records of finished jobs.
 type onceFlags struct {
 	lockFlags
 	DoneTTL time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"The --done-ttl of redlock run. Default ${default}."`
@@ -31,7 +32,7 @@ func (f onceFlags) jobs(fn func(ctx context.Context, v *view, jobs *lease.Leases
 	})
 }
 
-// on runs fn on the records of jobs on nodes that are open.
+// on runs fn on the records of jobs on the nodes of v.
 func (f onceFlags) on(v *view, fn func(jobs *lease.Leases) error) error {
 	jobs, err := lease.New(v.c, lease.Config{Prefix: f.Prefix, DoneTTL: f.DoneTTL})
 	if err != nil {

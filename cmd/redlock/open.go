@@ -18,7 +18,7 @@ const (
 	nodeTimeout = 250 * time.Millisecond
 )
 
-// nodesAnswerWithin is the time within which healthy nodes have answered.
+// nodesAnswerWithin is the time within which healthy nodes answer.
 const nodesAnswerWithin = 8 * nodeTimeout
 
 // cleanupTimeout bounds the work after the command has ended, and after a
@@ -30,12 +30,12 @@ func openNodes(ctx context.Context, cfg cluster.Config, log *slog.Logger) (*clus
 	return cluster.Open(ctx, cfg)
 }
 
-// forever is the length of a wait that nobody bounds.
+// forever is the length of an unbounded wait.
 const forever = 100 * 365 * 24 * time.Hour
 
-// open is openNodes for a command that waits: it retries until a quorum
+// open is openNodes for a command that may wait: it retries until a quorum
 // answers, at most for --wait. After nodesAnswerWithin it logs which nodes do
-// not answer, and why: a host's name may be misspelt.
+// not answer, and why, because a host's name may be misspelt.
 func (f *runFlags) open(ctx context.Context, cfg cluster.Config, waits bool, log *slog.Logger) (*cluster.Cluster, error) {
 	if !waits {
 		return openNodes(ctx, cfg, log)
@@ -63,15 +63,15 @@ func (f *runFlags) open(ctx context.Context, cfg cluster.Config, waits bool, log
 	return openNodes(ctx, cfg, log)
 }
 
-// held is everything that a command has open.
+// held holds everything that a command has opened.
 type held struct {
 	c      *cluster.Cluster
 	keeper closer   // the Locker or Leases; nil if there is none yet
 	lease  holding  // nil if there is none
-	tokens []string // the variables that name its tokens
+	tokens []string // the environment variables of its tokens
 }
 
-// holding is a lease, or several.
+// holding is a lease or several leases.
 type holding interface {
 	Context() context.Context
 	Err() error
@@ -80,7 +80,7 @@ type holding interface {
 
 type closer interface{ Close(context.Context) error }
 
-// closeInTime closes a Locker or Leases, which fails only if the time-out ends
+// closeInTime closes a Locker or Leases. That fails only if the time-out passes
 // first.
 func closeInTime(c closer) {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
@@ -98,7 +98,7 @@ func (h *held) close() error {
 		err = h.lease.Release(ctx)
 	}
 	if h.keeper != nil {
-		_ = h.keeper.Close(ctx) // what it can fail with is that ctx ended
+		_ = h.keeper.Close(ctx) // fails only if ctx ends
 	}
 	_ = h.c.Close(ctx)
 	return err
@@ -110,8 +110,8 @@ type view struct {
 	locker *lock.Locker
 }
 
-// look runs fn on the nodes, however few of them answer, until a signal
-// arrives. The prefix may be empty.
+// look runs fn on the nodes, however few of them answer. Its context ends when
+// a signal arrives. The prefix may be empty.
 func (f viewFlags) look(prefix string, fn func(ctx context.Context, v *view) error) error {
 	return f.open(prefix, true, fn)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// Each command answers within a few node time-outs more than on a healthy set,
+// Each command takes at most a few node time-outs longer than on a healthy set,
 // and names the nodes that did not answer.
 func TestOperatorCommands_NameAStoppedAndAFrozenNode(t *testing.T) {
 	t.Parallel()
@@ -50,7 +50,7 @@ func TestOperatorCommands_NameAStoppedAndAFrozenNode(t *testing.T) {
 			p.wrong("%q does not say who has the lock:\n%s", args, out)
 		}
 		began := time.Now()
-		for range 4 { // a machine that tests other things too takes its time
+		for range 4 { // repeated, because the machine may be busy
 			if took-healthy[i] <= 6*nodeTimeout {
 				break
 			}

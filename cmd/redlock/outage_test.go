@@ -8,12 +8,12 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// What nodes that restarted say does not count, so commands must not call a set
-// well on which nothing can be locked.
+// Restarted nodes do not vote, so commands must not report a set as healthy on
+// which nothing can be locked.
 func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
-	newLocker(t, s.URLs()) // the set is not new any more
+	newLocker(t, s.URLs()) // the set is no longer new
 	for _, i := range []int{0, 1} {
 		if err := s.Restart(i, true); err != nil {
 			t.Fatal(err)
@@ -32,7 +32,8 @@ func TestOutage_NodesThatDoNotVoteYetAreNoQuorum(t *testing.T) {
 	p.prints(`[23] answered, but only [01] of the 2 nodes needed can vote; a quorum votes in \d+`)
 }
 
-// A standby that goes away at the first blip is missed only when it is needed.
+// A waiting run must survive an outage: if a standby ended then, that would be
+// noticed only when it is needed.
 func TestOutage_AWaitingRunOutlastsIt(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
@@ -66,7 +67,7 @@ func TestOutage_AWaitingRunOutlastsIt(t *testing.T) {
 func TestOutage_ANodeThatIsDownDoesNotVote(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
-	newLocker(t, s.URLs()) // or the set would wait for its last node before it is used
+	newLocker(t, s.URLs()) // otherwise the set would wait for its last node before it is used
 	s.Stop(0)
 	p := launch(t, s.URLs(), "nodes", "-o", "json")
 	p.exit(0)

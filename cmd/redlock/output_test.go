@@ -19,12 +19,13 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// evil is text that a terminal would act on: it clears the screen, by a C1
-// character too, turns text round, rings, is no UTF-8, and forges a line.
+// evil is text that would affect a terminal: it clears the screen, also by a C1
+// character, reverses text, rings the bell, contains invalid UTF-8, and forges
+// a line.
 const evil = "\x1b[2J\x1b]0;title\a\u009b2J\u202etxt\x7f\r\xff\nredlock: forged"
 
-// Nothing that others wrote reaches a terminal as it is: keys, labels, names of
-// elections and jobs, what nodes answer.
+// Untrusted text is always escaped before it reaches a terminal: keys, labels,
+// names of elections and jobs, answers of nodes.
 func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
@@ -99,7 +100,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	// Commands that change what others print run last.
+	// Commands that change the output of others run last.
 	watch := launch(t, s.URLs(), "leader", "--watch", "e")
 	watch.stdout.line(t, "token ")
 	_ = watch.cmd.Process.Kill()
@@ -113,8 +114,7 @@ func TestOutput_NoCommandPrintsHostileText(t *testing.T) {
 	}
 }
 
-// checkText checks that there is nothing but text in what was printed, and no
-// line that somebody else began.
+// checkText checks that the output contains only text, and no forged line.
 func (p *program) checkText(text string) {
 	p.t.Helper()
 	if !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return r != '\n' && !unicode.IsGraphic(r) }) {
@@ -122,7 +122,7 @@ func (p *program) checkText(text string) {
 	}
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "redlock: forged") {
-			p.t.Errorf("%q prints a line of somebody else's: %q", p.cmd.Args[1:], text)
+			p.t.Errorf("%q prints a forged line: %q", p.cmd.Args[1:], text)
 		}
 	}
 }

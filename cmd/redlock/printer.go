@@ -12,7 +12,7 @@ import (
 	"golang.org/x/term"
 )
 
-// style is how a line looks on a terminal.
+// style is the appearance of a line on a terminal.
 type style string
 
 const (
@@ -32,7 +32,7 @@ type printer struct {
 	mu     sync.Mutex
 	w      io.Writer
 	colour bool
-	width  int // of the terminal; 0: there is none, and lines are as long as they are
+	width  int // of the terminal; 0: no terminal, and lines are not wrapped
 }
 
 func newPrinter() *printer {
@@ -55,7 +55,7 @@ func (n *printer) say(s style, about, format string, args ...any) {
 	at := time.Since(n.begun)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	const indent = 19 // of the text behind the time and what it is about
+	const indent = 19 // of the text, after the time and the subject
 	for i, line := range wrap(fmt.Sprintf(format, args...), n.width-indent) {
 		if i == 0 {
 			fmt.Fprintf(n.w, "%6.2fs  %s\n", at.Seconds(), n.paint(s, fmt.Sprintf("%-9s %s", about, line)))
@@ -65,13 +65,13 @@ func (n *printer) say(s style, about, format string, args ...any) {
 	}
 }
 
-// hanging is text that begins at indent, wrapped there.
+// hanging returns text that begins at column indent, wrapped with a hanging
+// indent.
 func (n *printer) hanging(text string, indent int) string {
 	return strings.Join(wrap(text, n.width-indent), "\n"+strings.Repeat(" ", indent))
 }
 
-// leastWrap is the width from which wrap wraps: it leaves narrower terminals
-// alone.
+// leastWrap is the least width at which wrap wraps text.
 const leastWrap = 20
 
 // wrap breaks text between words into lines no longer than width.

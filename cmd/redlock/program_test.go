@@ -39,7 +39,7 @@ func launch(t *testing.T, urls []string, args ...string) *program {
 	return launchAs(t, []string{exe}, urls, args...)
 }
 
-// launchAs is launch with the words that start redlock.
+// launchAs is like launch, with other words that start redlock.
 func launchAs(t *testing.T, words, urls []string, args ...string) *program {
 	t.Helper()
 	p := &program{
@@ -51,7 +51,7 @@ func launchAs(t *testing.T, words, urls []string, args ...string) *program {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		return strings.HasPrefix(s, "REDLOCK_NODES=") || strings.HasPrefix(s, "NO_COLOR=")
 	})
-	env = append(env, "GORACE=atexit_sleep_ms=0") // or each program would take a second to end under the race detector
+	env = append(env, "GORACE=atexit_sleep_ms=0") // otherwise each program would take a second to end under the race detector
 	p.cmd.Env = append(env, as+"=redlock", "REDLOCK_NODES="+strings.Join(urls, " "))
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
@@ -67,8 +67,8 @@ func launchAs(t *testing.T, words, urls []string, args ...string) *program {
 	return p
 }
 
-// exit waits for the end and checks the exit code. Everything that holds the
-// output open has to end too, which is all that was started.
+// exit waits for the end and checks the exit code. All processes that the
+// program started must end as well, because they hold its output open.
 func (p *program) exit(want int) {
 	p.t.Helper()
 	began := time.Now()
@@ -76,7 +76,7 @@ func (p *program) exit(want int) {
 	if got != want && time.Since(began) >= patience {
 		harness.Missed(p.t, began, "%q has not ended\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], p.stdout, p.stderr)
 	}
-	if (got == exitNoQuorum || got == exitLost) && got != want { // a slow machine can take the quorum away, and not give one
+	if (got == exitNoQuorum || got == exitLost) && got != want { // a slow machine can cause a missing quorum, but not the opposite
 		harness.Missed(p.t, p.began, "%q: exit code %d, want %d\nstdout:\n%s\nstderr:\n%s", p.cmd.Args[1:], got, want, p.stdout, p.stderr)
 	}
 	if got != want {
@@ -85,7 +85,7 @@ func (p *program) exit(want int) {
 	p.read()
 }
 
-// read waits until everything that holds the output open has ended.
+// read waits until all processes that hold the output open have ended.
 func (p *program) read() {
 	p.t.Helper()
 	began := time.Now()
@@ -107,9 +107,8 @@ func (p *program) ended() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// wrong reports that the program printed something else than it should, or
-// ended otherwise, which is progress missed if a node did not answer it in
-// time.
+// wrong reports unexpected output or an unexpected end of the program. If a
+// node did not answer it in time, that is missed progress.
 func (p *program) wrong(format string, args ...any) {
 	p.t.Helper()
 	all := p.stdout.String() + p.stderr.String()
@@ -121,8 +120,8 @@ func (p *program) wrong(format string, args ...any) {
 	p.t.Errorf(format, args...)
 }
 
-// prints checks that what the program printed, on either output, matches
-// patterns. That depends on which nodes answered in time.
+// prints checks that the program's output, on either stream, matches patterns.
+// The output depends on which nodes answered in time.
 func (p *program) prints(patterns ...string) {
 	p.t.Helper()
 	all := p.stdout.String() + p.stderr.String()
@@ -144,8 +143,8 @@ func (p *program) hides(texts ...string) {
 	}
 }
 
-// operate runs a command to its end, again if a machine that is busy let too
-// few nodes answer in time.
+// operate runs a command to its end. It repeats the command if too few nodes
+// answered in time on a busy machine.
 func operate(t *testing.T, urls []string, code int, args ...string) *program {
 	t.Helper()
 	began := time.Now()
@@ -160,7 +159,7 @@ func operate(t *testing.T, urls []string, code int, args ...string) *program {
 	return nil
 }
 
-// timed is how long a program runs.
+// timed runs a command and returns how long it took.
 func timed(t *testing.T, urls []string, code int, args ...string) (took time.Duration, p *program) {
 	t.Helper()
 	began := time.Now()
@@ -168,7 +167,7 @@ func timed(t *testing.T, urls []string, code int, args ...string) (took time.Dur
 	return time.Since(began), p
 }
 
-// decode reads a program's JSON.
+// decode decodes a program's JSON.
 func decode[T any](t *testing.T, p *program) (doc T) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(p.stdout.String()), &doc); err != nil {
@@ -182,14 +181,14 @@ type output struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer
 	grown chan struct{} // closed when there is more
-	eof   chan struct{} // closed when nobody can write any more
-	of    *program      // nil if it is of none
+	eof   chan struct{} // closed when no process can write any more
+	of    *program      // nil: of no program
 }
 
 func newOutput() *output { return &output{grown: make(chan struct{}), eof: make(chan struct{})} }
 
-// pipe is the end to write to. It is closed for the test when the program has
-// it.
+// pipe returns the end to write to. The test must close its copy once the
+// program has it.
 func (o *output) pipe(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -232,7 +231,7 @@ func (o *output) line(t *testing.T, text string) string {
 			}
 		}
 		if ended {
-			if p := o.of; p != nil { // what it says of why comes on the other output
+			if p := o.of; p != nil { // the reason is on the other output
 				p.read()
 				p.wrong("it ended without a line with %q; there is:\n%s%s", text, p.stdout, p.stderr)
 				t.FailNow()

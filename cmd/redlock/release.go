@@ -30,7 +30,7 @@ func (releaseCmd) Help() string {
 Nobody can acquire the lock until that holder's TTL is over, ten seconds by default, so there are never two holders. ` +
 		`A live holder is notified at its next renewal, within a third of the TTL: its context ends, with a cause that says ` +
 		`that the lock was released by force, and by whom. With --now others can acquire the lock at once; a holder that is alive ` +
-		`learns of its loss only at its next renewal, and works at the same time as the next one until then. A holder that uses another library ` +
+		`learns of its loss only at its next renewal, and works at the same time as the next one until then, and may keep the lock if few nodes answer its renewals. A holder that uses another library ` +
 		`is not notified at all.
 
 No token is used twice: the fence counters stay, and the next holder's token is larger, so storage that checks ` +
@@ -39,7 +39,7 @@ No token is used twice: the fence counters stay, and the next holder's token is 
   redlock release --force order:42
   redlock release --force --yes --as ann order:42
 
-Exit codes: 0 taken, 1 it has changed hands, or not confirmed, 3 it is free, 2 bad flags or nodes, 69 too few nodes ` +
+Exit codes: 0 taken, 1 it has changed hands, may still be acquired, or not confirmed, 3 it is free, 2 bad flags or nodes, 69 too few nodes ` +
 		`answered, so that the holder may keep it.`
 }
 
@@ -71,7 +71,7 @@ func (r *releaseCmd) Run() error {
 	})
 }
 
-// confirm asks the person, naming the holder and the effect.
+// confirm asks the user, and names the holder and the effect.
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	effect := "Its holder is notified, and others can acquire it when its TTL is over."
 	switch {
@@ -101,7 +101,7 @@ func takenFrom(seen lock.Inspection) string {
 	return seen.Holder.String()
 }
 
-// confirm asks a question that only yes answers.
+// confirm asks a question, and returns an error unless the answer is yes.
 func confirm(ctx context.Context, question string) error {
 	fmt.Fprint(stdout, question)
 	answer := make(chan string, 1)
@@ -121,8 +121,8 @@ func confirm(ctx context.Context, question string) error {
 	}
 }
 
-// foreign reports whether a lock is held by another library, which is not
-// notified.
+// foreign reports whether a lock is held by another library, whose holder is
+// not notified.
 func foreign(h lock.Holder) bool {
 	return h.Writer == lock.WriterRedsync || h.Writer == lock.WriterForeign
 }

@@ -19,7 +19,7 @@ func TestRelease_NowFreesTheKeyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	operate(t, s.URLs(), 2, "release", "order:42")                                // without --force
-	operate(t, s.URLs(), 2, "release", "--force", "--output", "json", "order:42") // nobody could answer
+	operate(t, s.URLs(), 2, "release", "--force", "--output", "json", "order:42") // no user could answer
 	operate(t, s.URLs(), exitNobody, "release", "--force", "--yes", "another")    // free
 	operate(t, s.URLs(), 0, "release", "--force", "--yes", "--now", "order:42")   // taken
 	operate(t, s.URLs(), exitNobody, "inspect", "order:42")                       // and free

@@ -16,7 +16,7 @@ func TestRelease_NotifiesTheHolder(t *testing.T) {
 	s := harness.Real(t, 3, redisserver.Options{})
 	held := launch(t, s.URLs(), with(testCommand(t, "heedful"), "-v", "--ttl", "3s", "order:42")...)
 	held.stdout.line(t, "ready")
-	p := operate(t, s.URLs(), 1, "release", "--force", "order:42") // nobody answers
+	p := operate(t, s.URLs(), 1, "release", "--force", "order:42") // no answer
 	if !strings.Contains(p.stderr.String(), "not confirmed; nothing was changed") || !strings.Contains(p.stdout.String(), "is held.") {
 		t.Errorf("%s%s", p.stdout, p.stderr)
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/venta-hq/redlock/internal/quorumlock"
 )
 
-// repairWarning is what a person must know before fence counters are set back.
+// repairWarning is printed before fence counters are set back.
 const repairWarning = `A fence counter this far ahead of the clock makes its node refuse the key. It is set to a number a little above this
 machine's clock and above the key's usable counters. First see that the clocks of this machine and of the nodes are right.
 
@@ -17,15 +17,15 @@ If most nodes have such a counter for a key, its tokens came from it, and its ne
 the old tokens refuses the new ones until it is reset. That is the storage behind the lock and, on the nodes, the key's
 checkpoint, leader or once record, until it expires or both of its keys are deleted by hand on every node:`
 
-// recordKeys are the Redis keys of the record of a lock key, its prefix
-// included: what was recorded, and the promise to the newest token.
+// recordKeys returns the Redis keys of the record of a lock key, including its
+// prefix: the data, and the promise to the newest token.
 func recordKeys(lock string) [2]string {
 	record := quorumlock.Companion(lock, "record")
 	return [2]string{record, record + ":promise"}
 }
 
-// repairFences finds the fence counters beyond the clock of all keys that begin
-// with prefix on the nodes, asks, and sets them.
+// repairFences finds the fence counters that are too far ahead of the clock,
+// for all keys with the prefix, and sets them after the user has confirmed.
 func (r *nodesCmd) repairFences(ctx context.Context, v *view) error {
 	prefix := *r.RepairFences
 	red, err := quorumlock.NewRedlock(face.In(v.c), quorumlock.Config{Prefix: prefix})

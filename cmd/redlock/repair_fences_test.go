@@ -35,7 +35,7 @@ func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
 	p.exit(exitFailure)
 	p.prints(`lock:deploy +`+names(s.URLs())[2]+` +\d{16}`, `its next tokens will be smaller`, `not confirmed`)
 	if got := counter(); got != before {
-		t.Errorf("the counter was set to %s without a yes", got)
+		t.Errorf("the counter was set to %s without confirmation", got)
 	}
 	p = launch(t, s.URLs(), "nodes", "--repair-fences", "lock:", "--yes")
 	p.exit(0)
@@ -50,7 +50,7 @@ func TestRepairFences_APoisonedSetIsFoundAndRepaired(t *testing.T) {
 	}
 }
 
-// The keys that the output says to delete are those that the nodes have.
+// The output names the keys to delete as they are on the nodes.
 func TestRepairFences_TheKeysOfRecordsAreNamedAsTheyAre(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)

@@ -23,6 +23,7 @@ type resizeCmd struct {
 	Gone    bool          `help:"The removed node will never answer again: it, or its data, is destroyed."`
 	Force   bool          `help:"Do not wait for programs with the old list: those that run lose their locks and lock nothing until they are restarted with the new one."`
 	MaxTTL  time.Duration `name:"max-ttl" default:"60s" placeholder:"D" help:"cluster.Config.MaxTTL of the programs, if one sets it. Default ${default}."`
+	Records time.Duration `default:"336h" placeholder:"D" help:"How long programs keep records at most: checkpoints, results of jobs that run once, sessions. A removal that could lose some waits this long after the change before it; 0s does not wait. Default ${default}, the longest of the programs' defaults."`
 }
 
 func (resizeCmd) Help() string {
@@ -34,6 +35,8 @@ func (resizeCmd) Help() string {
   2. Both lists are in effect. A node that was added votes after a quarantine, 76 s by default.
   3. You give all programs the new list, and restart them at their usual pace. The command shows which still use the old one.
   4. Only the new list is in effect. Programs with the old one are refused, with an error that names both.
+
+No record is copied: checkpoints, results of jobs that run once, sessions. A removal soon after another one, or of the node that was alone in the set, waits until they have expired (--records).
 
 --nodes lists the nodes before the change. While both lists are in effect, either list can be given, with the removed node.
 
@@ -48,7 +51,7 @@ The nodes' user needs +client|list in addition to the rights of locks (cluster.O
 Exit codes: 0 the set has the size asked for, 1 it does not, 2 bad flags or nodes.`
 }
 
-// check refuses flags that do not go together.
+// check refuses flags that cannot be combined.
 func (r *resizeCmd) check() error {
 	switch {
 	case r.Quorum != 0:
@@ -65,6 +68,8 @@ func (r *resizeCmd) check() error {
 		return misused("--gone: needs --remove or --replace")
 	case r.MaxTTL < time.Second:
 		return misused("--max-ttl %v: at least 1s", r.MaxTTL)
+	case r.Records < 0:
+		return misused("--records %v: at least 0s, which does not wait for records", r.Records)
 	}
 	return nil
 }
@@ -100,7 +105,7 @@ func (r *resizeCmd) Run() error {
 	return nil
 }
 
-// change makes one change of one node.
+// change adds or removes one node.
 func (r *resizeCmd) change(ctx context.Context, cfg nodeset.Config, add, remove string) error {
 	n := newPrinter()
 	say := func(format string, args ...any) {
@@ -113,7 +118,7 @@ func (r *resizeCmd) change(ctx context.Context, cfg nodeset.Config, add, remove 
 		return err
 	}
 	defer tool.Close()
-	tool.Gone, tool.Force = r.Gone && remove != "", r.Force
+	tool.Gone, tool.Force, tool.Records = r.Gone && remove != "", r.Force, r.Records
 	if r.Cancel {
 		return tool.Cancel(ctx)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// resizeMaxTTL has a resize wait about three seconds where it waits for every lock to expire.
+// resizeMaxTTL makes a resize wait about three seconds when it waits for every lock to expire.
 const resizeMaxTTL = 2 * time.Second
 
 // resizedFleet is a program that locks one key again and again while its set is resized.
@@ -38,7 +38,7 @@ func startFleet(t *testing.T, urls []string) *resizedFleet {
 	return w
 }
 
-// begin has the program run with a list, and returns what ends it.
+// begin runs the program with a list, and returns a function that ends it.
 func (w *resizedFleet) begin(urls []string) (end func()) {
 	began := time.Now()
 	c, err := cluster.Open(context.Background(), cluster.Config{URLs: urls, MaxTTL: resizeMaxTTL, Logger: newLogger(true, false)})
@@ -53,7 +53,7 @@ func (w *resizedFleet) begin(urls []string) (end func()) {
 		for ctx.Err() == nil {
 			_ = locker.WithLock(ctx, "order:42", func(context.Context) error {
 				if w.held.Add(1) > 1 {
-					w.t.Error("two hold the key")
+					w.t.Error("two processes hold the key")
 				}
 				w.locked.Add(1)
 				w.held.Add(-1)
@@ -69,7 +69,7 @@ func (w *resizedFleet) begin(urls []string) (end func()) {
 	})
 }
 
-// roll has the program run with another list: the new one begins before the old one ends, as in a rolling restart.
+// roll restarts the program with another list: the new process begins before the old one ends, as in a rolling restart.
 func (w *resizedFleet) roll(urls []string) {
 	end := w.begin(urls)
 	w.end()
@@ -92,7 +92,7 @@ func (w *resizedFleet) asked(p *program, to ...string) {
 	w.roll(to)
 }
 
-// resizeSet has the first n nodes become a set.
+// resizeSet makes the first n nodes a set.
 func resizeSet(t *testing.T, n, spare int) (harness.Set, []string) {
 	t.Helper()
 	s := harness.Embedded(t, n+spare)
@@ -110,7 +110,7 @@ func resize(t *testing.T, urls []string, args ...string) *program {
 	return launch(t, urls, append([]string{"resize", "--max-ttl", resizeMaxTTL.String()}, args...)...)
 }
 
-// steps checks that the program printed lines that begin so, in this order.
+// steps checks that the program printed lines that begin with these texts, in this order.
 func (p *program) steps(begin ...string) {
 	p.t.Helper()
 	rest := begin
@@ -143,7 +143,7 @@ func TestResize_AddsAndRemovesWhileAProgramLocks(t *testing.T) {
 	s.Stop(0)
 	w.works()
 
-	for _, args := range [][]string{{"--add", u[3]}, {}} { // it is done
+	for _, args := range [][]string{{"--add", u[3]}, {}} { // already done
 		p = resize(t, u[1:], args...)
 		p.exit(0)
 		p.steps("The set has 3 nodes")
@@ -164,7 +164,7 @@ func TestResize_ReplacesWhileAProgramLocks(t *testing.T) {
 	w.works()
 }
 
-// A node that is destroyed is removed on the word of a person, and programs are not waited for on another.
+// The user can force the removal of a destroyed node, and can skip the wait for programs.
 func TestResize_RemovesANodeThatIsGoneByForce(t *testing.T) {
 	t.Parallel()
 	s, u := resizeSet(t, 3, 0)
@@ -182,7 +182,7 @@ func TestResize_RemovesANodeThatIsGoneByForce(t *testing.T) {
 	w.works()
 }
 
-// A node that answers late while a resize waits does not end it.
+// A node that answers late does not end a waiting resize.
 func TestResize_WaitsForANodeThatIsSlowToAnswer(t *testing.T) {
 	t.Parallel()
 	s, u := resizeSet(t, 3, 0)
@@ -206,7 +206,7 @@ func TestResize_RefusesProgramsWhoseLocksOutlastItsWaits(t *testing.T) {
 	unchanged(t, before, markTexts(t, s, 0, 1, 2, 3))
 }
 
-// Before anything is changed a resize finds out whether it may see which programs have which list.
+// Before a resize changes anything, it checks that it may read the lists of the programs.
 func TestResize_WithoutTheRightToSeeProgramsChangesNothing(t *testing.T) {
 	t.Parallel()
 	s := harness.Real(t, 2, redisserver.Options{})
@@ -227,7 +227,7 @@ func TestResize_WithoutTheRightToSeeProgramsChangesNothing(t *testing.T) {
 	unchanged(t, before, markTexts(t, s, 0, 1))
 }
 
-// killed has a resize of the set that ends when it says this, before it does it.
+// killed runs a resize that is killed when it announces a step, before it takes it.
 func killed(t *testing.T, urls []string, add, remove, at string) {
 	t.Helper()
 	done := harness.Async(func() error {
@@ -248,7 +248,7 @@ func killed(t *testing.T, urls []string, add, remove, at string) {
 				over <- err
 				return
 			}
-			over <- fmt.Errorf("it never said %q", at)
+			over <- fmt.Errorf("it never printed %q", at)
 		}()
 		return <-over
 	})
@@ -270,7 +270,7 @@ func TestResize_TakesBackWhatWasProposed(t *testing.T) {
 	doctor.exit(0)
 	advice := strings.Fields(regexp.MustCompile(`redlock resize( --[a-z]+)+`).FindString(doctor.stdout.String()))
 	if len(advice) < 2 {
-		t.Fatalf("it does not say how to take back what was proposed: %s", doctor.stdout)
+		t.Fatalf("it does not say how to withdraw the proposal: %s", doctor.stdout)
 	}
 	p := resize(t, u[:3], advice[2:]...)
 	p.exit(0)
@@ -311,7 +311,7 @@ func TestResize_GoesOnWithANodeThatRestartedAndNoProgramLists(t *testing.T) {
 	p.exit(0)
 	p.steps("The set has 3 nodes")
 
-	restart(3) // it is in no set
+	restart(3) // the node is in no set
 	p = resize(t, u[:3], "--add", u[3])
 	p.exit(0)
 	p.steps("The set has 4 nodes")
@@ -344,6 +344,7 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 		{exitUsage, `--cancel, --alone: give both`, []string{"--alone"}},
 		{exitUsage, `--cancel, --force: give one`, []string{"--cancel", "--alone", "--force"}},
 		{exitUsage, `--max-ttl 10ms: at least 1s`, []string{"--max-ttl", "10ms"}},
+		{exitUsage, `--records -1s: at least 0s`, []string{"--records=-1s"}},
 		{exitUsage, `--quorum 2: leave it out`, []string{"--quorum", "2", "--add", u[2]}},
 	} {
 		refused(t, u[:2], tt.code, tt.says, tt.args...)
@@ -357,7 +358,7 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 	unchanged(t, before, markTexts(t, s, 0, 2, 3))
 }
 
-// markTexts are what the nodes have of their set.
+// markTexts returns the nodes' marks of their set.
 func markTexts(t *testing.T, s harness.Set, nodes ...int) (all []string) {
 	t.Helper()
 	on := harness.Inspect(t, s)

@@ -10,5 +10,5 @@ func TestRun_TheCommandDiesWithRedlock(t *testing.T) {
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	p.exit(-1) // which waits until nothing holds the output open
+	p.exit(-1) // waits until no process holds the output open
 }

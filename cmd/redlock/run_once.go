@@ -31,10 +31,10 @@ type onceRun struct {
 	outcome lease.Outcome // of an earlier run, if this call did not run the command
 
 	mu          sync.Mutex
-	interrupted bool // before the command began
+	interrupted bool // a signal arrived before the command began
 }
 
-// runOnce runs the command unless it is known to have succeeded.
+// runOnce runs the command unless it has already succeeded.
 func (r *runCmd) runOnce(cfg cluster.Config, path string) error {
 	o := &onceRun{r: r, path: path, log: newLogger(r.Quiet, r.Verbose), signals: notifySignals(), begun: make(chan struct{})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -57,7 +57,7 @@ func (r *runCmd) runOnce(cfg cluster.Config, path string) error {
 			}
 			return failed(exitSignal+signalNumber(sig), nil)
 		}
-		o.signals <- sig // it is for the command
+		o.signals <- sig // the signal is for the command
 		err = <-done
 	}
 	if err == nil && !o.ran {
@@ -81,7 +81,7 @@ func (o *onceRun) work(ctx context.Context, cfg cluster.Config) error {
 	h.keeper = leases
 	o.ran, err = leases.RunOnce(ctx, o.r.Key, o.run)
 	if err == nil && !o.ran {
-		o.outcome, _, _ = leases.Outcome(ctx, o.r.Key) // for the message only
+		o.outcome, _, _ = leases.Outcome(ctx, o.r.Key) // only for the message
 	}
 	return err
 }
@@ -100,7 +100,8 @@ func (o *onceRun) interrupt(cancel func()) bool {
 	return true
 }
 
-// begin reports whether the command may start: the wait has not ended before.
+// begin reports whether the command may start, because the wait has not ended
+// before.
 func (o *onceRun) begin() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -130,7 +131,7 @@ func (o *onceRun) run(ctx context.Context) error {
 	return nil
 }
 
-// result is the error of the program.
+// result returns the error of the program.
 func (o *onceRun) result(err error) error {
 	var code *exit
 	switch {

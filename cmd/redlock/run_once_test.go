@@ -16,7 +16,7 @@ func TestRunOnce_RunsTheCommandUntilItHasSucceededOnce(t *testing.T) {
 		ran := filepath.Join(t.TempDir(), "ran")
 		fail := launch(t, s.URLs(), "run", "--once", "report", "--", "sh", "-c", "echo failed; exit 3")
 		fail.exit(3)
-		for i, want := range []string{"ran\n", "", ""} { // what failed is run again; what succeeded is not
+		for i, want := range []string{"ran\n", "", ""} { // a failed command runs again, a successful one does not
 			p := launch(t, s.URLs(), "run", "-v", "--once", "report", "--", "sh", "-c", "mkdir "+ran+" && echo ran")
 			p.exit(0)
 			if got := p.stdout.String(); got != want {
@@ -29,7 +29,7 @@ func TestRunOnce_RunsTheCommandUntilItHasSucceededOnce(t *testing.T) {
 		other := launch(t, s.URLs(), "run", "--once", "another", "--", "echo", "ran")
 		other.exit(0)
 		if other.stdout.String() != "ran\n" {
-			t.Error("another job was taken for done")
+			t.Error("another job was considered done")
 		}
 	})
 }

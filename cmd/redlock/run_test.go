@@ -22,7 +22,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// testCommand is the words with which redlock runs command (in
+// testCommand returns the words with which redlock runs command (in
 // command_test.go).
 func testCommand(t *testing.T, args ...string) []string {
 	t.Helper()
@@ -33,7 +33,7 @@ func testCommand(t *testing.T, args ...string) []string {
 	return append([]string{"--", "env", as + "=command", exe}, args...)
 }
 
-// with puts a command behind the flags of run.
+// with appends a command to the flags of run.
 func with(command []string, flags ...string) []string {
 	return append(append([]string{"run"}, flags...), command...)
 }
@@ -212,7 +212,8 @@ func TestRun_SeveralKeysAreHeldAndTheirTokensNamed(t *testing.T) {
 	}
 }
 
-// A run within a run: the command must not take the token of the outer one for its own.
+// In a run within a run, the command must not mistake the outer token for its
+// own.
 func TestEnvironment_HasNoTokensOfARunAround(t *testing.T) {
 	for _, name := range []string{"REDLOCK_KEY", "REDLOCK_TOKEN", "REDLOCK_TOKENS", "REDLOCK_TOKEN_1", "REDLOCK_TOKEN_12"} {
 		t.Setenv(name, "outer")
@@ -223,7 +224,7 @@ func TestEnvironment_HasNoTokensOfARunAround(t *testing.T) {
 		t.Errorf("the command sees %q", env)
 	}
 	if i := slices.IndexFunc(env, func(s string) bool { return strings.HasSuffix(s, "=outer") }); i >= 0 {
-		t.Errorf("the command sees %q of the run around it", env[i])
+		t.Errorf("the command sees %q of the outer run", env[i])
 	}
 }
 
@@ -295,7 +296,7 @@ func TestRun_NeverShowsAPassword(t *testing.T) {
 	p.exit(0)
 }
 
-// The URLs may hold passwords, and the command need not know them.
+// The URLs may contain passwords, which the command does not need.
 func TestRun_DoesNotPassTheNodesToTheCommand(t *testing.T) {
 	t.Parallel()
 	s := nodes(t, 3)
@@ -332,7 +333,7 @@ func TestRun_PassesSignalsOn(t *testing.T) {
 // nohup redlock run … outlives its terminal, and so does the command.
 func TestRun_ASignalIgnoredFromTheStartStaysIgnored(t *testing.T) {
 	s := nodes(t, 3)
-	signal.Ignore(syscall.SIGHUP) // which a child takes over
+	signal.Ignore(syscall.SIGHUP) // a child inherits this
 	p := launch(t, s.URLs(), with(testCommand(t, "heedful"), "key")...)
 	signal.Reset(syscall.SIGHUP)
 	passIgnoredSignals()
@@ -403,7 +404,7 @@ func TestRun_KillsWhatDoesNotEndAfterALoss(t *testing.T) {
 			for i := range s.Len() {
 				s.Stop(i)
 			}
-			p.exit(76) // and nothing holds its output open any more
+			p.exit(76) // no process holds its output open
 			if !strings.Contains(p.stdout.String(), "stubborn got 15 ") {
 				harness.Missed(t, p.began, "no SIGTERM came first, or its receiver had no time to say so:\n%s", p.stdout)
 			}
@@ -412,9 +413,9 @@ func TestRun_KillsWhatDoesNotEndAfterALoss(t *testing.T) {
 }
 
 // When the network between redlock and the nodes breaks, the key expires there,
-// and a waiter acquires it. By then the command has been signalled. The margin
-// is 1 % of the TTL; on a busy machine redlock may not run for longer than that,
-// so a miss is tried again.
+// and a waiter acquires it. By then redlock has signalled the command. The
+// margin is 1 % of the TTL. On a busy machine redlock may not run for longer
+// than that, so a failure is retried.
 func TestRun_SignalsTheCommandBeforeAnotherHoldsTheKey(t *testing.T) {
 	t.Parallel()
 	harness.Each(t, 3, func(t *testing.T, s harness.Set) {
@@ -425,7 +426,7 @@ func TestRun_SignalsTheCommandBeforeAnotherHoldsTheKey(t *testing.T) {
 			if late < 0 {
 				return
 			}
-			t.Logf("the command was signalled %v after another acquired the key", late)
+			t.Logf("the command was signalled %v after another process acquired the key", late)
 			if try == tries {
 				t.Fatalf("%d times in a row", tries)
 			}
@@ -433,8 +434,8 @@ func TestRun_SignalsTheCommandBeforeAnotherHoldsTheKey(t *testing.T) {
 	})
 }
 
-// signalledLate breaks the network, and returns how long after another acquired
-// the key the command was signalled.
+// signalledLate breaks the network, and returns how long after another process
+// acquired the key the command was signalled.
 func signalledLate(t *testing.T, s harness.Set, key string) time.Duration {
 	t.Helper()
 	var near []string

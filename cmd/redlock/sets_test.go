@@ -12,8 +12,8 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// nodes are embedded nodes that a process has opened before, patiently: they
-// vote, however slow the machine is.
+// nodes returns embedded nodes that a process has opened before with long
+// time-outs, so that they vote however slow the machine is.
 func nodes(t *testing.T, n int) harness.Set {
 	t.Helper()
 	s := harness.Embedded(t, n)
@@ -26,7 +26,7 @@ func nodes(t *testing.T, n int) harness.Set {
 	return s
 }
 
-// names are the nodes' names.
+// names returns the nodes' names.
 func names(urls []string) []string {
 	all := make([]string, len(urls))
 	for i, url := range urls {
@@ -35,7 +35,8 @@ func names(urls []string) []string {
 	return all
 }
 
-// newLocker is a process beside redlock that wants the same locks.
+// newLocker returns a Locker of another process that contends for the same
+// locks.
 func newLocker(t *testing.T, urls []string) *lock.Locker {
 	t.Helper()
 	locker, err := lock.New(open(t, urls), lock.Config{Owner: "the test"})
@@ -46,7 +47,7 @@ func newLocker(t *testing.T, urls []string) *lock.Locker {
 	return locker
 }
 
-// open connects to the nodes, and is patient with them.
+// open connects to the nodes with long time-outs.
 func open(t *testing.T, urls []string) *cluster.Cluster {
 	t.Helper()
 	began := time.Now()
@@ -56,7 +57,8 @@ func open(t *testing.T, urls []string) *cluster.Cluster {
 	return c
 }
 
-// freePort is the first of n ports in a row that were free just now.
+// freePort returns the first of n consecutive ports that were free a moment
+// ago.
 func freePort(t *testing.T, n int) int {
 	t.Helper()
 	for port := 31000; port < 32000; port += n {

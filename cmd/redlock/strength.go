@@ -42,8 +42,8 @@ func strengthNow(all []cluster.Status, quorum int) strength {
 	return s
 }
 
-// err is the error of a set on which nothing can be locked. It prints nothing:
-// the text was printed before.
+// err returns the error of a set on which nothing can be locked. The error
+// prints nothing, because the text was printed before.
 func (s strength) err() error {
 	if s.voting >= s.quorum {
 		return nil
@@ -51,7 +51,7 @@ func (s strength) err() error {
 	return failed(exitNoQuorum, nil)
 }
 
-// text says in a sentence whether locks can be acquired.
+// text returns a sentence that says whether locks can be acquired.
 func (s strength) text() string {
 	head := fmt.Sprintf("%d of %s up; a quorum is %d", s.up, plural(s.nodes, "node is", "nodes are"), s.quorum)
 	switch {

@@ -54,9 +54,9 @@ func tableWidth(head []string, rows [][]string) int {
 	return total
 }
 
-// fitTable leaves columns out, in the order of spare, until a table is no wider
-// than width, and cuts its widest cells if that is not enough. A width of 0
-// means any width. It returns the names of the columns that it left out.
+// fitTable omits columns, in the order of spare, until a table is no wider than
+// width, and cuts its widest cells if that is not enough. A width of 0 means
+// any width. It also returns the names of the omitted columns.
 func fitTable(width int, head []string, cells [][]string, spare ...string) ([]string, [][]string, []string) {
 	var hidden []string
 	for ; width > 0 && len(spare) > 0 && tableWidth(head, cells) > width; spare = spare[1:] {
@@ -77,7 +77,7 @@ func fitTable(width int, head []string, cells [][]string, spare ...string) ([]st
 	return head, cells, hidden
 }
 
-// tableLines is table as lines; the first is the heading.
+// tableLines returns the lines of a table; the first is the heading.
 func tableLines(head []string, cells [][]string) []string {
 	var b bytes.Buffer
 	table(&b, head, cells)

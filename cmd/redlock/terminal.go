@@ -14,17 +14,17 @@ import (
 	"github.com/venta-hq/redlock/internal/present"
 )
 
-// Everything that redlock prints goes through one of these; only the commands
-// that it runs use the files themselves.
+// All output of redlock goes through one of these writers. Only the commands
+// that it runs write to the files directly.
 var (
 	stdout = newTerminal(os.Stdout)
 	stderr = newTerminal(os.Stderr)
 )
 
-// terminal is a writer that escapes what could act on a terminal: control
-// characters, escape sequences, characters that change the direction of text,
-// and bytes that are not UTF-8. Others write the keys, the labels, and the
-// nodes' answers. Line feeds pass; text that must stay on one line goes through
+// terminal is a writer that escapes everything that could affect a terminal:
+// control characters, escape sequences, characters that change the direction of
+// text, and bytes that are not UTF-8. Keys, labels and nodes' answers are
+// untrusted. Line feeds pass; text that must stay on one line goes through
 // shown first.
 type terminal struct {
 	mu     sync.Mutex
@@ -34,8 +34,8 @@ type terminal struct {
 
 func newTerminal(f *os.File) *terminal { return &terminal{w: f, colour: colourful(f)} }
 
-// colourful reports whether w is a terminal whose user wants colour. See
-// https://no-color.org.
+// colourful reports whether w is a terminal whose user has not disabled colour.
+// See https://no-color.org.
 func colourful(w *os.File) bool {
 	info, err := w.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb" &&
@@ -73,13 +73,13 @@ func printJSON(doc any) error {
 	return stdout.writeJSON(b.String())
 }
 
-// control marks a sequence for the terminal to act on, given without its ESC,
-// so that a terminal's Write lets it pass. Nobody else can know the mark.
+// control marks an escape sequence, given without its ESC, so that a terminal's
+// Write lets it pass. The mark is random, so untrusted text cannot contain it.
 func control(sequence string) string { return controlMark + sequence + "\x00" }
 
 var controlMark = "\x00" + rand.Text()
 
-// escaped is text with everything escaped but our own controls.
+// escaped returns text with everything escaped except our own controls.
 func escaped(text string, escape func(*strings.Builder, rune, string)) string {
 	if printable(text) {
 		return text
@@ -111,5 +111,5 @@ func inText(b *strings.Builder, _ rune, char string) { present.Escape(b, char) }
 
 func inJSON(b *strings.Builder, r rune, _ string) { present.EscapeJSON(b, r) }
 
-// short is shown, cut to n characters.
+// short is like shown, but cuts the text to n characters.
 func short(s string, n int) string { return cut(shown(s), n) }

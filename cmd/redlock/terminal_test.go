@@ -32,7 +32,7 @@ func TestTerminal_EscapesAllButItsOwnControls(t *testing.T) {
 	}
 }
 
-// Text that others wrote cannot act on the terminal.
+// Untrusted text cannot affect the terminal.
 func TestTerminal_EscapesWhatOthersWrote(t *testing.T) {
 	for in, want := range map[string]string{
 		"order:42": "order:42", "ключ": "ключ", "a\x1b[2Jb": `a\x1b[2Jb`, "two\nlines": `two\nlines`, "\xff": `\xff`, "a\"b\x00": `a"b\x00`,

@@ -16,7 +16,7 @@ func needTerminals(t *testing.T, programs ...string) {
 	}
 	for _, name := range programs {
 		if _, err := exec.LookPath(name); err != nil {
-			t.Skipf("no terminals without it: %v", err)
+			t.Skipf("needed for tests with terminals: %v", err)
 		}
 	}
 }

@@ -54,7 +54,7 @@ func (r *topCmd) Run() error {
 	})
 }
 
-// live paints one picture over the other on the terminal's alternate screen, so
+// live repeatedly paints the picture on the terminal's alternate screen, so
 // that the shell's text is shown again at the end.
 func (r *topCmd) live(ctx context.Context, v *view) error {
 	ctx, quit := context.WithCancel(ctx)
@@ -83,8 +83,8 @@ func (r *topCmd) live(ctx context.Context, v *view) error {
 	}
 }
 
-// quitOnKey calls quit at Ctrl-C and q, and keeps what is typed off the screen.
-// restore gives the terminal back.
+// quitOnKey calls quit at Ctrl-C and q, and turns off the echo of typed text.
+// restore restores the terminal.
 func quitOnKey(quit func()) (restore func()) {
 	fd := int(os.Stdin.Fd())
 	before, err := term.MakeRaw(fd)
@@ -102,8 +102,8 @@ func quitOnKey(quit func()) (restore func()) {
 	return func() { _ = term.Restore(fd, before) }
 }
 
-// frame returns what overwrites the screen with lines, cut to the terminal's
-// size.
+// frame returns the text that overwrites the screen with lines, cut to the
+// terminal's size.
 func frame(lines []painted, width, height int, paint func(style, string) string) string {
 	var b strings.Builder
 	b.WriteString(control("[H"))

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// picture is the state of the nodes and locks at one time.
+// picture is the state of the nodes and locks at one moment.
 type picture struct {
 	at     time.Time
 	quorum int
@@ -36,7 +36,8 @@ func (r *topCmd) picture(ctx context.Context, v *view) picture {
 	return p
 }
 
-// sinceOrLast orders locks by age, those of unknown age last.
+// sinceOrLast returns the sort key that orders locks by age, those of unknown
+// age last.
 func sinceOrLast(i lock.Inspection) int64 {
 	if i.Holder.Since.IsZero() {
 		return 1 << 62
@@ -81,7 +82,7 @@ func (p picture) lines(width, height int) []painted {
 	return append(all[:min(len(all), height-1)], painted{quiet, helpLine(hidden)})
 }
 
-// helpLine names the keys, and the columns that the terminal has no room for.
+// helpLine names the keys, and the columns for which the terminal has no room.
 func helpLine(hidden []string) string {
 	if len(hidden) == 0 {
 		return "q quits"

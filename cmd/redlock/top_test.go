@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// A terminal that has no room for everything shows that it has not.
+// If the terminal has no room for everything, the output says so.
 func TestTop_NothingIsCutWithoutASign(t *testing.T) {
 	p := picture{at: time.Now(), quorum: 2}
 	for i := range 3 {
@@ -43,7 +43,7 @@ func TestTop_NothingIsCutWithoutASign(t *testing.T) {
 		}
 		help := lines[len(lines)-1].text
 		if !strings.HasPrefix(help, "q quits") || !strings.Contains(text, " more\n") {
-			t.Errorf("no help, or nothing says that there is more:\n%s%s", text, help)
+			t.Errorf("no help, or no sign that there is more:\n%s%s", text, help)
 		}
 		for _, column := range slices.Concat(nodeColumns, lockColumns) {
 			column = strings.TrimPrefix(column, ">")

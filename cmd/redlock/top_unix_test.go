@@ -40,12 +40,12 @@ func TestTop_PaintsOnATerminalWhatHappens(t *testing.T) {
 	s.Stop(1)
 	screen = m.shows("2 of 3 nodes up", "1 lock ", "+?+", "connection refused")
 	if strings.Contains(screen, "order:43") {
-		t.Errorf("what is released stays on the screen:\n%s", screen)
+		t.Errorf("a released lock stays on the screen:\n%s", screen)
 	}
 	m.run("send-keys", "C-c")
 	screen = m.shows("ended with 0")
 	if strings.Contains(screen, "order:42") {
-		t.Errorf("the terminal is not given back:\n%s", screen)
+		t.Errorf("the terminal is not restored:\n%s", screen)
 	}
 	if visible := strings.TrimSpace(m.run("display-message", "-p", "#{cursor_flag}")); visible != "1" {
 		t.Error("the cursor stays hidden")

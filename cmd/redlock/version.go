@@ -6,17 +6,17 @@ import (
 )
 
 // A release is built with -ldflags "-X main.release=v1.2.3 -X main.commit=…".
-// Elsewhere both are what the go command recorded.
+// Otherwise both come from the build information of the go command.
 var release, commit string
 
-// version is what --version prints behind the name of the program.
+// version returns the text that --version prints after the name of the program.
 func version() string {
 	info, _ := debug.ReadBuildInfo()
 	return describe(info, release, commit)
 }
 
-// describe names a version, the commit it was built from, and Go's version; what
-// is not known is left out.
+// describe returns the version, the commit that it was built from, and Go's
+// version. It omits unknown parts.
 func describe(info *debug.BuildInfo, release, commit string) string {
 	if info == nil {
 		info = &debug.BuildInfo{}

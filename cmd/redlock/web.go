@@ -71,7 +71,7 @@ func (r *webCmd) Run() error {
 	return r.serve(ctx, listener, h, serve(h))
 }
 
-// serve answers until ctx ends.
+// serve serves requests until ctx ends.
 func (r *webCmd) serve(ctx context.Context, listener net.Listener, h *web.Handler, handler http.Handler) error {
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 256 << 10}
 	failure := make(chan error, 1)
@@ -91,8 +91,9 @@ func (r *webCmd) serve(ctx context.Context, listener net.Listener, h *web.Handle
 	return nil
 }
 
-// guard is what stands before the pages: it asks for a password, or keeps other
-// sites from reaching pages on a loopback address by a name of their own.
+// guard returns the middleware of the pages. It asks for a password, or
+// prevents other sites from reaching pages on a loopback address through their
+// own host names.
 func (r *webCmd) guard() (func(http.Handler) http.Handler, error) {
 	host, _, err := net.SplitHostPort(r.Listen)
 	if err != nil {
@@ -114,15 +115,15 @@ func (r *webCmd) guard() (func(http.Handler) http.Handler, error) {
 	return func(h http.Handler) http.Handler { return h }, nil
 }
 
-// authorize says who releases locks: the name that was asked for, or the user
-// who runs this command.
+// authorize returns a function that names the user who releases locks: the name
+// that logged in, or the user who runs this command.
 func (r *webCmd) authorize() func(*http.Request) (string, bool) {
 	if !r.AllowRelease {
 		return nil
 	}
 	if r.BasicAuth != "" {
 		return func(req *http.Request) (string, bool) {
-			name, _, ok := req.BasicAuth() // checked before
+			name, _, ok := req.BasicAuth() // checked by guard
 			return name, ok
 		}
 	}
@@ -141,9 +142,9 @@ func isLoopback(host string) bool {
 	return ip != nil && ip.IsLoopback()
 }
 
-// onlyLoopbackNames refuses requests to other names than those of this machine:
-// the name of a site may be made to lead to 127.0.0.1, and its scripts would
-// count as of the same origin.
+// onlyLoopbackNames refuses requests to names other than those of this machine.
+// Otherwise a site could make its name resolve to 127.0.0.1, and its scripts
+// would be of the same origin.
 func onlyLoopbackNames(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)

@@ -17,7 +17,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
-// page is the status and the text of a page, asked for under a host's name.
+// page requests a page under a host's name, and returns its status and text.
 func page(t *testing.T, address, host string, headers ...string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
@@ -44,7 +44,7 @@ func page(t *testing.T, address, host string, headers ...string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-// usersFile is a file with one person, ann, whose password is "right".
+// usersFile returns a file with one user, ann, whose password is "right".
 func usersFile(t *testing.T) string {
 	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte("right"), bcrypt.MinCost)
@@ -69,7 +69,7 @@ func TestWeb_ServesPagesUntilASignal(t *testing.T) {
 		p := launch(t, s.URLs(), "web", "--listen", "127.0.0.1:0")
 		line := p.stdout.line(t, "http://")
 		if !strings.Contains(line, "(read-only)") {
-			t.Errorf("it says %q", line)
+			t.Errorf("it prints %q", line)
 		}
 		address, _, _ := strings.Cut(line, " ")
 		harness.Eventually(t, "the lock on the page", func() bool {

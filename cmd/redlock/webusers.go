@@ -11,16 +11,16 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// webUsers are the people of --basic-auth-file.
+// webUsers are the users in --basic-auth-file.
 type webUsers struct {
 	hashes map[string][]byte // by name
-	nobody []byte            // of no password: unknown names take as long to refuse as known ones
+	nobody []byte            // matches no password: refusing an unknown name takes as long as refusing a known one
 	salt   [16]byte
 
-	hashing sync.Mutex // one hash at a time: guesses must not use up the machine
+	hashing sync.Mutex // one hash at a time: guesses must not exhaust the machine
 
 	mu    sync.Mutex
-	known map[[sha256.Size]byte]bool // names and passwords that were right: a hash takes long
+	known map[[sha256.Size]byte]bool // names and passwords that were correct, because hashing takes long
 }
 
 // readUsers reads lines of the form name:hash, as htpasswd -B writes them.
@@ -55,7 +55,7 @@ func readUsers(path string) (*webUsers, error) {
 	return u, nil
 }
 
-// ask lets only people pass who give their password.
+// ask serves only users who give their password.
 func (u *webUsers) ask(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, password, ok := r.BasicAuth()

@@ -9,15 +9,15 @@ var globEscaper = strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`
 // take it.
 func EscapeGlob(text string) string { return globEscaper.Replace(text) }
 
-// right is a cluster.Right. That package is above this one.
+// right is a cluster.Right, whose package this one cannot import.
 type right = struct {
 	Rule     string
 	For      string
 	Optional bool
 }
 
-// Join returns the rules of rights in one line, as ACL SETUSER takes them. With
-// required only, it leaves the optional ones out.
+// Join returns the rules of rights in one line, as ACL SETUSER takes them. If
+// required is true, it omits the optional rights.
 func Join[R ~right](rights []R, required bool) string {
 	var rules []string
 	for _, r := range rights {

@@ -12,7 +12,7 @@ import (
 
 const prefix = "redlock: "
 
-// message is an error with a text of its own.
+// message is an error with its own text.
 type message struct {
 	text string
 	err  error
@@ -39,10 +39,11 @@ func Errorf(format string, args ...any) error {
 	return &message{fmt.Sprintf(strings.ReplaceAll(format, "%w", "%v"), bare...), err}
 }
 
-// Text is the text of err without the prefix.
+// Text returns the text of err without the prefix.
 func Text(err error) string { return strings.TrimPrefix(err.Error(), prefix) }
 
-// Ended is why ctx ended: ctx.Err(), and beside it the cause, if the caller gave one. It is nil while ctx has not ended.
+// Ended returns why ctx ended: ctx.Err(), together with the cause if the caller set one. It returns nil while ctx has
+// not ended.
 func Ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if err == nil || cause == nil || errors.Is(cause, err) {

@@ -1,5 +1,5 @@
-// Package exactjson is encoding/json without what it changes silently: a string that is not UTF-8 is an error instead of
-// another string, and a number in an interface is a [json.Number] instead of a float64 that may lack digits of it.
+// Package exactjson is encoding/json without silent changes: a string that is not UTF-8 is an error, and a number that
+// is decoded into an interface is a [json.Number] instead of a float64, which may lose digits.
 package exactjson
 
 import (
@@ -14,8 +14,8 @@ import (
 // ErrNotUTF8 is returned by Marshal for a value with a string that JSON cannot represent.
 var ErrNotUTF8 = errors.New("a string that is not UTF-8, which JSON would change")
 
-// Marshal is json.Marshal, but returns ErrNotUTF8 for strings, and map keys, that are not UTF-8. It takes a \ufffd in the
-// output of a MarshalJSON for such a string.
+// Marshal is json.Marshal, but returns ErrNotUTF8 for strings, and map keys, that are not UTF-8. It also refuses a
+// \ufffd in the output of a MarshalJSON method, which looks the same.
 func Marshal(v any) ([]byte, error) {
 	data, err := json.Marshal(v)
 	if err == nil && replaced(data) {
@@ -24,8 +24,8 @@ func Marshal(v any) ([]byte, error) {
 	return data, err
 }
 
-// replaced reports whether bytes were replaced: encoding/json writes the escape for them, and as it is a character U+FFFD
-// that was in the string before.
+// replaced reports whether encoding/json replaced bytes. It writes replaced bytes as the escape \ufffd, but a U+FFFD in
+// the string itself unescaped.
 func replaced(data []byte) bool {
 	for {
 		at := bytes.Index(data, []byte(`\ufffd`))

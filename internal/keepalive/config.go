@@ -124,6 +124,7 @@ type Request struct {
 	Parent context.Context
 
 	limited    bool               // Limit was given
+	sharedKeys []string           // of several keys: those that are locked as with Shared
 	handle     *quorumlock.Handle // to attach with; nil: the key is acquired
 	waitsLater bool               // the call waits for this key when all have been asked for
 	sent       func()             // called when the nodes were sent an attempt; nil: nothing is
@@ -139,6 +140,9 @@ func (req Request) check() error {
 	}
 	if req.Wait < 0 {
 		errs = append(errs, configerr.Field("Wait", "%v is negative; 0 means one attempt, and no Wait option until the context ends", req.Wait))
+	}
+	if req.sharedKeys != nil {
+		errs = append(errs, configerr.Field("SharedKeys", "is for WithLocks and LockAll; give Shared for one key"))
 	}
 	if req.Shared && req.MinHold > 0 {
 		errs = append(errs, configerr.Field("MinHold", "%v with Shared: the readers of a process share one hold; leave one of the two out", req.MinHold))
@@ -211,6 +215,9 @@ func Owner(label string) Option      { return option(func(r *Request) { r.Owner 
 func MinHold(d time.Duration) Option { return option(func(r *Request) { r.MinHold = d }) }
 func MaxHold(d time.Duration) Option { return option(func(r *Request) { r.MaxHold = d }) }
 func Shared() Option                 { return shared{} }
+func SharedKeys(keys []string) Option {
+	return option(func(r *Request) { r.sharedKeys = append(r.sharedKeys, keys...) })
+}
 func Wait(d time.Duration) Option {
 	return option(func(r *Request) { r.Wait, r.Bounded = d, true })
 }

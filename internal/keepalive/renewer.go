@@ -168,9 +168,13 @@ func (r *renewer) rebind(leases []*Lease, req Request) {
 	defer r.mu.Unlock()
 	now := time.Now()
 	for _, l := range leases {
-		if l.t.state == live && l.t.lease == l {
+		switch {
+		case l.t.state != live:
+		case l.t.lease == l:
 			l.t.bindFrom(now, req)
 			r.scheduleLocked(l.t, now, l.t.due)
+		case l.reader != nil:
+			r.boundLocked(l, req.MaxHold)
 		}
 	}
 }

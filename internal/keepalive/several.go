@@ -36,7 +36,8 @@ type Locks struct {
 	released atomic.Bool
 }
 
-// LockAll acquires all keys, each as Lock does, or none.
+// LockAll acquires all keys, each as Lock does, or none. Keys to share are among
+// them: see Several.
 func (s *Leases) LockAll(ctx context.Context, keys []string, req Request) (_ *Locks, err error) {
 	s.inflight.begin()
 	defer s.inflight.end()
@@ -72,6 +73,20 @@ func InOrder(keys []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(keys)))
 }
 
+// Several is all keys of a call, those to share among them, in the order in which
+// they are acquired, and its request. A key that is in keys as well is not shared.
+func (req Request) Several(keys []string) ([]string, Request) {
+	req.sharedKeys = slices.DeleteFunc(slices.Clone(req.sharedKeys), func(key string) bool { return slices.Contains(keys, key) })
+	return InOrder(slices.Concat(keys, req.sharedKeys)), req
+}
+
+// of is the request for one of several keys.
+func (req Request) of(key string) Request {
+	req.Shared = slices.Contains(req.sharedKeys, key)
+	req.sharedKeys = nil
+	return req
+}
+
 // prefix is how many of n in a row are good, from the first.
 func prefix(n int, good func(i int) bool) int {
 	for i := range n {
@@ -93,10 +108,10 @@ func (s *Leases) checkAll(keys []string, req Request) error {
 		return configerr.Field("keys", "%d different keys; at most %d; lock one key that stands for many", len(keys), MaxKeys)
 	}
 	if req.Shared {
-		return configerr.Field("Shared", "does not fit several keys; lock each by itself, in one order everywhere")
+		return configerr.Field("Shared", "is for one key; name the keys to share with SharedKeys")
 	}
 	for _, key := range keys {
-		each := req
+		each := req.of(key)
 		if _, err := s.check(key, &each); err != nil {
 			return err
 		}
@@ -199,6 +214,7 @@ func (s *Leases) lockNext(ctx context.Context, all *Locks, key string, req Reque
 
 // lockOne is Lock without MaxHold, which begins when all keys are held.
 func (s *Leases) lockOne(ctx context.Context, key string, req Request) (*Lease, error) {
+	req = req.of(key)
 	req.MaxHold = 0
 	return s.Lock(ctx, key, req)
 }

@@ -40,6 +40,7 @@ const (
 // A crowdModel says what is searched.
 type crowdModel struct {
 	orders [crowdClients][]string // the keys of each client, in the order in which it acquires them
+	reads  [crowdClients]uint8    // which of them it shares with others that read them
 	losses uint8
 
 	// What a wrong algorithm would leave out.
@@ -48,16 +49,26 @@ type crowdModel struct {
 	keepsLoss bool // keys behind one that was lost are kept
 }
 
-// free reports whether nobody holds key.
-func (m *crowdModel) free(w *crowd, key string) bool {
+// free reports whether a client can have its key j. A reader never passes a writer
+// that waits while others read, as if all readers came after it.
+func (m *crowdModel) free(w *crowd, client, j int) bool {
+	reads := m.reads[client]>>j&1 == 1
+	read, waits := false, false
 	for i := range w.clients {
-		for j, other := range m.orders[i] {
-			if c := &w.clients[i]; other == key && (c.holds&^c.lost)>>j&1 == 1 {
+		for k, other := range m.orders[i] {
+			c, writes := &w.clients[i], m.reads[i]>>k&1 == 0
+			switch {
+			case other != m.orders[client][j]:
+			case (c.holds&^c.lost)>>k&1 == 1 && (writes || !reads):
 				return false
+			case (c.holds&^c.lost)>>k&1 == 1:
+				read = true
+			case writes && c.phase == crowdWaiting && int(c.first()) == k:
+				waits = true
 			}
 		}
 	}
-	return true
+	return !read || !waits
 }
 
 // first is the first key that a client does not hold.
@@ -77,11 +88,11 @@ func (m *crowdModel) steps(w crowd, yield func(next crowd, loss bool)) {
 		c := w.clients[i]
 		switch c.phase {
 		case crowdAsking:
-			for j, key := range keys {
+			for j := range keys {
 				if (c.asked|c.holds)>>j&1 == 0 {
 					step(false, func(c *crowdClient) {
 						c.asked |= 1 << j
-						if m.free(&w, key) {
+						if m.free(&w, i, j) {
 							c.holds |= 1 << j
 						}
 					})
@@ -94,7 +105,7 @@ func (m *crowdModel) steps(w crowd, yield func(next crowd, loss bool)) {
 			if c.lost != 0 { // which ends the wait
 				step(false, func(c *crowdClient) { m.looks(c, len(keys)) })
 			}
-			if j := c.first(); m.free(&w, keys[j]) {
+			if j := c.first(); m.free(&w, i, int(j)) {
 				step(false, func(c *crowdClient) {
 					c.holds |= 1 << j
 					m.looks(c, len(keys))
@@ -196,6 +207,53 @@ func everyCrowd(m crowdModel) (states int, stuck string) {
 		}
 	}
 	return states, ""
+}
+
+// everyMix is everyCrowd for two keys, of which clients read some.
+func everyMix(m crowdModel) (states int, stuck string) {
+	type want struct {
+		keys  []string
+		reads uint8
+	}
+	wants := []want{{[]string{"a"}, 0}, {[]string{"a"}, 1}, {[]string{"b"}, 0}, {[]string{"b"}, 1}}
+	for reads := range uint8(4) {
+		wants = append(wants, want{[]string{"a", "b"}, reads})
+		if m.unsorted {
+			wants = append(wants, want{[]string{"b", "a"}, reads})
+		}
+	}
+	for i := range wants {
+		for j := range wants[:i+1] {
+			for k := range wants[:j+1] {
+				for client, n := range [crowdClients]int{i, j, k} {
+					m.orders[client], m.reads[client] = wants[n].keys, wants[n].reads
+				}
+				n, at := m.search()
+				if states += n; at != nil {
+					return states, fmt.Sprintf("%v, of which are read %b: %+v", m.orders, m.reads, *at)
+				}
+			}
+		}
+	}
+	return states, ""
+}
+
+func TestSearch_LockAllNeverDeadlocksWithReaders(t *testing.T) {
+	t.Parallel()
+	states, stuck := everyMix(crowdModel{losses: 1})
+	if stuck != "" {
+		t.Error("stuck: " + stuck)
+	}
+	t.Logf("%d states", states)
+	for rule, m := range map[string]crowdModel{
+		"one order":                         {unsorted: true},
+		"later keys are released":           {keepsAll: true},
+		"a loss releases what is behind it": {keepsLoss: true, losses: 1},
+	} {
+		if _, stuck := everyMix(m); stuck == "" {
+			t.Errorf("without the rule %q nobody is stuck", rule)
+		}
+	}
 }
 
 func TestSearch_LockAllNeverDeadlocks(t *testing.T) {

@@ -388,6 +388,35 @@ func TestLockAll_MinHoldAndMaxHoldBeginWhenAllAreHeld(t *testing.T) {
 	})
 }
 
+// A MaxHold begins for the keys that are read as for those that are written, and
+// ends only this call's part of what other readers of the process share.
+func TestLockAll_MaxHoldEndsSharedKeysAsWell(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s, other := two(t, nodes)
+		reader := locked(t, s, "a", Request{Shared: true})
+		b := locked(t, other, "b", Request{})
+		keys, req := Options([]Option{SharedKeys([]string{"a", "b"}), MaxHold(time.Minute)}).Several(nil)
+		got := lockingAll(t.Context(), s, req, keys...)
+		time.Sleep(5 * time.Minute)
+		must(t, b.Release(t.Context()))
+		r := <-got
+		must(t, r.err)
+		began := time.Now()
+		<-r.all.leases[0].Context().Done()
+		if held := time.Since(began); held < time.Minute-tick || held > time.Minute || !errors.Is(r.all.Err(), ErrLost) {
+			t.Errorf("it ended after %v by %v", held, r.all.Err())
+		}
+		if err := reader.Err(); err != nil {
+			t.Errorf("the other reader ended with it: %v", err)
+		}
+		r.all.Release(t.Context())
+		must(t, reader.Release(t.Context()))
+		settled()
+		must(t, locked(t, other, "a", bounded).Release(t.Context()))
+	})
+}
+
 func TestLocks_Release_WaitsForItsWork(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := newMemory(t, 3)

@@ -77,8 +77,13 @@ func (t *renewal) addReaderLocked(l *Lease, owner string, maxHold time.Duration)
 	l.reader.owner, l.reader.slot = owner, len(all.leases)
 	all.leases = append(all.leases, l)
 	all.active++
-	if maxHold > 0 {
-		l.reader.limit = time.AfterFunc(maxHold, func() { t.s.renewer.outstay(l) })
+	t.s.renewer.boundLocked(l, maxHold)
+}
+
+// boundLocked has a reader's MaxHold begin now; 0: it has none.
+func (r *renewer) boundLocked(l *Lease, maxHold time.Duration) {
+	if maxHold > 0 && l.reader.slot >= 0 {
+		l.reader.limit = time.AfterFunc(maxHold, func() { r.outstay(l) })
 	}
 }
 

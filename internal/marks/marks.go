@@ -1,5 +1,5 @@
-// Package marks makes the mark of a node that was made just now. What marks
-// mean is in package cluster.
+// Package marks creates the mark of a new node. Package cluster explains the
+// meaning of marks.
 package marks
 
 import (
@@ -8,20 +8,20 @@ import (
 	"time"
 )
 
-// Key is where a node keeps its mark. It stands outside every prefix, for it is
-// the same whatever the locks are called.
+// Key is the Redis key of a node's mark. It has no prefix, because it does not
+// depend on the names of locks.
 const Key = "redlock:mark"
 
 // Format is the first word of a mark.
 const Format = "v2"
 
-// Made is the state of a node that nobody can have used.
+// Made is the state of a node that has never been used.
 const Made = "made"
 
-// New is the mark of a node that was made just now, whose server has this
-// run_id. now is by the server's clock, which is this machine's. Without a mark
-// the process that first opens a set of new nodes waits for others that may have
-// known them.
+// New returns the mark of a new node whose server has this run_id. now is by
+// the server's clock, which must be this machine's. Without a mark, the process
+// that first opens a set of new nodes must wait, because other processes may
+// have used them.
 func New(run string, now time.Time) string {
 	return fmt.Sprintf("%s mem=%s state=%s run=%s at=%d tn=%[5]d data=%s dat=%[5]d dtn=%[5]d", Format, rand.Text(), Made, run, now.UnixMilli(), rand.Text())
 }

@@ -153,7 +153,7 @@ func (n *Node) sawLocked(text string, m mark) (other bool) {
 	} else {
 		n.watched = now
 	}
-	if born := n.bornLocked(m, now); n.born.IsZero() || !same || born.Before(n.born) {
+	if born := n.bornLocked(m, now); n.born.IsZero() || !same || before.mark.joined() != m.joined() || born.Before(n.born) {
 		n.born = born
 	}
 	if m.begun.node != 0 {
@@ -175,13 +175,20 @@ func (n *Node) evidenceLocked(text string, m mark, now time.Time) *evidence {
 	return e
 }
 
-// bornLocked is since when the node has kept its records, by its mark m.
+// bornLocked is since when the node has kept the records of its set, by its
+// mark m. What was written before a resize took it into the set, it was not
+// told.
 func (n *Node) bornLocked(m mark, now time.Time) time.Time {
 	memory := m.begun
 	if n.facts.aof && !n.canFailOver { // it has kept its files since
 		memory = m.since
 	}
-	return now.Add(-memory.age(stampAt(now, n.offset)))
+	clocks := stampAt(now, n.offset)
+	age := memory.age(clocks)
+	if joined := m.joined(); joined != (stamp{}) {
+		age = min(age, joined.age(clocks))
+	}
+	return now.Add(-age)
 }
 
 // proved processes the mark that was read after a batch of commands, and

@@ -72,6 +72,10 @@ type mark struct {
 	// and to one that was proposed to come after record; it does not count yet.
 	// Both are zero else.
 	was, to record
+
+	added  stamp // when a resize took the node into its set; zero: it was bootstrapped with it
+	listed stamp // when the list without it ceased to count
+	shrunk stamp // when a list ceased to count that had more nodes than the next
 }
 
 // unused reports whether nothing was ever granted in this memory, as far as its
@@ -93,6 +97,15 @@ func (m mark) String() string {
 	}
 	if m.to != (record{}) {
 		text += fmt.Sprintf(" to=%d:%s", m.to.quorum, m.to.names)
+	}
+	if m.added != (stamp{}) {
+		text += fmt.Sprintf(" ad=%d adn=%d", m.added.client, m.added.node)
+	}
+	if m.listed != (stamp{}) {
+		text += fmt.Sprintf(" li=%d lin=%d", m.listed.client, m.listed.node)
+	}
+	if m.shrunk != (stamp{}) {
+		text += fmt.Sprintf(" sh=%d shn=%d", m.shrunk.client, m.shrunk.node)
 	}
 	return text
 }
@@ -161,6 +174,12 @@ var markWords = map[string]func(m *mark, value string){
 	"was":   func(m *mark, value string) { m.was = sized(value) },
 	"to":    func(m *mark, value string) { m.to = sized(value) },
 	"final": func(m *mark, value string) { m.final = value == "1" },
+	"ad":    func(m *mark, value string) { m.added.client = number(value) },
+	"adn":   func(m *mark, value string) { m.added.node = number(value) },
+	"li":    func(m *mark, value string) { m.listed.client = number(value) },
+	"lin":   func(m *mark, value string) { m.listed.node = number(value) },
+	"sh":    func(m *mark, value string) { m.shrunk.client = number(value) },
+	"shn":   func(m *mark, value string) { m.shrunk.node = number(value) },
 }
 
 // number is 0 for what is none.

@@ -105,6 +105,34 @@ type step struct {
 
 func (m mark) step() step { return step{m.record, m.was} }
 
+// raised is m brought to a step of its set, at now.
+func (m mark) raised(s step, now stamp) mark {
+	if s.was == (record{}) {
+		before := m.record
+		if m.was != (record{}) {
+			before = m.was
+		}
+		if m.added != (stamp{}) && !before.has(m.id) {
+			m.listed = now
+		}
+		if len(s.record.members()) < len(before.members()) {
+			m.shrunk = now
+		}
+	}
+	m.record, m.was, m.to = s.record, s.was, record{}
+	return m
+}
+
+// joined is since when every program that counts has written to a node that was
+// added; while the list without it counts as well, since it was added. It is
+// zero for a node that was not.
+func (m mark) joined() stamp {
+	if m.listed != (stamp{}) {
+		return m.listed
+	}
+	return m.added
+}
+
 // above reports whether s came after o, of the same set.
 func (s step) above(o step) bool {
 	switch {

@@ -14,7 +14,8 @@ const bornTogether = 2 * time.Second
 //
 // A node with an append-only file is, unless one of its servers may replace
 // another that replicated to it asynchronously. So is a node that has run for
-// longer than retention. Of the others the older ones are: if fewer than a
+// longer than retention. A node that a resize has added is as old as its
+// membership, whatever else it has kept. Of the others the older ones are: if fewer than a
 // majority of N nodes have lost a record, then N/2+1 (one fewer if N is even)
 // have run since before it was written, so at least that many of the oldest
 // have not lost it.
@@ -33,7 +34,17 @@ func (n *Node) Remembers(retention time.Duration) bool {
 	}
 	slices.SortFunc(births, time.Time.Compare)
 	elders := len(all) - Quorum(len(all)) + 1
-	return !born.After(births[elders-1].Add(bornTogether))
+	together := bornTogether
+	if n.Added() { // after the others, however soon
+		together = 0
+	}
+	return !born.After(births[elders-1].Add(together))
+}
+
+// Added reports whether a resize has added the node to its set.
+func (n *Node) Added() bool {
+	e := n.evidence.Load()
+	return e != nil && e.mark.added != (stamp{})
 }
 
 func (n *Node) age() (facts, time.Time) {

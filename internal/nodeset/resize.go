@@ -28,6 +28,9 @@ type Resize struct {
 	// Gone: the removed node will never answer again. Force: do not wait for
 	// programs with the old list.
 	Gone, Force bool
+	// Records is how long programs keep records: checkpoints, outcomes of jobs,
+	// sessions. 0: they keep none, or may lose them.
+	Records time.Duration
 
 	last string // what was said
 }
@@ -121,7 +124,7 @@ func (n *resizeTarget) read(ctx context.Context, within, quarantine time.Duratio
 	if n.memory != m.memory {
 		n.memory, n.watched = m.memory, time.Now()
 	}
-	found.met, found.text, found.mark = true, text, m
+	found.met, found.text, found.mark, found.now = true, text, m, stampAt(time.Now(), f.offset())
 	return found
 }
 
@@ -162,6 +165,9 @@ func (r *Resize) pace() time.Duration { return min(time.Second, r.cfg.quarantine
 // it only after a quarantine.
 func (r *Resize) Run(ctx context.Context) error {
 	st := resizeState{gone: r.Gone}
+	if r.Records > 0 { // a program whose list is old finds that out before a quarantine is over
+		st.records = r.Records + r.cfg.quarantine()
+	}
 	var wait settling
 	var well time.Time // when all went well last; zero: never
 	for {
@@ -208,6 +214,10 @@ func (r *Resize) advance(ctx context.Context, st *resizeState, wait *settling) (
 	switch plan.kind {
 	case resizeSettle:
 		r.tell("Waiting %v, until every lock from before the last change has expired: locks of sizes that differ by two do not exclude each other.", r.cfg.quarantine().Round(time.Second))
+		r.pause(ctx)
+	case resizeExpire:
+		r.tell("Waiting until what programs recorded before the last change has expired, until %s at the latest: of records that few nodes have, the last copy may be on the node to be removed. "+
+			"You can stop this command, and run it again then. Give --records D if programs keep no record for longer than D, or --records 0s if they keep none.", time.Now().Add(plan.left+time.Minute).Format("2006-01-02 15:04"))
 		r.pause(ctx)
 	case resizeRoll:
 		if r.roll(ctx, nodes, plan, programs) {

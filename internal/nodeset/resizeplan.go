@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // How a set gets or loses one node while programs use it. Each node's mark says
@@ -32,7 +33,8 @@ type resizeNode struct {
 	name string // as records have it, of the URL
 	met  bool
 	text string
-	mark mark // made, where the node has none yet
+	mark mark  // made, where the node has none yet
+	now  stamp // when it was read
 }
 
 // place is which node of the set it is, or would be.
@@ -80,6 +82,7 @@ const (
 	resizeDone    resizeKind = iota // there is nothing left to do
 	resizeRestore                   // bring all nodes to the newest step
 	resizeSettle                    // wait until no grant under an earlier size is left
+	resizeExpire                    // wait until no record under an earlier size is left
 	resizePropose                   // write the next size beside the present one
 	resizeJoin                      // have both sizes count
 	resizeRoll                      // wait until no program has the old list
@@ -99,6 +102,7 @@ type resizePlan struct {
 	old    record // the size that counts; when done, the one there is
 	to     record // the next
 	writes []resizeWrite
+	left   time.Duration // until records have expired
 }
 
 // fixUnused is what to do with a set that cannot be resized while it is used.
@@ -200,13 +204,12 @@ func (r *planner) need(why string, places ...string) error {
 func (r *planner) brought(i int, to step) mark {
 	m := r.nodes[i].mark
 	if !m.final || m.record.set != to.record.set || m.removed() {
-		m.state = m.state.added()
+		m.state, m.added, m.listed = m.state.added(), r.nodes[i].now, stamp{}
 	}
 	if !m.final || m.record.set != to.record.set {
 		m.id, m.final = r.nodes[i].name, true
 	}
-	m.record, m.was, m.to = to.record, to.was, record{}
-	return m
+	return m.raised(to, r.nodes[i].now)
 }
 
 // behind are the writes that bring nodes to a step: those of these places that
@@ -277,6 +280,10 @@ func (r *planner) final() (resizePlan, error) {
 	}
 	if plan.to = next; next.epoch > 1 && r.st.settled != r.top {
 		plan.kind = resizeSettle
+		return plan, nil
+	}
+	if plan.left = r.expires(plan); plan.left > 0 {
+		plan.kind = resizeExpire
 		return plan, nil
 	}
 	return r.propose(plan)

@@ -6,9 +6,10 @@ import "time"
 // declared. A wait counts for one step: another resize may have finished that,
 // and begun the next.
 type resizeState struct {
-	settled step // a quarantine has passed since all nodes were seen to hold this step, which is final
-	rolled  step // no program has the old list of this step
-	gone    bool // the node that is removed cannot be reached, and never answers again
+	settled step          // a quarantine has passed since all nodes were seen to hold this step, which is final
+	rolled  step          // no program has the old list of this step
+	records time.Duration // how long a record may be left that was written under an earlier size; 0: not at all
+	gone    bool          // the node that is removed cannot be reached, and never answers again
 }
 
 // settling is a wait until no grant under an earlier size is left.
@@ -25,7 +26,7 @@ func (s *settling) saw(plan resizePlan, now time.Time) {
 		if s.at != plan.at {
 			*s = settling{plan.at, now}
 		}
-	case resizePropose:
+	case resizePropose, resizeExpire:
 	default:
 		*s = settling{}
 	}

@@ -112,7 +112,7 @@ func (w *witness) placed(m mark, now stamp, random func() string) mark {
 	switch {
 	case m.final && m.record.set == target.record.set && m.record.set != "":
 		if target.above(m.step()) {
-			m.record, m.was, m.to = target.record, target.was, record{}
+			return m.raised(target, now)
 		}
 		return m
 	case id == "":
@@ -122,6 +122,9 @@ func (w *witness) placed(m mark, now stamp, random func() string) mark {
 		m.memory, m.state, m.begun = random(), stateSeen, now
 	default:
 		return m
+	}
+	if target.record.epoch > 0 { // the resize that adds it is about to mark it, or it has lost its mark
+		m.added = now
 	}
 	m.id, m.record, m.was, m.to, m.final = id, target.record, target.was, record{}, true
 	if m.state = stateSeen; bootstrapped {
@@ -171,7 +174,8 @@ func (w *witness) connected(text string, s server, t trust, random func() string
 		m.run, m.repl = s.run, s.repl
 		return m
 	}
-	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files}
+	next := mark{memory: random(), state: stateSeen, run: s.run, repl: s.repl, synced: s.syncs, begun: s.now, data: m.data, since: m.since, files: s.files,
+		added: m.added, listed: m.listed, shrunk: m.shrunk}
 	if !m.files || !s.files || s.drops {
 		next.data, next.since = random(), s.now
 	}

@@ -27,7 +27,7 @@ func NodeState(r cluster.Report) string {
 	return "down"
 }
 
-// Refuses reports whether err is what a server replied.
+// Refuses reports whether err is a server's reply.
 func Refuses(err error) bool {
 	var reply redis.Error
 	return errors.As(err, &reply)
@@ -36,11 +36,11 @@ func Refuses(err error) bool {
 // Denied reports whether a server replied that its user lacks a right.
 func Denied(err error) bool { return redis.IsPermissionError(err) }
 
-// Unusable reports whether err shows that a server is there, but cannot be used.
+// Unusable reports whether err shows that a server answers, but cannot be used.
 func Unusable(err error) bool { return Refuses(err) || cluster.Unusable(err) }
 
-// Error is the text of an error on one line, without the prefix of the library
-// and without a stack trace.
+// Error returns the text of an error on one line, without the prefix of the
+// library and without a stack trace.
 func Error(err error) string {
 	if err == nil {
 		return "not known"

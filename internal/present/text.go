@@ -1,4 +1,4 @@
-// Package present formats what the library knows for people and tools, so that
+// Package present formats the library's data for people and tools, so that
 // command redlock and package web describe a node, an error or a key in the
 // same words.
 package present
@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// Line is text that others wrote, on one line: what could act on a terminal,
-// is invisible, changes the direction of text, or is not UTF-8 is written as an
-// escape.
+// Line returns untrusted text on one line. It escapes characters that could
+// affect a terminal, are invisible or change the direction of text, and bytes
+// that are not UTF-8.
 func Line(text string) string {
 	if !strings.ContainsFunc(text, hidden) {
 		return text
@@ -32,17 +32,17 @@ func Line(text string) string {
 	return b.String()
 }
 
-// hidden is true of bytes that are not UTF-8 as well.
+// hidden also reports true for bytes that are not UTF-8.
 func hidden(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
 
-// Escape writes a character as Go quotes it.
+// Escape writes a character as an escape of Go.
 func Escape(b *strings.Builder, char string) {
 	quoted := strconv.Quote(char)
 	b.WriteString(quoted[1 : len(quoted)-1])
 }
 
-// EscapeJSON writes a character as JSON escapes it. A document with it means
-// the same.
+// EscapeJSON writes a character as an escape of JSON, which does not change the
+// meaning of a document.
 func EscapeJSON(b *strings.Builder, r rune) {
 	if r >= 1<<16 {
 		high, low := utf16.EncodeRune(r)
@@ -52,7 +52,8 @@ func EscapeJSON(b *strings.Builder, r rune) {
 	fmt.Fprintf(b, `\u%04x`, r)
 }
 
-// Cut is a line, cut to n characters, the last of which shows that it was.
+// Cut returns a line cut to at most n characters. If it was cut, the last one
+// shows that.
 func Cut(line string, n int) string {
 	if runes := []rune(line); len(runes) > n {
 		return string(runes[:max(n-1, 0)]) + "…"
@@ -60,7 +61,7 @@ func Cut(line string, n int) string {
 	return line
 }
 
-// Plural is a number of things.
+// Plural formats a number of things.
 func Plural(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
@@ -68,7 +69,7 @@ func Plural(n int, one, many string) string {
 	return Thousands(n) + " " + many
 }
 
-// Thousands is a count with commas, as 12,345.
+// Thousands formats a count with commas, as in 12,345.
 func Thousands(n int) string {
 	s := strconv.Itoa(n)
 	for i := len(s) - 3; i > 0; i -= 3 {
@@ -77,7 +78,8 @@ func Thousands(n int) string {
 	return s
 }
 
-// Ms is a duration in JSON: milliseconds, down to a microsecond.
+// Ms returns a duration for JSON: milliseconds, with a resolution of a
+// microsecond.
 func Ms(d time.Duration) float64 {
 	return float64(d.Round(time.Microsecond)) / float64(time.Millisecond)
 }

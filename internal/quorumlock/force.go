@@ -11,12 +11,35 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
+// How a key is taken away by force.
+//
+// On each node a mark takes the place of the holder's value, for as long as the
+// value would have been there. Nodes are reached one by one, and beside the
+// holder: a mark may expire before the holder's deadline, which other nodes may
+// have moved, and the holder's next renewal sets its value there again. A request
+// of an acquisition may be on its way to a node that has been asked already. So
+// the nodes are asked in passes, until
+//
+//   - n − q + 1 nodes, one of every quorum, have the mark and had it when they
+//     answered the pass before, so that at one moment they all had it, and
+//   - each of them keeps it for at least as long as any node had it, or the
+//     value, in an earlier pass, up to MaxTTL.
+//
+// At that moment no quorum has the value. Every deadline that the holder can have
+// comes from a vote of one of these nodes before its mark, and their marks
+// outlast it. search_force_test.go finds a holder that keeps the key if any of
+// this is left out.
+
+// maxForcePasses bounds the passes. Two are enough unless the holder's requests
+// come between them.
+const maxForcePasses = 8
+
 // ErrNotHeld is returned by ForceRelease when nobody has the key, or another than was seen.
 var ErrNotHeld = errors.New("redlock: the holder that was seen no longer holds the key")
 
-// ErrMayBeAcquired is returned by ForceReleaseNow if so few nodes held the key
-// that an attempt may be acquiring it on the others. The nodes that held it
-// have released it. Inspect the key again.
+// ErrMayBeAcquired is returned by ForceRelease and ForceReleaseNow if so few nodes
+// held the key that an attempt may be acquiring it on the others. The nodes that
+// held it have released it. Inspect the key again.
 var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, but a pending attempt may still acquire it; inspect it again")
 
 // ForceRelease takes a lock from the holder that was seen to have it, and from
@@ -25,16 +48,15 @@ var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, 
 // notices at its next renewal, after a third of the TTL: its lease is lost,
 // with a reason that says so and names by, a label like Config.Owner ("" means
 // its default). Fence counters stay, and with them the order of tokens. An
-// attempt that is still voting does not get the key from the other nodes: if
-// fewer than a quorum of the nodes have the key, it is also blocked on the
-// rest, even if it was only left over from a former holder.
+// attempt that is still voting does not get the key: it is also blocked on the
+// nodes that it had not reached.
 //
 // A key that readers share is taken from all of them, unless one has come that was
 // not seen. Where 64 or more read it on a node, which names no more, that is not
-// looked at.
+// looked at. Of a key with a limit, each slot is taken from its holder.
 //
-// The error is ErrNotHeld, a *cluster.QuorumError if so few nodes took part that the holder may keep it (what they took
-// stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.
+// The error is ErrNotHeld, ErrMayBeAcquired, a *cluster.QuorumError if so few nodes took part that the holder may keep it
+// (what they took stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.
 func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) (freeIn time.Duration, err error) {
 	if by == "" {
 		by = r.cfg.Owner
@@ -50,24 +72,38 @@ func (r *Redlock) ForceRelease(ctx context.Context, seen Inspection, by string) 
 	if seen.value == sharedMark {
 		keys = append(keys, names[4])
 	}
-	seize := func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
+	return r.seize(ctx, seen, func(block time.Duration) func(*nodeset.Node, nodeset.Receiver) {
 		return func(n *nodeset.Node, to nodeset.Receiver) {
 			n.Run(seizeScript, keys, append([]any{seen.value, mark, millis(r.c.Config().MaxTTL), millis(block)}, seen.readersSeen()...), to)
 		}
-	}
-	f, err := r.force(ctx, seen, seize(0))
-	if err == nil && f.open(r.c) >= r.c.Quorum() {
-		// A holder on so few nodes may be about to acquire the key on the
-		// others, or to set it there again.
-		f, err = r.force(ctx, seen, seize(max(f.left, time.Millisecond)))
+	})
+}
+
+// seize asks the nodes in passes until no quorum can have the value any more. send
+// makes a pass that keeps the marks for so long at least.
+func (r *Redlock) seize(ctx context.Context, seen Inspection, send func(block time.Duration) func(*nodeset.Node, nodeset.Receiver)) (freeIn time.Duration, err error) {
+	enough := len(r.c.Nodes()) - r.c.Quorum() + 1
+	began := time.Now()
+	f, err := r.force(ctx, seen, nil, send(0))
+	for passes := 1; err == nil && f.confirmed < enough; passes++ {
+		if passes > 1 && f.taken < enough || passes == maxForcePasses {
+			return f.left, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrMayBeAcquired)
+		}
+		// The marks have to be there still when the next pass looks for them. No
+		// deadline is further away than MaxTTL, whatever a node says.
+		now := time.Now()
+		block := min(max(f.until.Sub(now), 2*now.Sub(began), time.Millisecond), r.c.Config().MaxTTL)
+		began = now
+		f, err = r.force(ctx, seen, f, send(block))
 	}
 	return f.left, err
 }
 
 // ForceReleaseNow is ForceRelease without blocking the key: others can acquire
 // it at once, although its holder may work for as long as its TTL, and learns
-// of the release at its next renewal. It is for a holder that is known to be
-// dead.
+// of the release only at a renewal that finds the key gone or taken on so many
+// nodes that no quorum is left. Renewals set the key again, one node at a time if
+// answers are slow, and may keep it. It is for a holder that is known to be dead.
 func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	if seen.Limit > 0 {
 		_, err := r.forceSlots(ctx, seen, func(s Slot) (time.Duration, error) { return 0, r.releaseSlot(ctx, seen, s) })
@@ -78,7 +114,7 @@ func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	if seen.value == sharedMark {
 		script, keys = shareReleaseScript, names[:]
 	}
-	f, err := r.force(ctx, seen, func(n *nodeset.Node, to nodeset.Receiver) {
+	f, err := r.force(ctx, seen, nil, func(n *nodeset.Node, to nodeset.Receiver) {
 		n.Run(script, keys, append([]any{seen.value, millis(r.cfg.HandOver), oneIf(n.Sharded())}, seen.readersSeen()...), to)
 	})
 	if err == nil && f.open(r.c) >= r.c.Quorum() {
@@ -87,8 +123,13 @@ func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	return err
 }
 
-func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*nodeset.Node, nodeset.Receiver)) (*forcing, error) {
-	f := &forcing{awaited: len(r.c.Nodes()), done: make(chan struct{})}
+// force is one pass over the nodes; before is the one before it, nil if there is
+// none.
+func (r *Redlock) force(ctx context.Context, seen Inspection, before *forcing, send func(*nodeset.Node, nodeset.Receiver)) (*forcing, error) {
+	f := &forcing{awaited: len(r.c.Nodes()), answered: make([]bool, len(r.c.Nodes())), done: make(chan struct{})}
+	if before != nil {
+		f.before, f.until = before.answered, before.until
+	}
 	switch {
 	case seen.State == Free:
 		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
@@ -106,7 +147,7 @@ func (r *Redlock) force(ctx context.Context, seen Inspection, send func(*nodeset
 	switch {
 	case len(r.c.Nodes())-len(f.failed) < r.c.Quorum():
 		return f, f.tooFew(r.c, seen.Key)
-	case f.taken == 0 || f.others >= r.c.Quorum():
+	case f.taken == 0 && before == nil, seen.value == sharedMark && f.others >= r.c.Quorum(): // readers that were not seen read
 		return f, errs.Errorf("redlock: force the release of %q: %w", seen.Key, ErrNotHeld)
 	}
 	return f, nil
@@ -122,17 +163,23 @@ func (f *forcing) tooFew(c *nodeset.Set, key string) error {
 
 // forcing takes in the answers.
 type forcing struct {
-	mu      sync.Mutex
-	awaited int // answers
-	taken   int // nodes on which it was taken from the holder, or is kept from it
-	others  int // nodes on which another has it
-	left    time.Duration
-	failed  []nodeset.NodeError
-	done    chan struct{}
+	before []bool // the nodes that answered the pass before, by index; nil in the first
+
+	mu        sync.Mutex
+	awaited   int    // answers
+	answered  []bool // by index
+	taken     int    // nodes on which it was taken from the holder, or is kept from it
+	confirmed int    // nodes of those that had the mark at the end of the pass before
+	others    int    // nodes on which another has it
+	left      time.Duration
+	until     time.Time // when the key is free on every node that named a time, in this pass or before
+	failed    []nodeset.NodeError
+	done      chan struct{}
 }
 
 func (f *forcing) Receive(n *nodeset.Node, reply any, err error) {
-	taken, left, err := readForce(reply, err)
+	now := time.Now()
+	taken, marked, left, err := readForce(reply, err)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -141,30 +188,38 @@ func (f *forcing) Receive(n *nodeset.Node, reply any, err error) {
 	case taken:
 		f.taken++
 		f.left = max(f.left, left)
+		if until := now.Add(left); until.After(f.until) {
+			f.until = until
+		}
+		if marked && f.before != nil && f.before[n.Index()] {
+			f.confirmed++
+		}
 	case anothers(reply):
 		f.others++
 	}
+	f.answered[n.Index()] = err == nil
 	if f.awaited--; f.awaited == 0 {
 		close(f.done)
 	}
 }
 
-// readForce reads a reply of the seize or the release script.
-func readForce(reply any, err error) (taken bool, left time.Duration, _ error) {
+// readForce reads a reply of the seize or the release script. taken: it was taken
+// from the holder, or is kept from it; marked: the mark was there before.
+func readForce(reply any, err error) (taken, marked bool, left time.Duration, _ error) {
 	words, ok := reply.([]any)
 	if err != nil || !ok {
 		taken, err = readRelease(reply, err)
-		return taken, 0, err
+		return taken, false, 0, err
 	}
 	switch {
-	case len(words) == 2 && words[0] == any(int64(1)):
+	case len(words) == 2 && (words[0] == any(int64(1)) || words[0] == any(int64(3))):
 		if ms, ok := words[1].(int64); ok {
-			return true, time.Duration(min(max(ms, 0), 1<<40)) * time.Millisecond, nil
+			return true, words[0] == any(int64(3)), time.Duration(min(max(ms, 0), 1<<40)) * time.Millisecond, nil
 		}
 	case len(words) == 1 && (words[0] == any(int64(0)) || words[0] == any(int64(2))):
-		return false, 0, nil
+		return false, false, 0, nil
 	}
-	return false, 0, badReply("seize", reply)
+	return false, false, 0, badReply("seize", reply)
 }
 
 // anothers reports whether a reply of the seize or the release script says that

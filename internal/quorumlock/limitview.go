@@ -172,17 +172,13 @@ func (r *Redlock) seizeSlot(ctx context.Context, seen Inspection, s Slot, mark s
 			n.Run(limitSeizeScript, keys, []any{s.value, l.marker(), s.Number, mark, millis(block), "!", l.n}, to)
 		}
 	}
-	f, err := r.force(ctx, seen, seize(0))
-	if err == nil && f.open(r.c) >= r.c.Quorum() {
-		f, err = r.force(ctx, seen, seize(max(f.left, time.Millisecond)))
-	}
-	return f.left, err
+	return r.seize(ctx, seen, seize)
 }
 
 // releaseSlot is ForceReleaseNow for one slot.
 func (r *Redlock) releaseSlot(ctx context.Context, seen Inspection, s Slot) error {
 	l, lock := &limited{n: seen.Limit}, r.LockKey(seen.Key)
-	f, err := r.force(ctx, seen, func(n *nodeset.Node, to nodeset.Receiver) {
+	f, err := r.force(ctx, seen, nil, func(n *nodeset.Node, to nodeset.Receiver) {
 		n.Run(limitReleaseScript, limitNames(lock), []any{s.value, l.marker(), strconv.Itoa(s.Number), millis(r.cfg.HandOver), oneIf(n.Sharded())}, to)
 	})
 	if err == nil && f.open(r.c) >= r.c.Quorum() {

@@ -24,7 +24,9 @@
 // newest is while others have run for longer (nodeset.Node.Remembers), and
 // Resume and [Tell] write to it what it missed. If it lost a promise, a writer
 // that was overtaken may believe that its write was stored; nobody reads that
-// write.
+// write. A node that was added to the set counts as one that lost what was
+// written before, and one that was removed has lost it; a resize waits before a
+// removal that could lose the last copy.
 //
 // [Read] promises nothing: it may return a record that only a minority has, and
 // that the next Resume does not find.

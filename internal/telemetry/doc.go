@@ -1,10 +1,8 @@
-// Package telemetry reports what happens to the metrics and traces of OpenTelemetry. It knows their API only; what becomes
-// of them is up to the providers that the program chose.
+// Package telemetry reports events as metrics and traces of OpenTelemetry. It uses only the API; the providers that the
+// program chose process them.
 //
-// A nil *Telemetry, *Node or *Span reports nothing: every method begins with
-// that question, and so a program without providers pays for a comparison.
-// Numbers that other packages count anyway are read when the metrics are
-// collected.
+// A nil *Telemetry, *Node or *Span reports nothing: every method checks for nil first, so a program without providers
+// pays only for a comparison. Counts that other packages keep anyway are read when the metrics are collected.
 //
 // The providers are foreign code. Nothing here may be called while holding a
 // mutex that collection needs.

@@ -6,12 +6,12 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// elections is how many elections of one name, or kind of name, this process
-// takes part in.
+// elections counts the elections of one name, or kind of name, in which this
+// process takes part.
 type elections struct{ campaigns, led int }
 
-// JobSucceeded says when a job of RunOnce succeeded on a set of nodes, by the
-// clock of the process that ran it.
+// JobSucceeded reports when a job of RunOnce succeeded on a set of nodes, by
+// the clock of the process that ran it.
 func (t *Telemetry) JobSucceeded(nodes, job string, at time.Time) {
 	if t == nil || !t.metrics || at.IsZero() {
 		return
@@ -25,8 +25,9 @@ func (t *Telemetry) JobSucceeded(nodes, job string, at time.Time) {
 	t.jobs[p] = max(t.jobs[p], float64(at.UnixMicro())/1e6)
 }
 
-// Campaigns says that this process campaigns in an election on a set of nodes.
-// won is called when it leads, lost when it no longer does, or gives up.
+// Campaigns reports that this process campaigns in an election on a set of
+// nodes. Call won when it leads, and lost when it no longer leads or stops
+// campaigning.
 func (t *Telemetry) Campaigns(nodes, election string) (won, lost func()) {
 	if t == nil || !t.metrics {
 		return func() {}, func() {}
@@ -55,8 +56,8 @@ func (t *Telemetry) Campaigns(nodes, election string) (won, lost func()) {
 	return won, lost
 }
 
-// namedLocked is what tells a job or an election of a set of nodes from others:
-// the nodes, and what the program makes of name.
+// namedLocked returns the attributes that distinguish a job or an election of a
+// set of nodes: the nodes, and the program's attribute for name.
 func (t *Telemetry) namedLocked(nodes string, attr attribute.Key, name string) attribute.Distinct {
 	set := attribute.NewSet(attribute.String(NodesAttr, nodes))
 	if t.key != nil {

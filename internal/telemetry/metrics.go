@@ -1,6 +1,6 @@
 package telemetry
 
-// Metric is one metric, as it is written down in docs/observability.md.
+// Metric is one metric, as documented in docs/observability.md.
 type Metric struct {
 	Name string
 	Kind Kind
@@ -14,16 +14,16 @@ type Kind uint8
 const (
 	Histogram Kind = iota
 	Counter
-	Sum     // goes up and down, and adds up over everything that is observed
-	Gauge   // does not add up
-	Largest // a gauge of which the largest counts of all that is observed
+	Sum     // goes up and down; the sum over all sources is reported
+	Gauge   // is not summed over sources
+	Largest // a gauge; the largest value of all sources is reported
 )
 
 func (k Kind) String() string {
 	return [...]string{"histogram", "counter", "sum", "gauge", "gauge"}[k]
 }
 
-// The metrics that are recorded as things happen.
+// The metrics that are recorded at each event.
 const (
 	lockWait        = "redlock.lock.wait"
 	lockRefusals    = "redlock.lock.refusals"
@@ -84,7 +84,7 @@ const (
 	SessionFailures  = "redlock.session.failures"
 )
 
-// Metrics are all metrics there are.
+// Metrics lists all metrics.
 var Metrics = []Metric{
 	{lockWait, Histogram, "s", "Time from the request for a lock until it is acquired or given up."},
 	{lockRefusals, Counter, "{refusal}", "Requests for a lock that failed."},
@@ -158,7 +158,7 @@ var (
 	short = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10, 30, 60}
 	// long is for work under a lock, up to a day.
 	long = []float64{.001, .01, .1, .5, 1, 5, 10, 30, 60, 300, 900, 3600, 6 * 3600, 24 * 3600}
-	// shares leave one bucket above the two thirds that are left of a TTL when renewals are in time.
+	// shares have one bucket above two thirds, the share of a TTL that is left when renewals are in time.
 	shares = []float64{0, .05, .1, .2, .3, .4, .5, .6, .7}
 	few    = []float64{0, 1, 2, 5, 10, 20, 50, 100}
 )

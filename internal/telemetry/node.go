@@ -8,14 +8,14 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// Node reports what happens with one node.
+// Node reports the events of one node.
 type Node struct {
 	t    *Telemetry
 	name attribute.KeyValue
 	set  metric.MeasurementOption
 }
 
-// Node is for the node of this name.
+// Node returns the Node of the node with this name.
 func (t *Telemetry) Node(name string) *Node {
 	if t == nil || !t.metrics {
 		return nil
@@ -24,7 +24,7 @@ func (t *Telemetry) Node(name string) *Node {
 	return &Node{t, kv, metric.WithAttributeSet(attribute.NewSet(kv))}
 }
 
-// Now is as that of a Telemetry.
+// Now is like [Telemetry.Now].
 func (n *Node) Now() time.Time {
 	if n == nil {
 		return time.Time{}
@@ -32,7 +32,7 @@ func (n *Node) Now() time.Time {
 	return time.Now()
 }
 
-// Answered says how long a node took to answer.
+// Answered reports how long a node took to answer.
 func (n *Node) Answered(began time.Time) {
 	if n != nil {
 		n.t.hist[nodeLatency].Record(context.Background(), since(began), n.set)
@@ -48,14 +48,14 @@ func (n *Node) Failed(class string) {
 	}
 }
 
-// Tripped says that a node went down.
+// Tripped reports that a node went down.
 func (n *Node) Tripped() {
 	if n != nil {
 		n.t.counts[nodeTrips].Add(context.Background(), 1, n.set)
 	}
 }
 
-// Restarted says that a node restarted and may have lost locks.
+// Restarted reports that a node restarted and may have lost locks.
 func (n *Node) Restarted() {
 	if n != nil {
 		n.t.counts[nodeRestarts].Add(context.Background(), 1, n.set)

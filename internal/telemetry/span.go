@@ -11,12 +11,12 @@ import (
 // Span is the span of work under a lock.
 type Span struct {
 	span trace.Span
-	at   time.Time // the begin of the wait, then of the hold
+	at   time.Time // start of the wait, then of the hold
 	held bool      // the hold has not been reported yet
 }
 
-// Under begins the span of work under a lock. Nothing that the key could be read from is said, unless the program wants
-// the key to be an attribute; so errors are said by their class.
+// Under begins the span of work under a lock. The span reveals nothing of the key, unless the program maps keys to an
+// attribute. So errors are reported only by their class.
 func (t *Telemetry) Under(ctx context.Context, key string) (context.Context, *Span) {
 	if t == nil || t.tracer == nil {
 		return ctx, nil
@@ -37,7 +37,7 @@ func (t *Telemetry) UnderAll(ctx context.Context, keys int) (context.Context, *S
 	return ctx, &Span{span: span, at: time.Now()}
 }
 
-// Got says that the lock was given, with this token.
+// Got reports that the lock was acquired, with this token.
 func (s *Span) Got(token int64) {
 	if s == nil {
 		return
@@ -46,7 +46,7 @@ func (s *Span) Got(token int64) {
 	s.Began()
 }
 
-// Began says that the work begins.
+// Began reports that the work begins.
 func (s *Span) Began() {
 	if s == nil {
 		return
@@ -55,7 +55,7 @@ func (s *Span) Began() {
 	s.at, s.held = time.Now(), true
 }
 
-// Failed says that the lock was not given, or lost.
+// Failed reports that the lock was not acquired, or was lost.
 func (s *Span) Failed(class string) {
 	if s == nil {
 		return
@@ -64,7 +64,7 @@ func (s *Span) Failed(class string) {
 	s.span.SetStatus(codes.Error, class)
 }
 
-// Done says that the work has returned.
+// Done reports that the work has returned.
 func (s *Span) Done() {
 	if s == nil || !s.held {
 		return
@@ -73,7 +73,7 @@ func (s *Span) Done() {
 	s.span.AddEvent("redlock.hold", trace.WithAttributes(holdAttr.Float64(since(s.at))))
 }
 
-// End ends the span. Work that was left by a panic is done then.
+// End ends the span. If the work panicked, End also records its end.
 func (s *Span) End() {
 	if s == nil {
 		return

@@ -12,12 +12,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope names this library to the providers.
+// scope is the name of this library for the providers.
 const scope = "github.com/venta-hq/redlock"
 
 // The attributes.
 const (
-	errorType      = attribute.Key("error.type") // of the semantic conventions
+	errorType      = attribute.Key("error.type") // from the semantic conventions
 	keyAttr        = attribute.Key("redlock.key")
 	keysAttr       = attribute.Key("redlock.keys")
 	jobAttr        = attribute.Key("redlock.job")
@@ -48,19 +48,19 @@ type Telemetry struct {
 
 	mu      sync.Mutex
 	sources map[*source]struct{}
-	past    map[point]float64 // what counters of sources that ended had come to
+	past    map[point]float64 // final values of the counters of ended sources
 	jobs    map[attribute.Distinct]float64
 	leading map[attribute.Distinct]elections
 	sets    map[attribute.Distinct]attribute.Set
 }
 
-// source is something that counts.
+// source is a source of watched metrics.
 type source struct {
 	attrs attribute.Set
 	read  func(see See)
 }
 
-// See takes in the value of one of the watched metrics.
+// See receives the value of one of the watched metrics.
 type See func(name string, value float64)
 
 // point is one time series.
@@ -69,8 +69,8 @@ type point struct {
 	attrs attribute.Distinct
 }
 
-// New makes a Telemetry, nil if there is neither provider. Where key is not nil, what it makes of the key of a lock is an
-// attribute, unless that is "".
+// New returns a Telemetry, or nil if there is neither provider. If key is not nil, its result for the key of a lock
+// becomes an attribute, unless it is "".
 func New(meters metric.MeterProvider, tracers trace.TracerProvider, key func(string) string) (*Telemetry, error) {
 	if meters == nil && tracers == nil {
 		return nil, nil
@@ -88,7 +88,7 @@ func New(meters metric.MeterProvider, tracers trace.TracerProvider, key func(str
 	return t, t.measure(meters.Meter(scope))
 }
 
-// measure makes the instruments.
+// measure creates the instruments.
 func (t *Telemetry) measure(m metric.Meter) error {
 	t.metrics = true
 	t.hist, t.counts = map[string]metric.Float64Histogram{}, map[string]metric.Int64Counter{}
@@ -120,7 +120,7 @@ func (t *Telemetry) measure(m metric.Meter) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// Close ends the watching of what is watched.
+// Close ends the watching of all sources.
 func (t *Telemetry) Close() {
 	if t != nil && t.watching != nil {
 		t.watching.Unregister()
@@ -168,7 +168,7 @@ var kindOf = func() map[string]Kind {
 	return all
 }()
 
-// collect adds up what the sources say: two of them may speak of one series.
+// collect sums the values of the sources, of which several may report one series.
 func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 	t.mu.Lock()
 	sources := make([]*source, 0, len(t.sources))
@@ -203,7 +203,7 @@ func (t *Telemetry) collect(_ context.Context, o metric.Observer) error {
 	return nil
 }
 
-// Now is when something begins whose duration is reported; the zero time if nothing is.
+// Now returns the start time of an operation whose duration is reported, or the zero time if nothing is reported.
 func (t *Telemetry) Now() time.Time {
 	if t == nil {
 		return time.Time{}
@@ -213,7 +213,7 @@ func (t *Telemetry) Now() time.Time {
 
 func since(began time.Time) float64 { return time.Since(began).Seconds() }
 
-// label is the attribute that the program wants a key to have.
+// label returns the attribute to which the program maps a key.
 func (t *Telemetry) label(key string) (attribute.KeyValue, bool) {
 	if t.key == nil {
 		return attribute.KeyValue{}, false
@@ -222,7 +222,7 @@ func (t *Telemetry) label(key string) (attribute.KeyValue, bool) {
 	return keyAttr.String(name), name != ""
 }
 
-// with is the option for attributes; attr is left out where value is "".
+// with returns the option for attributes. It omits attr if value is "".
 func (t *Telemetry) with(key string, attr attribute.Key, value string) metric.MeasurementOption {
 	kv, keyed := t.label(key)
 	if !keyed {
@@ -234,7 +234,7 @@ func (t *Telemetry) with(key string, attr attribute.Key, value string) metric.Me
 	return metric.WithAttributeSet(attribute.NewSet(kv, attr.String(value)))
 }
 
-// plains keeps options, which are few, so that they are made once.
+// plains caches options, of which there are few.
 var plains sync.Map // of attribute.KeyValue to metric.MeasurementOption
 
 var none = metric.WithAttributeSet(*attribute.EmptySet())
@@ -265,35 +265,35 @@ func (t *Telemetry) Waited(ctx context.Context, key string, began time.Time, ref
 	}
 }
 
-// Attempted says that the nodes were asked for a lock once.
+// Attempted reports one attempt to acquire a lock.
 func (t *Telemetry) Attempted(ctx context.Context, key string, began time.Time, refusal string) {
 	if t != nil && t.metrics {
 		t.hist[lockAttempt].Record(ctx, since(began), t.with(key, errorType, refusal))
 	}
 }
 
-// Granted says how many other processes waited for a lock when this one got it.
+// Granted reports how many other processes waited for a lock when this one acquired it.
 func (t *Telemetry) Granted(key string, waiters int) {
 	if t != nil && t.metrics {
 		t.hist[lockWaiters].Record(context.Background(), float64(waiters), t.with(key, "", ""))
 	}
 }
 
-// Held says how long a lock was held, and how that ended.
+// Held reports how long a lock was held, and how the hold ended.
 func (t *Telemetry) Held(key string, began time.Time, end string) {
 	if t != nil && t.metrics {
 		t.hist[lockHold].Record(context.Background(), since(began), t.with(key, endAttr, end))
 	}
 }
 
-// Lost says that a lock was lost.
+// Lost reports that a lock was lost.
 func (t *Telemetry) Lost(key, reason string) {
 	if t != nil && t.metrics {
 		t.counts[lockLosses].Add(context.Background(), 1, t.with(key, reasonAttr, reason))
 	}
 }
 
-// Renewed says how a renewal went, and what was left of the TTL then.
+// Renewed reports the result of a renewal, and the share of the TTL that was left.
 func (t *Telemetry) Renewed(key string, left, ttl time.Duration, verdict string) {
 	if t != nil && t.metrics {
 		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, verdictAttr, verdict))

@@ -1,8 +1,8 @@
--- Writes fields of a session that is here, all or none.
+-- Writes fields of a session that this node has, all or none.
 -- KEYS  2 record
 -- ARGV  5 memory   6 idle deadline to set if it is later, or ''   7… name, value
 -- Reply {'ok' | 'absent' | 'none', memory}, {'gone', memory, logged out}, {'memory', memory}, {'late', memory, deadline}: the session ends before the
--- idle deadline, or {'newer', memory, version}: a field, or the floor, here is newer.
+-- idle deadline, or {'newer', memory, version}: a field, or the floor, of this node is newer.
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r = redis.call('HMGET', KEYS[2], 'x', 'h', floorField)
 local h, floor = r[2], version(r[3])
@@ -15,7 +15,7 @@ if ARGV[6] > deadline(h) then return {'late', memory, deadline(h)} end
 local newest = ''
 for k = 7, #ARGV, 2 do
   local have = version(redis.call('HGET', KEYS[2], 'f' .. ARGV[k]))
-  if have < floor then have = floor end -- what was dropped was newer, perhaps
+  if have < floor then have = floor end -- a dropped field may have been newer
   if have > sub(ARGV[k + 1], 1, 32) and have > newest then newest = have end
 end
 if newest ~= '' then return {'newer', memory, newest} end

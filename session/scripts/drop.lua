@@ -1,6 +1,6 @@
--- Drops the tombstones of fields that every node was seen to have.
+-- Drops the tombstones of fields that a read has seen on every node.
 -- KEYS  2 record
--- ARGV  5 memory   6 the floor that was seen here, or ''   7 the new floor, with those before it   8… name, tombstone
+-- ARGV  5 memory   6 the floor that was seen on this node, or ''   7 the new floor, with earlier ones   8… name, tombstone
 -- Reply {'ok' | 'absent' | 'stale', memory}, or {'memory', memory}
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r, all = redis.call('HGETALL', KEYS[2]), {}

@@ -1,6 +1,6 @@
--- A part of a user's sessions, by their absolute deadlines.
+-- Returns a part of a user's sessions, ordered by absolute deadline.
 -- KEYS  2 index of a user
--- ARGV  5 user   6 the deadline to begin with   7 how many at most
+-- ARGV  5 user   6 the deadline to begin with   7 the largest number of sessions
 -- Reply {'ok', memory, logged out, {hash, record, …}, deadline of the last one if there may be more, or ''}
 local part = redis.call('ZRANGEBYSCORE', KEYS[2], ARGV[6], '+inf', 'WITHSCORES', 'LIMIT', 0, ARGV[7])
 local all = {}

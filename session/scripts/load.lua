@@ -1,5 +1,5 @@
 -- KEYS  2 record
--- ARGV  5 idle deadline to set, '' to leave it   6 set it where it is earlier than this
+-- ARGV  5 idle deadline to set, '' to leave it   6 set it only if it is earlier than this
 -- Reply {'ok', memory, logged out, record}
 local r = redis.call('HGETALL', KEYS[2])
 local at

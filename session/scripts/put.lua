@@ -1,13 +1,13 @@
--- Makes a session, or merges into the one that is here what the others have of it.
+-- Creates a session, or merges the data of other nodes into the session of this node.
 -- KEYS  2 record
--- ARGV  5 memory   6 how long what concerns the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
+-- ARGV  5 memory   6 how long the data of the user is kept, ms   7 hash   8 predecessor or ''   9 it leads here until
 --       10 version at which all other sessions of the user end, or ''
 --       11 born   12 issue   13 user   14 absolute deadline   15 idle deadline
---       16 rivals that have lost, each the hash of a session that was to be kept alone   17 issue of the predecessor
+--       16 hashes of the rivals that have lost the contest   17 issue of the predecessor
 --       18… name, value
--- Reply {'ok', memory, '', '', {name, value, …}}, with what the predecessor had besides, {'absent', memory},
--- {'gone', memory, logged out}, {'out', memory, rival, logged out}: it ended when this other session was to be kept alone,
--- {'stale', memory, '', '', {'\0', floor}}: fields have been dropped here since what is put was read, {'memory', memory}, or
+-- Reply {'ok', memory, '', '', {name, value, …}}, with additional fields of the predecessor, {'absent', memory},
+-- {'gone', memory, logged out}, {'out', memory, rival, logged out}: it ended for this rival in a contest,
+-- {'stale', memory, '', '', {'\0', floor}}: this node has dropped fields since the put data was read, {'memory', memory}, or
 -- {'newer', memory, version}: the user was logged out since the issue, or a session is newer than the version at which it would end.
 if memory ~= ARGV[5] then return {'memory', memory} end
 
@@ -17,7 +17,7 @@ local function newer(name, value)
 end
 for k = 18, #ARGV, 2 do given['f' .. ARGV[k]] = ARGV[k + 1] end
 local floors = given[floorField] or ''
--- Whether what is put was read when the fields that a record lacks had been dropped.
+-- Reports whether the put data was read after the fields that a record lacks had been dropped.
 local function knows(floor)
   if floor == '' or floor == version(floors) then return true end
   for k = 34, #floors, 32 do
@@ -37,22 +37,22 @@ local mine, o = read(KEYS[2]), {}
 if mine.x then return {'gone', memory} end
 if mine.stale then return stale(mine[floorField]) end
 
--- The answer if the user was logged out at this version, other than by a rival that has lost or conceded.
+-- Returns the answer if the user was logged out at this version, except by a rival that has lost or conceded.
 local function loggedOutBy(rival, out)
   if rival == '' or ARGV[10] == '' then return {'gone', memory, out} end
   if string.find(ARGV[16], rival, 1, true) or redis.call('HGET', prefix .. rival, 'lost') then return nil end
   return {'out', memory, rival, out}
 end
 
--- The answer if a record here was.
+-- Returns the answer if a record of this node was logged out.
 local function ended(h)
   local out = h and loggedOut(user(h))
   if not h or out <= issue(h) then return nil end
   return loggedOutBy(redis.call('HGET', epoch(user(h)), 'by') or '', out)
 end
 
--- The answer of a node that lacks the predecessor: it cannot put anything in its place. In a contest it takes part all the
--- same, as a rival may have it.
+-- Returns the answer of a node that lacks the predecessor: it cannot replace it. It still takes part in a contest, because
+-- a rival may have the predecessor.
 local function absent()
   if ARGV[10] == '' then return {'absent', memory} end
   local key = epoch(ARGV[13])
@@ -73,15 +73,15 @@ local old, replaced = prefix .. ARGV[8], ARGV[8] ~= ''
 if replaced then
   o = read(old)
   if o.x and o.to ~= ARGV[7] then return {'gone', memory} end
-  -- Who lacks it does not know whether it was ended, nor what else is in it.
+  -- A node that lacks the predecessor knows neither whether it has ended nor its other fields.
   if o.x and not mine.whole or not o.x and not o.whole then return absent() end
   local out = ended(o.h) or ended(mine.h)
   if out then return out end
   if o.stale and mine[floorField] then return stale(o[floorField]) end
 end
 
--- What is put, and what is here. Of a record from before a memory was lost, what is below the floor may have been deleted. Of
--- what is put in the place of one that has dropped fields of which it does not know, only what is above the floor counts.
+-- Merges the put data with the data of this node. Fields below the floor may have been deleted from a record that is not whole.
+-- If the predecessor has dropped fields and the put does not name its floor, only put fields above that floor count.
 local above = ''
 if o.stale then above, floors = version(o[floorField]), o[floorField] end
 for name, value in pairs(given) do
@@ -118,7 +118,7 @@ for name, value in pairs(values) do
   set[#set + 1] = name
   set[#set + 1] = value
 end
-redis.call('SET', KEYS[1], memory) -- which it is: a server without memory refuses it
+redis.call('SET', KEYS[1], memory) -- changes nothing, but fails on a server that is out of memory
 expire(KEYS[2], to, slack)
 if who ~= '' then
   redis.call('ZREMRANGEBYSCORE', index(who), '-inf', string.format('(%.0f', tonumber(now) - slack * 1000))

@@ -1,6 +1,6 @@
 -- KEYS  2 record
--- ARGV  5 memory   6 hash   7 absolute deadline of a session that is not here, '' to leave alone what is not here
---       8 given if the session was to be kept alone and concedes to others
+-- ARGV  5 memory   6 hash   7 absolute deadline of a session that this node lacks, '' to skip such a session
+--       8 present if the session took part in a contest and concedes to its rivals
 -- Reply {'ok', memory, absolute deadline or '', successor or ''}, {'none', memory}, or {'memory', memory}
 if memory ~= ARGV[5] then return {'memory', memory} end
 local r = redis.call('HMGET', KEYS[2], 'x', 'h', 'to')

@@ -2,7 +2,7 @@
 -- renews it finds out.
 -- ARGV  1 value, 2 marker, 3 slot, 4 what stands in the value's place, 5 ms to keep that if the slot is free, for the value may be on
 --       its way here (0: leave it free), 6 the tag of what stands there, 7 number of slots
--- Reply {1, ms until the slot is free} taken, or kept from the value; {0} it was gone; {2} it is another's.
+-- Reply {1, ms until the slot is free} marked; {3, ms} it was marked before; {0} it was gone; {2} it is another's.
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[2] then return {2} end
 if not holder and ARGV[5] == '0' then return {0} end
@@ -17,9 +17,8 @@ if taken then
   if value ~= ARGV[1] and value ~= ARGV[4] then return {2} end
   local ends = redis.call('ZRANGE', KEYS[6], '0', '-1', 'WITHSCORES')
   for i = 1, #ends, 2 do
-    if ends[i] == ARGV[3] then left = math.max(ends[i + 1] - now, 1) end
+    if ends[i] == ARGV[3] then left = math.max(ends[i + 1] - now, left, 1) end
   end
-  if value == ARGV[4] then return {1, left} end -- delivered again
 elseif left == 0 then
   return {0}
 end
@@ -30,4 +29,4 @@ if mine == ARGV[3] then redis.call('HDEL', KEYS[5], ARGV[1]) end
 redis.call('HSET', KEYS[5], '', put(map, ARGV[3], ARGV[6]), ARGV[3], '0 ' .. ARGV[4])
 redis.call('ZADD', KEYS[6], string.format('%.0f', now + left), ARGV[3])
 live(now, ARGV[2])
-return {1, left}
+return {taken and value == ARGV[4] and 3 or 1, left}

@@ -26,8 +26,8 @@ func AwaitAnswer(addr string) error {
 	return nil
 }
 
-// ServerName says which server answers at an address, as "Redis 7.0.15" or
-// "Valkey 8.1.1".
+// ServerName returns the name and version of the server at addr, such as "Redis
+// 7.0.15" or "Valkey 8.1.1".
 func ServerName(addr string) (string, error) {
 	conn, err := net.DialTimeout("tcp", addr, time.Second)
 	if err != nil {
@@ -59,8 +59,9 @@ func ServerName(addr string) (string, error) {
 	return nameIn(string(info))
 }
 
-// nameIn finds the server in what INFO says. Others than Redis name the version
-// of Redis that they are compatible with, and then their own.
+// nameIn finds the server's name in the output of INFO. Servers other than
+// Redis report the version of Redis that they are compatible with, and then
+// their own name and version.
 func nameIn(info string) (string, error) {
 	name := ""
 	for line := range strings.Lines(info) {

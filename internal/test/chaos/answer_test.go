@@ -15,6 +15,6 @@ func TestNameIn_NamesTheServerItself(t *testing.T) {
 		}
 	}
 	if got, err := nameIn("# Server\r\n"); err == nil {
-		t.Errorf("a server that says nothing is %q", got)
+		t.Errorf("a server without INFO is named %q", got)
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// Backend is where nodes come from.
+// Backend starts nodes.
 type Backend struct {
 	Name  string // for the line at the start
 	Start func(n int, k NodeKind) (Nodes, error)
 	Close func()
-	// noClocks and noSmallDisks say why there can be none, if so. Each is tried once.
+	// noClocks and noSmallDisks return why such nodes cannot run here, or nil. Each is tried once.
 	noClocks, noSmallDisks func() error
 }
 
-// NewBackend returns a backend that starts nodes with start, and whose close removes what they have left anywhere.
+// NewBackend returns a backend that starts nodes with start. close removes everything that the nodes have left behind.
 func NewBackend(name string, start func(int, NodeKind) (Nodes, error), close func()) *Backend {
 	return &Backend{
 		Name: name, Start: start, Close: close,
@@ -37,11 +37,11 @@ func NewBackend(name string, start func(int, NodeKind) (Nodes, error), close fun
 	}
 }
 
-// ownServerHasClocks tries the machine's own server as a child process, of which it is seen at once when it ends. Some servers
-// crash behind libfaketime.
+// ownServerHasClocks tries the machine's own server as a child process, whose end is noticed at once. Some servers
+// crash under libfaketime.
 var ownServerHasClocks = sync.OnceValue(func() error { return hasClocks(startProcesses) })
 
-// hasClocks tries one node.
+// hasClocks returns an error unless a node with a clock can be started.
 func hasClocks(start func(int, NodeKind) (Nodes, error)) error {
 	set, err := start(1, NodeKind{Clocks: []string{"+0"}})
 	switch {
@@ -53,11 +53,11 @@ func hasClocks(start func(int, NodeKind) (Nodes, error)) error {
 	return errors.Join(tryClock(set), set.Close())
 }
 
-// Lacks says why there can be no nodes of this kind, if so.
+// Lacks returns why nodes of this kind cannot run here, or nil.
 func (b *Backend) Lacks(k NodeKind) error {
 	if k.Clocks != nil {
 		if err := b.noClocks(); err != nil {
-			return fmt.Errorf("no clocks that can be set: %w", err)
+			return fmt.Errorf("node clocks cannot be set: %w", err)
 		}
 	}
 	if k.SmallDisk {
@@ -68,5 +68,5 @@ func (b *Backend) Lacks(k NodeKind) error {
 	return nil
 }
 
-// ErrNoNodes matches errors that say that this machine has nothing to run nodes with.
+// ErrNoNodes is matched by the error of a machine on which no nodes can run.
 var ErrNoNodes = errors.New("no real nodes")

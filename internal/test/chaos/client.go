@@ -27,7 +27,7 @@ import (
 // clientEnv holds the clientConfig of a process that is to be a client.
 const clientEnv = "REDLOCK_CHAOS_CLIENT"
 
-// client is what runs in a client's process.
+// client is the state of a client's process.
 type client struct {
 	cfg    clientConfig
 	c      *cluster.Cluster
@@ -41,7 +41,7 @@ type client struct {
 	out *json.Encoder
 }
 
-// RunIfClient ends a process that is to be a client once it has been one. In every other it does nothing.
+// RunIfClient runs the client and exits if this process was started as a client. In any other process it does nothing.
 func RunIfClient() {
 	if config := os.Getenv(clientEnv); config != "" {
 		os.Exit(runClient(config))
@@ -55,7 +55,7 @@ func runClient(config string) (code int) {
 		fmt.Fprintln(os.Stderr, err)
 		return 2
 	}
-	logging.Disable() // what go-redis says of its connections would bury what the clients say
+	logging.Disable() // messages of go-redis about connections would hide those of the clients
 	told, orphaned := listenTo(os.Stdin)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -64,7 +64,7 @@ func runClient(config string) (code int) {
 		os.Exit(3)
 	}()
 	if err := c.open(ctx); err != nil {
-		if errors.Is(err, cluster.ErrNoQuorum) { // for as long as open tries
+		if errors.Is(err, cluster.ErrNoQuorum) { // open retries until it runs out of time
 			err = fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 		}
 		c.fail("open", err)
@@ -114,7 +114,8 @@ func runClient(config string) (code int) {
 	return 0
 }
 
-// listenTo reads what the test's process says. The channel of a word is closed when it says that, and orphaned when it is gone.
+// listenTo reads the words that the test's process sends. The channel of a word is closed when the word arrives, and
+// orphaned when the test's process has ended.
 func listenTo(in io.Reader) (told map[string]chan struct{}, orphaned <-chan struct{}) {
 	told = map[string]chan struct{}{toldFinish: make(chan struct{}), toldLeave: make(chan struct{}), toldResign: make(chan struct{})}
 	gone := make(chan struct{})
@@ -139,7 +140,7 @@ func (c *client) open(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if c.cfg.Number <= ClientCount { // let the first clients meet all nodes
+	if c.cfg.Number <= ClientCount { // let the first clients reach all nodes
 		c.awaitVotes(t.MaxTTL + nodeTimeout/2)
 	}
 	cfg := lock.Config{TTL: t.TTL, Owner: fmt.Sprintf("client-%d", c.cfg.Number)}
@@ -170,12 +171,12 @@ func (c *client) close() error {
 func (c *client) send(r report) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.out.Encode(r); err != nil { // one write, so a line is there as a whole or not at all
+	if err := c.out.Encode(r); err != nil { // one write, so that a line is complete or missing
 		os.Exit(3)
 	}
 }
 
-// fail reports an error that must not happen, or only because something was not done in time.
+// fail reports an error. A time-out is reported as missed progress, any other error as a fault.
 func (c *client) fail(what string, err error) {
 	kind := reportFault
 	if machine.TimedOut(err) {
@@ -186,7 +187,7 @@ func (c *client) fail(what string, err error) {
 
 const (
 	heartbeat = 5 * time.Millisecond
-	standing  = 15 * time.Millisecond // a heartbeat that comes after so long shows that the process stood still
+	standing  = 15 * time.Millisecond // a longer pause between two heartbeats means that the process did not run
 )
 
 // watch reports when this process did not run.

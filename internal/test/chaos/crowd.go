@@ -16,40 +16,40 @@ import (
 	"time"
 )
 
-// crowd is the client processes of one run, as the test's process sees them.
+// crowd holds the client processes of one run and their reports.
 type crowd struct {
 	config func(slot, number int) clientConfig
 
-	// restarting is held while a client is stopped, or ended and another started, so that no fault meets one that is restarted with
-	// another list.
+	// restarting is held while a client is stopped or replaced, so that no fault affects a client that is being
+	// restarted with another list.
 	restarting sync.Mutex
 
 	mu       sync.Mutex
-	slots    []*process // that run, by slot
+	slots    []*process // running processes, by slot
 	all      []*process
 	attempts map[[2]int]*attempt // by client and op
 	stalls   []stall
-	deposits map[deposit]*deposit // by what was known before: client, key and version
+	deposits map[deposit]*deposit // by client, key and version, which are known before
 	watches  map[int]*watch       // by client
 	seen     []sighting
 	paces    []pace
-	findings findings // what clients say must not happen
+	findings findings // findings that clients reported
 }
 
-// process is one client process. Its number is its own, its slot the place in the network that it shares with those
-// it replaced.
+// process is one client process. Its number is unique. Its slot is the place in the network, which it shares with the
+// processes that it replaced.
 type process struct {
 	slot, number int
 	cmd          *exec.Cmd
 	stdin        io.WriteCloser
 	stderr       tail
-	ready        chan struct{} // closed when it has met the nodes
+	ready        chan struct{} // closed when it has reached the nodes
 	exited       chan struct{}
 	waitErr      error // valid once exited is closed
 
-	killedAt int64 // 0: it was not; guarded by crowd.mu
-	peace    bool  // it said bye; guarded by crowd.mu
-	missed   bool  // it said that something was not done in time; guarded by crowd.mu
+	killedAt int64 // 0: it was not killed; guarded by crowd.mu
+	peace    bool  // it reported reportBye; guarded by crowd.mu
+	missed   bool  // it reported reportMissed; guarded by crowd.mu
 }
 
 func newCrowd(n int, config func(slot, number int) clientConfig) *crowd {
@@ -57,7 +57,7 @@ func newCrowd(n int, config func(slot, number int) clientConfig) *crowd {
 		deposits: map[deposit]*deposit{}, watches: map[int]*watch{}}
 }
 
-// spawn starts a client in a slot and waits until it has met the nodes.
+// spawn starts a client in a slot and waits until it has reached the nodes.
 func (w *crowd) spawn(slot int) error {
 	w.mu.Lock()
 	p := &process{slot: slot, number: len(w.all) + 1, ready: make(chan struct{}), exited: make(chan struct{})}
@@ -73,12 +73,12 @@ func (w *crowd) spawn(slot int) error {
 	case <-p.exited:
 		return w.ended(p)
 	case <-time.After(nodeTimeout):
-		return fmt.Errorf("client %d did not meet the nodes within %v: %w", p.number, nodeTimeout, os.ErrDeadlineExceeded)
+		return fmt.Errorf("client %d did not reach the nodes within %v: %w", p.number, nodeTimeout, os.ErrDeadlineExceeded)
 	}
 }
 
-// start runs this test binary again. Where a process is set to die with its parent, the parent is the thread that
-// started it, so one is kept for it.
+// start runs this test binary again. If a process dies with its parent, the parent is the thread that started it, so
+// that thread is kept alive.
 func (w *crowd) start(p *process) error {
 	config, err := json.Marshal(w.config(p.slot, p.number))
 	if err != nil {
@@ -99,7 +99,7 @@ func (w *crowd) start(p *process) error {
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			p.waitErr = p.cmd.Wait() // what it wrote has been taken in by then
+			p.waitErr = p.cmd.Wait() // returns after all its output has been processed
 			close(p.exited)
 		}
 	}()
@@ -110,7 +110,7 @@ func (w *crowd) start(p *process) error {
 	return nil
 }
 
-// take takes in one line of a client.
+// take processes one line of a client's output.
 func (w *crowd) take(p *process, line []byte) {
 	var r report
 	w.mu.Lock()
@@ -151,7 +151,7 @@ func (w *crowd) in(slot int) *process {
 	return w.slots[slot]
 }
 
-// kill kills the client in a slot. What it believed ends here.
+// kill kills the client in a slot. From then on it no longer believes to hold any key.
 func (w *crowd) kill(slot int) error {
 	p := w.in(slot)
 	w.mu.Lock()
@@ -177,7 +177,7 @@ func (p *process) over() bool {
 	}
 }
 
-// ended says how a client ended that should not have. One that reported before that something was not done in time ended
+// ended returns the error of a client that ended unexpectedly. If the client reported missed progress before, it ended
 // because of that, unless it crashed.
 func (w *crowd) ended(p *process) error {
 	w.mu.Lock()
@@ -205,7 +205,8 @@ func (w *crowd) halt(slot int) (resume func() error, err error) {
 	}, nil
 }
 
-// finish tells all clients that the faults are over, and waits until they have ended in peace: the last candidate after all others.
+// finish notifies all clients that the faults are over, and waits until they have ended without error, the last
+// candidate after all others.
 func (w *crowd) finish(patience time.Duration) (errs []error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -225,7 +226,7 @@ func (w *crowd) finish(patience time.Duration) (errs []error) {
 // lastSlot is the slot of the last candidate.
 const lastSlot = 0
 
-// leave has a client end in peace, while another may have its slot already.
+// leave makes a client end without error. Another client may already have its slot.
 func (w *crowd) leave(p *process, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -233,12 +234,12 @@ func (w *crowd) leave(p *process, patience time.Duration) error {
 	return w.await(p, ctx.Done())
 }
 
-// tell says a word to the client. One that has ended does not hear it, which is found when it is awaited.
+// tell sends a word to the client. If the client has ended, await reports that.
 func (p *process) tell(word string) {
 	_, _ = io.WriteString(p.stdin, word+"\n")
 }
 
-// await waits until a client has ended in peace, or it is late.
+// await waits until a client has ended, or late is closed. It returns an error unless the client ended as intended.
 func (w *crowd) await(p *process, late <-chan struct{}) error {
 	select {
 	case <-p.exited:
@@ -254,7 +255,8 @@ func (w *crowd) await(p *process, late <-chan struct{}) error {
 	return nil
 }
 
-// close kills what still runs. What that believed ends here, so that a run which was cut short can be judged.
+// close kills all clients that still run. From then on they no longer believe to hold any key, so that a run that was
+// cut short can be judged.
 func (w *crowd) close() {
 	w.mu.Lock()
 	all := w.all
@@ -272,7 +274,7 @@ func (w *crowd) close() {
 	}
 }
 
-// collect writes into h what the clients said. All of them must have ended.
+// collect writes the reports of the clients into h. All clients must have ended.
 func (w *crowd) collect(h *history) findings {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -281,7 +283,7 @@ func (w *crowd) collect(h *history) findings {
 		killed[p.number] = p.killedAt
 	}
 	for _, a := range w.attempts {
-		if a.Acquired != 0 && a.Until == 0 { // of one that ended by itself nothing more is certain
+		if a.Acquired != 0 && a.Until == 0 { // of a client that ended by itself, nothing more is certain
 			a.Until = max(a.Acquired, killed[a.Client])
 		}
 		h.Attempts = append(h.Attempts, *a)
@@ -301,7 +303,7 @@ func (w *crowd) collect(h *history) findings {
 	return w.findings
 }
 
-// logs is the end of what each client wrote to its standard error.
+// logs returns the last part of each client's standard error.
 func (w *crowd) logs() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -1,7 +1,6 @@
-// Package chaos is the machinery of tests that attack locks on real nodes:
-// nodes that can be hurt, a proxy on every link, client processes that make
-// traffic, faults that are drawn from a seed, a store that the locks protect,
-// and the judge of what was seen.
+// Package chaos is the machinery of tests that attack locks on real nodes: nodes on which faults can be injected, a
+// proxy on every link, client processes that make traffic, faults that are drawn from a seed, a store that the locks
+// protect, and the checks of the recorded history.
 //
 // A driver is a test binary. Its TestMain begins with [RunIfClient], because
 // the clients are that binary run again, and its tests run scenarios:
@@ -16,6 +15,6 @@
 //	}
 //	sc.Run(t, backend, seed, chaos.NewTable([]chaos.Scenario{sc}))
 //
-// [Processes] is a backend of child processes. What is judged, and what is not
-// promised, is in the package comment of chaos_test.
+// [Processes] is a backend of child processes. The package comment of chaos_test says what is checked and what is not
+// promised.
 package chaos

@@ -22,7 +22,7 @@ type Clocks struct {
 	preload string
 }
 
-// NewClocks makes a clock for each of these settings.
+// NewClocks creates a clock for each of settings.
 func NewClocks(settings []string) (c Clocks, err error) {
 	if settings == nil {
 		return c, nil
@@ -35,25 +35,25 @@ func NewClocks(settings []string) (c Clocks, err error) {
 		return c, err
 	}
 	c.preload = lib + ":" + libc
-	err = os.Chmod(c.dir, 0o755) // containers look in too
+	err = os.Chmod(c.dir, 0o755) // containers read it too
 	for i, setting := range settings {
 		err = errors.Join(err, os.Mkdir(filepath.Dir(c.File(i)), 0o755), c.SetClock(i, setting))
 	}
 	return c, err
 }
 
-// File is the file of the clock of node i.
+// File returns the file of the clock of node i.
 func (c Clocks) File(i int) string { return filepath.Join(c.dir, strconv.Itoa(i), "clock") }
 
-// Env is the environment of a node that finds its clock in this file. libc goes in second: redis-server's allocator does
-// not start up behind libfaketime alone.
+// Env returns the environment of a node whose clock is in file. libc is preloaded second, because redis-server's
+// allocator does not start under libfaketime alone.
 func (c Clocks) Env(file string) []string {
 	return []string{
 		"LD_PRELOAD=" + c.preload, "FAKETIME_TIMESTAMP_FILE=" + file, "FAKETIME_NO_CACHE=1", "FAKETIME_DONT_FAKE_MONOTONIC=1",
 	}
 }
 
-// SetClock takes effect at once and as a whole.
+// SetClock sets the clock of node i, at once and atomically.
 func (c Clocks) SetClock(i int, setting string) error {
 	if c.dir == "" {
 		return errors.New("these nodes have the machine's clock")
@@ -73,7 +73,7 @@ func (c Clocks) Remove() error {
 // errNoFaketime matches the error of nodes whose clocks are to be set on a machine without libfaketime.
 var errNoFaketime = errors.New("libfaketime is missing: on Debian, apt-get install libfaketime")
 
-// Faketime finds libfaketime, and the libc that redis-server uses.
+// Faketime returns the paths of libfaketime and of the libc that redis-server uses.
 func Faketime() (lib, libc string, err error) {
 	for _, dir := range []string{"/usr/lib/*/faketime", "/usr/lib64/faketime", "/usr/lib/faketime", "/usr/local/lib/faketime"} {
 		if found, err := filepath.Glob(filepath.Join(dir, "libfaketime.so.1")); err == nil && len(found) > 0 {
@@ -100,7 +100,7 @@ func Faketime() (lib, libc string, err error) {
 	return "", "", errors.New("redis-server does not use glibc, for which libfaketime is made")
 }
 
-// tryClock finds out whether a node's clock can be set: to an hour later.
+// tryClock checks that a node's clock can be set, to an hour later.
 func tryClock(set Nodes) error {
 	if err := set.SetClock(0, "+3600"); err != nil {
 		return err

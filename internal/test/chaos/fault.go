@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// Kind is what a fault does.
+// Kind is the kind of a fault.
 type Kind string
 
 const (
-	Crash    Kind = "crashed" // and started again at the end
+	Crash    Kind = "crashed" // and restarted at the end
 	Freeze   Kind = "frozen"
-	Cut      Kind = "cut off"             // both ways; what was sent arrives in the end
+	Cut      Kind = "cut off"             // both ways; what was sent arrives later
 	Vanish   Kind = "cut off, bytes lost" // both ways
-	Deafen   Kind = "gets nothing"        // what is sent to it arrives in the end
+	Deafen   Kind = "gets nothing"        // what is sent to it arrives later
 	Unheard  Kind = "requests lost"
-	Mute     Kind = "replies lost"          // what was asked has happened
+	Mute     Kind = "replies lost"          // the requests are executed
 	Slow     Kind = "slow"                  // both ways, at random
 	SlowTo   Kind = "slow to be reached"    // at random
 	SlowFrom Kind = "slow to be heard"      // at random
@@ -31,30 +31,30 @@ const (
 	Ahead    Kind = "with fence counters a year ahead"
 	Unlearn  Kind = "without scripts"
 	Emptied  Kind = "emptied by hand"
-	Filled   Kind = "out of disk"         // and refuses to write, until a new server takes its place
-	Choked   Kind = "dead of a full disk" // until then
+	Filled   Kind = "out of disk"         // and refuses writes until a new server replaces it
+	Choked   Kind = "dead of a full disk" // until a new server replaces it
 	Torn     Kind = "crashed, and has lost the end of its file"
 	Jumped   Kind = "showing another time"
 	Follows  Kind = "a replica of another, and then a master again"
-	Moved    Kind = "led to no more by its name, which leads to an empty server" // while it runs on
+	Moved    Kind = "led to no more by its name, which leads to an empty server" // while it still runs
 	Kill     Kind = "killed and replaced"
 	Stop     Kind = "stopped"
 )
 
-// Everybody stands for all clients.
+// Everybody means all clients.
 const Everybody = -1
 
-// Fault is one thing that goes wrong for a while.
+// Fault is one fault that lasts for a while.
 type Fault struct {
 	Kind   Kind
-	after  time.Duration // the one before was fixed, or the traffic began
+	after  time.Duration // since the previous fault was fixed, or the traffic began
 	Lasts  time.Duration
 	Nodes  []int
-	Client int           // the slot of the client it concerns, or everybody
-	Shows  time.Duration // of jumped: how much later
-	Part   float64       // of torn: how much of the file is left
-	Amid   *Fault        // happens when half of it is over
-	outage bool          // it leaves no quorum
+	Client int           // the slot of the affected client, or Everybody
+	Shows  time.Duration // of Jumped: how far ahead the clock shows
+	Part   float64       // of Torn: how much of the file is left
+	Amid   *Fault        // happens halfway through this fault
+	outage bool          // leaves no quorum
 }
 
 func (f Fault) String() string {
@@ -78,7 +78,7 @@ func (f Fault) String() string {
 	return text
 }
 
-// ailments are the faults that a server can be told to have, and to have no more.
+// ailments are the faults that begin and end by a command to the server.
 var ailments = map[Kind]struct{ begin, fix []any }{
 	Full:    {[]any{"CONFIG", "SET", "maxmemory", "1"}, []any{"CONFIG", "SET", "maxmemory", "0"}},
 	Barred:  {[]any{"ACL", "SETUSER", "default", "-eval", "-evalsha"}, []any{"ACL", "SETUSER", "default", "+eval", "+evalsha"}},
@@ -91,7 +91,8 @@ var ailments = map[Kind]struct{ begin, fix []any }{
 	Follows: {fix: []any{"REPLICAOF", "NO", "ONE"}},
 }
 
-// lift lifts all fence counters of a node to a number, in Lua, and has it remember what they were.
+// lift returns a script that raises all fence counters of a node to a number,
+// and saves their previous values.
 func lift(to string) []any {
 	return []any{"EVAL", `
 for _, key in ipairs(redis.call('KEYS', '*:fence')) do
@@ -101,14 +102,15 @@ end
 return 'OK'`, 0}
 }
 
-// putBack puts them back: what the node granted meanwhile did not count.
+// putBack restores the saved values. Grants of the node in the meantime did not
+// count.
 var putBack = []any{"EVAL", `
 for _, before in ipairs(redis.call('KEYS', 'before:*')) do
   redis.call('RENAME', before, string.sub(before, 8))
 end
 return 'OK'`, 0}
 
-// fill is more than a small disk has room for.
+// fill writes more than fits on a small disk.
 var fill = []any{"SET", "filler", make([]byte, tooMuch), "PX", "1000"}
 
 // weathers are the faults of links.

@@ -9,25 +9,25 @@ import (
 	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
-// findings are what is wrong with a run, by what it means.
+// findings are the faults found in a run, by their meaning.
 type findings struct {
-	// broken are violations: of safety, or of what no machine explains, such as an error that nothing accounts for.
+	// broken are violations that no slow machine explains, such as a broken safety rule or an unexplained error.
 	broken []string
-	// missed is progress that was not made in time, which a slow machine explains.
+	// missed is progress that was not made in time, which a slow machine may explain.
 	missed []string
 }
 
-// verdict is what becomes of a run.
+// verdict is the result of a run.
 type verdict int
 
 const (
 	passed       verdict = iota
 	inconclusive         // progress was missed while the machine was slow
-	behind               // progress was missed, and the machine was fine
+	behind               // progress was missed although the machine was not slow
 	violated
 )
 
-// verdict weighs the findings. Nothing excuses a violation.
+// verdict returns the result of the findings. Nothing excuses a violation.
 func (f *findings) verdict(slow bool) verdict {
 	switch {
 	case len(f.broken) > 0:
@@ -40,10 +40,10 @@ func (f *findings) verdict(slow bool) verdict {
 	return behind
 }
 
-// fail adds an error of the machinery: of starting nodes and clients, of faults, and of looking at nodes. What ran out of time
-// there is progress that was missed.
+// fail adds an error of the machinery: of starting nodes and clients, of injecting faults, or of inspecting nodes. A
+// time-out there is missed progress.
 func (f *findings) fail(what string, err error) {
-	if fmt.Sprintf("%T", err) == fmt.Sprintf("%T", errors.Join(errors.New(""))) { // one that was late excuses no other
+	if fmt.Sprintf("%T", err) == fmt.Sprintf("%T", errors.Join(errors.New(""))) { // a time-out does not excuse the other errors
 		for _, one := range err.(interface{ Unwrap() []error }).Unwrap() {
 			f.fail(what, one)
 		}

@@ -7,30 +7,30 @@ import (
 	"time"
 )
 
-// attempt is one try of a client to get a key, and what became of it. Times are those of now.
+// attempt is one attempt of a client to acquire a key, and its result. All times are from the function now.
 type attempt struct {
-	Client   int    `json:"client"` // the process; one that replaces a killed one has a number of its own
+	Client   int    `json:"client"` // number of the process, unique even if it replaces a killed one
 	Worker   int    `json:"worker"`
 	Op       int    `json:"op"`
 	Way      string `json:"way"` // "WithLock", "TryLock", "lease", "campaign" or lastLap
 	Key      string `json:"key"`
 	Call     int64  `json:"call"`
-	Acquired int64  `json:"acquired,omitempty"` // 0: it was not
+	Acquired int64  `json:"acquired,omitempty"` // 0: not acquired
 	Token    int64  `json:"token,omitempty"`
-	Until    int64  `json:"until,omitempty"`  // up to when the client believed to have the key
-	Return   int64  `json:"return,omitempty"` // 0: the process was killed before
-	Lost     bool   `json:"lost,omitempty"`   // its context ended with the loss of the key
+	Until    int64  `json:"until,omitempty"`  // until when the client believed to hold the key
+	Return   int64  `json:"return,omitempty"` // 0: the process was killed first
+	Lost     bool   `json:"lost,omitempty"`   // the context ended because the key was lost
 	Err      string `json:"err,omitempty"`
 	Odd      bool   `json:"odd,omitempty"`      // an error that no fault explains
-	TimedOut bool   `json:"timedOut,omitempty"` // which says that something was not done in time
+	TimedOut bool   `json:"timedOut,omitempty"` // the error is a time-out
 
 	Candidate string `json:"candidate,omitempty"` // of a campaign
 
-	Resumed bool    `json:"resumed,omitempty"` // the last checkpoint was looked for; Found is what there was
+	Resumed bool    `json:"resumed,omitempty"` // the attempt read the last checkpoint, which is Found
 	Found   version `json:"found,omitzero"`
 }
 
-// version names a checkpoint: the N-th of the lease with this token. The zero version is none.
+// version names a checkpoint: the N-th of the lease with this token. The zero version means no checkpoint.
 type version struct {
 	Token int64 `json:"token"`
 	N     int64 `json:"n"`
@@ -40,43 +40,43 @@ func (v version) before(o version) bool {
 	return v.Token < o.Token || v.Token == o.Token && v.N < o.N
 }
 
-// deposit is a checkpoint that was made, or one that says that there is none any more.
+// deposit is the writing or the deletion of a checkpoint.
 type deposit struct {
 	version
 	Client  int    `json:"client"`
 	Key     string `json:"key"`
 	Cleared bool   `json:"cleared,omitempty"`
 	Call    int64  `json:"call"`
-	Kept    bool   `json:"kept,omitempty"` // it was acknowledged
+	Kept    bool   `json:"kept,omitempty"` // the write was acknowledged
 }
 
-// watch is an observer of the election.
+// watch records an observer of the election.
 type watch struct {
 	Client int   `json:"client"`
 	From   int64 `json:"from"`
 	To     int64 `json:"to"`
 }
 
-// sighting is a leader that an observer was told of, or that a question for it was answered with. Token is 0 if nobody leads.
+// sighting is a leader that an observer was notified of, or that a query returned. Token is 0 if there is no leader.
 type sighting struct {
 	Client    int    `json:"client"`
 	Candidate string `json:"candidate,omitempty"`
 	Token     int64  `json:"token,omitempty"`
-	Asked     int64  `json:"asked,omitempty"` // 0: told to an observer
+	Asked     int64  `json:"asked,omitempty"` // 0: an observer was notified
 	At        int64  `json:"at"`
 }
 
-// lastLap is the way of the acquisitions that every client makes when the faults are over, one for each key.
+// lastLap is the Way of the acquisitions that every client makes after the faults, one for each key.
 const lastLap = "last lap"
 
-// access is one request to the store, in the order in which the store took them.
+// access is one request to the store. Accesses are in the order in which the store decided them.
 type access struct {
 	At       int64  `json:"at"`
 	Client   int    `json:"client"`
 	Key      string `json:"key"`
 	Token    int64  `json:"token"`
 	Write    bool   `json:"write,omitempty"`
-	Base     int64  `json:"base,omitempty"` // of a write: the version that was read before
+	Base     int64  `json:"base,omitempty"` // of a write: the version that was read before it
 	Accepted bool   `json:"accepted"`
 }
 
@@ -93,18 +93,18 @@ type span struct {
 	Name  string `json:"name"`
 	From  int64  `json:"from"`
 	To    int64  `json:"to"`
-	Nodes []int  `json:"nodes,omitempty"` // those it happened to
-	// Forgets are the nodes that may have lost what they were told.
+	Nodes []int  `json:"nodes,omitempty"` // the affected nodes
+	// Forgets are the nodes that may have lost data.
 	Forgets []int `json:"forgets,omitempty"`
-	Outage  bool  `json:"outage,omitempty"` // too few nodes for a quorum were left
+	Outage  bool  `json:"outage,omitempty"` // no quorum of nodes was left
 }
 
 type history struct {
 	Scenario string    `json:"scenario"`
 	Seed     uint64    `json:"seed"`
-	Unseen   int64     `json:"unseen,omitempty"` // not 0: nodes forgot without a restart, and for so long after it exclusion is not promised
+	Unseen   int64     `json:"unseen,omitempty"` // not 0: nodes lost data without a restart, and exclusion is not promised for this long afterwards
 	TTL      int64     `json:"ttl"`
-	Fragile  int       `json:"fragile"` // if so many nodes forget, the checkpoints that they knew may be gone
+	Fragile  int       `json:"fragile"` // number of nodes whose loss of data may lose checkpoints
 	Start    int64     `json:"start"`
 	End      int64     `json:"end"`
 	Attempts []attempt `json:"attempts"`
@@ -121,10 +121,10 @@ type history struct {
 	Trips []trip `json:"trips"`
 }
 
-// grace is how long a client that runs again may take to notice what it missed.
+// grace is how long a client may take to notice what it missed while it did not run.
 const grace = int64(25 * time.Millisecond)
 
-// stalledAt returns the stall because of which a client may not know at t what happened just before.
+// stalledAt returns a stall because of which a client may at t not know the latest events.
 func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
 	for _, s := range h.Stalls {
 		if s.Client == client && s.From <= t && t <= s.To+grace {
@@ -134,8 +134,8 @@ func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
 	return stall{}, false
 }
 
-// letGo reports whether exclusion is not promised for a, because a node forgot unseen while it had the key, or so shortly
-// before that another may have had it.
+// letGo reports whether exclusion is not promised for a, because a node lost its data unnoticed while a held the key,
+// or so shortly before that another client may still have held it.
 func (h *history) letGo(a attempt) bool {
 	if h.Unseen == 0 {
 		return false
@@ -148,8 +148,8 @@ func (h *history) letGo(a attempt) bool {
 	return false
 }
 
-// emptied reports whether a node forgot unseen between two moments. Of an attempt that was on its way to that node then, it
-// takes the start for the time, so tokens given before and after may be out of order.
+// emptied reports whether a node lost its data unnoticed between two moments. For an attempt that was in flight then,
+// callers pass its start, so tokens issued before and after may be out of order.
 func (h *history) emptied(from, to int64) bool {
 	return h.Unseen != 0 && slices.ContainsFunc(h.Faults, func(f span) bool {
 		return len(f.Forgets) > 0 && f.From <= to && from <= f.To

@@ -9,36 +9,36 @@ import (
 	"time"
 )
 
-// promise is what a rule is about, which decides whether a slow machine excuses who breaks it.
+// promise is the kind of a rule, which decides whether a slow machine excuses a violation.
 type promise int
 
 const (
-	// safety holds on the slowest machine.
+	// safety holds even on the slowest machine.
 	safety promise = iota
-	// progress takes a machine that lets processes run and nodes answer in time.
+	// progress needs a machine on which processes run and nodes answer in time.
 	progress
 )
 
-// rules are what every history must stand, also one that was cut short. Each check says, in one line each, what broke its rule.
+// rules must hold in every history, even in one that was cut short. Each check returns one line for each violation.
 var rules = []struct {
 	name  string
 	about promise
 	check func(*history) []string
 }{
-	// What locks, the store, checkpoints and elections promise holds however late anybody is: a history breaks it by what
-	// happened, never by what did not.
+	// The promises of locks, the store, checkpoints and elections hold whatever the delays: only events can break them,
+	// never missing events.
 	{"tokens are given once", safety, givenOnce},
 	{"later acquisitions have larger tokens", safety, inOrder},
-	{"holders do not overlap", safety, exclusive}, // a client that stood still is excused in the check, on any machine
+	{"holders do not overlap", safety, exclusive}, // the check itself excuses a client that did not run, on any machine
 	{"the store is guarded", safety, guarded},
 	{"checkpoints are remembered", safety, remembered},
-	{"checkpoints were made, and in time", safety, made}, // before a newer lease looked: an order, not a duration
+	{"checkpoints were made, and in time", safety, made}, // before a newer lease read them: an order, not a duration
 	{"leaders are in order", safety, orderly},
-	// No lateness makes an error other than a time-out.
+	// Delays cause no error other than a time-out.
 	{"errors have their faults", safety, explained},
 	{"time-outs have their faults", progress, expected},
-	// These wait for something within a bound of real time, and so does everything that is counted: whoever does not run
-	// acquires nothing.
+	// These rules expect something within a bound of real time, or count events: a process that does not run acquires
+	// nothing.
 	{"observers see leaders", progress, observed},
 	{"every key can be had again", progress, recovered},
 	{"a stopped client does not slow others down", progress, unhindered},
@@ -46,7 +46,7 @@ var rules = []struct {
 	{"something was done", progress, lively},
 }
 
-// judge adds what the rules find in a history.
+// judge adds the violations of the rules in a history.
 func (f *findings) judge(h *history) {
 	for _, r := range rules {
 		for _, text := range r.check(h) {
@@ -59,13 +59,13 @@ func (f *findings) judge(h *history) {
 		}
 	}
 	if len(f.broken) > 0 {
-		return // an illegal history can take for ever
+		return // the search may never end in a history with violations
 	}
 	broken, undecided, _ := sequential(h, sequentialTimeout)
 	if broken != "" {
 		f.broken = append(f.broken, broken)
 	}
-	if undecided != "" { // the search is as slow as the machine
+	if undecided != "" { // the search is too slow on a slow machine
 		f.missed = append(f.missed, undecided)
 	}
 }

@@ -4,7 +4,7 @@ package chaos
 
 import "fmt"
 
-// forgot is how many nodes may have lost what they were told since then, when they were asked at t.
+// forgot returns how many nodes may have lost data between since and t.
 func (h *history) forgot(since, t int64) int {
 	nodes := map[int]bool{}
 	for _, f := range h.Faults {
@@ -17,7 +17,7 @@ func (h *history) forgot(since, t int64) int {
 	return len(nodes)
 }
 
-// resumed returns the acquisitions that looked for a checkpoint, by key, in the order of their tokens.
+// resumed returns the acquisitions that read the last checkpoint, by key, in the order of their tokens.
 func (h *history) resumed() map[string][]attempt {
 	byKey := map[string][]attempt{}
 	for key, held := range h.held() {
@@ -39,16 +39,17 @@ func (h *history) deposits() map[string][]deposit {
 	return byKey
 }
 
-// landmark is a checkpoint that nobody with a newer token may find an older one than, once it stood on a quorum.
+// landmark is a checkpoint that was on a quorum. No later holder may find an older one.
 type landmark struct {
 	version
-	since int64 // it came to stand there, or later
+	since int64 // the earliest time at which it can have been on a quorum
 	how   string
 }
 
-// remembered finds leases that began with an older checkpoint than they should have: older than one that was acknowledged, or
-// than one that a lease before found. Where so many nodes forgot that no quorum knows it any more, it may be gone. And it finds
-// those that were acknowledged after a newer lease had looked for them; a newer lock that never looks ends nobody's writing.
+// remembered finds leases that began with a too old checkpoint: older than an acknowledged one, or than one that an
+// earlier lease found. A checkpoint may be gone if so many nodes lost their data that no quorum has it. It also finds
+// checkpoints that were acknowledged after a newer lease had read the last one. A newer lock that reads no checkpoint
+// does not end the writes of an older holder.
 func remembered(h *history) (broken []string) {
 	deposits := h.deposits()
 	for key, resumed := range h.resumed() {
@@ -81,7 +82,7 @@ func remembered(h *history) (broken []string) {
 	return broken
 }
 
-// firstCleared is the earliest version, from this one on, that says that there is no checkpoint.
+// firstCleared returns the earliest version, from this one on, that deleted the checkpoint.
 func firstCleared(all []deposit, from version, a attempt) (first version) {
 	for _, d := range all {
 		if d.Cleared && d.Token < a.Token && d.Call < a.Acquired && !d.before(from) && (first == version{} || d.before(first)) {
@@ -91,7 +92,8 @@ func firstCleared(all []deposit, from version, a attempt) (first version) {
 	return first
 }
 
-// overtaker is one of these, all of d's key, that had it with a newer token before d was asked for.
+// overtaker returns an attempt that held d's key with a newer token before d was requested. All attempts in resumed are
+// of that key.
 func overtaker(resumed []attempt, d deposit) (by attempt, ok bool) {
 	for _, a := range resumed {
 		if a.Token > d.Token && a.Acquired < d.Call {
@@ -101,8 +103,8 @@ func overtaker(resumed []attempt, d deposit) (by attempt, ok bool) {
 	return attempt{}, false
 }
 
-// made finds checkpoints that nobody made, and those of a holder that had been overtaken by a lease which looked for
-// checkpoints before it made them.
+// made finds checkpoints that no client wrote, and checkpoints of a holder that were written after a newer lease had
+// read the last checkpoint.
 func made(h *history) (broken []string) {
 	deposits := h.deposits()
 	for key, resumed := range h.resumed() {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// orderly finds leaders that are not who they should be: whom nobody knows, who come after a newer one in an observer's
-// sight, or whom a question is answered with that began after a newer one led.
+// orderly finds wrong leaders: unknown ones, leaders that an observer saw after a newer one, and leaders returned by a
+// query that began after a newer one led.
 func orderly(h *history) (broken []string) {
 	reigns := map[int64]attempt{}
 	for _, a := range h.held()[electionKey] {
@@ -39,7 +39,8 @@ func orderly(h *history) (broken []string) {
 	return broken
 }
 
-// campaigned reports whether the leader that was seen is one who led, or who did not live to say so.
+// campaigned reports whether the leader that was seen is a client that led, or that was killed before it could report
+// so.
 func (h *history) campaigned(s sighting, reigns map[int64]attempt) bool {
 	if a, ok := reigns[s.Token]; ok {
 		return a.Candidate == s.Candidate && a.Call < s.At
@@ -52,7 +53,8 @@ func (h *history) campaigned(s sighting, reigns map[int64]attempt) bool {
 	return false
 }
 
-// observed finds leaders whom an observer should have seen: who led for long enough while no fault lasted, and the last.
+// observed finds leaders that an observer should have seen: those that led long enough without a fault, and the last
+// one.
 func observed(h *history) (broken []string) {
 	seen := map[[2]int64]bool{} // client, token
 	for _, s := range h.Sightings {
@@ -78,14 +80,14 @@ func observed(h *history) (broken []string) {
 	return broken
 }
 
-// An observer sees a leader at once. Where it missed that, it looks again when the TTL is over; settled is what it may need
-// beyond that, and recovery is how long after a fault it may be before all connections are back.
+// An observer usually sees a leader at once. If it misses the notification, it looks again after the TTL; settled is
+// the additional time that it may need. recovery is how long after a fault all connections may take to recover.
 const (
 	settled  = 1500 * time.Millisecond
 	recovery = time.Second
 )
 
-// calm is the longest time without a fault in which w observed and a led.
+// calm returns the longest time without a fault in which w observed and a led.
 func (h *history) calm(w watch, a attempt) (longest int64) {
 	from, to := max(w.From, a.Acquired), min(w.To, a.Until)
 	var rough []span

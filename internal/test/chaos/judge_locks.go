@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// givenOnce finds tokens that two acquisitions of one key were given.
+// givenOnce finds tokens that were issued to two acquisitions of one key.
 func givenOnce(h *history) (broken []string) {
 	for key, held := range h.held() {
 		first := map[int64]attempt{}
@@ -23,7 +23,7 @@ func givenOnce(h *history) (broken []string) {
 	return broken
 }
 
-// inOrder finds acquisitions with a token that is not larger than that of one which had finished before they began.
+// inOrder finds acquisitions whose token is not larger than that of an acquisition that had finished before they began.
 func inOrder(h *history) (broken []string) {
 	for key, held := range h.held() {
 		finished := slices.Clone(held)
@@ -45,7 +45,8 @@ func inOrder(h *history) (broken []string) {
 	return broken
 }
 
-// exclusive finds two clients that believed at one time to have a key, unless one of them did not run just then.
+// exclusive finds two clients that believed at the same time to hold a key, unless one of them did not run at that
+// time.
 func exclusive(h *history) []string {
 	broken, _ := h.overlaps()
 	return broken
@@ -74,7 +75,7 @@ func (h *history) overlaps() (broken []string, excused int) {
 	return broken, excused
 }
 
-// guarded finds accesses that the store should have decided otherwise, and updates that were lost.
+// guarded finds accesses that the store decided wrongly, and lost updates.
 func guarded(h *history) (broken []string) {
 	type record struct{ newest, version int64 }
 	records := map[string]record{}
@@ -100,12 +101,12 @@ func guarded(h *history) (broken []string) {
 	return broken
 }
 
-// explained finds errors that neither a fault nor a context brings about.
+// explained finds errors that neither a fault nor a context explains.
 func explained(h *history) []string {
 	return h.odd(func(a attempt) bool { return !a.TimedOut })
 }
 
-// expected finds those of them that say that something was not done in time.
+// expected finds time-outs that neither a fault nor a context explains.
 func expected(h *history) []string {
 	return h.odd(func(a attempt) bool { return a.TimedOut })
 }
@@ -119,7 +120,7 @@ func (h *history) odd(which func(attempt) bool) (broken []string) {
 	return broken
 }
 
-// recovered finds keys that somebody did not get after the faults.
+// recovered finds keys that a client could not acquire after the faults.
 func recovered(h *history) (broken []string) {
 	laps := 0
 	for _, a := range h.Attempts {
@@ -137,9 +138,10 @@ func recovered(h *history) (broken []string) {
 	return broken
 }
 
-// unhindered finds that a client which was stopped slowed the others down. What it held has expired, but the nodes take it for
-// one that waits: if they kept a key for it at each release, the others would have that key a few times a second. They have
-// each of the keys that everybody wants at least a quarter as often as beside a client that runs. Short times are not judged.
+// unhindered finds stopped clients that slowed the others down. The keys of a stopped client have expired, but the
+// nodes take it for a waiter: if they reserved a key for it at each release, the others would acquire that key only a
+// few times a second. The others must acquire each hot key at least a quarter as often as while all clients run. Short
+// times are not judged.
 func unhindered(h *history) (broken []string) {
 	for _, key := range hotKeys {
 		beside, without := h.besideStopped(key)
@@ -152,7 +154,7 @@ func unhindered(h *history) (broken []string) {
 	return broken
 }
 
-// rate counts acquisitions in some of the time.
+// rate counts acquisitions in a part of the run.
 type rate struct {
 	n      int
 	lasted int64
@@ -160,7 +162,7 @@ type rate struct {
 
 func (r rate) perSecond() float64 { return float64(r.n) * float64(time.Second) / float64(r.lasted) }
 
-// add counts how often a key was acquired in a window of time.
+// add counts how many times a key was acquired in a window of time.
 func (r *rate) add(h *history, key string, from, to int64) {
 	r.lasted += max(0, to-from)
 	for _, a := range h.Attempts {
@@ -170,7 +172,8 @@ func (r *rate) add(h *history, key string, from, to int64) {
 	}
 }
 
-// besideStopped is how often a key was acquired while a client was stopped and had nothing any more, and while all ran.
+// besideStopped returns how many times a key was acquired while a client was stopped and held nothing, and while all
+// clients ran.
 func (h *history) besideStopped(key string) (beside, without rate) {
 	from := h.Start
 	for _, s := range h.Stalls {
@@ -182,7 +185,7 @@ func (h *history) besideStopped(key string) (beside, without rate) {
 	}
 	end := from
 	for _, a := range h.Attempts {
-		if a.Way == lastLap && (end == from || a.Call < end) { // the traffic is over
+		if a.Way == lastLap && (end == from || a.Call < end) { // the traffic has ended
 			end = a.Call
 		}
 	}
@@ -190,7 +193,7 @@ func (h *history) besideStopped(key string) (beside, without rate) {
 	return beside, without
 }
 
-// lively finds that a history shows nothing.
+// lively finds histories that prove nothing.
 func lively(h *history) (broken []string) {
 	t := h.tally()
 	for what, n := range map[string]int{

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// idle is for how long no client may acquire anything in a resize: a client that was killed while it had the keys that everybody
-// wants has them for a TTL, and those that noticed a fault of their nodes reach them again.
+// idle returns how long a resize may pass without any acquisition. A killed client keeps the hot keys for a TTL, and
+// clients need some time to reach nodes again after a fault.
 func (h *history) idle() int64 { return h.TTL + int64(recovery) }
 
-// unbroken finds times in a resize in which no client acquired anything, though no fault had left too few nodes.
+// unbroken finds times during a resize in which no client acquired anything, although a quorum of nodes was left.
 func unbroken(h *history) (broken []string) {
 	for _, r := range h.Resizes {
 		busy := []span{{From: r.To, To: r.To}}

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// good is a history with nothing wrong in it: client 1 is stopped while it has "k" and overlaps with client 2 because
-// of that; its late write is refused. What it kept before, a third client finds, which then leads the election.
+// good returns a history without faults. Client 1 is stopped while it holds "k", so it overlaps with client 2, and its
+// late write is refused. A third client finds its checkpoint, and then leads the election.
 func good() *history {
 	return &history{
 		TTL: 1000, Fragile: 3,
@@ -40,7 +40,7 @@ func good() *history {
 		},
 		Deposits: []deposit{
 			{version: version{10, 1}, Client: 1, Key: "k", Call: 72, Kept: true},
-			{version: version{10, 2}, Client: 1, Key: "k", Call: 74}, // nobody knows, until it is found
+			{version: version{10, 2}, Client: 1, Key: "k", Call: 74}, // unknown outcome, until it is found
 			{version: version{10, 3}, Client: 1, Key: "k", Call: 490},
 			{version: version{20, 1}, Client: 3, Key: "k", Call: 621, Kept: true},
 			{version: version{20, 2}, Client: 3, Key: "k", Call: 622, Kept: true, Cleared: true},
@@ -62,8 +62,8 @@ func good() *history {
 	}
 }
 
-// TestJudge_EachCheckSeesItsFault spoils a good history in one place at a time. The named check must see it; what others
-// see beside it is theirs.
+// TestJudge_EachCheckSeesItsFault spoils a good history in one place at a time. The named check must find it; other
+// checks may find faults as well.
 func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 	at := func(h *history, client, op int) *attempt {
 		for i := range h.Attempts {
@@ -141,7 +141,7 @@ func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 			for _, c := range rules {
 				if c.name == tt.check {
 					if got := c.check(h); len(got) == 0 {
-						t.Errorf("%q sees nothing", c.name)
+						t.Errorf("%q finds nothing", c.name)
 					}
 					return
 				}
@@ -151,8 +151,8 @@ func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 	}
 }
 
-// stop is a history in which a key was acquired so often in the second before a client was stopped, and so often in the
-// second after what that client had has expired.
+// stop returns a history in which a key was acquired before times in the second before a client was stopped, and beside
+// times in the second after that client's keys have expired.
 func stop(before, beside int) *history {
 	const second = int64(time.Second)
 	h := &history{Start: second, TTL: second, Stalls: []stall{{Client: 1, From: 2 * second, To: 4*second + grace, Halted: true}}}
@@ -173,16 +173,16 @@ func TestUnhindered_AllowsWhatTheStoppedClientDoesNotDoItself(t *testing.T) {
 	if got := unhindered(short); len(got) > 0 {
 		t.Errorf("a tenth of a second is judged: %v", got)
 	}
-	after := stop(0, 0) // there is nothing to compare with but what comes after
+	after := stop(0, 0) // only acquisitions after the stop
 	for i := range 100 {
 		after.Attempts = append(after.Attempts, attempt{Key: hotKeys[1], Acquired: after.Stalls[0].To + grace + int64(i)})
 	}
-	for _, lap := range []time.Duration{time.Minute, time.Second} { // the traffic is over with the first of them
+	for _, lap := range []time.Duration{time.Minute, time.Second} { // the traffic ends with the first of them
 		after.Attempts = append(after.Attempts, attempt{Way: lastLap, Key: "k", Call: after.Stalls[0].To + grace + int64(lap)})
 	}
 	after.Start = after.Stalls[0].From
 	if got := unhindered(after); len(got) != 1 {
-		t.Errorf("what comes after the stop is no measure: %v", got)
+		t.Errorf("acquisitions after the stop were counted: %v", got)
 	}
 }
 
@@ -201,7 +201,7 @@ func TestJudge_AGoodHistoryPasses(t *testing.T) {
 	}
 }
 
-// TestJudge_ABadHistoryIsDrawnWithItsFaults is about what a person gets to look at.
+// TestJudge_ABadHistoryIsDrawnWithItsFaults checks the files that a person reads.
 func TestJudge_ABadHistoryIsDrawnWithItsFaults(t *testing.T) {
 	h := good()
 	h.Attempts[4].Token = 8
@@ -225,7 +225,7 @@ func TestJudge_ABadHistoryIsDrawnWithItsFaults(t *testing.T) {
 	}
 }
 
-// TestSequential_SeesFaults does the same with porcupine.
+// TestSequential_SeesFaults spoils a history for porcupine.
 func TestSequential_SeesFaults(t *testing.T) {
 	for name, spoil := range map[string]func(h *history){
 		"a token twice":           func(h *history) { h.Attempts[4].Token = 10 },
@@ -246,8 +246,8 @@ func TestSequential_SeesFaults(t *testing.T) {
 	}
 }
 
-// A client that is stopped while it asks, and was given the key just before, knows of that when it has lost it; also when it takes
-// its time to say so.
+// A client is stopped during an attempt, just after it was granted the key. It learns of the grant only after it has
+// lost the key, and may report it even later.
 func TestSequential_ExplainsALeaseLostBeforeItsHolderKnewOfIt(t *testing.T) {
 	const ms = 1e6
 	late := attempt{Client: 1, Op: 1, Way: "lease", Key: "k", Call: 1000 * ms, Acquired: 2100 * ms, Token: 5, Until: 2101 * ms, Return: 2102 * ms, Lost: true}
@@ -267,22 +267,22 @@ func TestSequential_ExplainsALeaseLostBeforeItsHolderKnewOfIt(t *testing.T) {
 	} {
 		h.Attempts[0] = late
 		if spoil(&h.Attempts[0]); h.Attempts[0].Acquired-h.Stalls[0].To <= grace {
-			t.Fatal("the stall is excused in any case")
+			t.Fatal("the stall is excused either way")
 		}
 		if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
-			t.Errorf("%s: there is a sequential explanation", name)
+			t.Errorf("%s: porcupine finds a sequential explanation", name)
 		}
 	}
 }
 
-// Where a node forgets and nobody can see it, two may have a key at one time, and tokens from before and after may be out of
-// order; everything else is judged as ever.
+// If a node loses its data unnoticed, two clients may hold a key at the same time, and tokens from before and after may
+// be out of order. All other rules still apply.
 func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 	h := good()
 	h.Unseen = 10
 	h.Faults = append(h.Faults, span{Name: "a node emptied by hand", From: 22, To: 22})
 	second := &h.Attempts[1]
-	second.Acquired = 29 // while the first has the key until 30
+	second.Acquired = 29 // while the first holds the key until 30
 	broken, excused := h.overlaps()
 	if len(broken) > 0 || excused == 0 {
 		t.Errorf("overlaps: %q, %d excused", broken, excused)
@@ -290,21 +290,21 @@ func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
-	for _, at := range []int64{5, 31} { // it forgot long before the first had the key, or when the first had it no more
+	for _, at := range []int64{5, 31} { // it lost its data long before the first held the key, or afterwards
 		other := *h
 		other.Faults = append(good().Faults, span{Name: "a node emptied by hand", From: at, To: at})
 		if broken, _ := other.overlaps(); len(broken) == 0 {
-			t.Errorf("with a node emptied at %d the overlap is let go too", at)
+			t.Errorf("with a node emptied at %d the overlap is excused too", at)
 		}
 	}
 	second.Token = 5
 	if len(givenOnce(h)) == 0 {
-		t.Error("a token that two were given is let go too")
+		t.Error("a token that was issued twice is excused too")
 	}
 	second.Token, second.Call = 4, 31
 	second.Acquired, second.Until = 35, 40
 	if len(inOrder(h)) == 0 {
-		t.Error("a token that falls is let go too, though no node is known to have lost its counters")
+		t.Error("a smaller token is excused too, although no node lost its counters")
 	}
 	h.Faults[len(h.Faults)-1].Forgets = []int{1}
 	if broken := inOrder(h); len(broken) > 0 {
@@ -312,15 +312,15 @@ func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 	}
 	h.Faults[len(h.Faults)-1].From, h.Faults[len(h.Faults)-1].To = 1, 1
 	if len(inOrder(h)) == 0 {
-		t.Error("a token that falls is let go too, long after a node lost its counters")
+		t.Error("a smaller token is excused too, long after a node lost its counters")
 	}
 	h.Faults[len(h.Faults)-1].Forgets = nil
 	if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
-		t.Error("there is an order for tokens that fall")
+		t.Error("porcupine finds an order for decreasing tokens")
 	}
 }
 
-// What no quorum can know any more, and what a fault or a stall kept from an observer, is not held against anybody.
+// Data that no quorum has any more, and leaders that an observer missed because of a fault or a stall, are excused.
 func TestJudge_ExcusesWhatLossesAndFaultsExplain(t *testing.T) {
 	for name, spoil := range map[string]func(h *history){
 		"a checkpoint after a quorum forgot": func(h *history) {

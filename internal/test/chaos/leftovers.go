@@ -14,11 +14,11 @@ import (
 	"github.com/venta-hq/redlock/internal/marks"
 )
 
-// leftovers waits until nothing is left on the nodes but fence counters and records, which are kept on purpose, and says
-// what is there for longer than it may be when the last operation is over now.
+// leftovers waits until only fence counters and records, which are kept on purpose, are left on the nodes. It reports
+// keys that stay too long after the last operation, which must have ended.
 //
-// A key that will live longer than any key may is a violation. One that merely is still there is progress that was missed:
-// a server that gets no processor expires its keys late, and reads a command late whose PX counts from then.
+// A key whose TTL exceeds the longest allowed is a violation. A key that merely still exists is missed progress: a
+// server without processor time expires its keys late, and executes commands late, from when their PX counts.
 func (f *findings) leftovers(ctx context.Context, set Nodes, t Tempo, later time.Duration) {
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
@@ -52,12 +52,13 @@ func (f *findings) leftovers(ctx context.Context, set Nodes, t Tempo, later time
 	}
 }
 
-// kept reports whether a key is one that outlives its lock on purpose, though not for ever.
+// kept reports whether a key outlives its lock on purpose, though not forever.
 func kept(key string) bool {
 	return strings.HasSuffix(key, ":fence") || strings.HasSuffix(key, ":record") || strings.HasSuffix(key, ":record:promise")
 }
 
-// judgeLeft judges a key that is on a node so long after the last operation, with this TTL, less than 0 for none.
+// judgeLeft judges a key that is still on a node. since is the time since the last operation; ttl is negative if the
+// key has none.
 func judgeLeft(ttl, since, most time.Duration) (broken, missed string) {
 	switch {
 	case ttl < 0:
@@ -70,16 +71,17 @@ func judgeLeft(ttl, since, most time.Duration) (broken, missed string) {
 	return "", ""
 }
 
-// mayStay is how long a key may stay after the last operation. Queues and what else stands beside locks is kept for MaxTTL.
+// mayStay returns how long a key may stay after the last operation. Wait queues and other companions of locks are kept
+// for MaxTTL.
 func mayStay(key string, t Tempo) time.Duration {
-	const looking = 100 * time.Millisecond // between the last operation and the look
+	const looking = 100 * time.Millisecond // between the last operation and the inspection
 	if strings.HasPrefix(key, "lock:") {
 		return t.TTL + looking
 	}
 	return t.MaxTTL + looking
 }
 
-// look returns the keys on a node and how long each will live, less than 0 for ever.
+// look returns the keys on a node and their TTLs, which are negative if there is none.
 func look(ctx context.Context, addr string) (left map[string]time.Duration, err error) {
 	c := redis.NewClient(ownOptions(addr))
 	defer func() { err = errors.Join(err, c.Close()) }()

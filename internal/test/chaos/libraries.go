@@ -13,7 +13,8 @@ import (
 
 var libraryPath = regexp.MustCompile(`=> (/\S+) \(0x`)
 
-// Libraries returns the loader of a program and what the loader would load, as it says itself. A static program has none.
+// Libraries returns the loader of a program and the files that the loader reports it would load. A static program has
+// none.
 func Libraries(program string) (loader string, files []string, err error) {
 	f, err := elf.Open(program)
 	if err != nil {
@@ -36,7 +37,7 @@ func Libraries(program string) (loader string, files []string, err error) {
 	return loader, files, err
 }
 
-// Linked returns what a loader would load for a program or a library, itself left out.
+// Linked returns the files that a loader would load for a program or a library, without the loader.
 func Linked(loader, object string) (files []string, err error) {
 	list, err := exec.Command(loader, "--list", object).Output()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// direction is one of the two of a link.
+// direction is one of the two directions of a link.
 type direction int
 
 const (
@@ -17,20 +17,20 @@ const (
 	toClient
 )
 
-// gate is what happens to bytes in one direction of a link.
+// gate decides what happens to bytes in one direction of a link.
 type gate int
 
 const (
 	pass gate = iota
-	hold      // they wait, and arrive when the gate passes again, also those of connections that were given up meanwhile
-	lose      // they are lost, and their connection with them when the gate passes again
+	hold      // they wait, and arrive when the gate passes again, even on connections that were abandoned in the meantime
+	lose      // they are lost, and their connections break when the gate passes again
 )
 
 // weather is the state of a link.
 type weather struct {
 	gates    [2]gate
-	delay    [2]time.Duration // the most by which bytes are late
-	distance time.Duration    // by which all bytes are late besides
+	delay    [2]time.Duration // maximum random delay
+	distance time.Duration    // additional delay of all bytes
 }
 
 // link is a TCP proxy between one client and one node.
@@ -39,7 +39,7 @@ type link struct {
 	wg       sync.WaitGroup
 
 	mu      sync.Mutex
-	node    string // to which new connections lead
+	node    string // target of new connections
 	now     weather
 	changed chan struct{} // closed when now changes
 	relays  map[*relay]struct{}
@@ -50,7 +50,7 @@ type link struct {
 type relay struct {
 	l            *link
 	client, node net.Conn
-	gone         chan struct{} // closed when the relay is
+	gone         chan struct{} // closed when the relay has ended
 	once         sync.Once
 	ruined       [2]bool // bytes were lost in this direction; guarded by link.mu
 }
@@ -73,7 +73,7 @@ func (l *link) target() string {
 	return l.node
 }
 
-// move has new connections lead to another server. Those that were made before stay.
+// move makes new connections lead to another server. Existing ones stay.
 func (l *link) move(node string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,7 +90,7 @@ func (l *link) accept() {
 	}
 }
 
-// serve dials the node when bytes can get there, as a handshake would, and carries both ways.
+// serve dials the node once bytes can reach it, like a handshake, and relays both directions.
 func (l *link) serve(client net.Conn) {
 	r := &relay{l: l, client: client, gone: make(chan struct{})}
 	if !l.enter(r) {
@@ -139,7 +139,7 @@ func (r *relay) end() {
 	reset(r.client)
 }
 
-// reset closes a connection so that the other end sees it at once.
+// reset closes a connection so that the other end notices at once.
 func reset(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
@@ -147,7 +147,7 @@ func reset(conn net.Conn) {
 	_ = conn.Close()
 }
 
-// await waits until bytes in a direction are not held. It reports false if the relay is over.
+// await waits until bytes in a direction are not held. It reports false if the relay has ended.
 func (l *link) await(r *relay, d direction) bool {
 	for {
 		l.mu.Lock()
@@ -169,7 +169,7 @@ type chunk struct {
 	due   time.Time
 }
 
-// carry brings what it reads from one end to the other. When the reading end is closed, what was read still arrives.
+// carry copies bytes from one end to the other. After the source has closed, bytes that were already read still arrive.
 func (l *link) carry(r *relay, d direction, from, to net.Conn) {
 	chunks := make(chan chunk, 256)
 	l.wg.Go(func() {
@@ -195,7 +195,7 @@ func (l *link) carry(r *relay, d direction, from, to net.Conn) {
 		}
 	}
 	if d == toClient {
-		r.end() // the node closed it, or nobody listens
+		r.end() // the node closed it, or does not listen
 	} else {
 		_ = to.(*net.TCPConn).CloseWrite()
 	}
@@ -235,7 +235,7 @@ func (l *link) deliver(r *relay, d direction, to net.Conn, c chunk) bool {
 	return err == nil
 }
 
-// set changes the weather. Connections of which bytes were lost are broken when it clears up.
+// set changes the weather. Connections that have lost bytes break when bytes pass again.
 func (l *link) set(w weather) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

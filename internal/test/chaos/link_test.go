@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// echo is a node that answers every line with itself.
+// echo starts a node that answers every line with the same line.
 func echo(t *testing.T) (addr string, got <-chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -56,7 +56,7 @@ func dialLink(t *testing.T, l *link) (conn net.Conn, says func(string), hears fu
 		if err := conn.SetReadDeadline(time.Now().Add(d)); err != nil {
 			t.Fatal(err)
 		}
-		line, _ := in.ReadString('\n') // "" when nothing came
+		line, _ := in.ReadString('\n') // "" if nothing arrived
 		return line
 	}
 	return conn, says, hears
@@ -64,7 +64,7 @@ func dialLink(t *testing.T, l *link) (conn net.Conn, says func(string), hears fu
 
 const (
 	soon   = 5 * time.Second
-	anyway = 50 * time.Millisecond // how long to make sure that nothing comes
+	anyway = 50 * time.Millisecond // how long to wait to be sure that nothing arrives
 )
 
 func testLink(t *testing.T) (l *link, got <-chan string) {
@@ -117,11 +117,11 @@ func TestLink_ALostReplyEndsItsConnectionWhenTheLinkIsWell(t *testing.T) {
 	says("one")
 	heard(t, got, "one")
 	if line := hears(anyway); line != "" {
-		t.Fatalf("%q came through a link that loses", line)
+		t.Fatalf("%q arrived through a link that loses", line)
 	}
 	l.set(weather{})
 	if line := hears(soon); line != "" {
-		t.Errorf("%q came of a connection that had lost bytes", line)
+		t.Errorf("%q arrived on a connection that had lost bytes", line)
 	}
 	_, says, hears = dialLink(t, l)
 	says("two")
@@ -134,7 +134,7 @@ func TestLink_DelaysAndSnaps(t *testing.T) {
 	l, _ := testLink(t)
 	conn, says, hears := dialLink(t, l)
 	l.set(weather{delay: [2]time.Duration{20 * time.Millisecond, 20 * time.Millisecond}})
-	for i := range 5 { // in order, whatever each was delayed by
+	for i := range 5 { // in order, whatever the delay of each
 		says(fmt.Sprint(i))
 	}
 	for i := range 5 {
@@ -149,6 +149,6 @@ func TestLink_DelaysAndSnaps(t *testing.T) {
 	if _, err := conn.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection survived")
 	} else if e, ok := err.(net.Error); ok && e.Timeout() {
-		t.Error("the client was not told")
+		t.Error("the client did not notice")
 	}
 }

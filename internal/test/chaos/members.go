@@ -7,12 +7,12 @@ import (
 	"sync"
 )
 
-// members are which nodes are the set, and which of them clients list.
+// members records which nodes form the set, and which nodes clients list.
 type members struct {
 	mu   sync.Mutex
-	now  []int // before the change under way
+	now  []int // before the current change
 	next []int // after it
-	list []int // of clients that are started
+	list []int // for clients that are started
 }
 
 func newMembers(first int) *members {
@@ -29,29 +29,30 @@ func (m *members) listed() []int {
 	return m.list
 }
 
-// change says that the nodes are to be the set.
+// change records that the set is changing to the nodes in next.
 func (m *members) change(next []int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.next = next
 }
 
-// told gives clients that are started from now on the list of the change.
+// told makes clients that are started from now on use the new list.
 func (m *members) told() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.list = m.next
 }
 
-// changed says that the change is made.
+// changed records that the change is complete.
 func (m *members) changed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.now = m.next
 }
 
-// among has a fault that was drawn for any node happen to one of the set, the first that it names; what concerns one client happens
-// to all of them. It says whether that leaves a quorum before and after the change.
+// among moves a fault that was drawn for any node to a node of the set, the first that the fault names. A fault of one
+// client affects all nodes of the set that it names. outage is set if the fault leaves no quorum before or after the
+// change.
 func (m *members) among(f Fault) Fault {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -4,7 +4,7 @@ package chaos
 
 import "errors"
 
-// network is the links of all clients to all nodes.
+// network holds the links of all clients to all nodes.
 type network [][]*link // by client, by node
 
 func newNetwork(clients int, nodes []string) (network, error) {
@@ -21,7 +21,7 @@ func newNetwork(clients int, nodes []string) (network, error) {
 	return w, nil
 }
 
-// urls is where a client finds these nodes.
+// urls returns the URLs by which a client reaches these nodes.
 func (w network) urls(client int, nodes []int) []string {
 	var urls []string
 	for _, n := range nodes {
@@ -30,7 +30,8 @@ func (w network) urls(client int, nodes []int) []string {
 	return urls
 }
 
-// each runs fn on the links of the client, or of all clients if it is everybody, to the nodes.
+// each runs fn on the links of the client, or of all clients if client is
+// Everybody, to the nodes.
 func (w network) each(client int, nodes []int, fn func(*link)) {
 	for c := range w {
 		if client != Everybody && client != c {

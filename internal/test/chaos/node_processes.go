@@ -13,7 +13,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// Processes runs nodes as child processes, for the reason that there is.
+// Processes returns a backend that runs nodes as child processes. why is the
+// reason for this choice, for the log.
 func Processes(why string) (*Backend, error) {
 	path, err := redisserver.Available()
 	if err != nil {

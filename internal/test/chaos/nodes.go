@@ -4,7 +4,7 @@ package chaos
 
 import "time"
 
-// nodeTimeout bounds every step of starting a node and of looking at it.
+// nodeTimeout bounds every step of starting and inspecting a node.
 const nodeTimeout = 20 * time.Second
 
 // Nodes is a set of independent Redis servers on addresses that stay the same.
@@ -12,21 +12,21 @@ type Nodes interface {
 	Addrs() []string
 	// Stop kills node i with SIGKILL.
 	Stop(i int) error
-	// Restart starts node i again, with the data it kept, and returns when it answers.
+	// Restart starts node i again, with the data that it kept, and returns when it answers.
 	Restart(i int) error
 	// Pause freezes node i until Resume.
 	Pause(i int) error
 	Resume(i int) error
-	// CutTail takes the end off the append-only file of node i, which is stopped: all but this part of it.
+	// CutTail truncates the append-only file of node i, which must be stopped, to this part of its size.
 	CutTail(i int, part float64) error
-	// SetClock has the clock of node i show another time from now on, as libfaketime reads it.
+	// SetClock sets the clock of node i, in the format of libfaketime.
 	SetClock(i int, setting string) error
-	// Inside is where the other nodes reach node i.
+	// Inside returns the address at which the other nodes reach node i.
 	Inside(i int) (host, port string, err error)
 	Close() error
 }
 
-// Memory is what a node knows after a crash.
+// Memory says which data a node has after a crash.
 type Memory string
 
 const (
@@ -35,12 +35,12 @@ const (
 	SyncedAlways      Memory = "always"   // it writes to disk before it answers
 )
 
-// NodeKind is what the nodes of a row are like.
+// NodeKind describes the nodes of a scenario.
 type NodeKind struct {
 	Memory    Memory
-	Clocks    []string // if not nil, each has a clock that can be set, which shows this at first, as libfaketime reads it
-	Spare     bool     // there is one more, to which names can move
-	SmallDisk bool     // its disk has SmallDiskSize, and is as good as new after a restart
+	Clocks    []string // if not nil, each node has a clock that can be set; the initial settings, in the format of libfaketime
+	Spare     bool     // there is one more server, to which names can move
+	SmallDisk bool     // each disk has SmallDiskSize, and is empty after a restart
 }
 
 const (

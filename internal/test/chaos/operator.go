@@ -16,16 +16,16 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// operator resizes the set as redlock resize does, and restarts the clients with the new list when it is asked to. A resize is
-// killed at a line that is drawn, and made again.
+// operator resizes the set like redlock resize, and restarts the clients with the new list when the resize asks for it.
+// Some resizes are killed at a random line, and run again.
 type operator struct {
 	stage   *stage
 	members *members
-	sizes   []int // to come
+	sizes   []int // sizes still to come
 	tempo   Tempo
 	drawn   *rand.Rand
 	resizes []span
-	log     strings.Builder // what resizes said
+	log     strings.Builder // output of the resizes
 }
 
 func newOperator(s *stage, m *members, sc Scenario, drawn *rand.Rand) *operator {
@@ -35,7 +35,7 @@ func newOperator(s *stage, m *members, sc Scenario, drawn *rand.Rand) *operator 
 	}
 }
 
-// work makes all changes, in this time at most, while the faults happen.
+// work makes all changes within length, while the faults happen.
 func (o *operator) work(ctx context.Context, faults []Fault, length time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
@@ -57,7 +57,7 @@ func (o *operator) work(ctx context.Context, faults []Fault, length time.Duratio
 	return <-ended
 }
 
-// changes has the set come to each size.
+// changes brings the set to each size in turn.
 func (o *operator) changes(ctx context.Context) error {
 	used := slices.Clone(o.members.listed())
 	for _, size := range o.sizes {
@@ -79,7 +79,7 @@ func (o *operator) changes(ctx context.Context) error {
 	return nil
 }
 
-// other draws a node that is not one of the set now, and rather one that never was.
+// other draws a node that is not in the set, preferably one that never was.
 func (o *operator) other(now, used []int) int {
 	var others, fresh []int
 	for n := range o.stage.nodes.Addrs() {
@@ -96,7 +96,7 @@ func (o *operator) other(now, used []int) int {
 	return others[o.drawn.IntN(len(others))]
 }
 
-// change has the next nodes be the set: it adds a node or removes one; -1 is none.
+// change makes next the nodes of the set, by adding or removing one node. -1 means none.
 func (o *operator) change(ctx context.Context, next []int, add, remove int) (err error) {
 	before := o.members.listed()
 	o.members.change(next)
@@ -108,7 +108,7 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 			err = fmt.Errorf("%s: %w", sp.Name, err)
 		}
 	}()
-	kill := o.drawn.IntN(8) // it says five lines or so, so half of the resizes are killed
+	kill := o.drawn.IntN(8) // it prints about five lines, so about half of the resizes are killed
 	ways := o.drawn.Perm(ClientCount)
 	var roll sync.WaitGroup
 	var rolled error
@@ -131,13 +131,13 @@ func (o *operator) change(ctx context.Context, next []int, add, remove int) (err
 	}
 	roll.Wait()
 	if err == nil && rolled == nil {
-		o.members.told() // nobody was asked to, if no client was connected
+		o.members.told() // the resize did not ask for it if no client was connected
 		o.members.changed()
 	}
 	return errors.Join(err, rolled)
 }
 
-// resize runs a resize until it has ended or is killed, which say may do.
+// resize runs a resize until it has ended or say kills it.
 func (o *operator) resize(ctx context.Context, before []int, add, remove int, say func(text string, kill func())) error {
 	ctx, kill := context.WithCancel(ctx)
 	defer kill()
@@ -156,7 +156,7 @@ func (o *operator) resize(ctx context.Context, before []int, add, remove int, sa
 	return tool.Run(ctx)
 }
 
-// config is that of a process on a link of its own.
+// config returns the configuration of a process on links of its own.
 func (o *operator) config(nodes []int) nodeset.Config {
 	cfg := nodeset.Config{MaxTTL: o.tempo.MaxTTL, NodeTimeout: o.tempo.NodeTimeout, Logger: slog.New(slog.DiscardHandler)}
 	for _, n := range nodes {
@@ -165,7 +165,7 @@ func (o *operator) config(nodes []int) nodeset.Config {
 	return cfg
 }
 
-// note keeps a line for the logs.
+// note adds a line to the logs.
 func (o *operator) note(text string) {
 	fmt.Fprintf(&o.log, "%s %s\n", time.Now().Format(time.StampMilli), text)
 }
@@ -178,7 +178,7 @@ var restarts = []func(w *crowd, slot int) error{
 		}
 		return w.spawn(slot)
 	},
-	func(w *crowd, slot int) error { // the new one begins first
+	func(w *crowd, slot int) error { // the new process starts first
 		old := w.in(slot)
 		return errors.Join(w.spawn(slot), w.leave(old, nodeTimeout))
 	},
@@ -190,10 +190,10 @@ var restarts = []func(w *crowd, slot int) error{
 	},
 }
 
-// roll restarts all clients with the new list, one after another, each in its way.
+// roll restarts all clients with the new list, one after another, in the given ways.
 func (o *operator) roll(ways []int) error {
 	w := o.stage.crowd
-	w.restarting.Lock() // what a fault is about to start has the old list
+	w.restarting.Lock() // a fault may be about to start a client with the old list
 	o.members.told()
 	w.restarting.Unlock()
 	for slot, way := range ways {

@@ -25,7 +25,7 @@ func (l *lines) Write(p []byte) (int, error) {
 	}
 }
 
-// tail keeps the last of what is written to it.
+// tail keeps the last part of the text that is written to it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte

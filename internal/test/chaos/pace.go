@@ -19,7 +19,7 @@ const (
 	tripEvery = 100 * time.Millisecond
 )
 
-// pace is how well a process kept up in a window of time.
+// pace records how much a process was delayed in a window of time.
 type pace struct {
 	Client int            `json:"client"` // 0: the driver
 	From   int64          `json:"from"`
@@ -27,7 +27,7 @@ type pace struct {
 	Report machine.Report `json:"report"`
 }
 
-// trip is a round trip from the driver to a node on a link that no fault touches.
+// trip is a round trip from the driver to a node on a link without faults.
 type trip struct {
 	Node int   `json:"node"`
 	From int64 `json:"from"`
@@ -51,7 +51,8 @@ func watchPace(stop <-chan struct{}, take func(from, to int64, r machine.Report)
 	}
 }
 
-// slowness says who was too slow to judge progress by, and is empty if the machine was fine.
+// slowness returns the processes and nodes that were too slow to judge progress. It is empty if the machine was not
+// slow.
 func (h *history) slowness() (slow []string) {
 	for _, s := range h.speeds() {
 		if s.Slow() {
@@ -61,7 +62,7 @@ func (h *history) slowness() (slow []string) {
 	return slow
 }
 
-// speed is how well one process or one node kept up over a whole run.
+// speed records how much one process or node was delayed over a whole run.
 type speed struct {
 	of   string
 	node bool
@@ -76,8 +77,8 @@ func (s speed) String() string {
 	return s.of + ": " + s.Report.String()
 }
 
-// speeds sums up what was measured. A client that a fault had stopped, and a node that suffered from a fault, were not slow by
-// the machine's doing, so those times are left out.
+// speeds summarizes the measurements. It leaves out the times in which a fault had stopped the client or affected the
+// node, because the machine did not cause these delays.
 func (h *history) speeds() []speed {
 	var all []speed
 	of := func(name string, node bool) *speed {
@@ -128,7 +129,8 @@ func (h *history) hurtIn(t trip) bool {
 	})
 }
 
-// prober asks every node over and over, each on a link of its own, so that a server that gets no processor is seen as well.
+// prober repeatedly asks every node, each on a link of its own, so that a server without processor time is noticed as
+// well.
 type prober struct {
 	links []*link
 	stop  chan struct{}
@@ -154,7 +156,8 @@ func startProber(nodes []string) (*prober, error) {
 	return p, nil
 }
 
-// probe asks one node. An answer that does not come is no round trip, and the first on a connection includes the way to it.
+// probe asks one node repeatedly. It records no round trip without an answer, nor the first one of a connection, which
+// includes dialing.
 func (p *prober) probe(n int) {
 	tick := time.NewTicker(tripEvery)
 	defer tick.Stop()
@@ -210,7 +213,7 @@ func ping(conn net.Conn) error {
 	return nil
 }
 
-// close ends the prober and returns what it measured.
+// close ends the prober and returns its measurements.
 func (p *prober) close() []trip {
 	close(p.stop)
 	for _, l := range p.links {

@@ -4,5 +4,5 @@ package chaos
 
 import "syscall"
 
-// dieWithParent asks for nothing: clients end when their standard input does.
+// dieWithParent returns nil: clients end when their standard input ends.
 func dieWithParent() *syscall.SysProcAttr { return nil }

@@ -16,10 +16,12 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// near and far are the round trips within a region and between two of them.
+// near and far are the round-trip times within a region and between two
+// regions.
 const near, far = time.Millisecond, 70 * time.Millisecond
 
-// inRegion is a process of a region, at these round trips from the nodes.
+// inRegion returns the Locker of a process with these round-trip times to the
+// nodes.
 func inRegion(b *testing.B, nodes harness.Set, trips [5]time.Duration) *lock.Locker {
 	b.Helper()
 	cfg := cluster.Config{Clients: map[string]redis.UniversalClient{}, Logger: slog.New(slog.DiscardHandler)}
@@ -50,10 +52,10 @@ func inRegion(b *testing.B, nodes harness.Set, trips [5]time.Duration) *lock.Loc
 	return k
 }
 
-// BenchmarkRegions measures what distance between nodes costs: a lock of a free
-// key, and a key that a process here and one there want all the time; an operation
-// is then a lock of each. The links are proxies that hold every packet for half of a
-// round trip.
+// BenchmarkRegions measures the cost of distance between nodes, for a lock of a
+// free key, and for a key for which two processes in different regions contend;
+// there, one operation is a lock by each. The links are proxies that delay
+// every packet by half a round trip.
 func BenchmarkRegions(b *testing.B) {
 	for _, set := range []struct {
 		name        string

@@ -7,31 +7,30 @@ import (
 	"time"
 )
 
-// toldFinish is what a client reads on its standard input when the faults are over. The input's end means that the
-// test's process is gone.
+// toldFinish is the word that a client reads on its standard input when the faults are over. The end of the input means
+// that the test's process has ended.
 const toldFinish = "finish"
 
-// toldLeave is what a client reads that is to end at once, as in a restart.
+// toldLeave is the word for a client that must end at once, as in a restart.
 const toldLeave = "leave"
 
-// toldResign is what the client with the last word reads when all others have ended.
+// toldResign is the word for the last candidate, sent when all other clients have ended.
 const toldResign = "resign"
 
-// How many goroutines of a client acquire keys: so many keep leases, one campaigns, the others run WithLock.
+// The goroutines of a client that acquire keys: keepers of them keep leases, one campaigns, the others run WithLock.
 const (
 	keepers = 2
 	workers = keepers + 1 + 3
 )
 
-// What is elected, the lock behind it, and the candidate that leads when the faults are over, until every other client has
-// seen it.
+// The election, its lock, and the candidate that leads after the faults until every other client has seen it.
 const (
 	electionName  = "boss"
 	electionKey   = "election:" + electionName
 	lastCandidate = "the last"
 )
 
-// The keys, by how much they are wanted.
+// The keys, by how much the clients contend for them.
 var (
 	hotKeys  = []string{"hot-0", "hot-1"}
 	longKeys = []string{"long-0", "long-1", "long-2"}
@@ -43,14 +42,14 @@ func allKeys() []string {
 	return slices.Concat(hotKeys, longKeys, coldKeys, []string{jobKey})
 }
 
-// Tempo is how fast time runs out.
+// Tempo holds the durations of a scenario.
 type Tempo struct {
 	TTL, MaxTTL, NodeTimeout time.Duration
 }
 
 type clientConfig struct {
 	Number int
-	Last   bool // is to be the last candidate
+	Last   bool // whether it becomes the last candidate
 	URLs   []string
 	Store  string
 	Seed   uint64
@@ -72,16 +71,16 @@ type report struct {
 type reportKind string
 
 const (
-	reportReady  reportKind = "ready" // it has met the nodes
+	reportReady  reportKind = "ready" // it has reached the nodes
 	reportCall   reportKind = "call"  // an attempt begins
-	reportHeld   reportKind = "held"  // and has a key: before the key is used, and again before it is given back
-	reportOver   reportKind = "over"  // and is over
+	reportHeld   reportKind = "held"  // it has a key: sent before the key is used, and again before its release
+	reportOver   reportKind = "over"  // an attempt has ended
 	reportStall  reportKind = "stall"
-	reportKept   reportKind = "checkpoint" // is about to be made, and was or not
-	reportWatch  reportKind = "watch"      // an observer begins, and ends
-	reportSeen   reportKind = "seen"       // a leader
+	reportKept   reportKind = "checkpoint" // before it is written, and after
+	reportWatch  reportKind = "watch"      // an observer begins or ends
+	reportSeen   reportKind = "seen"       // a leader was seen
 	reportPace   reportKind = "pace"       // of this process
-	reportMissed reportKind = "missed"     // something that was not done in time
-	reportFault  reportKind = "fault"      // something that must not happen
-	reportBye    reportKind = "bye"        // everything was closed in peace
+	reportMissed reportKind = "missed"     // something was not done in time
+	reportFault  reportKind = "fault"      // something happened that must not
+	reportBye    reportKind = "bye"        // everything was closed without error
 )

@@ -15,17 +15,18 @@ import (
 	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
-// run is one history and what was found in it.
+// run is one history and its findings.
 type run struct {
 	findings
 	h    *history
 	logs string   // of the clients
-	slow []string // who was too slow to judge progress by
+	slow []string // processes and nodes that were too slow to judge progress
 }
 
 func (r *run) verdict() verdict { return r.findings.verdict(len(r.slow) > 0) }
 
-// report ends the test as the verdict says: what broke first, then where to look, then how to see it again.
+// report ends the test according to the verdict. It prints the violations, where the files are, and how to repeat the
+// run.
 func (r *run) report(t *testing.T) {
 	t.Helper()
 	switch r.verdict() {
@@ -44,7 +45,7 @@ func (r *run) report(t *testing.T) {
 	t.Log(r)
 }
 
-// logMissed prints some of the progress that was missed in an inconclusive run.
+// logMissed prints some of the missed progress of an inconclusive run.
 func (r *run) logMissed(t *testing.T) {
 	t.Helper()
 	for _, text := range first(3, r.texts()) {
@@ -52,10 +53,10 @@ func (r *run) logMissed(t *testing.T) {
 	}
 }
 
-// slowest names some of those that were too slow.
+// slowest names some of the processes and nodes that were too slow.
 func (r *run) slowest() string { return strings.Join(first(2, r.slow), "; ") }
 
-// first returns the first n texts, and how many more there are.
+// first returns the first n texts and the number of the others.
 func first(n int, texts []string) []string {
 	if len(texts) <= n {
 		return texts
@@ -63,7 +64,7 @@ func first(n int, texts []string) []string {
 	return append(slices.Clone(texts[:n]), fmt.Sprintf("and %d more", len(texts)-n))
 }
 
-// texts are the findings, a line for each, violations first.
+// texts returns the findings, one line each, violations first.
 func (r *run) texts() (texts []string) {
 	for _, text := range r.broken {
 		texts = append(texts, "violation: "+oneLine(text))
@@ -74,7 +75,7 @@ func (r *run) texts() (texts []string) {
 	return texts
 }
 
-// oneLine shortens a text, such as one with the log of a server, whose whole is in the kept files.
+// oneLine shortens a text, such as a server's log, to one line. The kept files contain the whole text.
 func oneLine(text string) string {
 	const most = 500
 	text = strings.Join(strings.Fields(text), " ")
@@ -84,7 +85,7 @@ func oneLine(text string) string {
 	return text
 }
 
-// keep writes the history and the logs down, and says where, and how to repeat the run.
+// keep writes the history and the logs to files, and logs where they are and how to repeat the run.
 func (r *run) keep(t *testing.T) {
 	t.Helper()
 	dir := keptDir(t)
@@ -92,14 +93,14 @@ func (r *run) keep(t *testing.T) {
 	err := errors.Join(r.h.keep(dir), os.WriteFile(filepath.Join(dir, "clients.log"), []byte(r.logs), 0o600),
 		os.WriteFile(filepath.Join(dir, "findings.log"), []byte(found), 0o600))
 	if err != nil {
-		t.Errorf("the history could not be kept: %v", err)
+		t.Errorf("the history could not be written: %v", err)
 	}
-	t.Logf("the history, what was found and the logs of the clients are in %s", dir)
+	t.Logf("the history, the findings and the logs of the clients are in %s", dir)
 	t.Logf("to repeat traffic and faults: REDLOCK_CHAOS_SEED=%d go test -run '%s' ./chaos_test",
 		r.h.Seed, strings.ReplaceAll(t.Name(), fmt.Sprintf("seed=%d", r.h.Seed), ""))
 }
 
-// keptDir is a directory that outlives the test.
+// keptDir returns a directory that outlives the test.
 func keptDir(t *testing.T) string {
 	if f := flag.Lookup("test.artifacts"); f != nil && f.Value.String() == "true" {
 		return t.ArtifactDir()
@@ -111,7 +112,7 @@ func keptDir(t *testing.T) string {
 	return dir
 }
 
-// String is the run in a few lines.
+// String summarizes the run in a few lines.
 func (r *run) String() string {
 	t := r.h.tally()
 	_, excused := r.h.overlaps()

@@ -25,38 +25,37 @@ const (
 	ClientCount = 3
 )
 
-// Scenario is one row: traffic under faults.
+// Scenario is one row of the table: traffic under faults.
 type Scenario struct {
 	Name  string
 	Nodes NodeKind
-	// Unseen: a node forgets without a restart, which nobody can see. That can break exclusion, as package cluster says,
-	// but not the order of tokens, nor what the store makes of it.
+	// Unseen: a node loses its data without a restart, which no client can notice. That can break exclusion, as package
+	// cluster says, but not the order of tokens, nor the decisions of the store.
 	Unseen bool
-	// Fragile: it can break that an acknowledged checkpoint is found.
+	// Fragile: an acknowledged checkpoint may be lost.
 	Fragile bool
-	// Short: it is in the short round too.
+	// Short: the row is also in the short round.
 	Short bool
-	// Late is how much longer than it should a key may live on a node, because a clock was put back.
+	// Late is how much longer than its TTL a key may live on a node, because a clock was set back.
 	Late   time.Duration
 	Tempo  Tempo
 	Length time.Duration
 	Script Script
-	// Sizes are how many nodes the set has, one number after another: it is resized while the clients work, a node at a time, and
-	// Length bounds for how long. Default nil: NodeCount all the time.
+	// Sizes are the successive numbers of nodes of the set. The set is resized while the clients work, one node at a
+	// time, for at most Length. Default nil: always NodeCount.
 	Sizes []int
-	// Storage makes what the locks of one run protect. Default nil: one in
-	// memory.
+	// Storage creates the storage that the locks of one run protect. Default nil: a storage in memory.
 	Storage func() (Storage, error)
 }
 
-// Run makes one history of the scenario and judges it. If it is inconclusive it makes another of the same seed, unless the
-// tests would run out of time: a machine on which all rows are repeated is slow enough for that.
+// Run makes one history of the scenario and judges it. If the result is inconclusive, Run makes another history with
+// the same seed, unless the tests would run out of time, as on a machine so slow that all rows are repeated.
 func (sc Scenario) Run(t *testing.T, b *Backend, seed uint64, sum *Table) {
 	sc.SkipWhereItCannotBe(t, b)
 	began := time.Now()
 	r := sc.attempt(t.Context(), b, seed)
 	sum.add(r)
-	const reserve = 10 // times what this row took, for the others
+	const reserve = 10 // multiple of this row's duration that is reserved for the others
 	end, bounded := t.Deadline()
 	if r.verdict() == inconclusive && !(bounded && time.Until(end) < reserve*time.Since(began)) {
 		r.logMissed(t)
@@ -67,7 +66,7 @@ func (sc Scenario) Run(t *testing.T, b *Backend, seed uint64, sum *Table) {
 	r.report(t)
 }
 
-// attempt makes one history and judges it. Safety is judged in every history, also in one that was cut short.
+// attempt makes one history and judges it. Safety is judged in every history, even in one that was cut short.
 func (sc Scenario) attempt(ctx context.Context, b *Backend, seed uint64) *run {
 	h := &history{Scenario: sc.Name, Seed: seed, TTL: int64(sc.Tempo.TTL), Fragile: NodeCount/2 + 1, Start: now()}
 	if sc.Unseen {
@@ -83,8 +82,9 @@ func (sc Scenario) attempt(ctx context.Context, b *Backend, seed uint64) *run {
 	return r
 }
 
-// SkipWhereItCannotBe skips a row where this machine cannot have its nodes. Where the environment says that there are real
-// nodes, libfaketime has to be installed as well, so that nobody takes the rows for passed. Some servers cannot run behind it.
+// SkipWhereItCannotBe skips a row whose nodes cannot run on this machine. If the environment asks for real nodes, a
+// missing libfaketime is a failure, so that skipped rows are not mistaken for passed ones. Some servers cannot run
+// under libfaketime.
 func (sc Scenario) SkipWhereItCannotBe(t *testing.T, b *Backend) {
 	switch err := b.Lacks(sc.Nodes); {
 	case err == nil:
@@ -95,15 +95,15 @@ func (sc Scenario) SkipWhereItCannotBe(t *testing.T, b *Backend) {
 	}
 }
 
-// bootstrap opens the set once, while by its MaxTTL the nodes are a new set. By that of the clients those that were
-// started first are too old to be for certain, and they would have to wait.
+// bootstrap opens the set once with a MaxTTL by which the nodes are a new set. By the shorter MaxTTL of the clients,
+// the nodes that were started first are too old to be new for certain, and the clients would have to wait.
 func bootstrap(ctx context.Context, addrs []string) error {
 	urls := make([]string, len(addrs))
 	for i, addr := range addrs {
 		urls[i] = "redis://" + addr
 	}
 	c, err := cluster.Open(ctx, cluster.Config{URLs: urls, NodeTimeout: 5 * time.Second, Logger: slog.New(slog.DiscardHandler)})
-	if errors.Is(err, cluster.ErrNoQuorum) { // all nodes are well, so they were too slow to say so
+	if errors.Is(err, cluster.ErrNoQuorum) { // all nodes are up, so they were too slow to answer
 		return fmt.Errorf("%w: %w", os.ErrDeadlineExceeded, err)
 	}
 	if err != nil {
@@ -112,13 +112,13 @@ func bootstrap(ctx context.Context, addrs []string) error {
 	return c.Close(ctx)
 }
 
-// play runs nodes, clients and faults, and writes down what happened.
+// play runs nodes, clients and faults, and records what happened.
 func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 	servers := NodeCount
 	if sc.Nodes.Spare {
 		servers++
 	}
-	first, linked := NodeCount, NodeCount // nodes: of the set, and that clients can reach
+	first, linked := NodeCount, NodeCount // number of nodes in the set, and of those that clients can reach
 	if sc.Sizes != nil {
 		first, linked = sc.Sizes[0], servers
 	}
@@ -177,7 +177,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 	}
 }
 
-// trouble has the clients work while faults happen, and reports whether it came to its end.
+// trouble lets the clients work while faults happen, and reports whether it ran to its end.
 func (sc Scenario) trouble(ctx context.Context, s *stage, m *members, drawn *rand.Rand, r *run) (whole bool) {
 	if err := spawnAll(s.crowd); err != nil {
 		r.fail("start the clients", err)
@@ -207,7 +207,7 @@ func (sc Scenario) trouble(ctx context.Context, s *stage, m *members, drawn *ran
 	return true
 }
 
-// measure watches this process and the nodes until the returned function is called, which writes down what it saw.
+// measure watches this process and the nodes until end is called, which records the measurements in h.
 func measure(h *history, nodes []string) (end func(), err error) {
 	p, err := startProber(nodes)
 	if err != nil {

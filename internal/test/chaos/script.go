@@ -11,7 +11,7 @@ import (
 // Script draws the faults of a row.
 type Script func(r *rand.Rand, length time.Duration, t Tempo) []Fault
 
-// Series is one fault after another, drawn anew each time, with a pause before each.
+// Series returns a script of one fault after another, each drawn anew, with a pause before each.
 func Series(pause func(Tempo) time.Duration, draw func(r *rand.Rand, t Tempo) Fault) Script {
 	return func(r *rand.Rand, length time.Duration, t Tempo) (faults []Fault) {
 		after := Settling + UpTo(r, Settling)
@@ -28,7 +28,7 @@ func Series(pause func(Tempo) time.Duration, draw func(r *rand.Rand, t Tempo) Fa
 	}
 }
 
-// Rolling is a fault of every node, one after another in an order that is drawn, however long it takes.
+// Rolling returns a script with one fault of every node, one after another in random order, however long it takes.
 func Rolling(pause func(Tempo) time.Duration, k Kind) Script {
 	return func(r *rand.Rand, _ time.Duration, t Tempo) (faults []Fault) {
 		after := Settling
@@ -42,19 +42,19 @@ func Rolling(pause func(Tempo) time.Duration, k Kind) Script {
 	}
 }
 
-// Settling is a time in which traffic gets going.
+// Settling is a time in which the traffic starts up.
 const Settling = 200 * time.Millisecond
 
-// ShortPause is a pause in which connections come back.
+// ShortPause returns a pause in which connections recover.
 func ShortPause(Tempo) time.Duration { return 150 * time.Millisecond }
 
-// Quarantine is a pause in which every client sees that a node restarted, and lets it vote again.
+// Quarantine returns a pause in which every client notices that a node restarted, and lets it vote again.
 func Quarantine(t Tempo) time.Duration { return t.MaxTTL*5/4 + 2*t.NodeTimeout + 300*time.Millisecond }
 
 // UpTo draws a time of at most d.
 func UpTo(r *rand.Rand, d time.Duration) time.Duration { return time.Duration(r.Int64N(int64(d) + 1)) }
 
-// Between draws a time.
+// Between draws a time from least to most.
 func Between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + UpTo(r, most-least)
 }
@@ -69,5 +69,5 @@ func Some(r *rand.Rand, n int) []int {
 // Minority draws one or two of five nodes.
 func Minority(r *rand.Rand) []int { return Some(r, 1+r.IntN(NodeCount/2)) }
 
-// OneOf draws one of them.
+// OneOf draws one of all.
 func OneOf[T any](r *rand.Rand, all ...T) T { return all[r.IntN(len(all))] }

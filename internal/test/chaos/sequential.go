@@ -13,14 +13,14 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// Bounds of the search for a sequential explanation. A good history takes milliseconds; one that is known to be wrong could
-// take for ever, and is searched for the drawing only.
+// Bounds of the search for a sequential explanation. A good history takes milliseconds. A history that is known to be
+// wrong could take forever, and is searched only for the drawing.
 const (
 	sequentialTimeout = 30 * time.Second
 	drawingTimeout    = 3 * time.Second
 )
 
-// step is one operation on one key as porcupine sees it.
+// step is one operation on one key in the form for porcupine.
 type step struct {
 	kind     stepKind
 	key      string
@@ -28,7 +28,7 @@ type step struct {
 	accepted bool
 	shared   bool // exclusion is not promised
 
-	unordered bool // nor is a token larger than those from before a node forgot unseen; direct checks look closer
+	unordered bool // nor are tokens in order, because a node lost its data unnoticed; the direct checks are more exact
 }
 
 type stepKind uint8
@@ -39,18 +39,18 @@ const (
 	visit            // an access to the store
 )
 
-// keyState is one key between two steps.
+// keyState is the state of one key between two steps.
 type keyState struct {
-	holder int64 // the token that has it; 0: free
-	last   int64 // the newest token given
-	seen   int64 // the newest token that the store let in
+	holder int64 // the holder's token; 0: free
+	last   int64 // the newest issued token
+	seen   int64 // the newest token that the store accepted
 }
 
-// model is the lock as one machine without faults would be: a key is given when it is free, with a token larger than all
-// before; it is over once; the store lets in the newest token it has seen, or a newer one.
+// model is the lock as a single machine without faults would implement it. A free key is granted with a token larger
+// than all before, and ends once. The store accepts the newest token that it has seen, or a newer one.
 //
-// It needs no fork for acquisitions of unknown outcome: a client reports what it got before it uses it, so what it did
-// not report nobody has seen.
+// It needs no branches for acquisitions of unknown outcome: a client reports a key before it uses it, so an unreported
+// acquisition has had no effect.
 var model = porcupine.Model{
 	Partition: byKey,
 	Init:      func() any { return keyState{} },
@@ -102,10 +102,10 @@ func byKey(all []porcupine.Operation) [][]porcupine.Operation {
 	return parts
 }
 
-// lane is where porcupine draws what a worker did. A worker does one thing at a time.
+// lane returns the line of porcupine's drawing for a worker, which does one thing at a time.
 func lane(client, worker int) int { return client*(workers+1) + worker }
 
-// operations is the history as porcupine takes it. Attempts that failed have changed nothing that can be seen.
+// operations returns the history in the form for porcupine. Failed attempts have no visible effect.
 func (h *history) operations() []porcupine.Operation {
 	var ops []porcupine.Operation
 	for _, a := range h.Attempts {
@@ -131,9 +131,9 @@ func (h *history) operations() []porcupine.Operation {
 	return ops
 }
 
-// overFrom is the earliest time at which the key of a may have become another's: not before its holder gave it up, except in a time
-// in which the holder did not run. Who did not run while it asked may have been given the key before, and lost it, by the time it
-// knows of either.
+// overFrom returns the earliest time at which another client may have acquired the key of a: not before its holder
+// released it, unless the holder did not run. A client that did not run during its attempt may have acquired and lost
+// the key before it learns of either.
 func (h *history) overFrom(a attempt) int64 {
 	from := a.Until
 	for _, s := range h.Stalls {
@@ -145,7 +145,8 @@ func (h *history) overFrom(a attempt) int64 {
 	return from
 }
 
-// sequential says why the history has no sequential explanation, or why that is not known, or neither.
+// sequential returns why the history has no sequential explanation, or why that is undecided. Both are empty if it has
+// one.
 func sequential(h *history, timeout time.Duration) (broken, undecided string, info porcupine.LinearizationInfo) {
 	result, info := porcupine.CheckOperationsVerbose(model, h.operations(), timeout)
 	switch result {

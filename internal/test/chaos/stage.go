@@ -14,16 +14,16 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// stage is what faults happen to.
+// stage holds everything that faults affect.
 type stage struct {
 	nodes   Nodes
 	memory  Memory // of the nodes
 	network network
 	crowd   *crowd
-	spare   int                   // the server to which no name leads, if there is one
-	places  [NodeCount]int        // to which server each name leads
+	spare   int                   // the server without a name, if there is one
+	places  [NodeCount]int        // the server to which each name leads
 	lines   map[int]*redis.Client // see tell
-	spans   []span                // what has happened
+	spans   []span                // past faults
 }
 
 func newStage(nodes Nodes, memory Memory, w network, c *crowd) *stage {
@@ -34,12 +34,12 @@ func newStage(nodes Nodes, memory Memory, w network, c *crowd) *stage {
 	return s
 }
 
-// play lets the faults happen, one after another, until this time is over; if it is 0 all of them.
+// play lets the faults happen one after another until length has passed, or all of them if length is 0.
 func (s *stage) play(faults []Fault, length time.Duration) error {
 	end := time.Now().Add(length)
 	for _, f := range faults {
 		if length > 0 && time.Now().After(end) {
-			break // the engine was slow
+			break // the engine is slow
 		}
 		time.Sleep(f.after)
 		if err := s.happen(f); err != nil {
@@ -50,7 +50,7 @@ func (s *stage) play(faults []Fault, length time.Duration) error {
 	return nil
 }
 
-// happen lets a fault last its time, ends it, and writes that down.
+// happen begins a fault, ends it after its time, and records it.
 func (s *stage) happen(f Fault) error {
 	sp := span{Name: f.String(), From: now(), Nodes: f.Nodes, Outage: f.outage}
 	switch {
@@ -130,9 +130,9 @@ func (s *stage) begin(f Fault) error {
 			errs = append(errs, s.nodes.SetClock(n, fmt.Sprintf("%+d", int(f.Shows.Seconds()))))
 		case Choked:
 			errs = append(errs, s.tell(n, []any{"CONFIG", "SET", "appendfsync", "always"}))
-			_ = s.tell(n, fill) // no answer comes: it ends
+			_ = s.tell(n, fill) // no answer: the server ends
 		case Filled:
-			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // if it is sent twice
+			if err := s.tell(n, fill); err != nil && !redis.HasErrorPrefix(err, "MISCONF") { // an error if it is sent twice
 				errs = append(errs, err)
 			}
 		}
@@ -144,8 +144,8 @@ func (s *stage) begin(f Fault) error {
 	return errors.Join(errs...)
 }
 
-// tell sends a command to a node itself, past all links, on a connection that stays: a server that is full of clients lets
-// nobody in to end the fault.
+// tell sends a command directly to a node, without a link, on a connection that stays open, because a server that is
+// full of clients would not accept the connection that ends the fault.
 func (s *stage) tell(n int, command []any) error {
 	if command == nil {
 		return nil
@@ -161,7 +161,7 @@ func (s *stage) tell(n int, command []any) error {
 	return s.lines[n].Do(ctx, command...).Err()
 }
 
-// ownOptions are those of a connection of the test's own to a node.
+// ownOptions returns the options of the test's own connection to a node.
 func ownOptions(addr string) *redis.Options {
 	return &redis.Options{
 		Addr: addr, PoolSize: 1, DisableIdentity: true, PipelinePoolSize: -1,
@@ -188,7 +188,7 @@ func (s *stage) fix(f Fault) error {
 			wg.Go(func() { errs[i] = errors.Join(s.nodes.CutTail(n, f.Part), s.nodes.Restart(n)) })
 		case Filled, Choked:
 			wg.Go(func() { errs[i] = errors.Join(s.nodes.Stop(n), s.nodes.Restart(n)) })
-		case Moved: // by now nobody uses it any more
+		case Moved: // no client uses it any more
 			errs[i] = s.tell(s.spare, []any{"FLUSHALL"})
 		case Jumped:
 			errs[i] = s.nodes.SetClock(n, "+0")

@@ -11,8 +11,8 @@ import (
 )
 
 // Storage is what the locks protect: a version for each key, which begins at 0.
-// It refuses every access with a token older than one it has seen of the key,
-// and checks nothing else; the judge does.
+// It refuses every access with a token older than one that it has seen for the
+// key. The rules check everything else.
 type Storage interface {
 	// Access reads the version of key under a token, or writes the next one and
 	// returns it. It calls decided once, while it decides about no other access
@@ -104,7 +104,8 @@ func (s *store) accept() {
 	}
 }
 
-// serve answers one connection until it ends, which is no fault: clients are killed.
+// serve answers one connection until it ends. Its end is no error, because
+// clients are killed.
 func (s *store) serve(conn net.Conn) {
 	defer func() { _ = conn.Close() }()
 	in, out := json.NewDecoder(conn), json.NewEncoder(conn)
@@ -138,7 +139,7 @@ func (s *store) take(req storeRequest) (reply storeReply, err error) {
 	return reply, err
 }
 
-// close ends the store and returns what it was asked.
+// close ends the store and returns the accesses.
 func (s *store) close() ([]access, error) {
 	_ = s.listener.Close()
 	s.mu.Lock()
@@ -168,7 +169,8 @@ func dialStore(addr string) (*storeConn, error) {
 
 func (c *storeConn) ask(req storeRequest) (storeReply, error) {
 	var reply storeReply
-	// Longer than any stop of this process: the store itself never fails.
+	// The deadline is longer than any stop of this process, because the store
+	// itself never fails.
 	err := errors.Join(c.conn.SetDeadline(time.Now().Add(30*time.Second)), c.out.Encode(req))
 	if err != nil {
 		return reply, err

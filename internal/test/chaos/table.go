@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Table sums up runs by scenario.
+// Table summarizes runs by scenario.
 type Table struct {
 	mu    sync.Mutex
 	order []string
@@ -25,7 +25,7 @@ func NewTable(all []Scenario) *Table {
 	return t
 }
 
-// sum is some runs, and how slow the machine was at worst.
+// sum summarizes several runs, and how slow the machine was at worst.
 type sum struct {
 	tally
 	runs, inconclusive, excused, broken, missed int
@@ -67,7 +67,7 @@ func (t *Table) add(r *run) {
 	t.rows[r.h.Scenario].join(one)
 }
 
-// legend explains the columns that their heads do not.
+// legend explains columns whose headings are not enough.
 const legend = `violated: broken promises. missed: progress missed on a machine that was fine. unclear: runs without a verdict,
 because progress was missed on a machine that was slow: late ms is by how much a timer fired late at worst, wait µs how
 long a thread waited for a processor on average, trip ms the longest round trip on an idle link.

@@ -4,7 +4,7 @@ package chaos
 
 import "slices"
 
-// tally is what a history comes to.
+// tally is the summary of a history.
 type tally struct {
 	attempts, acquired, lost, takeovers, faults, duringFaults int
 	reads, writes, refused                                    int

@@ -47,8 +47,8 @@ func (c *client) work(ctx context.Context, n int) {
 	}
 }
 
-// lap gets every key once, when the faults are over, and sees the last leader, or is it. Nodes that were away may be noticed to
-// be back only after a while.
+// lap acquires every key once after the faults, and sees the last leader or is the last leader. It may take a while to
+// notice that unreachable nodes have recovered.
 func (c *client) lap(resign <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
@@ -104,7 +104,7 @@ func (w *worker) call(as attempt) *attempt {
 	return a
 }
 
-// finish reports how an attempt ended. Without a quorum it takes a rest, because the next attempt would fail as fast.
+// finish reports how an attempt ended. Without a quorum it pauses, because the next attempt would fail as fast.
 func (w *worker) finish(a *attempt, err error) {
 	a.Return = now()
 	if errors.Is(err, lock.ErrNoQuorum) {
@@ -117,7 +117,7 @@ func (w *worker) finish(a *attempt, err error) {
 	w.send(report{Kind: reportOver, Attempt: a})
 }
 
-// odd reports whether err is none that faults and contexts bring about.
+// odd reports whether err cannot be caused by a fault or a context.
 func odd(err error) bool {
 	for _, want := range []error{
 		lock.ErrNotAcquired, lock.ErrNoQuorum, lock.ErrLost, context.Canceled, context.DeadlineExceeded,
@@ -129,7 +129,7 @@ func odd(err error) bool {
 	return true
 }
 
-// withLock works under a lock for a short while.
+// withLock works under a lock for a short time.
 func (w *worker) withLock(ctx context.Context) {
 	key, way, opts := w.oneOf(hotKeys), "WithLock", []lock.Option(nil)
 	if w.rng.IntN(4) == 0 {
@@ -154,9 +154,9 @@ func (w *worker) withLock(ctx context.Context) {
 	}, opts...))
 }
 
-// hold is what a holder does in its time: it reads the store, works and, later, writes what it read, one version on. It stops when
-// ctx ends, but half of the times it does not listen to that before it writes. A lease may be lost while its last checkpoint is
-// read, before the worker has it; then there is nothing to hold.
+// hold does the work of a holder: it reads the store, works, and then writes the next version. It stops when ctx ends,
+// but half of the time it ignores that until it has written. If a lease is lost while its last checkpoint is read, hold
+// does nothing.
 func (w *worker) hold(ctx context.Context, a *attempt, token int64, work func()) {
 	at := now()
 	if ctx.Err() != nil {

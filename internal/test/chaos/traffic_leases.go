@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// lease keeps a key, mostly for so long that it has to be renewed, and that others wait for it.
+// lease keeps a key, mostly for so long that it must be renewed and that others wait for it.
 func (w *worker) lease(ctx context.Context) {
 	key, d := w.oneOf(longKeys), w.cfg.Tempo.TTL/2+w.upTo(w.cfg.Tempo.TTL*7/2)
 	switch w.rng.IntN(4) {
@@ -34,7 +34,7 @@ func (w *worker) lease(ctx context.Context) {
 	held, stop := context.WithCancel(l.Context())
 	defer context.AfterFunc(ctx, stop)()
 	defer stop()
-	w.hold(l.Context(), a, l.Token(), func() { // held may end before the lease is lost, and without that cause
+	w.hold(l.Context(), a, l.Token(), func() { // held may end before the lease is lost, and with another cause
 		for end, n := time.Now().Add(d), int64(1); held.Err() == nil && time.Now().Before(end); n++ {
 			rest(held, min(time.Until(end), w.upTo(w.cfg.Tempo.TTL/2)))
 			w.checkpoint(l, n)
@@ -43,8 +43,8 @@ func (w *worker) lease(ctx context.Context) {
 	w.finish(a, l.Release(context.Background()))
 }
 
-// checkpoint makes the n-th checkpoint of a lease: its version, some of them so large that they take another way to the nodes.
-// Some say instead that there is none any more.
+// checkpoint writes the n-th checkpoint of a lease. It contains its version; some are so large that they are sent
+// outside the stream. Some calls delete the checkpoint instead.
 func (w *worker) checkpoint(l *lease.Lease, n int64) {
 	d := &deposit{
 		version: version{l.Token(), n}, Client: w.cfg.Number, Key: l.Key(), Cleared: w.rng.IntN(8) == 0, Call: now(),
@@ -73,7 +73,7 @@ func writeCheckpoint(v version, padding int) []byte {
 	return fmt.Appendf(nil, "%d %d %*s", v.Token, v.N, padding, "")
 }
 
-// readCheckpoint reads what writeCheckpoint wrote. What cannot be read is a version that nobody made.
+// readCheckpoint parses the output of writeCheckpoint. For other data it returns a version that no client wrote.
 func readCheckpoint(data []byte) (v version) {
 	if _, err := fmt.Sscan(string(data), &v.Token, &v.N); err != nil {
 		return version{-1, -1}
@@ -81,7 +81,7 @@ func readCheckpoint(data []byte) (v version) {
 	return v
 }
 
-// campaign tries to lead for a while, and asks who leads.
+// campaign tries to lead for a while, and queries the leader.
 func (w *worker) campaign(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, w.upTo(3*w.cfg.Tempo.TTL))
 	defer cancel()
@@ -100,7 +100,7 @@ func (w *worker) campaign(ctx context.Context) {
 	}
 }
 
-// reign leads until ctx ends, or resign is closed.
+// reign leads until ctx ends or resign is closed.
 func (w *worker) reign(ctx context.Context, candidate string, resign <-chan struct{}) {
 	a := w.call(attempt{Way: "campaign", Key: electionKey, Candidate: candidate})
 	l, err := w.leases.Campaign(ctx, electionName, candidate)
@@ -113,7 +113,7 @@ func (w *worker) reign(ctx context.Context, candidate string, resign <-chan stru
 		case <-ctx.Done():
 		case <-l.Done():
 		case <-resign:
-			select { // it is to see itself as well
+			select { // it must see itself as well
 			case <-w.sawLast:
 			case <-ctx.Done():
 			}

@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m) }
 
-// slowMachines are records of machines that were too slow to judge progress, each by another measure.
+// slowMachines are the records of machines that were too slow to judge progress, each by another measure.
 var slowMachines = map[string]func(h *history){
 	"timers of the driver were late": func(h *history) {
 		h.Paces = append(h.Paces, pace{From: 0, To: 1e9, Report: machine.Report{Window: time.Second, Worst: time.Second, Late: time.Second}})
@@ -30,7 +30,7 @@ var slowMachines = map[string]func(h *history){
 	"a node answered late": func(h *history) { h.Trips = append(h.Trips, trip{Node: 3, From: 1e9, To: 2e9}) },
 }
 
-// fineMachines are records of machines that were fine: what was late there was late because of a fault.
+// fineMachines are the records of machines that were not slow: all delays were caused by faults.
 var fineMachines = map[string]func(h *history){
 	"nothing was late": func(h *history) {
 		h.Paces = append(h.Paces, pace{From: 0, To: 1e9, Report: machine.Report{Window: time.Second, Worst: 3 * time.Millisecond}})
@@ -105,7 +105,7 @@ func TestVerdict_AViolationIsRedOnEveryMachine(t *testing.T) {
 	}
 }
 
-// A violation beside missed progress, or in a run that was cut short, is still one.
+// A violation remains a violation next to missed progress, or in a run that was cut short.
 func TestVerdict_ARunCutShortIsJudgedForSafety(t *testing.T) {
 	r := run{h: good()}
 	r.fail("end the clients", fmt.Errorf("client 1 did not end: %w", os.ErrDeadlineExceeded))
@@ -181,8 +181,8 @@ func TestJudgeLeft_OnlyWhatLivesTooLongIsAViolation(t *testing.T) {
 	}
 }
 
-// A client that was killed believed in its key up to that moment; of one that ended by itself nothing is known after it
-// acquired it.
+// A killed client believed to hold its key until it was killed. If a client ended by itself, nothing is known after the
+// acquisition.
 func TestCrowd_CollectEndsTheBeliefsOfClientsThatAreGone(t *testing.T) {
 	w := newCrowd(2, nil)
 	w.all = []*process{{number: 1, killedAt: 50}, {number: 2}}
@@ -251,7 +251,7 @@ func TestTable_CountsVerdictsAndFitsATerminal(t *testing.T) {
 	}
 }
 
-// pongs is a node that answers PING when it is let.
+// pongs starts a node that answers each PING once it receives from let.
 func pongs(t *testing.T, let <-chan struct{}) (addr string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -289,7 +289,7 @@ func TestProber_SeesANodeThatAnswersLate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	let <- struct{}{} // to the first on its connection, which does not count
+	let <- struct{}{} // answers the first PING of its connection, which does not count
 	asked := func(node int) int {
 		p.mu.Lock()
 		defer p.mu.Unlock()

@@ -34,7 +34,7 @@ type Server struct {
 	ended   chan struct{} // closed when the process has
 }
 
-// PostgreSQL starts the newest one that is installed. User postgres needs no
+// PostgreSQL starts the newest installed PostgreSQL. User postgres needs no
 // password.
 func PostgreSQL() (*Server, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
@@ -65,17 +65,18 @@ func newest(paths []string) string {
 	return slices.MaxFunc(paths, func(a, b string) int { return slices.Compare(version(a), version(b)) })
 }
 
-// version is the numbers of the folder two above a program.
+// version returns the numbers in the name of the folder two levels above a
+// program.
 func version(path string) (numbers []int) {
 	name := filepath.Base(filepath.Dir(filepath.Dir(path)))
 	for _, digits := range strings.FieldsFunc(name, func(r rune) bool { return r < '0' || r > '9' }) {
-		n, _ := strconv.Atoi(digits) // too many digits are the largest number
+		n, _ := strconv.Atoi(digits) // Atoi returns the largest number for too many digits
 		numbers = append(numbers, n)
 	}
 	return numbers
 }
 
-// MariaDB starts the one that is installed. User root needs no password.
+// MariaDB starts the installed MariaDB. User root needs no password.
 func MariaDB() (*Server, error) {
 	path, err := lookPath("mariadbd", "/usr/sbin/mariadbd", "/usr/libexec/mariadbd")
 	if err != nil {
@@ -107,8 +108,8 @@ func lookPath(names ...string) (path string, err error) {
 	return "", err
 }
 
-// prepare makes a directory, and chooses a port and, for root, the account that
-// the server runs under.
+// prepare creates a directory and chooses a port. If the test runs as root, it
+// also chooses the account under which the server runs.
 func prepare(account string, stop syscall.Signal) (*Server, error) {
 	dir, err := os.MkdirTemp("", "dbserver-")
 	if err != nil {
@@ -142,8 +143,9 @@ func prepare(account string, stop syscall.Signal) (*Server, error) {
 	return s, nil
 }
 
-// run runs a program to its end, as the server will run. Like serve, it does so
-// on one thread: a program dies with the thread that started it.
+// run runs a program to its end, under the same account as the server. Like
+// serve, it locks its thread, because the program dies with the thread that
+// started it.
 func (s *Server) run(path string, args ...string) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -155,7 +157,8 @@ func (s *Server) run(path string, args ...string) error {
 	return nil
 }
 
-// start returns when the server's log has a line with ready in it.
+// start starts the server and returns when its log has a line that contains
+// ready.
 func (s *Server) start(ready, path string, args ...string) error {
 	cmd := exec.Command(path, args...)
 	cmd.Dir, cmd.SysProcAttr = s.dir, s.attr

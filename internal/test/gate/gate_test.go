@@ -12,7 +12,7 @@ import (
 )
 
 // runIn runs one stage of go test in a module made of the given files, and
-// returns what a person sees.
+// returns its output and exit status.
 func runIn(t *testing.T, files map[string]string) (text string, code int) {
 	t.Helper()
 	root := t.TempDir()
@@ -34,7 +34,7 @@ func runIn(t *testing.T, files map[string]string) (text string, code int) {
 	return out.String(), code
 }
 
-// inOrder checks that a text holds the parts one after another.
+// inOrder checks that a text contains the parts in this order.
 func inOrder(t *testing.T, text string, parts ...string) {
 	t.Helper()
 	rest := text
@@ -73,7 +73,7 @@ func TestPanics(t *testing.T) { panic("at the disco") }
 	inOrder(t, text, "FAIL example.com/m/b", "undefined: undefined")
 	inOrder(t, text, "FAIL example.com/m/c TestPanics", "at the disco")
 	if strings.Contains(text, "pool.go") || strings.Contains(text, "Passed") {
-		t.Errorf("more than what was reported, or a pass:\n%s", text)
+		t.Errorf("more than the reported lines, or a pass:\n%s", text)
 	}
 }
 
@@ -130,8 +130,8 @@ func TestGate_AStageWithoutTestsFails(t *testing.T) {
 	inOrder(t, text, "FAILED", "no test ran")
 }
 
-// A chaos row that is inconclusive is repeated with its seed, and one that does
-// not run again has not passed.
+// An inconclusive chaos row is repeated with its seed. If it does not run
+// again, it has not passed.
 func TestGate_RepeatsTheSameSeed(t *testing.T) {
 	const row = `package m
 import ("os"; "testing")

@@ -5,7 +5,7 @@
 //
 //	go run ./internal/test/gate [-only regexp] [-list] test|gate|full
 //
-// It needs the standard library alone, so that its first line appears before
+// It needs only the standard library, so that its first line appears before
 // anything else is compiled. The whole output of every stage is kept in
 // bin/logs.
 //

@@ -13,7 +13,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
-// shown is how many lines of a failure a person sees at once.
+// shown is how many lines of a failure are printed.
 const shown = 40
 
 // test names a test and what it printed.
@@ -23,7 +23,7 @@ type test struct {
 	said      string
 }
 
-// pattern is the argument of -run that selects the test.
+// pattern returns the argument of -run that selects the test.
 func (t test) pattern() string {
 	parts := strings.Split(t.name, "/")
 	for i, part := range parts {
@@ -32,7 +32,7 @@ func (t test) pattern() string {
 	return strings.Join(parts, "/")
 }
 
-// short is the test's name without the module path.
+// short returns the test's name without the module path.
 func (t test) short() string {
 	return strings.TrimSpace(strings.TrimPrefix(strings.TrimPrefix(t.pkg, "github.com/venta-hq/redlock"), "/") + " " + t.name)
 }
@@ -43,7 +43,7 @@ type failedTest struct {
 	command command // that ran it
 }
 
-// again is the command line that runs the test once more.
+// again returns the command line that repeats the test.
 func (f failedTest) again() string {
 	words := slices.Clone(f.command.env)
 	if seed := seedIn.FindStringSubmatch(f.name); seed != nil {
@@ -60,14 +60,14 @@ func (f failedTest) again() string {
 	return strings.Join(append(words, "-run", "'"+f.pattern()+"'", f.pkg), " ")
 }
 
-// results are what go test said.
+// results are the parsed output of go test.
 type results struct {
 	passed       int
 	failed       []failedTest
 	skipped      []test
 	inconclusive []test
-	timed        []test          // tests without subtests, that passed
-	nodes        string          // what the tests of all packages ran on
+	timed        []test          // passed tests without subtests
+	nodes        string          // the backends of the tests, by package harness
 	ended        map[string]bool // by package and name: tests that passed, failed or were skipped
 }
 
@@ -80,8 +80,8 @@ func (r *results) add(o results) {
 	r.nodes = cmp.Or(r.nodes, o.nodes)
 }
 
-// failure shows the failed tests: of each what it reported, first of all what
-// breaks a promise.
+// failure returns the reports of the failed tests, violations of promises
+// first.
 func (r results) failure() string {
 	var b strings.Builder
 	for _, f := range r.failed {
@@ -106,7 +106,7 @@ func (r results) failure() string {
 
 var reportLine = regexp.MustCompile(`^\s+[\w.-]+\.go:\d+: `)
 
-// reported are the lines that the test itself reported.
+// reported returns the lines that the test itself reported.
 func (f failedTest) reported() (lines []string) {
 	inside := false
 	for _, line := range f.output {
@@ -124,8 +124,8 @@ func (f failedTest) reported() (lines []string) {
 	return lines
 }
 
-// worthReading are the lines to show: what the test reported, or all of its
-// output if it reported nothing, panicked or has a data race.
+// worthReading returns the lines to show: those that the test reported, or its
+// whole output if it reported nothing, panicked or has a data race.
 func (f failedTest) worthReading() []string {
 	lines := f.reported()
 	if len(lines) > 0 && !slices.ContainsFunc(f.output, crashed) {
@@ -142,13 +142,13 @@ func crashed(line string) bool {
 	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "WARNING: DATA RACE")
 }
 
-// parser reads what go test -json prints.
+// parser parses the output of go test -json.
 type parser struct {
 	results *results
 	command command
 	log     io.Writer
 	outputs map[string][]string // by package and test
-	parents map[string]bool     // that have subtests
+	parents map[string]bool     // tests with subtests
 }
 
 type event struct {
@@ -187,7 +187,7 @@ func (p *parser) line(text []byte) {
 	}
 }
 
-// ended takes the end of a test, or of a package.
+// ended processes the end of a test or a package.
 func (p *parser) ended(e event, pkg, id string) {
 	t := test{pkg: pkg, name: e.Test, took: time.Duration(e.Elapsed * float64(time.Second))}
 	leaf := e.Test != "" && !p.parents[id]
@@ -223,7 +223,7 @@ func (p *parser) ended(e event, pkg, id string) {
 	}
 }
 
-// skipReason is what a skipped test said.
+// skipReason returns the message of a skipped test.
 func skipReason(output []string) string {
 	for _, line := range slices.Backward(output) {
 		if reportLine.MatchString(line) {

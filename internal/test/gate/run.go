@@ -45,7 +45,7 @@ func (g *gate) run(ctx context.Context, stages []stage) int {
 	return 0
 }
 
-// stage runs the commands of one stage, shows how it went, and reports whether
+// stage runs the commands of one stage, prints its result, and reports whether
 // it passed.
 func (g *gate) stage(ctx context.Context, s stage) bool {
 	began := time.Now()
@@ -84,8 +84,8 @@ func (g *gate) stage(ctx context.Context, s stage) bool {
 	return err == nil
 }
 
-// stageTo writes the output of a stage to log. With an error it returns what a
-// person should see first.
+// stageTo writes the output of a stage to log. With an error it also returns
+// the text to print first.
 func (g *gate) stageTo(ctx context.Context, s stage, log io.Writer, into *results) (failure string, err error) {
 	all, err := s.commands(ctx, g)
 	if err != nil {
@@ -122,7 +122,7 @@ func (g *gate) plain(ctx context.Context, c command, log io.Writer) (failure str
 	cmd.Stderr = cmd.Stdout
 	err = cmd.Run()
 	if err == nil && c.quiet && out.Len() > 0 {
-		err = fmt.Errorf("%s found something", strings.Join(c.args, " "))
+		err = fmt.Errorf("%s printed something", strings.Join(c.args, " "))
 	}
 	return lastLines(out.String(), shown), err
 }
@@ -163,9 +163,8 @@ func (g *gate) goTest(ctx context.Context, c command, log io.Writer) (r results,
 	return r, err
 }
 
-// repeat runs once more, by themselves, the tests that a slow machine kept from
-// being judged. Those that it keeps from it again stay inconclusive, and so do
-// those that did not run.
+// repeat runs the inconclusive tests once more, by themselves. Tests that are
+// inconclusive again, or that did not run, stay inconclusive.
 func (g *gate) repeat(ctx context.Context, c command, log io.Writer, r *results) error {
 	again := r.inconclusive
 	r.inconclusive = nil
@@ -194,8 +193,8 @@ func isRun(arg string) bool { return strings.HasPrefix(arg, "-run=") }
 // seedIn finds the seed in the name of a chaos test, whose rows are drawn from it.
 var seedIn = regexp.MustCompile(`/seed=(\d+)/`)
 
-// command makes a process that is interrupted with all that it started when ctx
-// ends; tests stop their servers then.
+// command returns a process that is interrupted together with its children when
+// ctx ends, so that tests stop their servers.
 func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
 	cmd.Dir = filepath.Join(g.root, filepath.FromSlash(c.dir))
@@ -205,13 +204,13 @@ func (g *gate) command(ctx context.Context, c command, args []string) *exec.Cmd 
 	return cmd
 }
 
-// slug makes a file name of the name of a stage.
+// slug turns the name of a stage into a file name.
 func slug(name string) string {
 	first, _, _ := strings.Cut(name, ",")
 	return strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(first), "-"), "-")
 }
 
-// lastLines is the end of a text.
+// lastLines returns the last lines of a text.
 func lastLines(text string, most int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
 	if len(lines) > most {

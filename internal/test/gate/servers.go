@@ -11,19 +11,19 @@ import (
 	"strings"
 )
 
-// leftOut is why a stage has nothing to run.
+// leftOut is the reason why a stage has nothing to run.
 type leftOut string
 
 func (l leftOut) Error() string { return string(l) }
 
-// server is one that scripts/servers.sh fetched.
+// server is a server that scripts/servers.sh has fetched.
 type server struct {
 	program string // such as "valkey"
 	version string // such as "9.1.2"
 	path    string
 }
 
-// servers are those that were fetched, the newest of each program first.
+// servers returns the fetched servers, the newest of each program first.
 func (g *gate) servers() (all []server, err error) {
 	files, err := filepath.Glob(filepath.Join(g.root, "bin", "servers", "*", "from"))
 	if err != nil {
@@ -48,7 +48,7 @@ func (g *gate) servers() (all []server, err error) {
 	return all, nil
 }
 
-// numbers are the parts of a version.
+// numbers returns the parts of a version.
 func numbers(version string) (all []int) {
 	for part := range strings.SplitSeq(version, ".") {
 		n, _ := strconv.Atoi(part)
@@ -57,15 +57,15 @@ func numbers(version string) (all []int) {
 	return all
 }
 
-// on has a command run on a server and nothing else.
+// on makes the tests of a command run on this server only.
 func (s server) on(c command) command {
 	c.env = append(slices.Clone(c.env), "REDLOCK_TEST_SERVER="+s.path, "REDLOCK_TEST_BACKENDS=redis")
 	c.on = s.program + " " + s.version
 	return c
 }
 
-// newestValkey runs the suites of locks and of the set on the newest Valkey that
-// was fetched.
+// newestValkey runs the tests of locks and of the set on the newest fetched
+// Valkey.
 func newestValkey(_ context.Context, g *gate) ([]command, error) {
 	all, err := g.servers()
 	if err != nil {
@@ -82,7 +82,7 @@ func newestValkey(_ context.Context, g *gate) ([]command, error) {
 // errNoServers fails make gate-full, which would otherwise pass without a test.
 var errNoServers = errors.New("no servers in bin/servers: make servers fetches them or says why it cannot")
 
-// everyServer runs all packages on every server that was fetched.
+// everyServer runs the tests of all packages on every fetched server.
 func everyServer(ctx context.Context, g *gate) (commands []command, err error) {
 	all, err := g.servers()
 	if err == nil && len(all) == 0 {

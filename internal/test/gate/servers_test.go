@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// fetched is a gate in a folder with these servers, by the suite they are from.
+// fetched returns a gate in a folder with these servers, by program.
 func fetched(t *testing.T, versions map[string]string) *gate {
 	t.Helper()
 	root := t.TempDir()
@@ -44,7 +44,7 @@ func TestServers_TheNewestValkeyIsTested(t *testing.T) {
 	}
 }
 
-// scripts/servers.sh lists the same servers, with their versions, and fails where
+// scripts/servers.sh lists the same servers, with their versions, and fails if
 // there are none.
 func TestServers_TheScriptListsThem(t *testing.T) {
 	if runtime.GOOS == "windows" {
@@ -71,7 +71,7 @@ func TestServers_TheScriptListsThem(t *testing.T) {
 	}
 }
 
-// A stage that has nothing to run says so, and the gate goes on.
+// A stage that has nothing to run reports that, and the gate continues.
 func TestServers_AStageWithoutThemIsLeftOut(t *testing.T) {
 	g := fetched(t, nil)
 	g.logs = filepath.Join(g.root, "logs")

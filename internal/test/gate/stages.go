@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// A stage is commands that run one after another until one fails.
+// A stage is a list of commands that run one after another until one fails.
 type stage struct {
 	name     string
-	note     string // what to know while it runs
+	note     string // printed while it runs
 	commands func(ctx context.Context, g *gate) ([]command, error)
 }
 
@@ -21,26 +21,25 @@ type command struct {
 	dir   string // below the root of the module; "" is the root
 	env   []string
 	args  []string // of a program, or flags of go test if there are packages
-	quiet bool     // whatever it prints is a fault
+	quiet bool     // any output is a failure
 	on    string   // the server that the tests run on, if the stage chose one
 
 	packages []string // to test; the results are read
 }
 
-// beside are modules of their own, so that what they need stays out of the
+// beside are separate modules, so that their dependencies stay out of the
 // library's go.mod.
 var beside = []string{"contrib/fence", "contrib/gocron", "contrib/scs", "benchmarks", "docs/tests", "deploy/tests", "examples/shop", "web/browser"}
 
-// Tests of -parallel wait most of the time, so more of them than there are
-// processors run beside each other. -count=1: results of a run without
-// redis-server must not be taken from the cache for one with it. The timeout is
-// for a test that hangs; a slow machine must not meet it. A stage of its own
-// vets, and symbols for debuggers would be most of the time of linking.
+// The flags of go test. -count=1: a cached result from before redis-server was
+// installed must not be used. The timeout is for tests that hang; a slow
+// machine must not reach it. A separate stage runs vet. Symbols for debuggers
+// would take most of the time of linking.
 var testFlags = []string{"-count=1", "-timeout=60m", "-vet=off", "-ldflags=-s -w"}
 
-// compileFast is an environment that halves the time that compiling takes:
-// nothing is inlined, and nothing is written for debuggers. All commands have
-// it, so that each finds in the cache what another has compiled.
+// compileFast returns an environment that halves the time of compiling: nothing
+// is inlined, and no data for debuggers is written. All commands use it, so
+// that they share the build cache.
 func compileFast() string {
 	flags := os.Getenv("GOFLAGS")
 	if !strings.Contains(flags, "-gcflags") {
@@ -90,8 +89,8 @@ func commands(all ...command) func(context.Context, *gate) ([]command, error) {
 	return func(context.Context, *gate) ([]command, error) { return all, nil }
 }
 
-// apart is the package that is not tested under the race detector: the clients
-// of the chaos tests miss their time-outs under it.
+// apart is the package that is not tested under the race detector, because the
+// clients of the chaos tests would miss their time-outs.
 const apart = "/chaos_test"
 
 func compileTests(ctx context.Context, g *gate) ([]command, error) {
@@ -108,7 +107,7 @@ func raceTests(ctx context.Context, g *gate) ([]command, error) {
 	return []command{{env: first, args: append(g.race(ctx), "-p=2", "-parallel=8"), packages: packages}}, nil
 }
 
-// otherBackend are the tests that ran on real nodes, on embedded ones.
+// otherBackend runs the tests that ran on real nodes before on embedded nodes.
 func otherBackend(ctx context.Context, g *gate) ([]command, error) {
 	rest := command{env: []string{"REDLOCK_TEST_PART=rest"}, args: append(g.race(ctx), "-p=2", "-parallel=8")}
 	for _, folder := range []string{"cache", "cmd/redlock", "fence", "internal/keepalive", "internal/nodeset", "internal/quorumlock", "internal/record", "internal/test/harness", "lock", "session"} {
@@ -121,7 +120,7 @@ func simulation(ctx context.Context, g *gate) ([]command, error) {
 	return []command{{packages: []string{"./internal/test/sim"}}}, nil
 }
 
-// gofmt is that of the Go installation, which need not be in the PATH.
+// gofmt runs the gofmt of the Go installation, which need not be in the PATH.
 func gofmt(ctx context.Context, g *gate) ([]command, error) {
 	out, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
 	if err != nil {
@@ -138,7 +137,7 @@ func tidy(context.Context, *gate) (all []command, err error) {
 	return all, nil
 }
 
-// vet type-checks the tests as well, which go build leaves out.
+// vet type-checks the tests as well, which go build does not compile.
 func vet(context.Context, *gate) (all []command, err error) {
 	for _, goos := range []string{"linux", "darwin", "windows"} {
 		all = append(all, command{env: []string{"GOOS=" + goos}, args: []string{"go", "vet", "./..."}})
@@ -165,16 +164,17 @@ func besideTests(ctx context.Context, g *gate) (all []command, err error) {
 	return all, nil
 }
 
-// compiled has everything compiled that the tests of packages need, which go
-// test -p=1 would do on one processor.
+// compiled compiles everything that the tests of packages need. go test -p=1
+// would do so on one processor only.
 func compiled(dir string, race []string, packages ...string) command {
 	return command{dir: dir, args: slices.Concat([]string{"go", "list"}, race,
 		[]string{"-export", "-test", "-deps", "-f", "{{if .Error}}{{.Error}}{{end}}"}, packages)}
 }
 
-// race is the flag of the race detector, or nothing where it cannot be built.
+// race returns the flag of the race detector, or nothing if it is not
+// supported.
 func (g *gate) race(ctx context.Context) []string {
-	if g.raceFlag == nil { // not asked yet
+	if g.raceFlag == nil { // not determined yet
 		g.raceFlag = []string{}
 		cmd := exec.CommandContext(ctx, "go", "list", "-race", "runtime")
 		cmd.Dir = g.root
@@ -185,7 +185,7 @@ func (g *gate) race(ctx context.Context) []string {
 	return slices.Clone(g.raceFlag)
 }
 
-// packages are those of the library but the ones that run apart.
+// packages returns the packages of the library, except those that run apart.
 func (g *gate) packages(ctx context.Context) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "./...")
 	cmd.Dir = g.root

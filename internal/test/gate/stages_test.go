@@ -13,7 +13,8 @@ import (
 	"testing"
 )
 
-// Tests that need a terminal are skipped in all stages but one, which finds them by their names.
+// Tests that need a terminal are skipped in all stages except one, which
+// selects them by name.
 func TestStages_RunEachTestThatNeedsATerminal(t *testing.T) {
 	var filter *regexp.Regexp
 	for _, s := range tiers["gate"] {
@@ -62,7 +63,7 @@ func calls(f *ast.FuncDecl, names ...string) (found bool) {
 	return found
 }
 
-// A stage whose pattern selects nothing passes without having tested anything.
+// A stage whose pattern selects nothing would pass without testing anything.
 func TestStages_PatternsSelectTests(t *testing.T) {
 	root := filepath.Join("..", "..", "..")
 	found := 0
@@ -91,7 +92,7 @@ func TestStages_PatternsSelectTests(t *testing.T) {
 	}
 }
 
-// runPattern is the value of -run among the flags of go test; "" if it has none.
+// runPattern returns the value of -run among the flags of go test, or "".
 func runPattern(args []string) string {
 	for _, arg := range args {
 		if pattern, ok := strings.CutPrefix(arg, "-run="); ok {

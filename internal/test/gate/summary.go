@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// slowest is how many tests the table of the slowest holds.
+// slowest is how many tests the table of the slowest tests lists.
 const slowest = 12
 
-// summary says what all stages came to.
+// summary prints the result of all stages.
 func (g *gate) summary(passed bool) {
 	r := g.results
 	slices.SortStableFunc(r.timed, func(a, b test) int { return cmp.Compare(b.took, a.took) })
@@ -75,7 +75,7 @@ func (g *gate) leftOut() {
 	}
 }
 
-// slowness says how slow the machine was while the stages ran.
+// slowness returns how slow the machine was while the stages ran.
 func (g *gate) slowness() string {
 	text := fmt.Sprintf("timers of this program were late by up to %v", g.meter.Worst().Round(time.Millisecond))
 	if load, err := os.ReadFile("/proc/loadavg"); err == nil {

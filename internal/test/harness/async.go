@@ -12,8 +12,8 @@ func Async[T any](fn func() T) <-chan T {
 	return ch
 }
 
-// Watched is a context that shows when somebody first waits for its end: by then
-// a command that runs under it has been sent.
+// Watched is a context that reports when a caller first waits for its end. By
+// then, a command that runs under it has been sent.
 type Watched struct {
 	context.Context
 	Waiting chan struct{} // closed by the first call of Done
@@ -23,7 +23,7 @@ type Watched struct {
 // Watch returns ctx as a [Watched].
 func Watch(ctx context.Context) Watched { return Watched{ctx, make(chan struct{}), new(sync.Once)} }
 
-// Done is that of the context.
+// Done is the Done of the context, and closes Waiting.
 func (w Watched) Done() <-chan struct{} {
 	w.once.Do(func() { close(w.Waiting) })
 	return w.Context.Done()

@@ -16,14 +16,14 @@ const (
 	nameRedis    = "redis"
 )
 
-// choice says which backends tests are to run on.
+// choice says which backends tests run on.
 type choice struct {
 	variable        string // the environment variable's value
-	explicit        bool   // the variable is set: what it names must be there
+	explicit        bool   // the variable is set, so the named backends must be available
 	embedded, redis bool
 }
 
-// choose reads the choice from the environment. Without one it is everything.
+// choose reads the choice from the environment. By default it is every backend.
 func choose() (choice, error) { return parse(os.Getenv(variable)) }
 
 func parse(value string) (choice, error) {
@@ -45,15 +45,16 @@ func parse(value string) (choice, error) {
 	return c, nil
 }
 
-// part is the variable that cuts the tests in two: "first" runs those of [Each]
-// on one backend, real nodes where there are some, and "rest" only those that
-// "first" left out. Without it they run on every backend.
+// part is the variable that divides the tests into two parts: "first" runs
+// those of [Each] on one backend, real nodes if possible, and "rest" only those
+// that "first" left out. Without it they run on every backend.
 const part = "REDLOCK_TEST_PART"
 
-// RanBefore is why a test is skipped whose part was run before.
+// RanBefore is the message of a test that is skipped because the other part
+// runs it.
 const RanBefore = "it is in the first part of the tests"
 
-// each is the choice for the tests of [Each].
+// each returns the choice for the tests of [Each].
 func (c choice) each() choice {
 	both := c.embedded && c.redis
 	if both && !c.explicit {
@@ -77,7 +78,7 @@ func skipRanBefore(t testing.TB) {
 	}
 }
 
-// Backends says in one line which backends tests run on, and why.
+// Backends returns one line that says which backends tests run on, and why.
 func Backends() string {
 	c, err := choose()
 	if err != nil {
@@ -86,8 +87,8 @@ func Backends() string {
 	return c.describe(realServer())
 }
 
-// describe says what the choice comes to with the real server that is there,
-// or the error why there is none.
+// describe returns the result of the choice, given the available real server or
+// the error why there is none.
 func (c choice) describe(server string, err error) string {
 	const inProcess = "embedded nodes (miniredis)"
 	switch {
@@ -105,7 +106,7 @@ func (c choice) describe(server string, err error) string {
 	return "embedded nodes only: " + variable + "=" + c.variable
 }
 
-// realServer names the server that tests run.
+// realServer returns the name of the server that tests run.
 func realServer() (string, error) {
 	path, err := redisserver.Available()
 	if err != nil {

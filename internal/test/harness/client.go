@@ -53,16 +53,16 @@ func Keys(t testing.TB, s Set, i int) []string {
 		t.Fatalf("SCAN on node %d: %v", i, err)
 	}
 	slices.Sort(keys)
-	return slices.Compact(keys) // SCAN may give a key twice
+	return slices.Compact(keys) // SCAN may return a key twice
 }
 
-// Flush empties a node but for its mark, as if every key on it had been evicted:
-// a loss of data that its clients cannot see.
+// Flush deletes all keys of a node except its mark, as if they had been
+// evicted: a loss of data that its clients cannot notice.
 func Flush(c *redis.Client) error {
 	ctx := context.Background()
 	text, err := c.Get(ctx, marks.Key).Result()
 	if err != nil {
-		return c.FlushAll(ctx).Err() // it has none
+		return c.FlushAll(ctx).Err() // the node has no mark
 	}
 	_, err = c.TxPipelined(ctx, func(p redis.Pipeliner) error {
 		p.FlushAll(ctx)

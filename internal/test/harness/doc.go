@@ -15,9 +15,9 @@
 // says which must be used; then a missing one is a failure and not a skip.
 // REDLOCK_TEST_SERVER is the path of the server to run in place of the
 // redis-server of PATH, such as a valkey-server. REDLOCK_TEST_PART=first runs
-// the tests of [Each] on real nodes only, where there are some, and
-// REDLOCK_TEST_PART=rest those that were left out so and nothing else.
+// the tests of [Each] on real nodes only, if there are any, and
+// REDLOCK_TEST_PART=rest only those that the first part left out.
 //
-// What the backends do differently: on "redis" [Set.Commands] also counts the
-// commands within scripts, and gives nothing for a paused node.
+// The backends differ in one respect: on "redis" [Set.Commands] also counts the
+// commands within scripts, and returns nothing for a paused node.
 package harness

@@ -21,7 +21,7 @@ func ReadFile(t testing.TB, path string) string {
 
 // CodeCompiles checks that the Go blocks of a Markdown page compile in the
 // module that the test runs in, each in a function of its own below scope, a
-// whole program. A block may leave what it declares unused.
+// whole program. A block may declare variables that it does not use.
 func CodeCompiles(t *testing.T, page, scope string) {
 	t.Helper()
 	parts := strings.Split(ReadFile(t, page), "```go\n")

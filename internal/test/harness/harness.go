@@ -8,8 +8,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// Set is a set of independent nodes that a test can hurt. Its methods panic if
-// a node's index is not in the range 0 to Len()-1.
+// Set is a set of independent nodes on which a test can inject faults. Its
+// methods panic if a node's index is not in the range 0 to Len()-1.
 type Set interface {
 	// URLs returns the nodes' addresses in the order of their indexes.
 	URLs() []string
@@ -19,13 +19,13 @@ type Set interface {
 	// Restart starts node i again on its address, whatever state it is in,
 	// with a new run_id, and without its data if lose is true.
 	Restart(i int, lose bool) error
-	// Pause freezes node i until Resume: it accepts connections and takes
-	// commands, but executes nothing. What it took it executes after Resume,
-	// also for clients that have gone away.
+	// Pause freezes node i until Resume: it accepts connections and commands,
+	// but executes nothing. It executes these commands after Resume, even for
+	// clients that have disconnected.
 	Pause(i int)
 	Resume(i int)
-	// Commands returns how often node i executed each command since it last
-	// started, by the names of INFO commandstats.
+	// Commands returns how many times node i executed each command since it
+	// last started, by the names of INFO commandstats.
 	Commands(i int) map[string]int64
 	// Close stops the nodes. It can be called more than once.
 	Close()
@@ -45,9 +45,9 @@ func Each(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	}, n)
 }
 
-// Beside is [Each] with the backends beside each other and beside other parallel
-// tests. It marks t as parallel, so t must not be yet; and it returns before fn
-// has run, so nothing may follow it in the test.
+// Beside is [Each] with the backends in parallel with each other and with other
+// tests. It marks t as parallel, so t must not be parallel already. It returns
+// before fn has run, so it must be the last call of the test.
 func Beside(t *testing.T, n int, fn func(t *testing.T, s Set)) {
 	t.Helper()
 	t.Parallel()
@@ -90,7 +90,7 @@ func startEmbedded(t testing.TB, n int) Set {
 }
 
 // Real starts n redis-server processes, closed at the end of the test. It skips
-// the test if they are not to be used, or if redis-server is not installed and
+// the test if real nodes are excluded, or if redis-server is not installed and
 // neither REDLOCK_TEST_BACKENDS nor REDLOCK_TEST_SERVER asks for it.
 func Real(t testing.TB, n int, o redisserver.Options) Set {
 	t.Helper()

@@ -141,7 +141,7 @@ func TestSet_Stop_RefusesCommands(t *testing.T) {
 func TestSet_Pause_ExecutesWhatItTookAfterResume(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		c := Client(t, s, 0)
-		if err := c.Ping(t.Context()).Err(); err != nil { // the connection stands before the freeze
+		if err := c.Ping(t.Context()).Err(); err != nil { // connect before the freeze
 			t.Fatal(err)
 		}
 		s.Pause(0)
@@ -159,8 +159,8 @@ func TestSet_Pause_ExecutesWhatItTookAfterResume(t *testing.T) {
 	})
 }
 
-// What one client wrote at once is not torn apart by another client that came
-// later.
+// A pipeline of one client is not interleaved with the commands of a later
+// client.
 func TestSet_Pause_KeepsTheOrderOfPipelines(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		const clients, each = 5, 40
@@ -210,7 +210,7 @@ func dial(t *testing.T, rawURL string) net.Conn {
 func TestSet_Commands_CountsWhatClientsAsked(t *testing.T) {
 	Each(t, 1, func(t *testing.T, s Set) {
 		if got := s.Commands(0); len(got) != 0 {
-			t.Errorf("Commands of a node nobody asked = %v", got)
+			t.Errorf("Commands of a node that was not asked = %v", got)
 		}
 		c := Client(t, s, 0)
 		for range 3 {
@@ -219,7 +219,7 @@ func TestSet_Commands_CountsWhatClientsAsked(t *testing.T) {
 		c.Eval(t.Context(), "return 1", nil)
 		c.ConfigGet(t.Context(), "save")
 		want := map[string]int64{"hello": 1, "incr": 3, "eval": 1, "config|get": 1}
-		for range 2 { // the first question must not count in the second
+		for range 2 { // the first call must not be counted in the second
 			if got := s.Commands(0); fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("Commands = %v, want %v", got, want)
 			}

@@ -10,15 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Nodes is a [Set] with a plain client of each node, to look at what is on the
-// nodes and to change it. Its methods end the test if a node does not answer.
+// Nodes is a [Set] with a plain client of each node, to read and change the
+// nodes' data. Its methods end the test if a node does not answer.
 type Nodes struct {
 	Set
 	Clients []*redis.Client
 	t       testing.TB
 }
 
-// Inspect makes the clients, which are closed at the end of the test.
+// Inspect creates the clients, which are closed at the end of the test.
 func Inspect(t testing.TB, s Set) *Nodes {
 	n := &Nodes{Set: s, t: t}
 	for i := range s.Len() {
@@ -45,7 +45,7 @@ func (n *Nodes) Put(i int, key, value string, ttl time.Duration) {
 	Must(n.t, began, n.Clients[i].Set(context.Background(), key, value, ttl).Err())
 }
 
-// Flush is the function [Flush] on these nodes.
+// Flush calls the function [Flush] on these nodes.
 func (n *Nodes) Flush(nodes ...int) {
 	n.t.Helper()
 	for _, i := range nodes {
@@ -63,8 +63,8 @@ func (n *Nodes) Keys(i int, pattern string) []string {
 	return keys
 }
 
-// Having lists the nodes that have something at key. It leaves out nodes that do
-// not answer.
+// Having lists the nodes that have the key. It leaves out nodes that do not
+// answer.
 func (n *Nodes) Having(key string) (nodes []int) {
 	for i, c := range n.Clients {
 		if found, err := c.Exists(context.Background(), key).Result(); err == nil && found > 0 {
@@ -75,8 +75,8 @@ func (n *Nodes) Having(key string) (nodes []int) {
 }
 
 // Gone waits until the nodes that have a key are those of except, for each of
-// keys. Then it calls settle, which waits for every answer in flight, and checks
-// that none of them brought a key back.
+// keys. Then it calls settle, which waits for every answer in flight, and
+// checks that no late answer created a key again.
 func (n *Nodes) Gone(settle func(), except []int, keys ...string) {
 	n.t.Helper()
 	for _, key := range keys {

@@ -38,7 +38,7 @@ func TestWatched_ShowsTheFirstWait(t *testing.T) {
 	_ = w.Err()
 	select {
 	case <-w.Waiting:
-		t.Error("nobody waits yet")
+		t.Error("the context reports a waiter too early")
 	default:
 	}
 	w.Done()

@@ -7,8 +7,8 @@ import (
 )
 
 // Ratio is a benchmark of how many times as long an operation takes with
-// something as without it. It runs both in turns, so that what else the machine
-// does falls on both, and reports the ratio of their medians, and the medians.
+// something as without it. It alternates between the two, so that other load of
+// the machine affects both, and reports both medians and their ratio.
 func Ratio(b *testing.B, without, with func() error) {
 	b.Helper()
 	turn := func(f func() error) time.Duration {
@@ -18,7 +18,7 @@ func Ratio(b *testing.B, without, with func() error) {
 		}
 		return time.Since(began)
 	}
-	turn(without) // connects, and prepares what is prepared once
+	turn(without) // connects and warms up
 	turn(with)
 	var bare, more []time.Duration
 	for b.Loop() {

@@ -13,21 +13,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Script is one run of a Lua script on a node in a state of its own.
+// Script is one run of a Lua script on a node in a given state.
 type Script struct {
 	Source string
 	Keys   []string
 	Args   []any
-	Before func(ctx context.Context, admin *redis.Client) error // makes the state
-	// May are the keys that the script may have changed when it is refused
-	// something: it has lost nothing, and does no harm.
+	Before func(ctx context.Context, admin *redis.Client) error // creates the state
+	// May are the keys that the script may have changed when a command is
+	// refused, because the change loses nothing and does no harm.
 	May []string
 }
 
 // Refused runs a script on each kind of node, once for each command that its
-// source calls, and has that command refused: on a redis-server the user lacks
-// the right to it. A script ends there, and what it has written stays; so it
-// must have written nothing, but for what May says, and no key may be left
+// source calls, and makes the node refuse that command: on a redis-server the
+// user lacks the right to it. The script ends there, and its writes remain. So
+// it must have written nothing, except the keys in May, and must leave no key
 // without a TTL. Refused marks t as parallel, as [Beside] does.
 func Refused(t *testing.T, s Script) {
 	t.Helper()
@@ -49,7 +49,7 @@ func (s Script) refused(t *testing.T, nodes Set) {
 		}
 		before, after, err := s.run(t, admin, command, client, source)
 		if err == nil {
-			continue // this state does not lead there
+			continue // in this state the script does not call the command
 		}
 		refused++
 		all := maps.Clone(before)
@@ -70,8 +70,8 @@ func (s Script) refused(t *testing.T, nodes Set) {
 	}
 }
 
-// run runs source by client, whose user has no right to command unless it is
-// that of admin, and returns what the node has before and after it.
+// run runs source as the user of client, who has no right to command unless
+// client is admin, and returns the node's data before and after.
 func (s Script) run(t *testing.T, admin *redis.Client, command string, client *redis.Client, source string) (before, after map[string]kept, err error) {
 	t.Helper()
 	Must(t, time.Now(), admin.FlushAll(t.Context()).Err())
@@ -88,7 +88,7 @@ func (s Script) run(t *testing.T, admin *redis.Client, command string, client *r
 	return before, everything(t, admin), err
 }
 
-// limited is a client that logs in as the user whose rights are limited.
+// limited returns a client of the user with limited rights.
 func limited(t *testing.T, admin *redis.Client) *redis.Client {
 	o := *admin.Options()
 	o.Username, o.Password = "limited", "any"
@@ -97,8 +97,8 @@ func limited(t *testing.T, admin *redis.Client) *redis.Client {
 	return c
 }
 
-// without is put before a script to have one command refused where a node
-// knows no users.
+// without returns Lua code that, before a script, makes one command fail. It is
+// for nodes without users.
 func without(command string) string {
 	return fmt.Sprintf(`
 local redis = setmetatable({
@@ -112,7 +112,7 @@ local redis = setmetatable({
 
 var called = regexp.MustCompile(`redis\.p?call\('([A-Z]+)'`)
 
-// commandsOf is the names of the commands in a script, each once.
+// commandsOf returns the names of the commands in a script, each once.
 func commandsOf(source string) (all []string) {
 	for _, match := range called.FindAllStringSubmatch(source, -1) {
 		all = append(all, match[1])
@@ -121,13 +121,13 @@ func commandsOf(source string) (all []string) {
 	return slices.Compact(all)
 }
 
-// kept is what a node keeps under a key.
+// kept is the data that a node has under a key.
 type kept struct {
 	value string
 	left  time.Duration // negative if it never expires
 }
 
-// gone is how go-redis says that a key whose TTL is asked for is not there.
+// gone is the TTL that go-redis returns for a missing key.
 const gone = -2 * time.Nanosecond
 
 func everything(t testing.TB, admin *redis.Client) map[string]kept {
@@ -150,7 +150,7 @@ func everything(t testing.TB, admin *redis.Client) map[string]kept {
 		}
 		left := admin.PTTL(ctx, key).Val()
 		if left == gone {
-			continue // meanwhile
+			continue // the key has expired in the meantime
 		}
 		Must(t, time.Now(), err)
 		all[key] = kept{fmt.Sprint(value), left}

@@ -13,8 +13,8 @@ import (
 	"github.com/venta-hq/redlock/internal/test/machine"
 )
 
-// Patience is how long a test waits for what must happen: far above what it
-// takes on a machine that is well.
+// Patience is how long a test waits for something that must happen. It is far
+// longer than needed on a machine that is not slow.
 const Patience = 30 * time.Second
 
 // meter watches the machine from [Main] on.
@@ -26,11 +26,12 @@ func Main(m *testing.M, options ...goleak.Option) {
 	os.Exit(Run(m, func() {}, options...))
 }
 
-// Run is [Main] but returns the exit code. Between the tests and the search for
-// goroutines it calls end, which closes what the tests share.
+// Run is [Main] but returns the exit code. After the tests and before the
+// search for goroutines it calls end, which closes resources that the tests
+// share.
 func Run(m *testing.M, end func(), options ...goleak.Option) (code int) {
-	// The resolver reads its settings once. What it makes then within a synctest
-	// bubble cannot be used outside of it, so it does that before.
+	// The resolver reads its settings once. Channels that it creates within a
+	// synctest bubble cannot be used outside, so this happens before any test.
 	_, _ = net.LookupHost("localhost")
 	watch := machine.Start()
 	meter.Store(watch)
@@ -45,9 +46,9 @@ func Run(m *testing.M, end func(), options ...goleak.Option) (code int) {
 	return code
 }
 
-// Eventually waits until cond holds, which it checks every millisecond; what
-// says in the error what was waited for. In a synctest bubble it waits in the
-// time of the bubble.
+// Eventually waits until cond returns true, and checks it every millisecond.
+// what describes the condition in the failure message. In a synctest bubble it
+// waits in the bubble's time.
 func Eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	began := time.Now()
@@ -64,8 +65,8 @@ func Eventually(t testing.TB, what string, cond func() bool) {
 	}
 }
 
-// Receive returns the next value of ch, or the zero value once it is closed,
-// and waits for it as [Eventually] does.
+// Receive returns the next value of ch, or the zero value once ch is closed. It
+// waits like [Eventually].
 func Receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
 	t.Helper()
 	began := time.Now()
@@ -79,11 +80,11 @@ func Receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
 	return v
 }
 
-// Missed ends a test in which progress was missed that was waited for since
-// began. It fails, unless the machine was too slow to judge; then the test is
-// skipped as inconclusive, and whatever runs the tests repeats it. It is for
-// progress only: a promise about safety holds on the slowest machine, and a
-// test reports its violation with t.Error or t.Fatal.
+// Missed ends a test that has waited for progress since began without success.
+// The test fails, unless the machine was too slow to judge: then it is skipped
+// as inconclusive, and the gate repeats it. Missed is for progress only. A
+// safety promise holds on the slowest machine, and a test reports its violation
+// with t.Error or t.Fatal.
 func Missed(t testing.TB, began time.Time, format string, args ...any) {
 	t.Helper()
 	if watch := meter.Load(); watch != nil && !virtual(began) {
@@ -95,8 +96,8 @@ func Missed(t testing.TB, began time.Time, format string, args ...any) {
 	t.Fatalf(format, args...)
 }
 
-// Must ends a test in which something failed that had to succeed, by [Missed]
-// if it ran out of time. began is when it was asked for.
+// Must ends a test if err is not nil, by [Missed] if err is a time-out. began
+// is when the operation began.
 func Must(t testing.TB, began time.Time, err error) {
 	t.Helper()
 	switch {
@@ -108,8 +109,8 @@ func Must(t testing.TB, began time.Time, err error) {
 	}
 }
 
-// virtual reports whether t is of the clock of a synctest bubble, which begins
-// at the year 2000.
+// virtual reports whether t is from the clock of a synctest bubble, which
+// begins in the year 2000.
 func virtual(t time.Time) bool { return t.Year() < 2020 }
 
 // Past waits until at has passed.

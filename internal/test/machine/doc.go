@@ -1,6 +1,6 @@
 // Package machine measures how slow the machine is while tests run, so that a
-// test can tell progress that was missed because nothing ran from progress
-// that was missed although everything did.
+// test can distinguish progress that was missed because processes did not run
+// from progress that was missed although they did.
 //
 //	meter := machine.Start()
 //	defer meter.Stop()

@@ -20,11 +20,9 @@ const (
 	samples = int(kept / tick)
 )
 
-// The limits of [Report.Slow]. On an idle machine with two processors timers
-// are late by 1 to 3 ms, and by up to 30 ms beside the project's own tests.
-// Threads that run for 20 µs at a time wait four times as long there, which
-// starves nobody: 0.1 to 0.2 ms each time in a chaos round on a quiet machine,
-// 0.2 to 1.8 ms beside six busy processes.
+// The limits of [Report.Slow]. On an idle machine with two processors, timers are late by 1 to 3 ms, and by up to 30 ms
+// while the project's own tests run. There, threads that run for 20 µs at a time wait four times as long, which is
+// harmless: 0.1 to 0.2 ms each time in a chaos round on a quiet machine, 0.2 to 1.8 ms next to six busy processes.
 const (
 	worstLate    = 100 * time.Millisecond
 	shareLate    = 0.10
@@ -44,19 +42,18 @@ type Meter struct {
 	worst time.Duration
 }
 
-// sample is one tick: when it fired, how late, and the scheduler's counts then.
+// sample is one tick: when it fired, how late it was, and the scheduler's counts at that time.
 type sample struct {
 	at   time.Time
 	late time.Duration
 	used usage
 }
 
-// Waited is how long the threads of this process have been ready to run and were kept waiting, so far. It is 0 where the
-// system does not say.
+// Waited returns how long the threads of this process have waited for a processor so far. It is 0 if the system does
+// not report it.
 func Waited() time.Duration { return used().waited }
 
-// usage is how long the threads of this process ran and waited to run, and how
-// often they did.
+// usage holds how long the threads of this process ran and waited to run, and how many times.
 type usage struct {
 	ran, waited time.Duration
 	times       int64
@@ -90,7 +87,7 @@ func (m *Meter) run() {
 		}
 		now := time.Now()
 		s := sample{at: now, late: max(0, now.Sub(due))}
-		if n%10 == 0 { // reading it costs a file for each thread
+		if n%10 == 0 { // it reads a file for each thread
 			s.used = used()
 		}
 		m.add(s)
@@ -105,24 +102,23 @@ func (m *Meter) add(s sample) {
 	m.worst = max(m.worst, s.late)
 }
 
-// Worst returns how late a timer fired at worst since [Start].
+// Worst returns the largest delay of a timer since [Start].
 func (m *Meter) Worst() time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.worst
 }
 
-// Report is what a meter saw in a window of time.
+// Report holds the measurements of a meter in a window of time.
 type Report struct {
-	Window  time.Duration // how much of the time asked for was seen
-	Worst   time.Duration // how late a timer fired at worst
-	Late    time.Duration // the sum of all lateness
-	Starved float64       // the share of the time in which threads could run that they waited
-	Wait    time.Duration // how long they waited each time, on average
+	Window  time.Duration // the measured part of the requested time
+	Worst   time.Duration // the largest delay of a timer
+	Late    time.Duration // the sum of all delays
+	Starved float64       // waiting time as a share of the time in which threads were ready or running
+	Wait    time.Duration // average time of one wait
 }
 
-// Since reports what happened from a time on, of which it remembers the last
-// 30 s. A timer that is late just now counts.
+// Since returns the measurements since from, at most of the last 30 s. It includes a timer that is late at the moment.
 func (m *Meter) Since(from time.Time) Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -158,8 +154,8 @@ func (m *Meter) Since(from time.Time) Report {
 	return r
 }
 
-// Slow reports whether progress that was missed in the window may be the
-// machine's doing. One late timer explains little of a long wait.
+// Slow reports whether the machine may have caused missed progress in the window. One late timer does not explain a
+// long wait.
 func (r Report) Slow() bool {
 	return r.Worst > max(worstLate, r.Window/20) || r.Starved > shareStarved && r.Wait > waitStarved ||
 		r.Window > 0 && float64(r.Late) > shareLate*float64(r.Window)
@@ -170,8 +166,7 @@ func (r Report) String() string {
 		r.Window.Round(time.Millisecond), r.Worst.Round(time.Millisecond), r.Late.Round(time.Millisecond), 100*r.Starved, r.Wait.Round(time.Microsecond))
 }
 
-// TimedOut reports whether err says that something was not done in time, which
-// a slow machine explains.
+// TimedOut reports whether err is a time-out, which a slow machine may explain.
 func TimedOut(err error) bool {
 	var n net.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()

@@ -29,7 +29,7 @@ func TestReport_SlowByEachOfItsLimits(t *testing.T) {
 	}
 }
 
-// The window holds only what came after its beginning.
+// The window contains only samples from after its beginning.
 func TestMeter_SinceLooksAtTheWindowOnly(t *testing.T) {
 	m := &Meter{}
 	now := time.Now()
@@ -37,17 +37,17 @@ func TestMeter_SinceLooksAtTheWindowOnly(t *testing.T) {
 	m.add(sample{at: now.Add(-20 * time.Millisecond), late: 5 * time.Millisecond})
 	m.add(sample{at: now, late: 7 * time.Millisecond})
 	if r := m.Since(now.Add(-time.Second)); r.Worst >= time.Second || r.Late < 12*time.Millisecond {
-		t.Errorf("of the last second: %s", r)
+		t.Errorf("in the last second: %s", r)
 	}
 	if r := m.Since(now.Add(-time.Minute)); r.Worst < time.Second {
-		t.Errorf("of the last minute: %s", r)
+		t.Errorf("in the last minute: %s", r)
 	}
 }
 
 // A process whose threads all compute at once on few processors starves.
 func TestMeter_SeesStarvation(t *testing.T) {
 	if used() == (usage{}) {
-		t.Skip("this system does not say how long threads wait")
+		t.Skip("this system does not report how long threads wait")
 	}
 	procs := runtime.NumCPU()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4 * procs))

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// used adds up what the scheduler says of the threads of this process. It is
-// zero where it does not say.
+// used returns the sum of the scheduler's counts of the threads of this
+// process. It is zero if the scheduler does not report them.
 func used() (sum usage) {
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {

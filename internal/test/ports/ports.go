@@ -1,6 +1,6 @@
-// Package ports gives out ports of 127.0.0.1 to nodes that stop and start again. A stopped node listens to nothing, and who
-// looked for a free port meanwhile could find its, and its clients another's node. So a port that was taken is nobody else's
-// in this process until it is given back.
+// Package ports assigns ports of 127.0.0.1 to nodes that stop and start again. A stopped node does not listen, so
+// another node could be started on its port, and its clients would reach the wrong node. So this process uses a port
+// for nothing else until it is released.
 package ports
 
 import (
@@ -11,17 +11,16 @@ import (
 	"sync"
 )
 
-// The range is below the one from which systems take ports for outgoing connections. From that one the port of a stopped
-// node could become the local port of somebody's connection, even of a client that dials this very node and so would
-// connect to itself.
+// The range is below the ports that systems use for outgoing connections. Otherwise the port of a stopped node could
+// become the local port of a connection, even of a client that dials this node and would so connect to itself.
 var lowest, count = 10000, 20000
 
 var (
 	mu    sync.Mutex
-	taken = map[int]int{} // how often
+	taken = map[int]int{} // number of users, by port
 )
 
-// Take listens on a free port and takes it. Give gives it back, some time after the listener was closed.
+// Take reserves a free port and listens on it. Call Give to release the port after the listener was closed.
 func Take() (l net.Listener, port int, err error) {
 	mu.Lock()
 	defer mu.Unlock()
@@ -39,14 +38,14 @@ func Take() (l net.Listener, port int, err error) {
 	return nil, 0, err
 }
 
-// Keep takes a port that was found in another way. It may be taken more than once.
+// Keep reserves a port that was found in another way. A port may be reserved more than once.
 func Keep(port int) {
 	mu.Lock()
 	defer mu.Unlock()
 	taken[port]++
 }
 
-// Give gives back what Take or Keep took.
+// Give releases a port that Take or Keep reserved.
 func Give(port int) {
 	mu.Lock()
 	defer mu.Unlock()

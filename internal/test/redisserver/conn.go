@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// connTimeout bounds all that happens on a conn.
+// connTimeout is the deadline of a conn.
 const connTimeout = 20 * time.Second
 
-// conn is a connection that sends nothing but what its caller asks for, so that its
-// commands can be subtracted from a server's counts.
+// conn is a connection that sends only the commands of its caller, so that they
+// can be subtracted from a server's counts.
 type conn struct {
 	net   net.Conn
 	r     *bufio.Reader
@@ -38,8 +38,8 @@ func dial(n *node) (*conn, error) {
 		if err != nil {
 			return nil, errors.Join(err, nc.Close())
 		}
-		// The certificate is the test's and may be a bad one on purpose.
-		// It also serves as a client's, for servers that want one.
+		// The certificate is the test's and may be a bad one on purpose. It
+		// also serves as a client certificate, for servers that demand one.
 		nc = tls.Client(nc, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{cert}})
 	}
 	c := &conn{net: nc, r: bufio.NewReader(nc), asked: n.asked}

@@ -5,8 +5,8 @@
 // The nodes have the method set of package embedded, so that one test can run
 // on both: Stop is SIGKILL, Pause is SIGSTOP, Resume is SIGCONT. Every process
 // has a directory of its own under the system's directory for temporary files;
-// Close removes it. On Linux the processes die with the one that started them,
-// however that ends.
+// Close removes it. On Linux the processes die with the process that started
+// them, however it ends.
 //
 // [Pair] and [Sharded] are nodes that consist of several servers: a master and
 // a replica under a Sentinel, and a Redis Cluster.

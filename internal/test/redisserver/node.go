@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	// startTimeout bounds the wait for a started server's first answer, also
-	// on a machine that is busy.
+	// startTimeout bounds the wait for a started server's first answer, even on a busy machine.
 	startTimeout = 60 * time.Second
 	// startTries bounds the ports that are tried for a new node.
 	startTries = 20
@@ -34,17 +33,15 @@ type node struct {
 	opts Options
 	env  []string
 	port int
-	// sentinel, if not empty, is what a Sentinel is to watch, in the words of
-	// its configuration file.
+	// sentinel, if not empty, is the configuration of a Sentinel.
 	sentinel string
 
-	// mu makes each operation on the node one step, waiting for the process
-	// included.
+	// mu makes each operation on the node atomic, including the wait for the process.
 	mu     sync.Mutex
 	proc   *process // nil while the node is stopped
 	paused bool
 	closed bool
-	// asked counts the commands that this package had proc execute.
+	// asked counts the commands of this package that proc executed.
 	asked map[string]int64
 }
 
@@ -72,8 +69,8 @@ func newNode(path, dir string, o Options, index int, sentinel string) (*node, er
 	}
 }
 
-// mark leaves on a new node that nobody can have used it. A server that refuses
-// that is taken for one that somebody may have used.
+// mark puts a mark on a new node that proves that it was not used before. If the server refuses the mark, clients must
+// assume that it may have been used.
 func (n *node) mark() {
 	if n.sentinel != "" {
 		return
@@ -124,8 +121,8 @@ func (n *node) args() []string {
 	return append(args, n.opts.Args...)
 }
 
-// start starts the server and waits until it answers. The node must be
-// stopped, and mu held once others know the node.
+// start starts the server and waits until it answers. The node must be stopped, and mu must be held once the node is
+// shared.
 func (n *node) start() error {
 	if err := os.MkdirAll(n.dir, 0o700); err != nil {
 		return err
@@ -180,8 +177,7 @@ func (n *node) awaitReady(proc *process) error {
 	}
 }
 
-// ready asks the server for its process id, because on a port that was taken
-// in between another server may answer.
+// ready asks the server for its process id, because on a port that was taken in the meantime another server may answer.
 func (n *node) ready(pid int) error {
 	c, err := dial(n)
 	if err != nil {
@@ -208,8 +204,8 @@ func (n *node) stop() {
 	n.stopLocked()
 }
 
-// writeLocked has the server write down what it has answered, as far as it still answers. While a sync of its append-only
-// file is under way, a server that syncs every second puts off the writes behind it for up to two seconds, and a kill would
+// writeLocked makes the server write all acknowledged commands to its file, if it still answers. While the append-only
+// file is being synced, a server that syncs every second delays further writes by up to two seconds, and a kill would
 // lose them.
 func (n *node) writeLocked() {
 	if n.proc == nil || n.paused || n.closed || !n.opts.Persist {
@@ -217,11 +213,11 @@ func (n *node) writeLocked() {
 	}
 	if c, err := dial(n); err == nil {
 		defer c.close()
-		_, _ = c.do("CONFIG", "SET", "appendfsync", "always") // it writes before it answers, from then on
+		_, _ = c.do("CONFIG", "SET", "appendfsync", "always") // from then on it writes before it answers
 	}
 }
 
-// awaitWrittenLocked is writeLocked for a server that goes on, with the setting that it has.
+// awaitWrittenLocked is writeLocked for a server that keeps running with its own settings.
 func (n *node) awaitWrittenLocked() {
 	if !n.opts.Persist {
 		return
@@ -238,7 +234,7 @@ func (n *node) awaitWrittenLocked() {
 	}
 }
 
-// putOff is longer than a server puts off writing its append-only file.
+// putOff is longer than a server delays writes to its append-only file.
 const putOff = 5 * time.Second
 
 func (n *node) stopLocked() {
@@ -269,8 +265,7 @@ func (n *node) restart(lose bool) error {
 	return n.start()
 }
 
-// forget removes the server's data. Its place in a Redis Cluster, which it
-// keeps in nodes.conf, is none of that.
+// forget removes the server's data, except its place in a Redis Cluster, which is in nodes.conf.
 func (n *node) forget() error {
 	files, err := os.ReadDir(n.dir)
 	for _, f := range files {
@@ -285,7 +280,7 @@ func (n *node) pause() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.proc != nil && !n.paused {
-		n.awaitWrittenLocked() // it may be killed while it is paused
+		n.awaitWrittenLocked() // the server may be killed while it is paused
 		n.proc.freeze()
 		n.paused = true
 	}
@@ -312,8 +307,8 @@ func (n *node) commands() map[string]int64 {
 		return counts
 	}
 	defer c.close()
-	// The server's answer does not contain the INFO that asks for it, and
-	// asked does not either, until it is answered.
+	// The server's answer does not contain the INFO that asks for it, and asked does not contain it either until it is
+	// answered.
 	asked := maps.Clone(n.asked)
 	info, err := c.do("INFO", "commandstats")
 	if err != nil {

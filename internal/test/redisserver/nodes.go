@@ -8,26 +8,26 @@ import (
 	"strconv"
 )
 
-// Options says how the nodes are run. The zero value gives nodes that keep
-// nothing over a restart, without password and TLS.
+// Options says how the nodes are run. The zero value means nodes without
+// password and TLS that keep no data over a restart.
 type Options struct {
-	// Persist has the nodes keep an append-only file, synced every second,
+	// Persist makes the nodes keep an append-only file, synced every second,
 	// which survives a kill. Without it they write nothing to disk.
 	Persist bool
 	// Args are further arguments of redis-server, after those that this
 	// package chooses, such as "--maxmemory", "1mb".
 	Args []string
-	// Env, if not nil, returns what stands in a node's environment beside this
-	// process's own, such as "LD_PRELOAD=…".
+	// Env, if not nil, returns additions to a node's environment, such as
+	// "LD_PRELOAD=…".
 	Env func(node int) []string
-	// Disk, if not empty, is the size of the disk that a node writes to, such as
-	// "16m": a tmpfs that each of its processes gets anew, so that nothing
-	// outlives a restart. It needs Linux, and root.
+	// Disk, if not empty, is the size of the disk that a node writes to, such
+	// as "16m": a new tmpfs for each of its processes, so that no data outlives
+	// a restart. It needs Linux, and root.
 	Disk string
-	// Password, if not empty, is what clients must give (requirepass). The
-	// URLs contain it.
+	// Password, if not empty, is the password that clients must use
+	// (requirepass). The URLs contain it.
 	Password string
-	// TLS, if not nil, has the nodes accept TLS connections only. Clients
+	// TLS, if not nil, makes the nodes accept only TLS connections. Clients
 	// need no certificate, unless Args say so.
 	TLS *TLS
 }
@@ -100,14 +100,14 @@ func (s *Nodes) URLs() []string {
 	return urls
 }
 
-// Dir returns the directory of node i, in which its process runs and keeps what
-// it writes to disk.
+// Dir returns the directory of node i, in which its process runs and writes its
+// files.
 func (s *Nodes) Dir(i int) string { return s.node(i).dir }
 
 // Len returns the number of nodes.
 func (s *Nodes) Len() int { return len(s.nodes) }
 
-// Stop kills node i with SIGKILL and waits for its end. To stop a stopped node
+// Stop kills node i with SIGKILL and waits for its end. Stopping a stopped node
 // does nothing.
 func (s *Nodes) Stop(i int) { s.node(i).stop() }
 
@@ -122,19 +122,20 @@ func (s *Nodes) Restart(i int, lose bool) error {
 	return nil
 }
 
-// Pause freezes node i with SIGSTOP and returns when it stands still. To pause
-// a paused or stopped node does nothing. It panics where there is no SIGSTOP.
+// Pause freezes node i with SIGSTOP and returns once it is frozen. Pausing a
+// paused or stopped node does nothing. Pause panics on systems without SIGSTOP.
 func (s *Nodes) Pause(i int) { s.node(i).pause() }
 
-// Resume lets node i go on with SIGCONT. To resume a node that is not paused
+// Resume lets node i continue with SIGCONT. Resuming a node that is not paused
 // does nothing.
 func (s *Nodes) Resume(i int) { s.node(i).resume() }
 
-// Commands returns how often node i executed each command since it last
+// Commands returns how many times node i executed each command since it last
 // started, by the names of INFO commandstats, such as "evalsha" or
-// "config|get". What this package asked the node is not counted; the commands
-// within scripts are, because the server does not tell them apart. The map is
-// empty if the node is stopped, paused, or does not answer. The caller owns it.
+// "config|get". It does not count the commands of this package. It does count
+// the commands within scripts, because the server does not distinguish them.
+// The map is empty if the node is stopped, paused, or does not answer. The
+// caller owns it.
 func (s *Nodes) Commands(i int) map[string]int64 { return s.node(i).commands() }
 
 // Close kills all nodes, waits for their end and removes their files. It can be
@@ -143,7 +144,7 @@ func (s *Nodes) Close() {
 	for _, n := range s.nodes {
 		n.close()
 	}
-	_ = os.RemoveAll(s.dir) // what is left is in the system's temporary directory
+	_ = os.RemoveAll(s.dir) // remaining files are in the system's temporary directory
 }
 
 func (s *Nodes) node(i int) *node {

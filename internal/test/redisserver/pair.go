@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// masterName is what the Sentinel of a Pair calls its master.
+// masterName is the name of the master in the Sentinel of a Pair.
 const masterName = "pair"
 
-// Pair is a master with a replica, and a Sentinel that watches over them: one
-// node that fails over. It keeps nothing on disk. Its methods must not be
-// called by several goroutines at once.
+// Pair is a master with a replica, and a Sentinel that monitors them: one node
+// that fails over. It writes no data to disk. Its methods must not be called by
+// several goroutines at once.
 type Pair struct {
 	servers  *Nodes
 	dir      string
@@ -55,7 +55,7 @@ func (p *Pair) form() error {
 	if p.dir, err = os.MkdirTemp("", "redisserver-"); err != nil {
 		return err
 	}
-	// A machine that is busy must not make the Sentinel take a master for dead.
+	// On a busy machine the Sentinel must not consider a live master down.
 	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 1\nsentinel down-after-milliseconds %[1]s 60000\nsentinel failover-timeout %[1]s 3000\n",
 		masterName, host, port)
 	if p.sentinel, err = newNode(master.path, filepath.Join(p.dir, "sentinel"), Options{}, 0, config); err != nil {
@@ -72,7 +72,7 @@ func (p *Pair) URL() string {
 }
 
 // Servers returns the addresses of the servers that run, the master's first.
-// They stay the same, but for the one that FailOver killed.
+// They stay the same, except for the server that FailOver killed.
 func (p *Pair) Servers() []string {
 	var urls []string
 	for i := range p.servers.nodes {
@@ -114,10 +114,10 @@ func (p *Pair) Close() {
 		p.sentinel.close()
 	}
 	p.servers.Close()
-	_ = os.RemoveAll(p.dir) // what is left is in the system's temporary directory
+	_ = os.RemoveAll(p.dir) // remaining files are in the system's temporary directory
 }
 
-// ask has the server execute one command whose reply is a string.
+// ask makes the server execute one command whose reply is a string.
 func (n *node) ask(args ...string) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -133,8 +133,8 @@ func (n *node) ask(args ...string) (string, error) {
 }
 
 // await waits until a field of the reply to a command has the wanted value, or
-// at least the wanted parts of a value such as "keys=1,expires=0": what else
-// there is differs between servers.
+// at least the wanted parts of a value such as "keys=1,expires=0": other parts
+// differ between servers.
 func (n *node) await(what, field, want string, args ...string) error {
 	deadline := time.NewTimer(startTimeout)
 	defer deadline.Stop()

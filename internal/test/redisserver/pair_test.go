@@ -37,7 +37,7 @@ func TestPair_FailsOver(t *testing.T) {
 	if err := client(t, before[0], nil).Set(t.Context(), "key", "value", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.servers.nodes[1].await("the write", "db0", "keys=2,expires=0", "INFO", "keyspace"); err != nil { // with the mark
+	if err := p.servers.nodes[1].await("the write", "db0", "keys=2,expires=0", "INFO", "keyspace"); err != nil { // including the mark
 		t.Fatal(err)
 	}
 	if err := p.FailOver(); err != nil {

@@ -25,9 +25,9 @@ type process struct {
 
 // startProcess runs the command in dir.
 //
-// A goroutine lives as long as the process, on a thread of its own: where the
-// process is set to die with its parent, the parent is the thread that started
-// it, and Go ends threads when it pleases unless a goroutine is locked to them.
+// A goroutine lives as long as the process, locked to a thread: if the process
+// dies with its parent, the parent is the thread that started it, and Go may
+// end any thread to which no goroutine is locked.
 func startProcess(cmd *exec.Cmd, dir string) (*process, error) {
 	p := &process{logFile: filepath.Join(dir, "redis.log"), exited: make(chan struct{})}
 	log, err := os.Create(p.logFile)
@@ -63,7 +63,7 @@ func (p *process) kill() {
 	<-p.exited
 }
 
-// failure says why a process that has exited did.
+// failure returns why the process has exited.
 func (p *process) failure() error {
 	log := p.logTail()
 	err := fmt.Errorf("redis-server ended: %w; its log ends with:\n%s", p.waitErr, log)

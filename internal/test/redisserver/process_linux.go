@@ -9,14 +9,13 @@ import (
 	"time"
 )
 
-// dieWithParent has the kernel kill the process when the thread that started
-// it ends.
+// dieWithParent makes the kernel kill the process when the thread that started it ends.
 func dieWithParent() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }
 
-// onDisk has the command run with a tmpfs of this size mounted at dir, in a mount namespace of its own, with which the
-// tmpfs goes.
+// onDisk makes the command run with a tmpfs of this size mounted at dir, in a mount namespace of its own. The tmpfs
+// disappears with the namespace.
 func onDisk(cmd *exec.Cmd, dir, size string) {
 	const script = `mount -t tmpfs -o size="$1" redisserver "$0" && shift && exec "$@"`
 	cmd.Args = append([]string{"sh", "-c", script, dir, size, cmd.Path}, cmd.Args[1:]...)
@@ -24,8 +23,8 @@ func onDisk(cmd *exec.Cmd, dir, size string) {
 	cmd.SysProcAttr.Unshareflags = syscall.CLONE_NEWNS
 }
 
-// awaitFrozen waits until all of the process stands still: SIGSTOP takes effect
-// a moment after it was sent. It gives up when the process ends.
+// awaitFrozen waits until all threads of the process are stopped, because SIGSTOP takes effect a moment after it was
+// sent. It returns when the process ends.
 func (p *process) awaitFrozen() {
 	poll := time.NewTicker(100 * time.Microsecond)
 	defer poll.Stop()
@@ -41,7 +40,7 @@ func (p *process) awaitFrozen() {
 func (p *process) frozen() bool {
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
-		return true // it ended, or nothing can be known
+		return true // it ended, or its state is unknown
 	}
 	// The state follows the program's name, which may contain anything.
 	i := bytes.LastIndexByte(stat, ')')

@@ -35,7 +35,7 @@ func TestNodes_DieWithTheirParent(t *testing.T) {
 	if err := parent.Process.Kill(); err != nil {
 		t.Error(err)
 	}
-	_ = parent.Wait() // says that it was killed
+	_ = parent.Wait() // the error is that it was killed
 	pid, ok := strings.CutPrefix(strings.TrimSpace(line), "pid ")
 	if !ok {
 		t.Fatalf("the parent printed %q: %v", line, readErr)
@@ -67,7 +67,7 @@ func kill(t *testing.T, pid string) {
 	}
 }
 
-// alive reports whether a process runs; one that waits to be reaped does not.
+// alive reports whether a process runs. A zombie does not.
 func alive(pid string) bool {
 	stat, err := os.ReadFile("/proc/" + pid + "/stat")
 	return err == nil && !strings.Contains(string(stat), ") Z ")
@@ -83,7 +83,7 @@ func TestNodes_ParentThatIsKilled(t *testing.T) {
 	select {} // until it is killed
 }
 
-// The loader complains in the log of what it cannot preload.
+// The loader logs an error about a library that it cannot preload.
 func TestOptions_Env_ReachesTheServer(t *testing.T) {
 	s := start(t, 2, Options{Env: func(i int) []string { return []string{"LD_PRELOAD=/nowhere/" + strconv.Itoa(i)} }})
 	for i := range s.Len() {
@@ -92,15 +92,16 @@ func TestOptions_Env_ReachesTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if want := fmt.Sprintf("'/nowhere/%d'", i); !strings.Contains(string(log), want) {
-			t.Errorf("node %d does not speak of %s:\n%s", i, want, log)
+			t.Errorf("the log of node %d does not mention %s:\n%s", i, want, log)
 		}
 	}
 }
 
-// A disk of its own is full when the node has written so much, and is gone with the process.
+// A node's own disk is full once the node has written that much, and disappears
+// with the process.
 func TestOptions_Disk_IsFull(t *testing.T) {
 	if os.Getuid() != 0 {
-		t.Skip("a disk takes root")
+		t.Skip("a disk needs root")
 	}
 	s := start(t, 1, Options{Persist: true, Disk: "4m"})
 	c := client(t, s.URLs()[0], nil)
@@ -118,6 +119,6 @@ func TestOptions_Disk_IsFull(t *testing.T) {
 		t.Errorf("after a restart there are %d keys, %v", n, err)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(mounts), s.dir) {
-		t.Errorf("the disk is mounted here too (%v)", err)
+		t.Errorf("the disk is also mounted outside (%v)", err)
 	}
 }

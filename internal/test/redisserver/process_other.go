@@ -8,10 +8,11 @@ import (
 	"syscall"
 )
 
-// dieWithParent asks for nothing: only Linux ties a process to its parent.
+// dieWithParent returns nil: only Linux can end a process with its parent.
 func dieWithParent() *syscall.SysProcAttr { return nil }
 
-// onDisk has the command fail: only Linux lets a process have mounts of its own.
+// onDisk makes the command fail: only on Linux can a process have its own
+// mounts.
 func onDisk(cmd *exec.Cmd, _, _ string) {
 	cmd.Err = errors.New("Options.Disk needs Linux")
 }

@@ -223,7 +223,7 @@ func TestOptions_TLS_IsRequired(t *testing.T) {
 	}
 }
 
-// certificate makes a certificate for 127.0.0.1 that is its own authority.
+// certificate returns a self-signed certificate for 127.0.0.1.
 func certificate(t *testing.T) (*TLS, *x509.CertPool) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -285,7 +285,7 @@ func TestStart_RefusesBadOptions(t *testing.T) {
 	}
 }
 
-// A server that answers on the port is not taken for the one that was started.
+// Another server that answers on the port is not mistaken for the node.
 func TestNodes_Restart_ReportsAPortThatIsTaken(t *testing.T) {
 	a, b := start(t, 1, Options{}), start(t, 1, Options{})
 	a.Stop(0)
@@ -302,11 +302,11 @@ func TestNodes_Close_RemovesEverything(t *testing.T) {
 	s.Close()
 	s.Close()
 	if _, err := os.Stat(s.dir); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the directory is still there: %v", err)
+		t.Errorf("the directory still exists: %v", err)
 	}
 	for _, pid := range pids {
 		if _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); err == nil {
-			t.Errorf("process %d is still there", pid)
+			t.Errorf("process %d still exists", pid)
 		}
 	}
 }

@@ -11,15 +11,15 @@ import (
 const slots = 16384
 
 // Sharded is a Redis Cluster of masters without replicas, which share the keys
-// among them evenly: one node of several servers. Its servers are Nodes.
+// evenly: one node of several servers. Its servers are Nodes.
 type Sharded struct{ *Nodes }
 
 // StartSharded starts a Redis Cluster of n masters and returns when all of them
-// take commands. A server keeps an append-only file, and its place in the
-// cluster over every restart. The caller must call Close when it is done.
+// take commands. Each server keeps an append-only file, and keeps its place in
+// the cluster over every restart. The caller must call Close when it is done.
 func StartSharded(n int, o Options) (*Sharded, error) {
 	o.Persist = true
-	// A master that is killed stays in the cluster for long enough to be restarted.
+	// A killed master stays in the cluster long enough to be restarted.
 	o.Args = append([]string{"--cluster-enabled", "yes", "--cluster-node-timeout", "2000"}, o.Args...)
 	nodes, err := Start(n, o)
 	if err != nil {
@@ -33,7 +33,8 @@ func StartSharded(n int, o Options) (*Sharded, error) {
 	return s, nil
 }
 
-// form gives every server its share of the slots and makes it known to the first.
+// form assigns every server its share of the slots and introduces it to the
+// first.
 func (s *Sharded) form() error {
 	host, port, err := net.SplitHostPort(s.nodes[0].addr())
 	if err != nil {

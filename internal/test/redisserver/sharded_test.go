@@ -13,7 +13,7 @@ func TestSharded_Restart_KeepsThePlaceOfAServerWithoutItsData(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Close)
-	const key = "foo" // slot 12182, on the third
+	const key = "foo" // slot 12182, on the third server
 	third := client(t, s.URLs()[2], nil)
 	if err := third.Set(t.Context(), key, "value", 0).Err(); err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-// authority is a certificate authority of the test's own.
+// authority is a certificate authority that belongs to the test.
 type authority struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -57,7 +57,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 	return key
 }
 
-// issue makes a certificate for one usage.
+// issue issues a certificate for one usage.
 func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
 	key := newKey(t)
@@ -72,7 +72,7 @@ func (a *authority) issue(t *testing.T, usage x509.ExtKeyUsage) tls.Certificate 
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-// files writes a server's certificate to where redis-server reads it.
+// files writes a server's certificate to files for redis-server.
 func (a *authority) files(t *testing.T) *redisserver.TLS {
 	t.Helper()
 	dir := t.TempDir()
@@ -83,8 +83,8 @@ func (a *authority) files(t *testing.T) *redisserver.TLS {
 	return f
 }
 
-// write writes a server's certificate to these files, and those of the authorities
-// whose clients it lets in: a and others.
+// write writes a server's certificate to these files, and the certificates of
+// the authorities whose clients it accepts: a and others.
 func (a *authority) write(t *testing.T, f *redisserver.TLS, others ...*authority) {
 	t.Helper()
 	cert := a.issue(t, x509.ExtKeyUsageServerAuth)
@@ -109,13 +109,14 @@ func encoded(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-// options are those of a client that trusts a and shows these certificates.
+// options returns the options of a client that trusts a and presents these
+// certificates.
 func (a *authority) options(raw string, certs ...tls.Certificate) *redis.Options {
 	return trusting(raw, []*authority{a}, certs...)
 }
 
-// trusting are the options of a client that trusts these authorities and shows
-// these certificates.
+// trusting returns the options of a client that trusts these authorities and
+// presents these certificates.
 func trusting(raw string, all []*authority, certs ...tls.Certificate) *redis.Options {
 	roots := x509.NewCertPool()
 	for _, a := range all {
@@ -134,8 +135,8 @@ type secured struct {
 	files     *redisserver.TLS // of all nodes
 }
 
-// clients are a client of each node that trusts these authorities and shows a
-// certificate of the issuer's.
+// clients returns a client of each node that trusts these authorities and
+// presents a certificate of issuer.
 func (s *secured) clients(t *testing.T, trusted []*authority, issuer *authority) map[string]redis.UniversalClient {
 	t.Helper()
 	all := map[string]redis.UniversalClient{}

@@ -18,16 +18,17 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// deaf is for waiters that come to a key by nothing but a message: they look again after an hour, or when it expires.
+// deaf returns a Config for waiters that acquire a key only because of a message: without one they ask again after an
+// hour, or when the key expires.
 func deaf(cfg lease.Config) lease.Config {
 	cfg.Backoff = func(int) time.Duration { return time.Hour }
 	return cfg
 }
 
-// longTTL is a TTL that no test waits for; what comes much sooner did not come by a timer.
+// longTTL is a TTL that no test waits for. An event that arrives much sooner was not caused by a timer.
 const longTTL = 50 * time.Second
 
-// record keeps what a resource saw.
+// record is the state of a resource under a lock.
 type record struct {
 	mu     sync.Mutex
 	inside atomic.Int32
@@ -69,7 +70,7 @@ func (r *record) judge(t *testing.T, visits int) {
 	}
 }
 
-// properties are what holds on every kind of node. They run at the same time on one set, each with keys of its own.
+// properties hold on every kind of node. Their tests run concurrently on one set, each with its own keys.
 var properties = []struct {
 	name string
 	test func(t *testing.T, f *fleet)
@@ -137,11 +138,11 @@ func oneAtATimeWithGrowingTokens(t *testing.T, f *fleet) {
 	}
 }
 
-// Nothing but a message brings the waiter to the key soon: by itself it looks again when the key would have expired.
+// Only a message lets the waiter acquire the key soon: by itself it asks again when the key would have expired.
 func aReleaseWakesAnotherProcess(t *testing.T, f *fleet) {
 	_, _, holder := f.process(t, lease.Config{})
 	_, _, waiter := f.process(t, deaf(lease.Config{}))
-	for _, key := range []string{"a", "b", "c"} { // whose slots are on different servers of a Redis Cluster
+	for _, key := range []string{"a", "b", "c"} { // their slots are on different servers of a Redis Cluster
 		held, err := holder.Lock(t.Context(), key, lock.TTL(longTTL))
 		if err != nil {
 			t.Fatal(err)
@@ -171,12 +172,12 @@ func aReleaseWakesAnotherProcess(t *testing.T, f *fleet) {
 	}
 }
 
-// A process that has released its key locks it again without asking the nodes, until another process asks for it, waiting
-// or not.
+// A process that has released a retained key locks it again without asking the nodes, until another process asks for
+// the key, whether or not it waits.
 func aRetainedKeyIsGivenUpToWhoeverAsks(t *testing.T, f *fleet) {
 	_, _, retainer := f.process(t, deaf(lease.Config{TTL: longTTL, Retain: longTTL}))
 	_, _, other := f.process(t, deaf(lease.Config{}))
-	// Both hear the nodes when they have waited for a key.
+	// Both processes are subscribed to the nodes once they have waited for a key.
 	for _, opt := range []lock.Option{lock.Wait(patience), lock.NoWait()} {
 		last := int64(0)
 		harness.Eventually(t, "the key to be retained", func() bool {
@@ -198,7 +199,7 @@ func aRetainedKeyIsGivenUpToWhoeverAsks(t *testing.T, f *fleet) {
 		})
 		asked := time.Now()
 		var l *lease.Lease
-		harness.Eventually(t, "the key to be given up", func() (acquired bool) { // where messages are slow, after a refusal or two
+		harness.Eventually(t, "the key to be given up", func() (acquired bool) { // possibly after a few refusals, if messages are slow
 			var err error
 			if l, err = other.Lock(t.Context(), "retained", opt); err != nil && !errors.Is(err, lock.ErrNotAcquired) {
 				t.Fatal(err)
@@ -218,7 +219,7 @@ func aRetainedKeyIsGivenUpToWhoeverAsks(t *testing.T, f *fleet) {
 }
 
 func aLeaseLivesOverManyTTLs(t *testing.T, f *fleet) {
-	// More than three NodeTimeouts is the shortest TTL there is.
+	// The shortest possible TTL is just above three NodeTimeouts.
 	_, leases, _ := f.process(t, lease.Config{TTL: 3*nodeTimeout + time.Millisecond})
 	_, others, _ := f.process(t, lease.Config{})
 	l, err := leases.Acquire(t.Context(), "long")
@@ -246,7 +247,7 @@ func theNextHolderResumesFromTheCheckpoint(t *testing.T, f *fleet) {
 	began := time.Now()
 	l, err := first.Acquire(t.Context(), "job:{x}")
 	harness.Must(t, began, err)
-	big := make([]byte, 20<<10) // goes beside the stream
+	big := make([]byte, 20<<10) // is sent outside the stream
 	for _, data := range [][]byte{[]byte("1"), big} {
 		harness.Must(t, began, l.Checkpoint(t.Context(), data))
 	}
@@ -355,7 +356,7 @@ func redsyncAndLocksExcludeEachOther(t *testing.T, f *fleet) {
 	m := mutex.Redsync(c).NewMutex("lock:shared", redsync.WithTries(1), redsync.WithExpiry(10*time.Second))
 	harness.Must(t, time.Now(), m.LockContext(t.Context()))
 	if l, err := k.TryLock(t.Context(), "shared"); !errors.Is(err, lock.ErrNotAcquired) {
-		t.Errorf("redsync has it, and so has %v, %v", l, err)
+		t.Errorf("redsync holds the key, and so does %v, %v", l, err)
 	}
 	if ok, err := m.ExtendContext(t.Context()); !ok || err != nil {
 		t.Errorf("extend: %t, %v", ok, err)
@@ -368,7 +369,7 @@ func redsyncAndLocksExcludeEachOther(t *testing.T, f *fleet) {
 		t.Fatal(err)
 	}
 	if err := m.LockContext(t.Context()); err == nil {
-		t.Error("redsync got what is held")
+		t.Error("redsync acquired a held key")
 	}
 	if err := l.Release(t.Context()); err != nil {
 		t.Fatal(err)
@@ -386,7 +387,7 @@ func redsyncAndLocksExcludeEachOther(t *testing.T, f *fleet) {
 func aCancelledAttemptLeavesNoKey(t *testing.T, f *fleet) {
 	_, _, k := f.process(t, lease.Config{})
 	_, _, other := f.process(t, lease.Config{})
-	// Cancelled while it is under way: at once, and while somebody has the key.
+	// Cancelled in flight: at once, and while another process holds the key.
 	for i := range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)

@@ -23,8 +23,8 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// quarantine is MaxTTL where a test waits for nodes to vote again. It allows a
-// NodeTimeout of a little less than a third.
+// quarantine is the MaxTTL of tests that wait for nodes to vote again. It allows a NodeTimeout of a little less than a
+// third of it.
 const quarantine = 4500 * time.Millisecond
 
 // crew works on keys until it is stopped. No piece of its work may fail, because a quorum of nodes always answers.
@@ -43,7 +43,7 @@ func newCrew(t *testing.T, keys []string, lockers ...*lock.Locker) *crew {
 		w.seen[key], w.done[key] = seen, done
 		for _, k := range lockers {
 			w.wg.Go(func() {
-				pace := time.NewTicker(20 * time.Millisecond) // leave the processors to the servers
+				pace := time.NewTicker(20 * time.Millisecond) // leaves processor time to the servers
 				defer pace.Stop()
 				for ctx.Err() == nil {
 					if err := k.WithLock(t.Context(), key, seen.visit, lock.Wait(patience)); err != nil {
@@ -59,7 +59,7 @@ func newCrew(t *testing.T, keys []string, lockers ...*lock.Locker) *crew {
 	return w
 }
 
-// goesOn waits until every key was had some times more.
+// goesOn waits until every key has been acquired several more times.
 func (w *crew) goesOn(t *testing.T) {
 	t.Helper()
 	for key, done := range w.done {
@@ -81,8 +81,8 @@ func (w *crew) finish(t *testing.T) {
 	}
 }
 
-// forgets runs a crew while node 0 comes back with another run_id and without what it knew, and then with node 0 as a
-// part of the only quorum that is left.
+// forgets runs a crew while node 0 recovers with another run_id and without its data, and then with node 0 in the only
+// remaining quorum.
 func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	t.Helper()
 	f.config.MaxTTL, f.config.NodeTimeout = quarantine, quarantine/3-100*time.Millisecond
@@ -105,14 +105,14 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	quarantined := func() bool { s := c.Status()[0]; return s.Up && !s.Votes }
 	harness.Eventually(t, "the node to be back without a vote", quarantined)
 	if all := findings(c.Check(t.Context())); quarantined() && !strings.Contains(all, face.In(c).Nodes()[0].Name()+": restarted recently") {
-		t.Errorf("Check does not speak of the restart, but says\n%s", all)
+		t.Errorf("Check does not mention the restart:\n%s", all)
 	}
 	w.goesOn(t)
 	harness.Eventually(t, "the node to vote again", face.In(c).Nodes()[0].Votes)
 	late, _, _ := f.process(t, lease.Config{TTL: quarantine})
 	harness.Eventually(t, "the node to vote for a process that has not seen it before", face.In(late).Nodes()[0].Votes)
 	if !face.In(c).Nodes()[0].Votes() {
-		t.Error("and for the other it does not vote any more")
+		t.Error("for the other process it no longer votes")
 	}
 	livesOn(t, kept)
 	if err := kept.Release(t.Context()); err != nil {
@@ -126,7 +126,7 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 		t.Errorf("token %d after %d found the checkpoint %q, %t", next.Token(), kept.Token(), data, ok)
 	}
 
-	stopAnother() // from here on nothing goes without what node 0 knows
+	stopAnother() // from here on node 0 is in every quorum
 	w.goesOn(t)
 	livesOn(t, next)
 	if err := next.Release(t.Context()); err != nil {
@@ -134,7 +134,7 @@ func (f *fleet) forgets(t *testing.T, fail func() error, stopAnother func()) {
 	}
 }
 
-// livesOn waits until a lease was renewed from now on.
+// livesOn waits for the next renewal of a lease.
 func livesOn(t *testing.T, l *lease.Lease) {
 	t.Helper()
 	began, wanted := time.Now(), l.Deadline().Add((*keepalive.Lease)(l).TTL()/2)
@@ -200,7 +200,7 @@ func TestTLS_NamesABadClientCertificate(t *testing.T) {
 				conf.Clients[name] = given
 			}
 			o := nodes.authority.options(nodes.URLs()[1], tc.certs...)
-			if tc.certs != nil { // sent whatever authorities the server asks for
+			if tc.certs != nil { // presented whatever authorities the server asks for
 				o.TLSConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &tc.certs[0], nil }
 			}
 			conf.Clients["b"] = adminOf(t, o)
@@ -210,8 +210,9 @@ func TestTLS_NamesABadClientCertificate(t *testing.T) {
 			c, err := cluster.Open(ctx, conf)
 			harness.Must(t, began, err)
 			t.Cleanup(func() { closes(t, c.Close) })
-			// The node's answer comes after the handshake; a client that is still writing may find the connection reset first.
-			harness.Eventually(t, fmt.Sprintf("node b alone to be down, saying %q", tc.want), func() bool {
+			// The node's answer arrives after the handshake. A client that is still writing may notice the connection
+			// reset first.
+			harness.Eventually(t, fmt.Sprintf("only node b to be down, with %q", tc.want), func() bool {
 				return !slices.ContainsFunc(c.Status(), func(status cluster.Status) bool {
 					bad := status.Node == "b"
 					return bad == status.Up || bad && !strings.Contains(status.Err.Error(), tc.want)

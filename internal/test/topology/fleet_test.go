@@ -25,7 +25,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	// patience bounds a call that has to succeed.
+	// patience bounds a call that must succeed.
 	patience = 2 * harness.Patience
 	// nodeCount is how many nodes a set has.
 	nodeCount = 3
@@ -35,12 +35,12 @@ const (
 
 // fleet is a set of nodes of one kind.
 type fleet struct {
-	config    cluster.Config  // how a process reaches the nodes
+	config    cluster.Config  // by which a process reaches the nodes
 	admins    []*redis.Client // of every server that takes commands, with all rights
 	isCluster bool            // each node is a Redis Cluster
 }
 
-// kinds are the kinds of node, and how to start a set of each.
+// kinds are the kinds of node, with a function that starts a set of each.
 var kinds = []struct {
 	name  string
 	start func(t *testing.T) *fleet
@@ -51,13 +51,13 @@ var kinds = []struct {
 	{"ACL", startRestricted},
 }
 
-// needReal skips the test where real nodes are not there or not wanted.
+// needReal skips the test if real nodes are not available or excluded.
 func needReal(t *testing.T) {
 	t.Helper()
 	harness.Real(t, 1, redisserver.Options{}).Close()
 }
 
-// together starts one node after another's start has begun, for they mostly wait.
+// together starts n nodes concurrently, because each start is mostly waiting.
 func together[T any](t *testing.T, n int, start func() (T, error)) []T {
 	t.Helper()
 	nodes, errs := make([]T, n), make(chan error, n)
@@ -118,15 +118,15 @@ func startSharded(t *testing.T, o redisserver.Options) (*fleet, []*redisserver.S
 	return f, all
 }
 
-// user is who the processes connect as on restricted nodes.
+// user is the user of the processes on restricted nodes.
 const user, password = "redlock", "let-me-in"
 
-// asUser makes a server know the user, with these rules of ACL SETUSER.
+// asUser returns arguments with which a server creates the user with these rules of ACL SETUSER.
 func asUser(rules []string) []string {
 	return append([]string{"--user", user, "reset", "on", ">" + password}, rules...)
 }
 
-// withUser is a server's URL with the user's name and password.
+// withUser returns a server's URL with the user's name and password.
 func withUser(t *testing.T, raw string) string {
 	t.Helper()
 	u, err := url.Parse(raw)
@@ -148,7 +148,7 @@ func startRestricted(t *testing.T) *fleet {
 	return f
 }
 
-// client is a client with all rights of the server at raw.
+// client returns a client of the server at raw with all rights.
 func client(t *testing.T, raw string) *redis.Client {
 	t.Helper()
 	o, err := redis.ParseURL(raw)
@@ -165,7 +165,7 @@ func adminOf(t *testing.T, o *redis.Options) *redis.Client {
 	return c
 }
 
-// process opens what one process has on the nodes, and waits until all of them vote.
+// process opens the Cluster, Leases and Locker of one process, and waits until all nodes vote.
 func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *lease.Leases, *lock.Locker) {
 	t.Helper()
 	conf := f.config
@@ -185,7 +185,7 @@ func (f *fleet) process(t *testing.T, cfg lease.Config) (*cluster.Cluster, *leas
 		}
 		return true
 	})
-	cfg.TTL = cmp.Or(cfg.TTL, 2*harness.Patience) // no key goes by itself while a test waits for it to be gone
+	cfg.TTL = cmp.Or(cfg.TTL, 2*harness.Patience) // no key expires while a test waits for its deletion
 	leases, err := lease.New(c, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func closes(t *testing.T, close func(context.Context) error) {
 	}
 }
 
-// keys are the keys on all servers that match a pattern.
+// keys returns the keys on all servers that match a pattern.
 func (f *fleet) keys(t *testing.T, pattern string) []string {
 	t.Helper()
 	var all []string
@@ -222,15 +222,15 @@ func (f *fleet) keys(t *testing.T, pattern string) []string {
 	return all
 }
 
-// free waits until no server has the lock on key any more, and checks that what else there is of it goes by itself: a
-// place in a queue of a node that was not reached lives for MaxTTL.
+// free waits until no server has the lock key, and checks that all its companions expire: an entry in the wait queue of
+// a node that was not reached lives for MaxTTL.
 func (f *fleet) free(t *testing.T, key string) {
 	t.Helper()
 	harness.Eventually(t, "the lock on "+key+" to be gone", func() bool { return len(f.keys(t, "lock:"+key)) == 0 })
 	for _, c := range f.admins {
 		for _, left := range c.Keys(t.Context(), "*lock:"+key+"*").Val() {
 			if ttl := c.PTTL(t.Context(), left).Val(); ttl == -1 {
-				t.Errorf("%s lives for ever", left)
+				t.Errorf("%s never expires", left)
 			}
 		}
 	}

@@ -18,9 +18,9 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// Check says that a restart loses locks where it does: as long as servers read
-// their append-only file as the user default, a node whose default may not
-// write comes back with its mark and without the locks.
+// Check reports that a restart loses locks if it does. Servers replay their
+// append-only file as the user default, so if that user may not write, a node
+// restarts with its mark and without the locks.
 func TestReplay_ARestartLosesLocksWhereCheckSaysSo(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -28,7 +28,7 @@ func TestReplay_ARestartLosesLocksWhereCheckSaysSo(t *testing.T) {
 		loses       bool
 	}{
 		{"all rights", "~* &* +@all", false},
-		{"no rights", "-@all +ping +info", true}, // beside what starts it
+		{"no rights", "-@all +ping +info", true}, // except those that the start needs
 		{"the rights of a program", cluster.ACL("", false), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -59,7 +59,7 @@ func TestReplay_ARestartLosesLocksWhereCheckSaysSo(t *testing.T) {
 			if err := l.Checkpoint(t.Context(), []byte("half")); err != nil {
 				t.Fatal(err)
 			}
-			kept := func() map[string]string { // what is kept of each key, and whether it expires
+			kept := func() map[string]string { // the data of each key, and whether it expires
 				all := map[string]string{}
 				for _, key := range admin.Keys(t.Context(), "*order*").Val() {
 					all[key] = fmt.Sprint(admin.Get(t.Context(), key).Val(), admin.HGetAll(t.Context(), key).Val(), " expires: ", admin.PTTL(t.Context(), key).Val() > 0)
@@ -80,7 +80,7 @@ func TestReplay_ARestartLosesLocksWhereCheckSaysSo(t *testing.T) {
 			})
 			after := kept()
 			if now := admin.Get(t.Context(), marks.Key).Val(); now == "" {
-				t.Errorf("the mark was %q, and is lost: no question would be needed", mark)
+				t.Errorf("the mark %q is lost, so the test proves nothing", mark)
 			}
 			t.Logf("before the restart %q, after it %q", before, after)
 			lost := !maps.Equal(before, after)

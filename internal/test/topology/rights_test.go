@@ -26,7 +26,7 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// needs says of each right, under the default prefix, which step of workout fails without it.
+// needs maps each right, under the default prefix, to the step of workout that fails without it.
 var needs = map[string]string{
 	"~lock:*":                  "lock",
 	"~{lock:*":                 "lock",
@@ -64,7 +64,7 @@ var needs = map[string]string{
 	"+script|load":             "load scripts ahead",
 }
 
-// The rule of cluster.Rights is enough for everything, and none of it can be left out.
+// The rights in cluster.Rights are sufficient, and each is necessary.
 func TestRights_AreEnoughAndEachIsNeeded(t *testing.T) {
 	t.Parallel()
 	needReal(t)
@@ -120,12 +120,12 @@ func TestRights_AreEnoughAndEachIsNeeded(t *testing.T) {
 	}
 }
 
-// gym is one node, with a restricted user, on which each step of what the packages do is taken.
+// gym is one node with a restricted user, on which workout runs.
 type gym struct {
 	t       *testing.T
 	url     string
 	admin   *redis.Client
-	lenient bool // do not ask for what the optional rights are for
+	lenient bool // skips what needs the optional rights
 }
 
 func newGym(t *testing.T, rules []string, many bool) *gym {
@@ -151,9 +151,8 @@ func (g *gym) open(ctx context.Context) (*cluster.Cluster, error) {
 	return c, err
 }
 
-// nothingHalfDone checks that no script was stopped by a refusal after it had
-// written something: every key but the mark has a TTL, and every fence counter
-// was started from the clock.
+// nothingHalfDone checks that no refusal stopped a script after a write: every key except the mark has a TTL, and every
+// fence counter was initialized from the clock.
 func (g *gym) nothingHalfDone() {
 	g.t.Helper()
 	ctx := g.t.Context()
@@ -168,14 +167,14 @@ func (g *gym) nothingHalfDone() {
 		}
 		if strings.HasSuffix(key, ":fence") {
 			if fence, err := g.admin.Get(ctx, key).Int64(); err != nil || fence < 1e15 {
-				g.t.Errorf("%s is %d (%v), which is no number of µs", key, fence, err)
+				g.t.Errorf("%s is %d (%v), which is not a time in µs", key, fence, err)
 			}
 		}
 	}
 }
 
-// workout takes every step there is. It ends at the first that fails, and says which. One that is to fail has little time,
-// because some fail by waiting for what does not come.
+// workout runs every step, and returns the first that fails. The step in fails has little time, because some steps fail
+// by waiting without success.
 func (g *gym) workout(fails string) (step string, err error) {
 	var c, other *cluster.Cluster
 	var leases, others *lease.Leases
@@ -279,7 +278,7 @@ func (g *gym) workout(fails string) (step string, err error) {
 	return "", nil
 }
 
-// leases never look at a key again by themselves.
+// leases returns Leases that never ask for a key again without a message.
 func (g *gym) leases(c *cluster.Cluster) *lease.Leases {
 	s, err := lease.New(c, deaf(lease.Config{TTL: longTTL}))
 	if err != nil {
@@ -289,7 +288,7 @@ func (g *gym) leases(c *cluster.Cluster) *lease.Leases {
 	return s
 }
 
-// check is what Check says of the node that sensible rights would fix.
+// check returns the findings of Check that the right rights would fix.
 func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
 	for _, f := range c.Check(ctx) {
 		if f.Node != "" && strings.Contains(f.Fix, "this user") {
@@ -302,7 +301,7 @@ func (g *gym) check(ctx context.Context, c *cluster.Cluster) error {
 	return nil
 }
 
-// transact acquires a key twice, of which the second time is by transaction. Its counter is above the floor of a new node.
+// transact acquires a key twice, the second time by a transaction. The key's counter is above the floor of a new node.
 func (g *gym) transact(ctx context.Context, c *cluster.Cluster) error {
 	n := face.In(c).Nodes()[0]
 	if g.lenient || n.Sharded() {
@@ -344,7 +343,7 @@ func slots(ctx context.Context, c *cluster.Cluster) error {
 
 func (g *gym) loaded(ctx context.Context) error {
 	text, err := g.admin.Info(ctx, "memory").Result()
-	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:1\r\n") { // which writes the mark
+	if err == nil && !g.lenient && strings.Contains(text, "number_of_cached_scripts:1\r\n") { // the script that writes the mark
 		return errors.New("no script was loaded before it was needed")
 	}
 	return err
@@ -369,7 +368,7 @@ func (g *gym) wake(ctx context.Context, leases, others *lease.Leases) error {
 	return errors.Join(l.Release(context.WithoutCancel(ctx)), <-got)
 }
 
-// passOn leaves a queue in which another process stands, after the turn was given to this one.
+// passOn leaves a wait queue with another waiter after this process was notified that it is first.
 func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
 	sub := g.admin.Subscribe(ctx, nodeset.Channel("another"))
 	defer sub.Close()
@@ -380,7 +379,7 @@ func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
 	if err != nil {
 		return err
 	}
-	select { // who does not listen stands in no queue
+	select { // only subscribed processes enter wait queues
 	case <-face.In(c).Listen(deafEar{}):
 	case <-ctx.Done():
 		return ctx.Err()
@@ -396,7 +395,7 @@ func (g *gym) passOn(ctx context.Context, c *cluster.Cluster) error {
 	return err
 }
 
-// deafEar is a listener that no message concerns.
+// deafEar is a listener that ignores all messages.
 type deafEar struct{}
 
 func (deafEar) Message(*nodeset.Node, string) bool { return false }
@@ -428,7 +427,7 @@ func (g *gym) observe(ctx context.Context, leases, others *lease.Leases) error {
 	if err != nil {
 		return err
 	}
-	if first := <-leaders; first.Candidate != "" { // from here on a message has to tell
+	if first := <-leaders; first.Candidate != "" { // later leaders are reported by messages
 		return fmt.Errorf("%q leads", first.Candidate)
 	}
 	l, err := leases.Campaign(ctx, "chief", "one")
@@ -444,7 +443,7 @@ func (g *gym) observe(ctx context.Context, leases, others *lease.Leases) error {
 	return errors.New("the leader was not heard of")
 }
 
-// A right that is taken away while processes run is named by the nodes that took it.
+// If a right is removed while processes run, the error names it and the nodes that removed it.
 func TestRights_OneTakenAwayIsNamed(t *testing.T) {
 	t.Parallel()
 	f := startRestricted(t)
@@ -459,7 +458,7 @@ func TestRights_OneTakenAwayIsNamed(t *testing.T) {
 	if err := f.admins[1].Do(t.Context(), "acl", "setuser", user, "-set").Err(); err != nil {
 		t.Fatal(err)
 	}
-	err := k.WithLock(t.Context(), "a", work, lock.NoWait()) // versions word the refusal within a script differently
+	err := k.WithLock(t.Context(), "a", work, lock.NoWait()) // the text of a refusal within a script depends on the version
 	for _, want := range []string{"user", "node " + face.In(c).Nodes()[0].Name(), "node " + face.In(c).Nodes()[1].Name()} {
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), password) {
 			t.Errorf("with two: %v, want an error that says %q", err, want)

@@ -13,16 +13,17 @@ import (
 	"github.com/venta-hq/redlock/lease"
 )
 
-// The steps are those of docs/oncall.md: programs trust both authorities, then the
-// nodes change one by one, then the programs show certificates of the new one, and
-// the nodes stop trusting the former.
+// The steps are those of docs/oncall.md: programs trust both authorities, the
+// nodes change one by one, the programs present certificates of the new
+// authority, and the nodes stop trusting the old one.
 func TestTLS_AnAuthorityIsReplacedUnderLoad(t *testing.T) {
 	t.Parallel()
 	f, nodes := startTLS(t)
 	f.config.MaxTTL, f.config.NodeTimeout = quarantine, quarantine/3-100*time.Millisecond
 	former, next := nodes.authority, newAuthority(t, "next CA")
 
-	// replace gives the nodes their new files one by one, while two programs work.
+	// replace installs the new files on the nodes one by one while two programs
+	// work.
 	replace := func(programs *authority, trusted []*authority, others ...*authority) {
 		t.Helper()
 		f.config.Clients = nodes.clients(t, trusted, programs)

@@ -16,8 +16,8 @@ import (
 	"github.com/venta-hq/redlock/mutex"
 )
 
-// Locks of several keys exclude locks of one, and redsync's, of each of the keys,
-// which are of different hash slots.
+// Locks of several keys exclude locks of each single key, also those of
+// redsync. The keys are in different hash slots.
 func severalKeysAreLockedTogether(t *testing.T, f *fleet) {
 	keys := []string{"several:b", "several:{a}:1", "several c"}
 	c, _, other := f.process(t, lease.Config{})
@@ -27,11 +27,11 @@ func severalKeysAreLockedTogether(t *testing.T, f *fleet) {
 	err := k.WithLocks(t.Context(), keys, func(ctx context.Context) error {
 		for _, key := range keys {
 			if l, err := other.TryLock(t.Context(), key); !errors.Is(err, lock.ErrNotAcquired) {
-				t.Errorf("%q is held, and another has %v, %v", key, l, err)
+				t.Errorf("%q is held, and another process acquired %v, %v", key, l, err)
 			}
 			m := mutex.Redsync(c).NewMutex("lock:"+key, redsync.WithTries(1), redsync.WithExpiry(10*time.Second))
 			if err := m.LockContext(t.Context()); err == nil {
-				t.Errorf("%q is held, and redsync has it", key)
+				t.Errorf("%q is held, and redsync acquired it", key)
 			}
 			tokens[key], _ = lock.TokenOf(ctx, key)
 		}
@@ -51,8 +51,8 @@ func severalKeysAreLockedTogether(t *testing.T, f *fleet) {
 	}
 }
 
-// A release of the key that is waited for wakes a waiter that holds the keys before
-// it, and none behind it.
+// The release of a key notifies the waiter, which holds the keys before it, and
+// none behind it.
 func severalKeysAreAcquiredInOrder(t *testing.T, f *fleet) {
 	_, _, holder := f.process(t, lease.Config{})
 	_, _, waiter := f.process(t, deaf(lease.Config{}))
@@ -71,7 +71,7 @@ func severalKeysAreAcquiredInOrder(t *testing.T, f *fleet) {
 	harness.Eventually(t, "the waiter to queue", func() bool { return len(f.keys(t, "{lock:order:2}:queue")) > 0 })
 	f.free(t, "order:3")
 	if l, err := holder.TryLock(t.Context(), "order:1"); !errors.Is(err, lock.ErrNotAcquired) {
-		t.Errorf("the key before the one that is waited for: %v, %v", l, err)
+		t.Errorf("the key before the awaited one: %v, %v", l, err)
 	}
 	if err := held.Release(t.Context()); err != nil {
 		t.Fatal(err)
