@@ -3,8 +3,8 @@ package fence
 import (
 	"context"
 
+	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/lease"
-	"github.com/venta-hq/redlock/lock"
 )
 
 // WithToken returns a context that carries a token received from another
@@ -13,7 +13,7 @@ import (
 // that is acquired under the result takes precedence.
 func WithToken(ctx context.Context, key string, token int64) context.Context {
 	outer, _ := ctx.Value(receivedKey{}).(*received)
-	onKey, _ := lock.TokenOf(ctx, key)
+	onKey, _ := keepalive.Under(ctx, key)
 	innermost, _ := lease.FromContext(ctx)
 	return context.WithValue(ctx, receivedKey{}, &received{Token{key, token}, onKey, innermost, outer})
 }
@@ -21,17 +21,18 @@ func WithToken(ctx context.Context, key string, token int64) context.Context {
 type receivedKey struct{}
 
 // received is a token of WithToken and what was held around it. If a context
-// below it is still under the same lock, none was acquired under the token.
+// below it is still under the same lease, no lock was acquired under the token.
+// The lease's own token does not tell, because Downgrade changes it.
 type received struct {
 	Token
-	onKey     int64 // the token of the lock on Key, or 0
+	onKey     *keepalive.Lease // the lease on Key, or nil
 	innermost *lease.Lease
 	outer     *received
 }
 
 // find returns the innermost token of key that ctx carries.
 func find(ctx context.Context, key string) (int64, bool) {
-	onKey, held := lock.TokenOf(ctx, key)
+	onKey, held := keepalive.Under(ctx, key)
 	r, _ := ctx.Value(receivedKey{}).(*received)
 	for r != nil && r.Key != key {
 		r = r.outer
@@ -40,7 +41,7 @@ func find(ctx context.Context, key string) (int64, bool) {
 	case r != nil && r.onKey == onKey:
 		return r.Number, true
 	case held:
-		return onKey, true
+		return onKey.Token(), true
 	}
 	return 0, false
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/venta-hq/redlock/fence"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
 )
 
 // newLeases are those of a process, on nodes of its own.
@@ -107,4 +108,32 @@ func TestWithToken_TheInnermostCounts(t *testing.T) {
 	l, ctx = under(t, outside, leases, "k")
 	pass(t, fence.Check(ctx, s, "k"))
 	stale(t, fence.Check(outside, s, "k"), "k", 5, l.Token())
+}
+
+// A downgrade changes the token of the lock that a received token was put under; no
+// lock was acquired under it.
+func TestWithToken_OutlastsADowngradeOfTheLockAroundIt(t *testing.T) {
+	s := new(fence.Memory)
+	began := time.Now()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: harness.Embedded(t, 1).URLs(), NodeTimeout: 5 * time.Second})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
+	k, err := lock.New(c, lock.Config{TTL: 30 * time.Second})
+	pass(t, err)
+	harness.CloseAtEnd(t, k)
+	err = k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+		received := fence.WithToken(ctx, "k", 5)
+		pass(t, s.CheckToken(ctx, "k", 6))
+		stale(t, fence.Check(received, s, "k"), "k", 5, 6)
+		l, _ := lease.FromContext(ctx)
+		before := l.Token()
+		pass(t, l.Downgrade(ctx))
+		if l.Token() == before {
+			t.Error("the token is as before")
+		}
+		stale(t, fence.Check(received, s, "k"), "k", 5, 6)
+		pass(t, fence.Check(ctx, s, "k"))
+		return nil
+	})
+	harness.Must(t, began, err)
 }

@@ -66,6 +66,9 @@
 // process if nobody waits for the key, and the others take what is free.
 // Config.Retain applies to keys that are neither shared nor have slots.
 //
+// Package lease is not part of the order within a process: while readers with
+// NoWait overlap, a lease.Leases.Acquire in the same process waits.
+//
 // # Hand-overs
 //
 // A lock that is released while other callers of the process wait is handed

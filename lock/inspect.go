@@ -20,6 +20,7 @@ type (
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them, each with Process string and Since time.Time
 	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared: a Holder, and Left time.Duration
+	//	MoreReaders bool      // there may be other readers, because a node names 64 at most
 	//	Views   []View        // what each node reports
 	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
 	//	Slots   []Slot        // of a key with a limit: those that are taken
@@ -118,8 +119,10 @@ func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) 
 // which takes at most freeIn. The holder's context ends at its next renewal,
 // with a [*LostError] of class "forced" that names by, the label of whoever
 // releases. If by is "", it is [Config.Owner]. Requests of the holder that
-// are under way do not return the key to it. Of a key with a limit, the slots
-// in seen.Slots are taken from their holders: leave out those that are to stay.
+// are under way do not return the key to it. A key that readers share is taken
+// from those that seen names; if seen.MoreReaders is set, it is taken from all,
+// also from those that came since. Of a key with a limit, the slots in
+// seen.Slots are taken from their holders: leave out those that are to stay.
 //
 // The error is [ErrNotHeld], [ErrMayBeAcquired], or a [*cluster.QuorumError] if
 // too few nodes answered, so that the holder may keep the key. It matches

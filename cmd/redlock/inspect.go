@@ -199,7 +199,19 @@ func readersText(i lock.Inspection) string {
 	for _, r := range i.Readers {
 		each = append(each, shown(r.String())+processText(r.Holder)+" for "+span(r.Left))
 	}
-	return plural(len(i.Readers), "process", "processes") + ": " + strings.Join(each, "; ")
+	if len(each) == 0 {
+		return "too few nodes name any"
+	}
+	return countReaders(i, "process", "processes") + ": " + strings.Join(each, "; ")
+}
+
+// countReaders is how many share a lock, as far as the nodes name them.
+func countReaders(i lock.Inspection, one, many string) string {
+	count := plural(len(i.Readers), one, many)
+	if i.MoreReaders {
+		return "at least " + count
+	}
+	return count
 }
 
 func waitersText(i lock.Inspection, now time.Time) string {

@@ -12,6 +12,7 @@ type lockDoc struct {
 	State   string      `json:"state"`
 	Holder  *holderDoc  `json:"holder"`
 	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
+	More    bool        `json:"more_readers,omitempty"`  // there may be others
 	Token   int64       `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
 	AgeMs   *float64    `json:"age_ms,omitempty"`
 	LeftMs  *float64    `json:"left_ms"` // null: the key has no expiry, or the state is unknown
@@ -67,6 +68,7 @@ func describeLock(i lock.Inspection) lockDoc {
 	if i.State == lock.Unknown {
 		d.LeftMs = nil
 	}
+	d.More = i.MoreReaders
 	for _, r := range i.Readers {
 		d.Readers = append(d.Readers, readerDoc{*describeHolder(r.Holder), leftMs(r.Left)})
 	}

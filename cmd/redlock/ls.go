@@ -144,14 +144,14 @@ func holderText(i lock.Inspection) string {
 	switch {
 	case i.Limit > 0:
 		return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
-	case i.Holder.Writer != lock.WriterShared:
+	case i.Holder.Writer != lock.WriterShared || len(i.Readers) == 0:
 		return i.Holder.String()
 	}
 	var each []string
 	for _, r := range i.Readers {
 		each = append(each, r.String())
 	}
-	return plural(len(each), "reader", "readers") + ": " + strings.Join(each, ", ")
+	return countReaders(i, "reader", "readers") + ": " + strings.Join(each, ", ")
 }
 
 // tokenBound formats the end of the block of tokens that a holder owns.

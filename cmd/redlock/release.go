@@ -74,17 +74,31 @@ func (r *releaseCmd) Run() error {
 // confirm asks the user, and names the holder and the effect.
 func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 	effect := "Its holder is notified, and others can acquire it when its TTL is over."
-	if foreign(seen.Holder) {
+	switch {
+	case seen.Holder.Writer == lock.WriterShared:
+		effect = "They are notified, and others can acquire it when the longest of their TTLs is over."
+	case foreign(seen.Holder):
 		effect = "Its holder uses another library and is not notified: it continues until it looks at the key. " +
 			"Others can acquire it when its TTL is over."
 	}
 	switch {
 	case r.Now:
 		effect = "Others can acquire it AT ONCE, even if its holder still works."
+		if seen.Holder.Writer == lock.WriterShared {
+			effect = "Others can acquire it AT ONCE, even if they still work."
+		}
 	case seen.Left < 0:
 		effect = "Others can acquire it in " + span(maxTTL) + "."
 	}
-	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(seen.Holder.String()), effect))
+	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(takenFrom(seen)), effect))
+}
+
+// takenFrom is the holder from which a lock is taken, or its readers.
+func takenFrom(seen lock.Inspection) string {
+	if seen.Holder.Writer == lock.WriterShared {
+		return holderText(seen)
+	}
+	return seen.Holder.String()
 }
 
 // confirm asks a question, and returns an error unless the answer is yes.
@@ -130,7 +144,7 @@ func (r *releaseCmd) forceRelease(ctx context.Context, v *view, seen lock.Inspec
 			FreeInMs float64    `json:"free_in_ms"`
 		}{r.Key, describeHolder(seen.Holder), ms(freeIn)})
 	}
-	fmt.Fprintf(stdout, "Taken away from %s. ", shown(seen.Holder.String()))
+	fmt.Fprintf(stdout, "Taken away from %s. ", shown(takenFrom(seen)))
 	if r.Now {
 		fmt.Fprintln(stdout, "Others can acquire it now.")
 	} else {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -25,4 +26,27 @@ func TestRelease_NowFreesTheKeyAtOnce(t *testing.T) {
 	if err := l.Release(t.Context()); !errors.Is(err, lock.ErrLost) {
 		t.Errorf("its holder ended by %v", err)
 	}
+}
+
+// An operator sees from whom the lock is taken, and that there may be more of them.
+func TestRelease_NamesTheReaders(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 3, redisserver.Options{})
+	for range 2 {
+		if _, err := newLocker(t, s.URLs()).Lock(t.Context(), "order:42", lock.Shared(), lock.Owner("nightly")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	operate(t, s.URLs(), 1, "release", "--force", "order:42").prints("Take it away from 2 readers: nightly ", "They are notified")
+	seen, err := newLocker(t, s.URLs()).Inspect(t.Context(), "order:42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen.MoreReaders = true
+	for _, text := range []string{takenFrom(seen), holderText(seen), readersText(seen)} {
+		if !strings.HasPrefix(text, "at least 2 ") {
+			t.Error(text)
+		}
+	}
+	operate(t, s.URLs(), 0, "release", "--force", "--yes", "order:42").prints("Taken away from 2 readers: nightly ")
 }

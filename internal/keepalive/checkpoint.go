@@ -22,17 +22,18 @@ var none record.Record
 // resume reads the last checkpoint, and overtakes its writer. If it fails, the
 // lease is not issued.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
-	if err := l.resume(ctx); err != nil {
+	if err := l.resume(ctx, l.Token()); err != nil {
 		l.abandon(ctx)
 		return nil, errs.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
 	return l, nil
 }
 
-// resume makes the key's record this lease's, and finds the last checkpoint.
-func (l *Lease) resume(ctx context.Context) error {
+// resume makes the key's record this lease's, by its token, and finds the last
+// checkpoint.
+func (l *Lease) resume(ctx context.Context, token int64) error {
 	s := l.t.s
-	last, found, err := record.ResumeAgain(ctx, s.c, s.recordOf(l.Key()), l.Token(), int64(l.resumes), s.cfg.CheckpointTTL)
+	last, found, err := record.ResumeAgain(ctx, s.c, s.recordOf(l.Key()), token, int64(l.resumes), s.cfg.CheckpointTTL)
 	l.resumes++
 	if err != nil {
 		return l.orLost(err)
@@ -73,9 +74,10 @@ func (s *Leases) CheckpointInfo(ctx context.Context, key string) (info Checkpoin
 	return info, true, nil
 }
 
-// resumeOnce is resume for a lease that was acquired without it, before its first checkpoint. Concurrent calls wait for the
-// first. What it finds after a failure is as new as what it had found before.
-func (l *Lease) resumeOnce(ctx context.Context) error {
+// resumeOnce is resume for a lease that was acquired without it, before its first
+// checkpoint. Concurrent calls wait for the first. What it finds after a failure is
+// as new as what it had found before.
+func (l *Lease) resumeOnce(ctx context.Context, token int64) error {
 	for {
 		l.mu.Lock()
 		if l.found != nil {
@@ -96,7 +98,7 @@ func (l *Lease) resumeOnce(ctx context.Context) error {
 			return errs.Errorf("redlock: checkpoint of %q: %w", l.Key(), errs.Ended(ctx))
 		}
 	}
-	err := l.resume(ctx)
+	err := l.resume(ctx, token)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	close(l.resuming)
@@ -120,35 +122,38 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 	if err := l.exclusive("Checkpoint"); err != nil {
 		return err
 	}
+	token := l.Token() // before Shared: that of a reader is not for writing
 	if l.Shared() {
 		return configerr.Field("Checkpoint", "the lease on %q is shared, and readers write nothing; checkpoint before Downgrade", l.Key())
 	}
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
 		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; store the data elsewhere and a reference here", len(data), limit)
 	}
-	return l.record(ctx, record.Record{Data: bytes.Clone(data)})
+	return l.record(ctx, token, record.Record{Data: bytes.Clone(data)})
 }
 
 // ClearCheckpoint is lease.Lease.ClearCheckpoint.
 func (l *Lease) ClearCheckpoint(ctx context.Context) error {
+	token := l.Token()
 	if l.Shared() {
 		return configerr.Field("ClearCheckpoint", "the lease on %q is shared, and readers write nothing", l.Key())
 	}
-	return l.record(ctx, record.Record{Deleted: true})
+	return l.record(ctx, token, record.Record{Deleted: true})
 }
 
-func (l *Lease) record(ctx context.Context, r record.Record) error {
+// record writes r with the token that the lease had when it was no reader's.
+func (l *Lease) record(ctx context.Context, token int64, r record.Record) error {
 	if l.recordTaken {
 		return configerr.Field("Checkpoint", "the lease on %q has no checkpoint, because it is that of an election or a job", l.Key())
 	}
 	if err := l.Err(); err != nil && !l.t.s.keepsFor(l.t, l) {
 		return err
 	}
-	if err := l.resumeOnce(ctx); err != nil {
+	if err := l.resumeOnce(ctx, token); err != nil {
 		return err
 	}
 	s := l.t.s
-	r.Token, r.Origin = l.Token(), l.Token()
+	r.Token, r.Origin = token, token
 	return l.orLost(record.Write(ctx, s.c, s.recordOf(l.Key()), s.keepRecord(l.t, r), s.cfg.CheckpointTTL))
 }
 

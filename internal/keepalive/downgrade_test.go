@@ -3,9 +3,11 @@ package keepalive
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/internal/configerr"
+	"github.com/venta-hq/redlock/internal/record"
 )
 
 // A release looks what the lease is, and a Downgrade makes it a reader's, at one
@@ -77,5 +79,39 @@ func TestDowngrade_OfALeaseWhoseReleaseWaitsForItsWork(t *testing.T) {
 			t.Errorf("downgraded: %v", err)
 		}
 		l.released.Store(false)
+	})
+}
+
+// Of two calls at once, one finds that the other was first.
+func TestDowngrade_TheSecondOfTwoAtOnceFindsAReader(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		l := acquireAtOnce(t, s, "job", Request{})
+		if !s.beginReading(l) || s.beginReading(l) {
+			t.Fatal("both are the first")
+		}
+		if err := l.notDowngraded(); !errors.Is(err, configerr.Err) || !strings.Contains(err.Error(), "shared already") {
+			t.Error(err)
+		}
+		must(t, l.Release(t.Context()))
+	})
+}
+
+// A checkpoint that began before it is the holder's, and those that come later read
+// it as such.
+func TestDowngrade_ACheckpointThatIsUnderWayIsTheHolders(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{})
+		l := acquireAtOnce(t, s, "job", Request{TokenBlock: 64})
+		token := l.Token()
+		must(t, l.Downgrade(t.Context()))
+		if l.Token() == token {
+			t.Fatal("the reader has the token of the holder")
+		}
+		must(t, l.record(t.Context(), token, record.Record{Data: []byte("half")}))
+		if info, ok, err := s.CheckpointInfo(t.Context(), "job"); !ok || err != nil || info.Token != token {
+			t.Errorf("%+v, %t, %v; the holder had %d", info, ok, err, token)
+		}
+		must(t, l.Release(t.Context()))
 	})
 }

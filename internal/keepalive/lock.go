@@ -44,7 +44,7 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 	switch joined := joined.(type) {
 	case *Lease:
 		return joined, end(nil)
-	case waitqueue.Aside:
+	case waitqueue.Unqueued:
 		l, err := s.get(ctx, p)
 		return l, end(err)
 	}
@@ -54,8 +54,8 @@ func (s *Leases) Lock(ctx context.Context, key string, req Request) (*Lease, err
 	}
 	if place != nil {
 		s.stats.waits.Add(1)
-		l, aside, err := s.await(ctx, q, place, key)
-		if aside {
+		l, unqueued, err := s.await(ctx, q, place, key)
+		if unqueued {
 			l, err = s.get(ctx, p)
 		}
 		if l != nil || err != nil {
@@ -98,20 +98,20 @@ func (s *Leases) want(req Request) waitqueue.Want {
 }
 
 // await waits at a place in the queue. Neither a lease nor an error means that it
-// is the caller's turn to ask, aside that it asks beside the queue.
-func (s *Leases) await(ctx context.Context, q *waitqueue.Queue, place *waitqueue.Caller, key string) (l *Lease, aside bool, err error) {
+// is the caller's turn to ask, unqueued that it asks without a part in the queue.
+func (s *Leases) await(ctx context.Context, q *waitqueue.Queue, place *waitqueue.Caller, key string) (l *Lease, unqueued bool, err error) {
 	s.stats.queued.Add(1)
 	defer s.stats.queued.Add(-1)
 	defer s.queues.Free(place)
 	select {
 	case handed := <-place.Turn:
 		l, _ = handed.(*Lease)
-		_, aside = handed.(waitqueue.Aside)
+		_, unqueued = handed.(waitqueue.Unqueued)
 		if l != nil && ctx.Err() != nil {
 			l.Release(ctx) // which does not wait
 			return nil, false, s.gaveUp(q, key, errs.Ended(ctx))
 		}
-		return l, aside, nil
+		return l, unqueued, nil
 	case <-ctx.Done():
 		s.giveUp(ctx, q, place)
 		return nil, false, s.gaveUp(q, key, errs.Ended(ctx))

@@ -35,6 +35,7 @@ func (m mailbox) Message(n *nodeset.Node, text string) (claimed bool) {
 		return m.c.Queues().TurnSlot(n.Index(), news.Lock, 0) || whole
 	case news.Ask:
 		m.c.Queues().UnlessWritten(news.Lock, func() { quorumlock.LeaveWriting(m.c, n, news.Lock) })
+		return true // that is no wait: the nodes report the readers that wait with a grant
 	}
 	giveUpKept(m.c.Queues().NoteRemoteWait(news.Lock, time.Now()))
 	return true

@@ -163,3 +163,26 @@ func TestWait_WhoseGrantsDoNotCountRetriesByItsTimer(t *testing.T) {
 		release(t, r.l)
 	})
 }
+
+// Readers of other processes ask whether this one waits to write, also with each
+// renewal. That is no wait of theirs.
+func TestAsk_IsNoWait(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		_, s, _ := waitsForSomebody(t, 3)
+		q, _, _, ok := s.queues.Enter("lock:job", waitqueue.Request{}, true)
+		if !ok || q == nil {
+			t.Fatal("it is not the first")
+		}
+		waited := func(text string) bool {
+			mailbox{s.c}.Message(s.c.Nodes()[0], text)
+			return !s.queues.Snapshot("lock:job").RemoteWait.IsZero()
+		}
+		if waited("plock:job") {
+			t.Error("a question is taken for a wait")
+		}
+		if !waited("qlock:job") {
+			t.Error("an announcement is not")
+		}
+		q.Refused()
+	})
+}

@@ -45,6 +45,25 @@ func TestRecordRefresh_KeepsRecordsWhileTheLeaseIsHeld(t *testing.T) {
 	})
 }
 
+// A holder that became a reader keeps what it recorded before.
+func TestRecordRefresh_KeepsACheckpointWhileItsWriterReads(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		const kept = time.Minute
+		s := lease(t, nodes.open(t, &gate{}), Config{CheckpointTTL: kept})
+		l, _ := resumed(t, s, "job")
+		must(t, l.Checkpoint(t.Context(), []byte("half")))
+		must(t, l.Downgrade(t.Context()))
+		time.Sleep(10 * kept)
+		must(t, l.Release(t.Context()))
+		next, data := resumed(t, s, "job")
+		if data != "half" {
+			t.Errorf("the next lease found %q", data)
+		}
+		must(t, next.Release(t.Context()))
+	})
+}
+
 func TestRecordRefresh_IsRetriedOnANodeThatLostItsData(t *testing.T) {
 	virtually(t, func(t *testing.T) {
 		nodes := newMemory(t, 3)

@@ -376,8 +376,9 @@ func (r *renewer) releaseDraining(t *renewal) {
 	r.over(t, nil)
 }
 
-// leave takes t out of care because its holder l releases or detaches it, which ends l with that cause. It reports what is
-// left to do: nothing when it was gone or is draining, to detach it if asked to when it was live, to call endReading when a
+// leave takes t out of care because its holder l releases or detaches it, which ends
+// l with that cause. It reports what is left to do: nothing when it was gone or is
+// draining, to detach it if asked to when it was live, to call endReading when a
 // Downgrade that was under way has made l a reader, and to release it otherwise.
 func (r *renewer) leave(t *renewal, l *Lease, cause error) (was state) {
 	r.mu.Lock()

@@ -100,16 +100,30 @@ func (r *renewer) longest(now time.Time) (longest time.Duration) {
 		r.mu.Lock()
 		more = from+some < len(r.queue)
 		for _, t := range r.queue[min(from, len(r.queue)):min(from+some, len(r.queue))] {
-			if t.lease == nil {
-				continue
-			}
-			if since := t.lease.since(); !since.IsZero() {
+			if since := t.sinceLocked(); !since.IsZero() {
 				longest = max(longest, now.Sub(since))
 			}
 		}
 		r.mu.Unlock()
 	}
 	return longest
+}
+
+// sinceLocked is when the lease began, or the first of those that share the key; the
+// zero time if there is none, or that is not reported.
+func (t *renewal) sinceLocked() (first time.Time) {
+	if t.lease != nil {
+		return t.lease.since()
+	}
+	if t.readers == nil {
+		return first
+	}
+	for _, l := range t.readers.leases {
+		if since := l.since(); first.IsZero() || since.Before(first) {
+			first = since
+		}
+	}
+	return first
 }
 
 // since is when the lease began; the zero time where that is not reported.

@@ -68,3 +68,32 @@ func TestReasonClass_IsOneOfFew(t *testing.T) {
 		}
 	}
 }
+
+// The metric of the longest hold counts readers, whether they were first or not, and
+// holders that became one.
+func TestTelemetry_TheLongestHoldMayBeAReaders(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		cfg := nodeset.Config{MeterProvider: metricnoop.NewMeterProvider()}
+		s := lease(t, newMemory(t, 3).openWith(t, cfg, &gate{}), Config{})
+		longest := func(want time.Duration) {
+			t.Helper()
+			if d := s.renewer.longest(time.Now()); d < want || d > want+time.Second {
+				t.Errorf("the longest is %v, not %v", d, want)
+			}
+		}
+		first := locked(t, s, "job", reads)
+		time.Sleep(time.Minute)
+		last := locked(t, s, "job", reads)
+		longest(time.Minute)
+		release(t, first)
+		time.Sleep(time.Minute)
+		longest(time.Minute)
+		release(t, last)
+		longest(0)
+		writer := locked(t, s, "job", Request{})
+		time.Sleep(time.Minute)
+		must(t, writer.Downgrade(t.Context()))
+		longest(time.Minute)
+		release(t, writer)
+	})
+}

@@ -15,9 +15,10 @@ import (
 )
 
 // Sharing: a process reads a key once on the nodes, however many of its goroutines
-// do, except that each Leases has a hold of its own, and that a reader which does not
-// wait asks for itself where it would have to wait for the others. One more asks no node, while the hold lasts and nobody waits for the key; then
-// it waits in line. The last to leave releases the key. A loss ends them all.
+// do. But each Leases has a hold of its own, and a reader that does not wait asks the
+// nodes itself where it would have to wait for the others. While the hold lasts and
+// nobody waits for the key, one more reader asks no node; otherwise it waits in line.
+// The last to leave releases the key. A loss ends them all.
 //
 // Another process that waits to write is announced to this one, and renewals report
 // whether one does, so a lost announcement costs a renewal's time. A reader that
@@ -51,7 +52,7 @@ func newLease(t *renewal, token int64, parent context.Context) *Lease {
 func (l *Lease) Shared() bool { return l.t.hold.Shared() }
 
 // enter is the place of a caller of Lock in the queue. A reader gets the lease with
-// which it joins others instead, or waitqueue.Aside.
+// which it joins others instead, or waitqueue.Unqueued.
 func (s *Leases) enter(p plan, req waitqueue.Request) (joined any, q *waitqueue.Queue, place *waitqueue.Caller, kept any, ok bool) {
 	if !p.req.Shared {
 		q, place, kept, ok = s.queues.Enter(p.lock, req, p.req.Waits())
@@ -292,7 +293,7 @@ func (l *Lease) Downgrade(ctx context.Context) error {
 	case l.recordTaken:
 		return configerr.Field("Downgrade", "the lease on %q is that of an election or a job, which nobody shares", l.Key())
 	case l.Shared():
-		return configerr.Field("Downgrade", "the lease on %q is shared already", l.Key())
+		return l.sharedAlready()
 	}
 	if err := l.Err(); err != nil {
 		return errs.Errorf("redlock: downgrade %q: %w", l.Key(), err)
@@ -305,14 +306,7 @@ func (l *Lease) Downgrade(ctx context.Context) error {
 		begun = t.queue.Downgraded(waitqueue.Want{By: t.s, TTL: t.ttl, Owner: t.owner, Shared: true}, t, begin)
 	}
 	if !begun {
-		err := l.Err()
-		if err == nil && l.released.Load() { // and its work has not returned
-			err = ErrReleased
-		}
-		if err != nil {
-			return errs.Errorf("redlock: downgrade %q: %w", l.Key(), err)
-		}
-		return configerr.Field("Downgrade", "the lease on %q has a MinHold; readers share one hold, so leave MinHold out", l.Key())
+		return l.notDowngraded()
 	}
 	err := t.hold.ShareNow(ctx)
 	if errors.Is(err, ErrLost) {
@@ -324,6 +318,25 @@ func (l *Lease) Downgrade(ctx context.Context) error {
 		return l.Err()
 	}
 	return err
+}
+
+// notDowngraded is why beginReading failed.
+func (l *Lease) notDowngraded() error {
+	err := l.Err()
+	if err == nil && l.released.Load() { // and its work has not returned
+		err = ErrReleased
+	}
+	switch {
+	case err != nil:
+		return errs.Errorf("redlock: downgrade %q: %w", l.Key(), err)
+	case l.Shared(): // by another call, meanwhile
+		return l.sharedAlready()
+	}
+	return configerr.Field("Downgrade", "the lease on %q has a MinHold; readers share one hold, so leave MinHold out", l.Key())
+}
+
+func (l *Lease) sharedAlready() error {
+	return configerr.Field("Downgrade", "the lease on %q is shared already", l.Key())
 }
 
 // beginReading makes a holder the first reader of its key. It fails if it is not the
@@ -341,7 +354,7 @@ func (r *renewer) beginReading(l *Lease) bool {
 		maxHold = max(until.Sub(now), time.Nanosecond)
 	}
 	l.token.Store(t.hold.EndWriting())
-	t.lease, t.bounds, t.refresh, t.readers = nil, nil, nil, &readers{}
+	t.lease, t.bounds, t.readers = nil, nil, &readers{}
 	t.addReaderLocked(l, t.owner, maxHold)
 	r.scheduleLocked(t, now, t.due)
 	return true

@@ -2,6 +2,7 @@ package keepalive
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -242,5 +243,80 @@ func TestShared_AKeyThatIsRetainedIsAcquiredAnew(t *testing.T) {
 		must(t, locked(t, other, "job", reads).Release(t.Context()))
 		must(t, l.Release(t.Context()))
 		acquireAtOnce(t, other, "job", Request{})
+	})
+}
+
+// A leave is sent once, and may be lost. The place of readers that it left does not
+// have later readers of that process pass a writer that waits.
+func TestShared_APlaceOfReadersWhoseLeaveWasLostPassesNoWriter(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		set := nodes.open(t, &gate{})
+		one, two := lease(t, set, Config{Backoff: hourly}), lease(t, set, Config{Backoff: hourly})
+		other := lease(t, nodes.open(t, &gate{}), Config{})
+		for _, s := range []*Leases{one, two, other} {
+			<-s.opened
+		}
+		for _, n := range nodes {
+			_, err := n.ZAdd("{lock:job}:queue", 1, set.Process()+"/shared")
+			must(t, err)
+			n.SetTTL("{lock:job}:queue", time.Hour)
+		}
+		last := locked(t, one, "job", reads)
+		writer := locking(t.Context(), other, "job", Request{})
+		time.Sleep(time.Second)
+		ctx := t.Context()
+		for i := range 200 { // each begins before the last one ends
+			s := []*Leases{two, one}[i%2]
+			next := locking(ctx, s, "job", reads)
+			time.Sleep(100 * time.Millisecond)
+			if len(next) == 0 { // it waits for the writer, as it should
+				must(t, last.Release(ctx))
+				must(t, given(t, writer).Release(ctx))
+				must(t, given(t, next).Release(ctx))
+				return
+			}
+			got := given(t, next)
+			must(t, last.Release(ctx))
+			last = got
+		}
+		t.Error("200 readers passed the writer that waits")
+		must(t, last.Release(ctx))
+		must(t, given(t, writer).Release(ctx))
+	})
+}
+
+// A reader that does not wait, or joins others that do, finds such a place too.
+func TestShared_AReaderThatDoesNotWaitLeavesAPlaceThatWasLost(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes := newMemory(t, 3)
+		s := lease(t, nodes.open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		place := s.c.Process() + "/shared"
+		try := func() (places []float64) {
+			for _, n := range nodes {
+				_, err := n.ZAdd("{lock:job}:queue", 4, place)
+				must(t, err)
+				n.SetTTL("{lock:job}:queue", time.Hour)
+			}
+			l, err := s.Try(t.Context(), "job", reads)
+			must(t, err)
+			time.Sleep(time.Millisecond)
+			for _, n := range nodes {
+				score, _ := n.ZScore("{lock:job}:queue", place)
+				places = append(places, score)
+			}
+			must(t, l.Release(t.Context()))
+			time.Sleep(time.Millisecond)
+			return places
+		}
+		if got := try(); slices.Max(got) != 0 {
+			t.Errorf("its places are %v", got)
+		}
+		waits := s.queues.ContendShared("lock:job")
+		if got := try(); slices.Min(got) <= 4 {
+			t.Errorf("beside a reader that waits, its places are %v", got)
+		}
+		s.queues.Leave(waits, true, func(bool) { s.red.LeaveShared("lock:job") })
 	})
 }

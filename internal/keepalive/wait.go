@@ -46,19 +46,30 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 				return s.contend(ctx, p, noBackoff)
 			})
 		}
-		if err == nil { // the waiters of this process should not come before those of others because of that
-			s.queues.IfContended(p.lock, func() { l.t.hold.Dequeue(true) })
+		if err == nil {
+			s.leavePlace(p, l)
 		}
 		return l, err
 	}
 	return s.contend(ctx, p, s.cfg.Backoff)
 }
 
+// leavePlace follows an acquisition that did not wait. The waiters of this process
+// should not come before those of others because of it. Where none waits, the place
+// that it found is that of a wait whose leave was lost.
+func (s *Leases) leavePlace(p plan, l *Lease) {
+	hold := l.t.hold
+	if hold.WasQueued() && s.queues.UnlessContended(p.lock, func() { hold.Dequeue(false) }) {
+		return
+	}
+	s.queues.IfContended(p.lock, func() { hold.Dequeue(true) })
+}
+
 // contend is get for a request that waits.
 func (s *Leases) contend(ctx context.Context, p plan, backoff func(int) time.Duration) (l *Lease, err error) {
 	w := waiting{s: s, p: p, backoff: backoff, me: s.contender(p), queues: s.open()}
 	defer func() { // also if Config.Backoff panics
-		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused())
+		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused()) || l != nil && l.t.hold.WasQueued()
 		s.queues.Leave(w.me, queued, func(others bool) {
 			switch {
 			case l != nil:
@@ -166,7 +177,11 @@ func (w *waiting) pause(ctx context.Context) error {
 	if !held.MayBeSplit() {
 		w.splits = 0
 	}
-	agreed, err := w.sleep(ctx, nextLook(held, limit, w.took, w.splits))
+	d := nextLook(held, limit, w.took, w.splits)
+	if !w.p.req.Shared && w.p.req.Limit == 0 {
+		w.s.red.Pauses(w.p.lock, d)
+	}
+	agreed, err := w.sleep(ctx, d)
 	if agreed {
 		w.refusals = 0
 	}

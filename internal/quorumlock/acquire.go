@@ -209,7 +209,13 @@ type acquirer Hold
 
 func (a *acquirer) Receive(n *nodeset.Node, reply any, err error) {
 	h := (*Hold)(a)
-	granted, g, err := readGrant(reply, err, h.block)
+	var granted bool
+	var g grant
+	if h.Shared() {
+		granted, g, err = readShare(reply, err)
+	} else {
+		granted, g, err = readGrant(reply, err, h.block)
+	}
 	switch {
 	case err == nil && h.Shared():
 	case err == nil:
@@ -244,6 +250,7 @@ func (h *Hold) take(n *nodeset.Node, granted bool, g grant, err error) {
 		if h.phase == phaseVoting {
 			h.voting.fences[n.Index()] = g.fence
 			h.waiters = max(h.waiters, g.waiters)
+			h.queued = h.queued || g.queued
 		}
 	default:
 		h.landedLocked(m, Refused, nil)
@@ -351,6 +358,7 @@ func (h *Hold) Abort(why error) {
 type grant struct {
 	fence   int64 // of one that granted
 	waiters int
+	queued  bool          // of a reader: its process has a place in the queue
 	left    time.Duration // of the holder's TTL; negative: it never expires
 	holder  string
 	slot    int    // of a key with a limit: which it granted

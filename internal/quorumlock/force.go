@@ -51,8 +51,9 @@ var ErrMayBeAcquired = errors.New("redlock: released on the nodes that held it, 
 // attempt that is still voting does not get the key: it is also blocked on the
 // nodes that it had not reached.
 //
-// A key that readers share is taken from all of them, unless one has come that was not seen. Where 64 or more read it on a
-// node, which names no more, that is not looked at. Of a key with a limit, each slot is taken from its holder.
+// A key that readers share is taken from all of them, unless one has come that was
+// not seen. Where 64 or more read it on a node, which names no more, that is not
+// looked at. Of a key with a limit, each slot is taken from its holder.
 //
 // The error is ErrNotHeld, ErrMayBeAcquired, a *cluster.QuorumError if so few nodes took part that the holder may keep it
 // (what they took stays taken), one that matches cluster.ErrConfig, or has ctx.Err() in its chain.

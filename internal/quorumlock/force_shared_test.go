@@ -57,3 +57,28 @@ func TestForceRelease_OfReadersFailsWhereOthersHaveAQuorum(t *testing.T) {
 		}
 	})
 }
+
+// A key that is read by nobody, until the marker expires, may be read by somebody
+// when it is taken.
+func TestForceRelease_OfAKeyWithoutReadersTakesItFromNone(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red, op := r.redlock(nil, Config{}), r.redlock(nil, Config{})
+		warm(t, red)
+		for how, force := range forcingWays(op) {
+			gone := acquireEverywhere(t, red, how, Request{Shared: true})
+			for _, c := range r.Clients {
+				must(t, c.ZRem(t.Context(), sharedNames("lock:" + how)[4], gone.Value()).Err())
+			}
+			seen, err := op.Inspect(t.Context(), how)
+			must(t, err)
+			if seen.Holder.Writer != WriterShared || len(seen.Readers) > 0 {
+				t.Fatalf("%s: %+v", how, seen)
+			}
+			h := acquireEverywhere(t, red, how, Request{Shared: true})
+			if err := force(t.Context(), seen); !errors.Is(err, ErrNotHeld) {
+				t.Errorf("%s: taken from a reader that has come since: %v", how, err)
+			}
+			must(t, h.Release(t.Context()))
+		}
+	})
+}

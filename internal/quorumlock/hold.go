@@ -35,6 +35,7 @@ type Hold struct {
 	outvoted  bool         // it was refused, and had less than a quorum
 	uncounted bool         // it was refused, because grants do not count
 	queue     bool         // it is to be queued where it is refused
+	queued    bool         // of a reader: a node that granted it said that its process has a place in the queue
 	unclear   bool         // it was refused, and the answers do not yet tell a holder from a split vote
 	err       error        // why it failed
 	voting    *votingRound // nil once the phase is held or failed
@@ -169,6 +170,15 @@ func (h *Hold) WasRefused() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.ContainsFunc(h.members, func(m nodeState) bool { return m.result == Refused })
+}
+
+// WasQueued reports whether a node whose grant decided had this process's readers in
+// its queue, such as by an earlier wait whose leave was lost. Such a place comes
+// before every writer that waits, and has each later reader of the process pass them.
+func (h *Hold) WasQueued() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.queued
 }
 
 // answersLocked is what each node said last.

@@ -33,9 +33,12 @@ type Inspection struct {
 	Waiting int      // processes that queue for it
 	Waiters []Waiter // the first of them
 
-	// Readers share the key, if Holder.Writer is WriterShared: those that so many nodes name that they may have a
-	// quorum, in the order in which they began. Left is the longest that a node says.
-	Readers []Reader
+	// Readers share the key, if Holder.Writer is WriterShared: those that so many
+	// nodes name that they may have a quorum, in the order in which they began. Left
+	// is the longest that a node says. MoreReaders: there may be others, because a
+	// node names 64 at most.
+	Readers     []Reader
+	MoreReaders bool
 
 	Views []View // what each node said
 

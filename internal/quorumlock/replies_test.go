@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +88,31 @@ func isGrant(reply any, err error, span int64) (fence int64, ok bool) {
 	return fence, ok1 && ok2 && fence >= span && fence < 1<<53
 }
 
+// refuses reports whether a reply is a refusal.
+func refuses(reply any, err error) bool {
+	granted, _, err := readGrant(reply, err, 1)
+	return err == nil && !granted
+}
+
+// isShare is isGrant for a reader.
+func isShare(reply any, err error) (queued, ok bool) {
+	words, _ := reply.([]any)
+	if len(words) != 4 {
+		return false, false
+	}
+	_, ok = isGrant(words[:3], err, 1)
+	queued = ok && words[3] == any(int64(1))
+	return queued, queued || ok && words[3] == any(int64(0))
+}
+
+// withWord is a reply with one more word.
+func withWord(reply any, word int64) any {
+	if words, ok := reply.([]any); ok {
+		return append(slices.Clone(words), word)
+	}
+	return reply
+}
+
 func FuzzReplies_NoHostileOneIsAGrant(f *testing.F) {
 	addHostile(f)
 	f.Fuzz(func(t *testing.T, shape uint8, a, b int64, text string) {
@@ -101,6 +127,12 @@ func FuzzReplies_NoHostileOneIsAGrant(f *testing.F) {
 			}
 			if g.left != -time.Millisecond && (g.left < 0 || g.left >= aCentury/2*time.Millisecond) {
 				t.Errorf("readGrant(%#v, %v): %v are left", reply, given, g.left)
+			}
+		}
+		for _, reply := range []any{reply, withWord(reply, a)} {
+			granted, g, err := readShare(reply, given)
+			if queued, want := isShare(reply, given); granted != want || g.queued != queued || (err == nil) != (want || refuses(reply, given)) {
+				t.Errorf("readShare(%#v, %v) = %t, %+v, %v", reply, given, granted, g, err)
 			}
 		}
 		result, _, err := readExtension(reply, given)

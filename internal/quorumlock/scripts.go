@@ -123,7 +123,7 @@ type Message struct {
 	Lock string // the lock key, prefix and all
 	Turn bool   // the key is free and kept for this process for a moment; otherwise another process began to wait
 	Slot int    // of a key with a limit: the slot that came free, counted from 1; 0: none is named
-	Ask  bool   // a reader of another process was refused because this one waits to write: does it?
+	Ask  bool   // a reader of another process asks whether this one waits to write, as its place in the queue says
 }
 
 // ParseMessage reads a message of the mailbox. ok is false if it is not about a lock.

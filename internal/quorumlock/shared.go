@@ -35,7 +35,7 @@ const sharedMark = "shared"
 
 // livesFor is how long a process that waits for readers to leave is taken to live
 // on a Redis Cluster, where nothing shows whether it does: twice the longest pause
-// between two looks, with the default of Config.Backoff.
+// between two looks, with the default of Config.Backoff. See also Redlock.Pauses.
 const livesFor = 5 * time.Second
 
 //go:embed scripts/readers.lua
@@ -103,11 +103,30 @@ func (h *Hold) queueWord(n *nodeset.Node) string {
 // announceOn has the processes that read the key learn that this one waits for them
 // to leave.
 func (h *Hold) announceOn(n *nodeset.Node) {
-	keys, lives := sharedNames(h.lock), int64(0)
+	lives := time.Duration(0)
 	if n.Sharded() {
-		lives = millis(livesFor)
+		lives = livesFor
 	}
-	n.Run(announceScript, []string{keys[0], keys[4]}, []any{h.r.words.process, lives}, nil)
+	h.r.announce(n, h.lock, lives)
+}
+
+func (r *Redlock) announce(n *nodeset.Node, lock string, lives time.Duration) {
+	keys := sharedNames(lock)
+	n.Run(announceScript, []string{keys[0], keys[4]}, []any{r.words.process, millis(lives)}, nil)
+}
+
+// Pauses is called by a process that waits to write, and looks at the key again after
+// a pause. On a Redis Cluster, where nothing else shows that it lives, readers do not
+// pass it until then.
+func (r *Redlock) Pauses(lock string, pause time.Duration) {
+	if 2*pause <= livesFor {
+		return // an attempt has said so
+	}
+	for _, n := range r.c.Nodes() {
+		if n.Sharded() && n.Listening() {
+			r.announce(n, lock, 2*pause)
+		}
+	}
 }
 
 // sendShareBump is a bump of a reader.
@@ -162,6 +181,21 @@ func (h *Hold) ShareNow(ctx context.Context) error {
 	})
 }
 
+// readShare is readGrant for a reader: a grant has one more word.
+func readShare(reply any, err error) (granted bool, g grant, _ error) {
+	words, _ := reply.([]any)
+	queued := any(int64(0))
+	if len(words) == 4 {
+		reply, queued = words[:3], words[3]
+	}
+	granted, g, err = readGrant(reply, err, 1)
+	g.queued = granted && queued == any(int64(1))
+	if err == nil && (granted != (len(words) == 4) || !g.queued && queued != any(int64(0))) {
+		return false, grant{}, badReply("acquire", reply)
+	}
+	return granted, g, err
+}
+
 // readShareExtension reads a reply of the script that renews a reader.
 func readShareExtension(reply any, err error) (r Result, holder string, writers bool, _ error) {
 	words, _ := reply.([]any)
@@ -206,6 +240,7 @@ func (i *Inspection) judgeReaders(silent int) {
 	}
 	names, left := map[Holder]int{}, map[Holder]time.Duration{}
 	for _, v := range i.Views {
+		i.MoreReaders = i.MoreReaders || len(v.values) >= namedReaders
 		for _, r := range v.readers {
 			names[r.Holder]++
 			left[r.Holder] = max(left[r.Holder], r.Left)
@@ -226,19 +261,26 @@ const namedReaders = 64
 
 // readersSeen are the words with which a script that takes the key from the holder
 // that was seen takes it from readers: the values of those that were, or none if
-// there may be more than a node names. Then it is taken from all.
+// there may be more than a node names. Then it is taken from all. An empty word
+// stands for no reader: where none was named, those that read now have come since.
 func (i *Inspection) readersSeen() (words []any) {
+	if i.value != sharedMark {
+		return nil
+	}
+	if i.MoreReaders {
+		return nil
+	}
 	seen := map[string]bool{}
 	for _, v := range i.Views {
-		if len(v.values) >= namedReaders {
-			return nil
-		}
 		for _, value := range v.values {
 			if !seen[value] {
 				seen[value] = true
 				words = append(words, value)
 			}
 		}
+	}
+	if words == nil {
+		return []any{""}
 	}
 	return words
 }

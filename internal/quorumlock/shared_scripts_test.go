@@ -119,6 +119,21 @@ func TestScripts_Share_ReadersHoldTheKeyTogether(t *testing.T) {
 	})
 }
 
+// A grant says whether the process still has a place, which comes before the writers
+// that wait and keeps them waiting.
+func TestScripts_Share_AGrantReportsThePlaceOfTheReader(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.must(b.Clients[0].ZAdd(context.Background(), b.keys[2], redis.Z{Score: 4, Member: "P" + readerPlace}).Result())
+		for value, want := range map[string]int{"P/2/": 1, "Q/1/": 0} {
+			a := ask{value: value, process: value[:1]}
+			expect(t, "whether "+value+" has a place", b.share(a)[3], want)
+			expect(t, "whether it has, delivered again", b.share(a)[3], want)
+		}
+		b.leave("P" + readerPlace)
+		expect(t, "whether it has, after it left", b.share(ask{value: "P/3/", process: "P"})[3], 0)
+	})
+}
+
 // A counter that is not there, or below the floor, starts from the clock for a reader, too.
 func TestScripts_Share_ACounterThatWasLostStartsFromTheClock(t *testing.T) {
 	onOneNode(t, func(t *testing.T, b *bench) {

@@ -2,10 +2,13 @@ package quorumlock
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
@@ -258,5 +261,25 @@ func TestShared_AWriterDoesNotTakeFailingReadersForOneHolder(t *testing.T) {
 			t.Errorf("readers are taken for one: %v", e)
 		}
 		must(t, h.Release(t.Context()))
+	})
+}
+
+// A node names only so many readers; that there may be others is said.
+func TestInspect_ReportsThatThereMayBeMoreReaders(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		warm(t, red)
+		acquireEverywhere(t, red, "k", Request{Shared: true})
+		for n := 1; n <= namedReaders; n++ {
+			seen, err := red.Inspect(t.Context(), "k")
+			must(t, err)
+			if len(seen.Readers) != n || seen.MoreReaders != (n == namedReaders) {
+				t.Fatalf("%d readers of %d; more: %t", len(seen.Readers), n, seen.MoreReaders)
+			}
+			expiry := float64(time.Now().Add(time.Hour).UnixMilli())
+			for _, c := range r.Clients {
+				must(t, c.ZAdd(t.Context(), sharedNames("lock:k")[4], redis.Z{Score: expiry, Member: fmt.Sprintf("%0*d/1/h:%d", processLen, n, n)}).Err())
+			}
+		}
 	})
 }

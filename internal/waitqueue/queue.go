@@ -64,7 +64,7 @@ type Request struct {
 // Caller is a place in a Queue.
 type Caller struct {
 	// Turn gets the lease that was handed over, or nil: it is the caller's turn to
-	// ask the nodes; or Aside.
+	// ask the nodes; or Unqueued.
 	Turn chan any
 
 	req Request

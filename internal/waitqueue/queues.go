@@ -85,9 +85,9 @@ func (qs *Queues) newContender() *Contender {
 
 // Leave ends what Contend began; queued says that the process may stand in the
 // queues of the nodes. It calls leave and reports to it whether other contenders
-// for the key are left that want the same, to write or to read. If none is, it calls leave only if the process may be
-// queued, by any of them since the first. leave must only send: Contend waits for
-// it, so that what a new contender sends comes behind.
+// for the key are left that want the same, to write or to read. If none is, it calls
+// leave only if the process may be queued, by any of them since the first. leave must
+// only send: Contend waits for it, so that what a new contender sends comes behind.
 func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()

@@ -16,14 +16,14 @@ type Shared interface {
 	Ask()
 }
 
-// Aside tells a reader to ask the nodes beside the queue: readers of this process
-// have the key, or ask for it, and it cannot share what they have or would not wait
-// for them. It has no part in the queue.
-type Aside struct{}
+// Unqueued has a reader ask the nodes without a part in the queue: readers of this
+// process hold the key, or ask for it, and it cannot share their lease, or would not
+// wait for them.
+type Unqueued struct{}
 
 // EnterShared is Enter for a reader. It gets a lease at once where readers of this
 // process hold the key and nobody waits for it, here or in another process. lease
-// may be Aside.
+// may be Unqueued.
 func (qs *Queues) EnterShared(lock string, req Request, waits bool) (lease any, q *Queue, c *Caller, kept any, ok bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
@@ -38,23 +38,23 @@ func (qs *Queues) EnterShared(lock string, req Request, waits bool) (lease any, 
 }
 
 // joinLocked is what a reader gets at once whom nobody precedes here; nil: nothing.
-// Where another process waits, the nodes judge a reader that asks aside.
+// Where another process waits, the nodes judge a reader that does not queue.
 func (q *Queue) joinLocked(req Request, waits bool) (lease any) {
 	switch {
 	case q.shared == nil:
 		if !waits && q.state == asking && q.reads {
-			return Aside{}
+			return Unqueued{}
 		}
 		return nil
 	case q.held.By != req.Want.By:
-		return Aside{}
+		return Unqueued{}
 	case q.remoteWait.IsZero():
 		lease = q.shared.Join(req)
 	default:
 		q.shared.Ask()
 	}
 	if lease == nil && !waits {
-		return Aside{}
+		return Unqueued{}
 	}
 	return lease
 }
@@ -106,14 +106,14 @@ func (q *Queue) Awaited() bool {
 	return q.callers.Len() > 0 || !q.remoteWait.IsZero()
 }
 
-// admitLocked has the readers that wait first share what is held, or ask aside.
+// admitLocked has the readers that wait first share what is held, or ask the nodes.
 func (q *Queue) admitLocked() {
 	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
 		c := front.Value.(*Caller)
 		if q.shared == nil || !c.req.Want.Shared {
 			return
 		}
-		lease := any(Aside{})
+		lease := any(Unqueued{})
 		if q.held.By == c.req.Want.By {
 			lease = q.shared.Join(c.req)
 		}

@@ -103,11 +103,11 @@ func TestGiveUp_OfAWriterAsksForTheReaderBehindIt(t *testing.T) {
 	}
 }
 
-func TestEnterShared_ReadersOfOtherLeasesAskAside(t *testing.T) {
+func TestEnterShared_ReadersOfOtherLeasesDoNotQueue(t *testing.T) {
 	qs := New(3, 2)
 	q, s := shared(t, qs)
 	others := Request{Want: Want{By: "others", Shared: true}}
-	if lease, _, c, _, _ := qs.EnterShared("a", others, true); lease != (Aside{}) || c != nil {
+	if lease, _, c, _, _ := qs.EnterShared("a", others, true); lease != (Unqueued{}) || c != nil {
 		t.Errorf("it got %v, %v", lease, c)
 	}
 	_, writer := enter(t, qs, "a", Want{})
@@ -115,25 +115,25 @@ func TestEnterShared_ReadersOfOtherLeasesAskAside(t *testing.T) {
 	if lease != nil {
 		t.Fatal("it passes a writer that waits here")
 	}
-	if q.GiveUp(writer); turn(t, reader) != (Aside{}) || s.joined > 0 {
+	if q.GiveUp(writer); turn(t, reader) != (Unqueued{}) || s.joined > 0 {
 		t.Error("it does not ask when the writer has given up")
 	}
 }
 
 // Where only readers are, a reader that does not wait is refused by nobody here.
-func TestEnterShared_AReaderThatDoesNotWaitAsksAside(t *testing.T) {
+func TestEnterShared_AReaderThatDoesNotWaitDoesNotQueue(t *testing.T) {
 	qs := New(3, 2)
 	try := func() (lease any, ok bool) {
 		lease, _, _, _, ok = qs.EnterShared("a", toRead, false)
 		return lease, ok
 	}
 	_, q, _, _, _ := qs.EnterShared("a", toRead, true)
-	if lease, ok := try(); lease != (Aside{}) || !ok {
+	if lease, ok := try(); lease != (Unqueued{}) || !ok {
 		t.Errorf("while a reader asks: %v, %v", lease, ok)
 	}
 	s := &sharing{}
 	q.AcquiredShared(toRead.Want, s)
-	if lease, ok := try(); lease != (Aside{}) || !ok {
+	if lease, ok := try(); lease != (Unqueued{}) || !ok {
 		t.Errorf("while the last reader leaves: %v, %v", lease, ok)
 	}
 	_, writer := enter(t, qs, "a", Want{})

@@ -6,7 +6,8 @@
 -- ARGV  1 value, 2 ttl ms, 3 its place in the queue: <process>/shared, 4 floor µs (the client's clock), 5 process,
 --       6 retention of the fence ms, 7 max ttl ms, 8 boot µs (0: not known), 9 has a q to be queued on refusal, a c on a
 --       Redis Cluster
--- Reply {1, fence, processes that wait to write} granted; {0, ms until it may be free, holder's value} refused.
+-- Reply {1, fence, processes that wait to write, 1 if its place in the queue is still there} granted; {0, ms until it may be
+--       free, holder's value} refused.
 -- All that is read, and PUBLISH, comes before anything is written, as in acquire.lua.
 local many = string.find(ARGV[9], 'c', 1, true)
 local holder = redis.call('GET', KEYS[1])
@@ -28,7 +29,7 @@ for i = 1, #queue, 2 do
   end
 end
 local counted = live[ARGV[1]] and tonumber(redis.call('GET', KEYS[2]))
-if counted then return {1, counted, waiting} end -- delivered again
+if counted then return {1, counted, waiting, place and 1 or 0} end -- delivered again
 
 local dead, waits = {}, false
 if read or reserved == 'shared' then
@@ -79,4 +80,4 @@ else
 end
 live[ARGV[1]] = now + ARGV[2]
 keep(KEYS[1], KEYS[5], live, now, ARGV[1])
-return {1, fence, waiting}
+return {1, fence, waiting, place and 1 or 0}

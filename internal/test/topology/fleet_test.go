@@ -35,8 +35,9 @@ const (
 
 // fleet is a set of nodes of one kind.
 type fleet struct {
-	config cluster.Config  // by which a process reaches the nodes
-	admins []*redis.Client // of every server that takes commands, with all rights
+	config    cluster.Config  // by which a process reaches the nodes
+	admins    []*redis.Client // of every server that takes commands, with all rights
+	isCluster bool            // each node is a Redis Cluster
 }
 
 // kinds are the kinds of node, with a function that starts a set of each.
@@ -100,7 +101,7 @@ func startPairs(t *testing.T) (*fleet, []*redisserver.Pair) {
 func startSharded(t *testing.T, o redisserver.Options) (*fleet, []*redisserver.Sharded) {
 	t.Helper()
 	needReal(t)
-	f := &fleet{}
+	f := &fleet{isCluster: true}
 	all := together(t, nodeCount, func() (*redisserver.Sharded, error) {
 		s, err := redisserver.StartSharded(3, o)
 		if err == nil {

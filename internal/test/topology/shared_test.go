@@ -3,6 +3,7 @@ package topology
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
@@ -58,6 +59,18 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 	one, two := locked(a, lock.Shared()), locked(b, lock.Shared())
 	writer := later(c)
 	queue(1)
+	if f.isCluster { // nothing else shows that the writer lives until it looks again
+		harness.Eventually(t, "the writer's announcement for the whole pause", func() bool {
+			lasting := 0
+			for _, admin := range f.admins {
+				latest := admin.ZRevRangeWithScores(t.Context(), "{lock:shared}:readers", 0, 0).Val()
+				if len(latest) == 1 && latest[0].Score > float64(time.Now().Add(longTTL+longTTL/2).UnixMilli()) {
+					lasting++
+				}
+			}
+			return lasting >= 2
+		})
+	}
 	if l, err := b.TryLock(t.Context(), "shared"); !errors.Is(err, lock.ErrNotAcquired) {
 		t.Errorf("a writer beside readers: %v, %v", l, err)
 	}
