@@ -2,6 +2,8 @@ package fence
 
 import (
 	"context"
+	"strconv"
+	"strings"
 
 	"github.com/venta-hq/redlock/internal/keepalive"
 	"github.com/venta-hq/redlock/lease"
@@ -13,7 +15,7 @@ import (
 // that is acquired under the result takes precedence.
 func WithToken(ctx context.Context, key string, token int64) context.Context {
 	outer, _ := ctx.Value(receivedKey{}).(*received)
-	onKey, _ := keepalive.Under(ctx, key)
+	onKey := holding(ctx, key)
 	innermost, _ := lease.FromContext(ctx)
 	return context.WithValue(ctx, receivedKey{}, &received{Token{key, token}, onKey, innermost, outer})
 }
@@ -30,20 +32,48 @@ type received struct {
 	outer     *received
 }
 
-// find returns the innermost token of key that ctx carries.
-func find(ctx context.Context, key string) (int64, bool) {
+// find returns the innermost token of key that ctx carries, with the key that
+// stores know.
+func find(ctx context.Context, key string) (Token, bool) {
 	onKey, held := keepalive.Under(ctx, key)
 	r, _ := ctx.Value(receivedKey{}).(*received)
-	for r != nil && r.Key != key {
+	for r != nil && !isOf(r.Key, key) {
 		r = r.outer
 	}
 	switch {
 	case r != nil && r.onKey == onKey:
-		return r.Number, true
+		return r.Token, true
 	case held:
-		return onKey.Token(), true
+		return Token{slotted(key, onKey.Slot()), onKey.Token()}, true
 	}
-	return 0, false
+	return Token{}, false
+}
+
+// slotted is the key that stores know. The holders of a key with a limit are
+// right at the same time, so each slot is a key of its own. slot is -1 for a lock
+// without.
+func slotted(key string, slot int) string {
+	if slot < 0 {
+		return key
+	}
+	return key + "#" + strconv.Itoa(slot)
+}
+
+// holding returns the lease on key, of which the caller may have named a slot, or
+// nil.
+func holding(ctx context.Context, key string) *keepalive.Lease {
+	l, held := keepalive.Under(ctx, key)
+	if i := strings.LastIndexByte(key, '#'); !held && i > 0 && isOf(key, key[:i]) {
+		l, _ = keepalive.Under(ctx, key[:i])
+	}
+	return l
+}
+
+// isOf reports whether stored is key, or a slot of it.
+func isOf(stored, key string) bool {
+	slot, ok := strings.CutPrefix(stored, key+"#")
+	n, err := strconv.Atoi(slot)
+	return stored == key || ok && err == nil && n >= 0 && slotted(key, n) == stored
 }
 
 // innermost returns the innermost token of any key that ctx carries.
@@ -54,7 +84,7 @@ func innermost(ctx context.Context) (Token, bool) {
 	case r != nil && r.innermost == l:
 		return r.Token, true
 	case held:
-		return Token{l.Key(), l.Token()}, true
+		return Token{slotted(l.Key(), l.Slot()), l.Token()}, true
 	}
 	return Token{}, false
 }

@@ -38,6 +38,15 @@
 // table, a file, a [Redis] Prefix. If they protect the same data, they do not:
 // use one prefix.
 //
+// The holders of a key with a limit are right at the same time, so each slot has
+// tokens of its own: stores see the key, "#" and the slot, such as "gpu#2". Let no
+// lock have such a key. [WithToken] and [Header] carry it as well, and a check of
+// "gpu" uses it.
+//
+// A reader of lock.Shared is checked as a holder is, so a reader that is older than
+// the newest writer is refused. But readers share a token, and the last writer
+// before them may have the same one: its late write passes.
+//
 // # What is not promised
 //
 // A storage learns of a holder from that holder's first check. Until then an

@@ -50,19 +50,20 @@ type Store interface {
 // no newer holder was seen. The error matches [ErrNoToken] if ctx is under no
 // lock on key.
 func Check(ctx context.Context, s Store, key string) error {
-	token, err := tokenOf(ctx, key)
+	t, err := tokenOf(ctx, key)
 	if err != nil {
 		return err
 	}
-	return s.CheckToken(context.WithoutCancel(ctx), key, token)
+	return s.CheckToken(context.WithoutCancel(ctx), t.Key, t.Number)
 }
 
-func tokenOf(ctx context.Context, key string) (int64, error) {
-	token, ok := find(ctx, key)
+// tokenOf returns the token of the lock on key, with the key that stores know.
+func tokenOf(ctx context.Context, key string) (Token, error) {
+	t, ok := find(ctx, key)
 	if !ok {
-		return 0, fmt.Errorf("%w: the context is under no lock on %q; pass on the one that lock.WithLock or a lease gives", ErrNoToken, key)
+		return Token{}, fmt.Errorf("%w: the context is under no lock on %q; pass on the one that lock.WithLock or a lease gives", ErrNoToken, key)
 	}
-	return token, nil
+	return t, nil
 }
 
 // valid checks what a caller gave by hand.

@@ -22,14 +22,14 @@ func SetHeader(ctx context.Context, h http.Header, keys ...string) error {
 		text = t.String()
 	}
 	for i, key := range keys {
-		token, err := tokenOf(ctx, key)
+		t, err := tokenOf(ctx, key)
 		if err != nil {
 			return err
 		}
 		if i > 0 {
 			text += ", "
 		}
-		text += Token{key, token}.String()
+		text += t.String()
 	}
 	h.Set(Header, text)
 	return nil
@@ -60,12 +60,12 @@ func (t RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return base.RoundTrip(r)
 	}
 	var keys []string
+	_, carries := innermost(r.Context())
 	if t.Keys != nil {
 		keys = t.Keys(r)
-	} else if inner, ok := innermost(r.Context()); ok {
-		keys = []string{inner.Key}
+		carries = len(keys) > 0
 	}
-	if len(keys) == 0 {
+	if !carries {
 		return base.RoundTrip(r)
 	}
 	signed := r.Clone(r.Context()) // a RoundTripper must not change the request

@@ -160,11 +160,11 @@ func (r Redis) write(ctx context.Context, s *redis.Script, lock string, keys []s
 	if len(keys) == 0 || slices.Contains(keys, "") {
 		return nil, fmt.Errorf("redlock: fence: %q: a key of the data is empty or missing; give the keys that are written", lock)
 	}
-	token, err := tokenOf(ctx, lock)
+	t, err := tokenOf(ctx, lock)
 	if err != nil {
 		return nil, err
 	}
-	return r.run(ctx, s, write{lock, token, keys, keys, args})
+	return r.run(ctx, s, write{t.Key, t.Number, keys, keys, args})
 }
 
 func (r Redis) run(ctx context.Context, s *redis.Script, w write) (any, error) {

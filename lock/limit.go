@@ -24,8 +24,7 @@ const MaxLimit = quorumlock.MaxLimit
 //
 // Tokens are unique for the key. Those of one slot only grow; between slots, a
 // hand-over within a process may give a smaller token than that of a slot acquired
-// meanwhile. So let a storage compare the tokens of one slot, as where each slot is
-// a device or a shard of its own.
+// meanwhile. So let a storage compare the tokens of one slot: package fence does.
 //
 // The costs on a node do not grow with n in a way that shows: see
 // docs/performance.md.
