@@ -124,7 +124,7 @@
 //	ACL SETUSER redlock reset on >password
 //		~lock:* ~{lock:* ~redlock:mark &redlock:wake:* &redlock:election:lock:*
 //		+ping +evalsha +eval +subscribe +publish +time +get +set +del +exists +pexpire +pttl
-//		+zadd +zcard +zrange +zrem +hset +hmget +cluster|slots
+//		+zadd +zcard +zrange +zrem +hset +hmget +hdel +cluster|slots
 //		+multi +exec +msetnx +incrby +info +config|get +acl|dryrun +script|exists +script|load
 //
 // Only a node that is a Redis Cluster needs +cluster|slots. The rights of the

@@ -23,7 +23,7 @@ func asDefault(t *testing.T, rules string) harness.Set {
 
 func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 	t.Parallel()
-	const all = "SET, MSETNX, INCRBY, DEL, PEXPIREAT, ZADD, ZREM, HSET"
+	const all = "SET, MSETNX, INCRBY, DEL, PEXPIREAT, ZADD, ZREM, HSET, HDEL"
 	s := asDefault(t, "~* &* +@all")
 	config := Config{URLs: []string{as(s.URLs()[0], "admin", "x")}}
 	c := mustOpen(t, config)
@@ -109,16 +109,16 @@ func TestCheck_AsksWhatTheUserDefaultMayRun(t *testing.T) {
 		want         string
 		asked        int64 // negative: any number
 	}{
-		"all rights":         {redis7 + aof, "", "", 10},
-		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 10},
-		"no other expiry":    {redis7 + aof, "pexpire", "", 10},
-		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 10},
+		"all rights":         {redis7 + aof, "", "", 11},
+		"no expiry":          {redis7 + aof, "pexpireat", "danger: which may not run PEXPIREAT on every key", 11},
+		"no other expiry":    {redis7 + aof, "pexpire", "", 11},
+		"a refused question": {redis7 + aof, "*", "note: ACL DRYRUN: NOPERM", 11},
 		"no answer":          {redis7 + aof, "hang up", "note: did not report in time", -1},
 		"no file":            {redis7 + "run_id:a\naof_enabled:0\n", "pexpireat", "", 0},
-		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 10},
+		"Valkey 9.1.1":       {valkey + "9.1.1\n" + aof, "pexpireat", "danger: which may not run", 11},
 		"Valkey 9.1.2":       {valkey + "9.1.2\n" + aof, "pexpireat", "", 0},
 		"Valkey 9.2":         {valkey + "9.2.0\n" + aof, "pexpireat", "", 0},
-		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 10},
+		"Valkey 8.1":         {valkey + "8.1.3\n" + aof, "pexpireat", "danger: which may not run", 11},
 	} {
 		i := impersonate(t, tt.info, "appendfsync", "always")
 		var asked atomic.Int64
@@ -163,11 +163,11 @@ func TestReplay_AServerThatRestartedIsAsked(t *testing.T) {
 		whole, drops, fails  bool
 		asked                int64
 	}{
-		"all rights":            {"b", "7.2.0", "", "", true, false, false, 10},
-		"no expiry":             {"b", "7.2.0", "", "User default has no permissions", false, true, false, 10},
-		"a refused question":    {"b", "7.2.0", "", "-NOPERM", false, false, false, 10},
-		"no such command":       {"b", "6.2.0", "", "-ERR unknown subcommand", false, false, false, 10},
-		"busy":                  {"b", "7.2.0", "", "-BUSY", false, false, true, 10},
+		"all rights":            {"b", "7.2.0", "", "", true, false, false, 11},
+		"no expiry":             {"b", "7.2.0", "", "User default has no permissions", false, true, false, 11},
+		"a refused question":    {"b", "7.2.0", "", "-NOPERM", false, false, false, 11},
+		"no such command":       {"b", "6.2.0", "", "-ERR unknown subcommand", false, false, false, 11},
+		"busy":                  {"b", "7.2.0", "", "-BUSY", false, false, true, 11},
 		"it runs on":            {"a", "7.2.0", "", "", false, false, false, 0},
 		"it keeps transactions": {"b", "9.1.2", "valkey", "", true, false, false, 0},
 	} {

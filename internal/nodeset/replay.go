@@ -28,6 +28,7 @@ var replayed = [][]any{
 	{"zadd", "any key", 1, ""},
 	{"zrem", "any key", ""},
 	{"hset", "any key", "", ""},
+	{"hdel", "any key", ""},
 	{"set", "lock:key", ""},
 	{"set", "{lock:key}:fence", ""},
 }
