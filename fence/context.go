@@ -37,11 +37,12 @@ type received struct {
 func find(ctx context.Context, key string) (Token, bool) {
 	onKey, held := keepalive.Under(ctx, key)
 	r, _ := ctx.Value(receivedKey{}).(*received)
-	for r != nil && !isOf(r.Key, key) {
+	slots := !held || onKey.Slot() >= 0
+	for r != nil && r.Key != key && !(slots && isOf(r.Key, key)) {
 		r = r.outer
 	}
 	switch {
-	case r != nil && r.onKey == onKey:
+	case r != nil && r.onKey == holding(ctx, r.Key):
 		return r.Token, true
 	case held:
 		return Token{slotted(key, onKey.Slot()), onKey.Token()}, true
@@ -62,11 +63,15 @@ func slotted(key string, slot int) string {
 // holding returns the lease on key, of which the caller may have named a slot, or
 // nil.
 func holding(ctx context.Context, key string) *keepalive.Lease {
-	l, held := keepalive.Under(ctx, key)
-	if i := strings.LastIndexByte(key, '#'); !held && i > 0 && isOf(key, key[:i]) {
-		l, _ = keepalive.Under(ctx, key[:i])
+	if l, held := keepalive.Under(ctx, key); held {
+		return l
 	}
-	return l
+	if i := strings.LastIndexByte(key, '#'); i > 0 && isOf(key, key[:i]) {
+		if l, held := keepalive.Under(ctx, key[:i]); held && l.Slot() >= 0 {
+			return l
+		}
+	}
+	return nil
 }
 
 // isOf reports whether stored is key, or a slot of it.

@@ -91,6 +91,15 @@ func TestSetHeader_CarriesTheSlot(t *testing.T) {
 	if err := fence.Check(arrived, m, "gpu"); !errors.Is(err, fence.ErrStale) {
 		t.Errorf("the token that arrived: %v", err)
 	}
+	// A key that only looks like a slot of another, which is locked as a whole.
+	whole, err := k.Lock(ctx, "x")
+	pass(t, err)
+	pass(t, m.CheckToken(ctx, "x", whole.Token()+1))
+	odd := fence.WithToken(whole.Context(), "x#1", 5)
+	if err := fence.Check(odd, m, "x"); !errors.Is(err, fence.ErrStale) {
+		t.Errorf("the token of the lock around it was not used: %v", err)
+	}
+	pass(t, fence.Check(odd, m, "x#1"))
 	if err := fence.Check(received, m, "gp"); !errors.Is(err, fence.ErrNoToken) {
 		t.Errorf("a key that is none of it: %v", err)
 	}

@@ -22,7 +22,8 @@ import "github.com/venta-hq/redlock/internal/keepalive"
 // that is [ErrReentrant]. lease.Lease.Downgrade makes a holder a reader; nothing makes
 // a reader a holder. MinHold, WithLocks and LockAll, and the leases, jobs and
 // elections of package lease refuse Shared with an error. Config.Retain does not
-// apply to it. For several keys there is [SharedKeys].
+// apply to it. For several keys there is [SharedKeys]. Do not use Shared and [Limit]
+// for one key: they exclude each other, but readers may pass waiters for a slot.
 func Shared() Option { return keepalive.Shared() }
 
 // SharedKeys has [Locker.WithLocks] and [Locker.LockAll] lock these keys as well, to

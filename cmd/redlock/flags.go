@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ type nodesFlag struct {
 	Nodes     string `help:"The nodes' URLs, separated by commas or spaces. Other users see them in the list of processes: put passwords into a file. Default: $REDLOCK_NODES." placeholder:"URL,URL,…"`
 	NodesFile string `name:"nodes-file" help:"A file with the nodes' URLs, separated by commas, spaces or lines. Default: $REDLOCK_NODES_FILE." placeholder:"FILE"`
 	Quorum    *int   `env:"REDLOCK_QUORUM" placeholder:"N" help:"How many nodes must agree: cluster.Config.Quorum of every process on these nodes. Default: $REDLOCK_QUORUM, or a majority."`
+
+	longest time.Duration // cluster.Config.MaxTTL; 0: the default
 }
 
 // nodesVariable holds the nodes' URLs, which can contain passwords.
@@ -37,7 +40,7 @@ or give them with --nodes-file or --nodes. To try it without any, start some in 
 // config returns the configuration of the set of nodes.
 func (f nodesFlag) config() (cluster.Config, error) {
 	urls, err := f.urls()
-	cfg := cluster.Config{URLs: urls, MaxTTL: maxTTL, NodeTimeout: nodeTimeout}
+	cfg := cluster.Config{URLs: urls, MaxTTL: cmp.Or(f.longest, maxTTL), NodeTimeout: nodeTimeout}
 	if err == nil && f.Quorum != nil {
 		if least := cluster.Quorum(len(urls)); *f.Quorum < least || *f.Quorum > len(urls) {
 			err = misused("--quorum %d: with %s it must be from %d, a majority, to %d", *f.Quorum, plural(len(urls), "node", "nodes"), least, len(urls))

@@ -17,10 +17,11 @@ type releaseCmd struct {
 	Key string `arg:"" name:"KEY" help:"The key, such as \"order:42\"."`
 
 	lockFlags
-	Force bool   `required:"" help:"Confirm that the lock is taken from its holder."`
-	Yes   bool   `short:"y" help:"Do not ask."`
-	Now   bool   `help:"Let others acquire the lock at once, although its holder may still work. Only for a holder that is known to be dead."`
-	As    string `placeholder:"LABEL" help:"The label of who takes the lock, which its holder sees. Default: the user's name."`
+	MaxTTL time.Duration `name:"max-ttl" default:"60s" placeholder:"D" help:"cluster.Config.MaxTTL of the programs, if one sets it. Default ${default}."`
+	Force  bool          `required:"" help:"Confirm that the lock is taken from its holder."`
+	Yes    bool          `short:"y" help:"Do not ask."`
+	Now    bool          `help:"Let others acquire the lock at once, although its holder may still work. Only for a holder that is known to be dead."`
+	As     string        `placeholder:"LABEL" help:"The label of who takes the lock, which its holder sees. Default: the user's name."`
 }
 
 func (releaseCmd) Help() string {
@@ -47,6 +48,10 @@ func (r *releaseCmd) Run() error {
 	if r.Output == "json" && !r.Yes {
 		return misused("--output json: cannot ask for confirmation; add --yes")
 	}
+	if r.MaxTTL < time.Second {
+		return misused("--max-ttl %v: at least 1s", r.MaxTTL)
+	}
+	r.longest = r.MaxTTL
 	if u, err := user.Current(); r.As == "" && err == nil {
 		r.As = u.Username
 	}
@@ -57,6 +62,9 @@ func (r *releaseCmd) Run() error {
 		}
 		if seen.State == lock.Free {
 			return failed(exitNobody, fmt.Errorf("%s is free; nothing to release", shown(r.Key)))
+		}
+		if seen.Left > r.MaxTTL {
+			return misused("--max-ttl %v: %s has %v left, so a program has a longer cluster.Config.MaxTTL; give the longest one", r.MaxTTL, shown(r.Key), seen.Left.Round(time.Second))
 		}
 		if r.Output == "table" {
 			printLock(stdout, seen, time.Now())
@@ -88,7 +96,7 @@ func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 			effect = "Others can acquire it AT ONCE, even if they still work."
 		}
 	case seen.Left < 0:
-		effect = "Others can acquire it in " + span(maxTTL) + "."
+		effect = "Others can acquire it in " + span(r.MaxTTL) + "."
 	}
 	return confirm(ctx, fmt.Sprintf("Take it away from %s? %s\nType yes: ", shown(takenFrom(seen)), effect))
 }

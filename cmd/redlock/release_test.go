@@ -4,7 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 	"github.com/venta-hq/redlock/lock"
@@ -49,4 +51,24 @@ func TestRelease_NamesTheReaders(t *testing.T) {
 		}
 	}
 	operate(t, s.URLs(), 0, "release", "--force", "--yes", "order:42").prints("Taken away from 2 readers: nightly ")
+}
+
+// A mark of the default MaxTTL may end before the deadline of a program with a
+// longer one.
+func TestRelease_WantsTheMaxTTLOfTheHolder(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 3)
+	began := time.Now()
+	c, err := cluster.Open(t.Context(), cluster.Config{URLs: s.URLs(), MaxTTL: time.Hour, Logger: newLogger(true, false)})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, c)
+	locker, err := lock.New(c, lock.Config{TTL: 10 * time.Minute})
+	harness.Must(t, began, err)
+	harness.CloseAtEnd(t, locker)
+	if _, err := locker.Lock(t.Context(), "order:42"); err != nil {
+		t.Fatal(err)
+	}
+	operate(t, s.URLs(), exitUsage, "release", "--force", "--yes", "order:42").prints(`--max-ttl 1m0s: order:42 has (9m\d+|10m0)s left`)
+	operate(t, s.URLs(), exitUsage, "release", "--force", "--yes", "--max-ttl", "1ms", "order:42").prints("--max-ttl 1ms: at least 1s")
+	operate(t, s.URLs(), 0, "release", "--force", "--yes", "--max-ttl", "1h", "order:42").prints("Taken away from")
 }

@@ -49,6 +49,10 @@ func (m mailbox) Unclaimed(n *nodeset.Node, text string) {
 		return
 	}
 	queues := m.c.Queues()
+	if news.Slot > 0 {
+		queues.UnlessLimited(news.Lock, func() { quorumlock.PassOnSlot(m.c, n, news.Lock) })
+		return
+	}
 	if !queues.UnlessContended(news.Lock, func() { quorumlock.PassOn(m.c, n, news.Lock) }) {
 		queues.Retry(news.Lock) // somebody began to contend just now
 	}

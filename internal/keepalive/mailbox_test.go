@@ -186,3 +186,19 @@ func TestAsk_IsNoWait(t *testing.T) {
 		q.Refused()
 	})
 }
+
+// A turn that came for a place whose leave was lost.
+func TestUnclaimed_ATurnForASlotIsPassedOnBesideOneThatWantsTheWholeKey(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		nodes, s, _ := waitsForSomebody(t, 3)
+		place := s.c.Process() + "/s"
+		if _, err := nodes[0].ZAdd("{lock:job}:queue", 1, place); err != nil {
+			t.Fatal(err)
+		}
+		nodes[0].Publish(nodeset.Channel(s.c.Process()), "s0:lock:job")
+		synctest.Wait()
+		if places, _ := nodes[0].SortedSet("{lock:job}:queue"); places[place] != 0 {
+			t.Error("the place is still in the queue, and keeps the slot from others")
+		}
+	})
+}

@@ -15,13 +15,13 @@ const bornTogether = 2 * time.Second
 // A node with an append-only file is, unless one of its servers may replace
 // another that replicated to it asynchronously. So is a node that has run for
 // longer than retention. A node that a resize has added is as old as its
-// membership, whatever else it has kept. Of the others the older ones are: if fewer than a
-// majority of N nodes have lost a record, then N/2+1 (one fewer if N is even)
-// have run since before it was written, so at least that many of the oldest
-// have not lost it.
+// membership, whatever else it has kept. Of the others the older ones are: if
+// fewer than a majority of N nodes have lost a record, then N/2+1 (one fewer if N
+// is even) have run since before it was written, so at least that many of the
+// oldest have not lost it.
 func (n *Node) Remembers(retention time.Duration) bool {
 	f, born := n.age()
-	if f.runID == "" { // a node that does not tell its uptime is taken to remember
+	if f.runID == "" && !n.Added() { // a node that does not tell its uptime is taken to remember
 		return true
 	}
 	if time.Since(born) > retention+bornTogether {

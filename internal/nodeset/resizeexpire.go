@@ -24,6 +24,9 @@ func (r *planner) expires(plan resizePlan) (left time.Duration) {
 	another := time.Duration(1<<63 - 1) // until another member is one
 	for _, id := range plan.old.members() {
 		i, met := r.at[id]
+		if !met && r.st.gone && id == removed[0] {
+			return 0 // no wait brings back what it had
+		}
 		if !met {
 			lasting, leaving = lasting+1, leaving || id == removed[0]
 			continue

@@ -15,7 +15,7 @@ import (
 
 // errUnplaced is why a node that has restarted is not marked by a resize: its
 // mark may be a copy of another node's, as from a backup.
-var errUnplaced = errors.New("has restarted, and its mark has the name of another node; start a program that lists it")
+var errUnplaced = errors.New("has restarted, and its mark has the name of another node, or you list it by another name than the set does; use that name, or start a program that lists it")
 
 // resizeMark is the mark that a resize reckons with for the node of this name,
 // of which text is on server s. One without a place is shown with the mark that
@@ -35,7 +35,7 @@ func resizeMark(name, text string, s server, t trust, random func() string) (m m
 	}
 	switch left := !m.record.has(m.id) && !m.was.has(m.id); {
 	case left: // it says for ever that it is none of its set
-		next.id, next.record, next.final = m.id, m.record, true
+		next.id, next.record, next.was, next.final = m.id, m.record, m.was, true
 	case next.id == "":
 		return mark{}, false, errUnplaced
 	}

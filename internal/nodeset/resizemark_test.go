@@ -38,10 +38,11 @@ func TestResizeMark_IsThatOfAProgramWhichMeetsTheNodeFirst(t *testing.T) {
 		"it restarted, and is about to leave": {on: on(func(m *mark) {
 			m.record, m.was, m.id = three, record{set: "s", epoch: 1, quorum: 3, names: "a,b,c,d"}, "d"
 		}), by: "d", s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: three, was: record{set: "s", epoch: 1, quorum: 3, names: "a,b,c,d"}}, id: "d"},
-		"it restarted after it left":                  {on: on(func(m *mark) { m.id = "d" }), by: "d", s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: three}, id: "d"},
-		"it restarted with the data of another":       {on: on(nil), by: "x", s: server{run: "other", now: now}, fails: errUnplaced},
-		"it was proposed as a node, and restarted":    {on: on(func(m *mark) { m.final = false }), s: server{run: "other", now: now}, memory: "new", state: stateSeen},
-		"it restarted with what was to come after it": {on: on(func(m *mark) { m.to = four }), s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: three}, id: "a"},
+		"it restarted after it left":                          {on: on(func(m *mark) { m.id = "d" }), by: "d", s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: three}, id: "d"},
+		"it restarted after it left, and a step is under way": {on: on(func(m *mark) { m.record, m.was, m.id = four, three, "x" }), by: "x", s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: four, was: three}, id: "x"},
+		"it restarted with the data of another":               {on: on(nil), by: "x", s: server{run: "other", now: now}, fails: errUnplaced},
+		"it was proposed as a node, and restarted":            {on: on(func(m *mark) { m.final = false }), s: server{run: "other", now: now}, memory: "new", state: stateSeen},
+		"it restarted with what was to come after it":         {on: on(func(m *mark) { m.to = four }), s: server{run: "other", now: now}, write: true, memory: "new", state: stateSeen, step: step{record: three}, id: "a"},
 	} {
 		text := tt.on.String()
 		if tt.by == "" {

@@ -343,3 +343,22 @@ func TestSettling_CountsForTheStepThatWasWaitedFor(t *testing.T) {
 		}
 	}
 }
+
+// Another node was removed a moment ago, and one that is removed now may have the
+// last copy of a record, unless it is gone: then no wait helps.
+func TestPlanResize_ANodeThatIsGoneIsNotWaitedFor(t *testing.T) {
+	now := stampAt(time.Now(), 0)
+	for _, gone := range []bool{false, true} {
+		nodes := sizedSet(2, "a", "b", "c")
+		for i := range nodes {
+			nodes[i].now, nodes[i].mark.shrunk = now, now
+		}
+		nodes[1].met = !gone
+		st := waited(nodes)
+		st.gone, st.records = gone, time.Hour
+		plan, err := planResize(nodes, resizeChange{remove: "b"}, st)
+		if err != nil || (plan.kind == resizeExpire) == gone {
+			t.Errorf("gone %t: %+v, %v", gone, plan, err)
+		}
+	}
+}

@@ -218,10 +218,14 @@ func TestNode_Remembers_WhatWasWrittenSinceItWasAdded(t *testing.T) {
 		"the list without it counted until lately": {func(m *mark) { m.added, m.listed = ago(2*retention), ago(time.Minute) }, 3 * retention, false},
 		"it was added right after the others":      {func(m *mark) { m.added = ago(time.Minute - time.Second) }, time.Minute, false},
 	} {
-		for _, files := range []bool{false, true} {
+		for i := range 4 {
+			files, hidden := i%2 == 1, i > 1
 			c := bareCluster(time.Now(), 3)
 			for i, n := range c.nodes {
 				f := facts{runID: string(rune('A' + i)), aof: files}
+				if hidden {
+					f.runID = ""
+				}
 				m := mark{memory: "m", state: stateRipe, run: f.runID, begun: ago(tt.age), data: "d", since: ago(tt.age), files: files, id: n.name, record: recordOf(c), final: true}
 				if i == 2 {
 					tt.change(&m)
@@ -229,10 +233,10 @@ func TestNode_Remembers_WhatWasWrittenSinceItWasAdded(t *testing.T) {
 				meet(t, n, f, m.String())
 			}
 			if got := c.nodes[2].Remembers(retention); got != tt.want {
-				t.Errorf("%s, append-only file %t: it remembers: %t", name, files, got)
+				t.Errorf("%s, append-only file %t, no INFO %t: it remembers: %t", name, files, hidden, got)
 			}
 			if got := c.nodes[0].Remembers(retention); !got {
-				t.Errorf("%s, append-only file %t: one of the first does not remember", name, files)
+				t.Errorf("%s, append-only file %t, no INFO %t: one of the first does not remember", name, files, hidden)
 			}
 		}
 	}

@@ -126,9 +126,9 @@ func (r *Redlock) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 // force is one pass over the nodes; before is the one before it, nil if there is
 // none.
 func (r *Redlock) force(ctx context.Context, seen Inspection, before *forcing, send func(*nodeset.Node, nodeset.Receiver)) (*forcing, error) {
-	f := &forcing{awaited: len(r.c.Nodes()), answered: make([]bool, len(r.c.Nodes())), done: make(chan struct{})}
+	f := &forcing{awaited: len(r.c.Nodes()), had: make([]bool, len(r.c.Nodes())), done: make(chan struct{})}
 	if before != nil {
-		f.before, f.until = before.answered, before.until
+		f.before, f.until = before.had, before.until
 	}
 	switch {
 	case seen.State == Free:
@@ -163,11 +163,11 @@ func (f *forcing) tooFew(c *nodeset.Set, key string) error {
 
 // forcing takes in the answers.
 type forcing struct {
-	before []bool // the nodes that answered the pass before, by index; nil in the first
+	before []bool // had of the pass before; nil in the first
 
 	mu        sync.Mutex
 	awaited   int    // answers
-	answered  []bool // by index
+	had       []bool // the nodes that had the mark when they answered, by index
 	taken     int    // nodes on which it was taken from the holder, or is kept from it
 	confirmed int    // nodes of those that had the mark at the end of the pass before
 	others    int    // nodes on which another has it
@@ -197,7 +197,7 @@ func (f *forcing) Receive(n *nodeset.Node, reply any, err error) {
 	case anothers(reply):
 		f.others++
 	}
-	f.answered[n.Index()] = err == nil
+	f.had[n.Index()] = err == nil && taken
 	if f.awaited--; f.awaited == 0 {
 		close(f.done)
 	}

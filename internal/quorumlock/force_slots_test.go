@@ -1,6 +1,7 @@
 package quorumlock
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"testing"
@@ -54,6 +55,42 @@ func TestForceRelease_KeepsASlotEverywhereUntilTheHoldersDeadline(t *testing.T) 
 			if at := r.Clients[i].ZScore(ctx, until, slot).Val(); at < float64(time.Now().Add(h.TTL()/2).UnixMilli()) {
 				t.Errorf("node %d keeps the slot until %.0f, and it is %d", i, at, time.Now().UnixMilli())
 			}
+		}
+	})
+}
+
+// A mark that has expired is none, also where nobody has purged it.
+func TestScripts_SeizeSlot_TellsAMarkThatWasThere(t *testing.T) {
+	onOneNode(t, func(t *testing.T, b *bench) {
+		b.grantSlot(slotAsk{value: "P/1/", process: "P", limit: 2})
+		b.grantSlot(slotAsk{value: "P/2/", process: "P", limit: 2})
+		seize := func() any {
+			return b.slots(limitSource+limitSeizeSource, "P/1/", "limit:2", 0, "forced", 100, forcedTag, 2).([]any)[0]
+		}
+		expect(t, "the first time", seize(), int64(1))
+		expect(t, "once more", seize(), int64(3))
+		now := b.Clients[0].Time(t.Context()).Val().UnixMilli()
+		b.Clients[0].ZAdd(t.Context(), Companion("lock:k", "until"), redis.Z{Score: float64(now - 1), Member: "0"})
+		expect(t, "after it has expired", seize(), int64(1))
+	})
+}
+
+// The time is over after the first slot.
+func TestForceRelease_OfSlotsSaysThatItEndedEarly(t *testing.T) {
+	onNodes(t, 3, func(t *testing.T, r *rig) {
+		red := r.redlock(nil, Config{})
+		for range 2 {
+			acquireEverywhere(t, red, "k", Request{Limit: 2})
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		asked := 0
+		_, err := red.forceSlots(ctx, inspect(t, red, "k"), func(Slot) (time.Duration, error) {
+			asked++
+			cancel()
+			return time.Second, nil
+		})
+		if asked != 1 || !errors.Is(err, context.Canceled) {
+			t.Errorf("%d slots were asked for: %v", asked, err)
 		}
 	})
 }

@@ -174,9 +174,15 @@ func TestForcing_ConfirmsMarksOfThePassBefore(t *testing.T) {
 		}{
 			{nil, there, 0}, {[]bool{false}, there, 0}, {[]bool{true}, now, 0}, {[]bool{true}, there, 1},
 		} {
-			f := &forcing{before: tt.before, awaited: 1, answered: make([]bool, 1), done: make(chan struct{})}
-			if f.Receive(n, tt.reply, nil); f.confirmed != tt.want || f.taken != 1 {
+			f := &forcing{before: tt.before, awaited: 1, had: make([]bool, 1), done: make(chan struct{})}
+			if f.Receive(n, tt.reply, nil); f.confirmed != tt.want || f.taken != 1 || !f.had[0] {
 				t.Errorf("after %v, %v confirms %d, taken from %d", tt.before, tt.reply, f.confirmed, f.taken)
+			}
+		}
+		for _, reply := range []any{[]any{int64(2)}, []any{int64(0)}} {
+			f := &forcing{awaited: 1, had: make([]bool, 1), done: make(chan struct{})}
+			if f.Receive(n, reply, nil); f.had[0] {
+				t.Errorf("%v is taken for a node with the mark", reply)
 			}
 		}
 	})

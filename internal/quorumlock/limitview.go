@@ -153,14 +153,15 @@ func slotOf(views []slotView, limit, need int) Slot {
 func (r *Redlock) forceSlots(ctx context.Context, seen Inspection, one func(Slot) (time.Duration, error)) (freeIn time.Duration, err error) {
 	taken, failures, texts := false, []error(nil), map[string]bool{}
 	for _, s := range seen.Slots {
+		if err := errs.Ended(ctx); err != nil {
+			failures = append(failures, errs.Errorf("redlock: force the release of %q: slot %d and those after it: %w", seen.Key, s.Number, err))
+			break
+		}
 		left, err := one(s)
 		taken, freeIn = taken || err == nil, max(freeIn, left)
 		if err != nil && !errors.Is(err, ErrNotHeld) && !texts[err.Error()] {
 			texts[err.Error()] = true
 			failures = append(failures, err)
-		}
-		if ctx.Err() != nil {
-			break
 		}
 	}
 	switch {

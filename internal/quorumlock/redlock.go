@@ -164,6 +164,11 @@ func PassOn(c *nodeset.Set, n *nodeset.Node, lock string) {
 	for _, place := range []string{c.Process(), c.Process() + readerPlace} {
 		sendLeave(n, leaveScript.Command(keys[:], place, millis(defaultHandOver), "", ""))
 	}
+	PassOnSlot(c, n, lock)
+}
+
+// PassOnSlot is PassOn for a process in which nobody waits for a slot any more.
+func PassOnSlot(c *nodeset.Set, n *nodeset.Node, lock string) {
 	sendLeave(n, limitLeaveScript.Command(limitNames(lock), c.Process()+limitWaiter, millis(defaultHandOver), "", ""))
 }
 
@@ -172,7 +177,6 @@ func PassOn(c *nodeset.Set, n *nodeset.Node, lock string) {
 func LeaveWriting(c *nodeset.Set, n *nodeset.Node, lock string) {
 	keys := namesOf(lock)
 	sendLeave(n, leaveScript.Command(keys[:], c.Process(), millis(defaultHandOver), "", ""))
-	sendLeave(n, limitLeaveScript.Command(limitNames(lock), c.Process()+limitWaiter, millis(defaultHandOver), "", ""))
 }
 
 func sendLeave(n *nodeset.Node, cmd nodeset.Command) {

@@ -280,3 +280,13 @@ func (q *Queue) Held() int {
 	defer q.qs.mu.Unlock()
 	return q.limit.held
 }
+
+// UnlessLimited calls fn, as Leave calls leave, if no goroutine contends for a slot
+// of lock.
+func (qs *Queues) UnlessLimited(lock string, fn func()) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.limits[lock]; q == nil || len(q.contenders) == 0 {
+		fn()
+	}
+}

@@ -29,4 +29,4 @@ if mine == ARGV[3] then redis.call('HDEL', KEYS[5], ARGV[1]) end
 redis.call('HSET', KEYS[5], '', put(map, ARGV[3], ARGV[6]), ARGV[3], '0 ' .. ARGV[4])
 redis.call('ZADD', KEYS[6], string.format('%.0f', now + left), ARGV[3])
 live(now, ARGV[2])
-return {taken and value == ARGV[4] and 3 or 1, left}
+return {has and value == ARGV[4] and 3 or 1, left}

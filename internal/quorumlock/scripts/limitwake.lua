@@ -8,6 +8,7 @@ local function rouse(now, slot, reserve, many)
   if reserve == '0' then return end
   redis.call('ZREM', KEYS[3], '') -- as in wake.lua
   local last = redis.call('ZRANGE', KEYS[6], '-1', '-1', 'WITHSCORES')
+  if not last[1] then return end -- all slots are over, and with them the key: a reservation would have no TTL
   local at, looks = 0, 4
   for _ = 1, 5 do
     local places, reserved, gone = redis.call('ZRANGE', KEYS[3], at, at + looks - 1, 'WITHSCORES'), {}, 0
