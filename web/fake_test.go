@@ -173,7 +173,7 @@ func (f *fake) CheckpointInfo(ctx context.Context, key string) (lease.Checkpoint
 func (f *fake) ForceRelease(_ context.Context, seen lock.Inspection, by string) (time.Duration, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.released = append(f.released, fmt.Sprintf("%s from %s by %s", seen.Key, seen.Holder, by))
+	f.released = append(f.released, fmt.Sprintf("%s from %s by %s", seen.Key, fromWhom(seen), by))
 	return f.freeIn, f.forceErr
 }
 
@@ -182,6 +182,18 @@ func (f *fake) ForceReleaseNow(_ context.Context, seen lock.Inspection) error {
 	defer f.mu.Unlock()
 	f.released = append(f.released, fmt.Sprintf("%s from %s now", seen.Key, seen.Holder))
 	return f.forceErr
+}
+
+// fromWhom is the holder of a lock, or the numbers of its slots.
+func fromWhom(seen lock.Inspection) string {
+	if seen.Limit == 0 {
+		return seen.Holder.String()
+	}
+	var numbers []int
+	for _, s := range seen.Slots {
+		numbers = append(numbers, s.Number)
+	}
+	return fmt.Sprint("slots ", numbers)
 }
 
 // held is a lock that all nodes of a fake have.

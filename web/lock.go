@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,14 +20,64 @@ const lockEvents = 20
 type lockDoc struct {
 	frame
 	lockRow
-	Waiters    []waiterDoc    `json:"waiters"`    // the first of them, in order
-	Checkpoint *checkpointRow `json:"checkpoint"` // null: there is none, or it is not known
-	Seen       string         `json:"seen"`       // names what was seen, for a release by force
+	Limit      int            `json:"limit,omitempty"` // how many can hold it at once
+	Slots      []slotDoc      `json:"slots,omitempty"` // those that are taken
+	Readers    []readerDoc    `json:"readers,omitempty"`
+	Others     bool           `json:"more_readers,omitempty"` // there may be more of them
+	Waiters    []waiterDoc    `json:"waiters"`                // the first of them, in order
+	Checkpoint *checkpointRow `json:"checkpoint"`             // null: there is none, or it is not known
+	Seen       string         `json:"seen"`                   // names what was seen, for a release by force
 	Events     []event        `json:"events"`
 	Mine       bool           `json:"may_release"` // this request may release it by force
 
 	person string // in whose name it would be released, if Mine
 }
+
+// slotDoc is a slot of a key with a limit.
+type slotDoc struct {
+	Slot   int        `json:"slot"`
+	Holder *holderDoc `json:"holder"`
+	Token  int64      `json:"token_at_most,omitempty"`
+	LeftMs *float64   `json:"left_ms"`
+	Votes  int        `json:"votes"`
+	partDoc
+}
+
+// readerDoc is a process that shares a lock.
+type readerDoc struct {
+	Holder *holderDoc `json:"holder"`
+	LeftMs *float64   `json:"left_ms"`
+	partDoc
+}
+
+// partDoc is one of several holders of a lock, for the page.
+type partDoc struct {
+	holder    lock.Holder
+	left, age string
+}
+
+func partOf(h lock.Holder, left time.Duration, now time.Time) partDoc {
+	p := partDoc{h, "never", "–"}
+	if left >= 0 {
+		p.left = span(left)
+	}
+	if !h.Since.IsZero() {
+		p.age = ago(h.Since, now)
+	}
+	return p
+}
+
+// Who names the holder, with the place where it runs.
+func (p partDoc) Who() string { return p.holder.String() }
+
+// Left is when it expires if it is not renewed.
+func (p partDoc) Left() string { return p.left }
+
+// Age is for how long it has been held.
+func (p partDoc) Age() string { return p.age }
+
+// Number is that of the slot as people see it.
+func (s slotDoc) Number() string { return strconv.Itoa(s.Slot) }
 
 type waiterDoc struct {
 	Process string     `json:"process"`
@@ -76,6 +127,13 @@ func (h *Handler) lockPage(v visit) (document, error) {
 	d.asOf(at)
 	d.lockRow = rowOf(i, p.held, now)
 	d.Key, d.Seen = key, seenOf(i)
+	d.Limit, d.Others = i.Limit, i.MoreReaders
+	for _, s := range i.Slots {
+		d.Slots = append(d.Slots, slotDoc{s.Number, holderOf(s.Holder), s.Token, leftMs(s.Left), s.Votes, partOf(s.Holder, s.Left, now)})
+	}
+	for _, r := range i.Readers {
+		d.Readers = append(d.Readers, readerDoc{holderOf(r.Holder), leftMs(r.Left), partOf(r.Holder, r.Left, now)})
+	}
 	for _, w := range i.Waiters {
 		doc := waiterDoc{Process: w.Process, now: now}
 		if !w.Since.IsZero() {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -21,8 +23,8 @@ import (
 const (
 	// maxForm is the largest form, in bytes: a key can be as long as
 	// quorumlock.MaxKeyLen, is typed as it is shown, and each byte of that can
-	// take six.
-	maxForm = 8 * quorumlock.MaxKeyLen
+	// take six. A key with a limit has as many holders that were seen.
+	maxForm = 8*quorumlock.MaxKeyLen + 32*lock.MaxLimit
 	// maxReason is the longest reason, in characters.
 	maxReason = 500
 )
@@ -45,15 +47,46 @@ type result struct {
 	FreeInMs float64    `json:"free_in_ms"`
 }
 
-// seenOf names the holder of a lock as it was seen, so that a lock that has
-// changed hands since is not released.
+// seenOf names the holder of a lock as it was seen, or its readers, or the holders
+// of its slots, so that a lock that has changed hands since is not released.
 func seenOf(i lock.Inspection) string {
-	if i.Holder.Writer == lock.NoWriter {
-		return ""
+	var all []string
+	for _, s := range i.Slots {
+		all = append(all, seenSlot(s))
 	}
-	h := i.Holder
+	for _, r := range i.Readers {
+		all = append(all, seenHolder(r.Holder))
+	}
+	switch {
+	case i.Holder.Writer == lock.NoWriter:
+		return ""
+	case len(all) > 0:
+		return strings.Join(all, ",")
+	}
+	return seenHolder(i.Holder)
+}
+
+func seenHolder(h lock.Holder) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d|%q|%q|%d|%q|%d", h.Writer, h.Process, h.Host, h.PID, h.Name, h.Since.UnixMicro()))
 	return hex.EncodeToString(sum[:8])
+}
+
+func seenSlot(s lock.Slot) string { return strconv.Itoa(s.Number) + ":" + seenHolder(s.Holder) }
+
+// take returns the lock with those of its holders that the person saw, and false
+// if it has changed hands since: it has another holder, none of the slots has the
+// one that it had, or another reader has come.
+func (o order) take(i lock.Inspection) (lock.Inspection, bool) {
+	seen := strings.Split(o.seen, ",")
+	switch {
+	case i.Limit > 0:
+		i.Slots = slices.DeleteFunc(slices.Clone(i.Slots), func(s lock.Slot) bool { return !slices.Contains(seen, seenSlot(s)) })
+		return i, len(i.Slots) > 0
+	case i.Holder.Writer == lock.WriterShared:
+		came := slices.ContainsFunc(i.Readers, func(r quorumlock.Reader) bool { return !slices.Contains(seen, seenHolder(r.Holder)) })
+		return i, !came
+	}
+	return i, seenOf(i) == o.seen
 }
 
 // authorize says whether a request may release locks, and for whom.
@@ -147,7 +180,8 @@ func (h *Handler) execute(r *http.Request, o order) (res result, err error) {
 	if i.Holder.Writer == lock.NoWriter {
 		return res, &fault{http.StatusConflict, "The lock is already free; nothing was changed."}
 	}
-	if seenOf(i) != o.seen {
+	i, same := o.take(i)
+	if !same {
 		return res, &fault{http.StatusConflict, "The lock has changed hands since you saw it; nothing was changed. Look at it again."}
 	}
 	freeIn := time.Duration(0)
@@ -165,8 +199,9 @@ func (h *Handler) execute(r *http.Request, o order) (res result, err error) {
 	return result{o.key, holderOf(i.Holder), o.who, o.reason, present.Ms(freeIn)}, nil
 }
 
-// releaseTimeouts bounds a release, in NodeTimeouts.
-const releaseTimeouts = 8
+// releaseTimeouts bounds a release, in NodeTimeouts: a node that is silent costs
+// one in each pass.
+const releaseTimeouts = 12
 
 // audit writes the line about a release into the log and into the pages.
 func (h *Handler) audit(r *http.Request, o order, from lock.Holder, freeIn time.Duration, err error) {
