@@ -19,7 +19,7 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 	_, _, c := f.process(t, deaf(lease.Config{}))
 	locked := func(k *lock.Locker, opts ...lock.Option) *lease.Lease {
 		t.Helper()
-		l, err := k.Lock(t.Context(), "shared", append(opts, lock.TTL(longTTL), lock.Wait(patience))...)
+		l, err := k.Lock(t.Context(), "catalog", append(opts, lock.TTL(longTTL), lock.Wait(patience))...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,7 +28,7 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 	later := func(k *lock.Locker, opts ...lock.Option) <-chan *lease.Lease {
 		got := make(chan *lease.Lease, 1)
 		go func() {
-			l, err := k.Lock(t.Context(), "shared", append(opts, lock.TTL(longTTL), lock.Wait(patience))...)
+			l, err := k.Lock(t.Context(), "catalog", append(opts, lock.TTL(longTTL), lock.Wait(patience))...)
 			if err != nil {
 				t.Error(err)
 			}
@@ -41,7 +41,7 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 		harness.Eventually(t, "the processes to queue", func() bool {
 			full := 0
 			for _, admin := range f.admins {
-				if admin.ZCard(t.Context(), "{lock:shared}:queue").Val() == int64(n) {
+				if admin.ZCard(t.Context(), "{lock:catalog}:queue").Val() == int64(n) {
 					full++
 				}
 			}
@@ -63,7 +63,7 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 		harness.Eventually(t, "the writer's announcement for the whole pause", func() bool {
 			lasting := 0
 			for _, admin := range f.admins {
-				latest := admin.ZRevRangeWithScores(t.Context(), "{lock:shared}:readers", 0, 0).Val()
+				latest := admin.ZRevRangeWithScores(t.Context(), "{lock:catalog}:readers", 0, 0).Val()
 				if len(latest) == 1 && latest[0].Score > float64(time.Now().Add(longTTL+longTTL/2).UnixMilli()) {
 					lasting++
 				}
@@ -71,7 +71,7 @@ func readersShareAKeyAndTakeTurnsWithWriters(t *testing.T, f *fleet) {
 			return lasting >= 2
 		})
 	}
-	if l, err := b.TryLock(t.Context(), "shared"); !errors.Is(err, lock.ErrNotAcquired) {
+	if l, err := b.TryLock(t.Context(), "catalog"); !errors.Is(err, lock.ErrNotAcquired) {
 		t.Errorf("a writer beside readers: %v, %v", l, err)
 	}
 	release(one, two)
