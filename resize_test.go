@@ -24,7 +24,7 @@ type resizedSet struct {
 	t       *testing.T
 	nodes   harness.Set
 	list    []int
-	records time.Duration // how long programs keep them, as the resize is told
+	records time.Duration // how long programs keep them, by Resize.Records
 }
 
 func (s *resizedSet) config(list []int) cluster.Config {

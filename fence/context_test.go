@@ -13,14 +13,20 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// newLeases are those of a process, on nodes of its own.
-func newLeases(t *testing.T) *lease.Leases {
+// newCluster is a set of one node.
+func newCluster(t *testing.T) *cluster.Cluster {
 	t.Helper()
 	began := time.Now()
 	c, err := cluster.Open(t.Context(), cluster.Config{URLs: harness.Embedded(t, 1).URLs(), NodeTimeout: 5 * time.Second})
 	harness.Must(t, began, err)
 	harness.CloseAtEnd(t, c)
-	leases, err := lease.New(c, lease.Config{TTL: 30 * time.Second})
+	return c
+}
+
+// newLeases are those of a process, on nodes of its own.
+func newLeases(t *testing.T) *lease.Leases {
+	t.Helper()
+	leases, err := lease.New(newCluster(t), lease.Config{TTL: 30 * time.Second})
 	pass(t, err)
 	harness.CloseAtEnd(t, leases)
 	return leases
@@ -38,10 +44,7 @@ func under(t *testing.T, ctx context.Context, leases *lease.Leases, key string) 
 // A fence knows keys without the Prefix of their locks. Two prefixes are two
 // locks whose tokens have no order, so their stores must not be one.
 func TestCheck_KeysHaveNoPrefix(t *testing.T) {
-	began := time.Now()
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: harness.Embedded(t, 1).URLs(), NodeTimeout: 5 * time.Second})
-	harness.Must(t, began, err)
-	harness.CloseAtEnd(t, c)
+	c := newCluster(t)
 	seen := map[string]int64{}
 	record := storeFunc(func(_ context.Context, key string, token int64) error {
 		seen[key] = token

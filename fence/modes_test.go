@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/fence"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
@@ -17,11 +16,7 @@ import (
 // newLocker is that of a process, on nodes of its own.
 func newLocker(t *testing.T) *lock.Locker {
 	t.Helper()
-	began := time.Now()
-	c, err := cluster.Open(t.Context(), cluster.Config{URLs: harness.Embedded(t, 1).URLs(), NodeTimeout: 5 * time.Second})
-	harness.Must(t, began, err)
-	harness.CloseAtEnd(t, c)
-	k, err := lock.New(c, lock.Config{TTL: 30 * time.Second})
+	k, err := lock.New(newCluster(t), lock.Config{TTL: 30 * time.Second})
 	pass(t, err)
 	harness.CloseAtEnd(t, k)
 	return k

@@ -35,7 +35,7 @@ type Config struct {
 	// TTL.
 	RenewEvery time.Duration
 
-	// Owner is a label that shows people who holds a lease. Default "<host
+	// Owner is a label that names the holder for people. Default "<host
 	// name>:<process id>".
 	Owner string
 

@@ -14,7 +14,7 @@ type Config struct {
 	// most [cluster.Config.MaxTTL].
 	TTL time.Duration
 
-	// Owner is a label that shows people who holds the key, in addition to
+	// Owner is a label that names the holder for people, in addition to
 	// "<host name>:<process id>", which is always part of the value and is
 	// shown by default. At most 128 bytes of UTF-8, without control characters
 	// and without marks that change the direction of text, because it is shown

@@ -162,23 +162,6 @@ func (r *renewer) keep(hold *quorumlock.Hold, p plan) (l *Lease, ok bool) {
 	return l, true
 }
 
-// rebind has the MinHold and MaxHold of leases begin now.
-func (r *renewer) rebind(leases []*Lease, req Request) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	for _, l := range leases {
-		switch {
-		case l.t.state != live:
-		case l.t.lease == l:
-			l.t.bindFrom(now, req)
-			r.scheduleLocked(l.t, now, l.t.due)
-		case l.reader != nil:
-			r.boundLocked(l, req.MaxHold)
-		}
-	}
-}
-
 // jittered is d, 10 % more or less, so that leases acquired together are not renewed together for ever.
 func jittered(d time.Duration) time.Duration {
 	return d - d/10 + below(d/5+1)

@@ -230,6 +230,23 @@ func (a *Locks) add(parent context.Context, leases ...*Lease) {
 	}
 }
 
+// rebind has the MinHold and MaxHold of leases begin now.
+func (r *renewer) rebind(leases []*Lease, req Request) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, l := range leases {
+		switch {
+		case l.t.state != live:
+		case l.t.lease == l:
+			l.t.bindFrom(now, req)
+			r.scheduleLocked(l.t, now, l.t.due)
+		case l.reader != nil:
+			r.boundLocked(l, req.MaxHold)
+		}
+	}
+}
+
 // cut releases all leases but the first n.
 func (a *Locks) cut(n int) {
 	giveUpAll(a.leases[n:])

@@ -155,3 +155,21 @@ func belongs(all []mark, i int, r record) bool {
 	}
 	return all[i].carries(r)
 }
+
+// differences are the places that both sizes have, and those that one alone
+// has.
+func differences(old, to record) (common, added, removed []string) {
+	for _, id := range old.members() {
+		if to.has(id) {
+			common = append(common, id)
+		} else {
+			removed = append(removed, id)
+		}
+	}
+	for _, id := range to.members() {
+		if !old.has(id) {
+			added = append(added, id)
+		}
+	}
+	return common, added, removed
+}

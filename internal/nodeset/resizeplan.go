@@ -384,22 +384,4 @@ func (r *planner) asked(old, to record) error {
 	return unsafeResize("another resize is in progress, from %s to %s; finish it first with redlock resize and no change", old, to)
 }
 
-// differences are the places that both sizes have, and those that one alone
-// has.
-func differences(old, to record) (common, added, removed []string) {
-	for _, id := range old.members() {
-		if to.has(id) {
-			common = append(common, id)
-		} else {
-			removed = append(removed, id)
-		}
-	}
-	for _, id := range to.members() {
-		if !old.has(id) {
-			added = append(added, id)
-		}
-	}
-	return common, added, removed
-}
-
 var errRaced = errors.New("the marks of the nodes have changed in the meantime: another redlock resize runs; wait until it has ended, and try again")

@@ -1,4 +1,4 @@
--- Gives a value's slot back and wakes who waits for one, or for the whole key if it was the last that was taken.
+-- Gives a value's slot back and wakes a waiter for one, or for the whole key if it was the last that was taken.
 -- ARGV  1 value, 2 marker, 3 slot ('': whichever it has), 4 ms to reserve a slot for the process that is woken,
 --       5 max ttl ms, 6 a waiter, process/s, to queue for the slots that others have ('': none), 7 '1' on a Redis Cluster
 -- Reply 1 released, 0 it was gone, 2 it is another's.

@@ -1,5 +1,5 @@
 -- Wakes the first waiter for a slot that has none reserved, and reserves one for it for a moment. Others get what is
--- free beyond the reservations, whichever slots these are; the waiter is told of the one that came free, so that two
+-- free beyond the reservations, whichever slots these are; the message names the one that came free, so that two
 -- that are woken do not get in each other's way. Places, their marks and moments are as in wake.lua. Waiters for the
 -- whole key are passed over: they are woken when the last slot is released. So are those that have a slot reserved, of
 -- which there may be as many as slots, 1,024. It looks at a few places, and at more if it finds nobody there, but at no
