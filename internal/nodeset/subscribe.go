@@ -144,20 +144,27 @@ func (r *relayed) ask() bool {
 // patience is how long a question may go unanswered.
 func (r *relayed) patience() time.Duration { return r.h.every + r.n.c.cfg.NodeTimeout }
 
-// wait is how long to wait for the next event.
+// wait is how long to wait for the next event: until the next question is due, or
+// the last one has gone unanswered for too long.
 func (r *relayed) wait() time.Duration {
 	wait := r.h.every
-	if r.open {
+	switch {
+	case r.open:
 		wait = min(wait, time.Until(r.asked.Add(r.patience())))
+	case !r.since.IsZero():
+		wait = time.Until(r.asked.Add(r.h.every))
 	}
 	return max(wait, time.Millisecond)
 }
 
-// patient reports whether err says only that nothing came, and may go on so.
+// patient reports whether err says only that nothing came, and may go on so. A node
+// that was asked nothing has nothing to answer.
 func (r *relayed) patient(err error) bool {
 	var late net.Error
-	return errors.As(err, &late) && late.Timeout() && !r.since.IsZero() && time.Since(r.asked) < r.patience()
+	return errors.As(err, &late) && late.Timeout() && !r.since.IsZero() && !r.overdue()
 }
+
+func (r *relayed) overdue() bool { return r.open && time.Since(r.asked) >= r.patience() }
 
 // take delivers an event. It reports false for an event that no node sends for
 // a single subscription.

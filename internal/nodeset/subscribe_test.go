@@ -91,6 +91,67 @@ func TestSubscription_ThatIsDroppedRepeatedlyIsMadeWithPauses(t *testing.T) {
 	})
 }
 
+// steadied counts gaps, and notes how long the node was not heard of at most.
+type steadied struct {
+	gaps  int
+	heard time.Time
+	most  time.Duration
+}
+
+func (*steadied) Message(*Node, string, string) {}
+func (s *steadied) Gap(*Node)                   { s.gaps++ }
+func (s *steadied) Heard(*Node, time.Time) {
+	if now := time.Now(); !s.heard.IsZero() {
+		s.most = max(s.most, now.Sub(s.heard))
+	}
+	s.heard = time.Now()
+}
+
+// A message says nothing about when the node was asked last, and puts off no question.
+func TestSubscription_StandsWheneverAMessageComes(t *testing.T) {
+	for after := time.Duration(0); after < mailEvery; after += 45 * time.Millisecond {
+		emptyPools()
+		synctest.Test(t, func(t *testing.T) {
+			node := newPiped(t)
+			c := node.open(t)
+			defer shut(t, c)
+			<-c.Listen(&listener{})
+			ctx, cancel := context.WithCancel(t.Context())
+			var s steadied
+			wait := c.subscribe(ctx, &s, hearing{every: mailEvery, most: mailMost}, []string{"news"})
+			time.Sleep(after)
+			for range 10 {
+				node.Publish("news", "something")
+				time.Sleep(2 * mailEvery)
+			}
+			cancel()
+			wait()
+			if gaps := s.gaps - 2; gaps > 0 { // its beginning and its end
+				t.Errorf("%d gaps with messages %v after the first question", gaps, after)
+			}
+			if s.most > mailEvery+10*time.Millisecond {
+				t.Errorf("with messages %v after the first question, nothing was heard for %v", after, s.most)
+			}
+		})
+		emptyPools()
+	}
+}
+
+// A process that was stopped for a while finds that long ago it asked the node last.
+func TestSubscription_IsNotLateWithoutAQuestion(t *testing.T) {
+	t.Parallel()
+	nothing := &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	long := time.Now().Add(-time.Hour)
+	r := relayed{n: &Node{c: &Set{}}, h: hearing{every: mailEvery}, since: long, asked: long}
+	if !r.patient(nothing) {
+		t.Error("a node that was asked nothing is late")
+	}
+	r.open = true
+	if r.patient(nothing) {
+		t.Error("a node that has not answered for an hour is not late")
+	}
+}
+
 func TestSubscription_IsMadeAgainAfterARefusal(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
