@@ -246,7 +246,7 @@ func TestTable_CountsVerdictsAndFitsATerminal(t *testing.T) {
 	if got := strings.Join(fields[1:5], " "); got != "3 1 1 1" {
 		t.Errorf("runs, violated, missed, unclear are %s:\n%s", got, text)
 	}
-	if got := strings.Join(fields[8:], " "); got != "1000 1000" {
+	if got := strings.Join(fields[10:], " "); got != "1000 1000" {
 		t.Errorf("wait and trip are %s:\n%s", got, text)
 	}
 }
