@@ -233,6 +233,19 @@ func TestUnhindered_AllowsWhatTheStoppedClientDoesNotDoItself(t *testing.T) {
 	if got := unhindered(short); len(got) > 0 {
 		t.Errorf("a tenth of a second is judged: %v", got)
 	}
+	for key, times := range map[string]int{mostlyRead.name: 24, threeSlots.name: 24, twoLong.name: 0} {
+		h := stop(100, times)
+		for i := range h.Attempts {
+			h.Attempts[i].Key = key
+		}
+		if got := unhindered(h); len(got) > 0 != (key != twoLong.name) {
+			t.Errorf("%s, acquired %d times of 100: %v", key, times, got)
+		}
+		h.Stalls[0].To--
+		if got := unhindered(h); len(got) > 0 {
+			t.Errorf("%s is judged in less than a second: %v", key, got)
+		}
+	}
 	after := stop(0, 0) // only acquisitions after the stop
 	for i := range 100 {
 		after.Attempts = append(after.Attempts, attempt{Key: hotKeys[1], Acquired: after.Stalls[0].To + grace + int64(i)})

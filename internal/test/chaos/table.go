@@ -70,8 +70,8 @@ func (t *Table) add(r *run) {
 // legend explains columns whose headings are not enough.
 const legend = `violated: broken promises. missed: progress missed on a machine that was fine. unclear: runs without a verdict,
 because progress was missed on a machine that was slow. acquired: in all modes, shared to read, slots with a limit.
-late: by how many ms a timer fired late at worst. wait: for how many µs a thread waited for a processor on average. trip:
-ms of the longest round trip on an idle link.
+late: by how many ms a timer fired late at worst. wait: for how many µs a thread waited for a processor on average.
+trip: how many ms the longest round trip on an idle link took.
 `
 
 func (t *Table) String() string {
