@@ -4,7 +4,6 @@ package chaos
 
 import (
 	"fmt"
-	"math/bits"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -24,8 +23,9 @@ func (in slotStep) part() string { return in.key }
 // held is the set of slots of one key that are held, one bit for each.
 type held uint64
 
-// semaphore is a key with a limit as a single machine without faults would implement it: a free slot is granted, and ends
-// once. The model of locks has the tokens of each slot, and its store.
+// semaphore is a key with a limit as a single machine without faults would implement it: a free slot below the limit is
+// granted, and ends once, so no more than the limit are held. The model of locks has the tokens of each slot, and its
+// store.
 var semaphore = porcupine.Model{
 	Partition: byKey,
 	Init:      func() any { return held(0) },
@@ -38,8 +38,7 @@ var semaphore = porcupine.Model{
 		if in.over {
 			return s&slot != 0 || in.loose, s &^ slot
 		}
-		free := s&slot == 0 && bits.OnesCount64(uint64(s)) < in.limit
-		return free || in.loose, s | slot
+		return s&slot == 0 || in.loose, s | slot
 	},
 	DescribeOperation: func(input, _ any) string {
 		in := input.(slotStep)
