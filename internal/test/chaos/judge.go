@@ -92,7 +92,7 @@ func (h *history) describe(a attempt) string {
 	switch {
 	case a.Reads:
 		way += " to read"
-	case a.Limit > 0:
+	case a.Limit > 0 && a.Acquired != 0:
 		way += fmt.Sprintf(" of slot %d of %d", a.Slot, a.Limit)
 	}
 	return fmt.Sprintf("client %d, op %d (%s, asked at %s, %s)", a.Client, a.Op, way, h.ms(a.Call), held)

@@ -198,12 +198,16 @@ func TestCrowd_CollectEndsTheBeliefsOfClientsThatAreGone(t *testing.T) {
 	}
 }
 
-func TestDescribe_NamesNoTimeThatWasNot(t *testing.T) {
+func TestDescribe_NamesNoTimeAndNoSlotThatWasNot(t *testing.T) {
 	h := history{Start: 1e9}
 	for want, a := range map[string]attempt{
 		"never acquired": {Call: 2e9},
 		"held since":     {Call: 2e9, Acquired: 3e9},
 		"held from":      {Call: 2e9, Acquired: 3e9, Until: 4e9},
+
+		"(Lock to read, asked":        {Way: "Lock", Reads: true, Call: 2e9},
+		"(Lock of slot 2 of 3, asked": {Way: "Lock", Limit: 3, Slot: 2, Call: 2e9, Acquired: 3e9},
+		"(Lock, asked":                {Way: "Lock", Limit: 3, Call: 2e9},
 	} {
 		if got := h.describe(a); !strings.Contains(got, want) || strings.Contains(got, " -") {
 			t.Errorf("%+v: %q, want %q", a, got, want)
