@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -24,10 +25,34 @@ type attempt struct {
 	Odd      bool   `json:"odd,omitempty"`      // an error that no fault explains
 	TimedOut bool   `json:"timedOut,omitempty"` // the error is a time-out
 
+	Reads bool `json:"reads,omitempty"` // to read, with lock.Shared
+	Limit int  `json:"limit,omitempty"` // of lock.Limit; 0: none
+	Slot  int  `json:"slot,omitempty"`  // valid if there is a limit
+
+	Saw    int64 `json:"saw,omitempty"`    // version that a reader saw first
+	Again  int64 `json:"again,omitempty"`  // version that it saw at the end
+	Reread int64 `json:"reread,omitempty"` // when it had seen the latter; 0: it did not look again
+
 	Candidate string `json:"candidate,omitempty"` // of a campaign
 
 	Resumed bool    `json:"resumed,omitempty"` // the attempt read the last checkpoint, which is Found
 	Found   version `json:"found,omitzero"`
+}
+
+// place returns what at most one writer may hold at a time: the key, or the slot of a key with a limit. The store knows
+// slots by the names that package fence gives them.
+func (a attempt) place() string {
+	if a.Limit == 0 {
+		return a.Key
+	}
+	return fmt.Sprintf("%s#%d", a.Key, a.Slot)
+}
+
+// excludes reports whether two attempts of one key must not hold it at the same time.
+func (a attempt) excludes(o attempt) bool {
+	bothRead := a.Reads && o.Reads
+	otherSlots := a.Limit > 0 && o.Limit > 0 && a.Slot != o.Slot
+	return !bothRead && !otherSlots
 }
 
 // version names a checkpoint: the N-th of the lease with this token. The zero version means no checkpoint.
@@ -75,8 +100,10 @@ type access struct {
 	Client   int    `json:"client"`
 	Key      string `json:"key"`
 	Token    int64  `json:"token"`
+	Reads    bool   `json:"reads,omitempty"` // the token is that of a reader
 	Write    bool   `json:"write,omitempty"`
-	Base     int64  `json:"base,omitempty"` // of a write: the version that was read before it
+	Base     int64  `json:"base,omitempty"`    // of a write: the version that was read before it
+	Version  int64  `json:"version,omitempty"` // after the access
 	Accepted bool   `json:"accepted"`
 }
 
@@ -124,14 +151,12 @@ type history struct {
 // grace is how long a client may take to notice what it missed while it did not run.
 const grace = int64(25 * time.Millisecond)
 
-// stalledAt returns a stall because of which a client may at t not know the latest events.
-func (h *history) stalledAt(client int, t int64) (s stall, ok bool) {
-	for _, s := range h.Stalls {
-		if s.Client == client && s.From <= t && t <= s.To+grace {
-			return s, true
-		}
-	}
-	return stall{}, false
+// stalledIn reports whether a client may at some time between two moments not have known the latest events, because it
+// did not run.
+func (h *history) stalledIn(client int, from, to int64) bool {
+	return slices.ContainsFunc(h.Stalls, func(s stall) bool {
+		return s.Client == client && s.From <= to && from <= s.To+grace
+	})
 }
 
 // letGo reports whether exclusion is not promised for a, because a node lost its data unnoticed while a held the key,
@@ -158,11 +183,28 @@ func (h *history) emptied(from, to int64) bool {
 
 // held returns the attempts that were acquired, by key.
 func (h *history) held() map[string][]attempt {
-	byKey := map[string][]attempt{}
+	return h.heldBy(func(a attempt) string { return a.Key })
+}
+
+// heldBy returns the attempts that were acquired, by what name returns.
+func (h *history) heldBy(name func(attempt) string) map[string][]attempt {
+	by := map[string][]attempt{}
 	for _, a := range h.Attempts {
 		if a.Acquired != 0 {
-			byKey[a.Key] = append(byKey[a.Key], a)
+			by[name(a)] = append(by[name(a)], a)
 		}
 	}
-	return byKey
+	return by
+}
+
+// eachBeside calls see for each attempt in held, in the order in which they began to hold, with those that still
+// believed to hold when it began.
+func eachBeside(held []attempt, see func(a attempt, others []attempt)) {
+	sortBy(held, func(a attempt) int64 { return a.Acquired })
+	var others []attempt
+	for _, a := range held {
+		others = slices.DeleteFunc(others, func(o attempt) bool { return o.Until <= a.Acquired })
+		see(a, others)
+		others = append(others, a)
+	}
 }

@@ -30,6 +30,8 @@ var rules = []struct {
 	{"tokens are given once", safety, givenOnce},
 	{"later acquisitions have larger tokens", safety, inOrder},
 	{"holders do not overlap", safety, exclusive}, // the check itself excuses a client that did not run, on any machine
+	{"no more hold a key than its limit", safety, belowLimit},
+	{"readers see one version", safety, steady}, // as above
 	{"the store is guarded", safety, guarded},
 	{"checkpoints are remembered", safety, remembered},
 	{"checkpoints were made, and in time", safety, made}, // before a newer lease read them: an order, not a duration
@@ -61,7 +63,7 @@ func (f *findings) judge(h *history) {
 	if len(f.broken) > 0 {
 		return // the search may never end in a history with violations
 	}
-	broken, undecided, _ := sequential(h, sequentialTimeout)
+	broken, undecided := sequential(h, sequentialTimeout)
 	if broken != "" {
 		f.broken = append(f.broken, broken)
 	}
@@ -86,5 +88,12 @@ func (h *history) describe(a attempt) string {
 	case a.Acquired != 0:
 		held = fmt.Sprintf("token %d, held from %s to %s", a.Token, h.ms(a.Acquired), h.ms(a.Until))
 	}
-	return fmt.Sprintf("client %d, op %d (%s, asked at %s, %s)", a.Client, a.Op, a.Way, h.ms(a.Call), held)
+	way := a.Way
+	switch {
+	case a.Reads:
+		way += " to read"
+	case a.Limit > 0 && a.Acquired != 0:
+		way += fmt.Sprintf(" of slot %d of %d", a.Slot, a.Limit)
+	}
+	return fmt.Sprintf("client %d, op %d (%s, asked at %s, %s)", a.Client, a.Op, way, h.ms(a.Call), held)
 }

@@ -5,13 +5,15 @@ package chaos
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
 // good returns a history without faults. Client 1 is stopped while it holds "k", so it overlaps with client 2, and its
-// late write is refused. A third client finds its checkpoint, and then leads the election.
+// late write is refused. A third client finds its checkpoint, and then leads the election. Two clients read "s" at the
+// same time, one of them twice with one token, and three hold "n", where a token falls between slots.
 func good() *history {
 	return &history{
 		TTL: 1000, Fragile: 3,
@@ -29,14 +31,37 @@ func good() *history {
 			{Client: 3, Op: 5, Way: "campaign", Key: electionKey, Candidate: "d", Call: 5e9, Acquired: 6e9, Token: 9, Until: 10e9, Return: 11e9},
 			{Client: 3, Op: 6, Way: "campaign", Key: electionKey, Candidate: lastCandidate, Call: 12e9, Acquired: 13e9, Token: 10, Until: 14e9, Return: 15e9},
 			{Client: 1, Op: 4, Way: "WithLock", Key: "other", Call: 20, Acquired: 25, Token: 5, Until: 400, Return: 401},
+
+			{Client: 1, Op: 5, Way: "WithLock", Key: "s", Call: 100, Acquired: 101, Token: 3, Until: 110, Return: 111},
+			{Client: 2, Op: 4, Way: "WithLock", Key: "s", Reads: true, Call: 112, Acquired: 120, Token: 3, Until: 150, Return: 151, Saw: 1, Again: 1, Reread: 149},
+			{Client: 3, Op: 7, Way: "WithLock", Key: "s", Reads: true, Call: 105, Acquired: 125, Token: 4, Until: 160, Return: 161, Saw: 1, Again: 1, Reread: 158},
+			{Client: 2, Op: 5, Way: "WithLock", Key: "s", Reads: true, Call: 126, Acquired: 127, Token: 3, Until: 140, Return: 141},
+			{Client: 3, Op: 8, Way: "WithLock", Key: "s", Call: 130, Acquired: 162, Token: 6, Until: 170, Return: 171},
+
+			{Client: 1, Op: 6, Way: "WithLock", Key: "n", Limit: 3, Slot: 0, Call: 20, Acquired: 21, Token: 4, Until: 100, Return: 101},
+			{Client: 2, Op: 6, Way: "WithLock", Key: "n", Limit: 3, Slot: 1, Call: 22, Acquired: 30, Token: 5, Until: 60, Return: 61},
+			{Client: 2, Op: 7, Way: "WithLock", Key: "n", Limit: 3, Slot: 2, Call: 35, Acquired: 40, Token: 9, Until: 90, Return: 91},
+			{Client: 3, Op: 9, Way: "WithLock", Key: "n", Limit: 3, Slot: 1, Call: 40, Acquired: 62, Token: 8, Until: 90, Return: 91},
+			{Client: 1, Op: 7, Way: "WithLock", Key: "n", Limit: 3, Slot: 0, Call: 50, Acquired: 100, Token: 7, Until: 120, Return: 121},
 		},
 		Accesses: []access{
 			{At: 25, Client: 1, Key: "k", Token: 5, Accepted: true},
 			{At: 28, Client: 1, Key: "k", Token: 5, Write: true, Base: 0, Accepted: true},
-			{At: 71, Client: 1, Key: "k", Token: 10, Accepted: true},
-			{At: 410, Client: 2, Key: "k", Token: 12, Accepted: true},
+			{At: 71, Client: 1, Key: "k", Token: 10, Version: 1, Accepted: true},
+			{At: 410, Client: 2, Key: "k", Token: 12, Version: 1, Accepted: true},
 			{At: 420, Client: 2, Key: "k", Token: 12, Write: true, Base: 1, Accepted: true},
 			{At: 490, Client: 1, Key: "k", Token: 10, Write: true, Base: 1},
+
+			{At: 102, Client: 1, Key: "s", Token: 3, Accepted: true},
+			{At: 103, Client: 1, Key: "s", Token: 3, Write: true, Base: 0, Accepted: true},
+			{At: 121, Client: 2, Key: "s", Token: 3, Reads: true, Version: 1, Accepted: true},
+			{At: 126, Client: 3, Key: "s", Token: 4, Reads: true, Version: 1, Accepted: true},
+			{At: 148, Client: 2, Key: "s", Token: 3, Reads: true, Version: 1, Accepted: true},
+			{At: 152, Client: 1, Key: "s", Token: 3, Write: true, Base: 1}, // late
+			{At: 157, Client: 3, Key: "s", Token: 4, Reads: true, Version: 1, Accepted: true},
+			{At: 163, Client: 3, Key: "s", Token: 6, Version: 1, Accepted: true},
+			{At: 164, Client: 3, Key: "s", Token: 6, Write: true, Base: 1, Accepted: true},
+			{At: 180, Client: 2, Key: "s", Token: 3, Reads: true}, // late
 		},
 		Deposits: []deposit{
 			{version: version{10, 1}, Client: 1, Key: "k", Call: 72, Kept: true},
@@ -62,58 +87,90 @@ func good() *history {
 	}
 }
 
+// attemptOf returns the attempt of a client with this number.
+func attemptOf(h *history, client, op int) *attempt {
+	return &h.Attempts[slices.IndexFunc(h.Attempts, func(a attempt) bool { return a.Client == client && a.Op == op })]
+}
+
+// accessAt returns the access of this time.
+func accessAt(h *history, at int64) *access {
+	return &h.Accesses[slices.IndexFunc(h.Accesses, func(a access) bool { return a.At == at })]
+}
+
 // TestJudge_EachCheckSeesItsFault spoils a good history in one place at a time. The named check must find it; other
 // checks may find faults as well.
 func TestJudge_EachCheckSeesItsFault(t *testing.T) {
-	at := func(h *history, client, op int) *attempt {
-		for i := range h.Attempts {
-			if a := &h.Attempts[i]; a.Client == client && a.Op == op {
-				return a
-			}
-		}
-		panic("no such attempt")
-	}
 	tests := []struct {
 		name, check string
 		spoil       func(h *history)
 	}{
-		{"a token twice", "tokens are given once", func(h *history) { at(h, 2, 3).Token = 10 }},
-		{"a token that falls", "later acquisitions have larger tokens", func(h *history) { at(h, 2, 3).Token = 8 }},
-		{"a token that stays", "later acquisitions have larger tokens", func(h *history) { at(h, 1, 3).Token = 12 }},
-		{"two holders", "holders do not overlap", func(h *history) { at(h, 2, 1).Acquired = 29 }},
+		{"a token twice", "tokens are given once", func(h *history) { attemptOf(h, 2, 3).Token = 10 }},
+		{"a token that falls", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 2, 3).Token = 8 }},
+		{"a token that stays", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 1, 3).Token = 12 }},
+		{"two holders", "holders do not overlap", func(h *history) { attemptOf(h, 2, 1).Acquired = 29 }},
 		{"two holders, the longer one first", "holders do not overlap", func(h *history) {
-			at(h, 1, 1).Until = 600
+			attemptOf(h, 1, 1).Until = 600
 			h.Stalls = nil
-			at(h, 2, 1).Until = 37
+			attemptOf(h, 2, 1).Until = 37
 		}},
+		{"a reader beside a writer", "holders do not overlap", func(h *history) { attemptOf(h, 2, 4).Acquired = 109 }},
+		{"a writer beside a reader", "holders do not overlap", func(h *history) { attemptOf(h, 3, 8).Acquired = 159 }},
+		{"a writer beside a reader, a longer reader has ended", "holders do not overlap", func(h *history) {
+			attemptOf(h, 3, 8).Acquired = 145
+			attemptOf(h, 3, 7).Until = 144
+		}},
+		{"one slot twice", "holders do not overlap", func(h *history) { attemptOf(h, 3, 9).Acquired = 59 }},
+		{"one slot twice, another slot between", "holders do not overlap", func(h *history) { attemptOf(h, 1, 7).Acquired = 99 }},
+		{"a slot beside a holder of all", "holders do not overlap", func(h *history) { attemptOf(h, 2, 7).Limit = 0 }},
 		{"two holders, another's stall", "holders do not overlap", func(h *history) { h.Stalls[0].Client = 3 }},
 		{"two holders, the stall came later", "holders do not overlap", func(h *history) { h.Stalls[0].From = 401 }},
+		{"two slots with one token", "tokens are given once", func(h *history) { attemptOf(h, 2, 7).Token = 8 }},
+		{"a slot whose token falls", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 1, 7).Token = 3 }},
+		{"a slot whose token stays", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 1, 7).Token = 4 }},
+		{"a reader with less than the writer before it", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 2, 4).Token = 2 }},
+		{"a writer with the token of the reader before it", "later acquisitions have larger tokens", func(h *history) { attemptOf(h, 3, 8).Token = 4 }},
+		{"a writer with less than a reader, and more than the one after that", "later acquisitions have larger tokens", func(h *history) {
+			attemptOf(h, 3, 7).Token = 7
+		}},
+		{"four holders of three", "no more hold a key than its limit", func(h *history) { attemptOf(h, 1, 7).Acquired = 85 }},
+		{"four holders of three, a fourth slot", "no more hold a key than its limit", func(h *history) {
+			*attemptOf(h, 2, 5) = attempt{Client: 2, Key: "n", Limit: 3, Slot: 0, Acquired: 31, Until: 50, Token: 20}
+		}},
+		{"a slot that there is not", "no more hold a key than its limit", func(h *history) { attemptOf(h, 2, 7).Slot = 3 }},
+		{"a reader that sees a write", "readers see one version", func(h *history) { attemptOf(h, 3, 7).Again = 2 }},
+		{"a reader that saw a write undone", "readers see one version", func(h *history) { attemptOf(h, 2, 4).Saw = 2 }},
+		{"a writer with a reader's token let in", "the store is guarded", func(h *history) { accessAt(h, 152).Accepted = true }},
+		{"a reader after a newer writer let in", "the store is guarded", func(h *history) { accessAt(h, 180).Accepted = true }},
+		{"a reader refused", "the store is guarded", func(h *history) { accessAt(h, 148).Accepted = false }},
+		{"a reader that reads an old version", "the store is guarded", func(h *history) { accessAt(h, 157).Version = 0 }},
+		{"a writer that reads an old version", "the store is guarded", func(h *history) { accessAt(h, 163).Version = 0 }},
+		{"a lost write of a key that readers share", "the store is guarded", func(h *history) { accessAt(h, 164).Base = 0 }},
 		{"an old token let in", "the store is guarded", func(h *history) { h.Accesses[5].Accepted = true }},
 		{"an old token let in to read", "the store is guarded", func(h *history) {
 			h.Accesses = append(h.Accesses, access{Key: "k", Token: 11, Accepted: true})
 		}},
 		{"a lost update", "the store is guarded", func(h *history) { h.Accesses[4].Base = 0 }},
 		{"a new token refused", "the store is guarded", func(h *history) { h.Accesses[4].Accepted = false }},
-		{"an acknowledged checkpoint lost", "checkpoints are remembered", func(h *history) { at(h, 3, 1).Found = version{} }},
-		{"an older checkpoint than the acknowledged one", "checkpoints are remembered", func(h *history) { h.Deposits[1].Kept, at(h, 3, 1).Found.N = true, 1 }},
-		{"a checkpoint that was cleared", "checkpoints are remembered", func(h *history) { at(h, 3, 2).Found = version{20, 1} }},
+		{"an acknowledged checkpoint lost", "checkpoints are remembered", func(h *history) { attemptOf(h, 3, 1).Found = version{} }},
+		{"an older checkpoint than the acknowledged one", "checkpoints are remembered", func(h *history) { h.Deposits[1].Kept, attemptOf(h, 3, 1).Found.N = true, 1 }},
+		{"a checkpoint that was cleared", "checkpoints are remembered", func(h *history) { attemptOf(h, 3, 2).Found = version{20, 1} }},
 		{"a checkpoint older than one found before", "checkpoints are remembered", func(h *history) {
 			h.Deposits = h.Deposits[:3]
-			at(h, 3, 2).Found = version{10, 1}
+			attemptOf(h, 3, 2).Found = version{10, 1}
 		}},
 		{"no checkpoint, and one was found before", "checkpoints are remembered", func(h *history) { h.Deposits = h.Deposits[:3] }},
 		{"lost with too few nodes that forgot", "checkpoints are remembered", func(h *history) {
-			at(h, 3, 1).Found = version{}
+			attemptOf(h, 3, 1).Found = version{}
 			h.Faults = append(h.Faults, span{From: 73, To: 600, Forgets: []int{0, 1}}, span{From: 5, To: 71, Forgets: []int{2}})
 		}},
 		{"acknowledged after a newer lease", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept, h.Deposits[2].Call = true, 621 }},
 		{"acknowledged after a newer lock, and lost", "checkpoints are remembered", func(h *history) { h.Deposits[2].Kept = true }},
-		{"a checkpoint that nobody made", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found.N = 7 }},
+		{"a checkpoint that nobody made", "checkpoints were made, and in time", func(h *history) { attemptOf(h, 3, 1).Found.N = 7 }},
 		{"a checkpoint made later", "checkpoints were made, and in time", func(h *history) { h.Deposits[1].Call = 621 }},
-		{"a checkpoint of one's own", "checkpoints were made, and in time", func(h *history) { at(h, 3, 1).Found = version{20, 1} }},
+		{"a checkpoint of one's own", "checkpoints were made, and in time", func(h *history) { attemptOf(h, 3, 1).Found = version{20, 1} }},
 		{"a checkpoint by one overtaken", "checkpoints were made, and in time", func(h *history) {
 			h.Deposits = append(h.Deposits, deposit{version: version{10, 4}, Key: "k", Call: 645})
-			at(h, 3, 2).Found = version{10, 4}
+			attemptOf(h, 3, 2).Found = version{10, 4}
 		}},
 		{"an observer that goes back", "leaders are in order", func(h *history) { h.Sightings[5].Token = 7; h.Sightings[1].Token = 9 }},
 		{"an old leader in an answer", "leaders are in order", func(h *history) { h.Sightings[2].Asked = 7e9 }},
@@ -122,14 +179,16 @@ func TestJudge_EachCheckSeesItsFault(t *testing.T) {
 		{"a leader who had not campaigned yet", "leaders are in order", func(h *history) { h.Sightings[3].At = 49 }},
 		{"a settled leader unseen", "observers see leaders", func(h *history) { h.Sightings[5].Token = 0 }},
 		{"the last leader unseen", "observers see leaders", func(h *history) { h.Sightings = h.Sightings[:7] }},
-		{"no last leader", "observers see leaders", func(h *history) { at(h, 3, 6).Acquired = 0 }},
-		{"an odd error", "errors have their faults", func(h *history) { at(h, 2, 2).Odd = true }},
-		{"a key that cannot be had", "every key can be had again", func(h *history) { at(h, 1, 3).Acquired = 0 }},
-		{"nobody came to the last lap", "every key can be had again", func(h *history) { at(h, 1, 3).Way = "WithLock" }},
+		{"no last leader", "observers see leaders", func(h *history) { attemptOf(h, 3, 6).Acquired = 0 }},
+		{"an odd error", "errors have their faults", func(h *history) { attemptOf(h, 2, 2).Odd = true }},
+		{"a key that cannot be had", "every key can be had again", func(h *history) { attemptOf(h, 1, 3).Acquired = 0 }},
+		{"nobody came to the last lap", "every key can be had again", func(h *history) { attemptOf(h, 1, 3).Way = "WithLock" }},
 		{"a stopped client whose turn others wait for", "a stopped client does not slow others down", func(h *history) { *h = *stop(100, 24) }},
 		{"a resize without a quorum", "a resize leaves a quorum", func(h *history) { h.Faults[1].Outage = false }},
 		{"a resize that ends without a quorum", "a resize leaves a quorum", func(h *history) { h.Resizes[0].To = 5e9 }},
 		{"a resize that begins without a quorum", "a resize leaves a quorum", func(h *history) { h.Resizes[0].From = -2e9 }},
+		{"no two readers", "something was done", func(h *history) { attemptOf(h, 2, 4).Reads, attemptOf(h, 2, 5).Reads = false, false }},
+		{"never all slots", "something was done", func(h *history) { attemptOf(h, 2, 7).Acquired, attemptOf(h, 2, 7).Until = 91, 95 }},
 		{"no fault", "something was done", func(h *history) { h.Faults = nil }},
 		{"no progress under the fault", "something was done", func(h *history) { h.Faults[0].From = 399 }},
 		{"no writes", "something was done", func(h *history) { h.Accesses = h.Accesses[:1] }},
@@ -173,6 +232,24 @@ func TestUnhindered_AllowsWhatTheStoppedClientDoesNotDoItself(t *testing.T) {
 	if got := unhindered(short); len(got) > 0 {
 		t.Errorf("a tenth of a second is judged: %v", got)
 	}
+	resized := stop(100, 0)
+	resized.Resizes = []span{{Name: "resized to 4 nodes"}}
+	if got := unhindered(resized); len(got) > 0 {
+		t.Errorf("a run with a resize is judged: %v", got)
+	}
+	for key, times := range map[string]int{mostlyRead.name: 24, threeSlots.name: 24, twoLong.name: 0} {
+		h := stop(100, times)
+		for i := range h.Attempts {
+			h.Attempts[i].Key = key
+		}
+		if got := unhindered(h); len(got) > 0 != (key != twoLong.name) {
+			t.Errorf("%s, acquired %d times of 100: %v", key, times, got)
+		}
+		h.Stalls[0].To--
+		if got := unhindered(h); len(got) > 0 {
+			t.Errorf("%s is judged in less than a second: %v", key, got)
+		}
+	}
 	after := stop(0, 0) // only acquisitions after the stop
 	for i := range 100 {
 		after.Attempts = append(after.Attempts, attempt{Key: hotKeys[1], Acquired: after.Stalls[0].To + grace + int64(i)})
@@ -196,7 +273,7 @@ func TestJudge_AGoodHistoryPasses(t *testing.T) {
 	if _, excused := h.overlaps(); excused != 1 {
 		t.Errorf("%d overlaps were excused, want 1", excused)
 	}
-	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 }
@@ -235,11 +312,24 @@ func TestSequential_SeesFaults(t *testing.T) {
 		"an old token let in":     func(h *history) { h.Accesses[5].Accepted = true },
 		"a new token refused":     func(h *history) { h.Accesses[4].Accepted = false },
 		"two holders, never over": func(h *history) { h.Attempts[0].Until, h.Attempts[0].Return = 1000, 1001 },
+
+		"a reader beside a writer":                        func(h *history) { attemptOf(h, 1, 5).Until, attemptOf(h, 1, 5).Return = 121, 122 },
+		"a writer beside a reader":                        func(h *history) { attemptOf(h, 3, 8).Acquired = 149 },
+		"a reader with less than the writer before it":    func(h *history) { attemptOf(h, 2, 4).Token = 2 },
+		"a writer with the token of the reader before it": func(h *history) { attemptOf(h, 3, 8).Token = 4 },
+		"a lost write":                         func(h *history) { accessAt(h, 164).Base = 0 },
+		"a write that a reader does not see":   func(h *history) { accessAt(h, 157).Version = 0 },
+		"a late write let in":                  func(h *history) { accessAt(h, 152).Accepted = true },
+		"a reader let in after a newer writer": func(h *history) { accessAt(h, 180).Accepted = true },
+		"one slot twice":                       func(h *history) { attemptOf(h, 3, 9).Acquired = 59 },
+		"one slot twice, never over":           func(h *history) { attemptOf(h, 2, 6).Until, attemptOf(h, 2, 6).Return = 1000, 1001 },
+		"four holders of three, a fourth slot": func(h *history) { attemptOf(h, 2, 7).Slot = 3 },
+		"a slot whose token falls":             func(h *history) { attemptOf(h, 1, 7).Token = 3 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := good()
 			spoil(h)
-			if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
+			if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
 				t.Error("porcupine finds a sequential explanation")
 			}
 		})
@@ -258,7 +348,7 @@ func TestSequential_ExplainsALeaseLostBeforeItsHolderKnewOfIt(t *testing.T) {
 		}},
 		Stalls: []stall{{Client: 1, From: 1001 * ms, To: 2050 * ms}},
 	}
-	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 	for name, spoil := range map[string]func(a *attempt){
@@ -269,7 +359,7 @@ func TestSequential_ExplainsALeaseLostBeforeItsHolderKnewOfIt(t *testing.T) {
 		if spoil(&h.Attempts[0]); h.Attempts[0].Acquired-h.Stalls[0].To <= grace {
 			t.Fatal("the stall is excused either way")
 		}
-		if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
+		if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
 			t.Errorf("%s: porcupine finds a sequential explanation", name)
 		}
 	}
@@ -287,7 +377,7 @@ func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 	if len(broken) > 0 || excused == 0 {
 		t.Errorf("overlaps: %q, %d excused", broken, excused)
 	}
-	if verdict, _, _ := sequential(h, sequentialTimeout); verdict != "" {
+	if verdict, _ := sequential(h, sequentialTimeout); verdict != "" {
 		t.Error(verdict)
 	}
 	for _, at := range []int64{5, 31} { // it lost its data long before the first held the key, or afterwards
@@ -315,7 +405,7 @@ func TestJudge_AnUnseenLossExcusesOnlyExclusionAndOrder(t *testing.T) {
 		t.Error("a smaller token is excused too, long after a node lost its counters")
 	}
 	h.Faults[len(h.Faults)-1].Forgets = nil
-	if verdict, _, _ := sequential(h, sequentialTimeout); verdict == "" {
+	if verdict, _ := sequential(h, sequentialTimeout); verdict == "" {
 		t.Error("porcupine finds an order for decreasing tokens")
 	}
 }

@@ -17,11 +17,15 @@ const toldLeave = "leave"
 // toldResign is the word for the last candidate, sent when all other clients have ended.
 const toldResign = "resign"
 
-// The goroutines of a client that acquire keys: keepers of them keep leases, one campaigns, the others run WithLock.
+// The goroutines of a client that acquire keys: keepers of them keep leases, one campaigns, and lockers run WithLock. The
+// others use one of the modeKeys each.
 const (
 	keepers = 2
-	workers = keepers + 1 + 3
+	lockers = 3
 )
+
+// workers is the number of these goroutines.
+var workers = keepers + 1 + lockers + len(modeWorkers)
 
 // The election, its lock, and the candidate that leads after the faults until every other client has seen it.
 const (
@@ -38,9 +42,28 @@ var (
 	jobKey   = "job" // of short leases only
 )
 
-func allKeys() []string {
+func plainKeys() []string {
 	return slices.Concat(hotKeys, longKeys, coldKeys, []string{jobKey})
 }
+
+// modeKey is a key that several can hold at once.
+type modeKey struct {
+	name    string
+	readers int  // how many percent of the attempts are to read, with lock.Shared
+	limit   int  // of lock.Limit; 0: none, and readers share the key
+	long    bool // holders need renewals
+}
+
+var (
+	mostlyRead = modeKey{name: "shared-90", readers: 90}
+	halfRead   = modeKey{name: "shared-50", readers: 50}
+	readLong   = modeKey{name: "shared-long", readers: 70, long: true}
+	threeSlots = modeKey{name: "slots-3", limit: 3}
+	twoLong    = modeKey{name: "slots-2-long", limit: 2, long: true}
+
+	modeKeys    = []modeKey{mostlyRead, halfRead, readLong, threeSlots, twoLong}
+	modeWorkers = []modeKey{mostlyRead, halfRead, readLong, threeSlots, threeSlots, twoLong}
+)
 
 // Tempo holds the durations of a scenario.
 type Tempo struct {

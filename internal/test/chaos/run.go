@@ -117,7 +117,8 @@ func (r *run) String() string {
 	t := r.h.tally()
 	_, excused := r.h.overlaps()
 	return fmt.Sprintf("%d faults, %d attempts, %d acquired (%d while faults lasted), %d lost, %d takeovers;\n"+
+		"%d acquired to read, %d of them beside another client's readers; %d slots, %d of them the last free one;\n"+
 		"store: %d reads, %d writes, %d refused; %d checkpoints, %d resumed; %d leaders; %d stalls, %d overlaps excused",
-		t.faults, t.attempts, t.acquired, t.duringFaults, t.lost, t.takeovers,
+		t.faults, t.attempts, t.acquired, t.duringFaults, t.lost, t.takeovers, t.shared, t.besideReaders, t.slots, t.full,
 		t.reads, t.writes, t.refused, t.kept, t.resumed, t.leaders, t.stalls, excused)
 }

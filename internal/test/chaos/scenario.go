@@ -138,7 +138,7 @@ func (sc Scenario) play(ctx context.Context, b *Backend, r *run) {
 		return
 	}
 	defer func() { _ = net.close() }()
-	var storage Storage = &memory{records: map[string]*record{}}
+	var storage Storage = newMemory()
 	if sc.Storage != nil {
 		if storage, err = sc.Storage(); err != nil {
 			r.fail("make the storage", err)

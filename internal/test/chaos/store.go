@@ -5,12 +5,14 @@ package chaos
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
 )
 
-// Storage is what the locks protect: a version for each key, which begins at 0.
+// Storage is what the locks protect: a version for each key or slot, which begins at 0. Keys that readers share are
+// protected in memory instead, because they need a guard of two numbers.
 // It refuses every access with a token older than one that it has seen for the
 // key. The rules check everything else.
 type Storage interface {
@@ -24,6 +26,7 @@ type Storage interface {
 // process.
 type store struct {
 	storage  Storage
+	shared   *memory // of keys that readers share
 	listener net.Listener
 	wg       sync.WaitGroup
 
@@ -39,9 +42,44 @@ type memory struct {
 	records map[string]*record
 }
 
-type record struct{ newest, version int64 }
+func newMemory() *memory { return &memory{records: map[string]*record{}} }
+
+// record is the version of one key, and the tokens that it was accessed under.
+type record struct {
+	seen
+	version int64
+}
+
+// seen are the largest tokens that writers and readers have shown.
+type seen struct{ writer, reader int64 }
+
+func (s seen) String() string {
+	return fmt.Sprintf("%d of a writer and %d of a reader", s.writer, s.reader)
+}
+
+// admits reports whether a token is new enough, by the rule that lock.Shared gives.
+func (s seen) admits(token int64, reads bool) bool {
+	return token >= s.writer && (reads || token > s.reader)
+}
+
+// take records an access that was let in.
+func (r *record) take(token int64, reads, write bool) {
+	if reads {
+		r.reader = max(r.reader, token)
+	} else {
+		r.writer = max(r.writer, token)
+	}
+	if write {
+		r.version++
+	}
+}
 
 func (m *memory) Access(key string, token int64, write bool, decided func(accepted bool)) (int64, error) {
+	return m.access(key, token, false, write, decided)
+}
+
+// access is Access for readers as well.
+func (m *memory) access(key string, token int64, reads, write bool, decided func(accepted bool)) (int64, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.records[key]
@@ -49,13 +87,10 @@ func (m *memory) Access(key string, token int64, write bool, decided func(accept
 		r = &record{}
 		m.records[key] = r
 	}
-	ok := token >= r.newest
+	ok := r.admits(token, reads)
 	decided(ok)
 	if ok {
-		r.newest = token
-		if write {
-			r.version++
-		}
+		r.take(token, reads, write)
 	}
 	return r.version, nil
 }
@@ -65,6 +100,8 @@ type storeRequest struct {
 	Client int
 	Key    string
 	Token  int64
+	Shared bool // readers share the key
+	Reads  bool // the token is that of a reader
 	Write  bool
 	Base   int64
 }
@@ -79,7 +116,7 @@ func startStore(storage Storage) (*store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &store{storage: storage, listener: l, conns: map[net.Conn]struct{}{}}
+	s := &store{storage: storage, shared: newMemory(), listener: l, conns: map[net.Conn]struct{}{}}
 	s.wg.Go(s.accept)
 	return s, nil
 }
@@ -128,14 +165,26 @@ func (s *store) serve(conn net.Conn) {
 }
 
 func (s *store) take(req storeRequest) (reply storeReply, err error) {
-	reply.Version, err = s.storage.Access(req.Key, req.Token, req.Write, func(accepted bool) {
+	at := 0
+	decided := func(accepted bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		reply.Accepted = accepted
+		at = len(s.log)
 		s.log = append(s.log, access{
-			At: now(), Client: req.Client, Key: req.Key, Token: req.Token, Write: req.Write, Base: req.Base, Accepted: accepted,
+			At: now(), Client: req.Client, Key: req.Key, Token: req.Token, Reads: req.Reads, Write: req.Write, Base: req.Base, Accepted: accepted,
 		})
-	})
+	}
+	if req.Shared {
+		reply.Version, err = s.shared.access(req.Key, req.Token, req.Reads, req.Write, decided)
+	} else {
+		reply.Version, err = s.storage.Access(req.Key, req.Token, req.Write, decided)
+	}
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.log[at].Version = reply.Version
+	}
 	return reply, err
 }
 

@@ -69,8 +69,9 @@ func (t *Table) add(r *run) {
 
 // legend explains columns whose headings are not enough.
 const legend = `violated: broken promises. missed: progress missed on a machine that was fine. unclear: runs without a verdict,
-because progress was missed on a machine that was slow: late ms is by how much a timer fired late at worst, wait µs how
-long a thread waited for a processor on average, trip ms the longest round trip on an idle link.
+because progress was missed on a machine that was slow. acquired: in all modes, shared to read, slots with a limit.
+late: by how many ms a timer fired late at worst. wait: for how many µs a thread waited for a processor on average.
+trip: how many ms the longest round trip on an idle link took.
 `
 
 func (t *Table) String() string {
@@ -78,11 +79,12 @@ func (t *Table) String() string {
 	defer t.mu.Unlock()
 	var b strings.Builder
 	var all sum
-	fmt.Fprintf(&b, "%-40s %4s %8s %6s %7s %6s %8s %7s %7s %7s\n",
-		"scenario", "runs", "violated", "missed", "unclear", "faults", "acquired", "late ms", "wait µs", "trip ms")
+	fmt.Fprintf(&b, "%-40s %4s %8s %6s %7s %6s %8s %6s %6s %5s %5s %5s\n",
+		"scenario", "runs", "violated", "missed", "unclear", "faults", "acquired", "shared", "slots", "late", "wait", "trip")
 	row := func(name string, s *sum) {
-		fmt.Fprintf(&b, "%-40s %4d %8d %6d %7d %6d %8d %7d %7d %7d\n",
-			name, s.runs, s.broken, s.missed, s.inconclusive, s.faults, s.acquired, s.late.Milliseconds(), s.wait.Microseconds(), s.trip.Milliseconds())
+		fmt.Fprintf(&b, "%-40s %4d %8d %6d %7d %6d %8d %6d %6d %5d %5d %5d\n",
+			name, s.runs, s.broken, s.missed, s.inconclusive, s.faults, s.acquired, s.shared, s.slots,
+			s.late.Milliseconds(), s.wait.Microseconds(), s.trip.Milliseconds())
 	}
 	for _, name := range t.order {
 		if s := t.rows[name]; s != nil {
@@ -92,8 +94,9 @@ func (t *Table) String() string {
 	}
 	row("all", &all)
 	fmt.Fprintf(&b, "%d attempts, %d lost, %d takeovers, %d reads, %d writes, %d refused, %d checkpoints, %d resumed,\n"+
-		"%d leaders, %d stalls, %d overlaps excused by them\n", all.attempts, all.lost, all.takeovers, all.reads, all.writes, all.refused,
-		all.kept, all.resumed, all.leaders, all.stalls, all.excused)
+		"%d leaders, %d stalls, %d overlaps excused by them, %d times readers of two clients, %d times all slots\n",
+		all.attempts, all.lost, all.takeovers, all.reads, all.writes, all.refused,
+		all.kept, all.resumed, all.leaders, all.stalls, all.excused, all.besideReaders, all.full)
 	b.WriteString(legend)
 	return b.String()
 }

@@ -10,11 +10,16 @@ type tally struct {
 	reads, writes, refused                                    int
 	stalls                                                    int
 	kept, resumed, leaders                                    int
+	shared, slots                                             int // acquired to read, and with a limit
+	besideReaders, full                                       int // beside a reader of another client, and as the last free slot
 }
 
 func (h *history) tally() tally {
 	t := tally{attempts: len(h.Attempts), faults: len(h.Faults), stalls: len(h.Stalls)}
 	for _, held := range h.held() {
+		eachBeside(held, t.addBeside)
+	}
+	for _, held := range h.heldBy(attempt.place) {
 		sortBy(held, func(a attempt) int64 { return a.Token })
 		for i, a := range held {
 			t.addHold(a)
@@ -47,6 +52,22 @@ func (t *tally) addHold(a attempt) {
 	}
 	if a.Lost {
 		t.lost++
+	}
+	if a.Reads {
+		t.shared++
+	}
+	if a.Limit > 0 {
+		t.slots++
+	}
+}
+
+// addBeside counts an acquisition beside the others that held the key then.
+func (t *tally) addBeside(a attempt, others []attempt) {
+	if a.Reads && slices.ContainsFunc(others, func(o attempt) bool { return o.Reads && o.Client != a.Client }) {
+		t.besideReaders++
+	}
+	if a.Limit > 0 && len(others)+1 >= a.Limit {
+		t.full++
 	}
 }
 
@@ -81,4 +102,8 @@ func (t *tally) add(o tally) {
 	t.kept += o.kept
 	t.resumed += o.resumed
 	t.leaders += o.leaders
+	t.shared += o.shared
+	t.slots += o.slots
+	t.besideReaders += o.besideReaders
+	t.full += o.full
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/internal/test/machine"
+	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -40,8 +41,10 @@ func (c *client) work(ctx context.Context, n int) {
 			w.lease(ctx)
 		case n == keepers:
 			w.campaign(ctx)
-		default:
+		case n <= keepers+lockers:
 			w.withLock(ctx)
+		default:
+			w.useMode(ctx, modeWorkers[n-keepers-lockers-1])
 		}
 		rest(ctx, w.upTo(8*time.Millisecond))
 	}
@@ -53,8 +56,14 @@ func (c *client) lap(resign <-chan struct{}) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
 	defer cancel()
 	w := c.newWorker(workers - 1)
-	for _, key := range allKeys() {
-		w.lapOf(ctx, key)
+	for _, key := range plainKeys() {
+		w.lapOf(ctx, attempt{Key: key})
+	}
+	for _, key := range modeKeys {
+		w.lapOf(ctx, attempt{Key: key.name, Limit: key.limit})
+		if key.limit == 0 {
+			w.lapOf(ctx, attempt{Key: key.name, Reads: true})
+		}
 	}
 	if c.cfg.Last {
 		w.reign(ctx, lastCandidate, resign)
@@ -66,14 +75,20 @@ func (c *client) lap(resign <-chan struct{}) {
 	}
 }
 
-func (w *worker) lapOf(ctx context.Context, key string) {
-	a := w.begin(lastLap, key)
-	err := w.locker.WithLock(ctx, key, func(ctx context.Context) error {
-		token, _ := lock.Token(ctx)
-		w.hold(ctx, a, token, func() {})
+func (w *worker) lapOf(ctx context.Context, as attempt) {
+	as.Way = lastLap
+	w.under(ctx, as, func(context.Context) {})
+}
+
+// under runs fn under the lock that an attempt is for.
+func (w *worker) under(ctx context.Context, as attempt, fn func(context.Context), opts ...lock.Option) {
+	a := w.call(as)
+	w.finish(a, w.locker.WithLock(ctx, a.Key, func(ctx context.Context) error {
+		l, _ := lease.FromContext(ctx)
+		a.Slot = l.Slot()
+		w.hold(ctx, a, l.Token(), func() { fn(ctx) })
 		return nil
-	})
-	w.finish(a, err)
+	}, append(opts, a.mode()...)...))
 }
 
 func (w *worker) upTo(d time.Duration) time.Duration {
@@ -131,14 +146,21 @@ func odd(err error) bool {
 
 // withLock works under a lock for a short time.
 func (w *worker) withLock(ctx context.Context) {
-	key, way, opts := w.oneOf(hotKeys), "WithLock", []lock.Option(nil)
+	key := w.oneOf(hotKeys)
 	if w.rng.IntN(4) == 0 {
 		key = w.oneOf(coldKeys)
 	}
-	d := w.upTo(20 * time.Millisecond)
+	w.briefly(ctx, attempt{Key: key}, w.oneOf(longKeys))
+}
+
+// briefly works under the lock that an attempt is for, for a short time. Some attempts wait only for a while, and others
+// not at all. Those are for the key tried.
+func (w *worker) briefly(ctx context.Context, as attempt, tried string) {
+	var opts []lock.Option
+	as.Way = "WithLock"
 	switch w.rng.IntN(10) {
 	case 0:
-		key, way, opts = w.oneOf(longKeys), "TryLock", []lock.Option{lock.NoWait()}
+		as.Way, as.Key, opts = "TryLock", tried, []lock.Option{lock.NoWait()}
 	case 1, 2, 3:
 		opts = []lock.Option{lock.Wait(w.upTo(300 * time.Millisecond))}
 	case 4:
@@ -146,17 +168,13 @@ func (w *worker) withLock(ctx context.Context) {
 		ctx, cancel = context.WithTimeout(ctx, w.upTo(15*time.Millisecond))
 		defer cancel()
 	}
-	a := w.begin(way, key)
-	w.finish(a, w.locker.WithLock(ctx, key, func(ctx context.Context) error {
-		token, _ := lock.Token(ctx)
-		w.hold(ctx, a, token, func() { rest(ctx, d) })
-		return nil
-	}, opts...))
+	d := w.upTo(20 * time.Millisecond)
+	w.under(ctx, as, func(ctx context.Context) { rest(ctx, d) }, opts...)
 }
 
-// hold does the work of a holder: it reads the store, works, and then writes the next version. It stops when ctx ends,
-// but half of the time it ignores that until it has written. If a lease is lost while its last checkpoint is read, hold
-// does nothing.
+// hold does the work of a holder: it reads the store, works, and then writes the next version, or reads it again if it
+// holds the key to read. It stops when ctx ends, but half of the time it ignores that until it has done so. If a lease is
+// lost while its last checkpoint is read, hold does nothing.
 func (w *worker) hold(ctx context.Context, a *attempt, token int64, work func()) {
 	at := now()
 	if ctx.Err() != nil {
@@ -167,10 +185,15 @@ func (w *worker) hold(ctx context.Context, a *attempt, token int64, work func())
 	watched := context.AfterFunc(ctx, func() { ended.Store(now()) })
 	w.send(report{Kind: reportHeld, Attempt: a})
 
-	read := w.ask(storeRequest{Key: a.Key, Token: token})
+	req := storeRequest{Key: a.place(), Token: token, Shared: isShared(a.Key), Reads: a.Reads}
+	first := w.ask(req)
 	work()
-	if read.Accepted && (ctx.Err() == nil || w.rng.IntN(2) == 0) {
-		w.ask(storeRequest{Key: a.Key, Token: token, Write: true, Base: read.Version})
+	if first.Accepted && (ctx.Err() == nil || w.rng.IntN(2) == 0) {
+		req.Write, req.Base = !a.Reads, first.Version
+		last := w.ask(req)
+		if a.Reads {
+			a.Saw, a.Again, a.Reread = first.Version, last.Version, now()
+		}
 	}
 
 	a.Until = now()

@@ -198,12 +198,16 @@ func TestCrowd_CollectEndsTheBeliefsOfClientsThatAreGone(t *testing.T) {
 	}
 }
 
-func TestDescribe_NamesNoTimeThatWasNot(t *testing.T) {
+func TestDescribe_NamesNoTimeAndNoSlotThatWasNot(t *testing.T) {
 	h := history{Start: 1e9}
 	for want, a := range map[string]attempt{
 		"never acquired": {Call: 2e9},
 		"held since":     {Call: 2e9, Acquired: 3e9},
 		"held from":      {Call: 2e9, Acquired: 3e9, Until: 4e9},
+
+		"(Lock to read, asked":        {Way: "Lock", Reads: true, Call: 2e9},
+		"(Lock of slot 2 of 3, asked": {Way: "Lock", Limit: 3, Slot: 2, Call: 2e9, Acquired: 3e9},
+		"(Lock, asked":                {Way: "Lock", Limit: 3, Call: 2e9},
 	} {
 		if got := h.describe(a); !strings.Contains(got, want) || strings.Contains(got, " -") {
 			t.Errorf("%+v: %q, want %q", a, got, want)
@@ -246,7 +250,7 @@ func TestTable_CountsVerdictsAndFitsATerminal(t *testing.T) {
 	if got := strings.Join(fields[1:5], " "); got != "3 1 1 1" {
 		t.Errorf("runs, violated, missed, unclear are %s:\n%s", got, text)
 	}
-	if got := strings.Join(fields[8:], " "); got != "1000 1000" {
+	if got := strings.Join(fields[10:], " "); got != "1000 1000" {
 		t.Errorf("wait and trip are %s:\n%s", got, text)
 	}
 }
