@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// bornTogether is the difference in uptime up to which nodes count as started together; uptimes are whole seconds.
+// bornTogether is how far apart the first marks of nodes may be that were
+// bootstrapped together.
 const bornTogether = 2 * time.Second
 
 // Remembers reports whether the node is authoritative about records: whether it
@@ -15,7 +16,8 @@ const bornTogether = 2 * time.Second
 // A node with an append-only file is, unless one of its servers may replace
 // another that replicated to it asynchronously. So is a node that has run for
 // longer than retention. A node that a resize has added is as old as its
-// membership, whatever else it has kept. Of the others the older ones are: if
+// membership, whatever else it has kept. Of the others the older ones are, and
+// those that were bootstrapped together with them and have not restarted: if
 // fewer than a majority of N nodes have lost a record, then N/2+1 (one fewer if N
 // is even) have run since before it was written, so at least that many of the
 // oldest have not lost it.
@@ -34,11 +36,19 @@ func (n *Node) Remembers(retention time.Duration) bool {
 	}
 	slices.SortFunc(births, time.Time.Compare)
 	elders := len(all) - Quorum(len(all)) + 1
-	together := bornTogether
-	if n.Added() { // after the others, however soon
-		together = 0
+	together := time.Duration(0)
+	if n.bootstrapped() && !n.Added() {
+		together = bornTogether
 	}
 	return !born.After(births[elders-1].Add(together))
+}
+
+// bootstrapped reports whether the node has the memory that it was bootstrapped
+// with, as far as its mark shows. One that was not came after the others,
+// however soon.
+func (n *Node) bootstrapped() bool {
+	e := n.evidence.Load()
+	return e != nil && e.mark.state == stateRipe
 }
 
 // Added reports whether a resize has added the node to its set.

@@ -294,7 +294,6 @@ func TestNode_Remembers_TheOldestOfASet(t *testing.T) {
 		{"all old", []time.Duration{2 * retention, 3 * retention, 2 * retention}, -1, []bool{true, true, true}},
 		{"one young", []time.Duration{2 * retention, time.Minute, 3 * retention}, -1, []bool{true, false, true}},
 		{"young and synced", []time.Duration{2 * retention, time.Minute, 3 * retention}, 1, []bool{true, true, true}},
-		{"a young set", []time.Duration{time.Minute, time.Minute, time.Minute + time.Second}, -1, []bool{true, true, true}},
 		{"the elders of a young set", []time.Duration{time.Minute, 10 * time.Minute, 20 * time.Minute}, -1, []bool{false, true, true}},
 		{"five", []time.Duration{1 * time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute, 5 * time.Minute}, -1, []bool{false, false, true, true, true}},
 		{"four: one fewer elder than a quorum", []time.Duration{1 * time.Minute, 2 * time.Minute, 3 * time.Minute, 4 * time.Minute}, -1, []bool{false, false, true, true}},
@@ -321,6 +320,27 @@ func TestNode_Remembers_TheOldestOfASet(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A node that restarts without its data a moment after its set was bootstrapped has
+// lost what was written in that moment.
+func TestNode_Remembers_NotWithAnotherMemoryThanItWasBootstrappedWith(t *testing.T) {
+	for state, want := range map[markState]bool{stateRipe: true, stateSeen: false} {
+		c := bareCluster(time.Now(), 3)
+		for i, n := range c.nodes {
+			at := stampAt(time.Now().Add(-time.Minute+time.Duration(i)*time.Second/2), 0)
+			m := mark{memory: n.name, state: stateRipe, run: n.name, begun: at, data: "d", since: at, id: n.name, record: recordOf(c), final: true}
+			if i == 2 {
+				m.state = state
+			}
+			meet(t, n, facts{runID: n.name}, m.String())
+		}
+		for i, n := range c.nodes {
+			if got := n.Remembers(time.Hour); got != (want || i < 2) {
+				t.Errorf("the youngest node is %s: node %d remembers: %t", state, i, got)
+			}
+		}
 	}
 }
 
