@@ -15,7 +15,7 @@ import (
 
 // errUnplaced is why a node that has restarted is not marked by a resize: its
 // mark may be a copy of another node's, as from a backup.
-var errUnplaced = errors.New("has restarted, and its mark has the name of another node, or you list it by another name than the set does; use that name, or start a program that lists it")
+var errUnplaced = errors.New("has restarted, and its mark has the name of another node, or you list it by another name than the set does; use that name, empty the node if it is a copy of another (FLUSHALL), or start a program that lists it")
 
 // resizeMark is the mark that a resize reckons with for the node of this name,
 // of which text is on server s. One without a place is shown with the mark that

@@ -26,6 +26,7 @@ type client struct {
 	mu      sync.Mutex
 	halted  chan struct{} // closed when it goes on; nil while it runs
 	endLife context.CancelFunc
+	list    []int // of the nodes of its process, by index
 }
 
 func newClient(w *world, i int) *client {
@@ -114,14 +115,9 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // open starts a process, and tries as long as the faults last and a while longer.
 func (c *client) open(ctx context.Context, life int) *process {
-	p := &process{c: c, life: life, clients: map[string]redis.UniversalClient{}}
-	for i := range c.w.nodes {
-		p.clients[fmt.Sprint("node", i)] = redis.NewClient(&redis.Options{
-			Addr: "127.0.0.1:1", Dialer: c.w.links[c.index][i].dial, Protocol: 2, DisableIdentity: true,
-			ReadBufferSize: 2048, WriteBufferSize: 2048, PipelineReadBufferSize: 2048, PipelineWriteBufferSize: 2048,
-		})
-	}
+	p := &process{c: c, life: life}
 	for tries := 0; tries < 100; tries++ {
+		p.list(c.w.list())
 		cl, err := cluster.Open(context.WithoutCancel(ctx), cluster.Config{
 			Clients: p.clients, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: quiet,
 		})
@@ -164,9 +160,7 @@ func (p *process) close() {
 	if err := errors.Join(p.locker.Close(ctx), p.leases.Close(ctx), p.cluster.Close(ctx)); err != nil {
 		p.c.w.violate("client %d: close: %v", p.c.index, err)
 	}
-	for _, cl := range p.clients {
-		cl.Close()
-	}
+	p.closeClients()
 	stats := p.locker.Stats()
 	p.c.w.tally(func(t *Totals) { t.HandOvers += int(stats.HandOvers) })
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -10,11 +11,14 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // link is the way between one client and one node. Whoever changes it holds its mutex.
 type link struct {
-	w *world
+	w     *world
+	index int // of the node's name
 
 	mu    sync.Mutex
 	n     *node // to which new connections lead
@@ -43,13 +47,26 @@ type conn struct {
 	deaf     [2]bool      // a packet of this direction was lost: nothing after it arrives
 	in       []byte       // arrived at the client
 	end      error        // what Read returns when in is empty
+	closed   time.Time    // when the client closed it; zero: it did not
 	deadline time.Time
 	bell     chan struct{}
 
 	inbox []byte // arrived at the node, guarded by its mu
 	subs  map[string]bool
+	name  string     // that the client gave it
 	multi bool       // between MULTI and EXEC
 	queue [][]string // the commands of the transaction
+}
+
+// nodeName is what all call the node with this index.
+func nodeName(i int) string { return fmt.Sprintf("10.0.0.%d:6379", i) }
+
+// client is a client of the node to which the link leads.
+func (l *link) client() *redis.Client {
+	return redis.NewClient(&redis.Options{
+		Addr: "127.0.0.1:1", Dialer: l.dial, Protocol: 2, DisableIdentity: true,
+		ReadBufferSize: 2048, WriteBufferSize: 2048, PipelineReadBufferSize: 2048, PipelineWriteBufferSize: 2048,
+	})
 }
 
 // dial connects, with the delay of a round trip. A subscription's connection, the one for which a dial may take longer than
@@ -213,6 +230,14 @@ func (c *conn) reset() {
 	c.send(back, func() { c.finish(&net.OpError{Op: "read", Err: syscall.ECONNRESET}) })
 }
 
+// dead reports whether a server has found out by now that its client is gone, though no packet said so.
+func (c *conn) dead() bool {
+	const keepAlive = time.Second
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closed.IsZero() && time.Since(c.closed) > keepAlive
+}
+
 func (c *conn) finish(err error) {
 	c.mu.Lock()
 	if c.end == nil {
@@ -260,6 +285,9 @@ func (c *conn) Read(b []byte) (int, error) {
 
 // Close is the client's. What it wrote before is on its way still.
 func (c *conn) Close() error {
+	c.mu.Lock()
+	c.closed = time.Now()
+	c.mu.Unlock()
 	c.finish(net.ErrClosed)
 	c.send(there, func() { c.n.forget(c) })
 	return nil

@@ -21,6 +21,10 @@
 // still, their network and their work, and then go on as if nothing had been; processes that end, by Close, and start
 // anew, or are killed, so that no node hears of it; contexts that are cancelled at any moment.
 //
+// In a few worlds, which last longer, the set is resized meanwhile, from one node up to five and back, by the command's own
+// code: it is killed at any moment and started again, a second one runs beside it at times, and when it asks for that, one
+// process after another ends and starts with the new list.
+//
 // # What is checked
 //
 // At every step, which is an acquisition, a write, a loss or a command on a node:
@@ -34,7 +38,7 @@
 //   - fence counters never go back while a node lives.
 //
 // When the faults have ended and the quarantine is over, every process gets every key; and one TTL after the last
-// process has ended no node has a lock key left, and no goroutine is. Before that, some worlds play a scene: while one
+// process has ended no node has a lock key left, and no goroutine is. A resize ends within a minute. Before that, some worlds play a scene: while one
 // process hands a key over among its workers, a process loses its connections for a moment and others begin to wait,
 // which are served soon; or the first process in the queues is stopped, which hardly slows the others down; or all nodes lose
 // everything under a holder, and a process that has met none of them opens the set right then; or a process has a list that

@@ -80,13 +80,29 @@ func (w *world) mayForget(n *node) bool {
 	const window = 2*maxTTL + 4*time.Second
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	others := 0
-	for i, at := range w.forgot {
-		if i != n.index && time.Since(at) < window {
-			others++
+	for _, list := range w.lists {
+		if !slices.ContainsFunc(list, func(i int) bool { return w.nodes[i] == n }) {
+			continue
+		}
+		left := 0
+		for _, i := range list {
+			if at, ever := w.forgot[w.nodes[i].index]; w.nodes[i] != n && (!ever || time.Since(at) >= window) {
+				left++
+			}
+		}
+		if left == 0 {
+			return false
 		}
 	}
-	return others < len(w.nodes)-1
+	return true
+}
+
+// stays reports whether the node is in the set, and neither came just now nor is about to leave.
+func (w *world) stays(n *node) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	i := slices.Index(w.nodes, n)
+	return slices.Contains(w.lists[0], i) && (w.lists[1] == nil || slices.Contains(w.lists[1], i))
 }
 
 func (w *world) forget(n *node, at time.Time) {
@@ -151,10 +167,11 @@ func emptyDisk(w *world, rng *rand.Rand) func() {
 	}
 }
 
-// role has a node be a replica of another for a moment.
+// role has a node of the set be a replica of another for a moment. One that comes or goes has no other's data: a resize refuses
+// it, as long as no program that lists it has seen that.
 func role(w *world, rng *rand.Rand) func() {
 	n, other := w.nodes[rng.IntN(len(w.nodes))], w.nodes[rng.IntN(len(w.nodes))]
-	if n == other || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
+	if n == other || !w.stays(n) || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
 		return nil
 	}
 	w.log("node %d follows node %d for a moment", n.index, other.index)

@@ -192,7 +192,7 @@ func reads(l holding) bool {
 func (j *judge) found(key string, n int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if kept := j.kept[key]; n < kept && !j.w.plan.forgets {
+	if kept := j.kept[key]; n < kept && !j.w.plan.forgets && j.w.plan.keepsRecords() {
 		j.w.violate("%s: checkpoint %d is found, and %d was kept", key, n, kept)
 	}
 }

@@ -169,6 +169,10 @@ func (n *node) answerLocked(c *conn, args []string) {
 		v = status("OK")
 	case "exec":
 		v = n.transactLocked(c)
+	case "hello":
+		v = n.greetLocked(c, args)
+	case "client":
+		v = n.clientsLocked(args)
 	case "info":
 		v = n.infoLocked()
 	case "config":

@@ -165,16 +165,17 @@ func anotherList(w *world, all []*process, rng *rand.Rand) {
 		return
 	}
 	defer all[0].give(l, called, 0)
-	list := w.nodes[:len(w.nodes)-1]
+	set := w.members()
+	list := set[:len(set)-1]
 	if len(list) == 0 || rng.IntN(2) == 0 {
-		list = append(slices.Clone(w.nodes), w.all[slices.IndexFunc(w.all, func(n *node) bool { return !slices.Contains(w.nodes, n) })])
+		list = append(slices.Clone(set), w.all[slices.IndexFunc(w.all, func(n *node) bool { return !slices.Contains(set, n) })])
 	}
 	c, clients := w.openList(list)
 	for _, client := range clients {
 		defer client.Close()
 	}
 	if c != nil {
-		w.violate("a process opens a list of %d nodes, and the set has %d", len(list), len(w.nodes))
+		w.violate("a process opens a list of %d nodes, and the set has %d", len(list), len(set))
 		c.Close(context.Background())
 	}
 }
@@ -184,7 +185,7 @@ func (w *world) openList(list []*node) (*cluster.Cluster, map[string]redis.Unive
 	clients := map[string]redis.UniversalClient{}
 	for i, n := range list {
 		l := &link{w: w, n: n, seed: w.stream("another list", i).Uint64()}
-		clients[fmt.Sprint("other", i)] = redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", Dialer: l.dial, Protocol: 2, DisableIdentity: true})
+		clients[fmt.Sprint("other", i)] = l.client()
 	}
 	c, err := cluster.Open(context.Background(), cluster.Config{Clients: clients, MaxTTL: maxTTL, NodeTimeout: nodeTimeout, Logger: quiet})
 	if err != nil {

@@ -46,6 +46,7 @@ type plan struct {
 	forgets bool
 	calm    time.Duration // between two faults, on average
 	scene   *scene        // what is played when the faults are over; nil for nothing
+	tour    []int         // the sizes that the set has; nil in most worlds, in which it has one
 }
 
 // sizes are the numbers of nodes that a set may have. Three is the most common.
@@ -90,9 +91,9 @@ type world struct {
 	plan     plan
 	sabotage Sabotage
 	start    time.Time
-	nodes    []*node
+	nodes    []*node   // by name: those of the set, and of a set that is resized those that may come to be
 	all      []*node   // and those that names do not lead to, or no longer
-	links    [][]*link // by client and node
+	links    [][]*link // by client and node, and those of the operator
 	clients  []*client
 	judge    *judge
 	agenda   *agenda
@@ -102,6 +103,8 @@ type world struct {
 
 	mu     sync.Mutex
 	forgot map[int]time.Time // when a node last forgot
+	lists  [2][]int          // of nodes, by index: what programs are given, and what a resize makes of it, or has made it from
+	rolls  *rand.Rand        // for the restarts of programs
 	trace  []string
 	totals Totals
 }
@@ -162,23 +165,29 @@ func Run(seed uint64, s Sabotage) Result {
 	defer w.agenda.close()
 	rng := w.stream("plan", 0)
 	w.plan = drawPlan(rng)
+	drawResize(&w.plan, w.stream("resize", 0))
 	if s.hastyClocks {
 		w.plan.skew = 0
 	}
-	w.log("%d nodes, %d clients with %d workers, %d keys, limit %d, ttl %v, retain %v, shared %.2f, latency %v, faults for %v",
-		w.plan.nodes, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.limit, w.plan.ttl, w.plan.retain, w.plan.shared, w.plan.latency, w.plan.length)
+	w.log("%d nodes, sizes %v, %d clients with %d workers, %d keys, limit %d, ttl %v, retain %v, shared %.2f, latency %v, faults for %v",
+		w.plan.nodes, w.plan.tour, w.plan.clients, w.plan.workers, w.plan.keys, w.plan.limit, w.plan.ttl, w.plan.retain, w.plan.shared, w.plan.latency, w.plan.length)
 	w.calm, w.played = make(chan *process, w.plan.clients), make(chan struct{})
 	for i := range w.plan.nodes + 1 {
 		w.all = append(w.all, newNode(w, i))
 	}
 	w.nodes = slices.Clone(w.all[:w.plan.nodes])
-	for i := range w.plan.clients {
-		var row []*link
-		for j, n := range w.nodes {
-			row = append(row, &link{w: w, n: n, seed: w.stream("link", i*100+j).Uint64()})
+	w.rolls = w.stream("rolls", 0)
+	for i := range w.nodes {
+		if w.plan.tour == nil || i < w.plan.tour[0] {
+			w.lists[0] = append(w.lists[0], i)
 		}
-		w.links = append(w.links, row)
+	}
+	for i := range w.plan.clients {
+		w.links = append(w.links, w.linksOf(i))
 		w.clients = append(w.clients, newClient(w, i))
+	}
+	if w.plan.tour != nil {
+		w.links = append(w.links, w.linksOf(w.plan.clients))
 	}
 	w.play()
 	w.totals.Seeds, w.totals.Virtual = 1, time.Since(w.start)
@@ -197,9 +206,14 @@ func (w *world) play() {
 		lives.Go(func() { c.live(ctx) })
 	}
 	w.faulty.Store(true)
+	var resized sync.WaitGroup
+	if w.plan.tour != nil {
+		resized.Go(w.operate)
+	}
 	w.hurt()
 	w.faulty.Store(false)
 	w.log("the faults are over")
+	resized.Wait()
 	stop()
 	w.playScene()
 	if !within(&lives, 2*time.Minute) {
@@ -211,6 +225,52 @@ func (w *world) play() {
 			w.violate("node %d: %v left one TTL after the end", n.index, left)
 		}
 	}
+}
+
+// linksOf are the ways from a client to all nodes.
+func (w *world) linksOf(client int) (row []*link) {
+	for i, n := range w.nodes {
+		row = append(row, &link{w: w, n: n, index: i, seed: w.stream("link", client*100+i).Uint64()})
+	}
+	return row
+}
+
+// list is the nodes that programs are given now, by index.
+func (w *world) list() []int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lists[0]
+}
+
+// members are the nodes of the set.
+func (w *world) members() (all []*node) {
+	for _, i := range w.list() {
+		all = append(all, w.nodes[i])
+	}
+	return all
+}
+
+// prepare says that the set is to have another list.
+func (w *world) prepare(next []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lists[1] = next
+}
+
+// adopt has programs be given the list from now on.
+func (w *world) adopt(list []int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !slices.Equal(list, w.lists[0]) {
+		w.lists = [2][]int{list, w.lists[0]}
+	}
+}
+
+// drawn is a number below n for the restarts of programs.
+func (w *world) drawn(n int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.rolls.IntN(n)
 }
 
 // within waits for wg, at most for d.
