@@ -56,7 +56,7 @@ func ExampleStore_s3() {
 	// Output:
 	// <nil>
 	// <nil>
-	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be written under it
+	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be read or written under it
 	// 64 checks at once leave 64
 }
 
@@ -88,7 +88,7 @@ func ExampleStore_dynamoDB() {
 	// Output:
 	// <nil>
 	// <nil>
-	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be written under it
+	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be read or written under it
 	// 64 checks at once leave 64
 }
 

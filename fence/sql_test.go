@@ -81,7 +81,7 @@ func TestSQL_CheckToken_JudgesByTheNewest(t *testing.T) {
 			{"largest", fence.MaxToken - 1, fence.MaxToken - 1, false, true},
 			{"largest seen", fence.MaxToken - 1, fence.MaxToken - 2, true, false},
 		} {
-			err := (&answer{number: tt.newest}).of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "order:42", tt.token)
+			err := (&answer{number: 2 * tt.newest}).of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "order:42", tt.token)
 			if (err == nil) != tt.passes || errors.Is(err, fence.ErrStale) != tt.stale {
 				t.Errorf("%v, %s: %v", d, tt.name, err)
 			}
@@ -118,7 +118,7 @@ func TestSQL_CheckToken_IsAskedUnderAContextThatEnded(t *testing.T) {
 		if took := time.Since(start); took != time.Minute || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1m0s") {
 			t.Errorf("a database that does not answer: %v after %v", err, took)
 		}
-		s.Timeout, a = 0, &answer{number: 3}
+		s.Timeout, a = 0, &answer{number: 6}
 		if err := s.CheckToken(ctx, a, "k", 2); !errors.Is(err, fence.ErrStale) {
 			t.Error(err)
 		}
@@ -147,7 +147,7 @@ func TestSQL_CheckToken_KeyIsNoPartOfTheStatement(t *testing.T) {
 	for _, d := range dialects {
 		texts := map[string]bool{}
 		for _, key := range []string{"k", "'; DROP TABLE orders; --", "\x00\xff\\'", "`\"$1?", strings.Repeat("ä", 512), "%s%[1]d"} {
-			a := &answer{number: 7}
+			a := &answer{number: 14}
 			if err := a.of(fence.SQL{Dialect: d}).CheckToken(t.Context(), key, 7); err != nil {
 				t.Fatalf("%v, %q: %v", d, key, err)
 			}
@@ -171,7 +171,7 @@ func TestSQL_Table_IsQuoted(t *testing.T) {
 		{fence.MySQL, "shop.order", "`shop`.`order`"},
 		{fence.MySQL, strings.Repeat("x", 63), "`" + strings.Repeat("x", 63) + "`"},
 	} {
-		s, a := fence.SQL{Dialect: tt.d, Table: tt.table}, &answer{number: 1}
+		s, a := fence.SQL{Dialect: tt.d, Table: tt.table}, &answer{number: 2}
 		if err := a.of(s).CheckToken(t.Context(), "k", 1); err != nil || !strings.HasPrefix(a.text, "INSERT INTO "+tt.want+" ") {
 			t.Errorf("%v, %q: %v, %s", tt.d, tt.table, err, a.text)
 		}
