@@ -93,6 +93,42 @@ func TestSQL_CheckToken_JudgesByTheNewest(t *testing.T) {
 	}
 }
 
+// The database answers with a rank: twice the token of a writer, and one more for a
+// reader.
+func TestSQL_Checks_JudgeByTheNewestRank(t *testing.T) {
+	for _, d := range dialects {
+		for _, tt := range []struct {
+			name          string
+			reads         bool
+			rank, token   int64
+			stale, passes bool
+			newest        int64
+			reader        bool
+		}{
+			{"a writer after a newer reader", false, 2*8 + 1, 7, true, false, 8, true},
+			{"a writer after a reader with its token", false, 2*7 + 1, 7, true, false, 7, true},
+			{"a reader", true, 2*7 + 1, 7, false, true, 0, false},
+			{"a reader after a newer writer", true, 2 * 8, 7, true, false, 8, false},
+			{"a reader that was not kept", true, 2 * 7, 7, false, false, 0, false},
+			{"the largest reader", true, 2*(fence.MaxToken-1) + 1, fence.MaxToken - 1, false, true, 0, false},
+		} {
+			s := (&answer{number: tt.rank}).of(fence.SQL{Dialect: d})
+			check := s.CheckToken
+			if tt.reads {
+				check = s.CheckReadToken
+			}
+			err := check(t.Context(), "order:42", tt.token)
+			if (err == nil) != tt.passes || errors.Is(err, fence.ErrStale) != tt.stale {
+				t.Errorf("%v, %s: %v", d, tt.name, err)
+			}
+			var stale *fence.StaleError
+			if want := (fence.StaleError{Key: "order:42", Token: tt.token, Newest: tt.newest, Reader: tt.reader}); tt.stale && (!errors.As(err, &stale) || *stale != want) {
+				t.Errorf("%v, %s: %+v, want %+v", d, tt.name, stale, want)
+			}
+		}
+	}
+}
+
 func TestSQL_CheckToken_AsksNothingWithoutAKeyAndAToken(t *testing.T) {
 	for _, d := range dialects {
 		for _, token := range []int64{math.MinInt64, -1, 0, fence.MaxToken, math.MaxInt64} {
@@ -249,6 +285,46 @@ func TestSQL_MissingTable_SaysHowToMakeIt(t *testing.T) {
 			t.Errorf("%v: %v: %v", tt.d, tt.err, err)
 		}
 	}
+}
+
+func TestSQL_MissingColumn_SaysHowToAddIt(t *testing.T) {
+	for _, tt := range []struct {
+		d       fence.Dialect
+		err     error
+		missing bool
+	}{
+		{fence.PostgreSQL, coded("42703"), true},
+		{fence.PostgreSQL, coded("42P01"), false},
+		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'read_token' in 'field list'"), true},
+		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'mine' in 'field list'"), false},
+		{fence.SQLite, errors.New("SQL logic error: table redlock_fence has no column named read_token (1)"), true},
+		{fence.SQLite, errors.New("SQL logic error: no such column: f.read_token (1)"), true},
+		{fence.SQLite, errors.New("SQL logic error: no such column: mine (1)"), false},
+	} {
+		s := (&answer{err: tt.err}).of(fence.SQL{Dialect: tt.d})
+		for _, err := range []error{s.CheckToken(t.Context(), "k", 1), s.CheckReadToken(t.Context(), "k", 1)} {
+			if !errors.Is(err, tt.err) || strings.Contains(err.Error(), fence.Migration(tt.d)) != tt.missing {
+				t.Errorf("%v: %v: %v", tt.d, tt.err, err)
+			}
+		}
+	}
+}
+
+func TestMigration_PanicsOnAnUnknownDialect(t *testing.T) {
+	for _, d := range dialects {
+		if want, err := (fence.SQL{Dialect: d}).Migration(); err != nil || fence.Migration(d) != want {
+			t.Errorf("%v: %v, %s", d, err, fence.Migration(d))
+		}
+	}
+	if text, err := (fence.SQL{Dialect: fence.MySQL, Table: "shop.x"}).Migration(); err != nil || !strings.Contains(text, "`shop`.`x`") {
+		t.Errorf("another name: %s, %v", text, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	fence.Migration(0)
 }
 
 // A storage is fenced by a check in the transaction that writes to it.
