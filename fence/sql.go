@@ -208,7 +208,13 @@ func (s SQLStore) check(ctx context.Context, key string, token, rank int64, buil
 	if err := valid(key, token); err != nil {
 		return err
 	}
-	newest, err := s.do(ctx, "check", key, func(table string) statement { return build(table, key, token) })
+	ask := func() (int64, error) {
+		return s.do(ctx, "check", key, func(table string) statement { return build(table, key, token) })
+	}
+	newest, err := ask()
+	if err == nil && newest == 0 { // of a reader in PostgreSQL whose row was deleted while it waited for it
+		newest, err = ask()
+	}
 	switch {
 	case err != nil:
 		return err

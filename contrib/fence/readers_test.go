@@ -236,12 +236,16 @@ func TestSQL_Readers_ShareARowOfPostgreSQL(t *testing.T) {
 				if err := db.fences.CheckReadToken(t.Context(), db, "a", 5); err != nil {
 					t.Fatal(err)
 				}
+				var open []*sql.Tx
 				for range 8 {
-					if _, err := db.read(t.Context(), db.begin(t, level), "a", token); err != nil {
+					open = append(open, db.begin(t, level))
+					if _, err := db.read(t.Context(), open[len(open)-1], "a", token); err != nil {
 						t.Errorf("%s, %v: %v", driver, level, err)
 					}
 				}
-				db.Exec("SELECT 1")
+				for _, tx := range open {
+					tx.Rollback()
+				}
 			}
 		}
 	}
