@@ -51,8 +51,8 @@ func Schema(d Dialect) string {
 // overwrite what that holder wrote, and nothing reports it.
 //
 // So delete a row when no writer with an older token can exist any more. Column
-// seen_at is the time of the key's last check, and every older token was issued
-// before that. The row may be deleted once everything that could hold a lock on
+// seen_at is the time of the key's last check, but for checks of readers in
+// PostgreSQL whose token was seen before. Every older token was issued before that. The row may be deleted once everything that could hold a lock on
 // the key at seen_at has ended: the processes, also those that never checked;
 // their sessions in the database; and requests, messages and queued jobs that
 // carry a token. Where every process is restarted at least once a week and
