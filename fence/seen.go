@@ -9,9 +9,10 @@ package fence
 //
 //   - the readers of one process share a token, while one of them holds the key;
 //   - readers of several processes have equal tokens, or different ones if a
-//     writer failed in between, and all of them are right at once;
-//   - the last writer before a reader may have the reader's token: always, if it
-//     had the last of its block, as every lease does;
+//     writer failed in between or a node's counter started anew from its clock, and
+//     all of them are right at once;
+//   - the last writer before a reader may have the reader's token: it does if it
+//     had the last of its block, as every lease has, and nothing moved the counter;
 //   - a writer that downgrades becomes a reader with the last token of its block,
 //     which may be the one that it wrote with, and writes no more.
 //
