@@ -18,8 +18,8 @@ func WithToken(ctx context.Context, key string, token int64) context.Context {
 	return with(ctx, Token{Key: key, Number: token})
 }
 
-// WithReadToken is [WithToken] for the token of a shared lock. [CheckRead] uses it,
-// and [Check] refuses it.
+// WithReadToken is [WithToken] for the token of a shared lock. [CheckRead] uses
+// it, and [Check] refuses it.
 func WithReadToken(ctx context.Context, key string, token int64) context.Context {
 	return with(ctx, Token{key, token, true})
 }

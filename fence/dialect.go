@@ -52,11 +52,12 @@ func Schema(d Dialect) string {
 //
 // So delete a row when no writer with an older token can exist any more. Column
 // seen_at is the time of the key's last check, but for checks of readers in
-// PostgreSQL whose token was seen before. Every older token was issued before that. The row may be deleted once everything that could hold a lock on
-// the key at seen_at has ended: the processes, also those that never checked;
-// their sessions in the database; and requests, messages and queued jobs that
-// carry a token. Where every process is restarted at least once a week and
-// nothing that carries a token is kept for longer, two weeks are enough:
+// PostgreSQL whose token was seen before. Every older token was issued before
+// that. The row may be deleted once everything that could hold a lock on the
+// key at seen_at has ended: the processes, also those that never checked; their
+// sessions in the database; and requests, messages and queued jobs that carry a
+// token. Where every process is restarted at least once a week and nothing that
+// carries a token is kept for longer, two weeks are enough:
 //
 //	DELETE FROM redlock_fence WHERE seen_at < now() - interval '14 days'           -- PostgreSQL
 //	DELETE FROM redlock_fence WHERE seen_at < CURRENT_TIMESTAMP - INTERVAL 14 DAY  -- MySQL
@@ -106,8 +107,8 @@ func (d Dialect) schema(table string) string {
 // Migration returns the statement that adds column read_token to a table
 // redlock_fence that was created without it, by a version that did not know
 // readers. Run it once, before programs of this version; those of the version
-// before go on with the table. Migration panics if d is none of the constants. See
-// [SQL.Migration] for another name.
+// before go on with the table. Migration panics if d is none of the constants.
+// See [SQL.Migration] for another name.
 func Migration(d Dialect) string {
 	text, err := SQL{Dialect: d}.Migration()
 	if err != nil {
@@ -116,8 +117,8 @@ func Migration(d Dialect) string {
 	return text
 }
 
-// Migration returns the statement of [Migration] for the table. The error says what
-// is wrong with a field.
+// Migration returns the statement of [Migration] for the table. The error says
+// what is wrong with a field.
 func (s SQL) Migration() (string, error) {
 	table, err := s.quotedTable()
 	if err != nil {
@@ -138,10 +139,10 @@ type statement struct {
 	row  bool
 }
 
-// check is the statement of a writer's check. Its number is the largest rank (see
-// seen.go) of a holder that was seen, this one included. It writes even if token is
-// stale: what it wants is the lock on the row, and one statement that sees the row
-// as it is once the lock is granted.
+// check is the statement of a writer's check. Its number is the largest rank
+// (see seen.go) of a holder that was seen, this one included. It writes even if
+// token is stale: what it wants is the lock on the row, and one statement that
+// sees the row as it is once the lock is granted.
 func (d Dialect) check(table, key string, token int64) statement {
 	id := sha256.Sum256([]byte(key))
 	switch d {
@@ -158,22 +159,23 @@ func (d Dialect) check(table, key string, token int64) statement {
 	}
 	// MySQL returns no rows from an INSERT, but the argument of LAST_INSERT_ID
 	// with the result. Hex literals can hold no SQL, and spare the round trips
-	// of a prepared statement. If the rank of the row is above that of token, the
-	// row stays as it is.
+	// of a prepared statement. If the rank of the row is above that of token,
+	// the row stays as it is.
 	return statement{text: fmt.Sprintf("INSERT INTO %s (id, lock_key, token) VALUES (x'%x', x'%x', LAST_INSERT_ID(%d) DIV 2)"+
 		" ON DUPLICATE KEY UPDATE token = IF(LAST_INSERT_ID(GREATEST(%[4]d, 2 * token, 2 * read_token + 1)) > %[4]d, token, %d),"+
 		" seen_at = CURRENT_TIMESTAMP",
 		table, id, key, writerRank(token), token)}
 }
 
-// checkRead is check for a reader. Other readers' ranks are no part of its number.
+// checkRead is check for a reader. Other readers' ranks are no part of its
+// number.
 func (d Dialect) checkRead(table, key string, token int64) statement {
 	id := sha256.Sum256([]byte(key))
 	switch d {
 	case PostgreSQL:
-		// Readers whose token was seen lock the row together; the first one locks it
-		// alone. It does not lock it together with others before: two of them would
-		// wait for each other.
+		// Readers whose token was seen lock the row together; the first one
+		// locks it alone. It does not lock it together with others before: two
+		// of them would wait for each other.
 		return statement{"WITH kept AS (" +
 			"INSERT INTO " + table + " AS f (id, lock_key, token, read_token)" +
 			" SELECT $1::bytea, $2::bytea, 0, $3::bigint WHERE NOT EXISTS (SELECT FROM " + table + " WHERE id = $1::bytea AND read_token >= $3::bigint)" +
@@ -223,8 +225,8 @@ func (d Dialect) tableMissing(err error) bool {
 	return strings.Contains(err.Error(), "no such table")
 }
 
-// columnMissing reports whether a driver's error says that the table has no column
-// read_token.
+// columnMissing reports whether a driver's error says that the table has no
+// column read_token.
 func (d Dialect) columnMissing(err error) bool {
 	if d == PostgreSQL {
 		var coded interface{ SQLState() string }

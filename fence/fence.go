@@ -51,8 +51,8 @@ type Store interface {
 	CheckToken(ctx context.Context, key string, token int64) error
 }
 
-// ReadStore is a [Store] that also knows readers, the holders of lock.Shared. It
-// keeps a second number for each key: the newest token of a reader. Its
+// ReadStore is a [Store] that also knows readers, the holders of lock.Shared.
+// It keeps a second number for each key: the newest token of a reader. Its
 // CheckToken also refuses a token that is not above that number, with the
 // StaleError's Reader set.
 type ReadStore interface {
@@ -80,13 +80,14 @@ func Check(ctx context.Context, s Store, key string) error {
 	return s.CheckToken(context.WithoutCancel(ctx), t.Key, t.Number)
 }
 
-// CheckRead is [Check] for a function that only reads. It returns a [*StaleError]
-// if a writer was seen that is newer than the lock on key that ctx is under. If it
-// returns nil, no older writer passes from then on. Call it before the first read.
+// CheckRead is [Check] for a function that only reads. It returns a
+// [*StaleError] if a writer was seen that is newer than the lock on key that
+// ctx is under. If it returns nil, no older writer passes from then on. Call it
+// before the first read.
 //
-// The lock is one of lock.Shared, or a lease after its Downgrade. Under any other
-// lock nobody reads beside the holder, and CheckRead does what Check does; Check
-// passes after it.
+// The lock is one of lock.Shared, or a lease after its Downgrade. Under any
+// other lock nobody reads beside the holder, and CheckRead does what Check
+// does; Check passes after it.
 func CheckRead(ctx context.Context, s ReadStore, key string) error {
 	t, err := tokenOf(ctx, key)
 	if err != nil {

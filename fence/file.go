@@ -17,8 +17,8 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// File is a [ReadStore] in a file, for jobs that share a directory. The file is read
-// and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
+// File is a [ReadStore] in a file, for jobs that share a directory. The file is
+// read and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
 // second file, Path.lock, so the file system must support such locks: local
 // ones do, NFS does unless mounted with nolock or local_lock. The lock file
 // stays; removing it while a check runs lets two checks run at once.
@@ -39,11 +39,11 @@ type File struct {
 	Timeout time.Duration
 }
 
-// fileVersion is the first line of a token file. Each further line is the key, the
-// newest token of a writer, as in a Token, and, if there was a reader, that of a
-// reader: "key;17;18". A version that does not know readers refuses such a line,
-// and reads all others. One with more fields is of a later version, which this one
-// must not rewrite without them.
+// fileVersion is the first line of a token file. Each further line is the key,
+// the newest token of a writer, as in a Token, and, if there was a reader, that
+// of a reader: "key;17;18". A version that does not know readers refuses such a
+// line, and reads all others. One with more fields is of a later version, which
+// this one must not rewrite without them.
 const fileVersion = "redlock fence 1"
 
 // CheckToken implements [Store]. While another check holds the lock on the file,

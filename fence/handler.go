@@ -37,8 +37,8 @@ type Checks struct {
 
 // Handler checks the tokens of each request in s before next serves it, and
 // puts them into its context, where [Check] uses them as with [WithToken], and
-// [CheckRead] as with [WithReadToken]. A refused request receives a problem document
-// (RFC 9457) with status
+// [CheckRead] as with [WithReadToken]. A refused request receives a problem
+// document (RFC 9457) with status
 //
 //	400   the Header cannot be read
 //	403   the token is of a shared lock, and the method is not GET or HEAD: a reader must not write
@@ -49,9 +49,10 @@ type Checks struct {
 // Tokens are checked one after another; those that passed before one is
 // refused remain recorded.
 //
-// A token of a shared lock needs a store that is a [ReadStore]; another one cannot
-// check it. A GET with any other token, such as of a program that does not know
-// readers and sends their tokens like those of writers, is checked like a PUT.
+// A token of a shared lock needs a store that is a [ReadStore]; another one
+// cannot check it. A GET with any other token, such as of a program that does
+// not know readers and sends their tokens like those of writers, is checked
+// like a PUT.
 //
 // The check and what next writes are two steps. Where a newer holder's request
 // may come in between, let next check again in the transaction that writes.

@@ -7,8 +7,8 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Memory is a [ReadStore] in memory, for tests. The zero value is ready to use. A
-// Memory must not be copied.
+// Memory is a [ReadStore] in memory, for tests. The zero value is ready to use.
+// A Memory must not be copied.
 type Memory struct {
 	mu   sync.Mutex
 	seen map[string]seen

@@ -58,8 +58,8 @@ func TestStores_AReaderIsRefusedByNewerWritersAndRefusesOlderOnes(t *testing.T) 
 	})
 }
 
-// Every store does what the two numbers of a key say, and a refused check changes
-// neither.
+// Every store does what the two numbers of a key say, and a refused check
+// changes neither.
 func TestStores_WritersAndReadersInAnyOrder(t *testing.T) {
 	type numbers struct{ writer, reader int64 }
 	onStores(t, func(t *testing.T, s forgetful) {
@@ -101,8 +101,8 @@ func TestStores_WhatIsNoTokenOfAReaderIsRefused(t *testing.T) {
 	})
 }
 
-// Of checks that overlap in any order, no writer passes that begins after a reader
-// with its token has passed, and all readers pass.
+// Of checks that overlap in any order, no writer passes that begins after a
+// reader with its token has passed, and all readers pass.
 func TestStores_ConcurrentReadersAndWriters(t *testing.T) {
 	onStores(t, func(t *testing.T, s forgetful) {
 		const holders = 64
@@ -142,8 +142,8 @@ func newProcess(t *testing.T, c *cluster.Cluster) (*lock.Locker, *lease.Leases) 
 	return k, leases
 }
 
-// A writer's late write is refused though it has the token of the reader that came
-// after it, and so is the late reader after the next writer.
+// A writer's late write is refused though it has the token of the reader that
+// came after it, and so is the late reader after the next writer.
 func TestCheckRead_BesideWritersOfTheLibrary(t *testing.T) {
 	began, nodes, m, ctx := time.Now(), harness.Embedded(t, 1), new(fence.Memory), t.Context()
 	c, err := cluster.Open(ctx, cluster.Config{URLs: nodes.URLs(), NodeTimeout: 5 * time.Second})
@@ -199,8 +199,8 @@ func TestCheck_UnderASharedLockNamesCheckRead(t *testing.T) {
 	pass(t, m.CheckToken(ctx, "catalog", 1))
 }
 
-// Writing ends with Downgrade, and what was written before does not keep the reader
-// out.
+// Writing ends with Downgrade, and what was written before does not keep the
+// reader out.
 func TestCheckRead_AfterADowngrade(t *testing.T) {
 	k, m, ctx := newLocker(t), new(fence.Memory), t.Context()
 	pass(t, k.WithLock(ctx, "catalog", func(ctx context.Context) error {

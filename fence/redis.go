@@ -41,9 +41,9 @@ var (
 )
 
 // Redis writes to a Redis, or a Redis Cluster, under fencing tokens: a write
-// happens only if no newer holder of its lock has written or read. Check and write
-// are one script, in one round trip, and so are check and read. Its methods may be
-// called concurrently.
+// happens only if no newer holder of its lock has written or read. Check and
+// write are one script, in one round trip, and so are check and read. Its
+// methods may be called concurrently.
 //
 // The first argument of a write is the key of the lock, the next is the key of
 // the data. The newest token is kept under a key called the guard, in the hash
@@ -54,9 +54,9 @@ var (
 //
 // Under a shared lock, [Redis.Get], [Redis.HGet] and [Redis.EvalRead] read: no
 // writer from before changes later what they returned. Under another lock they
-// check as a write does. The writing methods refuse a shared lock, with an error
-// that matches cluster.ErrConfig. Reads need a Redis that takes writes, since
-// guards keep their tokens.
+// check as a write does. The writing methods refuse a shared lock, with an
+// error that matches cluster.ErrConfig. Reads need a Redis that takes writes,
+// since guards keep their tokens.
 //
 // A refused write returns a *StaleError. If ctx has ended, as it does with its
 // lock, nothing is sent. If ctx ends later, or the connection breaks, the write
@@ -78,9 +78,9 @@ type Redis struct {
 	// "fence:".
 	Prefix string
 
-	// GuardTTL is how long a guard is kept after the last write or read that passed.
-	// Default 0: forever, at about 150 bytes for a lock key of 14 bytes in
-	// Redis 7.0; the key is in the guard's name twice. A write that is later
+	// GuardTTL is how long a guard is kept after the last write or read that
+	// passed. Default 0: forever, at about 150 bytes for a lock key of 14 bytes
+	// in Redis 7.0; the key is in the guard's name twice. A write that is later
 	// than GuardTTL is not refused, so make it longer than any writer can be
 	// stopped: days rather than minutes.
 	GuardTTL time.Duration
@@ -146,8 +146,8 @@ func (r Redis) Eval(ctx context.Context, lock, script string, keys []string, arg
 	return r.eval(ctx, t, lock, script, keys, args)
 }
 
-// EvalRead is [Redis.Eval] for a script that only reads, and fits a shared lock.
-// Nothing keeps the script from writing.
+// EvalRead is [Redis.Eval] for a script that only reads, and fits a shared
+// lock. Nothing keeps the script from writing.
 func (r Redis) EvalRead(ctx context.Context, lock, script string, keys []string, args ...any) (any, error) {
 	t, err := tokenOf(ctx, lock)
 	if err != nil {

@@ -17,13 +17,14 @@ package fence
 //     which may be the one that it wrote with, and writes no more.
 //
 // Hence the rank of a holder: twice its token for a writer, and one more for a
-// reader. If one of two holders is a writer and the other came after it, the other
-// has the larger rank, whichever of them reads. A check is refused if a larger rank
-// was seen of a holder that it conflicts with: a writer by all, a reader by writers.
-// In tokens, a writer's must be at least that of every writer, and above that of
-// every reader; a reader's must be at least that of every writer. One number for
-// the newest token of both modes would not do: after a reader with the token of the
-// writer before it, that writer's late write would pass.
+// reader. If one of two holders is a writer and the other came after it, the
+// other has the larger rank, whichever of them reads. A check is refused if a
+// larger rank was seen of a holder that it conflicts with: a writer by all, a
+// reader by writers. In tokens, a writer's must be at least that of every
+// writer, and above that of every reader; a reader's must be at least that of
+// every writer. One number for the newest token of both modes would not do:
+// after a reader with the token of the writer before it, that writer's late
+// write would pass.
 
 // seen is what a storage knows of a key: the newest token of a writer, and that
 // of a reader. 0: there was none.
@@ -51,12 +52,13 @@ func (s seen) read(key string, token int64) (seen, error) {
 	return seen{s.writer, max(s.reader, token)}, nil
 }
 
-// writerRank and readerRank are the ranks of holders, for statements that return
-// one number.
+// writerRank and readerRank are the ranks of holders, for statements that
+// return one number.
 func writerRank(token int64) int64 { return 2 * token }
 func readerRank(token int64) int64 { return 2*token + 1 }
 
-// outranked is the error of a check after which the newest rank is above its own.
+// outranked is the error of a check after which the newest rank is above its
+// own.
 func outranked(key string, token, newest int64) *StaleError {
 	return &StaleError{Key: key, Token: token, Newest: newest / 2, Reader: newest%2 == 1}
 }

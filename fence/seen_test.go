@@ -6,10 +6,11 @@ import (
 	"testing"
 )
 
-// An exhaustive search of the order that seen.go describes. Holders come and go as
-// the nodes let them, with the tokens that the nodes would give them; each checks
-// whenever it likes, also when it is over. A right holder is never refused. One that
-// is over is refused once a holder after it has checked, if one of the two writes.
+// An exhaustive search of the order that seen.go describes. Holders come and go
+// as the nodes let them, with the tokens that the nodes would give them; each
+// checks whenever it likes, also when it is over. A right holder is never
+// refused. One that is over is refused once a holder after it has checked, if
+// one of the two writes.
 
 const (
 	orderHolders = 4
@@ -61,8 +62,8 @@ func (w *orderWorld) holding() (writer int, readers []int) {
 	return writer, readers
 }
 
-// next calls step with each world after w, and what happened; fault says what went
-// wrong then.
+// next calls step with each world after w, and what happened; fault says what
+// went wrong then.
 func (w orderWorld) next(r orderRule, step func(what string, after orderWorld, fault string)) {
 	writer, readers := w.holding()
 	grow := func(what string, change func(*orderWorld)) {

@@ -103,11 +103,11 @@ func (s SQL) Check(ctx context.Context, tx Tx, key string) error {
 	return Check(ctx, s.On(tx), key)
 }
 
-// CheckToken returns a *[StaleError] if the table has a newer token of key, or a
-// reader's that is as new. Otherwise it keeps token as the newest, if tx commits, and returns nil; it
-// does so for an equal token, which is the same holder's. It costs one round
-// trip, and one more with drivers that prepare every statement, such as lib/pq
-// without binary_parameters=yes.
+// CheckToken returns a *[StaleError] if the table has a newer token of key, or
+// a reader's that is as new. Otherwise it keeps token as the newest, if tx
+// commits, and returns nil; it does so for an equal token, which is the same
+// holder's. It costs one round trip, and one more with drivers that prepare
+// every statement, such as lib/pq without binary_parameters=yes.
 //
 // It may be called when ctx has ended with its lock: it does not end with ctx,
 // only after [SQL.Timeout]. A *[sql.Tx] does end with the context it was begun
@@ -117,8 +117,8 @@ func (s SQL) CheckToken(ctx context.Context, tx Tx, key string, token int64) err
 	return s.On(tx).CheckToken(context.WithoutCancel(ctx), key, token)
 }
 
-// CheckRead is [CheckRead] with the table: [SQL.CheckReadToken] with the token of
-// the lock on key that ctx is under, if that lock is shared.
+// CheckRead is [CheckRead] with the table: [SQL.CheckReadToken] with the token
+// of the lock on key that ctx is under, if that lock is shared.
 //
 //	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil) // not read-only: the check writes
 //	…
@@ -130,16 +130,16 @@ func (s SQL) CheckRead(ctx context.Context, tx Tx, key string) error {
 	return CheckRead(ctx, s.On(tx), key)
 }
 
-// CheckReadToken returns a *[StaleError] if the table has a newer token of a writer
-// of key. Otherwise it keeps token as that of a reader, if tx commits, and returns
-// nil. What is said of [SQL.CheckToken] is true of it.
+// CheckReadToken returns a *[StaleError] if the table has a newer token of a
+// writer of key. Otherwise it keeps token as that of a reader, if tx commits,
+// and returns nil. What is said of [SQL.CheckToken] is true of it.
 //
-// Until tx ends, a newer writer's check waits for it. In PostgreSQL, readers wait
-// for each other only until the first one with its token has committed. In MySQL,
-// MariaDB and SQLite, which would report deadlocks instead, they wait until the
-// reader before has committed: let those that read for long check in a transaction
-// of its own, and then read in another from one snapshot. No older writer changes
-// what that one sees.
+// Until tx ends, a newer writer's check waits for it. In PostgreSQL, readers
+// wait for each other only until the first one with its token has committed. In
+// MySQL, MariaDB and SQLite, which would report deadlocks instead, they wait
+// until the reader before has committed: let those that read for long check in
+// a transaction of its own, and then read in another from one snapshot. No
+// older writer changes what that one sees.
 func (s SQL) CheckReadToken(ctx context.Context, tx Tx, key string, token int64) error {
 	return s.On(tx).CheckReadToken(context.WithoutCancel(ctx), key, token)
 }
@@ -196,14 +196,14 @@ func (s SQLStore) CheckToken(ctx context.Context, key string, token int64) error
 	return s.check(ctx, key, token, writerRank(token), s.sql.Dialect.check)
 }
 
-// CheckReadToken implements [ReadStore]. Unlike [SQL.CheckReadToken] it also ends
-// with ctx.
+// CheckReadToken implements [ReadStore]. Unlike [SQL.CheckReadToken] it also
+// ends with ctx.
 func (s SQLStore) CheckReadToken(ctx context.Context, key string, token int64) error {
 	return s.check(ctx, key, token, readerRank(token), s.sql.Dialect.checkRead)
 }
 
-// check runs a statement that results in the newest rank, and compares it with that
-// of the token.
+// check runs a statement that results in the newest rank, and compares it with
+// that of the token.
 func (s SQLStore) check(ctx context.Context, key string, token, rank int64, build func(table, key string, token int64) statement) error {
 	if err := valid(key, token); err != nil {
 		return err

@@ -93,8 +93,8 @@ func TestSQL_CheckToken_JudgesByTheNewest(t *testing.T) {
 	}
 }
 
-// The database answers with a rank: twice the token of a writer, and one more for a
-// reader.
+// The database answers with a rank: twice the token of a writer, and one more
+// for a reader.
 func TestSQL_Checks_JudgeByTheNewestRank(t *testing.T) {
 	for _, d := range dialects {
 		for _, tt := range []struct {

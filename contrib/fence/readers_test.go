@@ -110,8 +110,8 @@ func TestPgxfence_CheckReadToken_OrdersReadersAndWriters(t *testing.T) {
 	s.judge(t, "of a context", "a", pgxfence.CheckRead(fence.WithReadToken(t.Context(), "a", s.token), db.fences, conn, "a"))
 }
 
-// Readers with tokens of their own, or one, pass beside each other while writers
-// before them are refused. 64 of both come at once.
+// Readers with tokens of their own, or one, pass beside each other while
+// writers before them are refused. 64 of both come at once.
 func TestSQL_Readers_BesideWriters(t *testing.T) {
 	const readers, writers = 32, 16
 	onEach(t, func(t *testing.T, db *database) {
@@ -275,8 +275,8 @@ func TestSQL_Readers_OfARowThatIsDeleted(t *testing.T) {
 	}
 }
 
-// A table of the version before is used after the statement in the error, with its
-// tokens.
+// A table of the version before is used after the statement in the error, with
+// its tokens.
 func TestSQL_Migration_AddsTheColumn(t *testing.T) {
 	onEach(t, func(t *testing.T, db *database) {
 		if err := db.fences.CheckToken(t.Context(), db, "a", 5); err != nil {
