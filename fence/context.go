@@ -12,17 +12,28 @@ import (
 // WithToken returns a context that carries a token received from another
 // process, such as with a request. [Check] and the stores use it as if ctx were
 // under the lock on key. The innermost token of a key is used: a lock on key
-// that is acquired under the result takes precedence.
+// that is acquired under the result takes precedence. The token is that of a
+// lock that is not shared; [WithReadToken] is for one that is.
 func WithToken(ctx context.Context, key string, token int64) context.Context {
+	return with(ctx, Token{Key: key, Number: token})
+}
+
+// WithReadToken is [WithToken] for the token of a shared lock. [CheckRead] uses
+// it, and [Check] refuses it.
+func WithReadToken(ctx context.Context, key string, token int64) context.Context {
+	return with(ctx, Token{key, token, true})
+}
+
+func with(ctx context.Context, t Token) context.Context {
 	outer, _ := ctx.Value(receivedKey{}).(*received)
-	onKey := holding(ctx, key)
+	onKey := holding(ctx, t.Key)
 	innermost, _ := lease.FromContext(ctx)
-	return context.WithValue(ctx, receivedKey{}, &received{Token{key, token}, onKey, innermost, outer})
+	return context.WithValue(ctx, receivedKey{}, &received{t, onKey, innermost, outer})
 }
 
 type receivedKey struct{}
 
-// received is a token of WithToken and what was held around it. If a context
+// received is a token of [with] and what was held around it. If a context
 // below it is still under the same lease, no lock was acquired under the token.
 // The lease's own token does not tell, because Downgrade changes it.
 type received struct {
@@ -45,9 +56,17 @@ func find(ctx context.Context, key string) (Token, bool) {
 	case r != nil && r.onKey == holding(ctx, r.Key):
 		return r.Token, true
 	case held:
-		return Token{slotted(key, onKey.Slot()), onKey.Token()}, true
+		return tokenUnder(onKey), true
 	}
 	return Token{}, false
+}
+
+// tokenUnder is the token of a lease, with the key that stores know. Its number
+// is read before its mode: Downgrade makes the holder a reader first, and then
+// changes the number, so a reader's number is never taken for a writer's.
+func tokenUnder(l *keepalive.Lease) Token {
+	number := l.Token()
+	return Token{slotted(l.Key(), l.Slot()), number, l.Shared()}
 }
 
 // slotted is the key that stores know. The holders of a key with a limit are
@@ -89,7 +108,7 @@ func innermost(ctx context.Context) (Token, bool) {
 	case r != nil && r.innermost == l:
 		return r.Token, true
 	case held:
-		return Token{slotted(l.Key(), l.Slot()), l.Token()}, true
+		return tokenUnder((*keepalive.Lease)(l)), true
 	}
 	return Token{}, false
 }

@@ -135,7 +135,7 @@ func TestWithToken_OutlastsADowngradeOfTheLockAroundIt(t *testing.T) {
 			t.Error("the token is as before")
 		}
 		stale(t, fence.Check(received, s, "k"), "k", 5, 6)
-		pass(t, fence.Check(ctx, s, "k"))
+		pass(t, fence.CheckRead(ctx, s, "k"))
 		return nil
 	})
 	harness.Must(t, began, err)

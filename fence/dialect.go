@@ -51,12 +51,13 @@ func Schema(d Dialect) string {
 // overwrite what that holder wrote, and nothing reports it.
 //
 // So delete a row when no writer with an older token can exist any more. Column
-// seen_at is the time of the key's last check, and every older token was issued
-// before that. The row may be deleted once everything that could hold a lock on
-// the key at seen_at has ended: the processes, also those that never checked;
-// their sessions in the database; and requests, messages and queued jobs that
-// carry a token. Where every process is restarted at least once a week and
-// nothing that carries a token is kept for longer, two weeks are enough:
+// seen_at is the time of the key's last check, but for checks of readers in
+// PostgreSQL whose token was seen before. Every older token was issued before
+// that. The row may be deleted once everything that could hold a lock on the
+// key at seen_at has ended: the processes, also those that never checked; their
+// sessions in the database; and requests, messages and queued jobs that carry a
+// token. Where every process is restarted at least once a week and nothing that
+// carries a token is kept for longer, two weeks are enough:
 //
 //	DELETE FROM redlock_fence WHERE seen_at < now() - interval '14 days'           -- PostgreSQL
 //	DELETE FROM redlock_fence WHERE seen_at < CURRENT_TIMESTAMP - INTERVAL 14 DAY  -- MySQL
@@ -79,25 +80,55 @@ func (s SQL) Schema() (string, error) {
 func (d Dialect) schema(table string) string {
 	columns := [...]string{
 		PostgreSQL: `
-	id       bytea NOT NULL PRIMARY KEY,
-	lock_key bytea NOT NULL,
-	token    bigint NOT NULL,
-	seen_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+	id         bytea NOT NULL PRIMARY KEY,
+	lock_key   bytea NOT NULL,
+	token      bigint NOT NULL,
+	read_token bigint NOT NULL DEFAULT 0,
+	seen_at    timestamptz NOT NULL DEFAULT clock_timestamp()
 )`,
 		MySQL: `
-	id       BINARY(32) NOT NULL PRIMARY KEY,
-	lock_key MEDIUMBLOB NOT NULL,
-	token    BIGINT NOT NULL,
-	seen_at  TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
+	id         BINARY(32) NOT NULL PRIMARY KEY,
+	lock_key   MEDIUMBLOB NOT NULL,
+	token      BIGINT NOT NULL,
+	read_token BIGINT NOT NULL DEFAULT 0,
+	seen_at    TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) ENGINE = InnoDB`,
 		SQLite: `
-	id       BLOB NOT NULL PRIMARY KEY,
-	lock_key BLOB NOT NULL,
-	token    INTEGER NOT NULL,
-	seen_at  TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
+	id         BLOB NOT NULL PRIMARY KEY,
+	lock_key   BLOB NOT NULL,
+	token      INTEGER NOT NULL,
+	read_token INTEGER NOT NULL DEFAULT 0,
+	seen_at    TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP
 ) WITHOUT ROWID`,
 	}
 	return "CREATE TABLE IF NOT EXISTS " + table + " (" + columns[d]
+}
+
+// Migration returns the statement that adds column read_token to a table
+// redlock_fence that was created without it, by a version that did not know
+// readers. Run it once, before programs of this version; those of the version
+// before go on with the table. Migration panics if d is none of the constants.
+// See [SQL.Migration] for another name.
+func Migration(d Dialect) string {
+	text, err := SQL{Dialect: d}.Migration()
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// Migration returns the statement of [Migration] for the table. The error says
+// what is wrong with a field.
+func (s SQL) Migration() (string, error) {
+	table, err := s.quotedTable()
+	if err != nil {
+		return "", err
+	}
+	return s.Dialect.migration(table), nil
+}
+
+func (d Dialect) migration(table string) string {
+	return "ALTER TABLE " + table + " ADD COLUMN read_token BIGINT NOT NULL DEFAULT 0"
 }
 
 // statement is SQL that results in one number: that of its row, or else the
@@ -108,27 +139,64 @@ type statement struct {
 	row  bool
 }
 
-// check is the statement whose number is the newest token, this one included.
-// It writes even if token is stale: what it wants is the lock on the row, and
-// one statement that sees the row as it is once the lock is granted.
+// check is the statement of a writer's check. Its number is the largest rank
+// (see seen.go) of a holder that was seen, this one included. It writes even if
+// token is stale: what it wants is the lock on the row, and one statement that
+// sees the row as it is once the lock is granted.
 func (d Dialect) check(table, key string, token int64) statement {
 	id := sha256.Sum256([]byte(key))
 	switch d {
 	case PostgreSQL:
-		return statement{"INSERT INTO " + table + " AS f (id, lock_key, token) VALUES ($1, $2, $3)" +
-			" ON CONFLICT (id) DO UPDATE SET token = GREATEST(f.token, EXCLUDED.token), seen_at = clock_timestamp()" +
-			" RETURNING token", []any{id[:], []byte(key), token}, true}
+		return statement{"INSERT INTO " + table + " AS f (id, lock_key, token) VALUES ($1, $2, $3) ON CONFLICT (id) DO UPDATE" +
+			" SET token = CASE WHEN f.read_token < EXCLUDED.token THEN GREATEST(f.token, EXCLUDED.token) ELSE f.token END," +
+			" seen_at = clock_timestamp()" +
+			" RETURNING GREATEST(2 * token, 2 * read_token + 1)", []any{id[:], []byte(key), token}, true}
 	case SQLite:
-		return statement{"INSERT INTO " + table + " AS f (id, lock_key, token) VALUES (?, ?, ?)" +
-			" ON CONFLICT (id) DO UPDATE SET token = max(f.token, excluded.token), seen_at = CURRENT_TIMESTAMP" +
-			" RETURNING token", []any{id[:], []byte(key), token}, true}
+		return statement{"INSERT INTO " + table + " AS f (id, lock_key, token) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE" +
+			" SET token = CASE WHEN f.read_token < excluded.token THEN max(f.token, excluded.token) ELSE f.token END," +
+			" seen_at = CURRENT_TIMESTAMP" +
+			" RETURNING max(2 * token, 2 * read_token + 1)", []any{id[:], []byte(key), token}, true}
 	}
 	// MySQL returns no rows from an INSERT, but the argument of LAST_INSERT_ID
 	// with the result. Hex literals can hold no SQL, and spare the round trips
-	// of a prepared statement.
-	return statement{text: fmt.Sprintf("INSERT INTO %s (id, lock_key, token) VALUES (x'%x', x'%x', LAST_INSERT_ID(%d))"+
-		" ON DUPLICATE KEY UPDATE token = LAST_INSERT_ID(GREATEST(token, %[4]d)), seen_at = CURRENT_TIMESTAMP",
-		table, id, key, token)}
+	// of a prepared statement. If the rank of the row is above that of token,
+	// the row stays as it is.
+	return statement{text: fmt.Sprintf("INSERT INTO %s (id, lock_key, token) VALUES (x'%x', x'%x', LAST_INSERT_ID(%d) DIV 2)"+
+		" ON DUPLICATE KEY UPDATE token = IF(LAST_INSERT_ID(GREATEST(%[4]d, 2 * token, 2 * read_token + 1)) > %[4]d, token, %d),"+
+		" seen_at = CURRENT_TIMESTAMP",
+		table, id, key, writerRank(token), token)}
+}
+
+// checkRead is check for a reader. Other readers' ranks are no part of its
+// number.
+func (d Dialect) checkRead(table, key string, token int64) statement {
+	id := sha256.Sum256([]byte(key))
+	switch d {
+	case PostgreSQL:
+		// Readers whose token was seen lock the row together; the first one
+		// locks it alone. It does not lock it together with others before: two
+		// of them would wait for each other.
+		return statement{"WITH kept AS (" +
+			"INSERT INTO " + table + " AS f (id, lock_key, token, read_token)" +
+			" SELECT $1::bytea, $2::bytea, 0, $3::bigint WHERE NOT EXISTS (SELECT FROM " + table + " WHERE id = $1::bytea AND read_token >= $3::bigint)" +
+			" ON CONFLICT (id) DO UPDATE" +
+			" SET read_token = CASE WHEN f.token <= EXCLUDED.read_token THEN GREATEST(f.read_token, EXCLUDED.read_token) ELSE f.read_token END," +
+			" seen_at = clock_timestamp()" +
+			" RETURNING token, read_token" +
+			"), there AS (" +
+			"SELECT token, read_token FROM " + table + " WHERE id = $1::bytea AND NOT EXISTS (SELECT FROM kept) FOR SHARE" +
+			") SELECT COALESCE(MAX(GREATEST(2 * token, 2 * LEAST(read_token, $3::bigint) + 1)), 0)" +
+			" FROM (SELECT * FROM kept UNION ALL SELECT * FROM there) AS f", []any{id[:], []byte(key), token}, true}
+	case SQLite:
+		return statement{"INSERT INTO " + table + " AS f (id, lock_key, token, read_token) VALUES (?1, ?2, 0, ?3) ON CONFLICT (id) DO UPDATE" +
+			" SET read_token = CASE WHEN f.token <= excluded.read_token THEN max(f.read_token, excluded.read_token) ELSE f.read_token END," +
+			" seen_at = CURRENT_TIMESTAMP" +
+			" RETURNING max(2 * token, 2 * min(read_token, ?3) + 1)", []any{id[:], []byte(key), token}, true}
+	}
+	return statement{text: fmt.Sprintf("INSERT INTO %s (id, lock_key, token, read_token) VALUES (x'%x', x'%x', 0, LAST_INSERT_ID(%d) DIV 2)"+
+		" ON DUPLICATE KEY UPDATE read_token = IF(LAST_INSERT_ID(GREATEST(%[4]d, 2 * token)) > %[4]d, read_token, GREATEST(read_token, %d)),"+
+		" seen_at = CURRENT_TIMESTAMP",
+		table, id, key, readerRank(token), token)}
 }
 
 // forget is the statement that deletes the row of key. Its number means nothing.
@@ -155,6 +223,21 @@ func (d Dialect) tableMissing(err error) bool {
 		return strings.Contains(err.Error(), "Error 1146")
 	}
 	return strings.Contains(err.Error(), "no such table")
+}
+
+// columnMissing reports whether a driver's error says that the table has no
+// column read_token.
+func (d Dialect) columnMissing(err error) bool {
+	if d == PostgreSQL {
+		var coded interface{ SQLState() string }
+		return errors.As(err, &coded) && coded.SQLState() == "42703"
+	}
+	text := err.Error()
+	if d == MySQL {
+		return strings.Contains(text, "Error 1054") && strings.Contains(text, "read_token")
+	}
+	return strings.Contains(text, "no such column") && strings.Contains(text, "read_token") ||
+		strings.Contains(text, "has no column named read_token")
 }
 
 var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$`)

@@ -22,13 +22,24 @@
 //     command redlock fence check does so for shell scripts.
 //   - [RoundTripper] and [Handler] carry tokens over HTTP.
 //   - [Memory] is for tests. Any other storage is a [Store] if it can compare
-//     and replace one number in one step.
+//     and replace one number in one step, and a [ReadStore] if it can do so with
+//     two.
+//
+// A function under a lock of lock.Shared calls [CheckRead] instead of [Check],
+// before it reads.
 //
 // # What is promised
 //
-// Once a check of a token has returned nil, no check of an older token of that
+// Once Check of a token has returned nil, no check of an older token of that
 // key passes in that storage. A check of the same token passes again: it is the
 // same holder's. A refused check changes no token.
+//
+// Readers do not refuse each other, whatever their tokens. Once a reader's
+// check has returned nil, no writer from before that reader passes, also if it
+// has the reader's token: readers draw no tokens, and the last writer before
+// them may have the same one. Once a writer's check has returned nil, no reader
+// from before it passes. No check of a holder that still has its lock is
+// refused.
 //
 // # Keys
 //
@@ -43,9 +54,8 @@
 // lock have such a key. [WithToken] and [Header] carry it as well, and a check of
 // "gpu" uses it.
 //
-// A reader of lock.Shared is checked as a holder is, so a reader that is older than
-// the newest writer is refused. But readers share a token, and the last writer
-// before them may have the same one: its late write passes.
+// If ctx is under locks on several keys, each is checked by its own token and
+// mode. After lease.Lease.Downgrade a holder is a reader.
 //
 // # What is not promised
 //

@@ -67,5 +67,5 @@ func ExampleWithToken() {
 	// Output:
 	// <nil>
 	// <nil>
-	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be written under it
+	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be read or written under it
 }

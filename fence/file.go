@@ -10,14 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// File is a [Store] in a file, for jobs that share a directory. The file is read
-// and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
+// File is a [ReadStore] in a file, for jobs that share a directory. The file is
+// read and replaced under an exclusive lock (flock; LockFileEx on Windows) on a
 // second file, Path.lock, so the file system must support such locks: local
 // ones do, NFS does unless mounted with nolock or local_lock. The lock file
 // stays; removing it while a check runs lets two checks run at once.
@@ -38,34 +39,43 @@ type File struct {
 	Timeout time.Duration
 }
 
-// fileVersion is the first line of a token file. Each further line is a Token;
-// one with more fields is of a later version, which this one must not rewrite
-// without them.
+// fileVersion is the first line of a token file. Each further line is the key,
+// the newest token of a writer, as in a Token, and, if there was a reader, that
+// of a reader: "key;17;18". A version that does not know readers refuses such a
+// line, and reads all others. One with more fields is of a later version, which
+// this one must not rewrite without them.
 const fileVersion = "redlock fence 1"
 
 // CheckToken implements [Store]. While another check holds the lock on the file,
 // it waits until ctx ends or Timeout has passed; the error then matches
 // [context.DeadlineExceeded].
 func (f File) CheckToken(ctx context.Context, key string, token int64) error {
+	return f.check(ctx, key, token, seen.write)
+}
+
+// CheckReadToken implements [ReadStore]. It waits as CheckToken does.
+func (f File) CheckReadToken(ctx context.Context, key string, token int64) error {
+	return f.check(ctx, key, token, seen.read)
+}
+
+func (f File) check(ctx context.Context, key string, token int64, judge judgement) error {
 	if err := valid(key, token); err != nil {
 		return err
 	}
-	return f.change(ctx, key, func(newest map[string]int64) (bool, error) {
-		have := newest[key]
-		if have > token {
-			return false, &StaleError{Key: key, Token: token, Newest: have}
-		}
-		newest[key] = token
-		return have < token, nil
+	return f.change(ctx, key, func(all map[string]seen) (bool, error) {
+		before := all[key]
+		after, err := judge(before, key, token)
+		all[key] = after
+		return after != before, err
 	})
 }
 
 // Forget removes what is known of key. Read "Forgetting" in the package comment
 // first.
 func (f File) Forget(ctx context.Context, key string) error {
-	return f.change(ctx, key, func(newest map[string]int64) (bool, error) {
-		_, known := newest[key]
-		delete(newest, key)
+	return f.change(ctx, key, func(all map[string]seen) (bool, error) {
+		_, known := all[key]
+		delete(all, key)
 		return known, nil
 	})
 }
@@ -73,20 +83,20 @@ func (f File) Forget(ctx context.Context, key string) error {
 // change runs fn on the tokens under the lock, and replaces the file if fn
 // returns true. If fn has nothing to change, the process that wrote what fn saw
 // may have been killed between its rename and its sync, so change syncs too.
-func (f File) change(ctx context.Context, key string, fn func(newest map[string]int64) (bool, error)) error {
+func (f File) change(ctx context.Context, key string, fn func(all map[string]seen) (bool, error)) error {
 	path, err := f.path()
 	if err == nil {
 		err = f.locked(ctx, path+".lock", func() error {
-			newest, err := readTokens(path)
+			all, err := readTokens(path)
 			if err != nil {
 				return err
 			}
-			changed, err := fn(newest)
+			changed, err := fn(all)
 			switch {
 			case err != nil:
 				return err
 			case changed:
-				return replaceTokens(path, newest)
+				return replaceTokens(path, all)
 			}
 			return syncRename(path)
 		})
@@ -179,10 +189,10 @@ func (f File) await(ctx context.Context, file *os.File) error {
 }
 
 // readTokens reads a token file. A missing file has no tokens.
-func readTokens(path string) (map[string]int64, error) {
+func readTokens(path string) (map[string]seen, error) {
 	content, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return map[string]int64{}, nil
+		return map[string]seen{}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -193,26 +203,50 @@ func readTokens(path string) (map[string]int64, error) {
 		return nil, fmt.Errorf("%s is not a complete token file, which begins with the line %q and ends with a line feed; "+
 			"restore it, or remove it if no late writer can exist", path, fileVersion)
 	}
-	newest := make(map[string]int64, len(lines))
+	all := make(map[string]seen, len(lines))
 	for i, line := range lines[1:] {
-		t, err := parseToken(line)
-		if _, twice := newest[t.Key]; err == nil && twice {
+		key, has, err := parseSeen(line)
+		if _, twice := all[key]; err == nil && twice {
 			err = errors.New("a line above has the same key")
 		}
 		if err != nil {
 			return nil, errs.Errorf("%s, line %d: %w", path, i+2, err)
 		}
-		newest[t.Key] = t.Number
+		all[key] = has
 	}
-	return newest, nil
+	return all, nil
+}
+
+// parseSeen parses a line. The writer's token is 0 if only readers were seen.
+func parseSeen(line string) (key string, s seen, err error) {
+	writer := line
+	if fields := strings.Split(line, ";"); len(fields) == 3 {
+		reader, err := parseToken(fields[0] + ";" + fields[2])
+		if err != nil || fields[1] == "0" {
+			return reader.Key, seen{0, reader.Number}, err
+		}
+		writer, s.reader = fields[0]+";"+fields[1], reader.Number
+	}
+	t, err := parseToken(writer)
+	s.writer = t.Number
+	return t.Key, s, err
+}
+
+// line is what parseSeen parses.
+func (s seen) line(key string) string {
+	text := Token{Key: key, Number: s.writer}.String()
+	if s.reader > 0 {
+		text += ";" + strconv.FormatInt(s.reader, 10)
+	}
+	return text
 }
 
 // replaceTokens replaces a token file and keeps its permissions.
-func replaceTokens(path string, newest map[string]int64) error {
+func replaceTokens(path string, all map[string]seen) error {
 	var b strings.Builder
 	b.WriteString(fileVersion + "\n")
-	for _, key := range slices.Sorted(maps.Keys(newest)) {
-		b.WriteString(Token{key, newest[key]}.String() + "\n")
+	for _, key := range slices.Sorted(maps.Keys(all)) {
+		b.WriteString(all[key].line(key) + "\n")
 	}
 	fresh := path + ".new"
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) { // of a process that was killed

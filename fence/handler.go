@@ -2,8 +2,10 @@ package fence
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 
@@ -23,7 +25,8 @@ type Checks struct {
 	// unless all clients are correct.
 	Keys func(*http.Request) []string
 
-	// Optional lets requests without Header pass, such as those that only read.
+	// Optional lets requests without Header pass, such as those that only read
+	// and need no lock.
 	// Requests with the header are checked.
 	Optional bool
 
@@ -33,16 +36,23 @@ type Checks struct {
 }
 
 // Handler checks the tokens of each request in s before next serves it, and
-// puts them into its context, where [Check] uses them as with [WithToken]. A
-// refused request receives a problem document (RFC 9457) with status
+// puts them into its context, where [Check] uses them as with [WithToken], and
+// [CheckRead] as with [WithReadToken]. A refused request receives a problem
+// document (RFC 9457) with status
 //
 //	400   the Header cannot be read
+//	403   the token is of a shared lock, and the method is not GET or HEAD: a reader must not write
 //	412   a newer token was seen: the client has lost its lock; see StaleResponse
 //	428   there is no token, or none of a key of Keys
 //	503   the store could not check the token
 //
 // Tokens are checked one after another; those that passed before one is
 // refused remain recorded.
+//
+// A token of a shared lock needs a store that is a [ReadStore]; another one
+// cannot check it. A GET with any other token, such as of a program that does
+// not know readers and sends their tokens like those of writers, is checked
+// like a PUT.
 //
 // The check and what next writes are two steps. Where a newer holder's request
 // may come in between, let next check again in the transaction that writes.
@@ -60,7 +70,7 @@ func (c Checks) Handler(s Store, next http.Handler) http.Handler {
 		}
 		ctx := r.Context()
 		for _, t := range tokens {
-			ctx = WithToken(ctx, t.Key, t.Number)
+			ctx = with(ctx, t)
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -87,29 +97,36 @@ func (c Checks) read(r *http.Request) ([]Token, *problem) {
 
 // wanted returns those of the request's tokens that it must have.
 func (c Checks) wanted(r *http.Request, brought []Token) (tokens []Token, p *problem) {
-	numbers := map[string]int64{}
+	ofKey := map[string]Token{}
 	for _, t := range brought {
-		numbers[t.Key] = t.Number
+		ofKey[t.Key] = t
 	}
 	for _, key := range c.Keys(r) {
-		n, ok := numbers[key]
+		t, ok := ofKey[key]
 		if !ok {
 			return nil, &problem{Status: http.StatusPreconditionRequired, Title: "Fencing token required", Key: escape(key),
 				Detail: "the header " + Header + " has no token of the key that protects what the request writes"}
 		}
-		tokens = append(tokens, Token{key, n})
+		tokens = append(tokens, t)
 	}
 	return tokens, nil
 }
 
 func (c Checks) check(s Store, r *http.Request, tokens []Token) *problem {
+	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	for _, t := range tokens {
-		err := s.CheckToken(r.Context(), t.Key, t.Number)
+		if t.Shared && !reads {
+			return &problem{Status: http.StatusForbidden, Title: "Fencing token of a reader", Key: escape(t.Key),
+				Detail: "the lock is shared, so a " + http.MethodGet + " or " + http.MethodHead + " may be sent under it; lock it without Shared to write"}
+		}
+	}
+	for _, t := range tokens {
+		err := t.checkIn(r.Context(), s)
 		var stale *StaleError
 		switch {
 		case errors.As(err, &stale):
 			return &problem{Type: staleType, Status: http.StatusPreconditionFailed, Title: "Stale fencing token",
-				Detail: "a newer holder of the lock was here, so nothing was done", Key: escape(stale.Key), Token: stale.Token, Newest: stale.Newest}
+				Detail: "a newer holder of the lock was here, so nothing was done", Key: escape(stale.Key), Token: stale.Token, Newest: stale.Newest, Reader: stale.Reader}
 		case err != nil:
 			if c.Failed != nil {
 				c.Failed(r, err)
@@ -119,6 +136,18 @@ func (c Checks) check(s Store, r *http.Request, tokens []Token) *problem {
 		}
 	}
 	return nil
+}
+
+// checkIn checks t in a store that may not know readers.
+func (t Token) checkIn(ctx context.Context, s Store) error {
+	if !t.Shared {
+		return s.CheckToken(ctx, t.Key, t.Number)
+	}
+	readers, ok := s.(ReadStore)
+	if !ok {
+		return fmt.Errorf("redlock: fence: %q: the token is of a shared lock, and %T has no method CheckReadToken; see ReadStore", t.Key, s)
+	}
+	return readers.CheckReadToken(ctx, t.Key, t.Number)
 }
 
 const (
@@ -136,6 +165,7 @@ type problem struct {
 	Key    string `json:"key,omitempty"`
 	Token  int64  `json:"token,omitempty"`
 	Newest int64  `json:"newest,omitempty"`
+	Reader bool   `json:"reader,omitempty"`
 }
 
 func (p *problem) write(w http.ResponseWriter) {
@@ -167,7 +197,7 @@ func StaleResponse(resp *http.Response) error {
 	if err != nil {
 		return nil
 	}
-	return &StaleError{Key: key, Token: p.Token, Newest: p.Newest}
+	return &StaleError{Key: key, Token: p.Token, Newest: p.Newest, Reader: p.Reader}
 }
 
 // again is a body of which a part was read.

@@ -7,16 +7,25 @@ import (
 	"github.com/venta-hq/redlock/internal/errs"
 )
 
-// Memory is a [Store] in memory, for tests. The zero value is ready to use. A
-// Memory must not be copied.
+// Memory is a [ReadStore] in memory, for tests. The zero value is ready to use.
+// A Memory must not be copied.
 type Memory struct {
-	mu     sync.Mutex
-	newest map[string]int64
+	mu   sync.Mutex
+	seen map[string]seen
 }
 
 // CheckToken implements [Store]. As in a store that is reached over a network,
 // it fails if ctx has ended.
 func (m *Memory) CheckToken(ctx context.Context, key string, token int64) error {
+	return m.check(ctx, key, token, seen.write)
+}
+
+// CheckReadToken implements [ReadStore].
+func (m *Memory) CheckReadToken(ctx context.Context, key string, token int64) error {
+	return m.check(ctx, key, token, seen.read)
+}
+
+func (m *Memory) check(ctx context.Context, key string, token int64, judge judgement) error {
 	if err := valid(key, token); err != nil {
 		return err
 	}
@@ -25,13 +34,14 @@ func (m *Memory) CheckToken(ctx context.Context, key string, token int64) error 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if newest := m.newest[key]; newest > token {
-		return &StaleError{Key: key, Token: token, Newest: newest}
+	after, err := judge(m.seen[key], key, token)
+	if err != nil {
+		return err
 	}
-	if m.newest == nil {
-		m.newest = map[string]int64{}
+	if m.seen == nil {
+		m.seen = map[string]seen{}
 	}
-	m.newest[key] = token
+	m.seen[key] = after
 	return nil
 }
 
@@ -43,6 +53,6 @@ func (m *Memory) Forget(ctx context.Context, key string) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.newest, key)
+	delete(m.seen, key)
 	return nil
 }

@@ -41,8 +41,9 @@ var (
 )
 
 // Redis writes to a Redis, or a Redis Cluster, under fencing tokens: a write
-// happens only if no newer holder of its lock has written. Check and write are
-// one script, in one round trip. Its methods may be called concurrently.
+// happens only if no newer holder of its lock has written or read. Check and
+// write are one script, in one round trip, and so are check and read. Its
+// methods may be called concurrently.
 //
 // The first argument of a write is the key of the lock, the next is the key of
 // the data. The newest token is kept under a key called the guard, in the hash
@@ -51,13 +52,19 @@ var (
 // "{order:42}:total": one write then fences all of them. Otherwise each data
 // key is fenced only by writes to itself. A key without a hash tag is its own.
 //
+// Under a shared lock, [Redis.Get], [Redis.HGet] and [Redis.EvalRead] read: no
+// writer from before changes later what they returned. Under another lock they
+// check as a write does. The writing methods refuse a shared lock, with an
+// error that matches cluster.ErrConfig. Reads need a Redis that takes writes,
+// since guards keep their tokens.
+//
 // A refused write returns a *StaleError. If ctx has ended, as it does with its
 // lock, nothing is sent. If ctx ends later, or the connection breaks, the write
 // may have happened. Set, Del and HSet can be repeated. [Check] is limited by the
 // timeouts of Client alone.
 //
 // The user of Client needs the rights to eval, evalsha, hget, hset, persist and
-// pexpire in addition to those of the writes, and to hlen for HSet.
+// pexpire in addition to those of the writes and reads, and to hlen for HSet.
 //
 // A guard must not be lost while a late writer may exist. Set maxmemory-policy
 // to noeviction, or to a volatile- policy if GuardTTL is 0. A failover may lose
@@ -71,9 +78,9 @@ type Redis struct {
 	// "fence:".
 	Prefix string
 
-	// GuardTTL is how long a guard is kept after the last write that passed.
-	// Default 0: forever, at about 150 bytes for a lock key of 14 bytes in
-	// Redis 7.0; the key is in the guard's name twice. A write that is later
+	// GuardTTL is how long a guard is kept after the last write or read that
+	// passed. Default 0: forever, at about 150 bytes for a lock key of 14 bytes
+	// in Redis 7.0; the key is in the guard's name twice. A write that is later
 	// than GuardTTL is not refused, so make it longer than any writer can be
 	// stopped: days rather than minutes.
 	GuardTTL time.Duration
@@ -84,7 +91,16 @@ const defaultPrefix = "fence:"
 // CheckToken implements [Store]. It uses the guard of the data keys that have
 // the hash tag of key, or key as their hash tag.
 func (r Redis) CheckToken(ctx context.Context, key string, token int64) error {
-	_, err := r.run(ctx, checkScript, write{lock: key, token: token, beside: []string{key}})
+	return r.check(ctx, Token{Key: key, Number: token})
+}
+
+// CheckReadToken implements [ReadStore], with the guard of CheckToken.
+func (r Redis) CheckReadToken(ctx context.Context, key string, token int64) error {
+	return r.check(ctx, Token{key, token, true})
+}
+
+func (r Redis) check(ctx context.Context, t Token) error {
+	_, err := r.run(ctx, checkScript, access{token: t, beside: []string{t.Key}})
 	return err
 }
 
@@ -123,11 +139,39 @@ func (r Redis) HSet(ctx context.Context, lock, key string, pairs ...any) (int64,
 // not begin with #!. The error is [redis.Nil] if it returns nothing. A Client
 // that retries, as it does unless MaxRetries is -1, may run it twice.
 func (r Redis) Eval(ctx context.Context, lock, script string, keys []string, args ...any) (any, error) {
+	t, err := writerOf(ctx, lock)
+	if err != nil {
+		return nil, err
+	}
+	return r.eval(ctx, t, lock, script, keys, args)
+}
+
+// EvalRead is [Redis.Eval] for a script that only reads, and fits a shared
+// lock. Nothing keeps the script from writing.
+func (r Redis) EvalRead(ctx context.Context, lock, script string, keys []string, args ...any) (any, error) {
+	t, err := tokenOf(ctx, lock)
+	if err != nil {
+		return nil, err
+	}
+	return r.eval(ctx, t, lock, script, keys, args)
+}
+
+func (r Redis) eval(ctx context.Context, t Token, lock, script string, keys []string, args []any) (any, error) {
 	if strings.HasPrefix(script, "#!") {
 		return nil, fmt.Errorf("redlock: fence: %q: Eval: a script that begins with #! cannot be run behind a guard; remove that line", lock)
 	}
 	before, after, _ := strings.Cut(evalSource, "-- SCRIPT\n")
-	return r.write(ctx, redis.NewScript(guardSource+before+script+"\n"+after), lock, keys, args)
+	return r.access(ctx, redis.NewScript(guardSource+before+script+"\n"+after), t, lock, keys, args)
+}
+
+// Get is the command GET. The error is [redis.Nil] if key does not exist.
+func (r Redis) Get(ctx context.Context, lock, key string) (string, error) {
+	return text(r.EvalRead(ctx, lock, "return redis.call('GET', KEYS[1])", []string{key}))
+}
+
+// HGet is the command HGET. The error is [redis.Nil] if there is no such field.
+func (r Redis) HGet(ctx context.Context, lock, key, field string) (string, error) {
+	return text(r.EvalRead(ctx, lock, "return redis.call('HGET', KEYS[1], ARGV[1])", []string{key}, field))
 }
 
 // Forget removes the guards of lock for these data keys or, without any, the
@@ -147,48 +191,61 @@ func (r Redis) Forget(ctx context.Context, lock string, keys ...string) error {
 	return nil
 }
 
-// write is one run of a script under a lock.
-type write struct {
-	lock   string
-	token  int64
+// access is one run of a script under a lock.
+type access struct {
+	token  Token
 	beside []string // keys whose guards are asked
 	data   []string // keys for the script
 	args   []any
 }
 
 func (r Redis) write(ctx context.Context, s *redis.Script, lock string, keys []string, args []any) (any, error) {
-	if len(keys) == 0 || slices.Contains(keys, "") {
-		return nil, fmt.Errorf("redlock: fence: %q: a key of the data is empty or missing; give the keys that are written", lock)
-	}
-	t, err := tokenOf(ctx, lock)
+	t, err := writerOf(ctx, lock)
 	if err != nil {
 		return nil, err
 	}
-	return r.run(ctx, s, write{t.Key, t.Number, keys, keys, args})
+	return r.access(ctx, s, t, lock, keys, args)
 }
 
-func (r Redis) run(ctx context.Context, s *redis.Script, w write) (any, error) {
-	if err := r.usable(w.lock); err != nil {
+func (r Redis) access(ctx context.Context, s *redis.Script, t Token, lock string, keys []string, args []any) (any, error) {
+	if len(keys) == 0 || slices.Contains(keys, "") {
+		return nil, fmt.Errorf("redlock: fence: %q: a key of the data is empty or missing; give the keys that are written or read", lock)
+	}
+	return r.run(ctx, s, access{t, keys, keys, args})
+}
+
+// The fields of a guard.
+const (
+	writerField = "newest"
+	readerField = "read"
+)
+
+func (r Redis) run(ctx context.Context, s *redis.Script, a access) (any, error) {
+	lock, field := a.token.Key, writerField
+	if a.token.Shared {
+		field = readerField
+	}
+	if err := r.usable(lock); err != nil {
 		return nil, err
 	}
-	if err := valid(w.lock, w.token); err != nil {
+	if err := valid(lock, a.token.Number); err != nil {
 		return nil, err
 	}
 	if err := errs.Ended(ctx); err != nil {
-		return nil, errs.Errorf("redlock: fence: %q: %w", w.lock, err)
+		return nil, errs.Errorf("redlock: fence: %q: %w", lock, err)
 	}
-	guards := r.guards(w.lock, w.beside)
-	args := append([]any{w.token, r.GuardTTL.Milliseconds(), len(guards)}, w.args...)
-	reply, err := s.Run(ctx, r.Client, append(guards, w.data...), args...).Slice()
+	guards := r.guards(lock, a.beside)
+	args := append([]any{a.token.Number, r.GuardTTL.Milliseconds(), len(guards), field}, a.args...)
+	reply, err := s.Run(ctx, r.Client, append(guards, a.data...), args...).Slice()
 	if err != nil {
-		return nil, errs.Errorf("redlock: fence: %q: %w", w.lock, err)
+		return nil, errs.Errorf("redlock: fence: %q: %w", lock, err)
 	}
-	return w.answer(reply)
+	return a.answer(reply)
 }
 
-// answer reads the reply of a script: {0, newest} or {1, what the command
-// replied}.
-func (w write) answer(reply []any) (any, error) {
+// answer reads the reply of a script: {0, newest, its field} or {1, what the
+// command replied}.
+func (a access) answer(reply []any) (any, error) {
 	passed, newest := int64(-1), ""
 	if len(reply) > 0 {
 		passed, _ = reply[0].(int64)
@@ -198,14 +255,19 @@ func (w write) answer(reply []any) (any, error) {
 		return nil, redis.Nil
 	case passed == 1:
 		return reply[1], nil
-	case passed == 0 && len(reply) == 2:
+	case passed == 0 && len(reply) == 3:
 		newest, _ = reply[1].(string)
 	}
 	n, err := strconv.ParseInt(newest, 10, 64)
 	if err != nil {
-		return nil, fmt.Errorf("redlock: fence: %q: the Redis replied %v to a script, which is neither a refusal nor a result", w.lock, reply)
+		return nil, fmt.Errorf("redlock: fence: %q: the Redis replied %v to a script, which is neither a refusal nor a result", a.token.Key, reply)
 	}
-	return nil, &StaleError{Key: w.lock, Token: w.token, Newest: n}
+	return nil, &StaleError{Key: a.token.Key, Token: a.token.Number, Newest: n, Reader: reply[2] == any(readerField)}
+}
+
+func text(reply any, err error) (string, error) {
+	s, _ := reply.(string)
+	return s, err
 }
 
 func number(reply any, err error) (int64, error) {

@@ -103,11 +103,11 @@ func (s SQL) Check(ctx context.Context, tx Tx, key string) error {
 	return Check(ctx, s.On(tx), key)
 }
 
-// CheckToken returns a *[StaleError] if the table has a newer token of key.
-// Otherwise it keeps token as the newest, if tx commits, and returns nil; it
-// does so for an equal token, which is the same holder's. It costs one round
-// trip, and one more with drivers that prepare every statement, such as lib/pq
-// without binary_parameters=yes.
+// CheckToken returns a *[StaleError] if the table has a newer token of key, or
+// a reader's that is as new. Otherwise it keeps token as the newest, if tx
+// commits, and returns nil; it does so for an equal token, which is the same
+// holder's. It costs one round trip, and one more with drivers that prepare
+// every statement, such as lib/pq without binary_parameters=yes.
 //
 // It may be called when ctx has ended with its lock: it does not end with ctx,
 // only after [SQL.Timeout]. A *[sql.Tx] does end with the context it was begun
@@ -115,6 +115,33 @@ func (s SQL) Check(ctx context.Context, tx Tx, key string) error {
 // its commit fails, whatever the check returned.
 func (s SQL) CheckToken(ctx context.Context, tx Tx, key string, token int64) error {
 	return s.On(tx).CheckToken(context.WithoutCancel(ctx), key, token)
+}
+
+// CheckRead is [CheckRead] with the table: [SQL.CheckReadToken] with the token
+// of the lock on key that ctx is under, if that lock is shared.
+//
+//	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil) // not read-only: the check writes
+//	…
+//	if err := fences.CheckRead(ctx, tx, "catalog"); err != nil {
+//		return err
+//	}
+//	rows, err := tx.QueryContext(ctx, `SELECT …`)
+func (s SQL) CheckRead(ctx context.Context, tx Tx, key string) error {
+	return CheckRead(ctx, s.On(tx), key)
+}
+
+// CheckReadToken returns a *[StaleError] if the table has a newer token of a
+// writer of key. Otherwise it keeps token as that of a reader, if tx commits,
+// and returns nil. What is said of [SQL.CheckToken] is true of it.
+//
+// Until tx ends, a newer writer's check waits for it. In PostgreSQL, readers
+// wait for each other only until the first one with its token has committed. In
+// MySQL, MariaDB and SQLite, which would report deadlocks instead, they wait
+// until the reader before has committed: let those that read for long check in
+// a transaction of its own, and then read in another from one snapshot. No
+// older writer changes what that one sees.
+func (s SQL) CheckReadToken(ctx context.Context, tx Tx, key string, token int64) error {
+	return s.On(tx).CheckReadToken(context.WithoutCancel(ctx), key, token)
 }
 
 // Forget removes what is known of key. Read "Forgetting" in the package comment
@@ -142,13 +169,13 @@ func (s SQL) OnRows(query func(ctx context.Context, query string, args ...any) R
 	}}
 }
 
-// SQLStore is a [Store] that [SQL.On] makes.
+// SQLStore is a [ReadStore] that [SQL.On] makes.
 type SQLStore struct {
 	sql SQL
 	run func(context.Context, statement) (int64, error) // and returns its number
 }
 
-var _ Store = SQLStore{}
+var _ ReadStore = SQLStore{}
 
 func runOn(tx Tx) func(context.Context, statement) (int64, error) {
 	return func(ctx context.Context, st statement) (n int64, err error) {
@@ -166,20 +193,36 @@ func runOn(tx Tx) func(context.Context, statement) (int64, error) {
 
 // CheckToken implements [Store]. Unlike [SQL.CheckToken] it also ends with ctx.
 func (s SQLStore) CheckToken(ctx context.Context, key string, token int64) error {
+	return s.check(ctx, key, token, writerRank(token), s.sql.Dialect.check)
+}
+
+// CheckReadToken implements [ReadStore]. Unlike [SQL.CheckReadToken] it also
+// ends with ctx.
+func (s SQLStore) CheckReadToken(ctx context.Context, key string, token int64) error {
+	return s.check(ctx, key, token, readerRank(token), s.sql.Dialect.checkRead)
+}
+
+// check runs a statement that results in the newest rank, and compares it with
+// that of the token.
+func (s SQLStore) check(ctx context.Context, key string, token, rank int64, build func(table, key string, token int64) statement) error {
 	if err := valid(key, token); err != nil {
 		return err
 	}
-	newest, err := s.do(ctx, "check", key, func(table string) statement {
-		return s.sql.Dialect.check(table, key, token)
-	})
+	ask := func() (int64, error) {
+		return s.do(ctx, "check", key, func(table string) statement { return build(table, key, token) })
+	}
+	newest, err := ask()
+	if err == nil && newest == 0 { // of a reader in PostgreSQL whose row was deleted while it waited for it
+		newest, err = ask()
+	}
 	switch {
 	case err != nil:
 		return err
-	case newest > token:
-		return &StaleError{Key: key, Token: token, Newest: newest}
-	case newest < token: // such as of a proxy that drops what MySQL reports
+	case newest > rank:
+		return outranked(key, token, newest)
+	case newest < rank: // such as of a proxy that drops what MySQL reports
 		return fmt.Errorf("redlock: fence: %q: check: token %d was not kept, the server reports %d; check that it speaks %v, "+
-			"and that neither a proxy nor a trigger changes the statement", key, token, newest, s.sql.Dialect)
+			"and that neither a proxy nor a trigger changes the statement", key, token, newest/2, s.sql.Dialect)
 	}
 	return nil
 }
@@ -212,6 +255,9 @@ func (s SQLStore) do(ctx context.Context, op, key string, build func(table strin
 	case s.sql.Dialect.tableMissing(err):
 		return 0, errs.Errorf("redlock: fence: %q: %s: table %s is missing; create it as SQL.Schema says: %s: %w",
 			key, op, table, strings.Join(strings.Fields(s.sql.Dialect.schema(table)), " "), err)
+	case s.sql.Dialect.columnMissing(err):
+		return 0, errs.Errorf("redlock: fence: %q: %s: table %s was created by a version that did not know readers; add the column as SQL.Migration says: %s: %w",
+			key, op, table, s.sql.Dialect.migration(table), err)
 	case bounded.Err() != nil && ctx.Err() == nil:
 		return 0, errs.Errorf("redlock: fence: %q: %s: not within %v; another transaction that checked this key may be open: %w",
 			key, op, timeout, err)

@@ -81,13 +81,49 @@ func TestSQL_CheckToken_JudgesByTheNewest(t *testing.T) {
 			{"largest", fence.MaxToken - 1, fence.MaxToken - 1, false, true},
 			{"largest seen", fence.MaxToken - 1, fence.MaxToken - 2, true, false},
 		} {
-			err := (&answer{number: tt.newest}).of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "order:42", tt.token)
+			err := (&answer{number: 2 * tt.newest}).of(fence.SQL{Dialect: d}).CheckToken(t.Context(), "order:42", tt.token)
 			if (err == nil) != tt.passes || errors.Is(err, fence.ErrStale) != tt.stale {
 				t.Errorf("%v, %s: %v", d, tt.name, err)
 			}
 			var stale *fence.StaleError
 			if tt.stale && (!errors.As(err, &stale) || *stale != fence.StaleError{Key: "order:42", Token: tt.token, Newest: tt.newest}) {
 				t.Errorf("%v, %s: %+v", d, tt.name, stale)
+			}
+		}
+	}
+}
+
+// The database answers with a rank: twice the token of a writer, and one more
+// for a reader.
+func TestSQL_Checks_JudgeByTheNewestRank(t *testing.T) {
+	for _, d := range dialects {
+		for _, tt := range []struct {
+			name          string
+			reads         bool
+			rank, token   int64
+			stale, passes bool
+			newest        int64
+			reader        bool
+		}{
+			{"a writer after a newer reader", false, 2*8 + 1, 7, true, false, 8, true},
+			{"a writer after a reader with its token", false, 2*7 + 1, 7, true, false, 7, true},
+			{"a reader", true, 2*7 + 1, 7, false, true, 0, false},
+			{"a reader after a newer writer", true, 2 * 8, 7, true, false, 8, false},
+			{"a reader that was not kept", true, 2 * 7, 7, false, false, 0, false},
+			{"the largest reader", true, 2*(fence.MaxToken-1) + 1, fence.MaxToken - 1, false, true, 0, false},
+		} {
+			s := (&answer{number: tt.rank}).of(fence.SQL{Dialect: d})
+			check := s.CheckToken
+			if tt.reads {
+				check = s.CheckReadToken
+			}
+			err := check(t.Context(), "order:42", tt.token)
+			if (err == nil) != tt.passes || errors.Is(err, fence.ErrStale) != tt.stale {
+				t.Errorf("%v, %s: %v", d, tt.name, err)
+			}
+			var stale *fence.StaleError
+			if want := (fence.StaleError{Key: "order:42", Token: tt.token, Newest: tt.newest, Reader: tt.reader}); tt.stale && (!errors.As(err, &stale) || *stale != want) {
+				t.Errorf("%v, %s: %+v, want %+v", d, tt.name, stale, want)
 			}
 		}
 	}
@@ -118,7 +154,7 @@ func TestSQL_CheckToken_IsAskedUnderAContextThatEnded(t *testing.T) {
 		if took := time.Since(start); took != time.Minute || !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "1m0s") {
 			t.Errorf("a database that does not answer: %v after %v", err, took)
 		}
-		s.Timeout, a = 0, &answer{number: 3}
+		s.Timeout, a = 0, &answer{number: 6}
 		if err := s.CheckToken(ctx, a, "k", 2); !errors.Is(err, fence.ErrStale) {
 			t.Error(err)
 		}
@@ -147,7 +183,7 @@ func TestSQL_CheckToken_KeyIsNoPartOfTheStatement(t *testing.T) {
 	for _, d := range dialects {
 		texts := map[string]bool{}
 		for _, key := range []string{"k", "'; DROP TABLE orders; --", "\x00\xff\\'", "`\"$1?", strings.Repeat("ä", 512), "%s%[1]d"} {
-			a := &answer{number: 7}
+			a := &answer{number: 14}
 			if err := a.of(fence.SQL{Dialect: d}).CheckToken(t.Context(), key, 7); err != nil {
 				t.Fatalf("%v, %q: %v", d, key, err)
 			}
@@ -171,7 +207,7 @@ func TestSQL_Table_IsQuoted(t *testing.T) {
 		{fence.MySQL, "shop.order", "`shop`.`order`"},
 		{fence.MySQL, strings.Repeat("x", 63), "`" + strings.Repeat("x", 63) + "`"},
 	} {
-		s, a := fence.SQL{Dialect: tt.d, Table: tt.table}, &answer{number: 1}
+		s, a := fence.SQL{Dialect: tt.d, Table: tt.table}, &answer{number: 2}
 		if err := a.of(s).CheckToken(t.Context(), "k", 1); err != nil || !strings.HasPrefix(a.text, "INSERT INTO "+tt.want+" ") {
 			t.Errorf("%v, %q: %v, %s", tt.d, tt.table, err, a.text)
 		}
@@ -249,6 +285,46 @@ func TestSQL_MissingTable_SaysHowToMakeIt(t *testing.T) {
 			t.Errorf("%v: %v: %v", tt.d, tt.err, err)
 		}
 	}
+}
+
+func TestSQL_MissingColumn_SaysHowToAddIt(t *testing.T) {
+	for _, tt := range []struct {
+		d       fence.Dialect
+		err     error
+		missing bool
+	}{
+		{fence.PostgreSQL, coded("42703"), true},
+		{fence.PostgreSQL, coded("42P01"), false},
+		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'read_token' in 'field list'"), true},
+		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'mine' in 'field list'"), false},
+		{fence.SQLite, errors.New("SQL logic error: table redlock_fence has no column named read_token (1)"), true},
+		{fence.SQLite, errors.New("SQL logic error: no such column: f.read_token (1)"), true},
+		{fence.SQLite, errors.New("SQL logic error: no such column: mine (1)"), false},
+	} {
+		s := (&answer{err: tt.err}).of(fence.SQL{Dialect: tt.d})
+		for _, err := range []error{s.CheckToken(t.Context(), "k", 1), s.CheckReadToken(t.Context(), "k", 1)} {
+			if !errors.Is(err, tt.err) || strings.Contains(err.Error(), fence.Migration(tt.d)) != tt.missing {
+				t.Errorf("%v: %v: %v", tt.d, tt.err, err)
+			}
+		}
+	}
+}
+
+func TestMigration_PanicsOnAnUnknownDialect(t *testing.T) {
+	for _, d := range dialects {
+		if want, err := (fence.SQL{Dialect: d}).Migration(); err != nil || fence.Migration(d) != want {
+			t.Errorf("%v: %v, %s", d, err, fence.Migration(d))
+		}
+	}
+	if text, err := (fence.SQL{Dialect: fence.MySQL, Table: "shop.x"}).Migration(); err != nil || !strings.Contains(text, "`shop`.`x`") {
+		t.Errorf("another name: %s, %v", text, err)
+	}
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	fence.Migration(0)
 }
 
 // A storage is fenced by a check in the transaction that writes to it.

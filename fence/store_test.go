@@ -16,7 +16,7 @@ import (
 
 // forgetful is what every store here is.
 type forgetful interface {
-	fence.Store
+	fence.ReadStore
 	Forget(ctx context.Context, key string) error
 }
 

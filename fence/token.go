@@ -18,15 +18,23 @@ const maxTokens = 64
 type Token struct {
 	Key    string
 	Number int64
+	Shared bool // it is a reader's: of lock.Shared
 }
 
-// String formats t as "key;token". Letters, digits and -._~:/@ of the key stand
-// for themselves, every other byte is %XX with two hexadecimal digits. Keys may
-// contain any bytes; the text is printable ASCII without spaces, commas and
-// quotes.
+// String formats t as "key;token", or "key;token;shared". Letters, digits and
+// -._~:/@ of the key stand for themselves, every other byte is %XX with two
+// hexadecimal digits. Keys may contain any bytes; the text is printable ASCII
+// without spaces, commas and quotes.
 func (t Token) String() string {
-	return escape(t.Key) + ";" + strconv.FormatInt(t.Number, 10)
+	text := escape(t.Key) + ";" + strconv.FormatInt(t.Number, 10)
+	if t.Shared {
+		text += sharedWord
+	}
+	return text
 }
+
+// sharedWord follows the number of a reader's token.
+const sharedWord = ";shared"
 
 // ParseTokens parses the format of [Token.String]. Each value may contain
 // several tokens, separated by commas with optional spaces, as the lines of an
@@ -57,17 +65,18 @@ func ParseTokens(values ...string) ([]Token, error) {
 func parseToken(text string) (Token, error) {
 	name, number, ok := strings.Cut(text, ";")
 	if !ok {
-		return Token{}, fmt.Errorf("%w: %s; want KEY;TOKEN", ErrMalformed, quoted(text))
+		return Token{}, fmt.Errorf("%w: %s; want KEY;TOKEN, or KEY;TOKEN;shared of a shared lock", ErrMalformed, quoted(text))
 	}
 	key, err := unescape(name)
 	if err != nil {
 		return Token{}, err
 	}
+	number, shared := strings.CutSuffix(number, sharedWord)
 	n, err := strconv.ParseInt(number, 10, 64)
 	if err != nil || strconv.FormatInt(n, 10) != number || valid(key, n) != nil {
 		return Token{}, fmt.Errorf("%w: %s; a token is a whole number above 0 and below 2^53, in decimal digits", ErrMalformed, quoted(text))
 	}
-	return Token{key, n}, nil
+	return Token{key, n, shared}, nil
 }
 
 // quoted quotes received text, cut off so that an error stays short.

@@ -13,7 +13,7 @@ func TestToken_StringIsReadBack(t *testing.T) {
 	var all []fence.Token
 	var texts []string
 	for i, key := range oddKeys() {
-		token := fence.Token{Key: key, Number: int64(fence.MaxToken - 1 - i)}
+		token := fence.Token{Key: key, Number: int64(fence.MaxToken - 1 - i), Shared: i%2 == 1}
 		all, texts = append(all, token), append(texts, token.String())
 	}
 	for _, values := range [][]string{texts, {strings.Join(texts, ",")}, {strings.Join(texts, " ,\t ")}} {
@@ -21,8 +21,10 @@ func TestToken_StringIsReadBack(t *testing.T) {
 			t.Errorf("got %q, %v, want %q", got, err, all)
 		}
 	}
-	if got := (fence.Token{Key: "order:42 ü", Number: 17}).String(); got != "order:42%20%C3%BC;17" {
-		t.Errorf("got %s", got)
+	for shared, want := range map[bool]string{false: "order:42%20%C3%BC;17", true: "order:42%20%C3%BC;17;shared"} {
+		if got := (fence.Token{Key: "order:42 ü", Number: 17, Shared: shared}).String(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 
@@ -40,7 +42,8 @@ func TestParseTokens_RefusesEveryOtherForm(t *testing.T) {
 	for text, want := range map[string]string{
 		"": "want KEY;TOKEN", ",": "want", "a;1,": "want", "k": "want", ";1": "key", "k;": "whole number", "k;0": "whole number",
 		"k;-1": "whole number", "k;+1": "whole number", "k;01": "whole number", "k;9007199254740992": "below 2^53",
-		"k;99999999999999999999": "whole number", "k;1;2": "whole number", "k; 1": "whole number", "k k;1": "%XX", "k%;1": "%XX", "k%4;1": "%XX",
+		"k;99999999999999999999": "whole number", "k;1;2": "whole number", "k;shared": "whole number", "k;;shared": "whole number", "k;1;shared;shared": "whole number",
+		"k;1;Shared": "whole number", "k;1; shared": "whole number", "k;1;shared,k;1": "twice", "k; 1": "whole number", "k k;1": "%XX", "k%;1": "%XX", "k%4;1": "%XX",
 		"k%zz;1": "%XX", "k%c3;1": "%XX", "%41;1": "%XX", "\x00;1": "%XX", `"k";1`: "%XX", "k;1,k;2": "twice", "k;1,k;1": "twice",
 		strings.Join(many, ","): "more than 64",
 	} {
@@ -56,7 +59,7 @@ func TestParseTokens_RefusesEveryOtherForm(t *testing.T) {
 
 // What is read is written again as the same text, so nothing has two forms.
 func FuzzParseTokens(f *testing.F) {
-	for _, text := range []string{"order:42;17", "a;1, b%20c;2", "%FF;9007199254740991", "a;1,,b;2", "%;1", "k;01", "%41;1"} {
+	for _, text := range []string{"order:42;17", "a;1, b%20c;2", "%FF;9007199254740991", "a;1,,b;2", "%;1", "k;01", "%41;1", "k;1;shared"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -82,10 +85,10 @@ func FuzzParseTokens(f *testing.F) {
 }
 
 func FuzzToken(f *testing.F) {
-	f.Add("order:42", int64(17))
-	f.Add("\xff,;%41", int64(fence.MaxToken-1))
-	f.Fuzz(func(t *testing.T, key string, number int64) {
-		want := fence.Token{Key: key, Number: number}
+	f.Add("order:42", int64(17), false)
+	f.Add("\xff,;%41", int64(fence.MaxToken-1), true)
+	f.Fuzz(func(t *testing.T, key string, number int64, shared bool) {
+		want := fence.Token{Key: key, Number: number, Shared: shared}
 		all, err := fence.ParseTokens(want.String())
 		if possible := key != "" && number > 0 && number < fence.MaxToken; possible != (err == nil) {
 			t.Fatalf("%+v: %v", want, err)

@@ -16,7 +16,7 @@ import "github.com/venta-hq/redlock/internal/keepalive"
 // Readers share a token: it is at least that of every writer that finished before,
 // and below that of every later writer. A storage accepts a reader whose token is not
 // below the largest that a writer has shown, and a writer whose token is that large
-// and above the largest that a reader has shown.
+// and above the largest that a reader has shown: see fence.CheckRead.
 //
 // A context that holds the key, in either way, can neither read nor write it again:
 // that is [ErrReentrant]. lease.Lease.Downgrade makes a holder a reader; nothing makes

@@ -23,6 +23,7 @@ type fenceCheckCmd struct {
 	Key   string `arg:"" name:"KEY" help:"The key of the lock; $REDLOCK_KEY under redlock run."`
 	Token string `arg:"" name:"TOKEN" help:"The fencing token; $REDLOCK_TOKEN under redlock run."`
 
+	Read bool          `help:"TOKEN is that of a reader, under redlock run --shared: fail only if a newer writer was checked, and refuse older writers from now on."`
 	Wait time.Duration `default:"10s" placeholder:"D" help:"How long to wait while other checks lock the file. Default ${default}."`
 }
 
@@ -40,6 +41,9 @@ with these lines in report.sh, before it replaces what others read:
 FILE is in the directory that the jobs share, and every job checks the same. It is replaced by a rename, so a crash leaves it as it was. ` +
 		`Between the check and the next line a script can still be stopped: keep that step short.
 
+With --read, a script under redlock run --shared checks before it reads. Readers do not refuse each other, and writers from before them are stale afterwards. ` +
+		`Without redlock run --shared leave --read out: a script that has checked with it may not write under the same token.
+
 Exit codes: 0 the newest, 77 stale: a newer token was checked before, 75 other checks locked the file for longer than --wait, ` +
 		`1 the file cannot be read or written, 2 bad arguments.`
 }
@@ -51,7 +55,12 @@ func (r *fenceCheckCmd) Run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	err = fence.File{Path: r.File, Timeout: r.Wait}.CheckToken(ctx, r.Key, token)
+	file := fence.File{Path: r.File, Timeout: r.Wait}
+	check := file.CheckToken
+	if r.Read {
+		check = file.CheckReadToken
+	}
+	err = check(ctx, r.Key, token)
 	switch {
 	case errors.Is(err, fence.ErrStale):
 		return failed(exitStale, err)

@@ -29,6 +29,25 @@ func TestFenceCheck_ATokenPassesUntilANewerOneWasChecked(t *testing.T) {
 	}
 }
 
+func TestFenceCheck_ReadersRefuseWritersFromBefore(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "fence")
+	check := func(code int, args ...string) *program {
+		t.Helper()
+		p := launch(t, nil, append([]string{"fence", "check", file, "report"}, args...)...)
+		p.exit(code)
+		return p
+	}
+	check(0, "7")
+	check(0, "9", "--read")
+	check(0, "7", "--read")
+	check(exitStale, "6", "--read")
+	p := check(exitStale, "9")
+	p.prints(`redlock: stale fencing token of "report": 9, but 9 of a reader was seen`)
+	check(0, "10")
+	check(exitStale, "9", "--read")
+}
+
 func TestFenceCheck_BadInputSaysWhatIsAllowed(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "fence")

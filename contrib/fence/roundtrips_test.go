@@ -120,6 +120,13 @@ func expectRoundTrips(t *testing.T, db *database, dsn string, want int64) {
 		if n := c.n.Load() - before; i > 0 && n != want { // the first prepares the statement
 			t.Errorf("%s: %d round trips, want %d", dsn, n, want)
 		}
+		before = c.n.Load()
+		if err := db.fences.CheckReadToken(t.Context(), tx, fmt.Sprintf("catalog:%d", i), 1); err != nil {
+			t.Fatal(err)
+		}
+		if n := c.n.Load() - before; i > 0 && n != want {
+			t.Errorf("%s: %d round trips to read, want %d", dsn, n, want)
+		}
 		if err := tx.Commit(); err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,7 @@ local function run(KEYS, ARGV)
 end
 local keys, args = {}, {}
 for i = guards + 1, #KEYS do keys[i - guards] = KEYS[i] end
-for i = 4, #ARGV do args[i - 3] = ARGV[i] end
+for i = 5, #ARGV do args[i - 4] = ARGV[i] end
 local reply = run(keys, args)
 if type(reply) == 'table' and reply.err then return reply end
 return {1, reply}

@@ -79,6 +79,7 @@ type sharedModel struct {
 	forgets     bool // what a renewal found is forgotten when a downgrade takes its place
 
 	won, refused int
+	disorder     string // what order found
 }
 
 func (m *sharedModel) starts(w *sharedWorld, a int) bool {
@@ -185,10 +186,26 @@ func (m *sharedModel) conclude(w *sharedWorld, a, exact int) {
 	switch v := judge(searchQuorum, exact, w.count(a, linkRaised), pending); {
 	case v == settled || one.reader && m.noRaise:
 		one.phase, one.writes = attemptHolding, !one.reader
+		m.order(w, a)
 		w.settle(a)
 		m.won++
 	case v == impossible:
 		w.end(a, attemptFailed)
+	}
+}
+
+// order checks what storages rely on (fence/seen.go): of two holders of which one
+// writes, the second has the larger rank, also if it started first. A downgraded
+// writer is both, with one token.
+func (m *sharedModel) order(w *sharedWorld, a int) {
+	one := w.attempts[a]
+	for b, other := range w.attempts {
+		if m.untimed || b == a || other.phase != attemptReleased || one.reader && m.readers[b] == 'r' {
+			continue
+		}
+		if one.m < other.m || one.m == other.m && !one.reader {
+			m.disorder = fmt.Sprintf("%s has token %d, and %s before it had %d", attemptName(a), one.m, attemptName(b), other.m)
+		}
 	}
 }
 
@@ -403,6 +420,9 @@ func (w *sharedWorld) settle(a int) {
 
 // violation says what is wrong, or nothing.
 func (m *sharedModel) violation(w *sharedWorld) string {
+	if m.disorder != "" {
+		return m.disorder
+	}
 	for a, one := range w.attempts {
 		if !one.phase.won() {
 			continue

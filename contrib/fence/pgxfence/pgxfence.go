@@ -41,8 +41,21 @@ func CheckToken(ctx context.Context, s fence.SQL, tx Tx, key string, token int64
 	return On(s, tx).CheckToken(context.WithoutCancel(ctx), key, token)
 }
 
-// On returns the table as a [fence.Store] whose checks are part of tx. A pool
-// is a Tx too; see [fence.SQL.On] for what its checks do not protect.
+// CheckRead is [CheckReadToken] with the token of the lock on key that ctx is
+// under, if that lock is shared. See [fence.CheckRead].
+func CheckRead(ctx context.Context, s fence.SQL, tx Tx, key string) error {
+	return fence.CheckRead(ctx, On(s, tx), key)
+}
+
+// CheckReadToken returns a *[fence.StaleError] if the table has a newer token
+// of a writer of key, and otherwise keeps token as a reader's, if tx commits.
+// See [fence.SQL.CheckReadToken].
+func CheckReadToken(ctx context.Context, s fence.SQL, tx Tx, key string, token int64) error {
+	return On(s, tx).CheckReadToken(context.WithoutCancel(ctx), key, token)
+}
+
+// On returns the table as a [fence.ReadStore] whose checks are part of tx. A
+// pool is a Tx too; see [fence.SQL.On] for what its checks do not protect.
 func On(s fence.SQL, tx Tx) fence.SQLStore {
 	return s.OnRows(func(ctx context.Context, query string, args ...any) fence.Row {
 		return tx.QueryRow(ctx, query, args...)
