@@ -19,7 +19,7 @@ type (
 	//	Left    time.Duration // until the key expires, unless it is renewed; negative: never
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them, each with Process string and Since time.Time
-	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared: a Holder, and Left time.Duration
+	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared
 	//	MoreReaders bool      // there may be other readers, because a node names 64 at most
 	//	Views   []View        // what each node reports
 	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
@@ -38,6 +38,11 @@ type (
 	//	Token  int64         // the newest fencing token that the holder can have; 0: not known
 	//	Left   time.Duration // until it expires, unless it is renewed
 	Slot = quorumlock.Slot
+
+	// Reader is a process that shares a key: a Holder, and
+	//
+	//	Left time.Duration // until it expires, unless it is renewed
+	Reader = quorumlock.Reader
 
 	// View is what one node reports of a lock. Its fields are
 	//
