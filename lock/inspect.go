@@ -19,15 +19,19 @@ type (
 	//	Left    time.Duration // until the key expires, unless it is renewed; negative: never
 	//	Waiting int           // processes that queue for it
 	//	Waiters []Waiter      // the first of them, each with Process string and Since time.Time
-	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared
+	//	Readers []Reader      // the processes that share it, if Holder.Writer is WriterShared: a Holder, and Left time.Duration
 	//	MoreReaders bool      // there may be other readers, because a node names 64 at most
 	//	Views   []View        // what each node reports
 	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
 	//	Slots   []Slot        // of a key with a limit: those that are taken
 	//	Retained bool         // this process keeps the key for its next caller (Config.Retain), and nobody works under it
 	//
-	// Its method Mode says how the key is held, and Since when the acquisition of
-	// the holder began, or of the first of several holders.
+	// Its method Mode is "" of a key that is free, else how it is held: "exclusive",
+	// "shared" (Shared) or "limit" (Limit); or why it is kept while nobody works
+	// under it: "detached" (lease.Lease.Detach) and not attached yet, "retained"
+	// by this process, or "forced", taken away until the TTL of its holder is over.
+	// Its method Since is when the acquisition of the holder began, or of the first
+	// of several holders; the zero time if that is not known.
 	Inspection = quorumlock.Inspection
 
 	// Slot is a slot of a key with a limit. Its fields are
@@ -38,11 +42,6 @@ type (
 	//	Token  int64         // the newest fencing token that the holder can have; 0: not known
 	//	Left   time.Duration // until it expires, unless it is renewed
 	Slot = quorumlock.Slot
-
-	// Reader is a process that shares a key: a Holder, and
-	//
-	//	Left time.Duration // until it expires, unless it is renewed
-	Reader = quorumlock.Reader
 
 	// View is what one node reports of a lock. Its fields are
 	//
@@ -71,20 +70,6 @@ type (
 
 	// Writer says what wrote a lock's value.
 	Writer = quorumlock.Writer
-
-	// Mode says how a key is held, or why it is kept while nobody works under
-	// it. Its String is one word.
-	Mode = quorumlock.Mode
-)
-
-const (
-	NoMode        = quorumlock.NoMode        // "none": nobody holds or keeps the key
-	ModeExclusive = quorumlock.ModeExclusive // "exclusive": one holder
-	ModeShared    = quorumlock.ModeShared    // "shared": readers (Shared)
-	ModeLimit     = quorumlock.ModeLimit     // "limit": holders of slots (Limit)
-	ModeDetached  = quorumlock.ModeDetached  // "detached": detached (lease.Lease.Detach) and not attached yet
-	ModeRetained  = quorumlock.ModeRetained  // "retained": released, and kept by this process for its next caller (Config.Retain)
-	ModeForced    = quorumlock.ModeForced    // "forced": taken away by force, and kept until the TTL of its holder is over
 )
 
 const (
@@ -115,7 +100,7 @@ var ErrNotHeld = quorumlock.ErrNotHeld
 // the key again.
 var ErrMayBeAcquired = quorumlock.ErrMayBeAcquired
 
-// Inspect asks all nodes who holds the key, in which [Mode], since when and for
+// Inspect asks all nodes who holds the key, in which mode, since when and for
 // how long, and which processes wait for it. Only the process that retains a
 // key knows that it does ([Config.Retain]); to others the key looks held. The
 // answer may be stale by the time it is

@@ -160,7 +160,7 @@ func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option)
 	req := keepalive.Options(opts)
 	req.Parent = parent
 	if k.tel != nil {
-		began, mode := k.tel.Now(), req.Mode().String()
+		began, mode := k.tel.Now(), string(req.Mode())
 		defer func() { k.tel.Waited(ctx, key, mode, began, refusalClass(err)) }()
 	}
 	if err := k.reentry(ctx, key); err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/test/harness"
 )
 
@@ -35,10 +36,10 @@ func TestInspection_Mode_SaysHowAKeyIsHeld(t *testing.T) {
 		_, err := moved.Detach(t.Context())
 		must(t, err)
 		for key, want := range map[string]struct {
-			mode           Mode
+			mode           quorumlock.Mode
 			readers, slots int
 		}{
-			"mode:exclusive": {ModeExclusive, 0, 0}, "mode:shared": {ModeShared, 2, 0}, "mode:limit": {ModeLimit, 0, 2}, "mode:detached": {ModeDetached, 0, 0},
+			"mode:exclusive": {quorumlock.ModeExclusive, 0, 0}, "mode:shared": {quorumlock.ModeShared, 2, 0}, "mode:limit": {quorumlock.ModeLimit, 0, 2}, "mode:detached": {quorumlock.ModeDetached, 0, 0},
 		} {
 			i := modeOf(t, watcher, key)
 			if i.Mode() != want.mode || len(i.Readers) != want.readers || len(i.Slots) != want.slots {
@@ -52,14 +53,14 @@ func TestInspection_Mode_SaysHowAKeyIsHeld(t *testing.T) {
 			}
 		}
 		i, err := watcher.Inspect(t.Context(), "mode:none")
-		if err != nil || i.Mode() != NoMode || !i.Since().IsZero() {
+		if err != nil || i.Mode() != quorumlock.NoMode || !i.Since().IsZero() {
 			t.Errorf("a free key: %v since %v, %v", i.Mode(), i.Since(), err)
 		}
 		seen, err := watcher.Inspect(t.Context(), "mode:exclusive")
 		must(t, err)
 		_, err = watcher.ForceRelease(t.Context(), seen, "ann")
 		must(t, err)
-		if i, err := watcher.Inspect(t.Context(), "mode:exclusive"); err != nil || i.Mode() != ModeForced {
+		if i, err := watcher.Inspect(t.Context(), "mode:exclusive"); err != nil || i.Mode() != quorumlock.ModeForced {
 			t.Errorf("a key that was taken away: %v, %v", i.Mode(), err)
 		}
 	})
@@ -73,7 +74,7 @@ func TestInspection_Mode_OnlyTheProcessKnowsThatItRetainsAKey(t *testing.T) {
 		mailbox(t, k)
 		held := lock(t, k, "kept")
 		for name, who := range map[string]*Locker{"its Locker": k, "a Locker beside it": beside, "another process": watcher} {
-			if i := modeOf(t, who, "kept"); i.Mode() != ModeExclusive || !i.Holder.MayRetain {
+			if i := modeOf(t, who, "kept"); i.Mode() != quorumlock.ModeExclusive || !i.Holder.MayRetain {
 				t.Errorf("held, %s: %v, may be retained: %t", name, i.Mode(), i.Holder.MayRetain)
 			}
 		}
@@ -81,14 +82,14 @@ func TestInspection_Mode_OnlyTheProcessKnowsThatItRetainsAKey(t *testing.T) {
 		began := time.Now()
 		for name, tt := range map[string]struct {
 			who  *Locker
-			want Mode
-		}{"its Locker": {k, ModeRetained}, "a Locker beside it": {beside, ModeRetained}, "another process": {watcher, ModeExclusive}} {
+			want quorumlock.Mode
+		}{"its Locker": {k, quorumlock.ModeRetained}, "a Locker beside it": {beside, quorumlock.ModeRetained}, "another process": {watcher, quorumlock.ModeExclusive}} {
 			if i := modeOf(t, tt.who, "kept"); i.Mode() != tt.want {
 				harness.Missed(t, began, "retained, %s: %v, want %v", name, i.Mode(), tt.want)
 			}
 		}
 		again := lock(t, k, "kept")
-		if i := modeOf(t, k, "kept"); i.Mode() != ModeExclusive {
+		if i := modeOf(t, k, "kept"); i.Mode() != quorumlock.ModeExclusive {
 			t.Errorf("locked again: %v", i.Mode())
 		}
 		must(t, again.Release(context.Background()))

@@ -71,7 +71,7 @@ func (k *Locker) acquireAll(ctx, parent context.Context, keys []string, opts []O
 		began := k.tel.Now()
 		defer func() {
 			for _, key := range keys {
-				k.tel.Waited(ctx, key, req.ModeOf(key).String(), began, refusalClass(err))
+				k.tel.Waited(ctx, key, string(req.ModeOf(key)), began, refusalClass(err))
 			}
 		}()
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -215,12 +216,12 @@ func freeText(i lock.Inspection) string {
 // modeText is the mode of a lock, and what the nodes cannot know of it.
 func modeText(i lock.Inspection) string {
 	switch mode := i.Mode(); {
-	case mode == lock.ModeLimit:
+	case mode == quorumlock.ModeLimit:
 		return fmt.Sprintf("limit: up to %d at a time", i.Limit)
-	case mode == lock.ModeExclusive && i.Holder.MayRetain:
+	case mode == quorumlock.ModeExclusive && i.Holder.MayRetain:
 		return "exclusive; its process may retain it after a release, which only that process knows"
 	default:
-		return mode.String()
+		return string(mode)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 type lockDoc struct {
 	Key     string      `json:"key"`
 	State   string      `json:"state"`
-	Mode    string      `json:"mode"`
+	Mode    string      `json:"mode,omitempty"`
 	Holder  *holderDoc  `json:"holder"`
 	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
 	More    bool        `json:"more_readers,omitempty"`  // there may be others
@@ -61,7 +61,7 @@ type viewDoc struct {
 }
 
 func describeLock(i lock.Inspection) lockDoc {
-	d := lockDoc{Key: i.Key, State: i.State.String(), Mode: i.Mode().String(), Holder: describeHolder(i.Holder), Token: i.Token,
+	d := lockDoc{Key: i.Key, State: i.State.String(), Mode: string(i.Mode()), Holder: describeHolder(i.Holder), Token: i.Token,
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
 	d.Limit = i.Limit
 	for _, s := range i.Slots {

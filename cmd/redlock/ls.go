@@ -134,7 +134,7 @@ var lockColumns = []string{"KEY", "MODE", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "
 func lockRows(locks []lock.Inspection, now time.Time) (rows [][]string, of []int) {
 	for n, i := range locks {
 		add := func(row ...string) { rows, of = append(rows, row), append(of, n) }
-		add(short(i.Key, 40), i.Mode().String(), short(holderText(i), 44), tokenBound(i.Token), age(i.Since(), now), leftOfLock(i),
+		add(short(i.Key, 40), string(i.Mode()), short(holderText(i), 44), tokenBound(i.Token), age(i.Since(), now), leftOfLock(i),
 			nodeSigns(i), strconv.Itoa(i.Waiting))
 		for _, r := range i.Readers {
 			add("  reader", "", short(r.String(), 44), "", age(r.Since, now), leftText(r.Left), "", "")

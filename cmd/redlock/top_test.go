@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -77,7 +78,7 @@ func TestTop_ShowsEachHolderOfAKeyThatSeveralHold(t *testing.T) {
 	p := picture{at: now, quorum: 2, locks: []lock.Inspection{
 		{Key: "gpu", State: lock.Held, Limit: 4, Waiting: 1, Holder: lock.Holder{Writer: lock.WriterLimit}, Need: 2,
 			Slots: []lock.Slot{{Number: 0, Holder: by("train", time.Minute), Votes: 3}, {Number: 3, Holder: by("render", time.Hour), Votes: 3}}},
-		{Key: "catalog", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterShared}, Readers: []lock.Reader{{Holder: by("shop", time.Second)}, {Holder: by("search", 2*time.Second)}}},
+		{Key: "catalog", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterShared}, Readers: []quorumlock.Reader{{Holder: by("shop", time.Second)}, {Holder: by("search", 2*time.Second)}}},
 		{Key: "order:42", State: lock.Held, Holder: by("report", time.Second)},
 		{Key: "import", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterDetached, Name: "feed", Since: now}},
 	}}

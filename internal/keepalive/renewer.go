@@ -127,15 +127,15 @@ type renewer struct {
 
 	mu      sync.Mutex
 	running bool
-	closing bool                             // nothing new is taken in, and nothing is handed over
-	after   []func()                         // what is left to do for renewals that have ended: see endLocked
-	queue   queue                            // by due
-	byMode  [quorumlock.ModeRetained + 1]int // renewals in queue, without NoMode
-	next    time.Time                        // when run looks at it next, unless it is notified before
+	closing bool                    // nothing new is taken in, and nothing is handed over
+	after   []func()                // what is left to do for renewals that have ended: see endLocked
+	queue   queue                   // by due
+	byMode  map[quorumlock.Mode]int // renewals in queue
+	next    time.Time               // when run looks at it next, unless it is notified before
 }
 
 func (r *renewer) init(s *Leases) {
-	r.s, r.notified, r.stop = s, make(chan struct{}, 1), make(chan struct{})
+	r.s, r.notified, r.stop, r.byMode = s, make(chan struct{}, 1), make(chan struct{}), map[quorumlock.Mode]int{}
 }
 
 // keep takes a hold into care. It reports false, and leaves the hold to its caller,

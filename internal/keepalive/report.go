@@ -32,7 +32,7 @@ func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease,
 	began := s.tel.Now()
 	l, err := s.Await(ctx, key, req)
 	if s.tel != nil {
-		s.tel.Waited(ctx, key, req.Mode().String(), began, quorumlock.RefusalClass(err))
+		s.tel.Waited(ctx, key, string(req.Mode()), began, quorumlock.RefusalClass(err))
 	}
 	return l, err
 }
@@ -54,13 +54,13 @@ type datedParent struct {
 // reportEnd says how long a lease was held. It is called once for each, without a mutex.
 func (s *Leases) reportEnd(l *Lease, how string) {
 	if since := l.since(); !since.IsZero() {
-		s.tel.Held(l.t.key(), l.t.hold.Mode().String(), since, how)
+		s.tel.Held(l.t.key(), string(l.t.hold.Mode()), since, how)
 	}
 }
 
 // reportLoss says that a lease was lost. It is called without a mutex.
 func (s *Leases) reportLoss(t *renewal, why quorumlock.Reason) {
-	s.tel.Lost(t.key(), t.hold.Mode().String(), string(why.Class))
+	s.tel.Lost(t.key(), string(t.hold.Mode()), string(why.Class))
 	s.c.Say(slog.LevelError, "lock lost", "key", t.key(), "token", t.hold.Token(), "reason", why.Text)
 }
 
@@ -81,7 +81,7 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 func (s *Leases) watch() {
 	var stop []func()
 	for _, mode := range renewedModes {
-		stop = append(stop, s.tel.Watch(telemetry.ModeAttr, mode.String(), func(see telemetry.See) {
+		stop = append(stop, s.tel.Watch(telemetry.ModeAttr, string(mode), func(see telemetry.See) {
 			s.renewer.mu.Lock()
 			n := s.renewer.byMode[mode]
 			s.renewer.mu.Unlock()
@@ -111,9 +111,11 @@ func (t *renewal) modeLocked() quorumlock.Mode {
 
 // countLocked counts t under its mode; NoMode: it is not renewed any more.
 func (r *renewer) countLocked(t *renewal, mode quorumlock.Mode) {
-	r.byMode[t.counted]--
-	t.counted = mode
-	r.byMode[mode]++
+	if mode != t.counted {
+		r.byMode[t.counted]--
+		t.counted = mode
+		r.byMode[mode]++
+	}
 }
 
 // longest is for how long the oldest lease has been held. It looks at some at a

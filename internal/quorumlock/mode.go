@@ -3,21 +3,17 @@ package quorumlock
 import "time"
 
 // Mode says how a key is held, or why it is kept while nobody works under it.
-type Mode uint8
+type Mode string
 
 const (
-	NoMode        Mode = iota // nobody holds or keeps the key
-	ModeExclusive             // one holder
-	ModeShared                // readers
-	ModeLimit                 // holders of slots
-	ModeDetached              // its holder has detached it, and no process has attached it yet
-	ModeRetained              // its holder has released it, and the process keeps it for its next caller
-	ModeForced                // it was taken away by force, and comes free when its holder's TTL is over
+	NoMode        Mode = ""          // nobody holds or keeps the key
+	ModeExclusive Mode = "exclusive" // one holder
+	ModeShared    Mode = "shared"    // readers
+	ModeLimit     Mode = "limit"     // holders of slots
+	ModeDetached  Mode = "detached"  // its holder has detached it, and no process has attached it yet
+	ModeRetained  Mode = "retained"  // its holder has released it, and the process keeps it for its next caller
+	ModeForced    Mode = "forced"    // it was taken away by force, and comes free when its holder's TTL is over
 )
-
-func (m Mode) String() string {
-	return [...]string{"none", "exclusive", "shared", "limit", "detached", "retained", "forced"}[m]
-}
 
 // mode is the mode of a key with this holder, as far as its value says.
 func (h Holder) mode() Mode {
