@@ -103,10 +103,10 @@ var ErrMayBeAcquired = quorumlock.ErrMayBeAcquired
 // Inspect asks all nodes who holds the key, in which mode, since when and for
 // how long, and which processes wait for it. Only the process that retains a
 // key knows that it does ([Config.Retain]); to others the key looks held. The
-// answer may be stale by the time it is
-// returned. If fewer nodes than a quorum answer, it returns what they reported
-// and a [*cluster.QuorumError]. The error matches [cluster.ErrConfig] if the
-// key cannot be used, and has ctx.Err() in its chain if ctx ended first.
+// answer may be stale by the time it is returned. If fewer nodes than a quorum
+// answer, it returns what they reported and a [*cluster.QuorumError]. The error
+// matches [cluster.ErrConfig] if the key cannot be used, and has ctx.Err() in
+// its chain if ctx ended first.
 func (k *Locker) Inspect(ctx context.Context, key string) (Inspection, error) {
 	if k == nil {
 		return Inspection{}, errNil

@@ -130,7 +130,7 @@ type renewer struct {
 	closing bool                    // nothing new is taken in, and nothing is handed over
 	after   []func()                // what is left to do for renewals that have ended: see endLocked
 	queue   queue                   // by due
-	byMode  map[quorumlock.Mode]int // renewals in queue
+	byMode  map[quorumlock.Mode]int // renewals in queue; NoMode has no meaning
 	next    time.Time               // when run looks at it next, unless it is notified before
 }
 

@@ -113,7 +113,7 @@ func (r *renewer) giveUpAllRetained() {
 // more would cost a message for each retention.
 func (s *Leases) MarkRetained(all []quorumlock.Inspection) {
 	for i := range all {
-		if t, ok := s.queues.Kept(s.red.LockKey(all[i].Key)).(*renewal); ok && all[i].IsOf(t.hold) && t.s.retains(t) {
+		if t, ok := s.queues.Kept(s.red.LockKey(all[i].Key)).(*renewal); ok && t.hold.IsNamedBy(all[i]) && t.s.retains(t) {
 			all[i].Retained = true
 		}
 	}

@@ -59,8 +59,8 @@ func (i Inspection) Since() time.Time {
 	return first
 }
 
-// IsOf reports whether the holder that most nodes name is h.
-func (i Inspection) IsOf(h *Hold) bool { return i.value == h.value }
+// IsNamedBy reports whether h is the holder that most nodes name.
+func (h *Hold) IsNamedBy(i Inspection) bool { return h.value == i.value }
 
 // Mode is how the request asks for the key.
 func (req Request) Mode() Mode {

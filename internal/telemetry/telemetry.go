@@ -240,15 +240,19 @@ func (t *Telemetry) with(key string, l labels) metric.MeasurementOption {
 	return metric.WithAttributeSet(l.set(kv))
 }
 
-// set is the set of l and more attributes.
-func (l labels) set(more ...attribute.KeyValue) attribute.Set {
+// set is the set of l and of key, unless that is the zero value.
+func (l labels) set(key attribute.KeyValue) attribute.Set {
+	all := make([]attribute.KeyValue, 0, 3)
+	if key.Valid() {
+		all = append(all, key)
+	}
 	if l.mode != "" {
-		more = append(more, attribute.String(ModeAttr, l.mode))
+		all = append(all, attribute.String(ModeAttr, l.mode))
 	}
 	if l.value != "" {
-		more = append(more, l.attr.String(l.value))
+		all = append(all, l.attr.String(l.value))
 	}
-	return attribute.NewSet(more...)
+	return attribute.NewSet(all...)
 }
 
 // plains keeps the options of what was reported without a key. It is replaced by a
@@ -267,7 +271,7 @@ func plain(l labels) metric.MeasurementOption {
 			return o
 		}
 		more := maps.Clone(*all)
-		more[l] = metric.WithAttributeSet(l.set())
+		more[l] = metric.WithAttributeSet(l.set(attribute.KeyValue{}))
 		plains.CompareAndSwap(all, &more)
 	}
 }

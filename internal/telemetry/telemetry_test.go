@@ -7,20 +7,20 @@ import (
 )
 
 func TestLabels_AreTheModeAndOneMore(t *testing.T) {
-	key := keyAttr.String("order")
+	none, key := attribute.KeyValue{}, keyAttr.String("order")
 	for _, tt := range []struct {
 		labels labels
-		more   []attribute.KeyValue
+		key    attribute.KeyValue
 		want   string
 	}{
-		{labels{}, nil, ""},
-		{labels{mode: "shared"}, nil, "redlock.mode=shared"},
-		{labels{"shared", errorType, ""}, nil, "redlock.mode=shared"},
-		{labels{"limit", errorType, "held"}, nil, "error.type=held,redlock.mode=limit"},
-		{labels{attr: verdictAttr, value: "late"}, nil, "redlock.verdict=late"},
-		{labels{"exclusive", endAttr, "lost"}, []attribute.KeyValue{key}, "redlock.end=lost,redlock.key=order,redlock.mode=exclusive"},
+		{labels{}, none, ""},
+		{labels{mode: "shared"}, none, "redlock.mode=shared"},
+		{labels{"shared", errorType, ""}, none, "redlock.mode=shared"},
+		{labels{"limit", errorType, "held"}, none, "error.type=held,redlock.mode=limit"},
+		{labels{attr: verdictAttr, value: "late"}, none, "redlock.verdict=late"},
+		{labels{"exclusive", endAttr, "lost"}, key, "redlock.end=lost,redlock.key=order,redlock.mode=exclusive"},
 	} {
-		set := tt.labels.set(tt.more...)
+		set := tt.labels.set(tt.key)
 		if got := set.Encoded(attribute.DefaultEncoder()); got != tt.want {
 			t.Errorf("%+v: %q, want %q", tt.labels, got, tt.want)
 		}
@@ -32,5 +32,9 @@ func TestLabels_AreFoundWithoutAllocating(t *testing.T) {
 	off := &Telemetry{}
 	if n := testing.AllocsPerRun(1000, func() { off.with("order:42", labels{"exclusive", endAttr, "released"}) }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+	on := &Telemetry{key: func(string) string { return "order" }}
+	if n := testing.AllocsPerRun(1000, func() { on.with("order:42", labels{"exclusive", endAttr, "released"}) }); n > 2 {
+		t.Errorf("%v allocations with a key, want those of its set", n)
 	}
 }
