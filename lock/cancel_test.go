@@ -223,7 +223,7 @@ func TestWait_DoesNotHideErrorsOfNodes(t *testing.T) {
 		nodes.Stop(1)
 		heads := make(chan error, 1)
 		go func() { heads <- k.WithLock(t.Context(), "k", nothing, Wait(time.Second)) }()
-		harness.Eventually(t, "the first caller to have asked", func() bool { return k.leases.LastRefusal("k") != nil })
+		harness.Eventually(t, "the first caller to have asked", func() bool { return k.engine().LastRefusal("k") != nil })
 		for which, err := range map[string]error{
 			"behind the first": k.WithLock(t.Context(), "k", nothing, Wait(time.Millisecond)),
 			"the first":        harness.Receive(t, "the first caller", heads),

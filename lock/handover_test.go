@@ -186,7 +186,7 @@ func TestHandOver_NeedsEqualOptions(t *testing.T) {
 	}{
 		"Alike":   {nil, 1},
 		"MaxHold": {[]Option{MaxHold(time.Hour)}, 1},
-		"Same":    {[]Option{TTL(k.leases.Config().TTL), Owner(k.leases.Config().Owner)}, 1},
+		"Same":    {[]Option{TTL(k.engine().Config().TTL), Owner(k.engine().Config().Owner)}, 1},
 		"TTL":     {[]Option{TTL(20 * time.Second)}, 0},
 		"Owner":   {[]Option{Owner("another")}, 0},
 		"MinHold": {[]Option{MinHold(time.Millisecond)}, 0},

@@ -87,7 +87,7 @@ func noQueues(t testing.TB, k *Locker) {
 func queuedHere(t testing.TB, k *Locker, key string, n int) {
 	t.Helper()
 	harness.Eventually(t, "the calls to queue", func() bool {
-		return k.c.Queues().Snapshot(k.leases.Redlock().LockKey(key)).Callers == n
+		return k.c.Queues().Snapshot(k.engine().Redlock().LockKey(key)).Callers == n
 	})
 }
 

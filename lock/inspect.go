@@ -24,6 +24,14 @@ type (
 	//	Views   []View        // what each node reports
 	//	Limit   int           // how many can hold the key at once, by Limit; 0: one
 	//	Slots   []Slot        // of a key with a limit: those that are taken
+	//	Retained bool         // this process keeps the key for its next caller (Config.Retain), and nobody works under it
+	//
+	// Its method Mode is "" of a key that is free, else how it is held: "exclusive",
+	// "shared" (Shared) or "limit" (Limit); or why it is kept while nobody works
+	// under it: "detached" (lease.Lease.Detach) and not attached yet, "retained"
+	// by this process, or "forced", taken away until the TTL of its holder is over.
+	// Its method Since is when the acquisition of the holder began, or of the first
+	// of several holders; the zero time if that is not known.
 	Inspection = quorumlock.Inspection
 
 	// Slot is a slot of a key with a limit. Its fields are
@@ -54,6 +62,7 @@ type (
 	//	PID     int       // 0: unknown
 	//	Name    string    // the label given as Owner; "": none
 	//	Since   time.Time // when the acquisition began, by the holder's clock; zero: unknown
+	//	MayRetain bool    // its process may keep the key after the holder has released it (Config.Retain)
 	Holder = quorumlock.Holder
 
 	// State says whether enough nodes name the same holder.
@@ -91,16 +100,19 @@ var ErrNotHeld = quorumlock.ErrNotHeld
 // the key again.
 var ErrMayBeAcquired = quorumlock.ErrMayBeAcquired
 
-// Inspect asks all nodes who holds the key, since when and for how long, and
-// which processes wait for it. The answer may be stale by the time it is
-// returned. If fewer nodes than a quorum answer, it returns what they reported
-// and a [*cluster.QuorumError]. The error matches [cluster.ErrConfig] if the
-// key cannot be used, and has ctx.Err() in its chain if ctx ended first.
+// Inspect asks all nodes who holds the key, in which mode, since when and for
+// how long, and which processes wait for it. Only the process that retains a
+// key knows that it does ([Config.Retain]); to others the key looks held. The
+// answer may be stale by the time it is returned. If fewer nodes than a quorum
+// answer, it returns what they reported and a [*cluster.QuorumError]. The error
+// matches [cluster.ErrConfig] if the key cannot be used, and has ctx.Err() in
+// its chain if ctx ended first.
 func (k *Locker) Inspect(ctx context.Context, key string) (Inspection, error) {
 	if k == nil {
 		return Inspection{}, errNil
 	}
-	return k.leases.Redlock().Inspect(ctx, key)
+	i, err := k.engine().Redlock().Inspect(ctx, key)
+	return k.marked([]Inspection{i})[0], err
 }
 
 // List inspects the locks whose keys begin with prefix, in the order of their
@@ -111,7 +123,14 @@ func (k *Locker) List(ctx context.Context, prefix string) ([]Inspection, error) 
 	if k == nil {
 		return nil, errNil
 	}
-	return k.leases.Redlock().List(ctx, prefix)
+	all, err := k.engine().Redlock().List(ctx, prefix)
+	return k.marked(all), err
+}
+
+// marked says of each whether this process retains the key.
+func (k *Locker) marked(all []Inspection) []Inspection {
+	k.engine().MarkRetained(all)
+	return all
 }
 
 // ForceRelease takes the key from the holder that seen names, and from no
@@ -132,7 +151,7 @@ func (k *Locker) ForceRelease(ctx context.Context, seen Inspection, by string) (
 	if k == nil {
 		return 0, errNil
 	}
-	return k.leases.Redlock().ForceRelease(ctx, seen, by)
+	return k.engine().Redlock().ForceRelease(ctx, seen, by)
 }
 
 // ForceReleaseNow is [Locker.ForceRelease] for a holder that is known to be
@@ -146,5 +165,5 @@ func (k *Locker) ForceReleaseNow(ctx context.Context, seen Inspection) error {
 	if k == nil {
 		return errNil
 	}
-	return k.leases.Redlock().ForceReleaseNow(ctx, seen)
+	return k.engine().Redlock().ForceReleaseNow(ctx, seen)
 }

@@ -27,7 +27,7 @@ func waiters(t *testing.T, ks []*Locker, o ...Option) <-chan *lease.Lease {
 				t.Error(err)
 			}
 		}()
-		harness.Eventually(t, "it waits", func() bool { return k.leases.LastRefusalOf("k") != nil })
+		harness.Eventually(t, "it waits", func() bool { return k.engine().LastRefusalOf("k") != nil })
 	}
 	return got
 }
@@ -119,7 +119,7 @@ func TestLimit_NoWaitBesideACallerThatWaitsForAQuorumSaysSo(t *testing.T) {
 			_, err := k.Lock(ctx, "k", Limit(2))
 			ended <- err
 		}()
-		harness.Eventually(t, "it waits for a quorum", func() bool { return errors.Is(k.leases.LastRefusalOf("k"), ErrNoQuorum) })
+		harness.Eventually(t, "it waits for a quorum", func() bool { return errors.Is(k.engine().LastRefusalOf("k"), ErrNoQuorum) })
 		if _, err := k.TryLock(t.Context(), "k", Limit(2)); !errors.Is(err, ErrNoQuorum) || errors.Is(err, ErrNotAcquired) {
 			t.Errorf("a caller that does not wait: %v", err)
 		}

@@ -20,10 +20,10 @@ import (
 // Locker runs functions under locks, or issues leases. All methods may be
 // called concurrently. One Locker serves a whole process.
 type Locker struct {
-	c      *nodeset.Set
-	tel    *telemetry.Telemetry // nil: nothing is reported
-	leases *keepalive.Leases
-	stats  counters
+	opened
+	c     *nodeset.Set
+	tel   *telemetry.Telemetry // nil: nothing is reported
+	stats counters
 
 	closed chan struct{}
 
@@ -36,6 +36,10 @@ type Locker struct {
 	owned   *cluster.Cluster // what Open opened; nil: the Cluster is the caller's to close
 }
 
+type opened = face.Of[keepalive.Leases]
+
+func (k *Locker) engine() *keepalive.Leases { return face.In(k) }
+
 // New makes a Locker on a set of nodes. The error matches [cluster.ErrConfig]
 // and names every bad field. The caller must Close the Locker before the
 // Cluster.
@@ -46,7 +50,7 @@ func New(c *cluster.Cluster, cfg Config) (*Locker, error) {
 		return nil, err
 	}
 	k := &Locker{
-		c: set, tel: set.Telemetry(), leases: leases,
+		opened: face.Make(leases), c: set, tel: set.Telemetry(),
 		closed: make(chan struct{}), idle: make(chan struct{}),
 	}
 	k.watch()
@@ -153,16 +157,16 @@ func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option)
 	if k == nil {
 		return nil, errNil
 	}
+	req := keepalive.Options(opts)
+	req.Parent = parent
 	if k.tel != nil {
-		began := k.tel.Now()
-		defer func() { k.tel.Waited(ctx, key, began, refusalClass(err)) }()
+		began, mode := k.tel.Now(), string(req.Mode())
+		defer func() { k.tel.Waited(ctx, key, mode, began, refusalClass(err)) }()
 	}
 	if err := k.reentry(ctx, key); err != nil {
 		return nil, err
 	}
-	req := keepalive.Options(opts)
-	req.Parent = parent
-	if l, err = k.leases.Lock(ctx, key, req); err != nil {
+	if l, err = k.engine().Lock(ctx, key, req); err != nil {
 		return nil, err
 	}
 	if err = l.Err(); err != nil {
@@ -175,7 +179,7 @@ func (k *Locker) acquire(ctx, parent context.Context, key string, opts []Option)
 
 // reentry is ErrReentrant if ctx holds key.
 func (k *Locker) reentry(ctx context.Context, key string) error {
-	if k.leases.Holds(ctx, key) {
+	if k.engine().Holds(ctx, key) {
 		return errs.Errorf("redlock: %q: %w", key, ErrReentrant)
 	}
 	return nil
@@ -248,9 +252,9 @@ func (k *Locker) Close(ctx context.Context) error {
 
 func (k *Locker) finish() {
 	defer close(k.closed)
-	k.leases.Cancel(ErrClosed)
+	k.engine().Cancel(ErrClosed)
 	<-k.idle
-	k.leases.Close(context.Background())
+	k.engine().Close(context.Background())
 	k.unwatch()
 	if k.owned != nil {
 		k.owned.Close(context.Background())
@@ -273,7 +277,7 @@ func (k *Locker) Stats() Stats {
 	if k == nil {
 		return Stats{}
 	}
-	s := k.leases.Stats()
+	s := k.engine().Stats()
 	return Stats{
 		Acquired: k.stats.acquired.Load(), Waits: s.Waits, HandOvers: s.HandOvers, Losses: s.Losses,
 		ReleaseFailures: k.stats.releaseFailures.Load(),

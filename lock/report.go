@@ -18,7 +18,7 @@ func refusalClass(err error) string {
 // watch reports the counts of this package whenever metrics are collected.
 func (k *Locker) watch() {
 	k.unwatch = k.tel.Watch("", "", func(see telemetry.See) {
-		s := k.leases.Stats()
+		s := k.engine().Stats()
 		see(telemetry.LockQueue, float64(s.Queued))
 		see(telemetry.LockHandOvers, float64(s.HandOvers))
 		see(telemetry.LockReleaseFailures, float64(k.stats.releaseFailures.Load()))

@@ -71,7 +71,7 @@ func (k *Locker) acquireAll(ctx, parent context.Context, keys []string, opts []O
 		began := k.tel.Now()
 		defer func() {
 			for _, key := range keys {
-				k.tel.Waited(ctx, key, began, refusalClass(err))
+				k.tel.Waited(ctx, key, string(req.ModeOf(key)), began, refusalClass(err))
 			}
 		}()
 	}
@@ -81,7 +81,7 @@ func (k *Locker) acquireAll(ctx, parent context.Context, keys []string, opts []O
 		}
 	}
 	req.Parent = parent
-	if all, err = k.leases.LockAll(ctx, keys, req); err == nil {
+	if all, err = k.engine().LockAll(ctx, keys, req); err == nil {
 		k.stats.acquired.Add(int64(len(all.Keys())))
 	}
 	return all, err

@@ -133,7 +133,7 @@ func TestShared_AWriterThatWaitsComesBeforeReadersThatComeLater(t *testing.T) {
 				} else {
 					queued(t, nodes, "k", 1)
 					harness.Eventually(t, "the wait to be announced", func() bool {
-						return !a.c.Queues().Snapshot(a.leases.Redlock().LockKey("k")).RemoteWait.IsZero()
+						return !a.c.Queues().Snapshot(a.engine().Redlock().LockKey("k")).RemoteWait.IsZero()
 					})
 				}
 				refusedNow(t, a, "k", Shared())
@@ -172,7 +172,7 @@ func TestShared_ReadersGoOnWhenTheWriterGivesUp(t *testing.T) {
 				} else {
 					queued(t, nodes, "k", 1)
 					harness.Eventually(t, "the wait to be announced", func() bool {
-						return !a.c.Queues().Snapshot(a.leases.Redlock().LockKey("k")).RemoteWait.IsZero()
+						return !a.c.Queues().Snapshot(a.engine().Redlock().LockKey("k")).RemoteWait.IsZero()
 					})
 				}
 				later, elsewhere := lockLater(t, a, "k", Shared()), lockLater(t, third, "k", Shared())

@@ -27,6 +27,11 @@ type Config struct {
 	// Default "lock:".
 	Prefix string
 
+	// Lockers are those of this program on the same nodes, with the same Prefix.
+	// The pages show which keys they retain ([lock.Config.Retain]), which nodes
+	// do not know. Default none.
+	Lockers []*lock.Locker
+
 	// Every is how often the nodes are asked while a page is open. A set with
 	// many locks is listed less often: see "Load" in the package comment.
 	// Default 2 s, at least 500 ms.
@@ -96,7 +101,7 @@ func Open(ctx context.Context, cfg Config) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	src, err := newNodes(c, cfg.Prefix)
+	src, err := newNodes(c, cfg)
 	if err != nil {
 		return nil, errors.Join(err, c.Close(ctx))
 	}
@@ -126,19 +131,42 @@ type nodes struct {
 	*cluster.Cluster
 	*lock.Locker
 	leases *lease.Leases
+	own    []*lock.Locker // of this program
 }
 
-func newNodes(c *cluster.Cluster, prefix string) (*nodes, error) {
+func newNodes(c *cluster.Cluster, cfg Config) (*nodes, error) {
 	ttl := face.In(c).Config().MaxTTL // nothing is acquired here, but it must suit any NodeTimeout
-	locker, err := lock.New(c, lock.Config{Prefix: prefix, TTL: ttl})
+	locker, err := lock.New(c, lock.Config{Prefix: cfg.Prefix, TTL: ttl})
 	if err != nil {
 		return nil, err
 	}
-	leases, err := lease.New(c, lease.Config{Prefix: prefix, TTL: ttl})
+	leases, err := lease.New(c, lease.Config{Prefix: cfg.Prefix, TTL: ttl})
 	if err != nil {
 		return nil, err
 	}
-	return &nodes{c, locker, leases}, nil
+	return &nodes{c, locker, leases, cfg.Lockers}, nil
+}
+
+// List is [lock.Locker.List], with what this program retains.
+func (n *nodes) List(ctx context.Context, prefix string) ([]lock.Inspection, error) {
+	all, err := n.Locker.List(ctx, prefix)
+	return n.marked(all), err
+}
+
+// Inspect is [lock.Locker.Inspect], with what this program retains.
+func (n *nodes) Inspect(ctx context.Context, key string) (lock.Inspection, error) {
+	i, err := n.Locker.Inspect(ctx, key)
+	return n.marked([]lock.Inspection{i})[0], err
+}
+
+// marked says of each whether this program retains the key.
+func (n *nodes) marked(all []lock.Inspection) []lock.Inspection {
+	for _, k := range n.own {
+		if leases := face.In(k); leases != nil {
+			leases.MarkRetained(all)
+		}
+	}
+	return all
 }
 
 // CheckFences returns further findings of redlock doctor. It walks all keys of

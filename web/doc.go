@@ -15,7 +15,7 @@
 //
 // # Pages
 //
-//	./            all locks; ?prefix=order:&older=5m&sort=age&page=2
+//	./            all locks; ?prefix=order:&older=5m&mode=shared&sort=age&page=2
 //	lock?key=…    one lock, node by node, with its queue
 //	nodes         the nodes, and what cluster.Cluster.Check finds
 //	jobs          elections, jobs of RunOnce, and checkpoints

@@ -3,7 +3,6 @@ package web
 import (
 	"errors"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -20,64 +19,14 @@ const lockEvents = 20
 type lockDoc struct {
 	frame
 	lockRow
-	Limit      int            `json:"limit,omitempty"` // how many can hold it at once
-	Slots      []slotDoc      `json:"slots,omitempty"` // those that are taken
-	Readers    []readerDoc    `json:"readers,omitempty"`
-	Others     bool           `json:"more_readers,omitempty"` // there may be more of them
-	Waiters    []waiterDoc    `json:"waiters"`                // the first of them, in order
-	Checkpoint *checkpointRow `json:"checkpoint"`             // null: there is none, or it is not known
-	Seen       string         `json:"seen"`                   // names what was seen, for a release by force
+	Waiters    []waiterDoc    `json:"waiters"`    // the first of them, in order
+	Checkpoint *checkpointRow `json:"checkpoint"` // null: there is none, or it is not known
+	Seen       string         `json:"seen"`       // names what was seen, for a release by force
 	Events     []event        `json:"events"`
 	Mine       bool           `json:"may_release"` // this request may release it by force
 
 	person string // in whose name it would be released, if Mine
 }
-
-// slotDoc is a slot of a key with a limit.
-type slotDoc struct {
-	Slot   int        `json:"slot"`
-	Holder *holderDoc `json:"holder"`
-	Token  int64      `json:"token_at_most,omitempty"`
-	LeftMs *float64   `json:"left_ms"`
-	Votes  int        `json:"votes"`
-	partDoc
-}
-
-// readerDoc is a process that shares a lock.
-type readerDoc struct {
-	Holder *holderDoc `json:"holder"`
-	LeftMs *float64   `json:"left_ms"`
-	partDoc
-}
-
-// partDoc is one of several holders of a lock, for the page.
-type partDoc struct {
-	holder    lock.Holder
-	left, age string
-}
-
-func partOf(h lock.Holder, left time.Duration, now time.Time) partDoc {
-	p := partDoc{h, "never", "–"}
-	if left >= 0 {
-		p.left = span(left)
-	}
-	if !h.Since.IsZero() {
-		p.age = ago(h.Since, now)
-	}
-	return p
-}
-
-// Who names the holder, with the place where it runs.
-func (p partDoc) Who() string { return p.holder.String() }
-
-// Left is when it expires if it is not renewed.
-func (p partDoc) Left() string { return p.left }
-
-// Age is for how long it has been held.
-func (p partDoc) Age() string { return p.age }
-
-// Number is that of the slot as people see it.
-func (s slotDoc) Number() string { return strconv.Itoa(s.Slot) }
 
 type waiterDoc struct {
 	Process string     `json:"process"`
@@ -127,13 +76,6 @@ func (h *Handler) lockPage(v visit) (document, error) {
 	d.asOf(at)
 	d.lockRow = rowOf(i, p.held, now)
 	d.Key, d.Seen = key, seenOf(i)
-	d.Limit, d.Others = i.Limit, i.MoreReaders
-	for _, s := range i.Slots {
-		d.Slots = append(d.Slots, slotDoc{s.Number, holderOf(s.Holder), s.Token, leftMs(s.Left), s.Votes, partOf(s.Holder, s.Left, now)})
-	}
-	for _, r := range i.Readers {
-		d.Readers = append(d.Readers, readerDoc{holderOf(r.Holder), leftMs(r.Left), partOf(r.Holder, r.Left, now)})
-	}
 	for _, w := range i.Waiters {
 		doc := waiterDoc{Process: w.Process, now: now}
 		if !w.Since.IsZero() {
@@ -170,12 +112,20 @@ func (h *Handler) inspected(p picture, key string, l *look) (lock.Inspection, ti
 	return lock.Inspection{Key: key, State: lock.Unknown}, time.Time{}, errNoAnswer
 }
 
-// Standing is the state of the lock in a sentence.
+// Standing is the state of the lock in a sentence, which ends before the holder.
 func (d *lockDoc) Standing() string {
 	switch d.State {
 	case lock.Free.String():
 		return "Free"
 	case lock.Held.String():
+		switch d.mode {
+		case quorumlock.ModeShared:
+			return "Shared"
+		case quorumlock.ModeDetached:
+			return "Detached"
+		case quorumlock.ModeRetained:
+			return "Retained"
+		}
 		return "Held"
 	case "taken":
 		return "Taken away from its holder, and kept until that holder's TTL is over"
@@ -183,6 +133,27 @@ func (d *lockDoc) Standing() string {
 		return "Changing hands: fewer nodes than a quorum have it"
 	}
 	return "Unknown: too few nodes answered"
+}
+
+// By joins Standing and the holder.
+func (d *lockDoc) By() string {
+	if d.Limit > 0 {
+		return "in"
+	}
+	return "by"
+}
+
+// Meaning is what a mode means for those who wait, "" if it is plain.
+func (d *lockDoc) Meaning() string {
+	switch {
+	case d.mode == quorumlock.ModeDetached:
+		return "Nobody works under it. It is kept for the process that attaches it."
+	case d.mode == quorumlock.ModeRetained:
+		return "Nobody works under it. Its process keeps it for its next caller, and releases it when another process asks."
+	case d.mode == quorumlock.ModeExclusive && d.holder.MayRetain:
+		return "Its process may retain it after a release; nodes do not know whether it does."
+	}
+	return ""
 }
 
 // IsHeld reports whether the lock has a holder, or may have one.

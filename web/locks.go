@@ -21,9 +21,10 @@ const pageSize = 100
 // filter says which locks to show, and in which order.
 type filter struct {
 	Prefix string
-	Older  time.Duration // held for at least this long
-	Sort   string        // a column; with "-" in front the other way round
-	Page   int           // from 1
+	Older  time.Duration   // held for at least this long
+	Mode   quorumlock.Mode // "": any
+	Sort   string          // a column; with "-" in front the other way round
+	Page   int             // from 1
 
 	OlderText string // as it was typed
 }
@@ -31,7 +32,10 @@ type filter struct {
 // orders are the columns that can be sorted by, each in its natural direction:
 // what a person looks for comes first.
 var orders = map[string]func(a, b *lock.Inspection) int{
-	"key":     func(a, b *lock.Inspection) int { return cmp.Compare(a.Key, b.Key) },
+	"key": func(a, b *lock.Inspection) int { return cmp.Compare(a.Key, b.Key) },
+	"mode": func(a, b *lock.Inspection) int {
+		return cmp.Compare(slices.Index(modes, a.Mode()), slices.Index(modes, b.Mode()))
+	},
 	"holder":  func(a, b *lock.Inspection) int { return cmp.Compare(a.Holder.String(), b.Holder.String()) },
 	"age":     oldest,
 	"left":    func(a, b *lock.Inspection) int { return cmp.Compare(untilFree(a), untilFree(b)) },
@@ -40,10 +44,11 @@ var orders = map[string]func(a, b *lock.Inspection) int{
 
 // oldest orders holds by age. Those whose age is not known come last.
 func oldest(a, b *lock.Inspection) int {
-	if a.Holder.Since.IsZero() != b.Holder.Since.IsZero() {
-		return cmp.Compare(b.Holder.Since.Unix(), a.Holder.Since.Unix())
+	first, second := a.Since(), b.Since()
+	if first.IsZero() != second.IsZero() {
+		return cmp.Compare(second.Unix(), first.Unix())
 	}
-	return a.Holder.Since.Compare(b.Holder.Since)
+	return first.Compare(second)
 }
 
 func untilFree(i *lock.Inspection) time.Duration {
@@ -63,6 +68,9 @@ func filterOf(q url.Values) (f filter, err error) {
 			return f, fmt.Errorf("held longer than %q: not a time; write 30s, 5m or 1h", present.Line(f.OlderText))
 		}
 	}
+	if f.Mode = quorumlock.Mode(q.Get("mode")); f.Mode != "" && !slices.Contains(modes, f.Mode) {
+		return f, fmt.Errorf("mode %q: not a mode; one of %v", present.Line(string(f.Mode)), modes)
+	}
 	if _, ok := orders[strings.TrimPrefix(f.Sort, "-")]; !ok {
 		return f, fmt.Errorf("sort %q: not a column that can be sorted by", present.Line(f.Sort))
 	}
@@ -77,7 +85,7 @@ func filterOf(q url.Values) (f filter, err error) {
 // with is the query of the page with another order or number.
 func (f filter) with(sort string, page int) string {
 	q := url.Values{}
-	for name, value := range map[string]string{"prefix": f.Prefix, "older": f.OlderText, "sort": sort} {
+	for name, value := range map[string]string{"prefix": f.Prefix, "older": f.OlderText, "mode": string(f.Mode), "sort": sort} {
 		if value != "" {
 			q.Set(name, value)
 		}
@@ -87,6 +95,9 @@ func (f filter) with(sort string, page int) string {
 	}
 	return "?" + q.Encode()
 }
+
+// Filters reports whether the filter keeps any lock out.
+func (f filter) Filters() bool { return f.Prefix != "" || f.OlderText != "" || f.Mode != "" }
 
 // locksDoc is the page of all locks.
 type locksDoc struct {
@@ -99,21 +110,27 @@ type locksDoc struct {
 	Locks   []lockRow `json:"locks"`
 
 	Filter filter `json:"-"`
+
+	retains bool // the pages know what their process retains
 }
 
 // lockRow is one lock.
 type lockRow struct {
 	Key     string     `json:"key"`
 	State   string     `json:"state"`
+	Mode    string     `json:"mode,omitempty"`
 	Holder  *holderDoc `json:"holder"`
 	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64   `json:"age_ms"`                  // null: not known
+	AgeMs   *float64   `json:"age_ms"`                  // of the first of several holders; null: not known
 	LeftMs  *float64   `json:"left_ms"`                 // null: never, or, in state unknown, not known
 	Votes   int        `json:"votes"`
 	Need    int        `json:"need"`
 	Waiting int        `json:"waiting"`
 	Nodes   []nodeView `json:"nodes"`
+	holders
 
+	mode   quorumlock.Mode
+	since  time.Time
 	holder lock.Holder
 	left   time.Duration
 	term   time.Duration // the longest time left that was seen
@@ -127,6 +144,7 @@ type holderDoc struct {
 	PID     int        `json:"pid,omitempty"`
 	Name    string     `json:"name,omitempty"`
 	Since   *time.Time `json:"since,omitempty"`
+	Retains bool       `json:"may_retain,omitempty"` // its process may retain the key after a release
 }
 
 // nodeView is what one node says of a lock.
@@ -144,16 +162,17 @@ type nodeView struct {
 }
 
 func rowOf(i lock.Inspection, held map[string]sighting, now time.Time) lockRow {
-	r := lockRow{Key: i.Key, State: i.State.String(), Holder: holderOf(i.Holder), Token: i.Token, LeftMs: leftMs(i.Left),
-		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, holder: i.Holder, left: i.Left, now: now}
+	r := lockRow{Key: i.Key, State: i.State.String(), Mode: string(i.Mode()), Holder: holderOf(i.Holder), Token: i.Token, LeftMs: leftMs(i.Left),
+		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting,
+		holders: holdersOf(i, now), mode: i.Mode(), since: i.Since(), holder: i.Holder, left: i.Left, now: now}
 	if i.State == lock.Unknown || i.State == lock.Free {
 		r.LeftMs = nil
 	}
 	if i.Holder.Writer == lock.WriterForced && i.State == lock.Held {
 		r.State = "taken"
 	}
-	if !i.Holder.Since.IsZero() {
-		age := present.Ms(max(now.Sub(i.Holder.Since), 0))
+	if !r.since.IsZero() {
+		age := present.Ms(max(now.Sub(r.since), 0))
 		r.AgeMs = &age
 	}
 	r.term = i.Left
@@ -178,7 +197,7 @@ func holderOf(h lock.Holder) *holderDoc {
 	if h.Writer == lock.NoWriter {
 		return nil
 	}
-	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name}
+	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name, Retains: h.MayRetain}
 	if !h.Since.IsZero() {
 		d.Since = &h.Since
 	}
@@ -200,7 +219,7 @@ func (h *Handler) locksPage(v visit) (document, error) {
 		return nil, bad("%v", err)
 	}
 	p := h.survey.fresh(v.ctx, func(p *picture) []time.Time { return []time.Time{p.nodes.due, p.locks.due} })
-	d := &locksDoc{frame: h.frame(p, time.Now()), Filter: f}
+	d := &locksDoc{frame: h.frame(p, time.Now()), Filter: f, retains: len(h.cfg.Lockers) > 0}
 	cover(&d.frame, p.locks, "locks")
 	d.fill(p, f)
 	return d, nil
@@ -236,8 +255,11 @@ func (d *locksDoc) fill(p picture, f filter) {
 // matches reports whether the filter lets a lock through. Holds whose age is
 // not known are not older than anything.
 func (f filter) matches(i *lock.Inspection, now time.Time) bool {
-	since := i.Holder.Since
-	return strings.HasPrefix(i.Key, f.Prefix) && (f.Older == 0 || !since.IsZero() && now.Sub(since) >= f.Older)
+	if !strings.HasPrefix(i.Key, f.Prefix) || f.Mode != "" && i.Mode() != f.Mode {
+		return false
+	}
+	since := i.Since()
+	return f.Older == 0 || !since.IsZero() && now.Sub(since) >= f.Older
 }
 
 // column is a heading of the table of locks.
@@ -249,7 +271,7 @@ type column struct {
 
 // lockColumns are the headings; a row's cells follow in templates/locks.html.
 var lockColumns = []struct{ name, title, class string }{
-	{"key", "Key", ""}, {"holder", "Holder", ""}, {"", "Token", "num"}, {"age", "Held for", "num"}, {"left", "Time left", ""},
+	{"key", "Key", ""}, {"mode", "Mode", ""}, {"holder", "Holder", ""}, {"", "Token", "num"}, {"age", "Held for", "num"}, {"left", "Time left", ""},
 	{"", "Nodes", ""}, {"waiting", "Waiting", "num"},
 }
 

@@ -222,7 +222,7 @@ func TestRelease_TakesWhatWasSeenOfSeveralHolders(t *testing.T) {
 	f := busy()
 	f.locks = []lock.Inspection{limited, shared}
 	h := serve(t, f, releasing("eve"))
-	contains(t, get(h, "/lock?key=gpu").Body.String(), "2 of 4 slots are taken", "<bdi>ann (vm:4711)</bdi>", "<bdi>bob (vm:4711)</bdi>")
+	contains(t, get(h, "/lock?key=gpu").Body.String(), "2 of 4 slots", "<bdi>ann (vm:4711)</bdi>", "<bdi>bob (vm:4711)</bdi>")
 	contains(t, get(h, "/lock?key=catalog").Body.String(), "Readers", "<bdi>ann (vm:4711)</bdi>", "<bdi>bob (vm:4711)</bdi>")
 	contains(t, get(h, "/lock?format=json&key=gpu").Body.String(), `"slot": 2`, `"name": "bob"`)
 	slots, readers := form(t, h, "gpu"), form(t, h, "catalog")

@@ -16,24 +16,41 @@ func lockLink(key string) string { return "lock?" + keyQuery(key) }
 
 func keyQuery(key string) string { return url.Values{"key": {key}}.Encode() }
 
-// Who is the label of the holder, or what kind of program it is.
-func (r lockRow) Who() string { return who(r.holder) }
+// Who is the label of the holder, or what kind of program it is, or how many hold
+// the lock.
+func (r lockRow) Who() string {
+	if r.Several() {
+		return r.count()
+	}
+	return who(r.holder)
+}
 
-// Where is the host and process of the holder, "" if Who says it.
-func (r lockRow) Where() string { return where(r.holder) }
+// Where is the host and process of the holder, "" if Who says it, or the labels of
+// those that hold the lock.
+func (r lockRow) Where() string {
+	if r.Several() {
+		return r.names()
+	}
+	return where(r.holder)
+}
 
 func who(h lock.Holder) string {
-	if h.Writer == lock.WriterRedlock && h.Name != "" {
+	if named(h) {
 		return h.Name
 	}
 	return h.String()
 }
 
 func where(h lock.Holder) string {
-	if h.Writer == lock.WriterRedlock && h.Name != "" {
+	if named(h) {
 		return place(h)
 	}
 	return ""
+}
+
+// named reports whether a holder has a label.
+func named(h lock.Holder) bool {
+	return (h.Writer == lock.WriterRedlock || h.Writer == lock.WriterDetached) && h.Name != ""
 }
 
 // Badge is a word for a lock that is not plainly held.
@@ -51,10 +68,10 @@ func (r lockRow) Badge() string {
 
 // Age is for how long the lock has been held.
 func (r lockRow) Age() string {
-	if r.holder.Since.IsZero() {
+	if r.since.IsZero() {
 		return "–"
 	}
-	return ago(r.holder.Since, r.now)
+	return ago(r.since, r.now)
 }
 
 // Left is when the lock expires if it is not renewed.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -79,13 +80,18 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		fmt.Fprintf(w, "  %-9s"+format+"\n", append([]any{what}, args...)...)
 	}
 	if h := i.Holder; h.Writer != lock.NoWriter {
+		row("mode", "%s", modeText(i))
 		if h.Writer == lock.WriterShared {
 			row("readers", "%s", readersText(i))
 		} else {
 			row("holder", "%s", shown(holderText(i))+processText(h))
 		}
-		if !h.Since.IsZero() {
-			row("since", "%s, %s ago by the holder's clock", h.Since.Format(time.DateTime), age(h, now))
+		if since := i.Since(); !since.IsZero() {
+			by := "the holder's clock"
+			if h.Since.IsZero() {
+				by = "the clock of the first"
+			}
+			row("since", "%s, %s ago by %s", since.Format(time.DateTime), age(since, now), by)
 		}
 		if i.Token != 0 {
 			row("token", "at most %d, where the block of tokens that the holder owns ends", i.Token)
@@ -95,6 +101,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 	row("nodes", "%d of %d vote for it; %d are needed", i.Votes, len(i.Views), i.Need)
 	row("waiting", "%s", waitersText(i, now))
 	fmt.Fprintln(w)
+	printReaders(w, i, now)
 	printSlots(w, i, now)
 	var rows [][]string
 	for _, v := range i.Views {
@@ -135,6 +142,19 @@ func printViews(w io.Writer, rows [][]string) {
 	}
 }
 
+// printReaders prints the processes that share a lock.
+func printReaders(w io.Writer, i lock.Inspection, now time.Time) {
+	if len(i.Readers) == 0 {
+		return
+	}
+	var rows [][]string
+	for _, r := range i.Readers {
+		rows = append(rows, []string{short(r.String(), 60), shown(r.Process) + "…", age(r.Since, now), leftText(r.Left)})
+	}
+	table(w, []string{"READER", "PROCESS", ">AGE", ">LEFT"}, rows)
+	fmt.Fprintln(w)
+}
+
 // printSlots prints who has which slot of a key with a limit.
 func printSlots(w io.Writer, i lock.Inspection, now time.Time) {
 	if len(i.Slots) == 0 {
@@ -142,7 +162,7 @@ func printSlots(w io.Writer, i lock.Inspection, now time.Time) {
 	}
 	var rows [][]string
 	for _, s := range i.Slots {
-		rows = append(rows, []string{strconv.Itoa(s.Number), short(s.Holder.String(), 60), tokenBound(s.Token), age(s.Holder, now),
+		rows = append(rows, []string{strconv.Itoa(s.Number), short(s.Holder.String(), 60), tokenBound(s.Token), age(s.Holder.Since, now),
 			leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need)})
 	}
 	table(w, []string{">SLOT", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "VOTES"}, rows)
@@ -193,16 +213,24 @@ func freeText(i lock.Inspection) string {
 	return "in " + span(i.Left) + " if it is not renewed"
 }
 
-// readersText names the processes that share a lock.
-func readersText(i lock.Inspection) string {
-	var each []string
-	for _, r := range i.Readers {
-		each = append(each, shown(r.String())+processText(r.Holder)+" for "+span(r.Left))
+// modeText is the mode of a lock, and what the nodes cannot know of it.
+func modeText(i lock.Inspection) string {
+	switch mode := i.Mode(); {
+	case mode == quorumlock.ModeLimit:
+		return fmt.Sprintf("limit: up to %d at a time", i.Limit)
+	case mode == quorumlock.ModeExclusive && i.Holder.MayRetain:
+		return "exclusive; its process may retain it after a release, which only that process knows"
+	default:
+		return string(mode)
 	}
-	if len(each) == 0 {
+}
+
+// readersText says how many processes share a lock.
+func readersText(i lock.Inspection) string {
+	if len(i.Readers) == 0 {
 		return "too few nodes name any"
 	}
-	return countReaders(i, "process", "processes") + ": " + strings.Join(each, "; ")
+	return countReaders(i, "process", "processes")
 }
 
 // countReaders is how many share a lock, as far as the nodes name them.

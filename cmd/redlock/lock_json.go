@@ -10,12 +10,13 @@ import (
 type lockDoc struct {
 	Key     string      `json:"key"`
 	State   string      `json:"state"`
+	Mode    string      `json:"mode,omitempty"`
 	Holder  *holderDoc  `json:"holder"`
 	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
 	More    bool        `json:"more_readers,omitempty"`  // there may be others
 	Token   int64       `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64    `json:"age_ms,omitempty"`
-	LeftMs  *float64    `json:"left_ms"` // null: the key has no expiry, or the state is unknown
+	AgeMs   *float64    `json:"age_ms,omitempty"`        // of the oldest of several holders
+	LeftMs  *float64    `json:"left_ms"`                 // null: the key has no expiry, or the state is unknown
 	Votes   int         `json:"votes"`
 	Need    int         `json:"need"`
 	Waiting int         `json:"waiting"`
@@ -32,6 +33,7 @@ type holderDoc struct {
 	PID     int    `json:"pid,omitempty"`
 	Name    string `json:"name,omitempty"`
 	Since   string `json:"since,omitempty"`
+	Retains bool   `json:"may_retain,omitempty"` // its process may retain the key after a release
 }
 
 type slotDoc struct {
@@ -59,7 +61,7 @@ type viewDoc struct {
 }
 
 func describeLock(i lock.Inspection) lockDoc {
-	d := lockDoc{Key: i.Key, State: i.State.String(), Holder: describeHolder(i.Holder), Token: i.Token,
+	d := lockDoc{Key: i.Key, State: i.State.String(), Mode: string(i.Mode()), Holder: describeHolder(i.Holder), Token: i.Token,
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting, LeftMs: leftMs(i.Left)}
 	d.Limit = i.Limit
 	for _, s := range i.Slots {
@@ -72,8 +74,8 @@ func describeLock(i lock.Inspection) lockDoc {
 	for _, r := range i.Readers {
 		d.Readers = append(d.Readers, readerDoc{*describeHolder(r.Holder), leftMs(r.Left)})
 	}
-	if !i.Holder.Since.IsZero() {
-		age := ms(time.Since(i.Holder.Since))
+	if since := i.Since(); !since.IsZero() {
+		age := ms(time.Since(since))
 		d.AgeMs = &age
 	}
 	for _, v := range i.Views {
@@ -93,7 +95,7 @@ func describeHolder(h lock.Holder) *holderDoc {
 	if h.Writer == lock.NoWriter {
 		return nil
 	}
-	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name}
+	d := &holderDoc{Writer: h.Writer.String(), Process: h.Process, Host: h.Host, PID: h.PID, Name: h.Name, Retains: h.MayRetain}
 	if !h.Since.IsZero() {
 		d.Since = h.Since.UTC().Format("2006-01-02T15:04:05.000Z07:00")
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -23,20 +22,23 @@ type lsCmd struct {
 func (lsCmd) Help() string {
 	return `Prints a line for every lock that at least one node reports as held:
 
+  MODE     exclusive: by one holder. shared: by readers. limit: by holders of slots. detached: by nobody, for the process
+           that attaches it. forced: taken away, and kept until the TTL of its holder is over.
   HOLDER   the label given as Owner, and the host and id of the process; "redsync" or "another library" if those
-           wrote the key. Anyone who can write to the nodes can forge it. A lock that is shared shows the processes that
-           read it.
+           wrote the key. Anyone who can write to the nodes can forge it.
   TOKEN    an upper bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the
            nodes know only the end of the block. "-" if the nodes do not agree on one, or there is none.
   AGE      since the holder's process acquired it, by that process's clock; it may have been handed over within the
-           process since. "-" if unknown, as for redsync.
+           process since. Of several holders, the oldest. "-" if unknown, as for redsync.
   LEFT     time until it is free if it is not renewed; "-" if a quorum of nodes is already free, "?" if too few
            nodes answered.
   NODES    one sign for each: + has it, ~ has it but does not vote yet, x names another holder, - has nothing, ? did
            not answer. Fewer than a quorum of + means that it is being acquired or released, or is about to expire.
   WAITING  processes in its queue.
 
-A key with a limit has a line for itself and one for each slot that is taken, with how many nodes of the quorum name its holder.
+A key that is shared has a line for itself and one for each process that reads it. A key with a limit has a line for
+itself and one for each slot that is taken, with how many nodes of the quorum name its holder. A key that its process
+retains looks exclusive: only that process knows that nobody works under it.
 
 Without a quorum it lists what the reachable nodes report, marked as PARTIAL.
 
@@ -110,7 +112,8 @@ type listing struct {
 // printLocks prints the table of ls, and its totals.
 func printLocks(w io.Writer, locks []lock.Inspection, now time.Time) {
 	if len(locks) > 0 {
-		table(w, lockColumns, lockRows(locks, now))
+		rows, _ := lockRows(locks, now)
+		table(w, lockColumns, rows)
 		fmt.Fprintln(w)
 	}
 	fmt.Fprintf(w, "%s; %s.\n", plural(len(locks), "lock", "locks"), plural(totalWaiting(locks), "process waits", "processes wait"))
@@ -124,34 +127,35 @@ func totalWaiting(locks []lock.Inspection) (n int) {
 	return n
 }
 
-var lockColumns = []string{"KEY", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", ">WAITING"}
+var lockColumns = []string{"KEY", "MODE", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", ">WAITING"}
 
-func lockRows(locks []lock.Inspection, now time.Time) [][]string {
-	var rows [][]string
-	for _, i := range locks {
-		rows = append(rows, []string{short(i.Key, 40), short(holderText(i), 44), tokenBound(i.Token), age(i.Holder, now), leftOfLock(i),
-			nodeSigns(i), strconv.Itoa(i.Waiting)})
+// lockRows are the rows of lockColumns: one for each lock, before one for each of
+// those that hold it together. of says which lock a row is about.
+func lockRows(locks []lock.Inspection, now time.Time) (rows [][]string, of []int) {
+	for n, i := range locks {
+		add := func(row ...string) { rows, of = append(rows, row), append(of, n) }
+		add(short(i.Key, 40), string(i.Mode()), short(holderText(i), 44), tokenBound(i.Token), age(i.Since(), now), leftOfLock(i),
+			nodeSigns(i), strconv.Itoa(i.Waiting))
+		for _, r := range i.Readers {
+			add("  reader", "", short(r.String(), 44), "", age(r.Since, now), leftText(r.Left), "", "")
+		}
 		for _, s := range i.Slots {
-			rows = append(rows, []string{"  slot " + strconv.Itoa(s.Number), short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder, now),
-				leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need), ""})
+			add("  slot "+strconv.Itoa(s.Number), "", short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder.Since, now),
+				leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need), "")
 		}
 	}
-	return rows
+	return rows, of
 }
 
-// holderText is the holder of a lock, its readers, or how many hold it.
+// holderText is the holder of a lock, or how many hold it.
 func holderText(i lock.Inspection) string {
 	switch {
 	case i.Limit > 0:
 		return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
-	case i.Holder.Writer != lock.WriterShared || len(i.Readers) == 0:
-		return i.Holder.String()
+	case len(i.Readers) > 0:
+		return countReaders(i, "reader", "readers")
 	}
-	var each []string
-	for _, r := range i.Readers {
-		each = append(each, r.String())
-	}
-	return countReaders(i, "reader", "readers") + ": " + strings.Join(each, ", ")
+	return i.Holder.String()
 }
 
 // tokenBound formats the end of the block of tokens that a holder owns.
@@ -169,11 +173,11 @@ func orDash(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-func age(h lock.Holder, now time.Time) string {
-	if h.Since.IsZero() {
+func age(since, now time.Time) string {
+	if since.IsZero() {
 		return "-"
 	}
-	return span(max(now.Sub(h.Since), 0))
+	return span(max(now.Sub(since), 0))
 }
 
 // leftOfLock is the time until a lock is free.

@@ -96,7 +96,7 @@ func TestOutage_WhatIsReachableIsShownAsPartial(t *testing.T) {
 	for _, args := range [][]string{{"ls"}, {"top"}} {
 		p := launch(t, s.URLs(), args...)
 		p.exit(exitNoQuorum)
-		p.prints(`PARTIAL`, `order:42 +nightly .* \?\?[+~] `, names(s.URLs())[0]+` does not answer`)
+		p.prints(`PARTIAL`, `order:42 +exclusive +nightly .* \?\?[+~] `, names(s.URLs())[0]+` does not answer`)
 	}
 	p := launch(t, s.URLs(), "ls", "-o", "json")
 	p.exit(exitNoQuorum)

@@ -103,8 +103,12 @@ func (r *releaseCmd) confirm(ctx context.Context, seen lock.Inspection) error {
 
 // takenFrom is the holder from which a lock is taken, or its readers.
 func takenFrom(seen lock.Inspection) string {
-	if seen.Holder.Writer == lock.WriterShared {
-		return holderText(seen)
+	var each []string
+	for _, r := range seen.Readers {
+		each = append(each, r.String())
+	}
+	if len(each) > 0 {
+		return holderText(seen) + ": " + strings.Join(each, ", ")
 	}
 	return seen.Holder.String()
 }

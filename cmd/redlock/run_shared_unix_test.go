@@ -19,10 +19,10 @@ func TestRun_SharedRunsTogetherWithSharedOnly(t *testing.T) {
 	two := launch(t, s.URLs(), reader...)
 	two.stdout.line(t, "in ")
 	operate(t, s.URLs(), 75, "run", "--no-wait", "key", "--", "echo", "never").prints(`"key" is held by "readers"`)
-	operate(t, s.URLs(), 0, "inspect", "key").prints("key is shared by readers", "readers +2 processes: ")
-	operate(t, s.URLs(), 0, "ls").prints("key +2 readers: ")
+	operate(t, s.URLs(), 0, "inspect", "key").prints("key is shared by readers", "mode +shared", "readers +2 processes", `READER +PROCESS`)
+	operate(t, s.URLs(), 0, "ls").prints("key +shared +2 readers", " reader ")
 	doc := decode[lockDoc](t, operate(t, s.URLs(), 0, "inspect", "key", "--output", "json"))
-	if doc.Holder == nil || doc.Holder.Writer != "shared" || len(doc.Readers) != 2 || doc.Readers[0].PID == 0 || doc.Readers[0].LeftMs == nil {
+	if doc.Holder == nil || doc.Holder.Writer != "shared" || doc.Mode != "shared" || len(doc.Readers) != 2 || doc.Readers[0].PID == 0 || doc.Readers[0].LeftMs == nil {
 		t.Errorf("%+v", doc)
 	}
 	writer := launch(t, s.URLs(), "run", "-v", "key", "--", "sh", "-c", `echo "in $REDLOCK_TOKEN"`)

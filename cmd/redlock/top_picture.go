@@ -39,10 +39,11 @@ func (r *topCmd) picture(ctx context.Context, v *view) picture {
 // sinceOrLast returns the sort key that orders locks by age, those of unknown
 // age last.
 func sinceOrLast(i lock.Inspection) int64 {
-	if i.Holder.Since.IsZero() {
+	since := i.Since()
+	if since.IsZero() {
 		return 1 << 62
 	}
-	return i.Holder.Since.UnixMicro()
+	return since.UnixMicro()
 }
 
 // lines returns the picture for a terminal of this size; the last line is the
@@ -66,14 +67,15 @@ func (p picture) lines(width, height int) []painted {
 		all = append(all, painted{broken, errorLine(err)})
 	}
 	if len(p.locks) > 0 || p.err == nil {
-		head, cells, more := fitTable(width, lockColumns, lockRows(p.locks, p.at), ">TOKEN", ">LEFT", ">AGE", "NODES")
+		rows, of := lockRows(p.locks, p.at)
+		head, cells, more := fitTable(width, lockColumns, rows, ">TOKEN", ">LEFT", ">AGE", "NODES", "MODE")
 		hidden = append(hidden, more...)
 		for i, text := range tableLines(head, cells) {
-			if height > 0 && len(all) >= height-2 && len(p.locks) > i {
-				all = append(all, painted{quiet, fmt.Sprintf("… %s more", thousands(len(p.locks)-i+1))})
+			if height > 0 && len(all) >= height-2 && len(rows) > i {
+				all = append(all, painted{quiet, moreText(of, i-1, len(p.locks))})
 				break
 			}
-			all = append(all, painted{p.lockStyle(i - 1), text})
+			all = append(all, painted{p.lockStyle(of, i-1), text})
 		}
 	}
 	if height == 0 {
@@ -102,12 +104,27 @@ func (p picture) nodeStyle(i int) style {
 	return plain
 }
 
-func (p picture) lockStyle(i int) style {
+// lockStyle is the style of a row, which is about the lock that of says.
+func (p picture) lockStyle(of []int, row int) style {
 	switch {
-	case i < 0:
+	case row < 0:
 		return quiet
-	case p.locks[i].Waiting > 0:
+	case p.locks[of[row]].Waiting > 0:
 		return fault
 	}
 	return plain
+}
+
+// moreText says how many of the locks have no row before this one, or how many rows
+// of the last are left.
+func moreText(of []int, row, locks int) string {
+	row = max(row, 0)
+	rest := locks - of[row]
+	if row > 0 && of[row-1] == of[row] {
+		rest--
+	}
+	if rest == 0 {
+		return "… " + plural(len(of)-row, "more holder of it", "more holders of it")
+	}
+	return fmt.Sprintf("… %s more", thousands(rest))
 }

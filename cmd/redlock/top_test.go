@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/venta-hq/redlock/cluster"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -63,6 +65,45 @@ func TestTop_NothingIsCutWithoutASign(t *testing.T) {
 			if line = strings.TrimSuffix(line, control("[K")); utf8.RuneCountInString(line) > width {
 				t.Errorf("the terminal cuts %q", line)
 			}
+		}
+	}
+}
+
+// A key with several holders has several rows.
+func TestTop_ShowsEachHolderOfAKeyThatSeveralHold(t *testing.T) {
+	now := time.Now()
+	by := func(name string, age time.Duration) lock.Holder {
+		return lock.Holder{Writer: lock.WriterRedlock, Process: name, Host: "vm", PID: 7, Name: name, Since: now.Add(-age)}
+	}
+	p := picture{at: now, quorum: 2, locks: []lock.Inspection{
+		{Key: "gpu", State: lock.Held, Limit: 4, Waiting: 1, Holder: lock.Holder{Writer: lock.WriterLimit}, Need: 2,
+			Slots: []lock.Slot{{Number: 0, Holder: by("train", time.Minute), Votes: 3}, {Number: 3, Holder: by("render", time.Hour), Votes: 3}}},
+		{Key: "catalog", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterShared}, Readers: []quorumlock.Reader{{Holder: by("shop", time.Second)}, {Holder: by("search", 2*time.Second)}}},
+		{Key: "order:42", State: lock.Held, Holder: by("report", time.Second)},
+		{Key: "import", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterDetached, Name: "feed", Since: now}},
+	}}
+	lines := p.lines(0, 0)
+	waiting := 0
+	for _, want := range []string{"gpu +limit +2 of 4 slots are taken +- +1h00m", "  slot 0 +train .* 1m00s", "  slot 3 +render ", "catalog +shared +2 readers +- +2.0s", "  reader +shop ",
+		"  reader +search ", "order:42 +exclusive +report ", "import +detached +detached by feed"} {
+		i := slices.IndexFunc(lines, func(l painted) bool { return regexp.MustCompile("^" + want).MatchString(l.text) })
+		if i < 0 {
+			t.Errorf("no row is like %q: %v", want, lines)
+		} else if lines[i].style == fault {
+			waiting++
+		}
+	}
+	if waiting != 3 {
+		t.Errorf("%d rows are marked as waited for, want those of the first lock", waiting)
+	}
+	for _, tt := range []struct {
+		height, locks int
+		want          string
+	}{{8, 4, "… 4 more"}, {9, 4, "… 3 more"}, {13, 4, "… 2 more"}, {14, 4, "… 2 more"}, {15, 4, "import"}, {9, 1, "… 2 more holders of it"}, {10, 1, "  slot 3"}} {
+		p.locks = p.locks[:tt.locks]
+		all := p.lines(200, tt.height)
+		if text := all[len(all)-2].text; !strings.HasPrefix(text, tt.want) {
+			t.Errorf("of %d locks in %d lines the last is %q, want %q", tt.locks, tt.height, text, tt.want)
 		}
 	}
 }

@@ -151,7 +151,7 @@ func checkTable(t *testing.T, s *scrapes) {
 
 // attributes are those there are, by the names that Prometheus gives them.
 var attributes = map[string]string{
-	"error_type": "error.type", "redlock_end": "redlock.end", "redlock_reason": "redlock.reason", "redlock_verdict": "redlock.verdict",
+	"error_type": "error.type", "redlock_mode": "redlock.mode", "redlock_end": "redlock.end", "redlock_reason": "redlock.reason", "redlock_verdict": "redlock.verdict",
 	"redlock_key": "redlock.key", "redlock_job": "redlock.job", "redlock_election": "redlock.election",
 	"redlock_node_name": "redlock.node.name", "redlock_node_names": "redlock.node.names",
 	"redlock_cache_prefix": "redlock.cache.prefix", "redlock_session_prefix": "redlock.session.prefix",

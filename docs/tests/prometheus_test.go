@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +80,30 @@ func checkScrape(t *testing.T, s *scrapes) {
 				t.Errorf("%s was not scraped, for %s", name, expr)
 			}
 		}
-		query(t, base, strings.ReplaceAll(expr, "$__rate_interval", "1m"), new(any))
+		checkSplit(t, base, expr)
+	}
+}
+
+// checkSplit asks a query, whose answer may be split only by the labels that it
+// names: an attribute that a metric gets must not make several alerts of one.
+func checkSplit(t *testing.T, base, expr string) {
+	t.Helper()
+	named := map[string]bool{}
+	for _, by := range regexp.MustCompile(`\bby ?\(([^)]*)\)`).FindAllStringSubmatch(expr, -1) {
+		for label := range strings.SplitSeq(by[1], ",") {
+			named[strings.TrimSpace(label)] = true
+		}
+	}
+	var found struct {
+		Result []struct{ Metric map[string]string }
+	}
+	query(t, base, strings.ReplaceAll(expr, "$__rate_interval", "1m"), &found)
+	for _, r := range found.Result {
+		for label := range r.Metric {
+			if !named[label] {
+				t.Errorf("%s is split by %s", expr, label)
+			}
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/cache"
+	"github.com/venta-hq/redlock/internal/face"
 	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lease"
@@ -28,7 +29,7 @@ const (
 // scenarios provoke what is measured. Each has nodes and metrics of its own.
 var scenarios = map[string]func(t *testing.T, s *scrapes){
 	"locks": locks, "losses": losses, "expiry": expiry, "nodes": failures, "caches": caches, "away": cacheAway, "sessions": sessions, "resize": resize,
-	"jobs": jobs,
+	"jobs": jobs, "modes": modes,
 }
 
 func locks(t *testing.T, s *scrapes) {
@@ -96,6 +97,65 @@ func locks(t *testing.T, s *scrapes) {
 	r.must(err)
 	r.must(l.Release(ctx))
 	r.has("redlock_lock_hold_seconds{redlock_end=kept}", 1, true)
+	r.scrape()
+}
+
+// modes are keys of every mode, held by one process.
+func modes(t *testing.T, s *scrapes) {
+	r := newRig(t, s, 3)
+	c := r.open(true, patient)
+	k := r.locker(c, 20*time.Second)
+	ctx := t.Context()
+	acquire := func(key string, opts ...lock.Option) *lease.Lease {
+		t.Helper()
+		l, err := k.Lock(ctx, key, opts...)
+		r.must(err)
+		return l
+	}
+	held := func(exclusive, shared, limit, retained float64) {
+		t.Helper()
+		for mode, n := range map[string]float64{"exclusive": exclusive, "shared": shared, "limit": limit, "retained": retained} {
+			r.has("redlock_lock_held{redlock_mode="+mode+"}", n, true)
+		}
+	}
+	held(0, 0, 0, 0)
+	first, own := acquire("catalog", lock.Shared()), acquire("order")
+	slots := []*lease.Lease{acquire("gpu", lock.Limit(2)), acquire("gpu", lock.Limit(2))}
+	held(1, 1, 2, 0)
+	joined := acquire("catalog", lock.Shared()) // another reader of the same hold
+	held(1, 1, 2, 0)
+	for mode, want := range map[string][2]float64{"exclusive": {1, 1}, "shared": {2, 1}, "limit": {2, 2}} {
+		r.has("redlock_lock_wait_seconds{error_type=,redlock_mode="+mode+"}", want[0], true)
+		r.has("redlock_lock_attempt_seconds{error_type=,redlock_mode="+mode+"}", want[1], true)
+	}
+	for mode, opt := range map[string]lock.Option{"exclusive": lock.NoWait(), "limit": lock.Limit(3)} {
+		if _, err := k.TryLock(ctx, "catalog", opt); !errors.Is(err, lock.ErrNotAcquired) {
+			t.Errorf("beside readers, %s: %v", mode, err)
+		}
+		r.has("redlock_lock_refusals_total{error_type=held,redlock_mode="+mode+"}", 1, true)
+	}
+	r.must(own.Downgrade(ctx))
+	held(0, 2, 2, 0)
+	for _, l := range append(slots, first, joined, own) {
+		r.must(l.Release(ctx))
+	}
+	held(0, 0, 0, 0)
+	r.has("redlock_lock_hold_seconds{redlock_end=released,redlock_mode=shared}", 3, true)
+	r.has("redlock_lock_hold_seconds{redlock_end=released,redlock_mode=limit}", 2, true)
+	for mode, opts := range map[string][]lock.Option{"exclusive": nil, "shared": {lock.Shared()}, "limit": {lock.Limit(2)}} {
+		err := k.WithLock(ctx, "overdue", func(ctx context.Context) error { <-ctx.Done(); return nil }, append(opts, lock.MaxHold(time.Millisecond))...)
+		if !errors.Is(err, lock.ErrLost) {
+			t.Errorf("held too long, %s: %v", mode, err)
+		}
+		r.has("redlock_lock_losses_total{redlock_reason=max_hold,redlock_mode="+mode+"}", 1, true)
+	}
+	r.must(k.WithLocks(ctx, []string{"a"}, func(context.Context) error { held(1, 1, 0, 0); return nil }, lock.SharedKeys("b")))
+	keeper, err := lock.New(c, lock.Config{TTL: 20 * time.Second, Retain: 20 * time.Second})
+	r.must(err)
+	harness.CloseAtEnd(t, keeper)
+	harness.Receive(t, "the mailbox to open", face.In(c).Listen(deaf{}))
+	r.must(keeper.WithLock(ctx, "kept", func(context.Context) error { held(1, 0, 0, 0); return nil }))
+	held(0, 0, 0, 1)
 	r.scrape()
 }
 

@@ -153,6 +153,11 @@ func (req Request) check() error {
 	return errors.Join(errs...)
 }
 
+// Mode is how the request asks for its key.
+func (req Request) Mode() quorumlock.Mode {
+	return quorumlock.Request{Limit: req.Limit, Shared: req.Shared}.Mode()
+}
+
 // Waits reports whether the key is waited for.
 func (req Request) Waits() bool { return !req.Bounded || req.Wait > 0 }
 

@@ -32,7 +32,7 @@ func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease,
 	began := s.tel.Now()
 	l, err := s.Await(ctx, key, req)
 	if s.tel != nil {
-		s.tel.Waited(ctx, key, began, quorumlock.RefusalClass(err))
+		s.tel.Waited(ctx, key, string(req.Mode()), began, quorumlock.RefusalClass(err))
 	}
 	return l, err
 }
@@ -54,13 +54,13 @@ type datedParent struct {
 // reportEnd says how long a lease was held. It is called once for each, without a mutex.
 func (s *Leases) reportEnd(l *Lease, how string) {
 	if since := l.since(); !since.IsZero() {
-		s.tel.Held(l.t.key(), since, how)
+		s.tel.Held(l.t.key(), string(l.t.hold.Mode()), since, how)
 	}
 }
 
 // reportLoss says that a lease was lost. It is called without a mutex.
 func (s *Leases) reportLoss(t *renewal, why quorumlock.Reason) {
-	s.tel.Lost(t.key(), string(why.Class))
+	s.tel.Lost(t.key(), string(t.hold.Mode()), string(why.Class))
 	s.c.Say(slog.LevelError, "lock lost", "key", t.key(), "token", t.hold.Token(), "reason", why.Text)
 }
 
@@ -79,16 +79,43 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 // watch has the number of leases, and the age of the oldest, read when the metrics
 // are collected.
 func (s *Leases) watch() {
-	held := s.tel.Watch("", "", func(see telemetry.See) {
-		s.renewer.mu.Lock()
-		held := len(s.renewer.queue)
-		s.renewer.mu.Unlock()
-		see(telemetry.LockHeld, float64(held))
-	})
+	var stop []func()
+	for _, mode := range renewedModes {
+		stop = append(stop, s.tel.Watch(telemetry.ModeAttr, string(mode), func(see telemetry.See) {
+			s.renewer.mu.Lock()
+			n := s.renewer.byMode[mode]
+			s.renewer.mu.Unlock()
+			see(telemetry.LockHeld, float64(n))
+		}))
+	}
 	longest := s.tel.Watch(telemetry.NodesAttr, s.c.Names(), func(see telemetry.See) {
 		see(telemetry.LockHeldLongest, s.renewer.longest(time.Now()).Seconds())
 	})
-	s.unwatch = func() { held(); longest() }
+	s.unwatch = func() {
+		for _, stop := range append(stop, longest) {
+			stop()
+		}
+	}
+}
+
+// renewedModes are the modes of the keys that a process renews.
+var renewedModes = []quorumlock.Mode{quorumlock.ModeExclusive, quorumlock.ModeShared, quorumlock.ModeLimit, quorumlock.ModeRetained}
+
+// modeLocked is the mode of a key that is renewed.
+func (t *renewal) modeLocked() quorumlock.Mode {
+	if t.state == retained {
+		return quorumlock.ModeRetained
+	}
+	return t.hold.Mode()
+}
+
+// countLocked counts t under its mode; NoMode: it is not renewed any more.
+func (r *renewer) countLocked(t *renewal, mode quorumlock.Mode) {
+	if mode != t.counted {
+		r.byMode[t.counted]--
+		t.counted = mode
+		r.byMode[mode]++
+	}
 }
 
 // longest is for how long the oldest lease has been held. It looks at some at a

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/venta-hq/redlock/internal/nodeset"
+	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/waitqueue"
 )
 
@@ -105,6 +106,24 @@ func (r *renewer) giveUpAllRetained() {
 			r.giveUpRetained(t)
 		}
 	}
+}
+
+// MarkRetained says of each of all whether this process retains the key now. The
+// nodes do not know it: a retained key is as its last holder left it, and to say
+// more would cost a message for each retention.
+func (s *Leases) MarkRetained(all []quorumlock.Inspection) {
+	for i := range all {
+		if t, ok := s.queues.Kept(s.red.LockKey(all[i].Key)).(*renewal); ok && t.hold.IsNamedBy(all[i]) && t.s.retains(t) {
+			all[i].Retained = true
+		}
+	}
+}
+
+// retains reports whether t is retained.
+func (r *renewer) retains(t *renewal) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return t.state == retained
 }
 
 // askRetainer asks for a key that its holder may only retain, on behalf of a caller

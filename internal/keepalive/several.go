@@ -80,6 +80,9 @@ func (req Request) Several(keys []string) ([]string, Request) {
 	return InOrder(slices.Concat(keys, req.sharedKeys)), req
 }
 
+// ModeOf is how the request asks for one of several keys.
+func (req Request) ModeOf(key string) quorumlock.Mode { return req.of(key).Mode() }
+
 // of is the request for one of several keys.
 func (req Request) of(key string) Request {
 	req.Shared = slices.Contains(req.sharedKeys, key)

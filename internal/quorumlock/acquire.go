@@ -56,7 +56,7 @@ func (r *Redlock) Acquire(ctx context.Context, key string, req Request) (*Hold, 
 	h, err := r.attempt(ctx, key, req)
 	r.note(err)
 	if tel != nil {
-		tel.Attempted(ctx, key, began, RefusalClass(err))
+		tel.Attempted(ctx, key, string(req.Mode()), began, RefusalClass(err))
 	}
 	return h, err
 }

@@ -40,6 +40,10 @@ type Inspection struct {
 	Readers     []Reader
 	MoreReaders bool
 
+	// Retained: the holder has released the key, and this process keeps it for its next
+	// caller. Nodes do not know that, so other processes do not either.
+	Retained bool
+
 	Views []View // what each node said
 
 	Limit int    // how many can hold the key at once, by lock.Limit; 0: one

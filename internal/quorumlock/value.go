@@ -100,6 +100,10 @@ type Holder struct {
 	PID     int       // 0 where it is not said
 	Name    string    // the label given as Owner; "" if none was
 	Since   time.Time // when the acquisition began, by the holder's clock, to the ms; zero: not said
+
+	// MayRetain: the process may keep the key for its next caller when its holder has
+	// released it. Whether it does that now, only the process knows.
+	MayRetain bool
 }
 
 // String is for a person: the name if there is one, and where the process runs.
@@ -163,6 +167,8 @@ func readValue(value string) Holder {
 		h.Writer = WriterForced
 	case strings.HasPrefix(parts[1], detached):
 		h.Writer = WriterDetached
+	default:
+		h.MayRetain = retains(value)
 	}
 	if us, err := strconv.ParseInt(strings.TrimPrefix(parts[1], detached), 36, 53); err == nil && us >= sinceAtLeast {
 		h.Since = time.UnixMicro(us).Truncate(time.Millisecond)

@@ -16,19 +16,20 @@ func TestValue_IsRead(t *testing.T) {
 		text string
 	}{
 		"": {Holder{}, "nobody"},
-		process + "/" + "hdaslrrdxc" + "/web-7:81":                {Holder{WriterRedlock, "ABCDEFGH", "web-7", 81, "", since}, "web-7:81"},
-		process + "/" + "hdaslrrdxc" + "/web-7:81/cron: a/b":      {Holder{WriterRedlock, "ABCDEFGH", "web-7", 81, "cron: a/b", since}, "cron: a/b (web-7:81)"},
-		process + "/1z/fe80::1:81":                                {Holder{WriterRedlock, "ABCDEFGH", "fe80::1", 81, "", time.Time{}}, "fe80::1:81"},
-		process + "/1z/just a name":                               {Holder{WriterRedlock, "ABCDEFGH", "", 0, "just a name", time.Time{}}, "just a name"},
-		process + "/-/ops:7":                                      {Holder{WriterForced, "ABCDEFGH", "ops", 7, "", time.Time{}}, "released by force by ops:7"},
-		process + "/-/ops:7/ann":                                  {Holder{WriterForced, "ABCDEFGH", "ops", 7, "ann", time.Time{}}, "released by force by ann (ops:7)"},
-		process + "/~hdaslrrdxc/ops:7/ann":                        {Holder{WriterDetached, "ABCDEFGH", "ops", 7, "ann", since}, "detached by ann (ops:7)"},
-		process + "/~+hdaslrrdxc/ops:7":                           {Holder{WriterDetached, "ABCDEFGH", "ops", 7, "", since}, "detached by ops:7"},
+		process + "/" + "hdaslrrdxc" + "/web-7:81":                {Holder{WriterRedlock, "ABCDEFGH", "web-7", 81, "", since, false}, "web-7:81"},
+		process + "/" + "hdaslrrdxc" + "/web-7:81/cron: a/b":      {Holder{WriterRedlock, "ABCDEFGH", "web-7", 81, "cron: a/b", since, false}, "cron: a/b (web-7:81)"},
+		process + "/1z/fe80::1:81":                                {Holder{WriterRedlock, "ABCDEFGH", "fe80::1", 81, "", time.Time{}, false}, "fe80::1:81"},
+		process + "/+hdaslrrdxc/web-7:81":                         {Holder{WriterRedlock, "ABCDEFGH", "web-7", 81, "", since, true}, "web-7:81"},
+		process + "/1z/just a name":                               {Holder{WriterRedlock, "ABCDEFGH", "", 0, "just a name", time.Time{}, false}, "just a name"},
+		process + "/-/ops:7":                                      {Holder{WriterForced, "ABCDEFGH", "ops", 7, "", time.Time{}, false}, "released by force by ops:7"},
+		process + "/-/ops:7/ann":                                  {Holder{WriterForced, "ABCDEFGH", "ops", 7, "ann", time.Time{}, false}, "released by force by ann (ops:7)"},
+		process + "/~hdaslrrdxc/ops:7/ann":                        {Holder{WriterDetached, "ABCDEFGH", "ops", 7, "ann", since, false}, "detached by ann (ops:7)"},
+		process + "/~+hdaslrrdxc/ops:7":                           {Holder{WriterDetached, "ABCDEFGH", "ops", 7, "", since, false}, "detached by ops:7"},
 		process + "/1z":                                           {Holder{Writer: WriterForeign}, "another library"},
 		process[1:] + "/1z/web-7:81":                              {Holder{Writer: WriterForeign}, "another library"},
 		"bGV0IG1lIGluLCBwbGVhcw==":                                {Holder{Writer: WriterRedsync}, "redsync"},
 		"bGV0IG1lIGluLCBwbGVhc2U=":                                {Holder{Writer: WriterForeign}, "another library"},
-		process + "/zzzzzzzzzzzzzzz/web-7:99999999999/" + "a\x1b": {Holder{WriterRedlock, "ABCDEFGH", "", 0, "web-7:99999999999/a\x1b", time.Time{}}, "web-7:99999999999/a\x1b"},
+		process + "/zzzzzzzzzzzzzzz/web-7:99999999999/" + "a\x1b": {Holder{WriterRedlock, "ABCDEFGH", "", 0, "web-7:99999999999/a\x1b", time.Time{}, false}, "web-7:99999999999/a\x1b"},
 	} {
 		got := readValue(value)
 		if got != want.h {

@@ -96,7 +96,7 @@ var Metrics = []Metric{
 	{LockHandOvers, Counter, "{handover}", "Locks handed over within a process without a round trip."},
 	{LockReleaseFailures, Counter, "{release}", "Releases that did not reach a quorum of nodes."},
 	{LockQueue, Sum, "{caller}", "Callers in this process that wait for a lock."},
-	{LockHeld, Sum, "{lock}", "Locks that this process renews: held or retained."},
+	{LockHeld, Sum, "{lock}", "Keys that this process renews: held, or retained for its next caller."},
 	{LockHeldLongest, Largest, "s", "How long this process has held its longest-held lock; 0 if it holds none."},
 
 	{jobSuccess, Largest, "s", "When a job of RunOnce last succeeded in any process, as far as this process knows: seconds since 1970."},

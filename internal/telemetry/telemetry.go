@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -28,6 +29,7 @@ const (
 	tokenAttr      = attribute.Key("redlock.token")
 	waitAttr       = attribute.Key("redlock.wait")
 	holdAttr       = attribute.Key("redlock.hold")
+	ModeAttr       = "redlock.mode"
 	NodeAttr       = "redlock.node.name"
 	NodesAttr      = "redlock.node.names"
 	CachePrefix    = "redlock.cache.prefix"
@@ -222,80 +224,102 @@ func (t *Telemetry) label(key string) (attribute.KeyValue, bool) {
 	return keyAttr.String(name), name != ""
 }
 
-// with returns the option for attributes. It omits attr if value is "".
-func (t *Telemetry) with(key string, attr attribute.Key, value string) metric.MeasurementOption {
+// labels are the attributes of a measurement besides the key. They have few values.
+type labels struct {
+	mode  string        // ModeAttr; "": none
+	attr  attribute.Key // one more
+	value string        // of attr; "": attr is omitted
+}
+
+// with returns the option for attributes.
+func (t *Telemetry) with(key string, l labels) metric.MeasurementOption {
 	kv, keyed := t.label(key)
 	if !keyed {
-		return plain(attr, value)
+		return plain(l)
 	}
-	if value == "" {
-		return metric.WithAttributeSet(attribute.NewSet(kv))
-	}
-	return metric.WithAttributeSet(attribute.NewSet(kv, attr.String(value)))
+	return metric.WithAttributeSet(l.set(kv))
 }
 
-// plains caches options, of which there are few.
-var plains sync.Map // of attribute.KeyValue to metric.MeasurementOption
-
-var none = metric.WithAttributeSet(*attribute.EmptySet())
-
-func plain(attr attribute.Key, value string) metric.MeasurementOption {
-	if value == "" {
-		return none
+// set is the set of l and of key, unless that is the zero value.
+func (l labels) set(key attribute.KeyValue) attribute.Set {
+	all := make([]attribute.KeyValue, 0, 3)
+	if key.Valid() {
+		all = append(all, key)
 	}
-	kv := attr.String(value)
-	if o, ok := plains.Load(kv); ok {
-		return o.(metric.MeasurementOption)
+	if l.mode != "" {
+		all = append(all, attribute.String(ModeAttr, l.mode))
 	}
-	o := metric.WithAttributeSet(attribute.NewSet(kv))
-	plains.Store(kv, o)
-	return o
+	if l.value != "" {
+		all = append(all, l.attr.String(l.value))
+	}
+	return attribute.NewSet(all...)
 }
 
-// Waited reports a request for a lock. refusal is the class of the error, "" if
-// it was acquired.
-func (t *Telemetry) Waited(ctx context.Context, key string, began time.Time, refusal string) {
+// plains keeps the options of what was reported without a key. It is replaced by a
+// copy to add to it, so that finding one allocates nothing.
+var plains atomic.Pointer[map[labels]metric.MeasurementOption]
+
+func plain(l labels) metric.MeasurementOption {
+	for {
+		all := plains.Load()
+		if all == nil {
+			all = &map[labels]metric.MeasurementOption{}
+			plains.CompareAndSwap(nil, all)
+			continue
+		}
+		if o, ok := (*all)[l]; ok {
+			return o
+		}
+		more := maps.Clone(*all)
+		more[l] = metric.WithAttributeSet(l.set(attribute.KeyValue{}))
+		plains.CompareAndSwap(all, &more)
+	}
+}
+
+// Waited reports a request for a lock in a mode. refusal is the class of the error,
+// "" if it was acquired.
+func (t *Telemetry) Waited(ctx context.Context, key, mode string, began time.Time, refusal string) {
 	if t == nil || !t.metrics {
 		return
 	}
-	o := t.with(key, errorType, refusal)
+	o := t.with(key, labels{mode, errorType, refusal})
 	t.hist[lockWait].Record(ctx, since(began), o)
 	if refusal != "" {
 		t.counts[lockRefusals].Add(ctx, 1, o)
 	}
 }
 
-// Attempted reports one attempt to acquire a lock.
-func (t *Telemetry) Attempted(ctx context.Context, key string, began time.Time, refusal string) {
+// Attempted reports one attempt to acquire a lock in a mode.
+func (t *Telemetry) Attempted(ctx context.Context, key, mode string, began time.Time, refusal string) {
 	if t != nil && t.metrics {
-		t.hist[lockAttempt].Record(ctx, since(began), t.with(key, errorType, refusal))
+		t.hist[lockAttempt].Record(ctx, since(began), t.with(key, labels{mode, errorType, refusal}))
 	}
 }
 
 // Granted reports how many other processes waited for a lock when this one acquired it.
 func (t *Telemetry) Granted(key string, waiters int) {
 	if t != nil && t.metrics {
-		t.hist[lockWaiters].Record(context.Background(), float64(waiters), t.with(key, "", ""))
+		t.hist[lockWaiters].Record(context.Background(), float64(waiters), t.with(key, labels{}))
 	}
 }
 
-// Held reports how long a lock was held, and how the hold ended.
-func (t *Telemetry) Held(key string, began time.Time, end string) {
+// Held reports how long a lock was held in a mode, and how the hold ended.
+func (t *Telemetry) Held(key, mode string, began time.Time, end string) {
 	if t != nil && t.metrics {
-		t.hist[lockHold].Record(context.Background(), since(began), t.with(key, endAttr, end))
+		t.hist[lockHold].Record(context.Background(), since(began), t.with(key, labels{mode, endAttr, end}))
 	}
 }
 
-// Lost reports that a lock was lost.
-func (t *Telemetry) Lost(key, reason string) {
+// Lost reports that a lock was lost that was held in a mode.
+func (t *Telemetry) Lost(key, mode, reason string) {
 	if t != nil && t.metrics {
-		t.counts[lockLosses].Add(context.Background(), 1, t.with(key, reasonAttr, reason))
+		t.counts[lockLosses].Add(context.Background(), 1, t.with(key, labels{mode, reasonAttr, reason}))
 	}
 }
 
 // Renewed reports the result of a renewal, and the share of the TTL that was left.
 func (t *Telemetry) Renewed(key string, left, ttl time.Duration, verdict string) {
 	if t != nil && t.metrics {
-		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, verdictAttr, verdict))
+		t.hist[lockRenewalLeft].Record(context.Background(), max(0, float64(left)/float64(ttl)), t.with(key, labels{attr: verdictAttr, value: verdict}))
 	}
 }

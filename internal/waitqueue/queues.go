@@ -188,6 +188,16 @@ func (qs *Queues) NoteRemoteWait(lock string, now time.Time) (kept any) {
 	return kept
 }
 
+// Kept is what is kept for the next caller for lock; nil: nothing is.
+func (qs *Queues) Kept(lock string) (kept any) {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	if q := qs.keys[lock]; q != nil {
+		kept = q.kept
+	}
+	return kept
+}
+
 // TakeKept takes out what is kept for the next caller for lock, so that it can be
 // released; nil: nothing is.
 func (qs *Queues) TakeKept(lock string) (kept any) {

@@ -4,25 +4,36 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/accessibility"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/lock"
 )
 
-// scene is some locks, one of which others wait for.
+// scene is some locks of every mode, one of which others wait for.
 func (r *rig) scene() {
 	r.Helper()
 	for key, owner := range map[string]string{"order:42": "nightly report", "order:43": "billing", "invoice:2026-11": "invoices", "election:scheduler": "vm-7"} {
 		r.hold(r.locker, key, lock.Owner(owner))
 	}
+	for _, owner := range []string{"storefront", "search"} {
+		r.hold(r.process(owner), "catalog", lock.Shared())
+	}
+	for _, owner := range []string{"train", "train", "render"} {
+		r.hold(r.locker, "gpu", lock.Limit(4), lock.Owner(owner))
+	}
+	_, err := r.hold(r.locker, "import", lock.Owner("feed"), lock.TTL(time.Minute)).Detach(r.Context())
+	r.must(err)
 	for range 2 {
 		k := r.process("waiter")
 		waits, stop := context.WithCancel(context.Background())
@@ -37,14 +48,26 @@ func (r *rig) scene() {
 	}
 }
 
+// lengthen has a key that nobody renews outlast a test on a slow machine.
+func (r *rig) lengthen(key string) {
+	r.Helper()
+	for i := range r.nodes.Len() {
+		r.must(harness.Client(r.T, r.nodes, i).PExpire(r.Context(), "lock:"+key, time.Hour).Err())
+	}
+}
+
 // views are the pages that are looked at, and what they show once they are
 // complete.
 var views = []struct {
 	name, path string
 	shows      []string
 }{
-	{"locks", "", []string{"Locks work", "2 processes wait", "4 locks"}},
+	{"locks", "", []string{"Locks work", "2 processes wait", "7 locks"}},
+	{"filtered", "?mode=shared", []string{"Locks work", "1 lock of 7", "storefront, search"}},
 	{"lock", "lock?key=order:42", []string{"Held by nightly report", "1 min", "Take the lock away"}},
+	{"shared", "lock?key=catalog", []string{"Shared by 2 readers", "storefront ("}},
+	{"limit", "lock?key=gpu", []string{"Held in 3 of 4 slots", "render ("}},
+	{"detached", "lock?key=import", []string{"Detached by feed", "kept for the process that attaches it"}},
 	{"nodes", "nodes", []string{"Locks work", "note"}},
 	{"jobs", "jobs", []string{"vm-7"}},
 }
@@ -54,6 +77,7 @@ var views = []struct {
 func TestBrowser_EveryPageIsAccessible(t *testing.T) {
 	r := newRig(t, "ann")
 	r.scene()
+	r.lengthen("import")
 	for _, v := range views {
 		for _, width := range []int64{360, 1440} {
 			for _, scheme := range []string{"light", "dark"} {
@@ -119,7 +143,7 @@ const contrastScript = `(() => {
   };
   const weak = [];
   for (const e of document.querySelectorAll("body *")) {
-    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || e.tagName === "INPUT";
+    const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) || e.tagName === "INPUT" || e.tagName === "SELECT";
     if (!own || !e.checkVisibility() || e.closest(".skip") || e.closest("thead") && innerWidth < 960) continue;
     const style = getComputedStyle(e);
     const behind = ground(e);
@@ -147,7 +171,7 @@ func (r *rig) roles(name, view string) {
 		}
 		role := textOf(n.Role)
 		found[role]++
-		if operable := []string{"link", "button", "textbox", "radio", "table", "navigation", "image", "region", "search"}; slices.Contains(operable, role) && textOf(n.Name) == "" {
+		if operable := []string{"link", "button", "textbox", "combobox", "radio", "table", "navigation", "image", "region", "search"}; slices.Contains(operable, role) && textOf(n.Name) == "" {
 			r.Errorf("%s: a %s without a name", name, role)
 		}
 	}
@@ -161,6 +185,9 @@ func (r *rig) roles(name, view string) {
 	}
 	if biggest := eval[string](r, `[...document.querySelectorAll("main *")].filter(e => e.checkVisibility()).reduce((a, b) => parseFloat(getComputedStyle(a).fontSize) >= parseFloat(getComputedStyle(b).fontSize) ? a : b).tagName`); biggest != "H1" {
 		r.Errorf("%s: the largest text is of %s", name, biggest)
+	}
+	if (view == "locks" || view == "filtered") && found["combobox"] != 1 {
+		r.Errorf("%s: %d lists to choose from; there is %v", name, found["combobox"], found)
 	}
 	if view == "lock" && found["textbox"] != 2 {
 		r.Errorf("%s: %d text boxes", name, found["textbox"])
@@ -181,15 +208,16 @@ func textOf(v *accessibility.Value) string {
 func TestBrowser_TheKeyboardReachesEverythingInOrder(t *testing.T) {
 	r := newRig(t, "ann")
 	r.scene()
+	r.lengthen("import")
 	r.visit("")
-	r.sees("Live", "4 locks", "2 processes wait")
+	r.sees("Live", "7 locks", "2 processes wait")
 	var order []string
 	for range 60 {
 		r.do(chromedp.KeyEvent(kb.Tab))
 		at := eval[string](r, `(() => {
 			const e = document.activeElement;
 			if (e === document.body) return "";
-			const name = e.closest("label")?.textContent.trim() || e.textContent.trim();
+			const name = e.closest("label")?.firstChild.textContent.trim() || e.textContent.trim();
 			const seen = getComputedStyle(e).outlineStyle !== "none" && parseFloat(getComputedStyle(e).outlineWidth) >= 2;
 			return name + (seen ? "" : " (its focus is not shown)");
 		})()`)
@@ -198,8 +226,8 @@ func TestBrowser_TheKeyboardReachesEverythingInOrder(t *testing.T) {
 		}
 		order = append(order, at)
 	}
-	want := "Skip to the content, redlock, Locks, Nodes, Elections and jobs, Pause, Key begins with, Held longer than, Apply, " +
-		"Key, Holder, Held for, Time left, Waiting, order:42"
+	want := "Skip to the content, redlock, Locks, Nodes, Elections and jobs, Pause, Key begins with, Held longer than, Mode, Apply, " +
+		"Key, Mode, Holder, Held for, Time left, Waiting, order:42"
 	got := strings.Join(order, ", ")
 	if !strings.HasPrefix(got, want) {
 		t.Errorf("the focus goes to %s\nwant %s", got, want)
@@ -207,27 +235,28 @@ func TestBrowser_TheKeyboardReachesEverythingInOrder(t *testing.T) {
 	r.clean()
 }
 
-// TestBrowser_Screenshots writes the pictures of an outage, if pictures are
-// asked for.
+// TestBrowser_Screenshots writes the pictures of docs/web.md, if pictures are asked
+// for.
 func TestBrowser_Screenshots(t *testing.T) {
 	if os.Getenv("REDLOCK_TEST_SCREENSHOTS") == "" {
 		t.Skip("REDLOCK_TEST_SCREENSHOTS is not set")
 	}
 	r := newRig(t, "")
 	r.scene()
+	r.size(360, "light")
+	r.visit("?mode=limit")
+	r.sees("All 5 nodes are up", "1 lock of 7", "3 of 4 slots")
+	r.photograph("web-narrow", true)
 	r.nodes.Pause(1)
-	for _, width := range []int64{360, 1440} {
-		r.size(width, "light")
-		r.visit("")
-		r.sees("1 of 5 nodes down", "4 locks")
-		r.photograph(fmt.Sprintf("degraded-%d", width), false)
-	}
+	r.size(1440, "light")
+	r.visit("")
+	u, err := url.Parse(r.nodes.URLs()[1])
+	r.must(err)
+	r.sees("1 of 5 nodes down", u.Host+" has not answered for", "7 locks", "2 processes wait")
+	r.photograph("web", false)
 	r.nodes.Stop(2)
 	r.nodes.Stop(3)
-	for _, scheme := range []string{"light", "dark"} {
-		r.size(1440, scheme)
-		r.visit("")
-		r.sees("No lock can be acquired", "Partial")
-		r.photograph("outage-"+scheme, false)
-	}
+	r.visit("")
+	r.sees("No lock can be acquired", "Partial")
+	r.photograph("web-outage", false)
 }

@@ -50,6 +50,38 @@ func TestBrowser_PauseAndResume(t *testing.T) {
 	r.clean()
 }
 
+// A person filters by mode, and the page follows what happens.
+func TestBrowser_FilterByMode(t *testing.T) {
+	r := newRig(t, "")
+	r.hold(r.locker, "order:42")
+	r.hold(r.locker, "gpu", lock.Limit(2))
+	first := r.hold(r.locker, "catalog", lock.Shared())
+	r.visit("")
+	r.sees("3 locks", "order:42", "catalog", "gpu", "!Show all")
+	for _, width := range []int64{360, 1440} {
+		r.size(width, "light")
+		r.do(chromedp.SendKeys(chromedp.CSS("[name=mode]"), "shared"), chromedp.Click(chromedp.CSS(".filter button")), chromedp.WaitVisible(chromedp.CSS(".filter a")))
+		r.sees("1 lock of 3", "catalog", "!order:42", "!gpu", "Show all", "Live")
+		if query := eval[string](r, "location.search"); !strings.Contains(query, "mode=shared") {
+			t.Errorf("the query is %s", query)
+		}
+		if chosen := eval[string](r, `document.querySelector("[name=mode]").value`); chosen != "shared" {
+			t.Errorf("the form has %q", chosen)
+		}
+		r.fits()
+	}
+	r.hold(r.locker, "prices", lock.Shared())
+	r.hold(r.locker, "order:43")
+	r.sees("2 locks of 5", "prices", "!order:43")
+	r.do(chromedp.Click(chromedp.CSS(`thead a[href*="sort=key"]`)), chromedp.WaitVisible(chromedp.CSS(`thead [aria-sort] a[href*="sort=-key"]`)))
+	r.sees("2 locks of 5", "!order:42")
+	r.must(first.Release(context.Background()))
+	r.sees("1 lock of 4", "!catalog", "prices")
+	r.do(chromedp.Click(chromedp.CSS(".filter a")))
+	r.sees("4 locks", "order:42", "gpu")
+	r.clean()
+}
+
 func TestBrowser_AFrozenNodeIsNamed(t *testing.T) {
 	r := newRig(t, "")
 	r.hold(r.locker, "order:42")

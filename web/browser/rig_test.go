@@ -247,7 +247,7 @@ func (r *rig) clean() {
 // size sets the width of the window, and the color scheme.
 func (r *rig) size(width int64, scheme string) {
 	r.Helper()
-	height := int64(900)
+	height := int64(940)
 	if width < 600 {
 		height = 780
 	}
@@ -270,8 +270,7 @@ func (r *rig) photograph(name string, whole bool) {
 	if whole {
 		action = chromedp.FullScreenshot(100)
 	}
-	png := run(r, action)
-	if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o644); err != nil {
-		r.Fatal(err)
-	}
+	picture, err := small(run(r, action))
+	r.must(err)
+	r.must(os.WriteFile(filepath.Join(dir, name+".png"), picture, 0o644))
 }
