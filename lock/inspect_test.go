@@ -69,6 +69,12 @@ func TestLocker_ForceReleaseNow_WakesTheWaiters(t *testing.T) {
 		if err := harness.Receive(t, "the one that waits", woken); err != nil {
 			t.Error(err)
 		}
+		for i := range s.Len() { // none of which the release, and the one that waited, had to wait for
+			harness.Eventually(t, "the key to be free on every node", func() bool {
+				n, err := harness.Client(t, s, i).Exists(t.Context(), "lock:k").Result()
+				return err == nil && n == 0
+			})
+		}
 		if err := l.Release(t.Context()); !errors.Is(err, ErrLost) {
 			t.Errorf("the one before: %v", err)
 		}
