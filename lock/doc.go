@@ -66,8 +66,8 @@
 // process if nobody waits for the key, and the others take what is free.
 // Config.Retain applies to keys that are neither shared nor have slots.
 //
-// Package lease is not part of the order within a process: while readers with
-// NoWait overlap, a lease.Leases.Acquire in the same process waits.
+// A lease.Leases.Acquire without Shared has no place in the order within a process,
+// and asks the nodes beside it. Readers that come while it waits do not pass it.
 //
 // # Hand-overs
 //

@@ -8,7 +8,7 @@ import (
 
 // Queue is what this process knows of one key.
 //
-//	idle    no caller asks or holds              dropped when no contender is left
+//	idle    no caller asks or holds              dropped when no contender is left; readers may wait for one that writes
 //	asking  the first caller asks the nodes      acquired: held; refused: the next asks
 //	held    a lease of this process is valid     released: handed over, or the next asks
 //
@@ -84,7 +84,7 @@ func (qs *Queues) Enter(lock string, req Request, waits bool) (q *Queue, c *Call
 func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	q = qs.queueLocked(lock)
 	switch {
-	case q.state == idle:
+	case q.state == idle && q.callers.Len() == 0 && !q.heldBackLocked(req):
 		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
@@ -121,13 +121,7 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 		}
 	default:
 		q.callers.Remove(c.at)
-		front := q.callers.Front()
-		switch {
-		case q.remoteWait.IsZero():
-			q.admitLocked()
-		case front != nil && front.Value.(*Caller).req.Want.Shared && q.shared != nil:
-			q.shared.Ask() // it waits for the other process only, from now on
-		}
+		q.passLocked()
 	}
 	return lease
 }
@@ -260,7 +254,7 @@ func (q *Queue) nextLocked() {
 	}
 	q.ended, q.held, q.shared = false, Want{}, nil
 	front := q.callers.Front()
-	if front == nil {
+	if front == nil || q.heldBackLocked(front.Value.(*Caller).req) {
 		q.state = idle
 		q.qs.dropLocked(q)
 		return

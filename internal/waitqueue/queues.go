@@ -66,10 +66,13 @@ func (qs *Queues) dropLocked(q *Queue) {
 }
 
 // Contend adds a goroutine that is about to ask the nodes for lock, until Leave.
-func (qs *Queues) Contend(lock string) *Contender {
+func (qs *Queues) Contend(lock string) *Contender { return qs.contend(lock, false) }
+
+func (qs *Queues) contend(lock string, shared bool) *Contender {
 	c := qs.newContender()
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	c.shared = shared
 	c.q = qs.queueLocked(lock)
 	c.q.contenders = append(c.q.contenders, c)
 	return c
@@ -100,7 +103,7 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	c.reset()
 	qs.contenders.Put(c)
 	*place = *place || queued
-	if slices.ContainsFunc(q.contenders, func(other *Contender) bool { return other.shared == shared }) {
+	if q.contendedLocked(shared) {
 		leave(true)
 		return
 	}
@@ -108,16 +111,20 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 		leave(false)
 	}
 	*place = false
+	if !shared {
+		q.passLocked()
+	}
 	qs.dropLocked(q)
 }
 
-// IfContended calls fn, as Leave calls leave, if a goroutine contends for lock.
-func (qs *Queues) IfContended(lock string, fn func()) {
+// LeaveUnqueued calls leave, as Leave does, for a goroutine that asked the nodes once
+// and does not contend. others are the contenders that want the same, to write or to
+// read: the process has a place for each.
+func (qs *Queues) LeaveUnqueued(lock string, shared bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if qs.contendedLocked(lock) {
-		fn()
-	}
+	q := qs.keys[lock]
+	leave(q != nil && q.contendedLocked(shared))
 }
 
 // UnlessContended calls fn, as Leave calls leave, if no goroutine contends for
