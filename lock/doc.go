@@ -66,8 +66,9 @@
 // process if nobody waits for the key, and the others take what is free.
 // Config.Retain applies to keys that are neither shared nor have slots.
 //
-// A lease.Leases.Acquire without Shared has no place in the order within a process,
-// and asks the nodes beside it. Readers that come while it waits do not pass it.
+// Calls of a lease.Leases without Shared have no place in the order within a
+// process: they ask the nodes beside it. Readers that come while one waits do not
+// pass it.
 //
 // # Hand-overs
 //
