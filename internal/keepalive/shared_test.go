@@ -369,3 +369,37 @@ func TestShared_ReadersThatOverlapLetAWriterOfTheirProcessIn(t *testing.T) {
 		})
 	}
 }
+
+// Writers that have no part in the queue, each of which begins before the last one
+// ends, let a reader of their process in.
+func TestShared_WritersThatOverlapLetAReaderOfTheirProcessIn(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		last, writers := acquireAtOnce(t, s, "job", Request{}), make(chan result, 32)
+		write := func() {
+			go func() {
+				l, err := s.Await(t.Context(), "job", Request{})
+				writers <- result{l, err, time.Now()}
+			}()
+			time.Sleep(100 * time.Millisecond)
+		}
+		write()
+		reader, waiting := locking(t.Context(), s, "job", reads), 1
+		for range 20 {
+			write()
+			waiting++
+			must(t, last.Release(t.Context()))
+			if time.Sleep(100 * time.Millisecond); len(reader) > 0 {
+				must(t, given(t, reader).Release(t.Context()))
+				for range waiting {
+					must(t, given(t, writers).Release(t.Context()))
+				}
+				return
+			}
+			last = given(t, writers)
+			waiting--
+		}
+		t.Fatal("20 writers passed the reader that waits")
+	})
+}

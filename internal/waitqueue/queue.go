@@ -67,8 +67,9 @@ type Caller struct {
 	// ask the nodes; or Unqueued.
 	Turn chan any
 
-	req Request
-	at  *list.Element
+	req  Request
+	came int64 // the last contender that came before it
+	at   *list.Element
 }
 
 // Enter queues a caller for lock. It returns no Caller if the caller is the first:
@@ -84,7 +85,7 @@ func (qs *Queues) Enter(lock string, req Request, waits bool) (q *Queue, c *Call
 func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	q = qs.queueLocked(lock)
 	switch {
-	case q.state == idle && q.callers.Len() == 0 && !q.heldBackLocked(req):
+	case q.state == idle && q.callers.Len() == 0 && !q.heldBackLocked(req, qs.arrivals):
 		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
@@ -98,7 +99,7 @@ func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c
 	if c == nil {
 		c = &Caller{Turn: make(chan any, 1)}
 	}
-	c.req = req
+	c.req, c.came = req, qs.arrivals
 	c.at = q.callers.PushBack(c)
 	return q, c, nil, true
 }
@@ -254,7 +255,7 @@ func (q *Queue) nextLocked() {
 	}
 	q.ended, q.held, q.shared = false, Want{}, nil
 	front := q.callers.Front()
-	if front == nil || q.heldBackLocked(front.Value.(*Caller).req) {
+	if front == nil || front.Value.(*Caller).heldBackLocked(q) {
 		q.state = idle
 		q.qs.dropLocked(q)
 		return

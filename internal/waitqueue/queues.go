@@ -36,6 +36,7 @@ type Queues struct {
 	limits     map[string]*Queue // of callers with a limit
 	callers    sync.Pool         // of *Caller: on a hot key each call needs one
 	contenders sync.Pool         // of *Contender: each lock that is not handed over needs one
+	arrivals   int64             // of contenders
 }
 
 // New makes the wait queues for a set of this number of nodes, of which quorum
@@ -72,7 +73,8 @@ func (qs *Queues) contend(lock string, shared bool) *Contender {
 	c := qs.newContender()
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	c.shared = shared
+	qs.arrivals++
+	c.shared, c.came = shared, qs.arrivals
 	c.q = qs.queueLocked(lock)
 	c.q.contenders = append(c.q.contenders, c)
 	return c
@@ -105,12 +107,12 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	*place = *place || queued
 	if q.contendedLocked(shared) {
 		leave(true)
-		return
+	} else {
+		if *place {
+			leave(false)
+		}
+		*place = false
 	}
-	if *place {
-		leave(false)
-	}
-	*place = false
 	if !shared {
 		q.passLocked()
 	}

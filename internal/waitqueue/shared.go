@@ -118,9 +118,15 @@ func (q *Queue) contendedLocked(shared bool) bool {
 
 // heldBackLocked reports whether a caller waits for goroutines of this process that
 // have no part in the queue. The nodes know the process only, and refuse none of its
-// readers because it waits to write. So readers wait for its writers here, or those
-// that overlap would keep the key from them for ever.
-func (q *Queue) heldBackLocked(req Request) bool { return req.Want.Shared && q.writtenLocked() }
+// readers because it waits to write. So readers wait here for the writers that came
+// before, or those that overlap would keep the key from them for ever. They pass
+// those that came later, or these would do the same. came is the caller's place among
+// the arrivals.
+func (q *Queue) heldBackLocked(req Request, came int64) bool {
+	return req.Want.Shared && slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared && c.came <= came })
+}
+
+func (c *Caller) heldBackLocked(q *Queue) bool { return q.heldBackLocked(c.req, c.came) }
 
 // passLocked follows the end of a wait to write: what it kept from the key goes on.
 func (q *Queue) passLocked() {
@@ -138,12 +144,9 @@ func (q *Queue) passLocked() {
 
 // admitLocked has the readers that wait first share what is held, or ask the nodes.
 func (q *Queue) admitLocked() {
-	if q.writtenLocked() {
-		return
-	}
 	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
 		c := front.Value.(*Caller)
-		if q.shared == nil || !c.req.Want.Shared {
+		if q.shared == nil || !c.req.Want.Shared || c.heldBackLocked(q) {
 			return
 		}
 		lease := any(Unqueued{})

@@ -218,6 +218,33 @@ func TestContend_ToWriteHoldsBackReadersThatComeLater(t *testing.T) {
 	}
 }
 
+// Writers that overlap, too, let readers in that came before the last of them.
+func TestContend_ToWriteHoldsBackNoReadersThatCameBefore(t *testing.T) {
+	qs := New(3, 2)
+	leave := func(bool) {}
+	q, s := shared(t, qs)
+	first := qs.Contend("a")
+	_, joins := read(t, qs)
+	second := qs.Contend("a")
+	if qs.Leave(first, false, leave); turn(t, joins) != 1 || s.joined != 1 {
+		t.Error("a reader does not join because a later writer waits")
+	}
+	_, asks := read(t, qs)
+	third := qs.Contend("a")
+	q.Ended()
+	if len(asks.Turn) > 0 {
+		t.Error("a reader asks beside an earlier writer")
+	}
+	if qs.Leave(second, false, leave); turn(t, asks) != nil {
+		t.Error("a reader does not ask because a later writer waits")
+	}
+	q.Refused()
+	qs.Leave(third, false, leave)
+	if qs.Keys() != 0 {
+		t.Error("a queue is left")
+	}
+}
+
 // The announcement of a writer of this process is not told from that of another. The
 // nodes say whether it was the only one.
 func TestContend_TheNodesAreAskedForAReaderWhenAWriterHasGivenUp(t *testing.T) {
@@ -240,12 +267,12 @@ func TestContend_ToWriteKeepsReadersFromAsking(t *testing.T) {
 	qs := New(3, 2)
 	q, s := shared(t, qs)
 	_, first := enter(t, qs, "a", Want{})
+	writer := qs.Contend("a")
 	_, second := read(t, qs)
 	q.Ended()
 	if turn(t, first) != nil {
 		t.Fatal("it is not the first writer's turn")
 	}
-	writer := qs.Contend("a")
 	if q.Refused(); len(second.Turn) > 0 {
 		t.Fatal("a reader asks beside a writer")
 	}
