@@ -27,11 +27,11 @@
 // # Guarantees
 //
 // Of all processes that use the same nodes, one at a time holds a key, or readers
-// hold it together. A holder learns of its loss before another process can acquire the key, as long as its
-// process runs: the context ends before [Lease.Deadline], or as soon as the
-// answers of the nodes show that too few of them still have the key. After a
-// suspended machine resumes, its leases end within a quarter of a second, and
-// [Lease.Err] reports the loss at once.
+// hold it together. A holder learns of its loss before another process can
+// acquire the key, as long as its process runs: the context ends before
+// [Lease.Deadline], or as soon as the answers of the nodes show that too few of
+// them still have the key. After a suspended machine resumes, its leases end
+// within a quarter of a second, and [Lease.Err] reports the loss at once.
 //
 // Tokens are unique per key, and each is larger than those of all earlier holders.
 // Readers may have the same token; the next holder's is larger.
@@ -64,9 +64,10 @@
 //	MaxHold ends     the lease               one reader
 //	its loss ends    the lease               the readers that joined, too
 //
-// A reader that joins takes one round trip, for the checkpoint. Readers that come
-// while a holder waits do not pass it, in this process and in others. Campaign
-// and RunOnce refuse lock.Shared, and all calls refuse lock.Limit.
+// A reader that joins takes one round trip, for the checkpoint. A call that waits
+// without the option comes before readers that ask later, in its process and in
+// others: they wait for it, or TryAcquire fails. Campaign and RunOnce refuse
+// lock.Shared, and all calls refuse lock.Limit.
 //
 // Do not acquire a key under a lease on it, not even to read: the call would wait
 // for its caller. A lock.Locker detects that, Leases do not.
