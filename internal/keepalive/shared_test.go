@@ -403,3 +403,24 @@ func TestShared_WritersThatOverlapLetAReaderOfTheirProcessIn(t *testing.T) {
 		t.Fatal("20 writers passed the reader that waits")
 	})
 }
+
+// Which of several writers of a process acquires the key is chance.
+func TestShared_AReaderDoesNotWaitForAWriterThatNeverHasTheKey(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		l := acquireAtOnce(t, s, "job", Request{})
+		unlucky := s.queues.Contend("lock:job")
+		writer := await(t.Context(), s, "job", Request{})
+		time.Sleep(100 * time.Millisecond)
+		reader := locking(t.Context(), s, "job", reads)
+		time.Sleep(100 * time.Millisecond)
+		must(t, l.Release(t.Context()))
+		must(t, given(t, writer).Release(t.Context()))
+		if time.Sleep(time.Second); len(reader) == 0 {
+			t.Error("the reader waits")
+		}
+		s.queues.Leave(unlucky, false, func(bool) {})
+		must(t, given(t, reader).Release(t.Context()))
+	})
+}

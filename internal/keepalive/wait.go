@@ -71,6 +71,7 @@ func (s *Leases) contend(ctx context.Context, p plan, backoff func(int) time.Dur
 	w := waiting{s: s, p: p, backoff: backoff, me: s.contender(p), queues: s.open()}
 	defer func() { // also if Config.Backoff panics
 		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused()) || l != nil && l.t.hold.WasQueued()
+		w.me.Won = l != nil
 		s.queues.Leave(w.me, queued, func(others bool) {
 			switch {
 			case l != nil:

@@ -11,6 +11,8 @@ import (
 type Contender struct {
 	// Notified gets a value when there is news.
 	Notified chan struct{}
+	// Won is set before Leave by the goroutine that acquired the key.
+	Won bool
 
 	// Guarded by Queues.mu.
 	q       *Queue

@@ -30,6 +30,7 @@ type Queue struct {
 	kept       any       // see Keep; nil: a caller holds the key
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
+	won        int64     // the place among the arrivals of the last contender that acquired the key to write
 	callers    list.List // of *Caller
 	limit      *limited  // of a key with a limit; nil: it is held by one
 }
@@ -68,7 +69,7 @@ type Caller struct {
 	Turn chan any
 
 	req  Request
-	came int64 // the last contender that came before it
+	came int64 // its place among the arrivals
 	at   *list.Element
 }
 

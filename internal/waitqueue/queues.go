@@ -36,7 +36,7 @@ type Queues struct {
 	limits     map[string]*Queue // of callers with a limit
 	callers    sync.Pool         // of *Caller: on a hot key each call needs one
 	contenders sync.Pool         // of *Contender: each lock that is not handed over needs one
-	arrivals   int64             // of contenders
+	arrivals   int64             // of contenders, and how many of them won
 }
 
 // New makes the wait queues for a set of this number of nodes, of which quorum
@@ -97,6 +97,10 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := c.q
+	if c.Won && !c.shared {
+		qs.arrivals++
+		q.won = qs.arrivals
+	}
 	shared, place := c.shared, &q.queued[0]
 	if shared {
 		place = &q.queued[1]

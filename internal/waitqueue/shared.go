@@ -118,12 +118,12 @@ func (q *Queue) contendedLocked(shared bool) bool {
 
 // heldBackLocked reports whether a caller waits for goroutines of this process that
 // have no part in the queue. The nodes know the process only, and refuse none of its
-// readers because it waits to write. So readers wait here for the writers that came
-// before, or those that overlap would keep the key from them for ever. They pass
-// those that came later, or these would do the same. came is the caller's place among
-// the arrivals.
+// readers because it waits to write. So a reader waits here until one writer has had
+// the key since it came, or none is left that came before: without that, readers that
+// overlap would keep the key from the writers for ever, or writers from the readers.
+// came is the caller's place among the arrivals.
 func (q *Queue) heldBackLocked(req Request, came int64) bool {
-	return req.Want.Shared && slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared && c.came <= came })
+	return req.Want.Shared && came >= q.won && slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared && c.came <= came })
 }
 
 func (c *Caller) heldBackLocked(q *Queue) bool { return q.heldBackLocked(c.req, c.came) }

@@ -245,6 +245,38 @@ func TestContend_ToWriteHoldsBackNoReadersThatCameBefore(t *testing.T) {
 	}
 }
 
+// A writer that is never the one to acquire the key keeps no reader from it.
+func TestContend_ToWriteHoldsBackReadersForOneAcquisition(t *testing.T) {
+	qs := New(3, 2)
+	leave := func(bool) {}
+	unlucky, second := qs.Contend("a"), qs.Contend("a")
+	q, asks, _, _ := qs.Enter("a", Request{Want: Want{Shared: true}}, true)
+	if asks == nil {
+		t.Fatal("a reader asks beside writers")
+	}
+	second.Won = true
+	if qs.Leave(second, false, leave); turn(t, asks) != nil {
+		t.Error("it waits on when a writer has had the key")
+	}
+	_, behind := read(t, qs)
+	s := &sharing{open: true}
+	if q.AcquiredShared(toRead.Want, s); len(behind.Turn) > 0 {
+		t.Error("one that came after that passes the other writer")
+	}
+	third := qs.Contend("a")
+	if qs.Leave(third, false, leave); len(behind.Turn) > 0 {
+		t.Error("one that gave up counts")
+	}
+	q.Ended()
+	unlucky.Won = true
+	if qs.Leave(unlucky, false, leave); turn(t, behind) != nil {
+		t.Error("it waits on when the other writer has had the key, too")
+	}
+	if q.Refused(); qs.Keys() != 0 {
+		t.Error("a queue is left")
+	}
+}
+
 // The announcement of a writer of this process is not told from that of another. The
 // nodes say whether it was the only one.
 func TestContend_TheNodesAreAskedForAReaderWhenAWriterHasGivenUp(t *testing.T) {
