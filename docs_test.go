@@ -77,6 +77,7 @@ import (
 
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
 )
 
 var (

@@ -26,14 +26,15 @@
 //
 // # Guarantees
 //
-// Of all processes that use the same nodes, one at a time holds a key. A holder
-// learns of its loss before another process can acquire the key, as long as its
-// process runs: the context ends before [Lease.Deadline], or as soon as the
-// answers of the nodes show that too few of them still have the key. After a
-// suspended machine resumes, its leases end within a quarter of a second, and
-// [Lease.Err] reports the loss at once.
+// Of all processes that use the same nodes, one at a time holds a key, or readers
+// hold it together. A holder learns of its loss before another process can
+// acquire the key, as long as its process runs: the context ends before
+// [Lease.Deadline], or as soon as the answers of the nodes show that too few of
+// them still have the key. After a suspended machine resumes, its leases end
+// within a quarter of a second, and [Lease.Err] reports the loss at once.
 //
 // Tokens are unique per key, and each is larger than those of all earlier holders.
+// Readers may have the same token; the next holder's is larger.
 //
 // Nobody holds a key between Detach and Attach, and a handle attaches once.
 //
@@ -42,6 +43,34 @@
 //
 // Nothing outlives its TTL. The keys of a process that crashes expire within
 // [Config.TTL].
+//
+// # Readers
+//
+// With the option lock.Shared, Acquire and TryAcquire hold a key beside other
+// readers, those of package lock included, and never beside a holder without it:
+//
+//	l, err := leases.Acquire(ctx, "index", lock.Shared())
+//	at, _, built := l.LastCheckpoint() // of the last holder, which is left as it is
+//
+// [Lease.Downgrade] makes a holder a reader. Readers differ from other leases:
+//
+//	                 no option               lock.Shared
+//	waits            as the nodes queue it   also in order of arrival in the process
+//	in the process   asks the nodes          is joined while nobody waits for the key
+//	checkpoint       is read and written     is read; Checkpoint is an error
+//	Detach, Attach   yes                     an error
+//	Downgrade        yes                     an error
+//	MinHold          yes                     an error
+//	MaxHold ends     the lease               one reader
+//	its loss ends    the lease               the readers that joined, too
+//
+// A reader that joins takes one round trip, for the checkpoint. A call that waits
+// without the option comes before readers that ask later, in its process and in
+// others: they wait for it, or TryAcquire fails. Campaign and RunOnce refuse
+// lock.Shared, and all calls refuse lock.Limit.
+//
+// Do not acquire a key under a lease on it, not even to read: the call would wait
+// for its caller. A lock.Locker detects that, Leases do not.
 //
 // # Names of keys
 //

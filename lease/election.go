@@ -20,7 +20,8 @@ type Leader = keepalive.Leader
 // answer. The errors are those of [Leases.Acquire].
 //
 // [Lease.Release] resigns: it waits for the functions that [Lease.Go] runs, and
-// the next candidate leads at once. The option [MinHold] is refused.
+// the next candidate leads at once. The options [MinHold] and lock.Shared are
+// refused.
 func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...Option) (*Lease, error) {
 	l, err := s.engine().Campaign(ctx, name, candidate, opts...)
 	return public(l), err

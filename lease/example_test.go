@@ -15,6 +15,7 @@ import (
 	"github.com/venta-hq/redlock/cluster"
 	"github.com/venta-hq/redlock/embedded"
 	"github.com/venta-hq/redlock/lease"
+	"github.com/venta-hq/redlock/lock"
 )
 
 // process is what each process that coordinates has: a view of the nodes, and its leases.
@@ -65,6 +66,45 @@ func Example() {
 	// the context ended: redlock: released
 	// there: <nil>
 	// its token is larger: true
+}
+
+// Readers hold a key together, and find what the last job left there.
+func ExampleLeases_Acquire_shared() {
+	nodes, err := embedded.Start(3)
+	if err != nil {
+		panic(err)
+	}
+	defer nodes.Close()
+	ctx := context.Background()
+	here, closeHere := process(ctx, nodes)
+	defer closeHere()
+	there, closeThere := process(ctx, nodes)
+	defer closeThere()
+
+	job, err := here.Acquire(ctx, "job:reindex")
+	if err != nil {
+		panic(err)
+	}
+	err = errors.Join(job.Checkpoint(ctx, []byte("page 12")), job.Release(ctx))
+	fmt.Println("the job:", err)
+
+	for _, leases := range []*lease.Leases{here, here, there} {
+		reader, err := leases.Acquire(ctx, "job:reindex", lock.Shared())
+		if err != nil {
+			panic(err)
+		}
+		defer reader.Release(ctx)
+		at, _, ok := reader.LastCheckpoint()
+		fmt.Printf("a reader: %s %t\n", at, ok)
+	}
+	_, err = there.TryAcquire(ctx, "job:reindex")
+	fmt.Println("a job, while they read:", errors.Is(err, lease.ErrNotAcquired))
+	// Output:
+	// the job: <nil>
+	// a reader: page 12 true
+	// a reader: page 12 true
+	// a reader: page 12 true
+	// a job, while they read: true
 }
 
 // A request takes the lock, and a worker in another process finishes the job under

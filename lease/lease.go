@@ -36,7 +36,8 @@ func (l *Lease) Key() string { return l.engine().Key() }
 
 // Token returns the fencing token. It is larger than the token of every earlier
 // holder of the key. Pass it to the storage that the work writes to, and let that
-// refuse smaller ones.
+// refuse smaller ones. The token of a reader is at least that of every earlier
+// holder, and other readers may have the same one.
 func (l *Lease) Token() int64 { return l.engine().Token() }
 
 // Context returns a context that ends when the lease does. [context.Cause]
@@ -82,6 +83,9 @@ func (l *Lease) Release(ctx context.Context) error { return l.engine().Release(c
 // lease was acquired, and the token of the lease that wrote it. ok is false if
 // there was none. data must not be modified.
 //
+// A reader (lock.Shared) does not take the checkpoint over. So one whose
+// Checkpoint returned an error may be found by one reader and not by the next.
+//
 // A lease of a lock.Locker is acquired without reading the checkpoint:
 // LastCheckpoint returns what its first Checkpoint or ClearCheckpoint found,
 // and ok is false before that.
@@ -109,7 +113,7 @@ func (l *Lease) LastCheckpoint() (data []byte, token int64, ok bool) {
 //	ErrReleased, ErrClosed the lease has ended; nothing was sent
 //	*cluster.QuorumError   too few nodes answered; the next lease finds this checkpoint or the one before
 //	ctx.Err()              in the chain; as above
-//	cluster.ErrConfig      data is too large, or the lease is that of an election or of RunOnce
+//	cluster.ErrConfig      data is too large, or the lease is shared, has a slot, or is that of an election or of RunOnce
 func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 	return l.engine().Checkpoint(ctx, data)
 }

@@ -33,7 +33,8 @@ func (s *Leases) engine() *keepalive.Leases { return face.In(s) }
 // too few nodes answer. The lease lives until it is released or lost; ctx
 // bounds only the waiting, and its values are those of the lease's context. The
 // option lock.Wait also bounds the waiting, and lock.NoWait makes Acquire a
-// [Leases.TryAcquire].
+// [Leases.TryAcquire]. With lock.Shared the lease is a reader's: see the package
+// comment.
 //
 // The lease carries the last checkpoint of key: see [Lease.LastCheckpoint]. If
 // too few nodes answer while it is read, the key is released and acquired

@@ -16,15 +16,15 @@ type Handle string
 // Detach first ends [Lease.Context] with [ErrDetached] and waits for the
 // functions that [Lease.Go] runs, so none of them may call Detach. ctx may
 // derive from Context: only its own deadline and the parents of Context end it.
-// [MinHold] no longer applies. A lease of an election or of RunOnce cannot be
-// detached. The error is
+// [MinHold] no longer applies. A lease that is shared or has a slot, or is that of
+// an election or of RunOnce, cannot be detached. The error is
 //
 //	*LostError             the lease had been lost
 //	*cluster.QuorumError   too few nodes answered; the key is released, or expires within its TTL
 //	ErrReleased, ErrDetached, ErrClosed  the lease had ended before; nothing has changed
 //	ctx.Err()              in the chain: nothing has changed if ctx had ended before the call; otherwise
 //	                       the key is released
-//	cluster.ErrConfig      the lease is that of an election or of RunOnce
+//	cluster.ErrConfig      the lease cannot be detached; nothing has changed
 func (l *Lease) Detach(ctx context.Context) (Handle, error) {
 	h, err := l.engine().Detach(ctx)
 	return Handle(h), err
@@ -34,7 +34,7 @@ func (l *Lease) Detach(ctx context.Context) (Handle, error) {
 // [Config.Prefix]. Nobody else has held the key in between. The lease is like
 // one from [Leases.TryAcquire], with a larger token than the lease that was
 // detached, and with its checkpoint. The options are those of [Leases.Acquire]
-// except lock.Wait.
+// except lock.Wait and lock.Shared.
 //
 // A handle attaches once, within the TTL of the lease that was detached. An
 // attempt that fails before a quorum has granted the key changes nothing, and

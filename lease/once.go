@@ -28,7 +28,8 @@ type Outcome = keepalive.Outcome
 // Two runs of fn overlap only if one continues after its lease was lost: let
 // the storage that it writes to refuse old tokens. If the name of the job is
 // derived from the clock, [MinHold] keeps a process whose clock is behind from
-// repeating a fast run. [MaxHold] ends a run that is stuck.
+// repeating a fast run. [MaxHold] ends a run that is stuck. The option lock.Shared
+// is refused.
 func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Context) error, opts ...Option) (ran bool, err error) {
 	return s.engine().RunOnce(ctx, job, fn, opts...)
 }

@@ -3,9 +3,9 @@ package lease
 import "context"
 
 // Downgrade makes a holder a reader: the lease goes on, and other callers with
-// lock.Shared can hold the key beside it, in this process from now on, and in others
-// once a quorum of nodes has answered. Stop writing before the call. Token returns
-// the reader's token from then on, which may be larger, and Context stays as it is.
+// lock.Shared can hold the key beside it once a quorum of nodes has answered. Those
+// of the same Locker can at once. Stop writing before the call. Token returns the
+// reader's token from then on, which may be larger, and Context stays as it is.
 //
 // If Downgrade fails for another reason than that the lease has ended or cannot be
 // shared, the lease is a reader's all the same, and the nodes follow with its next

@@ -64,10 +64,12 @@
 // "In order" is that of arrival in a process, and by node across processes.
 // [Wait] bounds the wait in all modes. With [NoWait] a reader joins others of its
 // process if nobody waits for the key, and the others take what is free.
-// Config.Retain applies to keys that are neither shared nor have slots.
+// Config.Retain applies to keys that are neither shared nor have slots. Package
+// lease has [Shared], too, with a table of its own.
 //
-// Package lease is not part of the order within a process: while readers with
-// NoWait overlap, a lease.Leases.Acquire in the same process waits.
+// Calls of a lease.Leases without Shared have no place in the order within a
+// process: they ask the nodes beside it. Readers that come while one waits do not
+// pass it.
 //
 // # Hand-overs
 //

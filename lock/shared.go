@@ -4,7 +4,8 @@ import "github.com/venta-hq/redlock/internal/keepalive"
 
 // Shared locks the key to read: beside other readers of this and other processes, and
 // never beside a holder without Shared. It fits [Locker.WithLock], [Do],
-// [Locker.Lock] and [Locker.TryLock].
+// [Locker.Lock] and [Locker.TryLock], and Acquire and TryAcquire of a
+// lease.Leases: package lease says how its readers differ.
 //
 // A process reads a key once on the nodes, however many of its goroutines do: one
 // more asks no node while nobody waits for the key, here or in another process.
@@ -18,12 +19,13 @@ import "github.com/venta-hq/redlock/internal/keepalive"
 // below the largest that a writer has shown, and a writer whose token is that large
 // and above the largest that a reader has shown: see fence.CheckRead.
 //
-// A context that holds the key, in either way, can neither read nor write it again:
-// that is [ErrReentrant]. lease.Lease.Downgrade makes a holder a reader; nothing makes
-// a reader a holder. MinHold, WithLocks and LockAll, and the leases, jobs and
-// elections of package lease refuse Shared with an error. Config.Retain does not
-// apply to it. For several keys there is [SharedKeys]. Do not use Shared and [Limit]
-// for one key: they exclude each other, but readers may pass waiters for a slot.
+// A context that holds the key, in either way, can neither read nor write it
+// again: that is [ErrReentrant]. lease.Lease.Downgrade makes a holder a reader;
+// nothing makes a reader a holder. MinHold, WithLocks and LockAll, and Attach,
+// Campaign and RunOnce of a lease.Leases refuse Shared with an error.
+// Config.Retain does not apply to it. For several keys there is [SharedKeys].
+// Do not use Shared and [Limit] for one key: they exclude each other, but
+// readers may pass waiters for a slot.
 func Shared() Option { return keepalive.Shared() }
 
 // SharedKeys has [Locker.WithLocks] and [Locker.LockAll] lock these keys as well, to

@@ -327,8 +327,6 @@ func TestShared_CombinationsThatDoNotFitAreRefused(t *testing.T) {
 			"several":     k.WithLocks(ctx, []string{"a", "b"}, nothing, Shared()),
 			"Campaign":    second(leases.Campaign(ctx, "e", "me", Shared())),
 			"RunOnce":     second(leases.RunOnce(ctx, "j", nothing, Shared())),
-			"Acquire":     second(leases.Acquire(ctx, "k", Shared())),
-			"TryAcquire":  second(leases.TryAcquire(ctx, "k", Shared())),
 			"a downgrade": lock(t, k, "kept", MinHold(time.Millisecond)).Downgrade(ctx),
 		} {
 			if !errors.Is(err, cluster.ErrConfig) || !strings.Contains(err.Error(), "Shared") && !strings.Contains(err.Error(), "MinHold") {

@@ -20,10 +20,12 @@ type runCmd struct {
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
 	keys []string // Key, and those that Command began with
+	all  []string // and those of Read
 
 	runFlags
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
-	Shared           bool          `help:"Hold KEY together with others that run with --shared, and with nobody else."`
+	Shared           bool          `help:"Hold every KEY together with others that read it, with --shared or --read, and with nobody else."`
+	Read             []string      `sep:"none" placeholder:"KEY" help:"Hold this key as well, together with others that read it. Repeat it for more keys."`
 	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
 	Limit            *int          `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
@@ -49,7 +51,9 @@ With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs
 		`With --no-wait, concurrent runs for the same keys may all be refused.` + `
 
 With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
-		`Who waits without --shared comes before those that ask with --shared later. Their token is at least that of every command that ran without --shared before, and below that of every later one.` + `
+		`Who waits without --shared comes before those that ask with --shared later. Their token is at least that of every command that ran without --shared before, and below that of every later one. ` +
+		`With several keys, --shared reads all of them. To read only some, name these with --read: redlock run --read rates --read limits account:7 -- ./book ` +
+		`holds account:7 alone, and rates and limits together with others that read them. Their tokens follow those of the KEYs.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
 		`before the key is acquired, they end the wait.` + `
@@ -68,33 +72,8 @@ func (r *runCmd) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	r.splitKeys()
-	if slices.Contains(r.keys, "") {
-		bad("KEY is empty; name what to lock, such as order:42")
-	}
-	if n := len(r.keys); n > lock.MaxKeys {
-		bad("KEY: %d of them; at most %d", n, lock.MaxKeys)
-	}
-	for _, key := range r.keys[1:] {
-		if _, err := exec.LookPath(key); err == nil {
-			bad("KEY %q is the name of a program: if it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
-			break
-		}
-	}
-	if r.Limit != nil && (*r.Limit < 1 || *r.Limit > lock.MaxLimit) {
-		bad("--limit %d: from 1 to %d", *r.Limit, lock.MaxLimit)
-	}
-	if r.Limit != nil && (r.Once || r.Shared || len(r.keys) > 1) {
-		bad("--limit: is for one KEY, without --once and --shared")
-	}
-	if r.Once && len(r.keys) > 1 {
-		bad("--once: takes one KEY, and there are %d", len(r.keys))
-	}
-	if r.Shared && len(r.keys) > 1 {
-		bad("--shared: one KEY can be shared at a time, and there are %d; run one redlock inside the other, in one order everywhere", len(r.keys))
-	}
-	if r.Shared && r.Once {
-		bad("--shared with --once: a job that runs once is run by one")
-	}
+	r.checkKeys(bad)
+	r.checkModes(bad)
 	r.runFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
 	if r.ConflictExitCode < 0 || r.ConflictExitCode > 255 {
 		bad("--conflict-exit-code %d: from 0 to 255", r.ConflictExitCode)
@@ -111,6 +90,50 @@ func (r *runCmd) check() error {
 	return nil
 }
 
+// checkKeys reports keys that cannot be locked, or not together.
+func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
+	if slices.Contains(r.keys, "") {
+		bad("KEY is empty; name what to lock, such as order:42")
+	}
+	if slices.Contains(r.Read, "") {
+		bad("--read: is empty; name a key, such as --read rates")
+	}
+	for _, key := range r.Read {
+		if slices.Contains(r.keys, key) {
+			bad("--read %q: it is a KEY, too; name it once, as KEY to write or with --read to read", key)
+		}
+	}
+	if n := len(r.all); n > lock.MaxKeys {
+		bad("KEY and --read: %d keys; at most %d", n, lock.MaxKeys)
+	}
+	for _, key := range r.keys[1:] {
+		if _, err := exec.LookPath(key); err == nil {
+			bad("KEY %q is the name of a program: if it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
+			break
+		}
+	}
+}
+
+// checkModes reports modes of locks that do not fit each other.
+func (r *runCmd) checkModes(bad func(format string, args ...any)) {
+	several := len(r.all) > 1
+	if r.Limit != nil && (*r.Limit < 1 || *r.Limit > lock.MaxLimit) {
+		bad("--limit %d: from 1 to %d", *r.Limit, lock.MaxLimit)
+	}
+	if r.Limit != nil && (r.Once || r.Shared || several) {
+		bad("--limit: is for one KEY, without --once, --shared and --read")
+	}
+	if r.Once && several { // --read names keys, too
+		bad("--once: takes one KEY, and there are %d", len(r.all))
+	}
+	if r.Shared && r.Once {
+		bad("--shared with --once: a job that runs once is run by one")
+	}
+	if r.Shared && len(r.Read) > 0 {
+		bad("--read with --shared: --shared reads every KEY; name the keys to read as KEY, too, or leave --shared out to write KEY")
+	}
+}
+
 // splitKeys takes keys off the command, each once: the words before "--", unless one
 // of them begins with "-", as only those of a command do.
 func (r *runCmd) splitKeys() {
@@ -124,12 +147,18 @@ func (r *runCmd) splitKeys() {
 		}
 		r.Command = r.Command[n:]
 	}
+	r.all = slices.Clone(r.keys)
+	for _, key := range r.Read {
+		if !slices.Contains(r.all, key) {
+			r.all = append(r.all, key)
+		}
+	}
 }
 
 // quoted is the keys for a message.
 func (r *runCmd) quoted() string {
-	all := make([]string, len(r.keys))
-	for i, key := range r.keys {
+	all := make([]string, len(r.all))
+	for i, key := range r.all {
 		all[i] = strconv.Quote(key)
 	}
 	return strings.Join(all, ", ")
@@ -172,27 +201,26 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 	if r.Limit != nil {
 		return r.lockSlot(ctx, locker, h, begun, log)
 	}
-	l, token, err := r.ask(ctx, locker, lock.NoWait())
+	l, err := r.ask(ctx, locker, lock.NoWait())
 	if r.waits() && (errors.Is(err, lock.ErrNotAcquired) || errors.Is(err, lock.ErrNoQuorum)) {
 		log.Info("waiting for "+r.quoted(), "holder", holder(err))
 		var opts []lock.Option
 		if r.Wait != nil {
 			opts = append(opts, lock.Wait(max(time.Millisecond, *r.Wait-time.Since(begun))))
 		}
-		l, token, err = r.ask(ctx, locker, opts...)
+		l, err = r.ask(ctx, locker, opts...)
 	}
-	switch {
-	case err == nil:
-		h.lease, h.tokens = l, tokensOf(r.keys, token)
-		after := time.Since(begun).Round(time.Millisecond)
-		if len(r.keys) == 1 {
-			log.Info("acquired "+r.quoted(), "token", token(r.Key), "after", after)
-		} else {
-			log.Info("acquired "+r.quoted(), "tokens", h.tokens[:len(r.keys)], "after", after)
-		}
-		return nil
+	if err != nil {
+		return r.refused(ctx, err)
 	}
-	return r.refused(ctx, err)
+	h.lease, h.tokens = l, tokensOf(r.all, l.Token)
+	after := time.Since(begun).Round(time.Millisecond)
+	if len(r.all) == 1 {
+		log.Info("acquired "+r.quoted(), "token", l.Token(r.Key), "after", after)
+	} else {
+		log.Info("acquired "+r.quoted(), "tokens", h.tokens[:len(r.all)], "after", after)
+	}
+	return nil
 }
 
 // lockSlot is lock for a key that several hold at once.
@@ -222,20 +250,12 @@ func (r *runCmd) refused(ctx context.Context, err error) error {
 	return err
 }
 
-// ask locks the keys, and says how to find the token of each.
-func (r *runCmd) ask(ctx context.Context, locker *lock.Locker, opts ...lock.Option) (l holding, token func(key string) int64, err error) {
+// ask locks the keys, each in its mode.
+func (r *runCmd) ask(ctx context.Context, locker *lock.Locker, opts ...lock.Option) (*lock.Locks, error) {
 	if r.Shared {
-		one, err := locker.Lock(ctx, r.Key, append(opts, lock.Shared())...)
-		if err != nil {
-			return nil, nil, err
-		}
-		return one, func(string) int64 { return one.Token() }, nil
+		return locker.LockAll(ctx, nil, append(opts, lock.SharedKeys(r.keys...))...)
 	}
-	all, err := locker.LockAll(ctx, r.keys, opts...)
-	if err != nil {
-		return nil, nil, err
-	}
-	return all, all.Token, nil
+	return locker.LockAll(ctx, r.keys, append(opts, lock.SharedKeys(r.Read...))...)
 }
 
 func (r *runCmd) waits() bool { return !r.NoWait && (r.Wait == nil || *r.Wait > 0) }

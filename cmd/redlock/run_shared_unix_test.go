@@ -3,11 +3,16 @@
 package main
 
 import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/internal/test/harness"
 	"github.com/venta-hq/redlock/internal/test/redisserver"
+	"github.com/venta-hq/redlock/lock"
 )
 
 func TestRun_SharedRunsTogetherWithSharedOnly(t *testing.T) {
@@ -35,13 +40,74 @@ func TestRun_SharedRunsTogetherWithSharedOnly(t *testing.T) {
 	}
 }
 
+func TestRun_ReadHoldsSomeKeysTogetherAndOthersAlone(t *testing.T) {
+	harness.Beside(t, 3, readsSomeKeys)
+}
+
+func readsSomeKeys(t *testing.T, s harness.Set) {
+	const script = `echo "$REDLOCK_TOKEN_1 $REDLOCK_TOKEN_2 $REDLOCK_TOKEN_3 $REDLOCK_TOKENS"; cat`
+	var all []*program
+	for i := range 2 { // each while the one before runs
+		account := fmt.Sprint("account:", i)
+		p := launch(t, s.URLs(), "run", "--no-wait", "--read", "rates", "--read", "limits,old", account, "--", "sh", "-c", script)
+		var tokens [3]int64
+		var text string
+		line := p.stdout.line(t, "{")
+		if _, err := fmt.Sscan(line, &tokens[0], &tokens[1], &tokens[2], &text); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		byKey := map[string]int64{}
+		if err := json.Unmarshal([]byte(text), &byKey); err != nil {
+			t.Fatalf("%q: %v", text, err)
+		}
+		if want := map[string]int64{account: tokens[0], "rates": tokens[1], "limits,old": tokens[2]}; !maps.Equal(byKey, want) {
+			t.Errorf("REDLOCK_TOKENS is %s; the tokens are %v", text, tokens)
+		}
+		all = append(all, p)
+	}
+	for _, tt := range []struct {
+		args []string
+		held string
+	}{
+		{[]string{"rates"}, `"rates" is held by "readers"`},
+		{[]string{"account:1"}, `"account:1" is held by `},
+		{[]string{"--read", "account:1", "other"}, `"account:1" is held by `},
+		{[]string{"--shared", "rates", "account:0"}, `"account:0" is held by `},
+	} {
+		operate(t, s.URLs(), 75, slices.Concat([]string{"run", "--no-wait"}, tt.args, []string{"--", "echo", "never"})...).prints(tt.held)
+	}
+	operate(t, s.URLs(), 0, "run", "-v", "--no-wait", "--shared", "rates", "limits,old", "--", "true").prints(`acquired "rates", "limits,old"`)
+	for _, p := range all {
+		p.exit(0)
+	}
+	operate(t, s.URLs(), 0, "run", "--no-wait", "rates", "limits,old", "account:0", "account:1", "--", "true")
+}
+
 func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"a", "b"}, {"--once", "a"}} {
-		p := launch(t, []string{"redis://127.0.0.1:1"}, append(append([]string{"run", "--shared"}, args...), "--", "true")...)
+	s := harness.Embedded(t, 1)
+	for _, tt := range []struct{ flags, says string }{
+		{"--shared --once a", "--shared with --once"},
+		{"--read b --once a", "--once: takes one KEY, and there are 2"},
+		{"--read b --shared a", "--read with --shared: --shared reads every KEY"},
+		{"--read a b a", `--read "a": it is a KEY, too; name it once`},
+		{"--read a a", `--read "a": it is a KEY, too; name it once`},
+		{"--read= a", "--read: is empty"},
+		{"--read b --limit 2 a", "--limit: is for one KEY"},
+	} {
+		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
 		p.exit(2)
-		if !strings.Contains(p.stderr.String(), "--shared") {
-			t.Errorf("%q: %s", args, p.stderr)
+		if !strings.Contains(p.stderr.String(), tt.says) {
+			t.Errorf("%q: %s", tt.flags, p.stderr)
 		}
+	}
+	args := []string{"run"}
+	for i := range lock.MaxKeys {
+		args = append(args, fmt.Sprint("--read=", i))
+	}
+	p := launch(t, s.URLs(), append(args, "a", "--", "true")...)
+	p.exit(2)
+	if want := fmt.Sprintf("KEY and --read: %d keys; at most %d", lock.MaxKeys+1, lock.MaxKeys); !strings.Contains(p.stderr.String(), want) {
+		t.Errorf("%s, want %q", p.stderr, want)
 	}
 }

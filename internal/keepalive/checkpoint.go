@@ -19,10 +19,16 @@ func (s *Leases) recordOf(key string) record.Key {
 // none is what was found where there was no checkpoint.
 var none record.Record
 
-// resume reads the last checkpoint, and overtakes its writer. If it fails, the
-// lease is not issued.
+// resume reads the last checkpoint, and overtakes its writer, unless the lease is a
+// reader's. If it fails, the lease is not issued.
 func (s *Leases) resume(ctx context.Context, l *Lease) (*Lease, error) {
-	if err := l.resume(ctx, l.Token()); err != nil {
+	var err error
+	if l.Shared() {
+		err = l.look(ctx)
+	} else {
+		err = l.resume(ctx, l.Token())
+	}
+	if err != nil {
 		l.abandon(ctx)
 		return nil, errs.Errorf("redlock: acquire %q: its last checkpoint: %w", l.Key(), err)
 	}
@@ -46,6 +52,23 @@ func (l *Lease) resume(ctx context.Context, token int64) error {
 	l.found = &none
 	if found {
 		l.found = &kept
+	}
+	return nil
+}
+
+// look finds the last checkpoint, which stays what it is: several readers may look at
+// once, under one token, and none of them is a writer to be overtaken.
+func (l *Lease) look(ctx context.Context) error {
+	s := l.t.s
+	last, found, err := record.Read(ctx, s.c, s.recordOf(l.Key()), s.cfg.CheckpointTTL)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.found = &none
+	if found {
+		l.found = &last
 	}
 	return nil
 }
@@ -124,7 +147,7 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 	}
 	token := l.Token() // before Shared: that of a reader is not for writing
 	if l.Shared() {
-		return configerr.Field("Checkpoint", "the lease on %q is shared, and readers write nothing; checkpoint before Downgrade", l.Key())
+		return configerr.Field("Checkpoint", "the lease on %q is shared, and readers write nothing; write it before Downgrade, or acquire the key without Shared", l.Key())
 	}
 	if limit := l.t.s.cfg.MaxCheckpoint; len(data) > limit {
 		return configerr.Field("Checkpoint", "%d bytes; at most Config.MaxCheckpoint, %d; store the data elsewhere and a reference here", len(data), limit)
@@ -136,7 +159,7 @@ func (l *Lease) Checkpoint(ctx context.Context, data []byte) error {
 func (l *Lease) ClearCheckpoint(ctx context.Context) error {
 	token := l.Token()
 	if l.Shared() {
-		return configerr.Field("ClearCheckpoint", "the lease on %q is shared, and readers write nothing", l.Key())
+		return configerr.Field("ClearCheckpoint", "the lease on %q is shared, and readers write nothing; clear it before Downgrade, or acquire the key without Shared", l.Key())
 	}
 	return l.record(ctx, token, record.Record{Deleted: true})
 }

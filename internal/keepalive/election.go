@@ -56,6 +56,9 @@ func (s *Leases) Campaign(ctx context.Context, name, candidate string, opts ...O
 		return nil, configerr.Field("Campaign", "the name %q or the candidate %q is empty", name, candidate)
 	}
 	req := Options(opts)
+	if err := req.refuseShared("Campaign", "an election has one leader; leave it out"); err != nil {
+		return nil, err
+	}
 	if req.MinHold > 0 {
 		return nil, configerr.Field("MinHold", "%v for a campaign; it must be 0, because a resignation ends the leadership at once", req.MinHold)
 	}

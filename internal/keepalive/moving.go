@@ -48,7 +48,7 @@ func (l *Lease) Detach(ctx context.Context) (handle string, err error) {
 
 // sharedHandle is the error of Detach for a reader.
 func (l *Lease) sharedHandle() error {
-	return configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and lock the key in the other process", l.Key())
+	return configerr.Field("Detach", "the lease on %q is shared: its process may have other readers; release it, and acquire the key in the other process", l.Key())
 }
 
 // outlasting is ctx, which derives from l's context, without the end of that, which
@@ -118,6 +118,9 @@ func (s *Leases) Attach(ctx context.Context, handle string, opts ...Option) (*Le
 	req := Options(opts)
 	if req.Wait != 0 {
 		return nil, configerr.Field("Wait", "%v for Attach, which does not wait: nobody else releases the key", req.Wait)
+	}
+	if err := req.refuseShared("Attach", "a handle is that of an exclusive lease; leave it out, and call Downgrade"); err != nil {
+		return nil, err
 	}
 	req.Bounded, req.handle = true, &h
 	l, err := s.reported(ctx, key, req)

@@ -30,6 +30,9 @@ func (s *Leases) RunOnce(ctx context.Context, job string, fn func(ctx context.Co
 		return false, errNil
 	}
 	req := Options(opts)
+	if err := req.refuseShared("RunOnce", "a job that runs once is run by one process; leave it out"); err != nil {
+		return false, err
+	}
 	req.Parent = ctx
 	var result error
 	err = req.Within(ctx, func(ctx context.Context) error {

@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/configerr"
 	"github.com/venta-hq/redlock/internal/nodeset"
 	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/internal/telemetry"
@@ -21,16 +20,18 @@ var (
 	foundLate   = quorumlock.Reason{Class: quorumlock.ClassAtRelease, Text: "lost before it was released"}
 )
 
-// reported is Await, with what came of it reported.
+// reported is Await, with what came of it reported. A reader joins others of this
+// process, as by Lock.
 func (s *Leases) reported(ctx context.Context, key string, req Request) (*Lease, error) {
 	if err := req.refuseLimit("Acquire, Attach, Campaign or RunOnce"); err != nil {
 		return nil, err
 	}
+	acquire := s.Await
 	if req.Shared {
-		return nil, configerr.Field("Shared", "does not fit leases, jobs and elections; use WithLock, Do, Lock or TryLock of a lock.Locker")
+		acquire = s.Lock
 	}
 	began := s.tel.Now()
-	l, err := s.Await(ctx, key, req)
+	l, err := acquire(ctx, key, req)
 	if s.tel != nil {
 		s.tel.Waited(ctx, key, string(req.Mode()), began, quorumlock.RefusalClass(err))
 	}

@@ -48,6 +48,14 @@ func newLease(t *renewal, token int64, parent context.Context) *Lease {
 	return l
 }
 
+// refuseShared is the error of a call whose lease nobody shares, and why that is so.
+func (req Request) refuseShared(call, why string) error {
+	if !req.Shared {
+		return nil
+	}
+	return configerr.Field("Shared", "for %s: %s", call, why)
+}
+
 // Shared reports whether the lease is a reader's.
 func (l *Lease) Shared() bool { return l.t.hold.Shared() }
 

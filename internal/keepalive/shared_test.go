@@ -313,10 +313,114 @@ func TestShared_AReaderThatDoesNotWaitLeavesAPlaceThatWasLost(t *testing.T) {
 		if got := try(); slices.Max(got) != 0 {
 			t.Errorf("its places are %v", got)
 		}
+		writes := s.queues.Contend("lock:job")
+		if got := try(); slices.Max(got) != 0 {
+			t.Errorf("beside a writer that waits, its places are %v", got)
+		}
+		s.queues.Leave(writes, false, func(bool) {})
 		waits := s.queues.ContendShared("lock:job")
 		if got := try(); slices.Min(got) <= 4 {
 			t.Errorf("beside a reader that waits, its places are %v", got)
 		}
 		s.queues.Leave(waits, true, func(bool) { s.red.LeaveShared("lock:job") })
+	})
+}
+
+// Readers that overlap, each of which begins before the last one ends, let a writer
+// of their process in that has no part in their queue.
+func TestShared_ReadersThatOverlapLetAWriterOfTheirProcessIn(t *testing.T) {
+	for name, req := range map[string]Request{"and do not wait": {Shared: true, Bounded: true}, "and wait": reads} {
+		t.Run(name, func(t *testing.T) {
+			virtually(t, func(t *testing.T) {
+				nodes := newMemory(t, 3)
+				set := nodes.open(t, &gate{})
+				one, two := lease(t, set, Config{Backoff: hourly}), lease(t, set, Config{Backoff: hourly})
+				elsewhere := lease(t, nodes.open(t, &gate{}), Config{})
+				for _, s := range []*Leases{one, two, elsewhere} {
+					<-s.opened
+				}
+				beside := locked(t, elsewhere, "job", reads)
+				last := locked(t, one, "job", reads)
+				writer := await(t.Context(), one, "job", Request{})
+				time.Sleep(100 * time.Millisecond)
+				var behind []<-chan result
+				for i := range 20 {
+					next := locking(t.Context(), []*Leases{two, one}[i%2], "job", req)
+					time.Sleep(100 * time.Millisecond)
+					if len(next) == 0 {
+						behind = append(behind, next)
+					} else if got := <-next; !errors.Is(got.err, ErrNotAcquired) {
+						t.Fatalf("reader %d passes the writer: %v", i, got.err)
+					}
+				}
+				if len(behind) != 20 && req.Waits() || len(behind) > 0 && !req.Waits() {
+					t.Errorf("%d readers wait", len(behind))
+				}
+				must(t, last.Release(t.Context()))
+				if time.Sleep(100 * time.Millisecond); len(writer) > 0 {
+					t.Fatal("a writer beside a reader of another process")
+				}
+				must(t, beside.Release(t.Context()))
+				must(t, given(t, writer).Release(t.Context()))
+				for _, next := range behind {
+					must(t, given(t, next).Release(t.Context()))
+				}
+			})
+		})
+	}
+}
+
+// Writers that have no part in the queue, each of which begins before the last one
+// ends, let a reader of their process in.
+func TestShared_WritersThatOverlapLetAReaderOfTheirProcessIn(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		last, writers := acquireAtOnce(t, s, "job", Request{}), make(chan result, 32)
+		write := func() {
+			go func() {
+				l, err := s.Await(t.Context(), "job", Request{})
+				writers <- result{l, err, time.Now()}
+			}()
+			time.Sleep(100 * time.Millisecond)
+		}
+		write()
+		reader, waiting := locking(t.Context(), s, "job", reads), 1
+		for range 20 {
+			write()
+			waiting++
+			must(t, last.Release(t.Context()))
+			if time.Sleep(100 * time.Millisecond); len(reader) > 0 {
+				must(t, given(t, reader).Release(t.Context()))
+				for range waiting {
+					must(t, given(t, writers).Release(t.Context()))
+				}
+				return
+			}
+			last = given(t, writers)
+			waiting--
+		}
+		t.Fatal("20 writers passed the reader that waits")
+	})
+}
+
+// Which of several writers of a process acquires the key is chance.
+func TestShared_AReaderDoesNotWaitForAWriterThatNeverHasTheKey(t *testing.T) {
+	virtually(t, func(t *testing.T) {
+		s := lease(t, newMemory(t, 3).open(t, &gate{}), Config{Backoff: hourly})
+		<-s.opened
+		l := acquireAtOnce(t, s, "job", Request{})
+		unlucky := s.queues.Contend("lock:job")
+		writer := await(t.Context(), s, "job", Request{})
+		time.Sleep(100 * time.Millisecond)
+		reader := locking(t.Context(), s, "job", reads)
+		time.Sleep(100 * time.Millisecond)
+		must(t, l.Release(t.Context()))
+		must(t, given(t, writer).Release(t.Context()))
+		if time.Sleep(time.Second); len(reader) == 0 {
+			t.Error("the reader waits")
+		}
+		s.queues.Leave(unlucky, false, func(bool) {})
+		must(t, given(t, reader).Release(t.Context()))
 	})
 }

@@ -55,14 +55,15 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 }
 
 // leavePlace follows an acquisition that did not wait. The waiters of this process
-// should not come before those of others because of it. Where none waits, the place
-// that it found is that of a wait whose leave was lost.
+// should not come before those of others because of it. Where none waits for the
+// same, the place that it found is that of a wait whose leave was lost.
 func (s *Leases) leavePlace(p plan, l *Lease) {
 	hold := l.t.hold
-	if hold.WasQueued() && s.queues.UnlessContended(p.lock, func() { hold.Dequeue(false) }) {
-		return
-	}
-	s.queues.IfContended(p.lock, func() { hold.Dequeue(true) })
+	s.queues.LeaveUnqueued(p.lock, p.req.Shared, func(others bool) {
+		if others || hold.WasQueued() {
+			hold.Dequeue(others)
+		}
+	})
 }
 
 // contend is get for a request that waits.
@@ -70,6 +71,7 @@ func (s *Leases) contend(ctx context.Context, p plan, backoff func(int) time.Dur
 	w := waiting{s: s, p: p, backoff: backoff, me: s.contender(p), queues: s.open()}
 	defer func() { // also if Config.Backoff panics
 		queued := w.queues && (l == nil || w.refused || l.t.hold.WasRefused()) || l != nil && l.t.hold.WasQueued()
+		w.me.Won = l != nil
 		s.queues.Leave(w.me, queued, func(others bool) {
 			switch {
 			case l != nil:

@@ -11,10 +11,13 @@ import (
 type Contender struct {
 	// Notified gets a value when there is news.
 	Notified chan struct{}
+	// Won is set before Leave by the goroutine that acquired the key.
+	Won bool
 
 	// Guarded by Queues.mu.
 	q       *Queue
 	shared  bool     // it reads
+	came    int64    // its number in the order of arrivals
 	refusal error    // why the last attempt failed
 	retry   bool     // since the last attempt began: it should ask again, whatever the nodes say
 	sources []source // by node; nil until one of them has news

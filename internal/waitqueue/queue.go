@@ -8,7 +8,7 @@ import (
 
 // Queue is what this process knows of one key.
 //
-//	idle    no caller asks or holds              dropped when no contender is left
+//	idle    no caller asks or holds              dropped when no contender is left; readers may wait for one that writes
 //	asking  the first caller asks the nodes      acquired: held; refused: the next asks
 //	held    a lease of this process is valid     released: handed over, or the next asks
 //
@@ -30,6 +30,7 @@ type Queue struct {
 	kept       any       // see Keep; nil: a caller holds the key
 	used       int       // tokens of the lease that is held or was held last; 0: there was none
 	remoteWait time.Time // since when another process is known to wait; zero: none is
+	won        int64     // the place among the arrivals of the last contender that acquired the key to write
 	callers    list.List // of *Caller
 	limit      *limited  // of a key with a limit; nil: it is held by one
 }
@@ -67,8 +68,9 @@ type Caller struct {
 	// ask the nodes; or Unqueued.
 	Turn chan any
 
-	req Request
-	at  *list.Element
+	req  Request
+	came int64 // its place among the arrivals
+	at   *list.Element
 }
 
 // Enter queues a caller for lock. It returns no Caller if the caller is the first:
@@ -84,7 +86,7 @@ func (qs *Queues) Enter(lock string, req Request, waits bool) (q *Queue, c *Call
 func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c *Caller, kept any, ok bool) {
 	q = qs.queueLocked(lock)
 	switch {
-	case q.state == idle:
+	case q.state == idle && q.callers.Len() == 0 && !q.heldBackLocked(req, qs.arrivals):
 		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
@@ -98,7 +100,7 @@ func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c
 	if c == nil {
 		c = &Caller{Turn: make(chan any, 1)}
 	}
-	c.req = req
+	c.req, c.came = req, qs.arrivals
 	c.at = q.callers.PushBack(c)
 	return q, c, nil, true
 }
@@ -121,13 +123,7 @@ func (q *Queue) GiveUp(c *Caller) (lease any) {
 		}
 	default:
 		q.callers.Remove(c.at)
-		front := q.callers.Front()
-		switch {
-		case q.remoteWait.IsZero():
-			q.admitLocked()
-		case front != nil && front.Value.(*Caller).req.Want.Shared && q.shared != nil:
-			q.shared.Ask() // it waits for the other process only, from now on
-		}
+		q.passLocked()
 	}
 	return lease
 }
@@ -260,7 +256,7 @@ func (q *Queue) nextLocked() {
 	}
 	q.ended, q.held, q.shared = false, Want{}, nil
 	front := q.callers.Front()
-	if front == nil {
+	if front == nil || front.Value.(*Caller).heldBackLocked(q) {
 		q.state = idle
 		q.qs.dropLocked(q)
 		return

@@ -318,10 +318,12 @@ func TestQueues_Leave_ReportsTheLastContenderOfAProcessThatMayBeQueued(t *testin
 			var calls []bool
 			leave := func(others bool) { calls = append(calls, others) }
 			qs.Leave(one, test.first, leave)
-			contended := false
-			qs.IfContended("a", func() { contended = true })
-			if !contended {
-				t.Error("nobody contends for it")
+			for shared, want := range map[bool]bool{false: true, true: false} {
+				qs.LeaveUnqueued("a", shared, func(others bool) {
+					if others != want {
+						t.Errorf("to one that reads (%t), others contend: %t", shared, others)
+					}
+				})
 			}
 			qs.Leave(two, test.second, leave)
 			if !slices.Equal(calls, test.calls) {

@@ -36,6 +36,7 @@ type Queues struct {
 	limits     map[string]*Queue // of callers with a limit
 	callers    sync.Pool         // of *Caller: on a hot key each call needs one
 	contenders sync.Pool         // of *Contender: each lock that is not handed over needs one
+	arrivals   int64             // of contenders, and how many of them won
 }
 
 // New makes the wait queues for a set of this number of nodes, of which quorum
@@ -66,10 +67,14 @@ func (qs *Queues) dropLocked(q *Queue) {
 }
 
 // Contend adds a goroutine that is about to ask the nodes for lock, until Leave.
-func (qs *Queues) Contend(lock string) *Contender {
+func (qs *Queues) Contend(lock string) *Contender { return qs.contend(lock, false) }
+
+func (qs *Queues) contend(lock string, shared bool) *Contender {
 	c := qs.newContender()
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
+	qs.arrivals++
+	c.shared, c.came = shared, qs.arrivals
 	c.q = qs.queueLocked(lock)
 	c.q.contenders = append(c.q.contenders, c)
 	return c
@@ -92,6 +97,10 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q := c.q
+	if c.Won && !c.shared {
+		qs.arrivals++
+		q.won = qs.arrivals
+	}
 	shared, place := c.shared, &q.queued[0]
 	if shared {
 		place = &q.queued[1]
@@ -100,24 +109,28 @@ func (qs *Queues) Leave(c *Contender, queued bool, leave func(others bool)) {
 	c.reset()
 	qs.contenders.Put(c)
 	*place = *place || queued
-	if slices.ContainsFunc(q.contenders, func(other *Contender) bool { return other.shared == shared }) {
+	if q.contendedLocked(shared) {
 		leave(true)
-		return
+	} else {
+		if *place {
+			leave(false)
+		}
+		*place = false
 	}
-	if *place {
-		leave(false)
+	if !shared {
+		q.passLocked()
 	}
-	*place = false
 	qs.dropLocked(q)
 }
 
-// IfContended calls fn, as Leave calls leave, if a goroutine contends for lock.
-func (qs *Queues) IfContended(lock string, fn func()) {
+// LeaveUnqueued calls leave, as Leave does, for a goroutine that asked the nodes once
+// and does not contend. others are the contenders that want the same, to write or to
+// read: the process has a place for each.
+func (qs *Queues) LeaveUnqueued(lock string, shared bool, leave func(others bool)) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	if qs.contendedLocked(lock) {
-		fn()
-	}
+	q := qs.keys[lock]
+	leave(q != nil && q.contendedLocked(shared))
 }
 
 // UnlessContended calls fn, as Leave calls leave, if no goroutine contends for

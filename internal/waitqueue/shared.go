@@ -28,7 +28,7 @@ func (qs *Queues) EnterShared(lock string, req Request, waits bool) (lease any, 
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
 	q = qs.queueLocked(lock)
-	if q.callers.Len() == 0 {
+	if q.callers.Len() == 0 && !q.writtenLocked() {
 		if lease = q.joinLocked(req, waits); lease != nil {
 			return lease, q, nil, nil, true
 		}
@@ -103,14 +103,50 @@ func (q *Queue) NobodyWaits(since time.Time) bool {
 func (q *Queue) Awaited() bool {
 	q.qs.mu.Lock()
 	defer q.qs.mu.Unlock()
-	return q.callers.Len() > 0 || !q.remoteWait.IsZero()
+	return q.callers.Len() > 0 || !q.remoteWait.IsZero() || q.writtenLocked()
+}
+
+// writtenLocked reports whether a goroutine of this process asks the nodes for the
+// key to write, with a part in the queue or without.
+func (q *Queue) writtenLocked() bool { return q.contendedLocked(false) }
+
+// contendedLocked reports whether a goroutine of this process asks the nodes to write,
+// or to read.
+func (q *Queue) contendedLocked(shared bool) bool {
+	return slices.ContainsFunc(q.contenders, func(c *Contender) bool { return c.shared == shared })
+}
+
+// heldBackLocked reports whether a caller waits for goroutines of this process that
+// have no part in the queue. The nodes know the process only, and refuse none of its
+// readers because it waits to write. So a reader waits here until one writer has had
+// the key since it came, or none is left that came before: without that, readers that
+// overlap would keep the key from the writers for ever, or writers from the readers.
+// came is the caller's place among the arrivals.
+func (q *Queue) heldBackLocked(req Request, came int64) bool {
+	return req.Want.Shared && came >= q.won && slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared && c.came <= came })
+}
+
+func (c *Caller) heldBackLocked(q *Queue) bool { return q.heldBackLocked(c.req, c.came) }
+
+// passLocked follows the end of a wait to write: what it kept from the key goes on.
+func (q *Queue) passLocked() {
+	front := q.callers.Front()
+	switch {
+	case front == nil || q.limit != nil:
+	case q.state == idle:
+		q.nextLocked()
+	case q.remoteWait.IsZero():
+		q.admitLocked()
+	case front.Value.(*Caller).req.Want.Shared && q.shared != nil:
+		q.shared.Ask() // it waits for the other process only, from now on
+	}
 }
 
 // admitLocked has the readers that wait first share what is held, or ask the nodes.
 func (q *Queue) admitLocked() {
 	for front := q.callers.Front(); front != nil; front = q.callers.Front() {
 		c := front.Value.(*Caller)
-		if q.shared == nil || !c.req.Want.Shared {
+		if q.shared == nil || !c.req.Want.Shared || c.heldBackLocked(q) {
 			return
 		}
 		lease := any(Unqueued{})
@@ -130,18 +166,11 @@ func (q *Queue) admitLocked() {
 func (qs *Queues) UnlessWritten(lock string, fn func()) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()
-	q := qs.keys[lock]
-	if q == nil || !slices.ContainsFunc(q.contenders, func(c *Contender) bool { return !c.shared }) {
+	if q := qs.keys[lock]; q == nil || !q.writtenLocked() {
 		fn()
 	}
 }
 
 // ContendShared is Contend for a reader, for which the process has a place of its
 // own in the queues of the nodes.
-func (qs *Queues) ContendShared(lock string) *Contender {
-	c := qs.Contend(lock)
-	qs.mu.Lock()
-	defer qs.mu.Unlock()
-	c.shared = true
-	return c
-}
+func (qs *Queues) ContendShared(lock string) *Contender { return qs.contend(lock, true) }

@@ -188,6 +188,158 @@ func TestDowngraded_NeedsTheLeaseAndAdmitsReaders(t *testing.T) {
 	}
 }
 
+// A contender that has no part in the queue, as one of Acquire, keeps later readers
+// from the key until it has it, or gives up.
+func TestContend_ToWriteHoldsBackReadersThatComeLater(t *testing.T) {
+	qs := New(3, 2)
+	q, s := shared(t, qs)
+	writer, second := qs.Contend("a"), qs.Contend("a")
+	if lease, _, _, _, ok := qs.EnterShared("a", toRead, false); lease != nil || ok {
+		t.Errorf("a reader that does not wait got %v, %t", lease, ok)
+	}
+	other := Request{Want: Want{By: "others", Shared: true}, Parent: context.Background()}
+	if lease, _, _, _, ok := qs.EnterShared("a", other, false); lease != nil || ok {
+		t.Errorf("one of other Leases got %v, %t", lease, ok)
+	}
+	lease, waits := read(t, qs)
+	if lease != nil || !q.Awaited() {
+		t.Fatalf("a reader that waits got %v", lease)
+	}
+	qs.NoteRemoteWait("a", now)
+	if q.NobodyWaits(now.Add(time.Second)); len(waits.Turn) > 0 {
+		t.Error("it joins because no other process waits")
+	}
+	leave := func(bool) {}
+	if qs.Leave(second, false, leave); len(waits.Turn) > 0 {
+		t.Error("it joins when one of two writers has given up")
+	}
+	if qs.Leave(writer, false, leave); turn(t, waits) != 1 || s.joined != 1 {
+		t.Error("it does not join when the last writer has given up")
+	}
+}
+
+// Writers that overlap, too, let readers in that came before the last of them.
+func TestContend_ToWriteHoldsBackNoReadersThatCameBefore(t *testing.T) {
+	qs := New(3, 2)
+	leave := func(bool) {}
+	q, s := shared(t, qs)
+	first := qs.Contend("a")
+	_, joins := read(t, qs)
+	second := qs.Contend("a")
+	if qs.Leave(first, false, leave); turn(t, joins) != 1 || s.joined != 1 {
+		t.Error("a reader does not join because a later writer waits")
+	}
+	_, asks := read(t, qs)
+	third := qs.Contend("a")
+	q.Ended()
+	if len(asks.Turn) > 0 {
+		t.Error("a reader asks beside an earlier writer")
+	}
+	if qs.Leave(second, false, leave); turn(t, asks) != nil {
+		t.Error("a reader does not ask because a later writer waits")
+	}
+	q.Refused()
+	qs.Leave(third, false, leave)
+	if qs.Keys() != 0 {
+		t.Error("a queue is left")
+	}
+}
+
+// A writer that is never the one to acquire the key keeps no reader from it.
+func TestContend_ToWriteHoldsBackReadersForOneAcquisition(t *testing.T) {
+	qs := New(3, 2)
+	leave := func(bool) {}
+	unlucky, second := qs.Contend("a"), qs.Contend("a")
+	q, asks, _, _ := qs.Enter("a", Request{Want: Want{Shared: true}}, true)
+	if asks == nil {
+		t.Fatal("a reader asks beside writers")
+	}
+	second.Won = true
+	if qs.Leave(second, false, leave); turn(t, asks) != nil {
+		t.Error("it waits on when a writer has had the key")
+	}
+	_, behind := read(t, qs)
+	s := &sharing{open: true}
+	if q.AcquiredShared(toRead.Want, s); len(behind.Turn) > 0 {
+		t.Error("one that came after that passes the other writer")
+	}
+	third := qs.Contend("a")
+	if qs.Leave(third, false, leave); len(behind.Turn) > 0 {
+		t.Error("one that gave up counts")
+	}
+	q.Ended()
+	unlucky.Won = true
+	if qs.Leave(unlucky, false, leave); turn(t, behind) != nil {
+		t.Error("it waits on when the other writer has had the key, too")
+	}
+	if q.Refused(); qs.Keys() != 0 {
+		t.Error("a queue is left")
+	}
+}
+
+// The announcement of a writer of this process is not told from that of another. The
+// nodes say whether it was the only one.
+func TestContend_TheNodesAreAskedForAReaderWhenAWriterHasGivenUp(t *testing.T) {
+	qs := New(3, 2)
+	q, s := shared(t, qs)
+	writer := qs.Contend("a")
+	qs.NoteRemoteWait("a", now)
+	_, waits := read(t, qs)
+	if qs.Leave(writer, true, func(bool) {}); s.asked != 1 || len(waits.Turn) > 0 {
+		t.Errorf("the nodes are asked %d times whether another process waits", s.asked)
+	}
+	if !q.NobodyWaits(now.Add(time.Second)) || turn(t, waits) != 1 {
+		t.Error("it does not join when nobody waits any more")
+	}
+}
+
+// While nobody holds the key, a reader asks only when no writer of its process does,
+// and those that come later queue behind it.
+func TestContend_ToWriteKeepsReadersFromAsking(t *testing.T) {
+	qs := New(3, 2)
+	q, s := shared(t, qs)
+	_, first := enter(t, qs, "a", Want{})
+	writer := qs.Contend("a")
+	_, second := read(t, qs)
+	q.Ended()
+	if turn(t, first) != nil {
+		t.Fatal("it is not the first writer's turn")
+	}
+	if q.Refused(); len(second.Turn) > 0 {
+		t.Fatal("a reader asks beside a writer")
+	}
+	_, third := enter(t, qs, "a", Want{})
+	if _, c, _, ok := qs.Enter("a", Request{}, false); ok || c != nil || third == nil {
+		t.Error("later callers pass the reader that waits")
+	}
+	if q.GiveUp(second); turn(t, third) != nil {
+		t.Error("a writer waits for another that has no part in the queue")
+	}
+	q.Refused()
+	_, last := read(t, qs)
+	if last == nil {
+		t.Fatal("a reader asks beside a writer")
+	}
+	if qs.Leave(writer, false, func(bool) {}); turn(t, last) != nil {
+		t.Error("it is not the reader's turn when the writer has left")
+	}
+	if q.Refused(); qs.Keys() != 0 || s.joined > 0 {
+		t.Error("a queue is left")
+	}
+}
+
+// It is no writer for a moment: that would hold back readers, and nothing would let
+// them go on.
+func TestContendShared_HoldsBackNobody(t *testing.T) {
+	qs := New(3, 2)
+	shared(t, qs)
+	reader := qs.ContendShared("a")
+	if lease, c := read(t, qs); lease != 1 || c != nil {
+		t.Errorf("a reader got %v, %v beside one that asks", lease, c)
+	}
+	qs.Leave(reader, false, func(bool) {})
+}
+
 func TestLeave_ReadersHaveAPlaceOfTheirOwn(t *testing.T) {
 	qs := New(3, 2)
 	writer, reader := qs.Contend("a"), qs.ContendShared("a")

@@ -247,10 +247,7 @@ func (p *process) operate(ctx context.Context, rng *rand.Rand) {
 			p.keep(l, called, rng, false)
 		}
 	default:
-		key = "job:" + key
-		if l, err := p.leases.Acquire(ctx, key); err == nil {
-			p.keep(l, called, rng, true)
-		}
+		p.job(ctx, "job:"+key, called, rng)
 	}
 }
 
@@ -291,45 +288,6 @@ type oneOf struct {
 
 func (o oneOf) Key() string  { return o.key }
 func (o oneOf) Token() int64 { return o.Locks.Token(o.key) }
-
-// keep holds a lease for a while.
-func (p *process) keep(l *lease.Lease, called time.Time, rng *rand.Rand, checkpoints bool) {
-	t := p.c.w.judge.acquired(p.c.index, called, l, l.Context())
-	n := 0
-	if data, _, ok := l.LastCheckpoint(); ok {
-		n, _ = strconv.Atoi(string(data))
-	}
-	if checkpoints {
-		p.c.w.judge.found(l.Key(), n)
-	}
-	p.hold(rng, t)
-	if checkpoints && rng.Float64() < 0.5 {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if l.Checkpoint(ctx, []byte(strconv.Itoa(n+1))) == nil {
-			p.c.w.judge.checkpoint(l.Key(), n+1)
-		}
-		cancel()
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(1+rng.Int64N(int64(time.Second))))
-	defer cancel()
-	if !checkpoints && !t.shared && p.reads(rng) {
-		p.c.w.judge.endsWriting(t)
-		if err := l.Downgrade(ctx); err == nil {
-			p.c.w.judge.downgraded(t, l.Token())
-			p.hold(rng, t)
-		}
-	}
-	p.c.w.judge.done(t)
-	if rng.Float64() < 0.3 {
-		if handle, err := l.Detach(ctx); err == nil {
-			p.c.w.log("client %d detaches %s, token %d", p.c.index, t.key, t.token)
-			p.c.w.judge.detached(handle, t)
-			return
-		}
-	}
-	_ = l.Release(ctx) // whatever comes of it, the key expires
-	p.c.w.log("client %d gives back %s, token %d", p.c.index, t.key, t.token)
-}
 
 // hold is the work under a lock. Careless work does not look at its context, and writes with an old token.
 func (p *process) hold(rng *rand.Rand, held ...*tenancy) {

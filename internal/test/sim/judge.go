@@ -188,11 +188,16 @@ func reads(l holding) bool {
 	return ok && (*keepalive.Lease)(one).Shared()
 }
 
-// found takes in with which checkpoint a lease begins.
-func (j *judge) found(key string, n int) {
+// keptNow is the newest checkpoint that was acknowledged.
+func (j *judge) keptNow(key string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if kept := j.kept[key]; n < kept && !j.w.plan.forgets && j.w.plan.keepsRecords() {
+	return j.kept[key]
+}
+
+// found takes in with which checkpoint a lease begins, and which was kept before.
+func (j *judge) found(key string, n, kept int) {
+	if n < kept && !j.w.plan.forgets && j.w.plan.keepsRecords() {
 		j.w.violate("%s: checkpoint %d is found, and %d was kept", key, n, kept)
 	}
 }

@@ -215,7 +215,7 @@ func TestSabotage_IsSeen(t *testing.T) {
 		{"wakes that cost no place", Sabotage{noMarking: true}, "beside a stopped waiter"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			const enough = 200
+			const enough = 400
 			for seed := range uint64(enough) {
 				for _, v := range play(t, seed, tt.s).Violations {
 					if strings.Contains(v, tt.want) {

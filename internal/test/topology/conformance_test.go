@@ -90,6 +90,7 @@ var properties = []struct {
 	{"SeveralKeysInAnyOrderNeverDeadlock", severalKeysInAnyOrderNeverDeadlock},
 	{"SeveralHoldSlots", severalHoldSlots},
 	{"ReadersShareAKeyAndTakeTurnsWithWriters", readersShareAKeyAndTakeTurnsWithWriters},
+	{"ReadersOfLeasesTakeTurnsWithHolders", readersOfLeasesTakeTurnsWithHolders},
 }
 
 func TestTopology_EveryKindConforms(t *testing.T) {
