@@ -4,7 +4,7 @@ import "context"
 
 // Downgrade makes a holder a reader: the lease goes on, and other callers with
 // lock.Shared can hold the key beside it once a quorum of nodes has answered. Those
-// of the same Locker can at once. Stop writing before the call. Token returns the
+// of the same Locker can at once, unless a holder waits. Stop writing before the call. Token returns the
 // reader's token from then on, which may be larger, and Context stays as it is.
 //
 // If Downgrade fails for another reason than that the lease has ended or cannot be

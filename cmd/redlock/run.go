@@ -51,7 +51,7 @@ With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs
 		`With --no-wait, concurrent runs for the same keys may all be refused.` + `
 
 With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
-		`Who waits without --shared comes before those that ask with --shared later. Their token is at least that of every command that ran without --shared before, and below that of every later one. ` +
+		`A command that waits without --shared comes before those that ask with --shared later. The token is at least that of every command that ran without --shared before, and below that of every later one. ` +
 		`With several keys, --shared reads all of them. To read only some, name these with --read: redlock run --read rates --read limits account:7 -- ./book ` +
 		`holds account:7 alone, and rates and limits together with others that read them. Their tokens follow those of the KEYs.` + `
 
@@ -96,7 +96,7 @@ func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
 		bad("KEY is empty; name what to lock, such as order:42")
 	}
 	if slices.Contains(r.Read, "") {
-		bad("--read: is empty; name a key, such as --read rates")
+		bad("--read is empty; name a key, such as --read rates")
 	}
 	for _, key := range r.Read {
 		if slices.Contains(r.keys, key) {
@@ -105,6 +105,9 @@ func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
 	}
 	if n := len(r.all); n > lock.MaxKeys {
 		bad("KEY and --read: %d keys; at most %d", n, lock.MaxKeys)
+	}
+	if _, err := exec.LookPath(r.Key); err == nil && len(r.Read) > 0 {
+		bad("KEY %q is the name of a program: if it begins the command, name a KEY before --, or read with --shared KEY and no --read", r.Key)
 	}
 	for _, key := range r.keys[1:] {
 		if _, err := exec.LookPath(key); err == nil {

@@ -92,8 +92,9 @@ func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {
 		{"--read b --shared a", "--read with --shared: --shared reads every KEY"},
 		{"--read a b a", `--read "a": it is a KEY, too; name it once`},
 		{"--read a a", `--read "a": it is a KEY, too; name it once`},
-		{"--read= a", "--read: is empty"},
+		{"--read= a", "--read is empty"},
 		{"--read b --limit 2 a", "--limit: is for one KEY"},
+		{"--read b -- true", `KEY "true" is the name of a program`},
 	} {
 		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
 		p.exit(2)

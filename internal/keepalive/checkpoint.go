@@ -65,12 +65,12 @@ func (l *Lease) look(ctx context.Context) error {
 		return err
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.found = &none
 	if found {
 		l.found = &last
 	}
-	return nil
+	l.mu.Unlock()
+	return l.Err() // what was read after a loss may be the next holder's
 }
 
 // CheckpointInfo is lease.CheckpointInfo.

@@ -363,6 +363,20 @@ func TestContender_NewsOfAnAttemptBeforeIsDropped(t *testing.T) {
 	}
 }
 
+// The turn may have been lost with the messages, so it is looked for when the node is
+// doubted no more.
+func TestContender_AGapOfADoubtedNodeCausesAnAttemptLater(t *testing.T) {
+	qs := New(3, 2)
+	c := qs.Contend("a")
+	qs.Turn(1, "a")
+	qs.DropNews(c, now, 20*time.Millisecond)
+	qs.Gap(1, now)
+	missing, doubted, retry := qs.Missing(c)
+	if missing != 2 || retry || doubted.Sub(now) < 20*time.Millisecond || len(c.Notified) == 0 {
+		t.Errorf("%d nodes are missing; at once: %t; doubted for %v; %d notices", missing, retry, doubted.Sub(now), len(c.Notified))
+	}
+}
+
 func TestContender_ANodeThatWasWrongAloneIsDoubtedTwiceAsLong(t *testing.T) {
 	qs := New(3, 2)
 	c := qs.Contend("a")

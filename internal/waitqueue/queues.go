@@ -223,7 +223,8 @@ func (qs *Queues) TakeKept(lock string) (kept any) {
 }
 
 // Gap notes that messages of a node may have been lost. A turn may be among them,
-// so all contenders ask again, and the announcement of another process's wait, so
+// so all contenders ask again, of a node that is doubted when the doubt is over, and
+// the announcement of another process's wait, so
 // every key is taken to be waited for, and what is kept has to be released.
 func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
 	qs.mu.Lock()
@@ -243,8 +244,10 @@ func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
 			kept = append(kept, one)
 		}
 		for _, c := range q.contenders {
-			if from := qs.sourceLocked(c, node); !now.Before(from.doubted) {
-				from.gap = true
+			from := qs.sourceLocked(c, node)
+			if from.gap = true; now.Before(from.doubted) {
+				c.notify()
+			} else {
 				c.retryLocked()
 			}
 		}

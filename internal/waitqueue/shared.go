@@ -137,7 +137,7 @@ func (q *Queue) passLocked() {
 		q.nextLocked()
 	case q.remoteWait.IsZero():
 		q.admitLocked()
-	case front.Value.(*Caller).req.Want.Shared && q.shared != nil:
+	case front.Value.(*Caller).req.Want.Shared && q.shared != nil && !front.Value.(*Caller).heldBackLocked(q):
 		q.shared.Ask() // it waits for the other process only, from now on
 	}
 }
