@@ -53,7 +53,9 @@ With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs
 With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
 		`A command that waits without --shared comes before those that ask with --shared later. The token is at least that of every command that ran without --shared before, and below that of every later one. ` +
 		`With several keys, --shared reads all of them. To read only some, name these with --read: redlock run --read rates --read limits account:7 -- ./book ` +
-		`holds account:7 alone, and rates and limits together with others that read them. Their tokens follow those of the KEYs.` + `
+		`holds account:7 alone, and rates and limits together with others that read them. Their tokens follow those of the KEYs. ` +
+		`REDLOCK_SHARED is 1 if the token of the one KEY is a reader's. With several keys, REDLOCK_SHARED_2 is 1 if REDLOCK_TOKEN_2 is, and REDLOCK_SHARED_KEYS is a JSON array of the keys that are read. ` +
+		`CMD checks such a token with redlock fence check --read.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
 		`before the key is acquired, they end the wait.` + `
@@ -158,6 +160,9 @@ func (r *runCmd) splitKeys() {
 	}
 }
 
+// reads reports whether a key is held together with others that read it.
+func (r *runCmd) reads(key string) bool { return r.Shared || slices.Contains(r.Read, key) }
+
 // quoted is the keys for a message.
 func (r *runCmd) quoted() string {
 	all := make([]string, len(r.all))
@@ -216,7 +221,7 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 	if err != nil {
 		return r.refused(ctx, err)
 	}
-	h.lease, h.tokens = l, tokensOf(r.all, l.Token)
+	h.lease, h.tokens = l, tokensOf(r.all, l.Token, r.reads)
 	after := time.Since(begun).Round(time.Millisecond)
 	if len(r.all) == 1 {
 		log.Info("acquired "+r.quoted(), "token", l.Token(r.Key), "after", after)

@@ -109,8 +109,8 @@ func (f *runFlags) underLease(h *held, name, path string, argv []string, signals
 func (f *runFlags) environment(tokens []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(s), "=")
-		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || name == "REDLOCK_SLOT" || strings.HasPrefix(name, "REDLOCK_TOKEN_") ||
-			name == nodesVariable && !f.PassNodes
+		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || name == "REDLOCK_SLOT" || name == "REDLOCK_SHARED" ||
+			strings.HasPrefix(name, "REDLOCK_TOKEN_") || strings.HasPrefix(name, "REDLOCK_SHARED_") || name == nodesVariable && !f.PassNodes
 	})
 	return append(env, tokens...)
 }
@@ -122,18 +122,51 @@ func tokenOf(key string, token int64) []string {
 
 // tokensOf is the variables of a command that runs under keys. Of several, each
 // token is named by the place of its key, and all of them stand by key in one.
-func tokensOf(keys []string, token func(key string) int64) []string {
+// So do the marks of keys that are shared, whose tokens are those of a reader.
+func tokensOf(keys []string, token func(key string) int64, shared func(key string) bool) []string {
 	if len(keys) == 1 {
-		return tokenOf(keys[0], token(keys[0]))
+		all := tokenOf(keys[0], token(keys[0]))
+		if shared(keys[0]) {
+			all = append(all, "REDLOCK_SHARED=1")
+		}
+		return all
 	}
-	var all []string
+	var tokens, marks, read []string
 	byKey := map[string]int64{}
 	for i, key := range keys {
 		byKey[key] = token(key)
-		all = append(all, fmt.Sprintf("REDLOCK_TOKEN_%d=%d", i+1, token(key)))
+		tokens = append(tokens, fmt.Sprintf("REDLOCK_TOKEN_%d=%d", i+1, token(key)))
+		if shared(key) {
+			read = append(read, key)
+			marks = append(marks, fmt.Sprintf("REDLOCK_SHARED_%d=1", i+1))
+		}
 	}
-	text, _ := json.Marshal(byKey) // a map of numbers can be
-	return append(all, "REDLOCK_TOKENS="+string(text))
+	all := append(tokens, jsonVariable("REDLOCK_TOKENS", byKey))
+	if len(read) > 0 {
+		all = append(append(all, marks...), jsonVariable("REDLOCK_SHARED_KEYS", read))
+	}
+	return all
+}
+
+func jsonVariable(name string, value any) string {
+	text, _ := json.Marshal(value) // strings and numbers cannot fail
+	return name + "=" + string(text)
+}
+
+// isReaders reports whether the environment, as tokensOf makes it, says that the
+// token of key is a reader's.
+func isReaders(key string, token int64) bool {
+	if os.Getenv("REDLOCK_SHARED") == "1" {
+		return os.Getenv("REDLOCK_KEY") == key && os.Getenv("REDLOCK_TOKEN") == strconv.FormatInt(token, 10)
+	}
+	var byKey map[string]int64
+	var read []string
+	name, _ := json.Marshal(key) // JSON has no name for some bytes
+	if json.Unmarshal(name, &key) != nil || json.Unmarshal([]byte(os.Getenv("REDLOCK_TOKENS")), &byKey) != nil ||
+		json.Unmarshal([]byte(os.Getenv("REDLOCK_SHARED_KEYS")), &read) != nil {
+		return false
+	}
+	return byKey[key] == token && slices.Contains(read, key)
 }
 
 // watch waits for the command to end. It passes signals on, and ends the
