@@ -30,9 +30,9 @@ type Config[V any] struct {
 	SoftTTL time.Duration
 
 	// StaleFor is how long after its TTL an entry may still be served if
-	// loading a new one failed. Default 0: not at all. The node that has the
-	// entry must answer; a stand-in has only entries that were stored on it
-	// since, for 10 s.
+	// loading a new one failed. Default 0: not at all. This needs the node that
+	// stores the entry: a stand-in has only entries stored on it since that
+	// node went down, each for 10 s.
 	StaleFor time.Duration
 
 	// NegativeTTL is how long an [ErrNotFound] of a load is kept. Default 10 s;

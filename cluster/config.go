@@ -28,7 +28,7 @@ type Config struct {
 	// Config overrides timeouts, retries and client_name in a URL. A node that
 	// fails over to an asynchronous replica (Sentinel, Redis Cluster) may lose
 	// its newest grants: once a process has noticed the failover, the node does
-	// not vote for a quarantine.
+	// not vote until a quarantine is over.
 	URLs []string
 
 	// Clients lists the nodes as clients, by name, for what a URL cannot
@@ -41,9 +41,9 @@ type Config struct {
 	Clients map[string]redis.UniversalClient
 
 	// MaxTTL is the longest TTL of a lock. A node that may have lost grants
-	// does not vote for a quarantine: the sum of 1.25 times MaxTTL, 1 % of
-	// MaxTTL, and twice NodeTimeout. Default 60 s, at least 1 s. All processes
-	// that use the same nodes must use the same MaxTTL.
+	// does not vote until a quarantine is over. A quarantine is the sum of 1.25
+	// times MaxTTL, 1 % of MaxTTL, and twice NodeTimeout. Default 60 s, at least
+	// 1 s. All processes that use the same nodes must use the same MaxTTL.
 	MaxTTL time.Duration
 
 	// Quorum is how many nodes must agree. The default, a majority, is also the

@@ -38,8 +38,8 @@
 // 8.0 and 8.1 and Redict 7.3 do, Valkey 9.1.2 and later do not. Grants are such
 // transactions. So a process asks such a server after a restart, with ACL DRYRUN
 // (Redis 7.0 and later), what default may run. Unless default may run all that
-// locks need, and the server says so, the node does not vote for a quarantine. To
-// switch the user default off without taking its rights:
+// locks need, and the server says so, the node does not vote until a quarantine is
+// over. To switch the user default off without taking its rights:
 //
 //	ACL SETUSER default reset off ~* &* +@all
 //
@@ -52,7 +52,7 @@
 // them must agree. A process whose list has another size or quorum is refused,
 // with an error that names both lists. A vote counts only under the record that
 // is on a quorum of the listed nodes. When that record changes, no node votes
-// for a quarantine.
+// until a quarantine is over.
 //
 // Processes may use different names for the nodes: the mark says which node of
 // the set a node is. A node that has restarted or lost its mark gets its place
@@ -99,9 +99,9 @@
 //
 // A server that does not report its run_id (no +info) votes while its mark
 // lasts: a restart from an old snapshot goes unnoticed. A node behind Sentinel
-// has another run after a failover, and does not vote for a quarantine,
-// whatever it syncs. The mark of a Redis Cluster names the runs of all its
-// masters but is stored on one of them: it goes unnoticed if another one is
+// has another run after a failover, and does not vote until a quarantine is
+// over, whatever it syncs. The mark of a Redis Cluster names the runs of all
+// its masters but is stored on one of them: it goes unnoticed if another one is
 // emptied.
 //
 // # What a quorum tolerates
@@ -131,8 +131,8 @@
 // last line are optional. Without the first four, free keys are acquired by
 // script, which costs a node more, and a log line says so. Without +info, a
 // restart from an old snapshot goes unnoticed. Without +config|get or
-// +acl|dryrun, a node with appendfsync always does not vote for a quarantine
-// after a restart. Check reports which of these are missing. Without the
+// +acl|dryrun, a node with appendfsync always does not vote after a restart
+// until a quarantine is over. Check reports which of these are missing. Without the
 // others, a script is sent when it is first needed.
 //
 // # Log lines

@@ -55,9 +55,9 @@ func Rights(prefix string) []Right {
 		{Rule: "+incrby", Optional: true, For: "as +multi"},
 		{Rule: "+info", Optional: true, For: "noticing restarts. Without it a restart from an old snapshot goes unnoticed, " +
 			"a replica or a server that is listed twice is not refused, and Check cannot judge the node"},
-		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote for a quarantine after a restart"},
+		{Rule: "+config|get", Optional: true, For: "seeing appendfsync always. Without it a node that has it does not vote after a restart until a quarantine is over"},
 		{Rule: "+acl|dryrun", Optional: true, For: "seeing that a restart drops no locks from the append-only file; it shows what any user may run. " +
-			"Without it, and before Redis 7.0, a node that has appendfsync always does not vote for a quarantine after a restart"},
+			"Without it, and before Redis 7.0, a node that has appendfsync always does not vote after a restart until a quarantine is over"},
 		{Rule: "+script|exists", Optional: true, For: "finding which scripts a server lacks. Without it they are sent when they are first needed, " +
 			"and a release that comes late then lets others wait"},
 		{Rule: "+script|load", Optional: true, For: "loading scripts ahead. Without it as without +script|exists"},
@@ -76,7 +76,7 @@ func ACL(prefix string, required bool) string { return acl.Join(Rights(prefix), 
 // to [Rights], to list locks and to check nodes.
 func OperatorRights() []Right {
 	return []Right{
-		{Rule: "+scan", For: "listing the locks. It shows the names of all keys of the server, not only of the prefix"},
+		{Rule: "+scan", For: "listing the locks. It shows the names of all keys on the server, not only those with the prefix"},
 		{Rule: "+client|list", Optional: true, For: "redlock resize: finding programs with the old list of nodes. It shows all clients of the server"},
 		{Rule: "+client|pause", Optional: true, For: "redlock drill. It lets this user stop the server for everybody for a while"},
 	}

@@ -45,9 +45,9 @@
 //
 // # Modes
 //
-// Without an option, one holder at a time has a key. With [Shared], readers hold
-// it together, and no writer beside them. With [Limit], up to n holders have it,
-// each in a numbered slot. [SharedKeys] shares some of several keys.
+// Without an option, a key has one holder at a time. With [Shared], readers hold
+// it together, and no writer alongside them. With [Limit], up to n holders share
+// it, each in a numbered slot. [SharedKeys] shares some of several keys.
 //
 //	err := locker.WithLock(ctx, "catalog", export, lock.Shared())
 //	err := locker.WithLock(ctx, "gpu", train, lock.Limit(4))
@@ -65,7 +65,7 @@
 // [Wait] bounds the wait in all modes. With [NoWait] a reader joins others of its
 // process if nobody waits for the key, and the others take what is free.
 // Config.Retain applies to keys that are neither shared nor have slots. Package
-// lease has [Shared], too, with a table of its own.
+// lease also accepts [Shared], with a table of its own.
 //
 // Calls of a lease.Leases without Shared have no place in the order within a
 // process: they ask the nodes beside it. Readers that come while one waits do not
@@ -75,10 +75,10 @@
 //
 // A lock that is released while other callers of the process wait is handed
 // over within the process, with the next fencing token and without a round
-// trip. This happens at most 63 times in a row at first, then up to twice as
-// often as the last time, and at most 65,535 times. Once another process is
-// known to wait, hand-overs go on for at most 10 ms. A lock with less than half
-// of its TTL left is not handed over.
+// trip. The first run of hand-overs is at most 63 long. Each later run is at
+// most about twice as long as the one before, or 63, and never longer than
+// 65,535. Once another process is known to wait, hand-overs go on for at most
+// 10 ms. A lock with less than half of its TTL left is not handed over.
 //
 // # Retention
 //

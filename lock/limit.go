@@ -8,12 +8,12 @@ import (
 // MaxLimit is the largest [Limit].
 const MaxLimit = quorumlock.MaxLimit
 
-// Limit has up to n holders hold the key at once, over all processes; n is from 1 to
-// 1,024. Each has a slot, numbered from 0, which no other has at the same time:
-// [lease.Lease.Slot] says which. All callers of a key must name the same n. While a
-// slot is taken, a caller that names another gets an error that names both, and
-// callers without Limit wait until no slot is: do not mix them where slots are in
-// use all the time.
+// Limit lets up to n holders, from 1 to 1,024, hold the key at once, across all
+// processes. Each has a slot, numbered from 0, which no other holder has at the
+// same time: [lease.Lease.Slot] returns it. All callers of a key must give the same
+// n. While a slot is taken, a caller that gives a different n gets an error that
+// names both, and callers without Limit wait until no slot is taken: do not mix
+// them if some slot is always taken.
 //
 // It is an option of [Locker.WithLock], [Do], [Locker.Lock] and [Locker.TryLock].
 // Waiters of a process are served in the order in which they came, but for the one

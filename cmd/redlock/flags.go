@@ -116,14 +116,14 @@ func (f *runFlags) check(command *[]string, usage string, bad func(format string
 		bad("no command, as in: %s", usage)
 	}
 	if f.Wait != nil && *f.Wait < 0 {
-		bad("--wait %v: negative; without it, it waits for as long as it takes", *f.Wait)
+		bad("--wait %v: negative; without --wait, the command waits as long as it takes", *f.Wait)
 	}
 	if f.TTL > maxTTL {
 		bad("--ttl %v: longer than %v, after which the nodes consider every lock gone; the lock is renewed while CMD runs, "+
 			"so a short TTL does not limit it", f.TTL, maxTTL)
 	}
 	if f.TTL <= 3*nodeTimeout {
-		bad("--ttl %v: too short to be kept alive; more than %v", f.TTL, 3*nodeTimeout)
+		bad("--ttl %v: must exceed %v, three times NodeTimeout", f.TTL, 3*nodeTimeout)
 	}
 	if f.Grace < 0 {
 		bad("--grace %v: negative; 0 kills at once", f.Grace)

@@ -25,7 +25,7 @@ type onceFlags struct {
 // jobs opens the nodes and runs fn on the records of jobs.
 func (f onceFlags) jobs(fn func(ctx context.Context, v *view, jobs *lease.Leases) error) error {
 	if f.DoneTTL < time.Second {
-		return misused("--done-ttl %v: too short; at least 1s", f.DoneTTL)
+		return misused("--done-ttl %v: must be at least 1s", f.DoneTTL)
 	}
 	return f.look(f.Prefix, func(ctx context.Context, v *view) error {
 		return f.on(v, func(jobs *lease.Leases) error { return fn(ctx, v, jobs) })

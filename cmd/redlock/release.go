@@ -49,7 +49,7 @@ func (r *releaseCmd) Run() error {
 		return misused("--output json: cannot ask for confirmation; add --yes")
 	}
 	if r.MaxTTL < time.Second {
-		return misused("--max-ttl %v: at least 1s", r.MaxTTL)
+		return misused("--max-ttl %v: must be at least 1s", r.MaxTTL)
 	}
 	r.longest = r.MaxTTL
 	if u, err := user.Current(); r.As == "" && err == nil {

@@ -69,6 +69,6 @@ func TestRelease_WantsTheMaxTTLOfTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	operate(t, s.URLs(), exitUsage, "release", "--force", "--yes", "order:42").prints(`--max-ttl 1m0s: order:42 has (9m\d+|10m0)s left`)
-	operate(t, s.URLs(), exitUsage, "release", "--force", "--yes", "--max-ttl", "1ms", "order:42").prints("--max-ttl 1ms: at least 1s")
+	operate(t, s.URLs(), exitUsage, "release", "--force", "--yes", "--max-ttl", "1ms", "order:42").prints("--max-ttl 1ms: must be at least 1s")
 	operate(t, s.URLs(), 0, "release", "--force", "--yes", "--max-ttl", "1h", "order:42").prints("Taken away from")
 }

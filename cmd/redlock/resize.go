@@ -23,7 +23,7 @@ type resizeCmd struct {
 	Gone    bool          `help:"The removed node will never answer again: it, or its data, is destroyed."`
 	Force   bool          `help:"Do not wait for programs with the old list: those that run lose their locks and lock nothing until they are restarted with the new one."`
 	MaxTTL  time.Duration `name:"max-ttl" default:"60s" placeholder:"D" help:"cluster.Config.MaxTTL of the programs, if one sets it. Default ${default}."`
-	Records time.Duration `default:"336h" placeholder:"D" help:"How long programs keep records at most: checkpoints, results of jobs that run once, sessions. A removal that could lose some waits this long after the change before it; 0s does not wait. Default ${default}, the longest of the programs' defaults."`
+	Records time.Duration `default:"336h" placeholder:"D" help:"The longest time that programs keep records: checkpoints, results of jobs that run once, sessions. A removal that could lose records waits until this long after the previous change; with 0s it does not wait. Default ${default}, the longest of the programs' defaults."`
 }
 
 func (resizeCmd) Help() string {
@@ -67,9 +67,9 @@ func (r *resizeCmd) check() error {
 	case r.Gone && len(r.Remove) == 0 && r.Replace == "":
 		return misused("--gone: needs --remove or --replace")
 	case r.MaxTTL < time.Second:
-		return misused("--max-ttl %v: at least 1s", r.MaxTTL)
+		return misused("--max-ttl %v: must be at least 1s", r.MaxTTL)
 	case r.Records < 0:
-		return misused("--records %v: at least 0s, which does not wait for records", r.Records)
+		return misused("--records %v: must be at least 0s, which does not wait for records", r.Records)
 	}
 	return nil
 }

@@ -343,8 +343,8 @@ func TestResize_RefusesAndChangesNothing(t *testing.T) {
 		{exitUsage, `--gone: .*--remove`, []string{"--gone"}},
 		{exitUsage, `--cancel, --alone: give both`, []string{"--alone"}},
 		{exitUsage, `--cancel, --force: give one`, []string{"--cancel", "--alone", "--force"}},
-		{exitUsage, `--max-ttl 10ms: at least 1s`, []string{"--max-ttl", "10ms"}},
-		{exitUsage, `--records -1s: at least 0s`, []string{"--records=-1s"}},
+		{exitUsage, `--max-ttl 10ms: must be at least 1s`, []string{"--max-ttl", "10ms"}},
+		{exitUsage, `--records -1s: must be at least 0s`, []string{"--records=-1s"}},
 		{exitUsage, `--quorum 2: leave it out`, []string{"--quorum", "2", "--add", u[2]}},
 		{exitUsage, `--quorum 0: leave it out`, []string{"--quorum", "0", "--add", u[2]}},
 	} {

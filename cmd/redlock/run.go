@@ -19,16 +19,16 @@ type runCmd struct {
 	Key     string   `arg:"" name:"KEY" help:"What to lock, such as \"deploy\" or \"order:42\". Name more keys before \"--\" to lock all of them."`
 	Command []string `arg:"" passthrough:"partial" name:"CMD" help:"The command and its arguments, best after \"--\"."`
 
-	keys []string // Key, and those that Command began with
-	all  []string // and those of Read
+	keys []string // Key, and the words of Command that are keys
+	all  []string // keys, then those of Read
 
 	runFlags
 	NoWait           bool          `xor:"wait" help:"Do not wait for the key."`
-	Shared           bool          `help:"Hold every KEY together with others that read it, with --shared or --read, and with nobody else."`
-	Read             []string      `sep:"none" placeholder:"KEY" help:"Hold this key as well, together with others that read it. Repeat it for more keys."`
-	Once             bool          `help:"Run CMD until it has succeeded once for KEY, over all machines. After that, do nothing and return 0."`
+	Shared           bool          `help:"Lock every KEY for reading: other readers (--shared or --read) can hold it too, writers cannot."`
+	Read             []string      `sep:"none" placeholder:"KEY" help:"Lock this key as well, for reading. Repeat the flag for more keys."`
+	Once             bool          `help:"Run CMD unless a run for KEY has already succeeded on any machine. If one has, do nothing and exit with 0."`
 	DoneTTL          time.Duration `name:"done-ttl" default:"24h" placeholder:"D" help:"With --once: how long to remember that KEY is done. Default ${default}."`
-	Limit            *int          `placeholder:"N" help:"Up to N hold KEY at once, over all machines, from 1 to 1024. Each has a slot, which CMD finds in REDLOCK_SLOT. All callers name the same N."`
+	Limit            *int          `placeholder:"N" help:"Let up to N commands (1 to 1024) hold KEY at once, across all machines. Each has a slot, whose number is in REDLOCK_SLOT. All callers must give the same N."`
 	Owner            string        `placeholder:"LABEL" help:"The label by which others see who holds the lock. Default HOST:PID."`
 	ConflictExitCode int           `short:"E" default:"75" placeholder:"N" help:"The exit code when another process holds the key. Default ${default}."`
 }
@@ -42,19 +42,21 @@ CMD runs while KEY is held on a majority of the nodes, and sees REDLOCK_KEY and 
 		`The lock is released when CMD ends, however it ends; processes that CMD leaves in the background are not waited for.` + `
 
 With --limit 4, up to four hold KEY at once, and CMD sees in REDLOCK_SLOT which of the slots, 0 to 3, is its own: ` +
-		`redlock run --limit 4 gpu -- ./train. While a slot is taken, callers that name another number are refused.
+		`redlock run --limit 4 gpu -- ./train. While a slot is taken, callers that give a different --limit are refused.
 
-With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs while all of them are held, and its tokens are in ` +
-		`REDLOCK_TOKEN_1, REDLOCK_TOKEN_2 and so on, in the order in which the keys were given, and as JSON, by key, in REDLOCK_TOKENS. ` +
-		`Flags of redlock go before the keys. Words before the first "--" are keys, unless one of them begins with "-": a command that has a "--" among its own arguments needs one before it, too. ` +
-		`A key after the first that is the name of a program is refused, because it may begin a command. ` +
+With several keys, as in redlock run account:7 account:3 -- ./transfer, CMD runs while all of them are held. Their tokens are in ` +
+		`REDLOCK_TOKEN_1, REDLOCK_TOKEN_2 and so on, in the order of the keys, and in REDLOCK_TOKENS as a JSON object by key. ` +
+		`Flags of redlock go before the keys. Words before the first "--" are keys. If one of them begins with "-", only the first word is a key. ` +
+		`So if CMD has a "--" among its own arguments, put another "--" before CMD. ` +
+		`Any key but the first is refused if it is also the name of a program, because it may begin the command. ` +
 		`With --no-wait, concurrent runs for the same keys may all be refused.` + `
 
-With --shared, commands read what others write: all that run with --shared hold KEY together, and those without wait until they have ended. ` +
-		`A command that waits without --shared comes before those that ask with --shared later. The token is at least that of every command that ran without --shared before, and below that of every later one. ` +
-		`With several keys, --shared reads all of them. To read only some, name these with --read: redlock run --read rates --read limits account:7 -- ./book ` +
-		`holds account:7 alone, and rates and limits together with others that read them. Their tokens follow those of the KEYs. ` +
-		`REDLOCK_SHARED is 1 if the token of the one KEY is a reader's. With several keys, REDLOCK_SHARED_2 is 1 if REDLOCK_TOKEN_2 is, and REDLOCK_SHARED_KEYS is a JSON array of the keys that are read. ` +
+With --shared, CMD only reads. All commands with --shared hold KEY together; a command without it waits until they have ended. ` +
+		`A command that waits without --shared is served before those that ask with --shared later. ` +
+		`The token of a reader is at least that of every earlier command without --shared, and below that of every later one. ` +
+		`With several keys, --shared reads all of them. To read only some, name those with --read. For example, redlock run --read rates --read limits account:7 -- ./book ` +
+		`locks account:7 exclusively, and rates and limits for reading. In REDLOCK_TOKEN_N, keys given with --read come after the KEYs. ` +
+		`REDLOCK_SHARED is 1 if the token of the one KEY is a reader's. With several keys, REDLOCK_SHARED_2 is 1 if REDLOCK_TOKEN_2 is a reader's, and REDLOCK_SHARED_KEYS is a JSON array of the keys that are read. ` +
 		`CMD checks such a token with redlock fence check --read.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
@@ -63,8 +65,8 @@ Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 
 If the lock is lost, CMD's process group gets SIGTERM before another process can acquire the key, and SIGKILL after --grace. ` +
 		`On Linux CMD is killed if redlock itself is killed. Where there are no process groups (Windows) CMD is killed at once when the lock is lost.` + `
 
-Exit codes: CMD's own, 128+N if signal N killed CMD or came while waiting; ` +
-		`2 the flags, KEY, nodes or credentials cannot be used; 69 too few nodes answered or voted, with --wait until it was over; ` +
+Exit codes: CMD's own, 128+N if signal N killed CMD or arrived before the key was acquired; ` +
+		`2 the flags, KEY, nodes or credentials cannot be used; 69 too few nodes answered or voted (with --wait, for all that time); ` +
 		`75 another process holds the key (see --conflict-exit-code); 76 the lock was lost while CMD ran; ` +
 		`126 CMD cannot be executed; 127 CMD was not found.`
 }
@@ -78,13 +80,13 @@ func (r *runCmd) check() error {
 	r.checkModes(bad)
 	r.runFlags.check(&r.Command, "redlock run KEY -- CMD…", bad)
 	if r.ConflictExitCode < 0 || r.ConflictExitCode > 255 {
-		bad("--conflict-exit-code %d: from 0 to 255", r.ConflictExitCode)
+		bad("--conflict-exit-code %d: must be from 0 to 255", r.ConflictExitCode)
 	}
 	if r.Once && !r.waits() {
-		bad("--once waits for a run in progress, to see whether it succeeds; give --wait 10s to bound that, not --no-wait")
+		bad("--once must wait for a run in progress, to see whether it succeeds; give --wait 10s to bound that, not --no-wait or --wait 0")
 	}
 	if r.DoneTTL < time.Second {
-		bad("--done-ttl %v: too short; at least 1s", r.DoneTTL)
+		bad("--done-ttl %v: must be at least 1s", r.DoneTTL)
 	}
 	if len(errs) > 0 {
 		return failed(exitUsage, errors.Join(errs...))
@@ -92,7 +94,7 @@ func (r *runCmd) check() error {
 	return nil
 }
 
-// checkKeys reports keys that cannot be locked, or not together.
+// checkKeys reports keys that cannot be locked, or cannot be locked together.
 func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
 	if slices.Contains(r.keys, "") {
 		bad("KEY is empty; name what to lock, such as order:42")
@@ -102,45 +104,46 @@ func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
 	}
 	for _, key := range r.Read {
 		if slices.Contains(r.keys, key) {
-			bad("--read %q: it is a KEY, too; name it once, as KEY to write or with --read to read", key)
+			bad("--read %q: is also given as KEY; name it once, as KEY to write it or with --read to read it", key)
 		}
 	}
 	if n := len(r.all); n > lock.MaxKeys {
-		bad("KEY and --read: %d keys; at most %d", n, lock.MaxKeys)
+		bad("KEY and --read: %d keys; name at most %d", n, lock.MaxKeys)
 	}
 	if _, err := exec.LookPath(r.Key); err == nil && len(r.Read) > 0 {
-		bad("KEY %q is the name of a program: if it begins the command, name a KEY before --, or read with --shared KEY and no --read", r.Key)
+		bad("KEY %q is the name of a program. If it begins the command, name a KEY before it; to read only, use --shared KEY instead of --read", r.Key)
 	}
 	for _, key := range r.keys[1:] {
 		if _, err := exec.LookPath(key); err == nil {
-			bad("KEY %q is the name of a program: if it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
+			bad("KEY %q is the name of a program. If it begins the command, put -- before it: redlock run KEY -- %s …; if it is a key, name it first", key, key)
 			break
 		}
 	}
 }
 
-// checkModes reports modes of locks that do not fit each other.
+// checkModes reports flags that cannot be combined, and a --limit out of range.
 func (r *runCmd) checkModes(bad func(format string, args ...any)) {
 	several := len(r.all) > 1
 	if r.Limit != nil && (*r.Limit < 1 || *r.Limit > lock.MaxLimit) {
-		bad("--limit %d: from 1 to %d", *r.Limit, lock.MaxLimit)
+		bad("--limit %d: must be from 1 to %d", *r.Limit, lock.MaxLimit)
 	}
 	if r.Limit != nil && (r.Once || r.Shared || several) {
-		bad("--limit: is for one KEY, without --once, --shared and --read")
+		bad("--limit: use it with one KEY, and without --once, --shared or --read")
 	}
-	if r.Once && several { // --read names keys, too
-		bad("--once: takes one KEY, and there are %d", len(r.all))
+	if r.Once && several { // --read also names keys
+		bad("--once: takes one KEY and no --read; you named %d keys", len(r.all))
 	}
 	if r.Shared && r.Once {
-		bad("--shared with --once: a job that runs once is run by one")
+		bad("--shared, --once: give one of them; a job that runs once needs KEY exclusively")
 	}
 	if r.Shared && len(r.Read) > 0 {
-		bad("--read with --shared: --shared reads every KEY; name the keys to read as KEY, too, or leave --shared out to write KEY")
+		bad("--read with --shared: --shared reads every KEY; name all keys as KEY, or leave out --shared to write KEY")
 	}
 }
 
-// splitKeys takes keys off the command, each once: the words before "--", unless one
-// of them begins with "-", as only those of a command do.
+// splitKeys moves the words before "--" from Command to keys, without
+// duplicates. If one of them begins with "-", they belong to the command and
+// stay.
 func (r *runCmd) splitKeys() {
 	r.keys = []string{r.Key}
 	n := slices.Index(r.Command, "--")
@@ -163,7 +166,7 @@ func (r *runCmd) splitKeys() {
 // reads reports whether a key is held together with others that read it.
 func (r *runCmd) reads(key string) bool { return r.Shared || slices.Contains(r.Read, key) }
 
-// quoted is the keys for a message.
+// quoted formats the keys for a message.
 func (r *runCmd) quoted() string {
 	all := make([]string, len(r.all))
 	for i, key := range r.all {
@@ -284,7 +287,8 @@ func (r *runCmd) conflict(err error) error {
 	return err
 }
 
-// holder is the label of the key's holder by most nodes, "" if it is not known.
+// holder returns the label of the key's holder that most nodes report, or "" if
+// it is not known.
 func holder(err error) string {
 	var e *lock.NotAcquiredError
 	if !errors.As(err, &e) {

@@ -54,12 +54,12 @@ func TestRun_LimitThatCannotBe(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	for _, tt := range []struct{ flags, says string }{
-		{"--limit 1025 k", "--limit 1025: from 1 to 1024"},
-		{"--limit 0 k", "--limit 0: from 1 to 1024"},
-		{"--limit=-1 k", "--limit -1: from 1 to 1024"},
-		{"--limit 2 --once k", "--limit: is for one KEY"},
-		{"--limit 2 --shared k", "--limit: is for one KEY"},
-		{"--limit 2 a b", "--limit: is for one KEY"},
+		{"--limit 1025 k", "--limit 1025: must be from 1 to 1024"},
+		{"--limit 0 k", "--limit 0: must be from 1 to 1024"},
+		{"--limit=-1 k", "--limit -1: must be from 1 to 1024"},
+		{"--limit 2 --once k", "--limit: use it with one KEY"},
+		{"--limit 2 --shared k", "--limit: use it with one KEY"},
+		{"--limit 2 a b", "--limit: use it with one KEY"},
 	} {
 		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
 		p.exit(exitUsage)

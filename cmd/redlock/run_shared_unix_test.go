@@ -116,13 +116,13 @@ func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {
 	t.Parallel()
 	s := harness.Embedded(t, 1)
 	for _, tt := range []struct{ flags, says string }{
-		{"--shared --once a", "--shared with --once"},
-		{"--read b --once a", "--once: takes one KEY, and there are 2"},
+		{"--shared --once a", "--shared, --once: give one of them"},
+		{"--read b --once a", "--once: takes one KEY and no --read; you named 2 keys"},
 		{"--read b --shared a", "--read with --shared: --shared reads every KEY"},
-		{"--read a b a", `--read "a": it is a KEY, too; name it once`},
-		{"--read a a", `--read "a": it is a KEY, too; name it once`},
+		{"--read a b a", `--read "a": is also given as KEY; name it once`},
+		{"--read a a", `--read "a": is also given as KEY; name it once`},
 		{"--read= a", "--read is empty"},
-		{"--read b --limit 2 a", "--limit: is for one KEY"},
+		{"--read b --limit 2 a", "--limit: use it with one KEY"},
 		{"--read b -- true", `KEY "true" is the name of a program`},
 	} {
 		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
@@ -137,7 +137,7 @@ func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {
 	}
 	p := launch(t, s.URLs(), append(args, "a", "--", "true")...)
 	p.exit(2)
-	if want := fmt.Sprintf("KEY and --read: %d keys; at most %d", lock.MaxKeys+1, lock.MaxKeys); !strings.Contains(p.stderr.String(), want) {
+	if want := fmt.Sprintf("KEY and --read: %d keys; name at most %d", lock.MaxKeys+1, lock.MaxKeys); !strings.Contains(p.stderr.String(), want) {
 		t.Errorf("%s, want %q", p.stderr, want)
 	}
 }

@@ -29,7 +29,8 @@ func (f *runFlags) prepare(argv []string) (cfg cluster.Config, path string, err 
 	return cfg, path, err
 }
 
-// runHeld runs the command under the lease that acquire returns. name is what messages call it.
+// runHeld runs the command under the lease that acquire returns. name is how
+// messages refer to the lease.
 func (f *runFlags) runHeld(name, path string, argv []string, acquire func(context.Context) (*held, error)) error {
 	signals := notifySignals()
 	h, err := awaitLease(signals, acquire)
@@ -45,8 +46,8 @@ func (f *runFlags) runHeld(name, path string, argv []string, acquire func(contex
 	return f.underLease(h, name, path, argv, signals)
 }
 
-// awaitLease has acquire open the nodes and wait for the lease, until a signal
-// arrives.
+// awaitLease calls acquire, which opens the nodes and waits for the lease, and
+// cancels it when a signal arrives.
 func awaitLease(signals <-chan os.Signal, acquire func(context.Context) (*held, error)) (*held, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -90,7 +91,7 @@ func (f *runFlags) underLease(h *held, name, path string, argv []string, signals
 		lost = err
 		complain(err)
 	case lost == nil && err != nil:
-		log.Warn("the release of "+name+" did not reach a quorum; it expires", "within", f.TTL, "error", err)
+		log.Warn("the release of "+name+" did not reach a quorum; the lock expires", "within", f.TTL, "error", err)
 	case lost == nil:
 		log.Info("released " + name)
 	}
@@ -103,9 +104,9 @@ func (f *runFlags) underLease(h *held, name, path string, argv []string, signals
 	return failed(code, nil)
 }
 
-// environment is that of the command, with the variables in which it finds its
-// tokens, and without those of a run around this one. It contains the nodes only
-// with --pass-nodes.
+// environment returns the command's environment: that of this process, with the
+// command's tokens and without those of an enclosing redlock run. It contains
+// the nodes only with --pass-nodes.
 func (f *runFlags) environment(tokens []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(s), "=")
@@ -115,14 +116,15 @@ func (f *runFlags) environment(tokens []string) []string {
 	return append(env, tokens...)
 }
 
-// tokenOf is the variables of a command that runs under one key.
+// tokenOf returns the variables of a command that runs under one key.
 func tokenOf(key string, token int64) []string {
 	return []string{"REDLOCK_KEY=" + key, "REDLOCK_TOKEN=" + strconv.FormatInt(token, 10)}
 }
 
-// tokensOf is the variables of a command that runs under keys. Of several, each
-// token is named by the place of its key, and all of them stand by key in one.
-// So do the marks of keys that are shared, whose tokens are those of a reader.
+// tokensOf returns the variables of a command that runs under keys. For several,
+// REDLOCK_TOKEN_n has the token of the nth key, and REDLOCK_TOKENS has all of
+// them as JSON, by key. REDLOCK_SHARED_n and REDLOCK_SHARED_KEYS say which of
+// them are a reader's.
 func tokensOf(keys []string, token func(key string) int64, shared func(key string) bool) []string {
 	if len(keys) == 1 {
 		all := tokenOf(keys[0], token(keys[0]))
@@ -223,8 +225,8 @@ func (f *runFlags) afterExit(c *child, l holding, lost error, kill <-chan time.T
 	return lost
 }
 
-// cannotRun is the error of a command that did not start, with the exit code of
-// shells.
+// cannotRun returns the error of a command that did not start, with the exit
+// code that a shell would use.
 func cannotRun(name string, err error) error {
 	code, why := exitNoExec, err
 	var e *exec.Error

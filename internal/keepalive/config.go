@@ -94,7 +94,7 @@ func (cfg Config) checkRetain(maxTTL time.Duration) error {
 // pace is how often a lease of this ttl is renewed, or an error that names field.
 func (cfg Config) pace(field string, ttl, nodeTimeout time.Duration) (time.Duration, error) {
 	if ttl <= 3*nodeTimeout {
-		return 0, configerr.Field(field, "%v is too short to be kept alive; more than three NodeTimeouts, %v", ttl, 3*nodeTimeout)
+		return 0, configerr.Field(field, "%v is too short; it must exceed %v, three times NodeTimeout", ttl, 3*nodeTimeout)
 	}
 	every := cmp.Or(cfg.RenewEvery, ttl/3)
 	if every < nodeTimeout || every > ttl/2 {

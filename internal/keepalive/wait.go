@@ -54,9 +54,10 @@ func (s *Leases) get(ctx context.Context, p plan) (*Lease, error) {
 	return s.contend(ctx, p, s.cfg.Backoff)
 }
 
-// leavePlace follows an acquisition that did not wait. The waiters of this process
-// should not come before those of others because of it. Where none waits for the
-// same, the place that it found is that of a wait whose leave was lost.
+// leavePlace gives up this process's place in the nodes' queues, or moves it to
+// the end, after an acquisition that did not wait. Otherwise the waiters of this
+// process would come before those of others because of it. If none of them waits
+// for the key, the place was left by a wait whose leave was lost.
 func (s *Leases) leavePlace(p plan, l *Lease) {
 	hold := l.t.hold
 	s.queues.LeaveUnqueued(p.lock, p.req.Shared, func(others bool) {

@@ -186,13 +186,13 @@ func (f facts) checkMemory(found *nodeFindings) {
 	}
 	switch {
 	case f.fsyncHidden:
-		found.add(RunbookRights, Note, "does not report appendfsync (CONFIG GET refused), so it counts as a node that may lose locks when it crashes, and does not vote for a quarantine after a restart",
+		found.add(RunbookRights, Note, "does not report appendfsync (CONFIG GET refused), so it counts as a node that may lose locks when it crashes, and does not vote after a restart until a quarantine is over",
 			"allow it to this user: +config|get")
 	case f.fsyncPauses && f.fsync == "always":
 		found.add(RunbookMemory, Note, "does not sync while it rewrites its append-only file (no-appendfsync-on-rewrite yes), so it may lose locks when it crashes",
 			"CONFIG SET no-appendfsync-on-rewrite no")
 	case !f.fsyncAlways:
-		found.add(RunbookMemory, Note, "may lose locks when it crashes, so it does not vote for a quarantine after a restart", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
+		found.add(RunbookMemory, Note, "may lose locks when it crashes, so it does not vote after a restart until a quarantine is over", "appendonly yes with appendfsync always makes it vote at once, at the price of a disk write per lock")
 	}
 }
 

@@ -52,7 +52,7 @@ func TestCheck_FindsThatARestartDropsTransactions(t *testing.T) {
 		want := ""
 		if denied != "" {
 			want = "danger: node " + c.nodes[0].name + ": reads its append-only file as the user default, which may not run " + denied + " on every key: a restart drops them from each " +
-				"transaction in the file, so locks, fence counters and records are lost or never expire; it does not vote for a quarantine after a restart; " + allowDefault
+				"transaction in the file, so locks, fence counters and records are lost or never expire; after a restart, it does not vote until a quarantine is over; " + allowDefault
 		}
 		got := ""
 		for _, f := range c.Check(t.Context()) {

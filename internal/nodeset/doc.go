@@ -1,5 +1,5 @@
 // Package nodeset is a set of independent Redis nodes: connections, one ordered
-// stream of commands per node, health, who votes, and the arithmetic of quorums.
+// stream of commands per node, health, votes, and the arithmetic of quorums.
 // The public view of a [Set] is package cluster, whose comment says what it
 // promises; package quorumlock builds the algorithm on it.
 //
@@ -26,6 +26,6 @@
 // late answer to a command of a Yielding script, or to one outside the streams,
 // may only be large: the node is down if it does not answer a PING either, or
 // if such answers are late several times in a row. A node that is down is not
-// asked, so with a minority down an operation costs what it costs on a healthy
-// set; a probe finds it again, and it is first sent the releases it missed.
+// asked, so an operation costs no more with a minority down. When a probe
+// reaches the node again, it is first sent the releases it missed.
 package nodeset

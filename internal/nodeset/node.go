@@ -71,8 +71,8 @@ func (n *Node) Name() string { return n.name }
 func (n *Node) Sharded() bool { return n.isCluster }
 
 // Votes reports whether a grant of this node counts now. A node that may have
-// lost grants does not vote for a quarantine (see [Config.MaxTTL]), but is
-// still asked.
+// lost grants does not vote until a quarantine is over (see [Config.MaxTTL]),
+// but is still asked.
 func (n *Node) Votes() bool { return n.votes(time.Now()) }
 
 // Counts reports whether the answer that a Receiver is being given counts as the node's vote: the server that gave it proved,

@@ -240,8 +240,8 @@ func passes(err error) bool {
 	return !answered(err)
 }
 
-// silent are the names of the nodes that did not answer, but for one that is
-// gone.
+// silent returns the names of the nodes that did not answer, except a removed
+// node that is gone.
 func (r *Resize) silent() (names []string) {
 	for _, n := range r.nodes {
 		if gone := r.Gone && url.QueryEscape(n.name) == r.change.remove; n.err != nil && !gone {

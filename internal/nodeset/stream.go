@@ -286,7 +286,8 @@ func (b *batch) clear() {
 	b.cmds, b.words, b.wrote = b.cmds[:0], b.words[:0], false
 }
 
-// readMark is sent behind every urgent batch: what it reads proves, or not, that answers of the batch count as votes.
+// readMark is sent behind every urgent batch: its reply decides whether the
+// answers of that batch count as votes.
 var readMark = call{Command: Command{words: []any{"get", marks.Key}}}
 
 // exchange sends calls as one batch, which is empty before, and delivers their

@@ -43,7 +43,7 @@ var ErrDetached = errors.New("redlock: detached")
 // Handle is what it takes to attach a key that was detached.
 type Handle struct {
 	Lock  string    // the key on the nodes
-	Value string    // that the nodes have
+	Value string    // the value of Lock on the nodes
 	Until time.Time // when the nodes begin to lose it, by the clock of the process that detached it
 }
 

@@ -130,8 +130,8 @@ func limitOf(value string) int {
 	return n
 }
 
-// Classes is how many numbers of the fence counter a token of a key with this
-// limit takes, and by how much the next token of a slot is larger.
+// Classes returns how many fence-counter values each token of a key with this
+// limit uses, which is also the step between consecutive tokens of a slot.
 func Classes(limit int) int { return min(limit, maxClasses) }
 
 func checkLimit(req Request) error {
