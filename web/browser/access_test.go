@@ -258,5 +258,5 @@ func TestBrowser_Screenshots(t *testing.T) {
 	r.nodes.Stop(3)
 	r.visit("")
 	r.sees("No lock can be acquired", "Partial")
-	r.photograph("web-outage", false)
+	r.photograph("web-outage", true)
 }
