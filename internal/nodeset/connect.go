@@ -186,6 +186,8 @@ func misread(raw string, u *url.URL) error {
 		ats = 1
 	}
 	switch {
+	case strings.Contains(raw, ",redis://") || strings.Contains(raw, ",rediss://"):
+		return errors.New("is several URLs in one text; give each by itself, as REDLOCK_NODES splits them at commas")
 	case strings.Count(raw, "@") > ats || strings.Contains(raw, "#"):
 		return errors.New("has an @ or # where none belongs; " + urlForms)
 	case strings.Contains(strings.ToLower(u.Host+u.Path+u.Opaque), "password="):
