@@ -16,8 +16,9 @@
 // slower or faster affects them alike.
 //
 // During a turn the program checks that no two holders of a key overlap, but for
-// modes that let them, and that tokens grow. If this module fails that, the program ends with exit code
-// 1. An operation that has not ended 20 seconds after its turn has failed.
+// modes that let them, and that tokens grow. If this module fails that, the
+// program ends with exit code 1. An operation that has not ended 20 seconds after
+// its turn has failed.
 //
 // client CPU/op is the processor time of the client processes, server CPU/op
 // that of all five servers by INFO cpu (used_cpu_sys and used_cpu_user), both
@@ -41,10 +42,10 @@
 //	go -C benchmarks run . --only modes --duration 1s --rounds 3 --write ../docs
 //
 // The workloads whose names begin with "modes" measure the modes of a lock beside
-// what does the same without them. They are part of every run without --only, to
-// which they add a tenth of its time, and have a section of their own in
-// performance.md: --write replaces only the sections of which something was
-// measured.
+// what does the same without them. They are part of every run without --only, which
+// they lengthen by four minutes at the default duration, and have a section of
+// their own in performance.md: --write replaces only the sections of which
+// something was measured.
 //
 //	redlock, shared    WithLock with Shared for the operations that only read
 //	redlock, limit 8   Lock with Limit(8)

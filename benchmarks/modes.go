@@ -28,8 +28,8 @@ func limited(s *stage) (turn.Sample, error) {
 	return sample, err
 }
 
-// elsewhere has two processes lock a key in turn. What [turn.Retaining] did not
-// retain, because the release came before it could, is not counted.
+// elsewhere has two processes lock a key in turn. An operation counts only if the
+// other process retains the key when it begins: see isRetained.
 func elsewhere(s *stage) (turn.Sample, error) {
 	var both [2]*driver
 	for i := range both {

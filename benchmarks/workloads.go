@@ -59,7 +59,7 @@ var workloads = []workload{
 
 	{name: "modes readers", what: "64 goroutines of one process on one key, all of which read; latency is the wait for it",
 		mode: turn.Sharing, peers: []string{turn.Sharing, turn.Redlock}, turn: alone(turn.Traffic{Workers: 64, Keys: turn.Shared, Reads: 10})},
-	{name: "modes mixed", what: "6 processes of 4 goroutines on one key, work of 2 ms, 9 of 10 operations read; latency is the wait for it",
+	{name: "modes mixed", what: "6 processes of 4 goroutines on one key for 2 ms, 9 of 10 times to read; latency is the wait for it",
 		mode: turn.Sharing, peers: []string{turn.Sharing, turn.Redlock}, also: []column{leastReads, leastWrites, mostAtOnce}, turn: mixed},
 	{name: "modes limit", what: "64 goroutines of one process, of which 8 at once have work of 5 ms; latency is the wait for it",
 		mode: turn.Limited, peers: []string{turn.Limited, turn.Semaphore}, also: []column{inUse, mostAtOnce}, turn: limited},
