@@ -5,8 +5,10 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +29,53 @@ func TestJudge_FindsOverlapsAndTokensThatDoNotGrow(t *testing.T) {
 		"the same token":   {[]turn.Hold{{From: 1, To: 2, Token: 2}, {From: 3, To: 4, Token: 2}}, 1},
 		"both, repeatedly": {[]turn.Hold{{From: 1, To: 9, Token: 9}, {From: 2, To: 9, Token: 8}, {From: 3, To: 4, Token: 7}}, 4},
 	} {
-		if got := judge(c.holds); len(got) != c.want {
+		if got := judge(c.holds, 0); len(got) != c.want {
+			t.Errorf("%s: %q, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestJudge_LetsReadersOverlapWithReadersOnly(t *testing.T) {
+	read := func(from, to, token int64) turn.Hold { return turn.Hold{From: from, To: to, Token: token, Read: true} }
+	write := func(from, to, token int64) turn.Hold { return turn.Hold{From: from, To: to, Token: token} }
+	for name, c := range map[string]struct {
+		holds []turn.Hold
+		want  int
+	}{
+		"readers":                            {[]turn.Hold{read(1, 9, 5), read(2, 4, 5), read(3, 8, 5)}, 0},
+		"readers of two processes":           {[]turn.Hold{read(1, 9, 6), read(2, 4, 5)}, 0},
+		"a reader after its writer":          {[]turn.Hold{write(1, 2, 5), read(2, 3, 5), write(3, 4, 6)}, 0},
+		"a writer beside a reader":           {[]turn.Hold{read(1, 9, 5), write(2, 4, 6)}, 1},
+		"beside one that is not the latest":  {[]turn.Hold{read(1, 9, 5), read(2, 3, 5), write(4, 5, 6)}, 1},
+		"a reader beside a writer":           {[]turn.Hold{write(1, 9, 5), read(2, 4, 5)}, 1},
+		"a reader with an older token":       {[]turn.Hold{write(1, 2, 5), read(3, 4, 4)}, 1},
+		"a writer with a reader's token":     {[]turn.Hold{read(1, 2, 5), write(3, 4, 5)}, 1},
+		"a writer older than another reader": {[]turn.Hold{read(1, 2, 7), read(1, 2, 5), write(3, 4, 6)}, 1},
+		"readers without tokens":             {[]turn.Hold{read(1, 3, 0), read(2, 4, 0)}, 0},
+	} {
+		if got := judge(c.holds, 0); len(got) != c.want {
+			t.Errorf("%s: %q, want %d", name, got, c.want)
+		}
+	}
+}
+
+func TestJudge_CountsHoldersOfAKeyWithALimit(t *testing.T) {
+	hold := func(from, to, token int64, slot int) turn.Hold {
+		return turn.Hold{From: from, To: to, Token: token, Slot: slot}
+	}
+	for name, c := range map[string]struct {
+		holds []turn.Hold
+		want  int
+	}{
+		"as many as the limit":          {[]turn.Hold{hold(1, 9, 1, 1), hold(2, 9, 2, 2), hold(9, 10, 3, 1)}, 0},
+		"a smaller token of a slot":     {[]turn.Hold{hold(1, 2, 8, 1), hold(3, 4, 7, 1)}, 1},
+		"a smaller token, another slot": {[]turn.Hold{hold(1, 2, 8, 1), hold(3, 4, 7, 2)}, 0},
+		"a token twice":                 {[]turn.Hold{hold(1, 9, 8, 1), hold(3, 4, 8, 2)}, 1},
+		"two in a slot":                 {[]turn.Hold{hold(1, 9, 1, 1), hold(3, 4, 2, 1)}, 1},
+		"one too many":                  {[]turn.Hold{hold(1, 9, 1, 1), hold(2, 9, 2, 2), hold(3, 9, 3, 3)}, 1},
+		"one too many, without slots":   {[]turn.Hold{hold(1, 9, 0, 0), hold(2, 9, 0, 0), hold(3, 9, 0, 0), hold(9, 10, 0, 0)}, 1},
+	} {
+		if got := judge(c.holds, 2); len(got) != c.want {
 			t.Errorf("%s: %q, want %d", name, got, c.want)
 		}
 	}
@@ -49,6 +97,13 @@ func TestFigures_AreThoseOfTheSample(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("figures = %+v, %v\nwant      %+v", got, err, want)
 	}
+	modes := turn.Sample{
+		Elapsed: 10, PerWorker: []int{2, 4}, Reads: []int{1, 1}, Limit: 2,
+		Holds: []turn.Hold{{From: 1, To: 4, Slot: 1}, {From: 2, To: 9, Slot: 2}, {From: 4, To: 5, Slot: 1}},
+	}
+	if got, err := figuresOf(modes); err != nil || got.LeastReads != 1 || got.LeastWrites != 0.5 || got.InUse != 0.55 || got.Most != 2 {
+		t.Errorf("figures of modes = %+v, %v", got, err)
+	}
 	if got, err := figuresOf(turn.Sample{Elapsed: time.Second, PerWorker: []int{5}}); err != nil || got.Rate != 5 || got.P99 != 0 {
 		t.Errorf("figures without latencies = %+v, %v", got, err)
 	}
@@ -58,8 +113,8 @@ func TestFigures_AreThoseOfTheSample(t *testing.T) {
 }
 
 func TestMiddle_IsTheMedianOfEachFigure(t *testing.T) {
-	m := middle([]figures{{Rate: 3, ServerCPU: 1, Failed: 1}, {Rate: 1, ServerCPU: 5, Failed: 1}, {Rate: 2, ServerCPU: 4}})
-	if m.Rate != 2 || m.ServerCPU != 4 || m.Failed != 2 {
+	m := middle([]figures{{Rate: 3, ServerCPU: 1, Most: 7, Failed: 1}, {Rate: 1, ServerCPU: 5, InUse: 0.5, Failed: 1}, {Rate: 2, ServerCPU: 4, InUse: 0.7}})
+	if m.Rate != 2 || m.ServerCPU != 4 || m.InUse != 0.5 || m.Most != 7 || m.Failed != 2 {
 		t.Errorf("middle = %+v", m)
 	}
 	if got := median([]float64{4, 1, 2, 3}); got != 2.5 {
@@ -102,6 +157,57 @@ func TestFlags_SayWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestWrite_ReplacesOnlyWhatWasMeasured(t *testing.T) {
+	dir := t.TempDir()
+	page, image := filepath.Join(dir, "performance.md"), filepath.Join(dir, "performance.svg")
+	text := "a\n" + from(libraries) + "\nold\n" + to(libraries) + "\nb\n" + from(modes) + "\nold modes\n" + to(modes) + "\nc\n"
+	if err := os.WriteFile(page, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	named := func(name string) workload {
+		return workloads[slices.IndexFunc(workloads, func(w workload) bool { return w.name == name })]
+	}
+	keys := named("modes keys")
+	ofModes := []row{
+		{workload: keys, name: turn.Several, figures: figures{Rate: 30, P50: 3}},
+		{workload: keys, name: turn.Redlock, figures: figures{Rate: 60, P50: 2}},
+	}
+	f := &flags{Duration: time.Second, Rounds: 2, Only: []string{"modes keys"}}
+	if err := write(dir, "a machine", f, ofModes); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"a\n" + from(libraries) + "\nold\n" + to(libraries) + "\nb\n", "c\n", "Measured on a machine, with\n",
+		"    go -C benchmarks run . --duration 1s --rounds 2 --only \"modes keys\" --write ../docs\n",
+		"|redlock, 8 keys is|", "|p50 against|", "|redlock|60|0.50 ×|", "|1.50 × as late|",
+	} {
+		if !strings.Contains(string(got), want) {
+			t.Errorf("the page does not contain %q:\n%s", want, got)
+		}
+	}
+	if strings.Contains(string(got), "old modes") {
+		t.Errorf("the page contains what was measured before:\n%s", got)
+	}
+	if _, err := os.Stat(image); err == nil {
+		t.Error("the picture of the libraries was replaced by one of the modes")
+	}
+	solo := row{workload: named("solo"), name: turn.Redlock, figures: figures{Rate: 10}}
+	if err := write(dir, "a machine", f, append([]row{solo}, ofModes...)); err != nil {
+		t.Fatal(err)
+	}
+	got, err = os.ReadFile(page)
+	if err != nil || strings.Contains(string(got), "old") || !strings.Contains(string(got), "|redlock|10||") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if _, err := os.Stat(image); err != nil {
+		t.Error(err)
+	}
+}
+
 // The driver must compile against older revisions, whose internal packages are
 // different.
 func TestDriver_UsesThePublicAPIOnly(t *testing.T) {
@@ -130,7 +236,7 @@ func TestWorkloads_Run(t *testing.T) {
 	}
 	for _, w := range workloads {
 		t.Run(w.name, func(t *testing.T) {
-			s, err := take(t.Context(), w, contender{turn.Redlock, driver}, 100*time.Millisecond)
+			s, err := take(t.Context(), w, contender{w.subject(), driver}, 100*time.Millisecond)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -145,6 +251,19 @@ func TestWorkloads_Run(t *testing.T) {
 				t.Error("no processor time of the servers was measured")
 			}
 		})
+	}
+	for _, w := range workloads {
+		if !w.inModes() {
+			continue
+		}
+		for _, library := range w.peers[1:] {
+			t.Run(w.name+" by "+library, func(t *testing.T) {
+				s, err := take(t.Context(), w, contender{library, driver}, 100*time.Millisecond)
+				if all := faults(s); err != nil || len(all) > 0 || s.Ops() == 0 {
+					t.Errorf("%d operations, %v, %q", s.Ops(), err, all)
+				}
+			})
+		}
 	}
 	t.Run("interrupted", func(t *testing.T) {
 		dir := t.TempDir()

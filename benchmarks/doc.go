@@ -15,9 +15,10 @@
 // rounds. Within a round the contenders take turns, so that a machine that gets
 // slower or faster affects them alike.
 //
-// During a turn the program checks that no two holders of a key overlap and
-// that tokens grow. If this module fails that, the program ends with exit code
-// 1. An operation that has not ended 20 seconds after its turn has failed.
+// During a turn the program checks that no two holders of a key overlap, but for
+// modes that let them, and that tokens grow. If this module fails that, the
+// program ends with exit code 1. An operation that has not ended 20 seconds after
+// its turn has failed.
 //
 // client CPU/op is the processor time of the client processes, server CPU/op
 // that of all five servers by INFO cpu (used_cpu_sys and used_cpu_user), both
@@ -26,7 +27,6 @@
 // # Other libraries
 //
 //	redlock           this module: Locker.WithLock on five nodes, fencing tokens and renewal included
-//	redlock, 8 keys   Locker.WithLocks: each operation locks eight free keys, as one lock
 //	redsync           go-redsync/redsync on the same five nodes, its defaults, tries without end
 //	redsync fail-fast the same WithFailFast(true): it returns at the quorum
 //	rueidislock       on one node, a majority of five keys; its unlocking returns before the keys are gone
@@ -36,6 +36,27 @@
 //
 // The last three do less work: one node is no majority of independent nodes,
 // and the ceiling is no lock.
+//
+// # Modes
+//
+//	go -C benchmarks run . --only modes --duration 1s --rounds 3 --write ../docs
+//
+// The workloads whose names begin with "modes" measure the modes of a lock beside
+// what does the same without them. They are part of every run without --only, which
+// they lengthen by four minutes at the default duration, and have a section of
+// their own in performance.md: --write replaces only the sections of which
+// something was measured.
+//
+//	redlock, shared    WithLock with Shared for the operations that only read
+//	redlock, limit 8   Lock with Limit(8)
+//	x/sync/semaphore   golang.org/x/sync/semaphore in the process, with the same limit
+//	redlock, 8 keys    WithLocks: each operation locks eight free keys, as one lock
+//	redlock, retained  WithLock with Config.Retain of a second
+//	round trip         PING to five nodes, until three have answered; no lock
+//
+// Readers may overlap with readers, and as many holders as the limit with each
+// other, each in a slot of its own. Tokens of readers are not below that of an
+// earlier writer; those of a key with a limit are unique, and grow in each slot.
 //
 // # Two revisions
 //

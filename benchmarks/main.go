@@ -179,7 +179,7 @@ func (f *flags) measure(ctx context.Context, w workload, driver string) (rows []
 				continue
 			}
 			r.broken += len(disorder(s))
-			if name == turn.Redlock {
+			if turn.Ours(name) {
 				for _, text := range faults(s) {
 					broken = append(broken, w.name+": "+text)
 				}
@@ -196,7 +196,7 @@ func (f *flags) measure(ctx context.Context, w workload, driver string) (rows []
 		switch {
 		case rows[i].err == nil:
 			rows[i].figures = middle(turns[name])
-		case name == turn.Redlock:
+		case turn.Ours(name):
 			broken = append(broken, w.name+": "+rows[i].err.Error())
 		}
 	}

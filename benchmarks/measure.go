@@ -3,7 +3,6 @@
 package main
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -22,22 +21,7 @@ func faults(s turn.Sample) []string {
 }
 
 // disorder is what breaks mutual exclusion or the order of tokens.
-func disorder(s turn.Sample) []string { return append(s.Broken, judge(s.Holds)...) }
-
-// judge finds holders that overlap, and tokens that do not grow from one holder to the next.
-func judge(holds []turn.Hold) (broken []string) {
-	slices.SortFunc(holds, func(a, b turn.Hold) int { return cmp.Compare(a.From, b.From) })
-	for i := 1; i < len(holds); i++ {
-		a, b := holds[i-1], holds[i]
-		if b.From < a.To {
-			broken = append(broken, fmt.Sprintf("two holders for %v", time.Duration(a.To-b.From)))
-		}
-		if a.Token != 0 && b.Token <= a.Token {
-			broken = append(broken, fmt.Sprintf("token %d came after %d", b.Token, a.Token))
-		}
-	}
-	return broken
-}
+func disorder(s turn.Sample) []string { return append(s.Broken, judge(s.Holds, s.Limit)...) }
 
 // figures are a sample in numbers. What was not measured is 0.
 type figures struct {
@@ -50,6 +34,10 @@ type figures struct {
 	Allocs      float64 // of the client, per operation
 	Memory      float64 // of the client, bytes per lease
 	LeastServed float64 // operations of the worker with the fewest, divided by the mean
+	LeastReads  float64 // the same of the operations that only read
+	LeastWrites float64 // the same of the others
+	InUse       float64 // of a key with a limit: the part of the time that its slots were held
+	Most        int     // holders of a key at once
 	Failed      int
 }
 
@@ -74,13 +62,51 @@ func figuresOf(s turn.Sample) (figures, error) {
 		ServerCPU:   float64(s.ServerCPU) / n,
 		Allocs:      float64(s.Mallocs) / n,
 		Memory:      s.Memory,
-		LeastServed: float64(slices.Min(s.PerWorker)) * float64(len(s.PerWorker)) / n,
+		LeastServed: least(s.PerWorker),
+		LeastReads:  least(s.Reads),
+		LeastWrites: least(writes(s)),
+		InUse:       inUseOf(s),
+		Most:        most(s.Holds),
 		Failed:      s.Failed,
 	}, nil
 }
 
+// least is the smallest of some counts, divided by their mean; 0 if all are 0.
+func least(counts []int) float64 {
+	sum := 0
+	for _, n := range counts {
+		sum += n
+	}
+	if sum == 0 {
+		return 0
+	}
+	return float64(slices.Min(counts)) * float64(len(counts)) / float64(sum)
+}
+
+// writes is how many operations of each worker did not only read.
+func writes(s turn.Sample) (counts []int) {
+	for i, reads := range s.Reads {
+		counts = append(counts, s.PerWorker[i]-reads)
+	}
+	return counts
+}
+
+// inUseOf is the time that holders worked, divided by the time that they could
+// have worked, or 0 for a key without a limit. The work is what was measured: a
+// sleep takes longer than it was asked to.
+func inUseOf(s turn.Sample) float64 {
+	if s.Limit == 0 {
+		return 0
+	}
+	var worked int64
+	for _, h := range s.Holds {
+		worked += h.To - h.From
+	}
+	return float64(worked) / float64(s.Limit) / float64(s.Elapsed)
+}
+
 // middle is the figures of several rounds, each the median by itself. Failures
-// add up.
+// add up, and the most holders at once are those of all rounds.
 func middle(all []figures) figures {
 	m := figures{
 		Rate:        medianOf(all, func(f figures) float64 { return f.Rate }),
@@ -92,9 +118,13 @@ func middle(all []figures) figures {
 		Allocs:      medianOf(all, func(f figures) float64 { return f.Allocs }),
 		Memory:      medianOf(all, func(f figures) float64 { return f.Memory }),
 		LeastServed: medianOf(all, func(f figures) float64 { return f.LeastServed }),
+		LeastReads:  medianOf(all, func(f figures) float64 { return f.LeastReads }),
+		LeastWrites: medianOf(all, func(f figures) float64 { return f.LeastWrites }),
+		InUse:       medianOf(all, func(f figures) float64 { return f.InUse }),
 	}
 	for _, f := range all {
 		m.Failed += f.Failed
+		m.Most = max(m.Most, f.Most)
 	}
 	return m
 }

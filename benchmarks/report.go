@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"html"
 	"io"
@@ -12,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -20,33 +21,59 @@ import (
 	"github.com/venta-hq/redlock/internal/test/redisserver"
 )
 
-var heads = []string{"", "ops/s", "redlock is", "p50", "p99", "max", "client CPU/op", "server CPU/op", "allocs/op", "least served", "failed", "orders broken"}
+// heads name the figures of a workload's rows.
+func (w workload) heads() []string {
+	heads := []string{"", "ops/s", w.subject() + " is", "p50", "p99", "max", "client CPU/op", "server CPU/op", "allocs/op", "least served"}
+	for _, c := range w.also {
+		heads = append(heads, c.head)
+	}
+	return append(heads, "failed", "orders broken")
+}
 
 // cells are the figures of r in the order of heads.
 func (r row) cells(rows []row) []string {
 	if r.err != nil {
-		cells := make([]string, len(heads))
+		cells := make([]string, len(r.workload.heads()))
 		cells[0], cells[1] = r.name, "failed: "+r.err.Error()
 		return cells
 	}
-	return []string{
+	cells := []string{
 		r.name, number(r.Rate), r.against(rows), brief(r.P50), brief(r.P99), brief(r.Max), cost(r.CPU), cost(r.ServerCPU),
-		number(r.Allocs), fmt.Sprintf("%.2f", r.LeastServed), fmt.Sprint(r.Failed), fmt.Sprint(r.broken),
+		number(r.Allocs), fmt.Sprintf("%.2f", r.LeastServed),
 	}
+	for _, c := range r.workload.also {
+		cells = append(cells, c.of(r, rows))
+	}
+	return append(cells, fmt.Sprint(r.Failed), fmt.Sprint(r.broken))
 }
 
-// against is how many times as many operations this module did; at a takeover, how many times as late it was.
+// against is how many times as many operations the subject of the workload did; at
+// one about latency, how many times as late it was.
 func (r row) against(rows []row) string {
-	for _, o := range rows {
-		switch {
-		case o.name != turn.Redlock || o.err != nil || r.name == turn.Redlock:
-		case r.workload.late:
-			return fmt.Sprintf("%.2f × as late", float64(o.P50)/float64(r.P50))
-		default:
-			return fmt.Sprintf("%.2f ×", o.Rate/r.Rate)
-		}
+	if r.workload.late {
+		return r.lateness(rows)
+	}
+	if o, ok := r.other(rows); ok {
+		return fmt.Sprintf("%.2f ×", o.Rate/r.Rate)
 	}
 	return ""
+}
+
+// lateness is how many times as late the subject of the workload was.
+func (r row) lateness(rows []row) string {
+	if o, ok := r.other(rows); ok {
+		return fmt.Sprintf("%.2f × as late", float64(o.P50)/float64(r.P50))
+	}
+	return ""
+}
+
+// other is the row of the workload's subject, unless that is r.
+func (r row) other(rows []row) (o row, ok bool) {
+	i := slices.IndexFunc(rows, func(o row) bool { return o.name == r.workload.subject() })
+	if i < 0 || rows[i].err != nil || r.name == rows[i].name {
+		return row{}, false
+	}
+	return rows[i], true
 }
 
 func number(x float64) string {
@@ -98,7 +125,7 @@ func span(r [2]float64) string { return fmt.Sprintf("%.3f…%.3f", r[0], r[1]) }
 func printRows(out io.Writer, w workload, rows []row) {
 	fmt.Fprintf(out, "\n%s: %s\n", w.name, w.what)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, strings.Join(heads, "\t")+"\t")
+	fmt.Fprintln(table, strings.Join(w.heads(), "\t")+"\t")
 	for _, r := range rows {
 		fmt.Fprintln(table, strings.Join(r.cells(rows), "\t")+"\t")
 	}
@@ -125,41 +152,78 @@ func machine() string {
 	return fmt.Sprintf("%s, %d cores, %s/%s, %s, %s", cpu, runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), server)
 }
 
-// The measured part of performance.md stands between these lines; what a person wrote around them stays.
+// The measured parts of performance.md stand between such lines; what a person wrote around them stays.
 const (
-	from = "<!-- measured: from here -->"
-	to   = "<!-- measured: to here -->"
+	libraries = "measured"
+	modes     = "modes measured"
 )
 
-// write puts the tables and the picture into dir.
+func from(part string) string { return "<!-- " + part + ": from here -->" }
+func to(part string) string   { return "<!-- " + part + ": to here -->" }
+
+// write puts the tables and the picture into dir. A part of the page of which
+// nothing was measured stays, and so does the picture, which shows no modes.
 func write(dir, machine string, f *flags, rows []row) error {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s\n\nMeasured on %s, with\n\n    go -C benchmarks run . --duration %v --rounds %d --write ../docs\n\n",
-		from, machine, f.Duration, f.rounds())
-	fmt.Fprintf(&b, "![operations per second, by workload and library](performance.svg)\n")
-	for _, group := range byWorkload(rows) {
-		w := group[0].workload
-		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n|%s|\n|%s\n", w.name, strings.ToUpper(w.what[:1])+w.what[1:],
-			strings.Join(heads, "|"), strings.Repeat("---|", len(heads)))
-		for _, r := range group {
-			fmt.Fprintf(&b, "|%s|\n", strings.Join(r.cells(group), "|"))
-		}
-	}
-	fmt.Fprintf(&b, "\n%s", to)
+	peers := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return r.workload.inModes() })
+	ofModes := slices.DeleteFunc(slices.Clone(rows), func(r row) bool { return !r.workload.inModes() })
+	with := fmt.Sprintf("Measured on %s, with\n\n    %s\n", machine, f.command())
 	page := filepath.Join(dir, "performance.md")
 	text, err := os.ReadFile(page)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(text), from)
-	_, after, ok2 := strings.Cut(rest, to)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the lines %s and %s", page, from, to)
+	if len(peers) > 0 {
+		const image = "\n![operations per second, by workload and library](performance.svg)\n"
+		if text, err = replace(page, text, libraries, with+image+tables(peers)); err != nil {
+			return err
+		}
 	}
-	return cmp.Or(
-		os.WriteFile(page, []byte(before+b.String()+after), 0o644),
-		os.WriteFile(filepath.Join(dir, "performance.svg"), picture(rows), 0o644),
-	)
+	if len(ofModes) > 0 {
+		if text, err = replace(page, text, modes, with+tables(ofModes)); err != nil {
+			return err
+		}
+	}
+	if err := os.WriteFile(page, text, 0o644); err != nil || len(peers) == 0 {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "performance.svg"), picture(peers), 0o644)
+}
+
+// command is the command that measures what f chooses, and writes it.
+func (f *flags) command() string {
+	c := fmt.Sprintf("go -C benchmarks run . --duration %v --rounds %d", f.Duration, f.rounds())
+	if len(f.Only) > 0 {
+		only := strings.Join(f.Only, ",")
+		if strings.Contains(only, " ") {
+			only = strconv.Quote(only)
+		}
+		c += " --only " + only
+	}
+	return c + " --write ../docs"
+}
+
+// replace puts content into a part of a page.
+func replace(page string, text []byte, part, content string) ([]byte, error) {
+	before, rest, ok := strings.Cut(string(text), from(part))
+	_, after, ok2 := strings.Cut(rest, to(part))
+	if !ok || !ok2 {
+		return nil, fmt.Errorf("%s lacks the lines %s and %s", page, from(part), to(part))
+	}
+	return fmt.Appendf(nil, "%s%s\n\n%s\n%s%s", before, from(part), content, to(part), after), nil
+}
+
+// tables are the tables of all workloads of some rows.
+func tables(rows []row) string {
+	var b strings.Builder
+	for _, group := range byWorkload(rows) {
+		w := group[0].workload
+		fmt.Fprintf(&b, "\n### %s\n\n%s.\n\n|%s|\n|%s\n", w.name, strings.ToUpper(w.what[:1])+w.what[1:],
+			strings.Join(w.heads(), "|"), strings.Repeat("---|", len(w.heads())))
+		for _, r := range group {
+			fmt.Fprintf(&b, "|%s|\n", strings.Join(r.cells(group), "|"))
+		}
+	}
+	return b.String()
 }
 
 func byWorkload(rows []row) (groups [][]row) {

@@ -13,8 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-
-	"github.com/venta-hq/redlock/benchmarks/internal/turn"
 )
 
 // libraryPath is the module that is measured.
@@ -22,9 +20,9 @@ const libraryPath = "github.com/venta-hq/redlock"
 
 // pair is the two revisions that are compared, as drivers.
 type pair struct {
-	base, next string // for a person to read
-	drivers    [2]contender
-	note       string // what a reader of the results must know, or ""
+	base, next string    // for a person to read
+	drivers    [2]string // paths
+	note       string    // what a reader of the results must know, or ""
 }
 
 // buildPair builds a driver for the revision rev and one for the working tree,
@@ -51,9 +49,9 @@ func buildPair(ctx context.Context, rev, dir string) (*pair, error) {
 		return nil, fmt.Errorf("--base %s: %w", rev, err)
 	}
 	for i := range p.drivers {
-		p.drivers[i] = contender{turn.Redlock, filepath.Join(dir, []string{"driver-base", "driver-new"}[i])}
+		p.drivers[i] = filepath.Join(dir, []string{"driver-base", "driver-new"}[i])
 	}
-	if err := buildDriver(ctx, module{dir: tree}, p.drivers[1].driver); err != nil {
+	if err := buildDriver(ctx, module{dir: tree}, p.drivers[1]); err != nil {
 		return nil, fmt.Errorf("the driver does not compile against the %s: %w", p.next, err)
 	}
 	return p, p.buildBase(ctx, tree, checkout, dir)
@@ -67,7 +65,7 @@ func (p *pair) buildBase(ctx context.Context, tree, checkout, dir string) error 
 	if err != nil {
 		return err
 	}
-	err = buildDriver(ctx, m, p.drivers[0].driver)
+	err = buildDriver(ctx, m, p.drivers[0])
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -76,7 +74,7 @@ func (p *pair) buildBase(ctx context.Context, tree, checkout, dir string) error 
 	if _, err := os.Stat(filepath.Join(own.dir, "driver")); err != nil {
 		return fmt.Errorf("%w\nand that revision has no driver of its own: compare with a newer one", problem)
 	}
-	if err := buildDriver(ctx, own, p.drivers[0].driver); err != nil {
+	if err := buildDriver(ctx, own, p.drivers[0]); err != nil {
 		return fmt.Errorf("%w\nnor does the driver of that revision compile: compare with a newer one: %w", problem, err)
 	}
 	p.note = "base runs the driver of its own revision, because the current one does not compile against it"
@@ -218,7 +216,7 @@ func (p *pair) try(ctx context.Context, w workload, f *flags) (trial, error) {
 	for i := range 2*f.rounds() + 1 {
 		side := i % 2
 		who := []string{"base", "new"}[side]
-		s, err := take(ctx, w, p.drivers[side], f.Duration)
+		s, err := take(ctx, w, contender{w.subject(), p.drivers[side]}, f.Duration)
 		if err != nil {
 			return t, fmt.Errorf("%s: %s: %w", w.name, who, err)
 		}

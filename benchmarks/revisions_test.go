@@ -212,7 +212,7 @@ func TestRevisions_ARevisionTheDriverDoesNotFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	newPair := func(dir string) *pair {
-		return &pair{base: "v1 = abc (old)", next: "working tree at def", drivers: [2]contender{{driver: filepath.Join(dir, "driver-base")}}}
+		return &pair{base: "v1 = abc (old)", next: "working tree at def", drivers: [2]string{filepath.Join(dir, "driver-base")}}
 	}
 	t.Run("has no driver of its own", func(t *testing.T) {
 		dir := t.TempDir()
@@ -236,7 +236,7 @@ func TestRevisions_ARevisionTheDriverDoesNotFit(t *testing.T) {
 		if err := p.buildBase(t.Context(), tree, checkout, dir); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := os.Stat(p.drivers[0].driver); err != nil || !strings.Contains(p.note, "own revision") {
+		if _, err := os.Stat(p.drivers[0]); err != nil || !strings.Contains(p.note, "own revision") {
 			t.Errorf("the driver: %v; note %q", err, p.note)
 		}
 	})

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,13 @@ type workload struct {
 	peers  []string // the libraries that take part in the comparison with others; nil if it has no such workload
 	paired bool     // part of the comparison of two revisions
 	late   bool     // about latency: the rate only says how long a TTL is
+	mode   string   // the library the others are compared with, where a mode is measured; "" is turn.Redlock
+	also   []column // in the table of its rows
 	turn   func(s *stage) (turn.Sample, error)
 }
+
+// subject is the library that the others are compared with.
+func (w workload) subject() string { return cmp.Or(w.mode, turn.Redlock) }
 
 var (
 	everybody = []string{turn.Redlock, turn.Redsync, turn.RedsyncFast, turn.Rueidislock, turn.Redislock}
@@ -38,7 +44,7 @@ var (
 )
 
 var workloads = []workload{
-	{name: "solo", what: "one goroutine, lock and unlock", peers: append(slices.Clone(everybody), turn.Several), paired: true, turn: plain(1, turn.Own)},
+	{name: "solo", what: "one goroutine, lock and unlock", peers: everybody, paired: true, turn: plain(1, turn.Own)},
 	{name: "wide 8", what: "8 goroutines, each on a key of its own", peers: everybody, turn: plain(8, turn.Own)},
 	{name: "wide 64", what: "64 goroutines, each on a key of its own", peers: everybody, turn: plain(64, turn.Own)},
 	{name: "wide 256", what: "256 goroutines, each on a key of its own", peers: append(slices.Clone(everybody), raw), paired: true, turn: plain(256, turn.Own)},
@@ -50,19 +56,37 @@ var workloads = []workload{
 	{name: "healthy", what: "8 goroutines, all nodes healthy: the reference for the next one", peers: majority, turn: plain(8, turn.Own)},
 	{name: "frozen", what: "8 goroutines, one node frozen for longer than its timeout", peers: majority, paired: true, turn: frozen},
 	{name: "leases", what: "10,000 leases, each renewed every second; an operation is one renewal", paired: true, turn: leases},
+
+	{name: "modes readers", what: "64 goroutines of one process on one key, all of which read; latency is the wait for it",
+		mode: turn.Sharing, peers: []string{turn.Sharing, turn.Redlock}, turn: alone(turn.Traffic{Workers: 64, Keys: turn.Shared, Reads: 10})},
+	{name: "modes mixed", what: "6 processes of 4 goroutines on one key for 2 ms, 9 of 10 times to read; latency is the wait for it",
+		mode: turn.Sharing, peers: []string{turn.Sharing, turn.Redlock}, also: []column{leastReads, leastWrites, mostAtOnce}, turn: mixed},
+	{name: "modes limit", what: "64 goroutines of one process, of which 8 at once have work of 5 ms; latency is the wait for it",
+		mode: turn.Limited, peers: []string{turn.Limited, turn.Semaphore}, also: []column{inUse, mostAtOnce}, turn: limited},
+	{name: "modes keys", what: "one goroutine, lock and unlock, eight free keys together or one",
+		mode: turn.Several, peers: []string{turn.Several, turn.Redlock}, also: []column{asLate}, turn: plain(1, turn.Own)},
+	{name: "modes retained", what: "one goroutine, lock and unlock of a key that its process retains for a second",
+		mode: turn.Retaining, peers: []string{turn.Retaining, turn.Redlock}, turn: plain(1, turn.Own)},
+	{name: "modes retained elsewhere", what: "two processes lock a key in turn; latency is the wait for it, which the other one retains",
+		mode: turn.Retaining, peers: []string{turn.Retaining, turn.Redlock, turn.RoundTrip}, late: true, turn: elsewhere},
+}
+
+// load completes a load with what all workloads have in common.
+func (s *stage) load(t turn.Traffic) turn.Traffic {
+	t.Key, t.For = "key", cmp.Or(t.For, s.duration)
+	return t
 }
 
 func (s *stage) traffic(workers int, keys turn.Keys) turn.Traffic {
-	return turn.Traffic{Key: "key", Keys: keys, Workers: workers, For: s.duration}
+	return s.load(turn.Traffic{Keys: keys, Workers: workers})
 }
 
 // warm opens a driver and has it lock other keys for a fifth of the turn.
-func (s *stage) warm(workers int, keys turn.Keys) (*driver, turn.Sample, error) {
+func (s *stage) warm(t turn.Traffic) (*driver, turn.Sample, error) {
 	d, err := s.open(turn.Open{TTL: ttl})
 	if err != nil {
 		return nil, turn.Sample{}, err
 	}
-	t := s.traffic(workers, keys)
 	t.Key, t.For = fmt.Sprintf("warm:%d", len(s.drivers)), s.duration/5
 	sample, err := d.execute(turn.Order{Drive: &t})
 	return d, sample, err
@@ -75,30 +99,36 @@ func (s *stage) drive(d *driver, t turn.Traffic) (turn.Sample, error) {
 
 // plain is a workload of one process.
 func plain(workers int, keys turn.Keys) func(*stage) (turn.Sample, error) {
+	return alone(turn.Traffic{Workers: workers, Keys: keys})
+}
+
+// alone is a load of one process.
+func alone(t turn.Traffic) func(*stage) (turn.Sample, error) {
 	return func(s *stage) (turn.Sample, error) {
 		if s.contender.library == raw {
 			return s.metered(func() (turn.Sample, error) { return s.ceiling(s.duration) })
 		}
-		d, _, err := s.warm(workers, keys)
+		d, _, err := s.warm(t)
 		if err != nil {
 			return turn.Sample{}, err
 		}
-		return s.drive(d, s.traffic(workers, keys))
+		return s.drive(d, s.load(t))
 	}
 }
 
-// across runs the workers in several processes, which begin together.
-func across(s *stage) (turn.Sample, error) {
-	const processes, each = 6, 4
+// across is a hot key of six processes.
+func across(s *stage) (turn.Sample, error) { return s.together(6, s.traffic(4, turn.Shared)) }
+
+// together runs a load in each of several processes, which begin together.
+func (s *stage) together(processes int, t turn.Traffic) (turn.Sample, error) {
 	var all []*driver
 	for range processes {
-		d, _, err := s.warm(each, turn.Own)
+		d, _, err := s.warm(turn.Traffic{Workers: t.Workers})
 		if err != nil {
 			return turn.Sample{}, err
 		}
 		all = append(all, d)
 	}
-	t := s.traffic(each, turn.Shared)
 	return s.metered(func() (turn.Sample, error) {
 		for _, d := range all {
 			if err := d.send(turn.Order{Drive: &t}); err != nil {
@@ -118,7 +148,7 @@ func across(s *stage) (turn.Sample, error) {
 // frozen measures beside a node that was stopped before.
 func frozen(s *stage) (turn.Sample, error) {
 	const workers = 8
-	d, before, err := s.warm(workers, turn.Own)
+	d, before, err := s.warm(s.traffic(workers, turn.Own))
 	if err != nil {
 		return turn.Sample{}, err
 	}

@@ -98,7 +98,7 @@ func (d *driver) execute(o turn.Order) (turn.Sample, error) {
 func (d *driver) hold(key string) error {
 	result := make(chan error, 2) // held, or why not
 	go func() {
-		result <- d.library.under(context.Background(), key, func(int64) {
+		result <- d.library.under(context.Background(), key, func(turn.Hold) {
 			result <- nil
 			select {}
 		})

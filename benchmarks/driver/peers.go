@@ -21,9 +21,15 @@ import (
 // locker is one library, opened on the nodes. It stays open until the process
 // ends.
 type locker interface {
-	// under runs fn while key is held, with the fencing token, or with 0 if the
-	// library has none. It returns after the unlock.
-	under(ctx context.Context, key string, fn func(token int64)) error
+	// under runs fn while key is held, with what the library says of the hold:
+	// its fencing token and its slot, if it has them. It returns after the
+	// unlock.
+	under(ctx context.Context, key string, fn func(h turn.Hold)) error
+}
+
+// reader is a library with readers that hold a key beside each other.
+type reader interface {
+	read(ctx context.Context, key string, fn func(h turn.Hold)) error
 }
 
 // openers open the libraries, by name.
@@ -34,6 +40,11 @@ var openers = map[string]func(o turn.Open) (locker, error){
 	turn.RedsyncFast: func(o turn.Open) (locker, error) { return openRedsync(o, true) },
 	turn.Rueidislock: openRueidislock,
 	turn.Redislock:   openRedislock,
+	turn.Sharing:     openSharing,
+	turn.Limited:     openLimited,
+	turn.Semaphore:   openSemaphore,
+	turn.Retaining:   openRetaining,
+	turn.RoundTrip:   openRoundTrip,
 }
 
 type redsyncLocker struct {
@@ -71,12 +82,12 @@ func pooled(u string) (*redis.Client, error) {
 	return redis.NewClient(o), nil
 }
 
-func (l *redsyncLocker) under(ctx context.Context, key string, fn func(int64)) error {
+func (l *redsyncLocker) under(ctx context.Context, key string, fn func(turn.Hold)) error {
 	m := l.rs.NewMutex(key, l.opts...)
 	if err := m.LockContext(ctx); err != nil {
 		return err
 	}
-	fn(0)
+	fn(turn.Hold{})
 	_, err := m.UnlockContext(ctx)
 	return err
 }
@@ -97,12 +108,12 @@ func openRueidislock(o turn.Open) (locker, error) {
 	return &rueidisLocker{l}, nil
 }
 
-func (l *rueidisLocker) under(ctx context.Context, key string, fn func(int64)) error {
+func (l *rueidisLocker) under(ctx context.Context, key string, fn func(turn.Hold)) error {
 	_, unlock, err := l.locker.WithContext(ctx, key)
 	if err != nil {
 		return err
 	}
-	fn(0)
+	fn(turn.Hold{})
 	unlock()
 	return nil
 }
@@ -120,11 +131,11 @@ func openRedislock(o turn.Open) (locker, error) {
 	return &redislockLocker{redislock.New(client), o.TTL}, nil
 }
 
-func (l *redislockLocker) under(ctx context.Context, key string, fn func(int64)) error {
+func (l *redislockLocker) under(ctx context.Context, key string, fn func(turn.Hold)) error {
 	held, err := l.locker.Obtain(ctx, key, l.ttl, &redislock.Options{RetryStrategy: redislock.LinearBackoff(5 * time.Millisecond)})
 	if err != nil {
 		return err
 	}
-	fn(0)
+	fn(turn.Hold{})
 	return held.Release(ctx)
 }

@@ -16,24 +16,27 @@ import (
 
 type ourLocker struct{ locker *lock.Locker }
 
-func openOurs(o turn.Open) (locker, error) {
+func openOurs(o turn.Open) (locker, error) { return openWith(o, 0) }
+
+// openWith opens this module with [lock.Config.Retain].
+func openWith(o turn.Open, retain time.Duration) (*ourLocker, error) {
 	c, err := cluster.Open(context.Background(), cluster.Config{
 		URLs: o.URLs, NodeTimeout: o.NodeTimeout, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		return nil, err
 	}
-	l, err := lock.New(c, lock.Config{TTL: o.TTL, RenewEvery: o.RenewEvery})
+	l, err := lock.New(c, lock.Config{TTL: o.TTL, RenewEvery: o.RenewEvery, Retain: retain})
 	if err != nil {
 		return nil, err
 	}
 	return &ourLocker{l}, nil
 }
 
-func (o *ourLocker) under(ctx context.Context, key string, fn func(int64)) error {
+func (o *ourLocker) under(ctx context.Context, key string, fn func(turn.Hold)) error {
 	return o.locker.WithLock(ctx, key, func(ctx context.Context) error {
 		token, _ := lock.Token(ctx)
-		fn(token)
+		fn(turn.Hold{Token: token})
 		return nil
 	})
 }
@@ -42,21 +45,21 @@ func (o *ourLocker) under(ctx context.Context, key string, fn func(int64)) error
 type several struct{ locker *lock.Locker }
 
 func openSeveral(o turn.Open) (locker, error) {
-	l, err := openOurs(o)
+	l, err := openWith(o, 0)
 	if err != nil {
 		return nil, err
 	}
-	return several(*l.(*ourLocker)), nil
+	return several(*l), nil
 }
 
-func (s several) under(ctx context.Context, key string, fn func(int64)) error {
+func (s several) under(ctx context.Context, key string, fn func(turn.Hold)) error {
 	keys := make([]string, 8)
 	for i := range keys {
 		keys[i] = fmt.Sprintf("%s:%d", key, i)
 	}
 	return s.locker.WithLocks(ctx, keys, func(ctx context.Context) error {
 		token, _ := lock.TokenOf(ctx, keys[0])
-		fn(token)
+		fn(turn.Hold{Token: token})
 		return nil
 	})
 }

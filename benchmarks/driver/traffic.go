@@ -28,7 +28,7 @@ func drive(l locker, t turn.Traffic) turn.Sample {
 	meter := startMeter()
 	var wg sync.WaitGroup
 	for i := range t.Workers {
-		w := worker{library: l, shared: t.Keys == turn.Shared, next: keysOf(t, i)}
+		w := worker{library: l, traffic: t, first: i, next: keysOf(t, i)}
 		wg.Go(func() { parts[i] = w.work(ctx, meter.began.Add(t.For)) })
 	}
 	wg.Wait()
@@ -55,40 +55,73 @@ func keysOf(t turn.Traffic, i int) func() string {
 
 type worker struct {
 	library locker
-	shared  bool
+	traffic turn.Traffic
+	first   int // the number of its first operation
 	next    func() string
 }
 
 func (w *worker) work(ctx context.Context, until time.Time) turn.Sample {
 	var s turn.Sample
-	done, last, lastKey := 0, int64(0), ""
-	for asked := time.Now(); asked.Before(until); asked = time.Now() {
+	shared := w.traffic.Keys == turn.Shared
+	done, reads, last, lastKey := 0, 0, int64(0), ""
+	for n, asked := w.first, time.Now(); w.goesOn(n, asked, until); n, asked = n+1, time.Now() {
 		var took time.Duration
 		key := w.next()
-		err := w.library.under(ctx, key, func(token int64) {
+		lock, reading := w.operation(n)
+		err := lock(ctx, key, func(h turn.Hold) {
 			took = time.Since(asked)
-			if token != 0 && token <= last && key == lastKey {
-				s.Broken = append(s.Broken, fmt.Sprintf("%s: token %d came after %d", key, token, last))
+			if shared {
+				s.Holds = append(s.Holds, w.hold(h))
+				return
 			}
-			last, lastKey = token, key
-			if w.shared {
-				h := turn.Hold{From: turn.Now(), Token: token}
-				h.To = turn.Now()
-				s.Holds = append(s.Holds, h)
+			if h.Token != 0 && h.Token <= last && key == lastKey {
+				s.Broken = append(s.Broken, fmt.Sprintf("%s: token %d came after %d", key, h.Token, last))
 			}
+			last, lastKey = h.Token, key
 		})
 		if err != nil {
 			s.Fail(err.Error(), 1)
 			continue
 		}
-		if !w.shared {
+		if !shared {
 			took = time.Since(asked)
 		}
 		s.Latencies = append(s.Latencies, took)
 		done++
+		if reading {
+			reads++
+		}
 	}
-	s.PerWorker = []int{done}
+	s.PerWorker, s.Reads = []int{done}, []int{reads}
 	return s
+}
+
+// goesOn reports whether operation n takes place.
+func (w *worker) goesOn(n int, now, until time.Time) bool {
+	if w.traffic.Once {
+		return n == w.first
+	}
+	return now.Before(until)
+}
+
+// operation is how operation n locks, and whether it only reads. A library
+// without readers locks all the same.
+func (w *worker) operation(n int) (lock func(context.Context, string, func(turn.Hold)) error, reads bool) {
+	reads = n%10 < w.traffic.Reads
+	if r, ok := w.library.(reader); ok && reads {
+		return r.read, true
+	}
+	return w.library.under, reads
+}
+
+// hold works under the lock, and returns when it did.
+func (w *worker) hold(h turn.Hold) turn.Hold {
+	h.From = turn.Now()
+	if w.traffic.Work > 0 {
+		time.Sleep(w.traffic.Work)
+	}
+	h.To = turn.Now()
+	return h
 }
 
 // meter measures what this process uses.

@@ -16,7 +16,7 @@ import "time"
 // Version is the version of this protocol. Increase it with every change of a
 // type or of what a driver does: a driver of an older revision would otherwise
 // ignore the fields it does not know and measure something else.
-const Version = 1
+const Version = 2
 
 // Order is one task of a driver. Exactly one field is set.
 type Order struct {
@@ -42,6 +42,9 @@ type Traffic struct {
 	Keys    Keys
 	Workers int
 	For     time.Duration
+	Once    bool          // each worker does one operation, instead of For
+	Reads   int           // of ten operations of a worker, how many only read the key
+	Work    time.Duration // under the lock
 }
 
 // Keys is the way in which workers choose their keys.

@@ -14,6 +14,7 @@ type Sample struct {
 	Elapsed   time.Duration
 	Latencies []time.Duration // of each operation, or of each wait for a shared key
 	PerWorker []int           // operations
+	Reads     []int           // those of PerWorker that only read
 	CPU       time.Duration   // of the clients, system calls included
 	ServerCPU time.Duration   // of all servers, system calls included
 	Mallocs   uint64          // of the clients
@@ -21,6 +22,7 @@ type Sample struct {
 	Failed    int             // operations
 	Error     string          // of the first operation that failed
 	Holds     []Hold          // of a shared key
+	Limit     int             // how many may hold it at once; 0 is one
 	Broken    []string        // tokens that did not grow
 }
 
@@ -28,6 +30,8 @@ type Sample struct {
 type Hold struct {
 	From, To int64
 	Token    int64 // 0 if the library has none
+	Read     bool  // beside other readers
+	Slot     int   // of a key with a limit, from 1; 0 if the library has none
 }
 
 // Ops is the number of operations.
@@ -52,6 +56,7 @@ func Merge(parts []Sample) Sample {
 		all.Elapsed = max(all.Elapsed, p.Elapsed)
 		all.Latencies = append(all.Latencies, p.Latencies...)
 		all.PerWorker = append(all.PerWorker, p.PerWorker...)
+		all.Reads = append(all.Reads, p.Reads...)
 		all.CPU += p.CPU
 		all.ServerCPU += p.ServerCPU
 		all.Mallocs += p.Mallocs
