@@ -2,6 +2,7 @@ package fence
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,11 +25,14 @@ func WithReadToken(ctx context.Context, key string, token int64) context.Context
 	return with(ctx, Token{key, token, true})
 }
 
-func with(ctx context.Context, t Token) context.Context {
-	outer, _ := ctx.Value(receivedKey{}).(*received)
-	onKey := holding(ctx, t.Key)
+// with puts tokens that arrived together into a context.
+func with(ctx context.Context, tokens ...Token) context.Context {
+	r, _ := ctx.Value(receivedKey{}).(*received)
 	innermost, _ := lease.FromContext(ctx)
-	return context.WithValue(ctx, receivedKey{}, &received{t, onKey, innermost, outer})
+	for i, t := range tokens {
+		r = &received{t, holding(ctx, t.Key), innermost, r, i > 0}
+	}
+	return context.WithValue(ctx, receivedKey{}, r)
 }
 
 type receivedKey struct{}
@@ -41,6 +45,7 @@ type received struct {
 	onKey     *keepalive.Lease // the lease on Key, or nil
 	innermost *lease.Lease
 	outer     *received
+	joins     bool // it arrived together with outer
 }
 
 // find returns the innermost token of key that ctx carries, with the key that
@@ -100,15 +105,21 @@ func isOf(stored, key string) bool {
 	return stored == key || ok && err == nil && n >= 0 && slotted(key, n) == stored
 }
 
-// innermost returns the innermost token of any key that ctx carries.
-func innermost(ctx context.Context) (Token, bool) {
-	l, held := lease.FromContext(ctx)
+// innermost returns the tokens of the innermost lock that ctx carries: of all
+// keys that were locked in one call, or arrived with one request. A request that
+// writes under several locks, some of them shared, needs those of both.
+func innermost(ctx context.Context) (tokens []Token) {
+	l, _ := lease.FromContext(ctx)
 	r, _ := ctx.Value(receivedKey{}).(*received)
-	switch {
-	case r != nil && r.innermost == l:
-		return r.Token, true
-	case held:
-		return tokenUnder((*keepalive.Lease)(l)), true
+	if r == nil || r.innermost != l {
+		for _, l := range keepalive.Together(ctx) {
+			tokens = append(tokens, tokenUnder(l))
+		}
+		return tokens
 	}
-	return Token{}, false
+	for more := true; more; r = r.outer {
+		tokens, more = append(tokens, r.Token), r.joins
+	}
+	slices.Reverse(tokens)
+	return tokens
 }

@@ -51,13 +51,13 @@ func Schema(d Dialect) string {
 // overwrite what that holder wrote, and nothing reports it.
 //
 // So delete a row when no writer with an older token can exist any more. Column
-// seen_at is the time of the key's last check, but for checks of readers in
-// PostgreSQL whose token was seen before. Every older token was issued before
-// that. The row may be deleted once everything that could hold a lock on the
-// key at seen_at has ended: the processes, also those that never checked; their
-// sessions in the database; and requests, messages and queued jobs that carry a
-// token. Where every process is restarted at least once a week and nothing that
-// carries a token is kept for longer, two weeks are enough:
+// seen_at is the time of the key's last check. In PostgreSQL, checks of readers
+// whose token was seen before do not set it. Every older token was issued before
+// that time. The row may be deleted once everything that could hold a lock on
+// the key at seen_at has ended: the processes, also those that never checked;
+// their sessions in the database; and requests, messages and queued jobs that
+// carry a token. Where every process is restarted at least once a week and
+// nothing that carries a token is kept for longer, two weeks are enough:
 //
 //	DELETE FROM redlock_fence WHERE seen_at < now() - interval '14 days'           -- PostgreSQL
 //	DELETE FROM redlock_fence WHERE seen_at < CURRENT_TIMESTAMP - INTERVAL 14 DAY  -- MySQL
@@ -109,6 +109,15 @@ func (d Dialect) schema(table string) string {
 // readers. Run it once, before programs of this version; those of the version
 // before go on with the table. Migration panics if d is none of the constants.
 // See [SQL.Migration] for another name.
+//
+// In PostgreSQL 9.6 and later a second run changes nothing. MySQL, MariaDB and
+// SQLite report in a second run that the column exists, which is harmless; so
+// does PostgreSQL 9.5, where IF NOT EXISTS has to be left out.
+//
+// In PostgreSQL the statement waits for every open transaction that has used the
+// table, and all later checks wait behind it. Run it with a lock_timeout of a
+// few seconds, and again if it fails, so that one long transaction does not
+// stop all writers.
 func Migration(d Dialect) string {
 	text, err := SQL{Dialect: d}.Migration()
 	if err != nil {
@@ -128,7 +137,11 @@ func (s SQL) Migration() (string, error) {
 }
 
 func (d Dialect) migration(table string) string {
-	return "ALTER TABLE " + table + " ADD COLUMN read_token BIGINT NOT NULL DEFAULT 0"
+	unless := ""
+	if d == PostgreSQL { // MySQL and SQLite do not know it
+		unless = "IF NOT EXISTS "
+	}
+	return "ALTER TABLE " + table + " ADD COLUMN " + unless + "read_token BIGINT NOT NULL DEFAULT 0"
 }
 
 // statement is SQL that results in one number: that of its row, or else the
@@ -173,9 +186,10 @@ func (d Dialect) checkRead(table, key string, token int64) statement {
 	id := sha256.Sum256([]byte(key))
 	switch d {
 	case PostgreSQL:
-		// Readers whose token was seen lock the row together; the first one
-		// locks it alone. It does not lock it together with others before: two
-		// of them would wait for each other.
+		// Readers whose token was seen lock the row together. One with a newer
+		// token than any reader before it locks the row alone, once those have
+		// committed. It does not lock it together with others before: two of
+		// them would wait for each other.
 		return statement{"WITH kept AS (" +
 			"INSERT INTO " + table + " AS f (id, lock_key, token, read_token)" +
 			" SELECT $1::bytea, $2::bytea, 0, $3::bigint WHERE NOT EXISTS (SELECT FROM " + table + " WHERE id = $1::bytea AND read_token >= $3::bigint)" +
@@ -228,16 +242,18 @@ func (d Dialect) tableMissing(err error) bool {
 // columnMissing reports whether a driver's error says that the table has no
 // column read_token.
 func (d Dialect) columnMissing(err error) bool {
-	if d == PostgreSQL {
+	text := err.Error()
+	if !strings.Contains(text, "read_token") {
+		return false
+	}
+	switch d {
+	case PostgreSQL:
 		var coded interface{ SQLState() string }
 		return errors.As(err, &coded) && coded.SQLState() == "42703"
+	case MySQL:
+		return strings.Contains(text, "Error 1054")
 	}
-	text := err.Error()
-	if d == MySQL {
-		return strings.Contains(text, "Error 1054") && strings.Contains(text, "read_token")
-	}
-	return strings.Contains(text, "no such column") && strings.Contains(text, "read_token") ||
-		strings.Contains(text, "has no column named read_token")
+	return strings.Contains(text, "no such column") || strings.Contains(text, "has no column named read_token")
 }
 
 var tableName = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]{0,62}\.)?[A-Za-z_][A-Za-z0-9_]{0,62}$`)

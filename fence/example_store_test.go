@@ -79,7 +79,7 @@ func ExampleStore_s3() {
 	// <nil>
 	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be read or written under it
 	// readers: <nil> <nil> <nil>
-	// redlock: stale fencing token of "order:42": 18, but 20 of a reader was seen; the lock has passed on, so nothing may be read or written under it true
+	// redlock: stale fencing token of "order:42": 18, but 20 of a reader was seen; the lock has passed on, or it was downgraded, so nothing may be written under it true
 	// the next writer: <nil> true
 	// 64 checks at once leave 64
 }
@@ -121,7 +121,7 @@ func ExampleStore_dynamoDB() {
 	// <nil>
 	// redlock: stale fencing token of "order:42": 17, but 18 was seen; the lock has passed on, so nothing may be read or written under it
 	// readers: <nil> <nil> <nil>
-	// redlock: stale fencing token of "order:42": 18, but 20 of a reader was seen; the lock has passed on, so nothing may be read or written under it true
+	// redlock: stale fencing token of "order:42": 18, but 20 of a reader was seen; the lock has passed on, or it was downgraded, so nothing may be written under it true
 	// the next writer: <nil> true
 	// 64 checks at once leave 64
 }

@@ -9,7 +9,8 @@ import (
 )
 
 // ErrStale is matched by every error of a holder whose lock has passed on: a
-// newer holder of its key was seen.
+// newer holder of its key was seen. A writer whose lease was downgraded is
+// refused with it, too, once a reader was seen.
 var ErrStale = errors.New("redlock: stale fencing token")
 
 // ErrNoToken is matched by the error of a check whose context is not under a
@@ -25,16 +26,25 @@ type StaleError struct {
 	Key    string
 	Token  int64 // that was checked
 	Newest int64 // that was seen before
-	Reader bool  // Newest is a reader's, which may have the Token of the writer before it
+	Reader bool  // Newest is a reader's, which may have the Token of the writer before it, or be that writer after Downgrade
 }
 
 func (e *StaleError) Error() string {
-	by := ""
-	if e.Reader {
-		by = " of a reader"
+	by, what := "", "read or written"
+	if e.Reader { // which refuses writers alone
+		by, what = " of a reader", "written"
 	}
-	return fmt.Sprintf("redlock: stale fencing token of %q: %d, but %d%s was seen; the lock has passed on, so nothing may be read or written under it",
-		e.Key, e.Token, e.Newest, by)
+	return fmt.Sprintf("redlock: stale fencing token of %q: %d, but %d%s was seen; the lock has passed on%s, so nothing may be %s under it",
+		e.Key, e.Token, e.Newest, by, orDowngraded(e.Reader), what)
+}
+
+// orDowngraded says what else than a newer holder can have refused a token: the
+// reader may be the same holder, after Downgrade.
+func orDowngraded(reader bool) string {
+	if reader {
+		return ", or it was downgraded"
+	}
+	return ""
 }
 
 // Is reports whether target is [ErrStale].

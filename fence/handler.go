@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/venta-hq/redlock/internal/errs"
 )
@@ -18,16 +19,17 @@ func Handler(s Store, next http.Handler) http.Handler { return Checks{}.Handler(
 
 // Checks configures how a handler checks the fencing tokens of requests.
 type Checks struct {
-	// Keys returns the keys of the locks that protect what a request writes,
-	// such as "order:" + r.PathValue("id"). The request must have a token of
-	// each, and only those are checked. Default nil: all tokens of the request,
-	// at least one. A client that holds another lock passes then, so set Keys
-	// unless all clients are correct.
+	// Keys returns the keys of the locks that protect what a request writes or
+	// reads, such as "order:" + r.PathValue("id"). The request must have a token
+	// of each, and only those are checked. Default nil: all tokens of the
+	// request, at least one. A client that holds another lock passes then, so
+	// set Keys unless all clients are correct. Of several tokens one suffices
+	// that is not of a shared lock: [Check] in the handler refuses a shared one
+	// of the key that it writes.
 	Keys func(*http.Request) []string
 
 	// Optional lets requests without Header pass, such as those that only read
-	// and need no lock.
-	// Requests with the header are checked.
+	// and need no lock. Requests with the header are checked.
 	Optional bool
 
 	// Failed is called with the error of a store that could not check a token.
@@ -41,18 +43,20 @@ type Checks struct {
 // document (RFC 9457) with status
 //
 //	400   the Header cannot be read
-//	403   the token is of a shared lock, and the method is not GET or HEAD: a reader must not write
-//	412   a newer token was seen: the client has lost its lock; see StaleResponse
+//	403   all tokens are of shared locks, and the method is not GET or HEAD: a reader must not write
+//	412   a newer token was seen, or a reader's that is as new: the lock has passed on; see StaleResponse
 //	428   there is no token, or none of a key of Keys
 //	503   the store could not check the token
 //
 // Tokens are checked one after another; those that passed before one is
 // refused remain recorded.
 //
-// A token of a shared lock needs a store that is a [ReadStore]; another one
-// cannot check it. A GET with any other token, such as of a program that does
-// not know readers and sends their tokens like those of writers, is checked
-// like a PUT.
+// A token of a shared lock is checked as a reader's, also if the request writes
+// under another lock. It needs a store that is a [ReadStore]; another one cannot
+// check it. Every other token is checked as a writer's, also that of a GET. So
+// is a reader's token from a program that does not know readers, which sends it
+// without the word shared: it is refused once a newer program has read with the
+// same token. Update the servers first, then all clients that read the key.
 //
 // The check and what next writes are two steps. Where a newer holder's request
 // may come in between, let next check again in the transaction that writes.
@@ -68,11 +72,7 @@ func (c Checks) Handler(s Store, next http.Handler) http.Handler {
 			p.write(w)
 			return
 		}
-		ctx := r.Context()
-		for _, t := range tokens {
-			ctx = with(ctx, t)
-		}
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r.WithContext(with(r.Context(), tokens...)))
 	})
 }
 
@@ -105,7 +105,7 @@ func (c Checks) wanted(r *http.Request, brought []Token) (tokens []Token, p *pro
 		t, ok := ofKey[key]
 		if !ok {
 			return nil, &problem{Status: http.StatusPreconditionRequired, Title: "Fencing token required", Key: escape(key),
-				Detail: "the header " + Header + " has no token of the key that protects what the request writes"}
+				Detail: "the header " + Header + " has no token of the key that protects what the request writes or reads"}
 		}
 		tokens = append(tokens, t)
 	}
@@ -114,11 +114,10 @@ func (c Checks) wanted(r *http.Request, brought []Token) (tokens []Token, p *pro
 
 func (c Checks) check(s Store, r *http.Request, tokens []Token) *problem {
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-	for _, t := range tokens {
-		if t.Shared && !reads {
-			return &problem{Status: http.StatusForbidden, Title: "Fencing token of a reader", Key: escape(t.Key),
-				Detail: "the lock is shared, so a " + http.MethodGet + " or " + http.MethodHead + " may be sent under it; lock it without Shared to write"}
-		}
+	if !reads && len(tokens) > 0 && !slices.ContainsFunc(tokens, func(t Token) bool { return !t.Shared }) {
+		return &problem{Status: http.StatusForbidden, Title: "Fencing token of a reader", Key: escape(tokens[0].Key),
+			Detail: "every lock on what the request writes is shared, so only a " + http.MethodGet + " or " + http.MethodHead +
+				" may be sent under it; lock the key that it writes without Shared"}
 	}
 	for _, t := range tokens {
 		err := t.checkIn(r.Context(), s)
@@ -126,7 +125,7 @@ func (c Checks) check(s Store, r *http.Request, tokens []Token) *problem {
 		switch {
 		case errors.As(err, &stale):
 			return &problem{Type: staleType, Status: http.StatusPreconditionFailed, Title: "Stale fencing token",
-				Detail: "a newer holder of the lock was here, so nothing was done", Key: escape(stale.Key), Token: stale.Token, Newest: stale.Newest, Reader: stale.Reader}
+				Detail: "a newer holder of the lock was here" + orDowngraded(stale.Reader) + ", so nothing was done", Key: escape(stale.Key), Token: stale.Token, Newest: stale.Newest, Reader: stale.Reader}
 		case err != nil:
 			if c.Failed != nil {
 				c.Failed(r, err)

@@ -3,6 +3,7 @@ package fence
 import (
 	"context"
 	"net/http"
+	"strings"
 )
 
 // Header is the name of the HTTP header that carries fencing tokens, in the
@@ -10,28 +11,29 @@ import (
 const Header = "Fencing-Token"
 
 // SetHeader sets [Header] to the tokens of these keys, or of the innermost lock
-// if there are no keys. The error matches [ErrNoToken] if ctx is under no lock on
-// one of the keys.
+// if there are no keys. Keys that were locked in one call, as by WithLocks of a
+// lock.Locker, are one lock, and so are the tokens that a [Handler] received with
+// one request. The error matches [ErrNoToken] if ctx is under no lock on one of
+// the keys.
 func SetHeader(ctx context.Context, h http.Header, keys ...string) error {
-	text := ""
+	tokens := make([]Token, 0, len(keys))
 	if len(keys) == 0 {
-		t, ok := innermost(ctx)
-		if !ok {
+		if tokens = innermost(ctx); len(tokens) == 0 {
 			return ErrNoToken
 		}
-		text = t.String()
 	}
-	for i, key := range keys {
+	for _, key := range keys {
 		t, err := tokenOf(ctx, key)
 		if err != nil {
 			return err
 		}
-		if i > 0 {
-			text += ", "
-		}
-		text += t.String()
+		tokens = append(tokens, t)
 	}
-	h.Set(Header, text)
+	texts := make([]string, len(tokens))
+	for i, t := range tokens {
+		texts[i] = t.String()
+	}
+	h.Set(Header, strings.Join(texts, ", "))
 	return nil
 }
 
@@ -44,9 +46,9 @@ type RoundTripper struct {
 
 	// Keys returns the keys whose tokens a request carries. A request whose
 	// context is under no lock on one of them is not sent, and its error
-	// matches ErrNoToken. Default nil: the innermost lock; a request under no
-	// lock is sent without the header. The server learns the keys, also after a
-	// redirect to another host.
+	// matches ErrNoToken. Default nil: the innermost lock, with all of its keys
+	// as in SetHeader; a request under no lock is sent without the header. The
+	// server learns the keys, also after a redirect to another host.
 	Keys func(*http.Request) []string
 }
 
@@ -60,7 +62,7 @@ func (t RoundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		return base.RoundTrip(r)
 	}
 	var keys []string
-	_, carries := innermost(r.Context())
+	carries := len(innermost(r.Context())) > 0
 	if t.Keys != nil {
 		keys = t.Keys(r)
 		carries = len(keys) > 0

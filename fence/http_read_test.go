@@ -2,12 +2,14 @@ package fence_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/fence"
+	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
 
@@ -68,10 +70,131 @@ func TestHandler_ReadsOfSharedLocks(t *testing.T) {
 func TestHandler_AWriteUnderASharedLockKeepsNoToken(t *testing.T) {
 	m := new(fence.Memory)
 	h := fence.Handler(m, http.NotFoundHandler())
-	if status, text := ask(t, h, "PUT", "a;5, k;7;shared"); status != http.StatusForbidden {
+	if status, text := ask(t, h, "PUT", "a;5;shared, k;7;shared"); status != http.StatusForbidden {
 		t.Errorf("%d %s", status, text)
 	}
 	pass(t, m.CheckToken(t.Context(), "a", 4))
+}
+
+// Of several tokens, those of readers are checked as reads, and one of a writer
+// suffices to write.
+func TestHandler_AWriteUnderOneLockAndAReadUnderAnother(t *testing.T) {
+	keys := func(r *http.Request) []string { return r.Header.Values("Keys") }
+	for _, tt := range []struct {
+		name, header string
+		keys         []string
+		status       int
+	}{
+		{"the last is shared", "a;5, k;7;shared", nil, http.StatusOK},
+		{"the first is shared", "k;7;shared, a;5", nil, http.StatusOK},
+		{"of keys", "a;5, k;7;shared", []string{"a", "k"}, http.StatusOK},
+		{"only the shared one is of keys", "a;5, k;7;shared", []string{"k"}, http.StatusForbidden},
+		{"the reader is late", "a;5, k;6;shared", nil, http.StatusPreconditionFailed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m, c := new(fence.Memory), fence.Checks{}
+			pass(t, m.CheckToken(t.Context(), "k", 7))
+			if tt.keys != nil {
+				c.Keys = keys
+			}
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/", nil)
+			r.Header.Set(fence.Header, tt.header)
+			r.Header["Keys"] = tt.keys
+			w := httptest.NewRecorder()
+			c.Handler(m, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				pass(t, fence.Check(r.Context(), m, "a"))
+				refusesToWrite(t, fence.Check(r.Context(), m, "k"))
+			})).ServeHTTP(w, r)
+			if w.Code != tt.status {
+				t.Fatalf("%d %s, want %d", w.Code, w.Body, tt.status)
+			}
+			if tt.status == http.StatusOK {
+				staleReader(t, m.CheckToken(t.Context(), "k", 7), "k", 7, 7)
+				pass(t, m.CheckToken(t.Context(), "a", 5))
+			}
+		})
+	}
+}
+
+func TestHandler_WithoutAKeyToCheckARequestPasses(t *testing.T) {
+	none := fence.Checks{Keys: func(*http.Request) []string { return nil }}
+	if status, text := ask(t, none.Handler(new(fence.Memory), http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})), "PUT", "k;7;shared"); status != http.StatusOK {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// Under several locks of one call, of which some are shared, a request carries
+// all tokens, also through a server that passes it on.
+func TestRoundTripper_SendsEveryTokenOfOneCall(t *testing.T) {
+	k, m, ctx := newLocker(t), new(fence.Memory), t.Context()
+	last := newShelf(t, m, fence.Checks{Keys: func(*http.Request) []string { return []string{"account:7", "rates"} }})
+	pass(t, k.WithLocks(ctx, []string{"account:3", "account:7"}, func(ctx context.Context) error {
+		three, _ := lock.TokenOf(ctx, "account:3")
+		seven, _ := lock.TokenOf(ctx, "account:7")
+		rates, _ := lock.TokenOf(ctx, "rates")
+		want := fmt.Sprintf("account:3;%d, account:7;%d, rates;%d;shared", three, seven, rates)
+		resp, _ := last.put(ctx)
+		last.wants(resp, http.StatusNoContent, 1)
+		if got := last.got.Header.Get(fence.Header); got != want {
+			t.Errorf("the header is %q, want %q", got, want)
+		}
+		staleReader(t, m.CheckToken(ctx, "rates", rates), "rates", rates, rates)
+		stale(t, m.CheckToken(ctx, "account:7", seven-1), "account:7", seven-1, seven)
+
+		between := httptest.NewServer(fence.Handler(new(fence.Memory), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			resp, _ := last.put(r.Context())
+			w.WriteHeader(resp.StatusCode)
+		})))
+		defer between.Close()
+		resp, err := last.client.Do(mustRequest(t, ctx, between.URL))
+		pass(t, err)
+		pass(t, resp.Body.Close())
+		last.wants(resp, http.StatusNoContent, 2)
+		if got := last.got.Header.Get(fence.Header); got != want {
+			t.Errorf("the header is %q behind a server, want %q", got, want)
+		}
+
+		return k.WithLock(ctx, "within", func(ctx context.Context) error {
+			h := http.Header{}
+			pass(t, fence.SetHeader(ctx, h))
+			if token, _ := lock.Token(ctx); h.Get(fence.Header) != fmt.Sprintf("within;%d", token) {
+				t.Errorf("under a lock within it the header is %q", h.Get(fence.Header))
+			}
+			pass(t, fence.SetHeader(fence.WithToken(ctx, "received", 5), h))
+			if h.Get(fence.Header) != "received;5" {
+				t.Errorf("under a received token within it the header is %q", h.Get(fence.Header))
+			}
+			return nil
+		})
+	}, lock.SharedKeys("rates")))
+	resp, doc := last.put(ctx, "account:7;5;shared, rates;5;shared")
+	last.wants(resp, http.StatusForbidden, 2)
+	if doc["key"] != "account:7" {
+		t.Errorf("%v", doc)
+	}
+}
+
+// A holder that became a reader is refused by itself, and the answer does not
+// say that it was another.
+func TestHandler_TheAnswerIsTrueAfterADowngrade(t *testing.T) {
+	k, m := newLocker(t), new(fence.Memory)
+	x := newShelf(t, m, fence.Checks{})
+	pass(t, k.WithLock(t.Context(), "k", func(ctx context.Context) error {
+		token, _ := lock.Token(ctx)
+		l, _ := lease.FromContext(ctx)
+		pass(t, l.Downgrade(ctx))
+		pass(t, fence.CheckRead(ctx, m, "k"))
+		resp, doc := x.put(fence.WithToken(ctx, "k", token))
+		x.wants(resp, http.StatusPreconditionFailed, 0)
+		err := m.CheckToken(ctx, "k", token)
+		staleReader(t, err, "k", token, l.Token())
+		for _, text := range []string{err.Error(), fmt.Sprint(doc["detail"])} {
+			if !strings.Contains(text, ", or it was downgraded, so nothing") {
+				t.Errorf("it says %q", text)
+			}
+		}
+		return nil
+	}))
 }
 
 // A store that does not know readers cannot check one, so nothing is served.

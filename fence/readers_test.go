@@ -101,32 +101,48 @@ func TestStores_WhatIsNoTokenOfAReaderIsRefused(t *testing.T) {
 	})
 }
 
-// Of checks that overlap in any order, no writer passes that begins after a
-// reader with its token has passed, and all readers pass.
+// raise makes n at least token.
+func raise(n *atomic.Int64, token int64) {
+	for old := n.Load(); old < token && !n.CompareAndSwap(old, token); old = n.Load() {
+	}
+}
+
+// Readers and writers whose tokens are mixed, and some equal, check at the same
+// time. None passes that begins after one that refuses it has passed, and none
+// is refused by what nobody has.
 func TestStores_ConcurrentReadersAndWriters(t *testing.T) {
 	onStores(t, func(t *testing.T, s forgetful) {
-		const holders = 64
-		var newest atomic.Int64
+		const holders = 64 // writers 1, 3, 5, … 63 beside readers 32, 33, 34, … 63
+		var writer, reader atomic.Int64
 		var wg sync.WaitGroup
 		for _, n := range rand.Perm(holders) {
 			wg.Go(func() {
-				token, before := int64(n/2+1), newest.Load()
-				if n%2 == 1 { // a reader behind the writer with its token
-					err := s.CheckReadToken(t.Context(), "k", holders)
-					for old := newest.Load(); old < holders && !newest.CompareAndSwap(old, holders); old = newest.Load() {
-					}
-					if err != nil {
-						t.Errorf("a reader: %v", err)
-					}
-					return
+				reads, token, check, newest := n%2 == 1, int64(n+1), s.CheckToken, &writer
+				if reads {
+					token, check, newest = int64(n/2+holders/2), s.CheckReadToken, &reader
 				}
-				err := s.CheckToken(t.Context(), "k", token)
-				if err == nil && token <= before || err != nil && !errors.Is(err, fence.ErrStale) {
-					t.Errorf("writer %d after a reader with %d: %v", token, before, err)
+				fromWriter, fromReader := writer.Load(), reader.Load()
+				err := check(t.Context(), "k", token)
+				var stale *fence.StaleError
+				switch {
+				case err == nil && (token < fromWriter || !reads && token <= fromReader):
+					t.Errorf("token %d, reads: %t, passed after writer %d and reader %d", token, reads, fromWriter, fromReader)
+				case err == nil:
+					raise(newest, token)
+				case !errors.As(err, &stale):
+					t.Error(err)
+				case stale.Newest < token, stale.Newest == token && !stale.Reader, stale.Newest >= holders, stale.Reader && (reads || stale.Newest < holders/2),
+					!stale.Reader && stale.Newest%2 == 0:
+					t.Errorf("token %d, reads: %t, is refused by %+v", token, reads, stale)
 				}
 			})
 		}
 		wg.Wait()
+		if last := reader.Load(); last >= writer.Load() {
+			staleReader(t, s.CheckToken(t.Context(), "k", last), "k", last, last)
+		}
+		pass(t, s.CheckToken(t.Context(), "k", holders))
+		stale(t, s.CheckReadToken(t.Context(), "k", holders-1), "k", holders-1, holders)
 	})
 }
 

@@ -14,7 +14,7 @@ import (
 
 const (
 	orderHolders = 4
-	orderSteps   = 9
+	orderSteps   = 18
 )
 
 // An orderWorld is all that matters at one moment.

@@ -134,12 +134,15 @@ func (s SQL) CheckRead(ctx context.Context, tx Tx, key string) error {
 // writer of key. Otherwise it keeps token as that of a reader, if tx commits,
 // and returns nil. What is said of [SQL.CheckToken] is true of it.
 //
-// Until tx ends, a newer writer's check waits for it. In PostgreSQL, readers
-// wait for each other only until the first one with its token has committed. In
-// MySQL, MariaDB and SQLite, which would report deadlocks instead, they wait
-// until the reader before has committed: let those that read for long check in
-// a transaction of its own, and then read in another from one snapshot. No
-// older writer changes what that one sees.
+// Until tx ends, a newer writer's check waits for it. In MySQL, MariaDB and
+// SQLite, which would report deadlocks instead, a reader waits until the reader
+// before has committed. In PostgreSQL, readers whose token was seen pass beside
+// each other. One with a newer token than any reader before it waits until all
+// of those have committed, and later readers wait until it has.
+//
+// So let readers that read for long check in a short transaction of its own, and
+// then read in another from one snapshot. No older writer changes what that one
+// sees.
 func (s SQL) CheckReadToken(ctx context.Context, tx Tx, key string, token int64) error {
 	return s.On(tx).CheckReadToken(context.WithoutCancel(ctx), key, token)
 }

@@ -257,11 +257,11 @@ func TestSchema_PanicsOnAnUnknownDialect(t *testing.T) {
 	fence.Schema(fence.SQLite + 1)
 }
 
-// coded is an error as pgx and lib/pq have it.
+// coded is an error as pgx and lib/pq have it: a code, and what it is about.
 type coded string
 
-func (c coded) Error() string    { return "relation does not exist" }
-func (c coded) SQLState() string { return string(c) }
+func (c coded) Error() string    { return "does not exist: " + string(c[5:]) }
+func (c coded) SQLState() string { return string(c[:5]) }
 
 func TestSQL_MissingTable_SaysHowToMakeIt(t *testing.T) {
 	for _, tt := range []struct {
@@ -293,8 +293,10 @@ func TestSQL_MissingColumn_SaysHowToAddIt(t *testing.T) {
 		err     error
 		missing bool
 	}{
-		{fence.PostgreSQL, coded("42703"), true},
-		{fence.PostgreSQL, coded("42P01"), false},
+		{fence.PostgreSQL, coded(`42703 column "read_token" of relation "redlock_fence"`), true},
+		{fence.PostgreSQL, coded("42703 column f.read_token"), true},
+		{fence.PostgreSQL, coded(`42703 column "mine" of relation "redlock_fence"`), false}, // such as of a trigger
+		{fence.PostgreSQL, coded("42P01 read_token"), false},
 		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'read_token' in 'field list'"), true},
 		{fence.MySQL, errors.New("Error 1054 (42S22): Unknown column 'mine' in 'field list'"), false},
 		{fence.SQLite, errors.New("SQL logic error: table redlock_fence has no column named read_token (1)"), true},
@@ -314,6 +316,11 @@ func TestMigration_PanicsOnAnUnknownDialect(t *testing.T) {
 	for _, d := range dialects {
 		if want, err := (fence.SQL{Dialect: d}).Migration(); err != nil || fence.Migration(d) != want {
 			t.Errorf("%v: %v, %s", d, err, fence.Migration(d))
+		}
+	}
+	for _, d := range dialects {
+		if strings.Contains(fence.Migration(d), "ADD COLUMN IF NOT EXISTS") != (d == fence.PostgreSQL) {
+			t.Errorf("%v: %s", d, fence.Migration(d))
 		}
 	}
 	if text, err := (fence.SQL{Dialect: fence.MySQL, Table: "shop.x"}).Migration(); err != nil || !strings.Contains(text, "`shop`.`x`") {

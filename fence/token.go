@@ -6,13 +6,16 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/venta-hq/redlock/internal/keepalive"
 )
 
 // ErrMalformed is matched by the errors of [ParseTokens].
 var ErrMalformed = errors.New("redlock: malformed fencing token")
 
 // maxTokens limits the tokens of one request: each costs a check in the store.
-const maxTokens = 64
+// One call can lock as many keys.
+const maxTokens = keepalive.MaxKeys
 
 // Token is the fencing token of a key, as it is sent to another process.
 type Token struct {

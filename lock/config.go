@@ -70,8 +70,8 @@ type Config struct {
 	// redsync, and earlier versions with NoWait. If the process crashes, others
 	// wait for the TTL. All keys that were used within Retain are renewed in
 	// the meantime. To Inspect and List of other processes such a key looks
-	// held; those of this process say that it is retained. Default 0: a key is released at once. At most the Cluster's
-	// MaxTTL.
+	// held; those of this process say that it is retained. Default 0: a key is
+	// released at once. At most the Cluster's MaxTTL.
 	Retain time.Duration
 
 	// Backoff returns how long a waiter sleeps before it asks the nodes again,

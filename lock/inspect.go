@@ -26,10 +26,7 @@ type (
 	//	Slots   []Slot        // of a key with a limit: those that are taken
 	//	Retained bool         // this process keeps the key for its next caller (Config.Retain), and nobody works under it
 	//
-	// Its method Mode is "" of a key that is free, else how it is held: "exclusive",
-	// "shared" (Shared) or "limit" (Limit); or why it is kept while nobody works
-	// under it: "detached" (lease.Lease.Detach) and not attached yet, "retained"
-	// by this process, or "forced", taken away until the TTL of its holder is over.
+	// Its method Mode returns the [Mode], "" of a key that is free.
 	// Its method Since is when the acquisition of the holder began, or of the first
 	// of several holders; the zero time if that is not known.
 	Inspection = quorumlock.Inspection
@@ -41,6 +38,8 @@ type (
 	//	Votes  int           // how many voting nodes name it
 	//	Token  int64         // the newest fencing token that the holder can have; 0: not known
 	//	Left   time.Duration // until it expires, unless it is renewed
+	//
+	// Its method Forced reports whether it was taken away by force.
 	Slot = quorumlock.Slot
 
 	// View is what one node reports of a lock. Its fields are
@@ -65,6 +64,9 @@ type (
 	//	MayRetain bool    // its process may keep the key after the holder has released it (Config.Retain)
 	Holder = quorumlock.Holder
 
+	// Mode says how a key is held, or why it is kept without being held.
+	Mode = quorumlock.Mode
+
 	// State says whether enough nodes name the same holder.
 	State = quorumlock.State
 
@@ -77,6 +79,19 @@ const (
 	Held    = quorumlock.Held    // a quorum names the same holder
 	Partial = quorumlock.Partial // some nodes name a holder, but no quorum does: the lock is being acquired or released, or expires
 	Unknown = quorumlock.Unknown // too few nodes answered
+)
+
+const (
+	ModeExclusive = quorumlock.ModeExclusive // by one holder
+	ModeShared    = quorumlock.ModeShared    // by readers (Shared)
+	ModeLimit     = quorumlock.ModeLimit     // by holders of slots (Limit)
+	ModeDetached  = quorumlock.ModeDetached  // nobody works under it: it was detached (lease.Lease.Detach) and not attached yet
+	ModeRetained  = quorumlock.ModeRetained  // nobody works under it: this process keeps it for its next caller (Config.Retain)
+
+	// ModeForced: taken away. Its former holder may work until its TTL is over,
+	// and notices at its next renewal. Of a key with a limit, all slots that are
+	// taken were taken away; the others can be acquired.
+	ModeForced = quorumlock.ModeForced
 )
 
 const (

@@ -63,15 +63,16 @@ func (h *Handler) jobsPage(v visit) (document, error) {
 	cover(&d.frame, p.checkpoints, "checkpoints")
 	cover(&d.frame, p.jobs, "jobs that are done")
 	cover(&d.frame, p.locks, "elections")
-	for _, i := range p.locks.value {
+	for n := range p.locks.value {
+		i := &p.locks.value[n]
 		if i.State == lock.Partial {
 			continue
 		}
 		if name, ok := strings.CutPrefix(i.Key, electionPrefix); ok {
-			d.Elections = append(d.Elections, electionRow{name, rowOf(i, p.held, d.now)})
+			d.Elections = append(d.Elections, electionRow{name, rowOf(i, p.held, d.now, listedParts)})
 		}
 		if name, ok := strings.CutPrefix(i.Key, jobPrefix); ok {
-			d.Running = append(d.Running, electionRow{name, rowOf(i, p.held, d.now)})
+			d.Running = append(d.Running, electionRow{name, rowOf(i, p.held, d.now, listedParts)})
 		}
 	}
 	for _, c := range p.checkpoints.value.all {

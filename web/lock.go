@@ -74,7 +74,8 @@ func (h *Handler) lockPage(v visit) (document, error) {
 		d.missing("Partial: " + present.Error(err) + ".")
 	}
 	d.asOf(at)
-	d.lockRow = rowOf(i, p.held, now)
+	e := entryOf(i)
+	d.lockRow = rowOf(&e, p.held, now, lock.MaxLimit)
 	d.Key, d.Seen = key, seenOf(i)
 	for _, w := range i.Waiters {
 		doc := waiterDoc{Process: w.Process, now: now}
@@ -104,9 +105,9 @@ func (h *Handler) inspected(p picture, key string, l *look) (lock.Inspection, ti
 	if l != nil && len(l.lock.Views) > 0 || l != nil && l.err != nil {
 		return l.lock, l.at, l.err
 	}
-	for _, i := range p.locks.value {
-		if i.Key == key {
-			return i, p.locks.at, p.locks.err
+	for n := range p.locks.value {
+		if i := &p.locks.value[n]; i.Key == key {
+			return i.Inspection, p.locks.at, p.locks.err
 		}
 	}
 	return lock.Inspection{Key: key, State: lock.Unknown}, time.Time{}, errNoAnswer
@@ -119,15 +120,18 @@ func (d *lockDoc) Standing() string {
 		return "Free"
 	case lock.Held.String():
 		switch d.mode {
-		case quorumlock.ModeShared:
+		case lock.ModeShared:
 			return "Shared"
-		case quorumlock.ModeDetached:
+		case lock.ModeDetached:
 			return "Detached"
-		case quorumlock.ModeRetained:
+		case lock.ModeRetained:
 			return "Retained"
 		}
 		return "Held"
 	case "taken":
+		if d.Limit > 0 {
+			return "Taken away from its holders; each slot is free when its holder's TTL is over"
+		}
 		return "Taken away from its holder, and kept until that holder's TTL is over"
 	case lock.Partial.String():
 		return "Changing hands: fewer nodes than a quorum have it"
@@ -135,9 +139,12 @@ func (d *lockDoc) Standing() string {
 	return "Unknown: too few nodes answered"
 }
 
-// By joins Standing and the holder.
+// By joins Standing and the holder; "" if Standing is about no holder.
 func (d *lockDoc) By() string {
-	if d.Limit > 0 {
+	switch {
+	case d.State != lock.Held.String():
+		return ""
+	case d.Limit > 0:
 		return "in"
 	}
 	return "by"
@@ -146,11 +153,15 @@ func (d *lockDoc) By() string {
 // Meaning is what a mode means for those who wait, "" if it is plain.
 func (d *lockDoc) Meaning() string {
 	switch {
-	case d.mode == quorumlock.ModeDetached:
+	case d.mode == lock.ModeDetached:
 		return "Nobody works under it. It is kept for the process that attaches it."
-	case d.mode == quorumlock.ModeRetained:
+	case d.mode == lock.ModeRetained:
 		return "Nobody works under it. Its process keeps it for its next caller, and releases it when another process asks."
-	case d.mode == quorumlock.ModeExclusive && d.holder.MayRetain:
+	case d.State == "taken" && d.Limit > 0:
+		return "Its former holders may work until their TTLs are over, and notice at their next renewals. Slots that are free can be acquired."
+	case d.State == "taken":
+		return "Its former holder may work until its TTL is over, and notices at its next renewal."
+	case d.mode == lock.ModeExclusive && d.holder.MayRetain:
 		return "Its process may retain it after a release; nodes do not know whether it does."
 	}
 	return ""

@@ -21,37 +21,37 @@ const pageSize = 100
 // filter says which locks to show, and in which order.
 type filter struct {
 	Prefix string
-	Older  time.Duration   // held for at least this long
-	Mode   quorumlock.Mode // "": any
-	Sort   string          // a column; with "-" in front the other way round
-	Page   int             // from 1
+	Older  time.Duration // held for at least this long
+	Mode   lock.Mode     // "": any
+	Sort   string        // a column; with "-" in front the other way round
+	Page   int           // from 1
 
 	OlderText string // as it was typed
 }
 
 // orders are the columns that can be sorted by, each in its natural direction:
 // what a person looks for comes first.
-var orders = map[string]func(a, b *lock.Inspection) int{
-	"key": func(a, b *lock.Inspection) int { return cmp.Compare(a.Key, b.Key) },
-	"mode": func(a, b *lock.Inspection) int {
-		return cmp.Compare(slices.Index(modes, a.Mode()), slices.Index(modes, b.Mode()))
+var orders = map[string]func(a, b *entry) int{
+	"key": func(a, b *entry) int { return cmp.Compare(a.Key, b.Key) },
+	"mode": func(a, b *entry) int {
+		return cmp.Compare(slices.Index(modes, a.mode), slices.Index(modes, b.mode))
 	},
-	"holder":  func(a, b *lock.Inspection) int { return cmp.Compare(a.Holder.String(), b.Holder.String()) },
+	"holder":  func(a, b *entry) int { return cmp.Compare(a.Holder.String(), b.Holder.String()) },
 	"age":     oldest,
-	"left":    func(a, b *lock.Inspection) int { return cmp.Compare(untilFree(a), untilFree(b)) },
-	"waiting": func(a, b *lock.Inspection) int { return cmp.Compare(b.Waiting, a.Waiting) },
+	"left":    func(a, b *entry) int { return cmp.Compare(untilFree(a), untilFree(b)) },
+	"waiting": func(a, b *entry) int { return cmp.Compare(b.Waiting, a.Waiting) },
 }
 
 // oldest orders holds by age. Those whose age is not known come last.
-func oldest(a, b *lock.Inspection) int {
-	first, second := a.Since(), b.Since()
+func oldest(a, b *entry) int {
+	first, second := a.since, b.since
 	if first.IsZero() != second.IsZero() {
 		return cmp.Compare(second.Unix(), first.Unix())
 	}
 	return first.Compare(second)
 }
 
-func untilFree(i *lock.Inspection) time.Duration {
+func untilFree(i *entry) time.Duration {
 	if i.Left < 0 {
 		return math.MaxInt64
 	}
@@ -68,7 +68,7 @@ func filterOf(q url.Values) (f filter, err error) {
 			return f, fmt.Errorf("held longer than %q: not a time; write 30s, 5m or 1h", present.Line(f.OlderText))
 		}
 	}
-	if f.Mode = quorumlock.Mode(q.Get("mode")); f.Mode != "" && !slices.Contains(modes, f.Mode) {
+	if f.Mode = lock.Mode(q.Get("mode")); f.Mode != "" && !slices.Contains(modes, f.Mode) {
 		return f, fmt.Errorf("mode %q: not a mode; one of %v", present.Line(string(f.Mode)), modes)
 	}
 	if _, ok := orders[strings.TrimPrefix(f.Sort, "-")]; !ok {
@@ -121,7 +121,7 @@ type lockRow struct {
 	Mode    string     `json:"mode,omitempty"`
 	Holder  *holderDoc `json:"holder"`
 	Token   int64      `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64   `json:"age_ms"`                  // of the first of several holders; null: not known
+	AgeMs   *float64   `json:"age_ms"`                  // of the oldest of several holders; null: not known
 	LeftMs  *float64   `json:"left_ms"`                 // null: never, or, in state unknown, not known
 	Votes   int        `json:"votes"`
 	Need    int        `json:"need"`
@@ -129,7 +129,7 @@ type lockRow struct {
 	Nodes   []nodeView `json:"nodes"`
 	holders
 
-	mode   quorumlock.Mode
+	mode   lock.Mode
 	since  time.Time
 	holder lock.Holder
 	left   time.Duration
@@ -161,14 +161,15 @@ type nodeView struct {
 	same bool // it names the holder that most nodes name
 }
 
-func rowOf(i lock.Inspection, held map[string]sighting, now time.Time) lockRow {
-	r := lockRow{Key: i.Key, State: i.State.String(), Mode: string(i.Mode()), Holder: holderOf(i.Holder), Token: i.Token, LeftMs: leftMs(i.Left),
+// rowOf is a lock as it is shown, with at most parts of those that hold it together.
+func rowOf(i *entry, held map[string]sighting, now time.Time, parts int) lockRow {
+	r := lockRow{Key: i.Key, State: i.State.String(), Mode: string(i.mode), Holder: holderOf(i.Holder), Token: i.Token, LeftMs: leftMs(i.Left),
 		Votes: i.Votes, Need: i.Need, Waiting: i.Waiting,
-		holders: holdersOf(i, now), mode: i.Mode(), since: i.Since(), holder: i.Holder, left: i.Left, now: now}
+		holders: holdersOf(i, now, parts), mode: i.mode, since: i.since, holder: i.Holder, left: i.Left, now: now}
 	if i.State == lock.Unknown || i.State == lock.Free {
 		r.LeftMs = nil
 	}
-	if i.Holder.Writer == lock.WriterForced && i.State == lock.Held {
+	if i.mode == lock.ModeForced && i.State == lock.Held {
 		r.State = "taken"
 	}
 	if !r.since.IsZero() {
@@ -221,6 +222,9 @@ func (h *Handler) locksPage(v visit) (document, error) {
 	p := h.survey.fresh(v.ctx, func(p *picture) []time.Time { return []time.Time{p.nodes.due, p.locks.due} })
 	d := &locksDoc{frame: h.frame(p, time.Now()), Filter: f, retains: len(h.cfg.Lockers) > 0}
 	cover(&d.frame, p.locks, "locks")
+	if f.Mode == lock.ModeRetained && !d.retains {
+		d.Notices = append(d.Notices, "These pages cannot know which keys are retained: only the process that retains a key knows it, and shows it on pages that it serves.")
+	}
 	d.fill(p, f)
 	return d, nil
 }
@@ -228,7 +232,7 @@ func (h *Handler) locksPage(v visit) (document, error) {
 // fill sets the rows of the page.
 func (d *locksDoc) fill(p picture, f filter) {
 	d.Total = len(p.locks.value)
-	var found []*lock.Inspection
+	var found []*entry
 	for n := range p.locks.value {
 		if i := &p.locks.value[n]; f.matches(i, d.now) {
 			d.Waiting += i.Waiting
@@ -236,30 +240,32 @@ func (d *locksDoc) fill(p picture, f filter) {
 		}
 	}
 	name, reverse := strings.CutPrefix(f.Sort, "-")
-	slices.SortStableFunc(found, func(a, b *lock.Inspection) int {
+	slices.SortStableFunc(found, func(a, b *entry) int {
 		order := orders[name](a, b)
 		if reverse {
 			order = -order
 		}
-		return cmp.Or(order, oldest(a, b))
+		if order == 0 {
+			order = oldest(a, b)
+		}
+		return order
 	})
 	d.Matched, d.Pages = len(found), max((len(found)+pageSize-1)/pageSize, 1)
 	d.Number = min(f.Page, d.Pages)
 	d.Locks = []lockRow{}
 	first := (d.Number - 1) * pageSize
 	for _, i := range found[first:min(first+pageSize, len(found))] {
-		d.Locks = append(d.Locks, rowOf(*i, p.held, d.now))
+		d.Locks = append(d.Locks, rowOf(i, p.held, d.now, listedParts))
 	}
 }
 
 // matches reports whether the filter lets a lock through. Holds whose age is
 // not known are not older than anything.
-func (f filter) matches(i *lock.Inspection, now time.Time) bool {
-	if !strings.HasPrefix(i.Key, f.Prefix) || f.Mode != "" && i.Mode() != f.Mode {
+func (f filter) matches(i *entry, now time.Time) bool {
+	if !strings.HasPrefix(i.Key, f.Prefix) || f.Mode != "" && i.mode != f.Mode {
 		return false
 	}
-	since := i.Since()
-	return f.Older == 0 || !since.IsZero() && now.Sub(since) >= f.Older
+	return f.Older == 0 || !i.since.IsZero() && now.Sub(i.since) >= f.Older
 }
 
 // column is a heading of the table of locks.

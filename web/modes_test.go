@@ -70,6 +70,8 @@ func TestLocks_TheListShowsTheModeAndFiltersByIt(t *testing.T) {
 			"mode="+name+"&amp;sort=", "Show all")
 	}
 	contains(t, get(h, "/").Body.String(), "6 locks", "2 readers", "shop, search", "2 of 4 slots", ">train<", "2 h 00 min", ">feed<", "!retained</option>", "!Show all", `aria-label="Locks"`)
+	contains(t, get(h, "/?mode=retained").Body.String(), "cannot know which keys are retained")
+	contains(t, get(h, "/?mode=shared").Body.String(), "!cannot know")
 	contains(t, get(h, "/?mode=exclusive&older=5m").Body.String(), "No lock matches the filter")
 	for query, want := range map[string]string{"older=5m&sort=age": "limit shared", "sort=mode": "exclusive shared limit detached forced retained",
 		"sort=-mode": "retained forced detached limit shared exclusive", "mode=limit&prefix=x": ""} {
@@ -126,7 +128,7 @@ func TestLock_ThePageSaysWhatTheModeMeans(t *testing.T) {
 		"limit":     {"Held in", "2 of 4 slots", "<dd>limit</dd>", "train (vm:7)"},
 		"detached":  {"Detached by", "feed", "kept for the process that attaches it", "From <b><bdi>feed</bdi></b> on <bdi>vm:7</bdi>"},
 		"retained":  {"Retained by", "keeper", "Nobody works under it"},
-		"forced":    {"Taken away from its holder", "<dd>forced</dd>"},
+		"forced":    {"Taken away from its holder", "<dd>forced</dd>", "former holder may work until its TTL is over", "!Nobody works"},
 	} {
 		contains(t, get(h, "/lock?key="+key).Body.String(), append(want, "!<dd></dd>")...)
 	}
@@ -159,6 +161,9 @@ func TestOpen_ShowsWhatTheProcessRetains(t *testing.T) {
 		h, err := Open(t.Context(), cfg)
 		harness.Must(t, began, err)
 		contains(t, get(h, "/").Body.String(), want...)
+		if notice := strings.Contains(get(h, "/?mode=retained").Body.String(), "cannot know"); notice == own {
+			t.Errorf("with Lockers is %t; that retained keys are not known is said: %t", own, notice)
+		}
 		page := get(h, "/lock?key=kept").Body.String()
 		if strings.Contains(page, "Retained by") != own {
 			t.Errorf("the page of the lock, own is %t:\n%s", own, page)
@@ -173,3 +178,95 @@ type deaf struct{}
 func (deaf) Message(*nodeset.Node, string) bool { return false }
 func (deaf) Unclaimed(*nodeset.Node, string)    {}
 func (deaf) Gap(*nodeset.Node)                  {}
+
+// With many holders of each lock a list stays small, and says how many there are.
+func TestLocks_TheListNamesTheFirstHoldersOnly(t *testing.T) {
+	f := newFake()
+	for n := range 100 {
+		gpu := held(fmt.Sprintf("gpu:%02d", n), "", time.Now())
+		gpu.Holder, gpu.Limit = lock.Holder{Writer: lock.WriterLimit}, lock.MaxLimit
+		for s := range lock.MaxLimit {
+			gpu.Slots = append(gpu.Slots, lock.Slot{Number: s, Holder: lock.Holder{Writer: lock.WriterRedlock, Host: "vm", PID: s, Name: fmt.Sprint("train ", s/2)}})
+		}
+		f.locks = append(f.locks, gpu)
+	}
+	catalog := held("catalog", "", time.Now())
+	catalog.Holder = lock.Holder{Writer: lock.WriterShared}
+	for n := range 6 {
+		catalog.Readers = append(catalog.Readers, quorumlock.Reader{Holder: lock.Holder{Writer: lock.WriterRedlock, Name: fmt.Sprint("shop ", n)}})
+	}
+	h := serve(t, f)
+	list := get(h, "/?format=json&sort=key&prefix=gpu").Body.String()
+	if slots := strings.Count(list, `"slot":`); len(list) > 500_000 || slots != 100*listedParts {
+		t.Errorf("the list has %d bytes and %d slots", len(list), slots)
+	}
+	contains(t, list, `"slots_total": 1024`)
+	contains(t, get(h, "/?sort=key").Body.String(), "1024 of 1024 slots", ">train 0, train 1, train 2, train 3, train 4, …<")
+	if one := get(h, "/lock?key=gpu:07&format=json").Body.String(); strings.Count(one, `"slot":`) != lock.MaxLimit {
+		t.Errorf("the page of the lock has %d slots", strings.Count(one, `"slot":`))
+	}
+	f.set(func(f *fake) { f.locks = []lock.Inspection{catalog} })
+	h = serve(t, f)
+	contains(t, get(h, "/?format=json").Body.String(), `"readers_total": 6`, `"name": "shop 4"`, `!"name": "shop 5"`)
+	contains(t, get(h, "/lock?key=catalog&format=json").Body.String(), `"name": "shop 5"`)
+}
+
+// Locks are ordered and filtered by what was worked out once for each.
+func TestLocks_AreOrderedByWhatTheSurveyWorkedOut(t *testing.T) {
+	all := entriesOf(ofEachMode())
+	for i := range all {
+		if all[i].mode != all[i].Mode() || !all[i].since.Equal(all[i].Since()) {
+			t.Errorf("%s: mode %s, since %v", all[i].Key, all[i].mode, all[i].since)
+		}
+		all[i].mode, all[i].since = lock.ModeLimit, time.Unix(int64(i), 0)
+	}
+	for query, want := range map[string]string{"sort=age": "exclusive shared limit detached forced retained", "mode=limit&sort=-age": "retained forced detached limit shared exclusive"} {
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := filterOf(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d locksDoc
+		d.fill(picture{locks: part[[]entry]{value: all}}, f)
+		var keys []string
+		for _, r := range d.Locks {
+			keys = append(keys, r.Key)
+		}
+		if got := strings.Join(keys, " "); got != want {
+			t.Errorf("%s: %s, want %s", query, got, want)
+		}
+	}
+}
+
+// Slots that were taken away are marked, and the key if no other is left.
+func TestLock_SlotsThatWereTakenAwayAreMarked(t *testing.T) {
+	f := newFake()
+	limit := ofEachMode()[2]
+	limit.Slots[1].Holder = lock.Holder{Writer: lock.WriterForced, Name: "ann"}
+	f.locks = []lock.Inspection{limit}
+	page := get(serve(t, f, releasing("ann")), "/lock?key=limit").Body.String()
+	contains(t, page, "Held in", "released by force by ann", `<span class="badge">taken away</span>`, "<dd>limit</dd>",
+		"free slots can be acquired meanwhile", "more than 4 may work at once", "!Nobody works")
+	if n := strings.Count(page, `<span class="badge">`); n != 1 {
+		t.Errorf("%d slots are marked", n)
+	}
+	limit.Slots[0].Holder.Writer = lock.WriterForced
+	f.set(func(f *fake) { f.locks = []lock.Inspection{limit} })
+	h := serve(t, f)
+	contains(t, get(h, "/lock?key=limit").Body.String(), "<dd>forced</dd>", "each slot is free", "Slots that are free can be acquired", "!Held in", "!Nobody works")
+	contains(t, get(h, "/?mode=forced").Body.String(), "2 of 4 slots", `<span class="mode forced">forced</span>`, "taken away")
+}
+
+// Without an answer of a quorum nothing is said of the holder.
+func TestLock_OnlyALockThatIsHeldHasAHolderInItsFirstLine(t *testing.T) {
+	f := newFake()
+	limit := ofEachMode()[2]
+	for state, want := range map[lock.State]string{lock.Unknown: "Unknown: too few nodes answered</p>", lock.Partial: "fewer nodes than a quorum have it</p>", lock.Held: "Held in <b>"} {
+		limit.State = state
+		f.set(func(f *fake) { f.locks = []lock.Inspection{limit} })
+		contains(t, get(serve(t, f), "/lock?key=limit").Body.String(), want)
+	}
+}

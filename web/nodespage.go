@@ -113,10 +113,12 @@ func (n nodeRow) VoteText() string {
 		return "–"
 	case n.report.TakesTurns:
 		return "no: several servers answer under its name"
+	case n.report.New:
+		return "in no set yet"
 	case n.report.VotesIn > 0:
 		return "in " + span(n.report.VotesIn)
 	}
-	return "no"
+	return "with a quorum"
 }
 
 // Down is for how long the node has not answered.

@@ -26,10 +26,10 @@ func (r lockRow) Who() string {
 }
 
 // Where is the host and process of the holder, "" if Who says it, or the labels of
-// those that hold the lock.
+// the first that hold the lock.
 func (r lockRow) Where() string {
 	if r.Several() {
-		return r.names()
+		return r.labels
 	}
 	return where(r.holder)
 }

@@ -33,10 +33,28 @@ type part[T any] struct {
 	due   time.Time // when the next is asked for
 }
 
+// entry is a lock, with what pages order and filter by. That is worked out once: a
+// lock can have as many holders as lock.MaxLimit.
+type entry struct {
+	lock.Inspection
+	mode  lock.Mode
+	since time.Time
+}
+
+func entryOf(i lock.Inspection) entry { return entry{i, i.Mode(), i.Since()} }
+
+func entriesOf(all []lock.Inspection) []entry {
+	entries := make([]entry, len(all))
+	for i := range all {
+		entries[i] = entryOf(all[i])
+	}
+	return entries
+}
+
 // picture is the newest answers. It is not changed once it is published.
 type picture struct {
 	nodes       part[[]cluster.Report]
-	locks       part[[]lock.Inspection]
+	locks       part[[]entry]
 	checks      part[[]cluster.Finding]
 	fences      part[[]cluster.Finding]
 	jobs        part[[]lease.Outcome]
@@ -97,13 +115,14 @@ func (s *survey) askLocks(ctx context.Context) time.Duration {
 		voters[n.Node] = n.Votes
 	}
 	pause := s.pauseAfter(len(locks), took)
+	entries := entriesOf(locks)
 	s.publish(func(p *picture) {
 		if err != nil {
 			pause = max(pause, s.pauseAfter(len(p.locks.value), took)) // there may be as many as before
 		} else {
 			p.held = s.journal.locks(p.held, locks, began, ended, voters)
 		}
-		p.locks = answered(locks, err, pause)
+		p.locks = answered(entries, err, pause)
 	})
 	return pause
 }

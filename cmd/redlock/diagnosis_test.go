@@ -60,6 +60,26 @@ func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 	}
 }
 
+// What a person reads first in an outage, and on a new set.
+func TestDiagnosis_NoQuorumAndNoSetAreNoQuarantine(t *testing.T) {
+	t.Parallel()
+	s := harness.Real(t, 3, redisserver.Options{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
+	p := operate(t, s.URLs(), exitNoQuorum, "nodes")
+	p.prints(`in no set yet`, `the first program that locks makes them one`)
+	p.hides("no lock can be acquired for")
+	operate(t, s.URLs(), 0, "run", "first", "--", "true")
+	s.Stop(0)
+	s.Stop(1)
+	p = operate(t, s.URLs(), exitNoQuorum, "nodes")
+	p.prints(`with a quorum`, `1 of 3 nodes are up`)
+	p.hides("in 1m")
+	p = launch(t, s.URLs(), "doctor")
+	p.exit(exitFailure)
+	p.prints(`nothing can be locked: 1 of 3 nodes could be asked, and a quorum is 2`, `docs/oncall.md#redlocknoquorum`)
+	p.hides("not bootstrapped")
+	p.hides("fence counters cannot be read")
+}
+
 func aclWords(s string) (all []any) {
 	for _, w := range strings.Fields(s) {
 		all = append(all, w)

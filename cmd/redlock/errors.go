@@ -23,7 +23,7 @@ const (
 	exitNoQuorum = 69 // EX_UNAVAILABLE: too few nodes answered
 	exitConflict = 75 // EX_TEMPFAIL: the key was not acquired
 	exitLost     = 76 // the lock was lost while the command ran
-	exitStale    = 77 // EX_NOPERM: a newer fencing token was checked before
+	exitStale    = 77 // EX_NOPERM: a newer fencing token was checked before, or a reader's that is as new
 	exitNoExec   = 126
 	exitNotFound = 127
 	exitSignal   = 128 // plus the signal's number

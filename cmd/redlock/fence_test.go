@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/venta-hq/redlock/fence"
@@ -46,6 +47,45 @@ func TestFenceCheck_ReadersRefuseWritersFromBefore(t *testing.T) {
 	p.prints(`redlock: stale fencing token of "report": 9, but 9 of a reader was seen`)
 	check(0, "10")
 	check(exitStale, "9", "--read")
+}
+
+// A script that forgets --read would refuse the readers beside it, and write.
+func TestFenceCheck_AReadersTokenNeedsRead(t *testing.T) {
+	for _, name := range []string{"REDLOCK_KEY", "REDLOCK_TOKEN", "REDLOCK_TOKENS", "REDLOCK_SHARED", "REDLOCK_SHARED_KEYS"} {
+		t.Setenv(name, "")
+	}
+	all := func(string) bool { return true }
+	last := func(key string) bool { return key != "a" }
+	tokens := func(string) int64 { return 7 }
+	for _, tt := range []struct {
+		name string
+		env  []string
+		key  string
+		args []string
+		code int
+	}{
+		{"one key", tokensOf([]string{"a"}, tokens, all), "a", []string{"7"}, exitUsage},
+		{"one key, --read", tokensOf([]string{"a"}, tokens, all), "a", []string{"7", "--read"}, 0},
+		{"another key", tokensOf([]string{"a"}, tokens, all), "b", []string{"7"}, 0},
+		{"another token", tokensOf([]string{"a"}, tokens, all), "a", []string{"8"}, 0},
+		{"one key that is not read", tokensOf([]string{"a"}, tokens, last), "a", []string{"7"}, 0},
+		{"of several, one that is read", tokensOf([]string{"a", "b\xff"}, tokens, last), "b\xff", []string{"7"}, exitUsage},
+		{"of several, another token", tokensOf([]string{"a", "b"}, tokens, last), "b", []string{"8"}, 0},
+		{"of several, one that is not read", tokensOf([]string{"a", "b"}, tokens, last), "a", []string{"7"}, 0},
+		{"no run around it", nil, "a", []string{"7"}, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, variable := range tt.env {
+				name, value, _ := strings.Cut(variable, "=")
+				t.Setenv(name, value)
+			}
+			p := launch(t, nil, append([]string{"fence", "check", filepath.Join(t.TempDir(), "fence"), tt.key}, tt.args...)...)
+			p.exit(tt.code)
+			if tt.code != 0 {
+				p.prints(`TOKEN 7 is a reader's.*give --read`)
+			}
+		})
+	}
 }
 
 func TestFenceCheck_BadInputSaysWhatIsAllowed(t *testing.T) {

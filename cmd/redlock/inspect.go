@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/venta-hq/redlock/internal/quorumlock"
 	"github.com/venta-hq/redlock/lease"
 	"github.com/venta-hq/redlock/lock"
 )
@@ -89,7 +88,7 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		if since := i.Since(); !since.IsZero() {
 			by := "the holder's clock"
 			if h.Since.IsZero() {
-				by = "the clock of the first"
+				by = "the clock of the oldest holder"
 			}
 			row("since", "%s, %s ago by %s", since.Format(time.DateTime), age(since, now), by)
 		}
@@ -174,8 +173,8 @@ func stateText(i lock.Inspection) string {
 	case lock.Free:
 		return "is free."
 	case lock.Held:
-		if i.Holder.Writer == lock.WriterForced {
-			return "was taken away from its holder, and is kept until the TTL of that holder is over."
+		if i.Mode() == lock.ModeForced {
+			return forcedText(i)
 		}
 		if i.Holder.Writer == lock.WriterDetached {
 			return "was detached by its holder, and is kept for the process that attaches it."
@@ -188,6 +187,14 @@ func stateText(i lock.Inspection) string {
 		return "is being acquired or released, or is left over: fewer nodes than a quorum have it."
 	}
 	return "cannot be judged: too few nodes answered."
+}
+
+// forcedText is the state of a lock that was taken away.
+func forcedText(i lock.Inspection) string {
+	if i.Limit > 0 {
+		return "was taken away from its holders. They may work until their TTLs are over; slots that are free can be acquired."
+	}
+	return "was taken away from its holder, which may work until its TTL is over. Until then the lock is kept."
 }
 
 func processText(h lock.Holder) string {
@@ -216,9 +223,9 @@ func freeText(i lock.Inspection) string {
 // modeText is the mode of a lock, and what the nodes cannot know of it.
 func modeText(i lock.Inspection) string {
 	switch mode := i.Mode(); {
-	case mode == quorumlock.ModeLimit:
+	case mode == lock.ModeLimit:
 		return fmt.Sprintf("limit: up to %d at a time", i.Limit)
-	case mode == quorumlock.ModeExclusive && i.Holder.MayRetain:
+	case mode == lock.ModeExclusive && i.Holder.MayRetain:
 		return "exclusive; its process may retain it after a release, which only that process knows"
 	default:
 		return string(mode)

@@ -15,7 +15,7 @@ type lockDoc struct {
 	Readers []readerDoc `json:"readers,omitempty"`       // of a lock that is shared
 	More    bool        `json:"more_readers,omitempty"`  // there may be others
 	Token   int64       `json:"token_at_most,omitempty"` // the end of the block of tokens that the holder owns
-	AgeMs   *float64    `json:"age_ms,omitempty"`        // of the oldest of several holders
+	AgeMs   *float64    `json:"age_ms,omitempty"`        // of the oldest of several holders; absent: not known
 	LeftMs  *float64    `json:"left_ms"`                 // null: the key has no expiry, or the state is unknown
 	Votes   int         `json:"votes"`
 	Need    int         `json:"need"`

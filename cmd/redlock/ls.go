@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/venta-hq/redlock/cluster"
@@ -23,7 +25,8 @@ func (lsCmd) Help() string {
 	return `Prints a line for every lock that at least one node reports as held:
 
   MODE     exclusive: by one holder. shared: by readers. limit: by holders of slots. detached: by nobody, for the process
-           that attaches it. forced: taken away, and kept until the TTL of its holder is over.
+           that attaches it. forced: taken away; its former holder may work until its TTL is over, and notices at its
+           next renewal.
   HOLDER   the label given as Owner, and the host and id of the process; "redsync" or "another library" if those
            wrote the key. Anyone who can write to the nodes can forge it.
   TOKEN    an upper bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the
@@ -112,7 +115,7 @@ type listing struct {
 // printLocks prints the table of ls, and its totals.
 func printLocks(w io.Writer, locks []lock.Inspection, now time.Time) {
 	if len(locks) > 0 {
-		rows, _ := lockRows(locks, now)
+		rows, _ := lockRows(locks, now, math.MaxInt)
 		table(w, lockColumns, rows)
 		fmt.Fprintln(w)
 	}
@@ -130,21 +133,38 @@ func totalWaiting(locks []lock.Inspection) (n int) {
 var lockColumns = []string{"KEY", "MODE", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", ">WAITING"}
 
 // lockRows are the rows of lockColumns: one for each lock, before one for each of
-// those that hold it together. of says which lock a row is about.
-func lockRows(locks []lock.Inspection, now time.Time) (rows [][]string, of []int) {
+// the first parts of those that hold it together, and one for the rest. of says which
+// lock a row is about.
+func lockRows(locks []lock.Inspection, now time.Time, parts int) (rows [][]string, of []int) {
 	for n, i := range locks {
 		add := func(row ...string) { rows, of = append(rows, row), append(of, n) }
-		add(short(i.Key, 40), string(i.Mode()), short(holderText(i), 44), tokenBound(i.Token), age(i.Since(), now), leftOfLock(i),
+		add(keyText(i.Key), string(i.Mode()), short(holderText(i), 44), tokenBound(i.Token), age(i.Since(), now), leftOfLock(i),
 			nodeSigns(i), strconv.Itoa(i.Waiting))
-		for _, r := range i.Readers {
+		for _, r := range i.Readers[:min(parts, len(i.Readers))] {
 			add("  reader", "", short(r.String(), 44), "", age(r.Since, now), leftText(r.Left), "", "")
 		}
-		for _, s := range i.Slots {
+		for _, s := range i.Slots[:min(parts, len(i.Slots))] {
 			add("  slot "+strconv.Itoa(s.Number), "", short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder.Since, now),
 				leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need), "")
 		}
+		if more := max(len(i.Readers), len(i.Slots)); more > parts {
+			rest := plural(more-parts, "more slot", "more slots")
+			if len(i.Readers) > 0 {
+				rest = plural(more-parts, "more reader", "more readers")
+			}
+			add("  … "+rest, "", "", "", "", "", "", "")
+		}
 	}
 	return rows, of
+}
+
+// keyText is a key in a table. With spaces around it, it could be taken for a row
+// that belongs to another key.
+func keyText(key string) string {
+	if strings.TrimSpace(key) != key {
+		key = `"` + key + `"`
+	}
+	return short(key, 40)
 }
 
 // holderText is the holder of a lock, or how many hold it.

@@ -43,7 +43,7 @@ func TestOperatorCommands_ShowTheModeOfALock(t *testing.T) {
 	}
 	operate(t, s.URLs(), 0, "inspect", "exclusive").prints(`mode +exclusive\n`, "by the holder's clock")
 	operate(t, s.URLs(), 0, "inspect", "retainable").prints(`mode +exclusive; its process may retain it`)
-	operate(t, s.URLs(), 0, "inspect", "shared").prints(`mode +shared\n`, "by the clock of the first")
+	operate(t, s.URLs(), 0, "inspect", "shared").prints(`mode +shared\n`, "by the clock of the oldest holder")
 	operate(t, s.URLs(), 0, "inspect", "detached").prints(`mode +detached\n`, "was detached by its holder")
 	if d := decode[lockDoc](t, operate(t, s.URLs(), exitNobody, "inspect", "free", "-o", "json")); d.Mode != "" {
 		t.Errorf("a free lock has the mode %q", d.Mode)

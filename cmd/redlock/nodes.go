@@ -91,8 +91,14 @@ func nodeRows(reports []cluster.Report) [][]string {
 			continue
 		}
 		votes := "yes"
-		if !n.Votes {
+		switch {
+		case n.Votes:
+		case n.New:
+			votes = "in no set yet"
+		case n.VotesIn > 0:
 			votes = "in " + span(n.VotesIn)
+		default:
+			votes = "with a quorum"
 		}
 		rows = append(rows, []string{n.Node, nodeState(n), brief(n.Latency), knownText(n.Version), span(n.Uptime), knownText(n.Persistence),
 			knownText(n.Eviction), clockText(n.ClockOffset), votes})

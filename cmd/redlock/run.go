@@ -55,7 +55,9 @@ With --shared, CMD only reads. All commands with --shared hold KEY together; a c
 		`A command that waits without --shared is served before those that ask with --shared later. ` +
 		`The token of a reader is at least that of every earlier command without --shared, and below that of every later one. ` +
 		`With several keys, --shared reads all of them. To read only some, name those with --read. For example, redlock run --read rates --read limits account:7 -- ./book ` +
-		`locks account:7 exclusively, and rates and limits for reading. In REDLOCK_TOKEN_N, keys given with --read come after the KEYs.` + `
+		`locks account:7 exclusively, and rates and limits for reading. In REDLOCK_TOKEN_N, keys given with --read come after the KEYs. ` +
+		`REDLOCK_SHARED is 1 if the token of the one KEY is a reader's. With several keys, REDLOCK_SHARED_2 is 1 if REDLOCK_TOKEN_2 is a reader's, and REDLOCK_SHARED_KEYS is a JSON array of the keys that are read. ` +
+		`CMD checks such a token with redlock fence check --read.` + `
 
 Standard input, output and error are CMD's. INT, TERM, HUP, QUIT, USR1 and USR2 are passed on to CMD's process group; ` +
 		`before the key is acquired, they end the wait.` + `
@@ -161,6 +163,9 @@ func (r *runCmd) splitKeys() {
 	}
 }
 
+// reads reports whether a key is held together with others that read it.
+func (r *runCmd) reads(key string) bool { return r.Shared || slices.Contains(r.Read, key) }
+
 // quoted formats the keys for a message.
 func (r *runCmd) quoted() string {
 	all := make([]string, len(r.all))
@@ -219,7 +224,7 @@ func (r *runCmd) lock(ctx context.Context, locker *lock.Locker, h *held, begun t
 	if err != nil {
 		return r.refused(ctx, err)
 	}
-	h.lease, h.tokens = l, tokensOf(r.all, l.Token)
+	h.lease, h.tokens = l, tokensOf(r.all, l.Token, r.reads)
 	after := time.Since(begun).Round(time.Millisecond)
 	if len(r.all) == 1 {
 		log.Info("acquired "+r.quoted(), "token", l.Token(r.Key), "after", after)

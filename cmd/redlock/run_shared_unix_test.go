@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,34 @@ func readsSomeKeys(t *testing.T, s harness.Set) {
 		p.exit(0)
 	}
 	operate(t, s.URLs(), 0, "run", "--no-wait", "rates", "limits,old", "account:0", "account:1", "--", "true")
+}
+
+// The script below redlock run is refused until it says that it reads.
+func TestRun_FenceCheckOfAReaderNeedsRead(t *testing.T) {
+	t.Parallel()
+	s := harness.Embedded(t, 1)
+	self, err := theProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const script = `
+"$0" fence check "$1" "$2" "$3"; echo "without: $?"
+"$0" fence check --read "$1" "$2" "$3"; echo "with: $?"`
+	for i, tt := range []struct {
+		run  []string
+		args string
+	}{
+		{[]string{"--shared", "catalog"}, `catalog "$REDLOCK_TOKEN"`},
+		{[]string{"--read", "catalog", "order"}, `catalog "$REDLOCK_TOKEN_2"`},
+	} {
+		file := filepath.Join(t.TempDir(), fmt.Sprint("fence", i))
+		argv := slices.Concat([]string{"run"}, tt.run, []string{"--", "sh", "-c", strings.NewReplacer(`"$2" "$3"`, tt.args).Replace(script), self, file})
+		p := launch(t, s.URLs(), argv...)
+		p.exit(0)
+		if got := p.stdout.String(); !strings.Contains(got, "without: 2\nwith: 0\n") || !strings.Contains(p.stderr.String(), "give --read") {
+			t.Errorf("%q: %s%s", tt.run, got, p.stderr)
+		}
+	}
 }
 
 func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {

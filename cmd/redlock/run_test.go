@@ -215,7 +215,10 @@ func TestRun_SeveralKeysAreHeldAndTheirTokensNamed(t *testing.T) {
 // In a run within a run, the command must not mistake the outer token for its
 // own.
 func TestEnvironment_HasNoTokensOfARunAround(t *testing.T) {
-	for _, name := range []string{"REDLOCK_KEY", "REDLOCK_TOKEN", "REDLOCK_TOKENS", "REDLOCK_TOKEN_1", "REDLOCK_TOKEN_12"} {
+	for _, name := range []string{
+		"REDLOCK_KEY", "REDLOCK_TOKEN", "REDLOCK_TOKENS", "REDLOCK_TOKEN_1", "REDLOCK_TOKEN_12", "REDLOCK_SLOT",
+		"REDLOCK_SHARED", "REDLOCK_SHARED_1", "REDLOCK_SHARED_12", "REDLOCK_SHARED_KEYS",
+	} {
 		t.Setenv(name, "outer")
 	}
 	t.Setenv("REDLOCK_TOKENIZER", "not ours")
@@ -225,6 +228,29 @@ func TestEnvironment_HasNoTokensOfARunAround(t *testing.T) {
 	}
 	if i := slices.IndexFunc(env, func(s string) bool { return strings.HasSuffix(s, "=outer") }); i >= 0 {
 		t.Errorf("the command sees %q of the outer run", env[i])
+	}
+}
+
+func TestTokensOf_SaysWhichAreAReaders(t *testing.T) {
+	token := func(key string) int64 { return map[string]int64{"a": 7, "b": 8, "c": 9}[key] }
+	read := func(keys ...string) func(string) bool {
+		return func(key string) bool { return slices.Contains(keys, key) }
+	}
+	for _, tt := range []struct {
+		keys, read string
+		want       []string
+	}{
+		{"a", "", []string{"REDLOCK_KEY=a", "REDLOCK_TOKEN=7"}},
+		{"a", "a", []string{"REDLOCK_KEY=a", "REDLOCK_TOKEN=7", "REDLOCK_SHARED=1"}},
+		{"a b", "", []string{"REDLOCK_TOKEN_1=7", "REDLOCK_TOKEN_2=8", `REDLOCK_TOKENS={"a":7,"b":8}`}},
+		{"a c b", "c b", []string{
+			"REDLOCK_TOKEN_1=7", "REDLOCK_TOKEN_2=9", "REDLOCK_TOKEN_3=8", `REDLOCK_TOKENS={"a":7,"b":8,"c":9}`,
+			"REDLOCK_SHARED_2=1", "REDLOCK_SHARED_3=1", `REDLOCK_SHARED_KEYS=["c","b"]`,
+		}},
+	} {
+		if got := tokensOf(strings.Fields(tt.keys), token, read(strings.Fields(tt.read)...)); !slices.Equal(got, tt.want) {
+			t.Errorf("%q, of which %q are read: %q, want %q", tt.keys, tt.read, got, tt.want)
+		}
 	}
 }
 

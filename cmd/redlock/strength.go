@@ -12,6 +12,7 @@ import (
 type strength struct {
 	nodes, quorum int
 	up, voting    int
+	fresh         bool          // those that are up are in no set yet
 	in            time.Duration // until a quorum votes, if the nodes that are up stay up; negative if too few are up
 }
 
@@ -24,13 +25,14 @@ func strengthOf(reports []cluster.Report, quorum int) strength {
 }
 
 func strengthNow(all []cluster.Status, quorum int) strength {
-	s := strength{nodes: len(all), quorum: quorum, in: -1}
+	s := strength{nodes: len(all), quorum: quorum, in: -1, fresh: true}
 	var waits []time.Duration
 	for _, n := range all {
 		if !n.Up {
 			continue
 		}
 		s.up++
+		s.fresh = s.fresh && n.New
 		if n.Votes {
 			s.voting++
 		}
@@ -57,6 +59,8 @@ func (s strength) text() string {
 	switch {
 	case s.up < s.quorum:
 		return head + ", so no lock can be acquired."
+	case s.fresh:
+		return head + ". The nodes are no set yet: the first program that locks makes them one, within 2s if it reaches all of them."
 	case s.voting < s.quorum:
 		return head + fmt.Sprintf(". Only %d can vote, so no lock can be acquired for %s.", s.voting, span(s.in))
 	}

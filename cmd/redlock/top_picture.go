@@ -46,6 +46,10 @@ func sinceOrLast(i lock.Inspection) int64 {
 	return since.UnixMicro()
 }
 
+// topParts is how many of those that hold a lock together have a row: a lock with 64
+// readers would leave no room for others.
+const topParts = 3
+
 // lines returns the picture for a terminal of this size; the last line is the
 // help. For 0, 0 it returns everything, without the help.
 func (p picture) lines(width, height int) []painted {
@@ -67,12 +71,12 @@ func (p picture) lines(width, height int) []painted {
 		all = append(all, painted{broken, errorLine(err)})
 	}
 	if len(p.locks) > 0 || p.err == nil {
-		rows, of := lockRows(p.locks, p.at)
-		head, cells, more := fitTable(width, lockColumns, rows, ">TOKEN", ">LEFT", ">AGE", "NODES", "MODE")
+		rows, of := lockRows(p.locks, p.at, topParts)
+		head, cells, more := fitTable(width, lockColumns, rows, ">TOKEN", "MODE", ">LEFT", ">AGE", "NODES")
 		hidden = append(hidden, more...)
 		for i, text := range tableLines(head, cells) {
 			if height > 0 && len(all) >= height-2 && len(rows) > i {
-				all = append(all, painted{quiet, moreText(of, i-1, len(p.locks))})
+				all = append(all, painted{quiet, moreText(of, i-1, p.locks)})
 				break
 			}
 			all = append(all, painted{p.lockStyle(of, i-1), text})
@@ -115,16 +119,19 @@ func (p picture) lockStyle(of []int, row int) style {
 	return plain
 }
 
-// moreText says how many of the locks have no row before this one, or how many rows
-// of the last are left.
-func moreText(of []int, row, locks int) string {
+// moreText says how many of the locks have no row before this one, or how many
+// holders of the last have none.
+func moreText(of []int, row int, locks []lock.Inspection) string {
 	row = max(row, 0)
-	rest := locks - of[row]
-	if row > 0 && of[row-1] == of[row] {
+	last := of[row]
+	shown := row - slices.Index(of, last) // the lock's rows
+	rest := len(locks) - last
+	if shown > 0 {
 		rest--
 	}
 	if rest == 0 {
-		return "… " + plural(len(of)-row, "more holder of it", "more holders of it")
+		holders := max(len(locks[last].Readers), len(locks[last].Slots)) - (shown - 1)
+		return "… " + plural(holders, "more holder of it", "more holders of it")
 	}
 	return fmt.Sprintf("… %s more", thousands(rest))
 }

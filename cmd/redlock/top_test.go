@@ -107,3 +107,54 @@ func TestTop_ShowsEachHolderOfAKeyThatSeveralHold(t *testing.T) {
 		}
 	}
 }
+
+// One key with many holders leaves room for others.
+func TestTop_AKeyWithManyHoldersDoesNotFillTheScreen(t *testing.T) {
+	many := lock.Inspection{Key: "catalog", State: lock.Held, Waiting: 1, Holder: lock.Holder{Writer: lock.WriterShared}}
+	for i := range 64 {
+		many.Readers = append(many.Readers, quorumlock.Reader{Holder: lock.Holder{Writer: lock.WriterRedlock, Name: fmt.Sprintf("shop %d", i)}})
+	}
+	slots := lock.Inspection{Key: "gpu", State: lock.Held, Limit: 9, Holder: lock.Holder{Writer: lock.WriterLimit}, Slots: make([]lock.Slot, 4)}
+	p := picture{at: time.Now(), quorum: 2, locks: []lock.Inspection{many, slots, {Key: "order:42", State: lock.Held, Holder: lock.Holder{Writer: lock.WriterRedlock, Name: "report"}}}}
+	text := ""
+	for _, line := range p.lines(120, 24) {
+		text += line.text + "\n"
+	}
+	for _, want := range []string{"  reader  ", "shop 2", "\n  … 61 more readers\n", "  slot 0", "\n  … 1 more slot\n", "\norder:42"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("without %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "shop 3") {
+		t.Errorf("it names a fourth reader:\n%s", text)
+	}
+	p.locks = p.locks[:1]
+	for height, want := range map[int]string{9: "… 64 more holders of it", 10: "… 63 more holders of it", 11: "… 62 more holders of it", 12: "  … 61 more readers"} {
+		all := p.lines(120, height)
+		if got := all[len(all)-2].text; got != want {
+			t.Errorf("in %d lines the last is %q, want %q", height, got, want)
+		}
+	}
+}
+
+// On a narrow terminal the time left is worth more than the mode.
+func TestTop_LeavesOutTheModeBeforeTheTimeLeft(t *testing.T) {
+	p := picture{at: time.Now(), quorum: 2, locks: []lock.Inspection{{Key: "order:42", State: lock.Held, Token: 1795577563601922, Left: 9 * time.Second,
+		Holder: lock.Holder{Writer: lock.WriterRedlock, Host: "vm", PID: 22041, Name: "the nightly report of all orders"}}}}
+	for width, hidden := range map[int]string{110: "", 100: "TOKEN", 80: "TOKEN, MODE", 76: "TOKEN, MODE, LEFT"} {
+		lines := p.lines(width, 24)
+		if got := strings.TrimPrefix(strings.TrimPrefix(lines[len(lines)-1].text, "q quits"), "; no room for "); got != hidden {
+			t.Errorf("at a width of %d there is no room for %q, want %q", width, got, hidden)
+		}
+	}
+}
+
+// A key cannot look like a row of another.
+func TestLs_QuotesAKeyWithSpacesAroundIt(t *testing.T) {
+	for key, want := range map[string]string{"order:42": "order:42", "two words": "two words", "  slot 3": `"  slot 3"`, "end ": `"end "`, "\tb": `"\tb"`} {
+		rows, _ := lockRows([]lock.Inspection{{Key: key}}, time.Now(), 1)
+		if rows[0][0] != want {
+			t.Errorf("%q is shown as %s, want %s", key, rows[0][0], want)
+		}
+	}
+}

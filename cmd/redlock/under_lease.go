@@ -110,8 +110,8 @@ func (f *runFlags) underLease(h *held, name, path string, argv []string, signals
 func (f *runFlags) environment(tokens []string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(s string) bool {
 		name, _, _ := strings.Cut(strings.ToUpper(s), "=")
-		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || name == "REDLOCK_SLOT" || strings.HasPrefix(name, "REDLOCK_TOKEN_") ||
-			name == nodesVariable && !f.PassNodes
+		return name == "REDLOCK_KEY" || name == "REDLOCK_TOKEN" || name == "REDLOCK_TOKENS" || name == "REDLOCK_SLOT" || name == "REDLOCK_SHARED" ||
+			strings.HasPrefix(name, "REDLOCK_TOKEN_") || strings.HasPrefix(name, "REDLOCK_SHARED_") || name == nodesVariable && !f.PassNodes
 	})
 	return append(env, tokens...)
 }
@@ -123,19 +123,52 @@ func tokenOf(key string, token int64) []string {
 
 // tokensOf returns the variables of a command that runs under keys. For several,
 // REDLOCK_TOKEN_n has the token of the nth key, and REDLOCK_TOKENS has all of
-// them as JSON, by key.
-func tokensOf(keys []string, token func(key string) int64) []string {
+// them as JSON, by key. REDLOCK_SHARED_n and REDLOCK_SHARED_KEYS say which of
+// them are a reader's.
+func tokensOf(keys []string, token func(key string) int64, shared func(key string) bool) []string {
 	if len(keys) == 1 {
-		return tokenOf(keys[0], token(keys[0]))
+		all := tokenOf(keys[0], token(keys[0]))
+		if shared(keys[0]) {
+			all = append(all, "REDLOCK_SHARED=1")
+		}
+		return all
 	}
-	var all []string
+	var tokens, marks, read []string
 	byKey := map[string]int64{}
 	for i, key := range keys {
 		byKey[key] = token(key)
-		all = append(all, fmt.Sprintf("REDLOCK_TOKEN_%d=%d", i+1, token(key)))
+		tokens = append(tokens, fmt.Sprintf("REDLOCK_TOKEN_%d=%d", i+1, token(key)))
+		if shared(key) {
+			read = append(read, key)
+			marks = append(marks, fmt.Sprintf("REDLOCK_SHARED_%d=1", i+1))
+		}
 	}
-	text, _ := json.Marshal(byKey) // cannot fail: a map of numbers
-	return append(all, "REDLOCK_TOKENS="+string(text))
+	all := append(tokens, jsonVariable("REDLOCK_TOKENS", byKey))
+	if len(read) > 0 {
+		all = append(append(all, marks...), jsonVariable("REDLOCK_SHARED_KEYS", read))
+	}
+	return all
+}
+
+func jsonVariable(name string, value any) string {
+	text, _ := json.Marshal(value) // strings and numbers cannot fail
+	return name + "=" + string(text)
+}
+
+// isReaders reports whether the environment, as tokensOf makes it, says that the
+// token of key is a reader's.
+func isReaders(key string, token int64) bool {
+	if os.Getenv("REDLOCK_SHARED") == "1" {
+		return os.Getenv("REDLOCK_KEY") == key && os.Getenv("REDLOCK_TOKEN") == strconv.FormatInt(token, 10)
+	}
+	var byKey map[string]int64
+	var read []string
+	name, _ := json.Marshal(key) // JSON has no name for some bytes
+	if json.Unmarshal(name, &key) != nil || json.Unmarshal([]byte(os.Getenv("REDLOCK_TOKENS")), &byKey) != nil ||
+		json.Unmarshal([]byte(os.Getenv("REDLOCK_SHARED_KEYS")), &read) != nil {
+		return false
+	}
+	return byKey[key] == token && slices.Contains(read, key)
 }
 
 // watch waits for the command to end. It passes signals on, and ends the

@@ -251,6 +251,36 @@ func TestSQL_Readers_ShareARowOfPostgreSQL(t *testing.T) {
 	}
 }
 
+// In PostgreSQL, a reader with a newer token than any before waits for the
+// readers before it, and those after wait for it.
+func TestSQL_Readers_ANewerOneWaitsInPostgreSQL(t *testing.T) {
+	db := open(t, "pgx", postgresDSN(t), fence.PostgreSQL)
+	if err := db.fences.CheckReadToken(t.Context(), db, "a", 5); err != nil {
+		t.Fatal(err)
+	}
+	before, newer := db.begin(t, sql.LevelReadCommitted), db.begin(t, sql.LevelReadCommitted)
+	if err := db.fences.CheckReadToken(t.Context(), before, "a", 5); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- db.fences.CheckReadToken(context.Background(), newer, "a", 6) }()
+	awaitWaiting(t, db, done)
+	if err := before.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	go func() { done <- db.fences.CheckReadToken(context.Background(), db, "a", 5) }()
+	awaitWaiting(t, db, done)
+	if err := newer.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // The row may be deleted while a reader waits for it.
 func TestSQL_Readers_OfARowThatIsDeleted(t *testing.T) {
 	db := open(t, "pgx", postgresDSN(t), fence.PostgreSQL)
@@ -295,6 +325,9 @@ func TestSQL_Migration_AddsTheColumn(t *testing.T) {
 			}
 		}
 		db.exec(t, migration)
+		if _, err := db.Exec(migration); (err == nil) != (db.fences.Dialect == fence.PostgreSQL) {
+			t.Errorf("once more: %v", err)
+		}
 		(step{true, 4, 5, false}).judge(t, "migrated", "a", db.fences.CheckReadToken(t.Context(), db, "a", 4))
 		(step{true, 5, 0, false}).judge(t, "migrated", "a", db.fences.CheckReadToken(t.Context(), db, "a", 5))
 		(step{false, 5, 5, true}).judge(t, "migrated", "a", db.fences.CheckToken(t.Context(), db, "a", 5))

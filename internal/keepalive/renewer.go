@@ -33,7 +33,7 @@ type renewal struct {
 
 	// Guarded by renewer.mu.
 	state   state
-	counted quorumlock.Mode // in renewer.byMode
+	counted int8 // where in renewer.byMode, from 1; 0: not counted
 	inRound bool
 	index   int32                 // in renewer.queue; -1: not in it
 	lease   *Lease                // the holder; nil when draining or retained
@@ -127,15 +127,15 @@ type renewer struct {
 
 	mu      sync.Mutex
 	running bool
-	closing bool                    // nothing new is taken in, and nothing is handed over
-	after   []func()                // what is left to do for renewals that have ended: see endLocked
-	queue   queue                   // by due
-	byMode  map[quorumlock.Mode]int // renewals in queue; NoMode has no meaning
-	next    time.Time               // when run looks at it next, unless it is notified before
+	closing bool                   // nothing new is taken in, and nothing is handed over
+	after   []func()               // what is left to do for renewals that have ended: see endLocked
+	queue   queue                  // by due
+	byMode  [len(renewedModes)]int // of renewedModes: renewals in queue
+	next    time.Time              // when run looks at it next, unless it is notified before
 }
 
 func (r *renewer) init(s *Leases) {
-	r.s, r.notified, r.stop, r.byMode = s, make(chan struct{}, 1), make(chan struct{}), map[quorumlock.Mode]int{}
+	r.s, r.notified, r.stop = s, make(chan struct{}, 1), make(chan struct{})
 }
 
 // keep takes a hold into care. It reports false, and leaves the hold to its caller,
@@ -184,7 +184,7 @@ func (r *renewer) scheduleLocked(t *renewal, now, at time.Time) {
 		at = sooner(at, t.releaseAt())
 	}
 	t.due = at
-	r.countLocked(t, t.modeLocked())
+	r.countLocked(t, t.placeLocked())
 	if t.index < 0 {
 		heap.Push(&r.queue, t)
 	} else {
@@ -206,7 +206,7 @@ func sooner(a, b time.Time) time.Time {
 func (r *renewer) dropLocked(t *renewal) {
 	if t.index >= 0 {
 		heap.Remove(&r.queue, int(t.index))
-		r.countLocked(t, quorumlock.NoMode)
+		r.countLocked(t, 0)
 	}
 }
 

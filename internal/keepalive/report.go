@@ -3,6 +3,7 @@ package keepalive
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -81,10 +82,10 @@ func (s *Leases) observed(t *renewal, settle func(quorumlock.Verdict)) func(quor
 // are collected.
 func (s *Leases) watch() {
 	var stop []func()
-	for _, mode := range renewedModes {
+	for i, mode := range renewedModes {
 		stop = append(stop, s.tel.Watch(telemetry.ModeAttr, string(mode), func(see telemetry.See) {
 			s.renewer.mu.Lock()
-			n := s.renewer.byMode[mode]
+			n := s.renewer.byMode[i]
 			s.renewer.mu.Unlock()
 			see(telemetry.LockHeld, float64(n))
 		}))
@@ -100,23 +101,29 @@ func (s *Leases) watch() {
 }
 
 // renewedModes are the modes of the keys that a process renews.
-var renewedModes = []quorumlock.Mode{quorumlock.ModeExclusive, quorumlock.ModeShared, quorumlock.ModeLimit, quorumlock.ModeRetained}
+var renewedModes = [...]quorumlock.Mode{quorumlock.ModeExclusive, quorumlock.ModeShared, quorumlock.ModeLimit, quorumlock.ModeRetained}
 
-// modeLocked is the mode of a key that is renewed.
-func (t *renewal) modeLocked() quorumlock.Mode {
+// placeLocked is where in renewer.byMode a key that is renewed counts, from 1.
+func (t *renewal) placeLocked() int8 {
+	mode := t.hold.Mode()
 	if t.state == retained {
-		return quorumlock.ModeRetained
+		mode = quorumlock.ModeRetained
 	}
-	return t.hold.Mode()
+	return int8(1 + slices.Index(renewedModes[:], mode))
 }
 
-// countLocked counts t under its mode; NoMode: it is not renewed any more.
-func (r *renewer) countLocked(t *renewal, mode quorumlock.Mode) {
-	if mode != t.counted {
-		r.byMode[t.counted]--
-		t.counted = mode
-		r.byMode[mode]++
+// countLocked counts t in this place of byMode; 0: it is not renewed any more.
+func (r *renewer) countLocked(t *renewal, place int8) {
+	if place == t.counted {
+		return
 	}
+	if t.counted > 0 {
+		r.byMode[t.counted-1]--
+	}
+	if place > 0 {
+		r.byMode[place-1]++
+	}
+	t.counted = place
 }
 
 // longest is for how long the oldest lease has been held. It looks at some at a

@@ -112,6 +112,9 @@ func (r *renewer) giveUpAllRetained() {
 // nodes do not know it: a retained key is as its last holder left it, and to say
 // more would cost a message for each retention.
 func (s *Leases) MarkRetained(all []quorumlock.Inspection) {
+	if !s.queues.KeepsAny() {
+		return
+	}
 	for i := range all {
 		if t, ok := s.queues.Kept(s.red.LockKey(all[i].Key)).(*renewal); ok && t.hold.IsNamedBy(all[i]) && t.s.retains(t) {
 			all[i].Retained = true

@@ -227,10 +227,27 @@ func (a *Locks) add(parent context.Context, leases ...*Lease) {
 	for _, l := range leases {
 		if len(a.leases) > 0 {
 			parent = a.Context()
+		} else {
+			parent = context.WithValue(parent, locksKey{}, a)
 		}
 		l.moveUnder(parent)
 		a.leases = append(a.leases, l)
 	}
+}
+
+type locksKey struct{}
+
+// Together is the innermost lease under whose Context ctx is, with those that
+// were locked in the same call, in order. It is empty if ctx is under none.
+func Together(ctx context.Context) []*Lease {
+	l, ok := FromContext(ctx)
+	if !ok {
+		return nil
+	}
+	if a, ok := ctx.Value(locksKey{}).(*Locks); ok && slices.Contains(a.leases, l) {
+		return a.leases
+	}
+	return []*Lease{l}
 }
 
 // rebind has the MinHold and MaxHold of leases begin now.

@@ -54,9 +54,16 @@ func (c *Set) checkRecord() []Finding {
 	if _, err := c.planFor(all); err != nil {
 		return []Finding{{Severity: Danger, Text: err.Error(), Fix: "this process lists " + listing(c.nodeNames(), c.Quorum()), Runbook: RunbookLists}}
 	}
+	met := len(slices.DeleteFunc(memoriesOf(all), func(memory string) bool { return memory == "" }))
+	if met < c.Quorum() && slices.ContainsFunc(all, func(m mark) bool { return m.final }) {
+		return []Finding{{
+			Severity: Danger, Text: fmt.Sprintf("nothing can be locked: %d of %d nodes could be asked, and a quorum is %d", met, len(c.nodes), c.Quorum()),
+			Fix: "start the others, first those that kept their data", Runbook: RunbookNoQuorum,
+		}}
+	}
 	return []Finding{{
 		Severity: Warning, Text: "the set is not bootstrapped yet, so nothing can be locked: a process that is to lock bootstraps it once it has met all nodes, or a quorum of them for " + c.quarantine().String(),
-		Fix: "open one, and see which nodes are down", Runbook: RunbookBootstrap,
+		Fix: "start a program that locks, such as redlock run KEY -- CMD, and see which nodes are down", Runbook: RunbookBootstrap,
 	}}
 }
 
@@ -230,11 +237,18 @@ type Status struct {
 	Err         error         // why it is down
 	Since       time.Time     // since when it is down
 	Votes       bool          // it is up and its grants count
-	VotesIn     time.Duration // how long until they do, if it stays up
+	VotesIn     time.Duration // how long until they do, if it and a quorum stay up
+	New         bool          // it is in no set yet: the first process that locks makes the nodes one
 	TakesTurns  bool          // several servers have answered under its name lately
 	Version     string        // "" where it does not say
 	Uptime      time.Duration // when it was last connected to
 	ClockOffset time.Duration // when it was last connected to: its clock minus ours
+}
+
+// unplaced reports whether the node is in no set yet.
+func (n *Node) unplaced() bool {
+	e := n.evidence.Load()
+	return e != nil && !e.mark.final
 }
 
 // Status says how each node does, without asking it anything.
@@ -248,7 +262,7 @@ func (c *Set) Status() []Status {
 		n.mu.Unlock()
 		s.Node = n.name
 		votes := n.votes(now)
-		s.VotesIn, s.TakesTurns = n.quarantined(now), n.alternates(now)
+		s.VotesIn, s.TakesTurns, s.New = n.quarantined(now), n.alternates(now), n.unplaced()
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {

@@ -39,6 +39,7 @@ const (
 	RunbookLists     Runbook = "lists-that-differ"
 	RunbookResize    Runbook = "growing-the-set"
 	RunbookBootstrap Runbook = "a-set-that-is-not-bootstrapped"
+	RunbookNoQuorum  Runbook = "redlocknoquorum"
 	RunbookDown      Runbook = "a-node-that-is-down"
 	RunbookUnusable  Runbook = "a-node-that-cannot-be-used"
 	RunbookServers   Runbook = "two-servers-behind-one-name"
@@ -50,7 +51,7 @@ const (
 )
 
 // Runbooks are all anchors.
-var Runbooks = []Runbook{RunbookSize, RunbookLists, RunbookResize, RunbookBootstrap, RunbookDown, RunbookUnusable, RunbookServers, RunbookRights, RunbookRestart,
+var Runbooks = []Runbook{RunbookSize, RunbookLists, RunbookResize, RunbookBootstrap, RunbookNoQuorum, RunbookDown, RunbookUnusable, RunbookServers, RunbookRights, RunbookRestart,
 	RunbookMemory, RunbookClock, RunbookFence}
 
 // Link is where the runbook is, from the root of the repository.

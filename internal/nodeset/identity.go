@@ -360,14 +360,19 @@ func (n *Node) votes(now time.Time) bool { return n.c.since(now) >= n.votesFrom(
 
 // quarantined is how long it is until the node votes, if that is all it lacks.
 func (n *Node) quarantined(now time.Time) time.Duration {
-	switch from := n.votesFrom(); {
-	case n.evidence.Load() == nil:
-		return 0
-	case from == math.MaxInt64:
-		return n.c.quarantine() // at most, if the set is bootstrapped meanwhile
-	default:
-		return time.Duration(max(0, from-n.c.since(now)))
+	from := n.votesFrom()
+	if from == math.MaxInt64 {
+		e := n.evidence.Load()
+		switch {
+		case e == nil:
+			return 0
+		case !e.mark.final:
+			return n.c.quarantine() // at most, if the set is bootstrapped meanwhile
+		}
+		from = max(e.ripe, n.turnsUntil()) // once a quorum shows that the node is of this set
 	}
+	since := n.c.since(now)
+	return time.Duration(max(from, since) - since)
 }
 
 // FenceFloor is the number below which a fence counter of this node may have

@@ -1,8 +1,11 @@
 package quorumlock
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// Mode says how a key is held, or why it is kept while nobody works under it.
+// Mode says how a key is held, or why it is kept without being held.
 type Mode string
 
 const (
@@ -12,7 +15,7 @@ const (
 	ModeLimit     Mode = "limit"     // holders of slots
 	ModeDetached  Mode = "detached"  // its holder has detached it, and no process has attached it yet
 	ModeRetained  Mode = "retained"  // its holder has released it, and the process keeps it for its next caller
-	ModeForced    Mode = "forced"    // it was taken away by force, and comes free when its holder's TTL is over
+	ModeForced    Mode = "forced"    // it was taken away by force, and comes free when its former holder's TTL is over; until then that may work under it
 )
 
 // mode is the mode of a key with this holder, as far as its value says.
@@ -32,14 +35,22 @@ func (h Holder) mode() Mode {
 	return ModeExclusive
 }
 
-// Mode says how the key is held, or why it is kept while nobody works under it. It
-// is that of the holder that most nodes name, also where that has no quorum.
+// Mode says how the key is held, or why it is kept. It is that of the holder that
+// most nodes name, also where that has no quorum. A key with a limit is forced if
+// every slot that is taken is.
 func (i Inspection) Mode() Mode {
-	if i.Retained {
+	switch {
+	case i.Retained:
 		return ModeRetained
+	case len(i.Slots) > 0 && !slices.ContainsFunc(i.Slots, func(s Slot) bool { return !s.Forced() }):
+		return ModeForced
 	}
 	return i.Holder.mode()
 }
+
+// Forced reports whether the slot was taken away from its holder by force. It comes
+// free when the TTL of that is over.
+func (s Slot) Forced() bool { return s.Holder.Writer == WriterForced }
 
 // Since is when the acquisition of the holder began, or of the first of those that
 // hold the key together, each by its own clock; the zero time if it is not known.

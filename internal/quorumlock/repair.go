@@ -2,6 +2,7 @@ package quorumlock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,7 +59,10 @@ func (r *Redlock) BadFences(ctx context.Context, prefix string) ([]BadFence, err
 // cannot be read.
 func (r *Redlock) CheckFences(ctx context.Context) (found []nodeset.Finding) {
 	bad, err := r.BadFences(ctx, "")
-	if err != nil {
+	switch {
+	case errors.Is(err, nodeset.ErrNoQuorum):
+		return nil // other findings say which nodes are down
+	case err != nil:
 		return []nodeset.Finding{{Severity: nodeset.Note, Text: "the fence counters cannot be read: " + strings.TrimPrefix(err.Error(), "redlock: "),
 			Fix: "let this user scan the keys (+scan), with a quorum of the nodes up", Runbook: nodeset.RunbookRights}}
 	}

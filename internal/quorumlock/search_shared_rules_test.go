@@ -53,6 +53,7 @@ func TestSearchShared_FindsEachRuleThatIsLeftOut(t *testing.T) {
 		model sharedModel
 	}{
 		{"a reader raises no quorum", "has token", sharedModel{readers: "wrw", spread: 1, noExpiry: true, noRaise: true}},
+		{"a reader's token is from before it held the key", "before it had", sharedModel{readers: "rw", noExpiry: true, early: true}},
 		{"a reader ignores the writer that waits", "passes", sharedModel{readers: "rwr", noExpiry: true, passes: true}},
 		{"the key expires with its first reader", "at once", sharedModel{readers: "rrw", firstLives: true}},
 		{"the release of one reader frees all", "at once", sharedModel{readers: "rrw", noExpiry: true, freesAll: true}},

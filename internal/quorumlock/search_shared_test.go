@@ -70,6 +70,7 @@ type sharedModel struct {
 
 	// What a wrong protocol would do.
 	noRaise     bool // a reader takes the largest counter of its quorum, and leaves the others
+	early       bool // a reader takes the largest counter there was when it started, and raises none
 	passes      bool // a reader does not look at the writers that wait
 	firstLives  bool // the key expires with the reader that came first
 	freesAll    bool // the release of one reader frees the key
@@ -87,6 +88,9 @@ func (m *sharedModel) starts(w *sharedWorld, a int) bool {
 		return false
 	}
 	one := sharedAttempt{phase: attemptAsking, reader: m.readers[a] == 'r'}
+	if m.early && one.reader {
+		one.m = max(w.nodes[0].fence, w.nodes[1].fence, w.nodes[2].fence)
+	}
 	held := false
 	for _, other := range w.attempts {
 		if other.phase.won() {
@@ -164,13 +168,16 @@ func (m *sharedModel) quorumArrives(w *sharedWorld, a, late int) bool {
 		return false
 	}
 	top, exact := leading(fences)
-	one.phase, one.m = attemptRaising, uint8(top)
+	raises := !one.reader || !m.noRaise && !m.early
+	if one.phase = attemptRaising; !one.reader || !m.early {
+		one.m = uint8(top)
+	}
 	for n := range w.nodes {
 		switch l := &w.nodes[n].links[a]; {
 		case l.stage != linkGranting:
 		case n == late:
 			l.worldLink = worldLink{stage: linkKept}
-		case int64(l.fence) < top && !(one.reader && m.noRaise):
+		case int64(l.fence) < top && raises:
 			l.stage, l.relied = linkRaising, true
 		default:
 			l.stage, l.relied = linkGranted, true
@@ -184,7 +191,7 @@ func (m *sharedModel) conclude(w *sharedWorld, a, exact int) {
 	one := &w.attempts[a]
 	pending := w.count(a, linkRaising) + w.count(a, linkOwning) + w.count(a, linkDisowning)
 	switch v := judge(searchQuorum, exact, w.count(a, linkRaised), pending); {
-	case v == settled || one.reader && m.noRaise:
+	case v == settled || one.reader && (m.noRaise || m.early):
 		one.phase, one.writes = attemptHolding, !one.reader
 		m.order(w, a)
 		w.settle(a)

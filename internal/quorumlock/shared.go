@@ -227,7 +227,9 @@ func readReaders(words []any) (all []Reader) {
 		value, ok1 := words[i].(string)
 		left, ok2 := words[i+1].(int64)
 		if ok1 && ok2 && left >= 0 && strings.Contains(value, "/") {
-			all = append(all, Reader{readValue(value), timeLeft(left)})
+			by := readValue(value)
+			by.MayRetain = false // a key that a Downgrade has shared keeps the value, but is never retained
+			all = append(all, Reader{by, timeLeft(left)})
 		}
 	}
 	return all

@@ -90,7 +90,7 @@ func (qs *Queues) enterLocked(lock string, req Request, waits bool) (q *Queue, c
 		q.state, q.reads, q.used = asking, req.Want.Shared, 0
 		return q, nil, nil, true
 	case q.kept != nil:
-		kept, q.kept = q.kept, nil
+		kept = q.keepLocked(nil)
 		q.state, q.reads = asking, req.Want.Shared
 		return q, nil, kept, true
 	case !waits:
@@ -197,8 +197,21 @@ func (q *Queue) Keep(kept any, end func() bool) bool {
 	if q.state != held || q.kept != nil || q.held.Alone || waited || !end() {
 		return false
 	}
-	q.kept = kept
+	q.keepLocked(kept)
 	return true
+}
+
+// keepLocked keeps something else for the next caller, or nil, and returns what was
+// kept before.
+func (q *Queue) keepLocked(kept any) (before any) {
+	before, q.kept = q.kept, kept
+	if before != nil {
+		q.qs.kept--
+	}
+	if kept != nil {
+		q.qs.kept++
+	}
+	return before
 }
 
 // Retaken says that the first caller has a lease from what was kept for it.
@@ -226,7 +239,7 @@ func (q *Queue) KeptEnded(kept any) {
 // takeKeptLocked takes out what is kept for the next caller. No caller waits: the
 // first would have taken it.
 func (q *Queue) takeKeptLocked() (kept any) {
-	if kept, q.kept = q.kept, nil; kept != nil {
+	if kept = q.keepLocked(nil); kept != nil {
 		q.nextLocked()
 	}
 	return kept

@@ -36,6 +36,7 @@ type Queues struct {
 	limits     map[string]*Queue // of callers with a limit
 	callers    sync.Pool         // of *Caller: on a hot key each call needs one
 	contenders sync.Pool         // of *Contender: each lock that is not handed over needs one
+	kept       int               // queues that keep something for the next caller
 	arrivals   int64             // of contenders, and how many of them won
 }
 
@@ -209,6 +210,13 @@ func (qs *Queues) Kept(lock string) (kept any) {
 		kept = q.kept
 	}
 	return kept
+}
+
+// KeepsAny reports whether anything is kept for a next caller.
+func (qs *Queues) KeepsAny() bool {
+	qs.mu.Lock()
+	defer qs.mu.Unlock()
+	return qs.kept > 0
 }
 
 // TakeKept takes out what is kept for the next caller for lock, so that it can be

@@ -253,10 +253,11 @@ func TestBrowser_Screenshots(t *testing.T) {
 	u, err := url.Parse(r.nodes.URLs()[1])
 	r.must(err)
 	r.sees("1 of 5 nodes down", u.Host+" has not answered for", "7 locks", "2 processes wait")
+	harness.Eventually(t, "a listing without the node", func() bool { return eval[bool](r, `document.querySelector(".dots .silent") !== null`) })
 	r.photograph("web", false)
 	r.nodes.Stop(2)
 	r.nodes.Stop(3)
 	r.visit("")
 	r.sees("No lock can be acquired", "Partial")
-	r.photograph("web-outage", false)
+	r.photograph("web-outage", true)
 }
