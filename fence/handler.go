@@ -58,10 +58,10 @@ type Checks struct {
 // without the word shared: it is refused once a newer program has read with the
 // same token. Update the servers first, then all clients that read the key.
 //
-// The check and what next writes are two steps. Where a newer holder's request
-// may come in between, let next check again in the transaction that writes.
-// Tokens are trusted: a client can lock others out with a token that is too
-// large, so authenticate clients first.
+// The check and the writes made by next are separate steps. Where a newer
+// holder's request may come in between, let next check again in the transaction
+// that writes. Tokens are trusted: a client can lock others out with a token
+// that is too large, so authenticate clients first.
 func (c Checks) Handler(s Store, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		tokens, p := c.read(r)

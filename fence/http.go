@@ -44,8 +44,8 @@ type RoundTripper struct {
 	// Base sends the requests. Default http.DefaultTransport.
 	Base http.RoundTripper
 
-	// Keys returns the keys whose tokens a request carries. A request whose
-	// context is under no lock on one of them is not sent, and its error
+	// Keys returns the keys whose tokens a request carries. A request is sent
+	// only if its context is under a lock on each of them; otherwise its error
 	// matches ErrNoToken. Default nil: the innermost lock, with all of its keys
 	// as in SetHeader; a request under no lock is sent without the header. The
 	// server learns the keys, also after a redirect to another host.

@@ -26,9 +26,9 @@ type (
 	//	Slots   []Slot        // of a key with a limit: those that are taken
 	//	Retained bool         // this process keeps the key for its next caller (Config.Retain), and nobody works under it
 	//
-	// Its method Mode returns the [Mode], "" of a key that is free.
-	// Its method Since is when the acquisition of the holder began, or of the first
-	// of several holders; the zero time if that is not known.
+	// Its method Mode returns the [Mode], or "" for a free key. Its method Since
+	// returns when the holder, or the oldest of several holders, began to acquire
+	// the key, or the zero time if that is not known.
 	Inspection = quorumlock.Inspection
 
 	// Slot is a slot of a key with a limit. Its fields are

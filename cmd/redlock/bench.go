@@ -39,7 +39,7 @@ With --vs redsync it also measures redsync in its default configuration, with go
   redlock bench
   redlock bench --vs redsync --duration 10s -c 64
 
-Exit codes: 0, 2 bad flags or nodes, 69 too few nodes answered.`
+Exit codes: 0 success; 2 bad flags or nodes; 69 too few nodes answered.`
 }
 
 // benchTurns is how many times each library is measured, in turns, so that

@@ -21,7 +21,7 @@ func (completionCmd) Help() string {
   zsh    redlock completion zsh > "${fpath[1]}/_redlock"
   fish   redlock completion fish > ~/.config/fish/completions/redlock.fish
 
-Exit codes: 0, 2 a shell that is not one of these.`
+Exit codes: 0 success; 2 the shell is not one of these.`
 }
 
 func (r *completionCmd) Run(app *kong.Kong) error {

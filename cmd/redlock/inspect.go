@@ -19,11 +19,11 @@ type inspectCmd struct {
 }
 
 func (inspectCmd) Help() string {
-	return `Shows who holds the lock, since when and for how long, who waits, and what each node reports.
+	return `Shows who holds the lock, since when, when it expires, who waits, and what each node reports.
 
   redlock inspect order:42
-  redlock inspect election:scheduler       the lock under the election "scheduler"
-  redlock inspect once:report              the lock under the job "report" of run --once, and whether it is done
+  redlock inspect election:scheduler       the lock of the election "scheduler"
+  redlock inspect once:report              the lock of the job "report" of run --once, and whether it is done
 
 Exit codes: 0 the lock is held, 3 it is free, 2 bad flags or nodes, 69 too few nodes answered.`
 }
@@ -61,7 +61,7 @@ func (r *inspectCmd) Run() error {
 	})
 }
 
-// outcome returns the record of a finished job, nil if there is none.
+// outcome returns the record of a finished job, or nil if there is none.
 func (r *inspectCmd) outcome(ctx context.Context, v *view, job string) (done *lease.Outcome) {
 	_ = onceFlags{lockFlags: r.lockFlags}.on(v, func(jobs *lease.Leases) error { // without it the lock is still shown
 		if o, ok, err := jobs.Outcome(ctx, job); err == nil && ok {
@@ -88,12 +88,12 @@ func printLock(w io.Writer, i lock.Inspection, now time.Time) {
 		if since := i.Since(); !since.IsZero() {
 			by := "the holder's clock"
 			if h.Since.IsZero() {
-				by = "the clock of the oldest holder"
+				by = "the oldest holder's clock"
 			}
 			row("since", "%s, %s ago by %s", since.Format(time.DateTime), age(since, now), by)
 		}
 		if i.Token != 0 {
-			row("token", "at most %d, where the block of tokens that the holder owns ends", i.Token)
+			row("token", "at most %d, the end of the holder's block of tokens", i.Token)
 		}
 		row("free", "%s", freeText(i))
 	}
@@ -154,7 +154,7 @@ func printReaders(w io.Writer, i lock.Inspection, now time.Time) {
 	fmt.Fprintln(w)
 }
 
-// printSlots prints who has which slot of a key with a limit.
+// printSlots prints the holder of each slot of a key with a limit.
 func printSlots(w io.Writer, i lock.Inspection, now time.Time) {
 	if len(i.Slots) == 0 {
 		return
@@ -162,7 +162,7 @@ func printSlots(w io.Writer, i lock.Inspection, now time.Time) {
 	var rows [][]string
 	for _, s := range i.Slots {
 		rows = append(rows, []string{strconv.Itoa(s.Number), short(s.Holder.String(), 60), tokenBound(s.Token), age(s.Holder.Since, now),
-			leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need)})
+			leftText(s.Left), fmt.Sprintf("%d, needs %d", s.Votes, i.Need)})
 	}
 	table(w, []string{">SLOT", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "VOTES"}, rows)
 	fmt.Fprintln(w)
@@ -189,7 +189,7 @@ func stateText(i lock.Inspection) string {
 	return "cannot be judged: too few nodes answered."
 }
 
-// forcedText is the state of a lock that was taken away.
+// forcedText describes a lock that was taken away.
 func forcedText(i lock.Inspection) string {
 	if i.Limit > 0 {
 		return "was taken away from its holders. They may work until their TTLs are over; slots that are free can be acquired."
@@ -220,13 +220,13 @@ func freeText(i lock.Inspection) string {
 	return "in " + span(i.Left) + " if it is not renewed"
 }
 
-// modeText is the mode of a lock, and what the nodes cannot know of it.
+// modeText describes the mode of a lock, and what the nodes cannot know about it.
 func modeText(i lock.Inspection) string {
 	switch mode := i.Mode(); {
 	case mode == lock.ModeLimit:
 		return fmt.Sprintf("limit: up to %d at a time", i.Limit)
 	case mode == lock.ModeExclusive && i.Holder.MayRetain:
-		return "exclusive; its process may retain it after a release, which only that process knows"
+		return "exclusive; its process may retain it after a release, and the nodes cannot tell"
 	default:
 		return string(mode)
 	}
@@ -235,12 +235,13 @@ func modeText(i lock.Inspection) string {
 // readersText says how many processes share a lock.
 func readersText(i lock.Inspection) string {
 	if len(i.Readers) == 0 {
-		return "too few nodes name any"
+		return "unknown: no reader is named by enough nodes"
 	}
 	return countReaders(i, "process", "processes")
 }
 
-// countReaders is how many share a lock, as far as the nodes name them.
+// countReaders returns the number of readers, or a lower bound if the nodes do
+// not name all of them.
 func countReaders(i lock.Inspection, one, many string) string {
 	count := plural(len(i.Readers), one, many)
 	if i.MoreReaders {

@@ -27,8 +27,8 @@ func (lsCmd) Help() string {
   MODE     exclusive: by one holder. shared: by readers. limit: by holders of slots. detached: by nobody, for the process
            that attaches it. forced: taken away; its former holder may work until its TTL is over, and notices at its
            next renewal.
-  HOLDER   the label given as Owner, and the host and id of the process; "redsync" or "another library" if those
-           wrote the key. Anyone who can write to the nodes can forge it.
+  HOLDER   the label given as --owner or Config.Owner, and the host and id of the process; "redsync" or "another
+           library" if those wrote the key. Anyone who can write to the nodes can forge it.
   TOKEN    an upper bound, "≤": a holder owns a block of fencing tokens, which it uses one after another, and the
            nodes know only the end of the block. "-" if the nodes do not agree on one, or there is none.
   AGE      since the holder's process acquired it, by that process's clock; it may have been handed over within the
@@ -40,8 +40,8 @@ func (lsCmd) Help() string {
   WAITING  processes in its queue.
 
 A key that is shared has a line for itself and one for each process that reads it. A key with a limit has a line for
-itself and one for each slot that is taken, with how many nodes of the quorum name its holder. A key that its process
-retains looks exclusive: only that process knows that nobody works under it.
+itself and one for each slot that is taken, with, in NODES, how many nodes name its holder, and the quorum. A key that
+its process retains looks exclusive: only that process knows that nobody works under it.
 
 Without a quorum it lists what the reachable nodes report, marked as PARTIAL.
 
@@ -50,7 +50,7 @@ It uses SCAN, never KEYS. ` + operatorRights + `
   redlock ls
   redlock ls order: --output json | jq -r '.locks[] | select(.waiting > 0) | .key'
 
-Exit codes: 0, 2 bad flags, nodes or rights, 69 too few nodes answered: the list is partial.`
+Exit codes: 0 success; 2 bad flags, nodes or rights; 69 too few nodes answered, so the list is partial.`
 }
 
 func (r *lsCmd) Run() error {
@@ -83,7 +83,7 @@ func (r *lsCmd) Run() error {
 	})
 }
 
-// listingError adds to the error of a listing what to do about it.
+// listingError adds advice to the error of a listing.
 func listingError(err error) error {
 	var short *cluster.QuorumError
 	if !errors.As(err, &short) {
@@ -122,7 +122,7 @@ func printLocks(w io.Writer, locks []lock.Inspection, now time.Time) {
 	fmt.Fprintf(w, "%s; %s.\n", plural(len(locks), "lock", "locks"), plural(totalWaiting(locks), "process waits", "processes wait"))
 }
 
-// totalWaiting is the number of processes that wait for these locks.
+// totalWaiting returns the number of processes that wait for these locks.
 func totalWaiting(locks []lock.Inspection) (n int) {
 	for _, i := range locks {
 		n += i.Waiting
@@ -132,9 +132,9 @@ func totalWaiting(locks []lock.Inspection) (n int) {
 
 var lockColumns = []string{"KEY", "MODE", "HOLDER", ">TOKEN", ">AGE", ">LEFT", "NODES", ">WAITING"}
 
-// lockRows are the rows of lockColumns: one for each lock, before one for each of
-// the first parts of those that hold it together, and one for the rest. of says which
-// lock a row is about.
+// lockRows returns the rows of the table: each lock, followed by its readers or
+// slots. Of these it has the first parts, and a row that counts the rest. of[i] is
+// the index in locks of the lock that rows[i] is about.
 func lockRows(locks []lock.Inspection, now time.Time, parts int) (rows [][]string, of []int) {
 	for n, i := range locks {
 		add := func(row ...string) { rows, of = append(rows, row), append(of, n) }
@@ -145,7 +145,7 @@ func lockRows(locks []lock.Inspection, now time.Time, parts int) (rows [][]strin
 		}
 		for _, s := range i.Slots[:min(parts, len(i.Slots))] {
 			add("  slot "+strconv.Itoa(s.Number), "", short(s.Holder.String(), 44), tokenBound(s.Token), age(s.Holder.Since, now),
-				leftText(s.Left), fmt.Sprintf("%d of %d", s.Votes, i.Need), "")
+				leftText(s.Left), fmt.Sprintf("%d, needs %d", s.Votes, i.Need), "")
 		}
 		if more := max(len(i.Readers), len(i.Slots)); more > parts {
 			rest := plural(more-parts, "more slot", "more slots")
@@ -158,8 +158,8 @@ func lockRows(locks []lock.Inspection, now time.Time, parts int) (rows [][]strin
 	return rows, of
 }
 
-// keyText is a key in a table. With spaces around it, it could be taken for a row
-// that belongs to another key.
+// keyText formats a key for a table. It quotes a key with spaces around it, which
+// would look like a row that belongs to another key.
 func keyText(key string) string {
 	if strings.TrimSpace(key) != key {
 		key = `"` + key + `"`
@@ -167,11 +167,11 @@ func keyText(key string) string {
 	return short(key, 40)
 }
 
-// holderText is the holder of a lock, or how many hold it.
+// holderText returns the holder of a lock, or the number of its holders.
 func holderText(i lock.Inspection) string {
 	switch {
 	case i.Limit > 0:
-		return fmt.Sprintf("%d of %d slots are taken", len(i.Slots), i.Limit)
+		return fmt.Sprintf("%d of %d slots taken", len(i.Slots), i.Limit)
 	case len(i.Readers) > 0:
 		return countReaders(i, "reader", "readers")
 	}
@@ -200,7 +200,7 @@ func age(since, now time.Time) string {
 	return span(max(now.Sub(since), 0))
 }
 
-// leftOfLock is the time until a lock is free.
+// leftOfLock returns the time until a lock is free.
 func leftOfLock(i lock.Inspection) string {
 	switch i.State {
 	case lock.Partial:
@@ -218,7 +218,7 @@ func leftText(d time.Duration) string {
 	return span(d)
 }
 
-// nodeSigns is a sign for each node, as lsCmd.Help explains them.
+// nodeSigns returns one sign for each node. lsCmd.Help explains the signs.
 func nodeSigns(i lock.Inspection) string {
 	s := ""
 	for _, v := range i.Views {

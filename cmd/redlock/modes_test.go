@@ -27,7 +27,7 @@ func TestOperatorCommands_ShowTheModeOfALock(t *testing.T) {
 	}
 	_, err = keeper.Lock(t.Context(), "retainable")
 	harness.Must(t, began, err)
-	operate(t, s.URLs(), 0, "ls").prints(`^KEY +MODE +HOLDER`, `exclusive +exclusive +the test `, `shared +shared +1 reader `, `limit +limit +1 of 2 slots are taken`, `detached +detached +detached by`,
+	operate(t, s.URLs(), 0, "ls").prints(`^KEY +MODE +HOLDER`, `exclusive +exclusive +the test `, `shared +shared +1 reader `, `limit +limit +1 of 2 slots taken`, `detached +detached +detached by`,
 		`retainable +exclusive +\S+:\d`)
 	modes := map[string]string{}
 	for _, d := range decode[listing](t, operate(t, s.URLs(), 0, "ls", "-o", "json")).Locks {
@@ -43,7 +43,7 @@ func TestOperatorCommands_ShowTheModeOfALock(t *testing.T) {
 	}
 	operate(t, s.URLs(), 0, "inspect", "exclusive").prints(`mode +exclusive\n`, "by the holder's clock")
 	operate(t, s.URLs(), 0, "inspect", "retainable").prints(`mode +exclusive; its process may retain it`)
-	operate(t, s.URLs(), 0, "inspect", "shared").prints(`mode +shared\n`, "by the clock of the oldest holder")
+	operate(t, s.URLs(), 0, "inspect", "shared").prints(`mode +shared\n`, "by the oldest holder's clock")
 	operate(t, s.URLs(), 0, "inspect", "detached").prints(`mode +detached\n`, "was detached by its holder")
 	if d := decode[lockDoc](t, operate(t, s.URLs(), exitNobody, "inspect", "free", "-o", "json")); d.Mode != "" {
 		t.Errorf("a free lock has the mode %q", d.Mode)

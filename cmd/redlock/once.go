@@ -54,7 +54,7 @@ func (onceLsCmd) Help() string {
 
   redlock once ls report-
 
-Exit codes: 0, 2 bad flags, nodes or rights, 69 too few nodes answered.`
+Exit codes: 0 success; 2 bad flags, nodes or rights; 69 too few nodes answered.`
 }
 
 // jobDoc is the JSON of a finished job.

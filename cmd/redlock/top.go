@@ -31,7 +31,7 @@ Each refresh scans all nodes. ` + operatorRights + `
   redlock top
   redlock top order: --every 5s
 
-Exit codes: 0, 2 bad flags, nodes or rights; without a terminal also 69 fewer nodes than a quorum are up and vote.`
+Exit codes: 0 success; 2 bad flags, nodes or rights; without a terminal also 69 fewer nodes than a quorum are up and vote.`
 }
 
 func (r *topCmd) Run() error {

@@ -84,7 +84,7 @@ func TestTop_ShowsEachHolderOfAKeyThatSeveralHold(t *testing.T) {
 	}}
 	lines := p.lines(0, 0)
 	waiting := 0
-	for _, want := range []string{"gpu +limit +2 of 4 slots are taken +- +1h00m", "  slot 0 +train .* 1m00s", "  slot 3 +render ", "catalog +shared +2 readers +- +2.0s", "  reader +shop ",
+	for _, want := range []string{"gpu +limit +2 of 4 slots taken +- +1h00m", "  slot 0 +train .* 1m00s", "  slot 3 +render ", "catalog +shared +2 readers +- +2.0s", "  reader +shop ",
 		"  reader +search ", "order:42 +exclusive +report ", "import +detached +detached by feed"} {
 		i := slices.IndexFunc(lines, func(l painted) bool { return regexp.MustCompile("^" + want).MatchString(l.text) })
 		if i < 0 {
