@@ -64,8 +64,8 @@ func (s server) on(c command) command {
 	return c
 }
 
-// newestValkey runs the tests of locks and of the set on the newest fetched
-// Valkey.
+// newestValkey runs the tests of locks and of the set, and a short round of the
+// chaos tests, on the newest fetched Valkey.
 func newestValkey(_ context.Context, g *gate) ([]command, error) {
 	all, err := g.servers()
 	if err != nil {
@@ -73,7 +73,10 @@ func newestValkey(_ context.Context, g *gate) ([]command, error) {
 	}
 	for _, s := range all {
 		if s.program == "valkey" {
-			return []command{s.on(command{args: []string{"-parallel=8"}, packages: []string{"./lock", "./cluster"}})}, nil
+			return []command{
+				s.on(command{args: []string{"-parallel=8"}, packages: []string{"./lock", "./cluster"}}),
+				s.on(chaosRound()),
+			}, nil
 		}
 	}
 	return nil, leftOut("no Valkey in bin/servers: make servers fetches some")

@@ -54,9 +54,7 @@ var tiers = map[string][]stage{
 		{"compile", "the first time takes a few minutes", compileTests},
 		{"tests of all packages, race detector", "", raceTests},
 		{"simulation in virtual time", "", simulation},
-		{"chaos, a short round on real nodes", "", commands(command{
-			env: []string{"REDLOCK_TEST_PART=first"}, packages: []string{"./chaos_test"},
-		})},
+		{"chaos, a short round on real nodes", "", commands(chaosRound())},
 	},
 	"gate": {
 		{"gofmt", "", gofmt},
@@ -67,7 +65,7 @@ var tiers = map[string][]stage{
 		{"tests on the other backend, race detector", "", otherBackend},
 		{"compile the modules beside the library", "", compileBeside},
 		{"tests of the modules beside the library: adapters, databases, benchmarks, metrics, dashboard, deployment files, the shop, pages in a browser", "", besideTests},
-		{"locks and cluster on the newest Valkey of make servers", "", newestValkey},
+		{"locks, cluster and a short round of chaos on the newest Valkey of make servers", "", newestValkey},
 		{"command line in terminals", "", commands(command{
 			env: []string{"REDLOCK_TEST_TERMINALS=1"}, args: []string{"-run=Terminal|Complet"}, packages: []string{"./cmd/redlock"},
 		})},
@@ -83,6 +81,11 @@ var tiers = map[string][]stage{
 	"full": {
 		{"all packages on every server of make servers", "8 minutes for each on two quiet cores", everyServer},
 	},
+}
+
+// chaosRound is a short round of the chaos tests.
+func chaosRound() command {
+	return command{env: []string{"REDLOCK_TEST_PART=first"}, packages: []string{"./chaos_test"}}
 }
 
 func commands(all ...command) func(context.Context, *gate) ([]command, error) {
