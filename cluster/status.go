@@ -10,8 +10,8 @@ type (
 	//	Err         error         // why it is down
 	//	Since       time.Time     // since when it has been down
 	//	Votes       bool          // it is up, and its grants count
-	//	VotesIn     time.Duration // until they do, if it and a quorum stay up
-	//	New         bool          // it is in no set yet: the first process that locks makes the nodes one
+	//	VotesIn     time.Duration // until they do, if it and a quorum stay up; 0: at once, with a quorum
+	//	New         bool          // it is in no set, and was in none: the first process that locks makes new nodes one
 	//	TakesTurns  bool          // several servers have recently answered under its name
 	//	Version     string        // of the server; "": unknown
 	//	Uptime      time.Duration // of the server, at the last connection

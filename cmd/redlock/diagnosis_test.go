@@ -33,6 +33,7 @@ func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	operate(t, as(url.UserPassword("app", "pw")), 0, "run", "first", "--", "true") // the nodes are a set from now on
 	for _, tt := range []struct {
 		name  string
 		urls  []string
@@ -44,6 +45,7 @@ func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 		{"no right to list", as(url.UserPassword("app", "pw")), []string{"ls"}, exitUsage, `cannot be listed.*ACL SETUSER name \+scan`, "no quorum"},
 		{"no right to list", as(url.UserPassword("app", "pw")), []string{"top"}, exitUsage, `ACL SETUSER name \+scan`, "no quorum"},
 		{"no right to list, but to lock", as(url.UserPassword("app", "pw")), []string{"run", "k", "--", "true"}, 0, ``, "NOPERM"},
+		{"no right to list", as(url.UserPassword("app", "pw")), []string{"doctor"}, 0, `fence counters cannot be read.*\n.*\+scan`, "nothing can be locked"},
 		{"wrong password", as(url.UserPassword("", "wrong")), []string{"nodes"}, exitNoQuorum, `cannot be used: refuses the user or the password`, "does not answer"},
 		{"wrong password", as(url.UserPassword("", "wrong")), []string{"ls"}, exitNoQuorum, `cannot be used: refuses the user or the password`, "does not answer"},
 		{"wrong password", as(url.UserPassword("", "wrong")), []string{"run", "k", "--", "true"}, exitUsage, `refuses the user or the password`, "Config."},
@@ -74,8 +76,8 @@ func TestDiagnosis_NoQuorumAndNoSetAreNoQuarantine(t *testing.T) {
 	p.prints(`with a quorum`, `1 of 3 nodes are up`)
 	p.hides("in 1m")
 	p = launch(t, s.URLs(), "doctor")
-	p.exit(exitFailure)
-	p.prints(`nothing can be locked: 1 of 3 nodes could be asked, and a quorum is 2`, `docs/oncall.md#redlocknoquorum`)
+	p.exit(exitNoQuorum)
+	p.prints(`nothing can be locked from this machine: 1 of 3 nodes could be asked, and a quorum is 2`, `docs/oncall.md#redlocknoquorum`)
 	p.hides("not bootstrapped")
 	p.hides("fence counters cannot be read")
 }

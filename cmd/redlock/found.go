@@ -19,7 +19,7 @@ wait for, and they can vote at once. If a process still works under a lost lock,
 func (r *nodesCmd) found(ctx context.Context, v *view) error {
 	var waiting []string
 	for _, n := range v.c.Status() {
-		if n.Up && !n.Votes {
+		if n.Up && n.VotesIn > 0 {
 			waiting = append(waiting, fmt.Sprintf("%s in %s", shown(n.Node), span(n.VotesIn)))
 		}
 	}

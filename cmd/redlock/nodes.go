@@ -25,6 +25,7 @@ func (nodesCmd) Help() string {
   EVICTION     maxmemory-policy. Anything but noeviction can lose locks.
   CLOCK        its clock minus this machine's.
   VOTES        whether it votes or, after a restart in which it may have lost locks, when it will.
+               "with a quorum": at once when enough others are up. "in no set yet": it is new.
 
   redlock nodes
   redlock nodes -o json | jq '.nodes[] | select(.up | not)'

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -110,8 +111,8 @@ func (r *runCmd) checkKeys(bad func(format string, args ...any)) {
 	if n := len(r.all); n > lock.MaxKeys {
 		bad("KEY and --read: %d keys; name at most %d", n, lock.MaxKeys)
 	}
-	if _, err := exec.LookPath(r.Key); err == nil && len(r.Read) > 0 {
-		bad("KEY %q is the name of a program. If it begins the command, name a KEY before it; to read only, use --shared KEY instead of --read", r.Key)
+	if i := slices.Index(os.Args, "--"); len(r.Read) > 0 && i >= 0 && !slices.Contains(os.Args[:i], r.Key) {
+		bad("KEY is missing before --; to read only, use --shared KEY instead of --read")
 	}
 	for _, key := range r.keys[1:] {
 		if _, err := exec.LookPath(key); err == nil {

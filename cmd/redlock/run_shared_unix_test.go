@@ -123,7 +123,7 @@ func TestRun_SharedWithWhatDoesNotFit(t *testing.T) {
 		{"--read a a", `--read "a": is also given as KEY; name it once`},
 		{"--read= a", "--read is empty"},
 		{"--read b --limit 2 a", "--limit: use it with one KEY"},
-		{"--read b -- true", `KEY "true" is the name of a program`},
+		{"--read b -- true", "KEY is missing before --"},
 	} {
 		p := launch(t, s.URLs(), append(append([]string{"run"}, strings.Fields(tt.flags)...), "--", "true")...)
 		p.exit(2)

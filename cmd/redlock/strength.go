@@ -59,8 +59,10 @@ func (s strength) text() string {
 	switch {
 	case s.up < s.quorum:
 		return head + ", so no lock can be acquired."
-	case s.fresh:
-		return head + ". The nodes are no set yet: the first program that locks makes them one, within 2s if it reaches all of them."
+	case s.fresh && s.up == s.nodes:
+		return head + ". The nodes do not form a set yet: the first program that locks makes them one, within 2s."
+	case s.voting < s.quorum && s.in == 0:
+		return head + fmt.Sprintf(". Only %d can vote, so no lock can be acquired.", s.voting)
 	case s.voting < s.quorum:
 		return head + fmt.Sprintf(". Only %d can vote, so no lock can be acquired for %s.", s.voting, span(s.in))
 	}

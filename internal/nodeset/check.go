@@ -57,7 +57,7 @@ func (c *Set) checkRecord() []Finding {
 	met := len(slices.DeleteFunc(memoriesOf(all), func(memory string) bool { return memory == "" }))
 	if met < c.Quorum() && slices.ContainsFunc(all, func(m mark) bool { return m.final }) {
 		return []Finding{{
-			Severity: Danger, Text: fmt.Sprintf("nothing can be locked: %d of %d nodes could be asked, and a quorum is %d", met, len(c.nodes), c.Quorum()),
+			Severity: Warning, Text: fmt.Sprintf("nothing can be locked from this machine: %d of %d nodes could be asked, and a quorum is %d", met, len(c.nodes), c.Quorum()),
 			Fix: "start the others, first those that kept their data", Runbook: RunbookNoQuorum,
 		}}
 	}
@@ -238,17 +238,17 @@ type Status struct {
 	Since       time.Time     // since when it is down
 	Votes       bool          // it is up and its grants count
 	VotesIn     time.Duration // how long until they do, if it and a quorum stay up
-	New         bool          // it is in no set yet: the first process that locks makes the nodes one
+	New         bool          // it is in no set, and was in none: the first process that locks makes new nodes one
 	TakesTurns  bool          // several servers have answered under its name lately
 	Version     string        // "" where it does not say
 	Uptime      time.Duration // when it was last connected to
 	ClockOffset time.Duration // when it was last connected to: its clock minus ours
 }
 
-// unplaced reports whether the node is in no set yet.
-func (n *Node) unplaced() bool {
+// unused reports whether the node is in no set yet, and was in none before.
+func (n *Node) unused() bool {
 	e := n.evidence.Load()
-	return e != nil && !e.mark.final
+	return e != nil && e.mark.unused()
 }
 
 // Status says how each node does, without asking it anything.
@@ -262,7 +262,7 @@ func (c *Set) Status() []Status {
 		n.mu.Unlock()
 		s.Node = n.name
 		votes := n.votes(now)
-		s.VotesIn, s.TakesTurns, s.New = n.quarantined(now), n.alternates(now), n.unplaced()
+		s.VotesIn, s.TakesTurns, s.New = n.quarantined(now), n.alternates(now), n.unused()
 		if d := n.down.Load(); d != nil {
 			s.Err, s.Since = d.error(), d.since
 		} else {

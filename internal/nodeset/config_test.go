@@ -38,7 +38,7 @@ func TestConfig_EveryBadFieldIsNamedInOneError(t *testing.T) {
 		{"the same URL twice", Config{URLs: []string{oneURL, "redis://user:x@127.0.0.1:1/0"}}, []string{"node 127.0.0.1:1 is listed twice"}},
 		{"everything", Config{URLs: []string{"redis://h", "nonsense", "ftp://x"}, MaxTTL: 1, NodeTimeout: 1, MaxQueued: 1},
 			[]string{"Config.URLs[1]", "Config.URLs[2]", "Config.MaxTTL", "Config.NodeTimeout", "Config.MaxQueued"}},
-		{"a list in one text", Config{URLs: []string{"redis://a:1,redis://b:1"}}, []string{"Config.URLs[0]", "give each by itself"}},
+		{"a list in one text", Config{URLs: []string{"redis://a:1, redis://b:1"}}, []string{"Config.URLs[0]", "pass each separately"}},
 		{"a host before the path of a socket", Config{URLs: []string{"unix://run/redis.sock"}}, []string{"Config.URLs[0]", "names a host"}},
 		{"no name for a client", Config{Clients: map[string]redis.UniversalClient{"": fakeClient(t)}}, []string{`Config.Clients[""]`, "empty node name"}},
 	} {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -139,6 +140,9 @@ const urlForms = "use redis://[user:password@]host:port[/db], rediss://… or un
 
 // parseURL reads one URL. Its errors never quote the URL, which may hold a password.
 func parseURL(raw string) (target, error) {
+	if secondURL.MatchString(raw) {
+		return target{}, errors.New("is several URLs in one string; pass each separately")
+	}
 	u, err := url.Parse(raw)
 	if err != nil {
 		return target{}, errors.New("not a URL; " + urlForms)
@@ -174,6 +178,8 @@ func parseURL(raw string) (target, error) {
 	return t, nil
 }
 
+var secondURL = regexp.MustCompile(`,\s*(redis|rediss|unix)://`)
+
 // misread refuses a URL if part of its credentials was parsed as something
 // else, because a character in them was not percent-encoded: that part would
 // appear in errors, and in the name of the node.
@@ -186,8 +192,6 @@ func misread(raw string, u *url.URL) error {
 		ats = 1
 	}
 	switch {
-	case strings.Contains(raw, ",redis://") || strings.Contains(raw, ",rediss://"):
-		return errors.New("is several URLs in one text; give each by itself, as REDLOCK_NODES splits them at commas")
 	case strings.Count(raw, "@") > ats || strings.Contains(raw, "#"):
 		return errors.New("has an @ or # where none belongs; " + urlForms)
 	case strings.Contains(strings.ToLower(u.Host+u.Path+u.Opaque), "password="):

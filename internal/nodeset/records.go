@@ -17,7 +17,7 @@ const bornTogether = 2 * time.Second
 // another that replicated to it asynchronously. So is a node that has run for
 // longer than retention. A node that a resize has added is as old as its
 // membership, whatever else it has kept. Of the others the older ones are, and
-// those that were bootstrapped together with them and have not restarted: if
+// those that were bootstrapped together with them and have lost nothing since: if
 // fewer than a majority of N nodes have lost a record, then N/2+1 (one fewer if N
 // is even) have run since before it was written, so at least that many of the
 // oldest have not lost it.
@@ -37,18 +37,19 @@ func (n *Node) Remembers(retention time.Duration) bool {
 	slices.SortFunc(births, time.Time.Compare)
 	elders := len(all) - Quorum(len(all)) + 1
 	together := time.Duration(0)
-	if n.bootstrapped() && !n.Added() {
+	if n.bootstrapped(f) && !n.Added() {
 		together = bornTogether
 	}
 	return !born.After(births[elders-1].Add(together))
 }
 
-// bootstrapped reports whether the node has the memory that it was bootstrapped
-// with, as far as its mark shows. One that was not came after the others,
-// however soon.
-func (n *Node) bootstrapped() bool {
+// bootstrapped reports whether the node has what it was bootstrapped with, as far
+// as its mark shows: the memory, or files that are older than the memory. One that
+// has not came after the others, however soon.
+func (n *Node) bootstrapped(f facts) bool {
 	e := n.evidence.Load()
-	return e != nil && e.mark.state == stateRipe
+	keptFiles := f.aof && !n.canFailOver
+	return e != nil && (e.mark.state == stateRipe || keptFiles && e.mark.since != e.mark.begun)
 }
 
 // Added reports whether a resize has added the node to its set.

@@ -326,19 +326,24 @@ func TestNode_Remembers_TheOldestOfASet(t *testing.T) {
 // A node that restarts without its data a moment after its set was bootstrapped has
 // lost what was written in that moment.
 func TestNode_Remembers_NotWithAnotherMemoryThanItWasBootstrappedWith(t *testing.T) {
-	for state, want := range map[markState]bool{stateRipe: true, stateSeen: false} {
+	for youngest, want := range map[string]bool{"bootstrapped": true, "restarted": false, "restarted with its file": true, "restarted with another file": false} {
 		c := bareCluster(time.Now(), 3)
 		for i, n := range c.nodes {
 			at := stampAt(time.Now().Add(-time.Minute+time.Duration(i)*time.Second/2), 0)
 			m := mark{memory: n.name, state: stateRipe, run: n.name, begun: at, data: "d", since: at, id: n.name, record: recordOf(c), final: true}
-			if i == 2 {
-				m.state = state
+			f := facts{runID: n.name}
+			if i == 2 && youngest != "bootstrapped" {
+				m.state, f.aof = stateSeen, youngest != "restarted"
+				m.files = f.aof
+				if youngest == "restarted with its file" {
+					m.begun = stampAt(time.Now(), 0)
+				}
 			}
-			meet(t, n, facts{runID: n.name}, m.String())
+			meet(t, n, f, m.String())
 		}
 		for i, n := range c.nodes {
 			if got := n.Remembers(time.Hour); got != (want || i < 2) {
-				t.Errorf("the youngest node is %s: node %d remembers: %t", state, i, got)
+				t.Errorf("the youngest node %s: node %d remembers: %t", youngest, i, got)
 			}
 		}
 	}

@@ -54,13 +54,19 @@ func (r *Redlock) BadFences(ctx context.Context, prefix string) ([]BadFence, err
 	return bad, nil
 }
 
+// downOnly reports whether err says nothing but that nodes are down.
+func downOnly(err error) bool {
+	var q *nodeset.QuorumError
+	return errors.As(err, &q) && !slices.ContainsFunc(q.Nodes, func(e nodeset.NodeError) bool { return !errors.Is(e.Err, nodeset.ErrNodeDown) })
+}
+
 // CheckFences checks for bad fence counters, as [Redlock.BadFences] does. It
 // returns one finding for each node that has any, or one that says why they
-// cannot be read.
+// cannot be read; none if that is because nodes are down.
 func (r *Redlock) CheckFences(ctx context.Context) (found []nodeset.Finding) {
 	bad, err := r.BadFences(ctx, "")
 	switch {
-	case errors.Is(err, nodeset.ErrNoQuorum):
+	case downOnly(err):
 		return nil // other findings say which nodes are down
 	case err != nil:
 		return []nodeset.Finding{{Severity: nodeset.Note, Text: "the fence counters cannot be read: " + strings.TrimPrefix(err.Error(), "redlock: "),

@@ -123,7 +123,8 @@ func (qs *Queues) missingLocked(c *Contender) int {
 
 // Missing is how many more nodes have to say that it is c's turn before it should
 // ask at once, and the time before which those that have said so, or whose messages
-// may have been lost, are not worth an attempt. retry says that it should ask at once whatever they say.
+// may have been lost, are not worth an attempt. retry says that it should ask at
+// once whatever they say.
 func (qs *Queues) Missing(c *Contender) (missing int, doubted time.Time, retry bool) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()

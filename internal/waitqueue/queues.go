@@ -231,9 +231,9 @@ func (qs *Queues) TakeKept(lock string) (kept any) {
 }
 
 // Gap notes that messages of a node may have been lost. A turn may be among them,
-// so all contenders ask again, of a node that is doubted when the doubt is over, and
-// the announcement of another process's wait, so
-// every key is taken to be waited for, and what is kept has to be released.
+// so all contenders ask again: at once or, if the node is doubted, when the doubt
+// ends. The announcement of another process's wait may be lost too, so every key is
+// taken to be waited for, and what is kept has to be released.
 func (qs *Queues) Gap(node int, now time.Time) (kept []any) {
 	qs.mu.Lock()
 	defer qs.mu.Unlock()

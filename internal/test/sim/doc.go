@@ -38,8 +38,8 @@
 //   - fence counters never go back while a node lives.
 //
 // When the faults have ended and the quarantine is over, every process gets every key; and one TTL after the last
-// process has ended no node has a lock key left, and no goroutine is. A resize ends within a minute. Before that, some worlds play a scene: while one
-// process hands a key over among its workers, a process loses its connections for a moment and others begin to wait,
+// process has ended no node has a lock key left, and no goroutine is. A resize ends within a minute. Before that, some worlds
+// play a scene: while one process hands a key over among its workers, a process loses its connections for a moment and others begin to wait,
 // which are served soon; or the first process in the queues is stopped, which hardly slows the others down; or all nodes lose
 // everything under a holder, and a process that has met none of them opens the set right then; or a process has a list that
 // is not that of the set, and is refused.

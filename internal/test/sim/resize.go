@@ -14,7 +14,7 @@ import (
 	"github.com/venta-hq/redlock/internal/nodeset"
 )
 
-// tours are the sizes that a set has, one after another, in worlds in which it is resized. One that stays replaces a node.
+// tours are the sizes that a set has, one after another, in worlds in which it is resized.
 var tours = [][]int{
 	{1, 2, 3}, {3, 4, 5}, {2, 3}, {3, 2}, {5, 4, 3}, {5, 4, 3}, {3, 2, 1}, {3, 2, 3}, {2, 1, 2}, {4, 5, 4}, {1, 2, 3, 4, 5, 4, 3},
 }
