@@ -366,8 +366,8 @@ func (n *Node) quarantined(now time.Time) time.Duration {
 		switch {
 		case e == nil:
 			return 0
-		case !e.mark.final:
-			return n.c.quarantine() // at most, if the set is bootstrapped meanwhile
+		case !e.mark.final || n.unsettled.Load():
+			return n.c.quarantine() // at most, if the set is bootstrapped meanwhile, or the cluster marked
 		}
 		from = max(e.ripe, n.turnsUntil()) // once a quorum shows that the node is of this set
 	}
