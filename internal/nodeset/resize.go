@@ -185,9 +185,19 @@ func (r *Resize) Run(ctx context.Context) error {
 		case well.IsZero() || !passes(err) || time.Since(well) > r.cfg.quarantine():
 			return errs.Errorf("redlock: resize: %w", err)
 		default:
-			r.tell("Waiting for an answer from %s, for %v at most.", strings.Join(r.silent(), ", "), r.cfg.quarantine().Round(time.Second))
+			r.await(err)
 			r.pause(ctx)
 		}
+	}
+}
+
+// await says what Run waits for after an error that may pass.
+func (r *Resize) await(err error) {
+	most := r.cfg.quarantine().Round(time.Second)
+	if silent := r.silent(); len(silent) > 0 {
+		r.tell("Waiting for an answer from %s, for %v at most.", strings.Join(silent, ", "), most)
+	} else { // all answer, and one of them has another's place
+		r.tell("Waiting, for %v at most: %v", most, err)
 	}
 }
 

@@ -21,6 +21,21 @@ func TestProgramOf_ReadsWhatConnectionsAreCalled(t *testing.T) {
 	}
 }
 
+// A wait says what for, whether or not a node is silent.
+func TestResize_SaysWhatItWaitsFor(t *testing.T) {
+	var said string
+	r := &Resize{nodes: []*resizeTarget{{name: "a"}}, say: func(_ string, args ...any) { said = args[0].(string) }}
+	r.await(unsafeResize("cannot continue without b"))
+	if !strings.Contains(said, "cannot continue without b") {
+		t.Errorf("it says %q", said)
+	}
+	r.nodes[0].err = errors.New("refused")
+	r.await(unsafeResize("cannot continue without b"))
+	if !strings.Contains(said, "an answer from a,") {
+		t.Errorf("it says %q", said)
+	}
+}
+
 // A resize sees whose locks outlast its waits, who has which list, and how much
 // it does not see.
 func TestConnected_SaysWhatAResizeHasToKnow(t *testing.T) {

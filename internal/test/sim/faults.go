@@ -168,10 +168,11 @@ func emptyDisk(w *world, rng *rand.Rand) func() {
 }
 
 // role has a node of the set be a replica of another for a moment. One that comes or goes has no other's data: a resize refuses
-// it, as long as no program that lists it has seen that.
+// it, as long as no program that lists it has seen that. A node with the data of one that was removed stops programs that list
+// it from starting, until it is emptied: its mark says that their list is an old one.
 func role(w *world, rng *rand.Rand) func() {
 	n, other := w.nodes[rng.IntN(len(w.nodes))], w.nodes[rng.IntN(len(w.nodes))]
-	if n == other || !w.stays(n) || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
+	if n == other || !w.stays(n) || w.plan.tour != nil && !w.stays(other) || !w.plan.forgets || !n.isUp() || !other.isUp() || !w.mayForget(n) {
 		return nil
 	}
 	w.log("node %d follows node %d for a moment", n.index, other.index)
