@@ -65,7 +65,7 @@ func TestDiagnosis_WhatNodesRefuseIsNamed(t *testing.T) {
 // What a person reads first in an outage, and on a new set.
 func TestDiagnosis_NoQuorumAndNoSetAreNoQuarantine(t *testing.T) {
 	t.Parallel()
-	s := harness.Real(t, 3, redisserver.Options{Args: []string{"--appendonly", "yes", "--appendfsync", "always"}})
+	s := harness.Embedded(t, 3)
 	p := operate(t, s.URLs(), exitNoQuorum, "nodes")
 	p.prints(`in no set yet`, `the first program that locks makes them one`)
 	p.hides("no lock can be acquired for")
