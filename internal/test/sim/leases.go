@@ -10,7 +10,7 @@ import (
 	"github.com/venta-hq/redlock/lock"
 )
 
-// job is a lease with checkpoints, or that of a reader who looks for one.
+// job is a lease with checkpoints, or that of a reader that looks for one.
 func (p *process) job(ctx context.Context, key string, called time.Time, rng *rand.Rand) {
 	var opts []lease.Option
 	shared, kept := p.reads(rng), p.c.w.judge.keptNow(key)
